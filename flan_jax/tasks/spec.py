@@ -1,0 +1,252 @@
+"""What a task is: one declaration that validates itself when it is built.
+
+A record of a source becomes slots (``fields``), slots become text (``templates``), and the
+closed set of answers, where there is one, travels along as ``options``.
+"""
+
+import dataclasses
+import enum
+import string
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from flan_jax.errors import UserError, did_you_mean
+
+Record = Mapping[str, Any]
+Fields = Callable[[Record], Mapping[str, Any]]
+Predict = Literal["rank", "generate"]
+
+# Slots that the renderer itself fills.
+OPTIONS_SLOT = "options"
+ANSWER_SLOT = "answer"
+
+
+class PromptMode(enum.StrEnum):
+    """How a prompt is built. The names are those of the FLAN 2022 collection."""
+
+    ZS_OPT = "zs_opt"
+    """Zero-shot, the options listed in the input."""
+    ZS_NOOPT = "zs_noopt"
+    """Zero-shot, the options left out."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where the records of a task come from. A handle: building one reads nothing."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that can be read, among ``train``, ``validation``, ``test``."""
+
+    def records(self, split: str) -> Iterator[Record]:
+        """Yields the records of ``split`` in a fixed order."""
+
+    def fingerprint(self, split: str) -> str:
+        """Hexadecimal digest that changes when the records of ``split`` may have changed."""
+
+    def describe(self) -> str:
+        """One line for people."""
+
+
+def slots_of(text: str) -> tuple[str, ...]:
+    """The slot names in ``text``, in order of first appearance.
+
+    Raises:
+        UserError: unbalanced braces, or a slot that is not a plain name.
+    """
+    names: dict[str, None] = {}
+    try:
+        for _, name, spec, conversion in string.Formatter().parse(text):
+            if name is None:
+                continue
+            if not name.isidentifier() or spec or conversion:
+                raise UserError(
+                    f"Slot {{{name}}} in {text!r} is not a plain name. Write {{name}}, and {{{{ }}}} for literal braces."
+                )
+            names[name] = None
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"Template text {text!r} has unbalanced braces ({error}). Write {{{{ }}}} for literal braces.") from error
+    return tuple(names)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Template:
+    """One way to put a record into words.
+
+    Attributes:
+        inputs: text with ``{slot}``s; ``{options}`` places the options block.
+        targets: text with ``{slot}``s; ``{answer}`` is the task's answer.
+        inverted: the target is not the task's answer (a question from its answer, say); such a
+            template is used in training only, never scored.
+    """
+
+    inputs: str
+    targets: str = "{answer}"
+    inverted: bool = False
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Every slot used on either side."""
+        return tuple(dict.fromkeys(slots_of(self.inputs) + slots_of(self.targets)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rendered:
+    """One example as text.
+
+    Attributes:
+        inputs: what the encoder reads.
+        targets: what the model is trained to write.
+        options: the closed set that rank classification scores, or ``()``.
+        references: every accepted answer, ``targets`` among them.
+        example_id: index of the record in its split.
+        template_id: index of the template in the task's ``templates``.
+    """
+
+    inputs: str
+    targets: str
+    options: tuple[str, ...]
+    references: tuple[str, ...]
+    example_id: int
+    template_id: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSpec:
+    """A task, whole: its source, its fields, its options, its templates, its metric, its cluster.
+
+    Attributes:
+        name: unique in the catalogue; letters, digits and underscores.
+        cluster: what is held out together.
+        source: where records come from.
+        fields: record → slots. Values are strings, except the answer (a string or a sequence of
+            accepted strings) and per-record options (a sequence of strings).
+        templates: at least one; ten is the custom.
+        answer: the slot that holds the answer.
+        options: the closed set of answers: a tuple of strings, or the name of the field that
+            holds each record's own options, or ``()`` for free text.
+        metric: a name known to ``flan_jax.eval.metrics``.
+        predict: ``rank`` scores the options, ``generate`` decodes freely.
+        slots: the slot names that ``fields`` returns, where they are known before a record is
+            read. Declared, so that a template is checked when the task is built.
+    """
+
+    name: str
+    cluster: str
+    source: Source
+    fields: Fields
+    templates: tuple[Template, ...]
+    slots: tuple[str, ...]
+    answer: str = ANSWER_SLOT
+    options: tuple[str, ...] | str = ()
+    metric: str = "accuracy"
+    predict: Predict = "rank"
+
+    def __post_init__(self) -> None:
+        where = f"Task {self.name!r}"
+        if not self.name.isidentifier():
+            raise UserError(f"{where}: a task's name takes letters, digits and underscores only. Rename it.")
+        if not self.cluster:
+            raise UserError(f"{where} has no cluster. Name the cluster that it is held out with.")
+        if not isinstance(self.source, Source):
+            raise UserError(
+                f"{where}: source is {type(self.source).__name__}, which has no records(), splits, fingerprint() "
+                "and describe(). Use one of flan_jax.data.sources."
+            )
+        if not self.templates:
+            raise UserError(f"{where} has no templates. Give at least one.")
+        if self.answer not in self.slots:
+            raise UserError(
+                f"{where}: answer={self.answer!r} is not one of its slots {sorted(self.slots)}."
+                f"{did_you_mean(self.answer, self.slots)}"
+            )
+        if isinstance(self.options, str):
+            if self.options not in self.slots:
+                raise UserError(
+                    f"{where}: options={self.options!r} names no slot of {sorted(self.slots)}."
+                    f"{did_you_mean(self.options, self.slots)} A fixed set is written as a tuple."
+                )
+        elif self.options:
+            _check_options(where, self.options)
+        if self.predict not in ("rank", "generate"):
+            raise UserError(f"{where}: predict={self.predict!r} must be 'rank' or 'generate'.")
+        if self.predict == "rank" and not self.options:
+            raise UserError(f"{where}: predict='rank' scores a closed set, but the task has no options. Give options or use predict='generate'.")
+        for index, template in enumerate(self.templates):
+            self._check_template(f"{where}, template {index}", template)
+        if all(template.inverted for template in self.templates):
+            raise UserError(f"{where} has inverted templates only, so nothing can be scored. Add one whose target is the answer.")
+        texts = [(template.inputs, template.targets) for template in self.templates]
+        if len(set(texts)) < len(texts):
+            twice = next(index for index, text in enumerate(texts) if text in texts[:index])
+            raise UserError(f"{where}: template {twice} repeats template {texts.index(texts[twice])}. Change or remove one.")
+
+    def _check_template(self, where: str, template: Template) -> None:
+        known = set(self.slots) | {ANSWER_SLOT} | ({OPTIONS_SLOT} if self.options else set())
+        for slot in template.slots:
+            if slot not in known:
+                raise UserError(f"{where} uses the unknown slot {{{slot}}}.{did_you_mean(slot, known)} Slots of this task: {', '.join(sorted(known))}.")
+        if not slots_of(template.inputs):
+            raise UserError(f"{where} renders the same input for every record: {template.inputs!r}. Use at least one slot.")
+        if not slots_of(template.targets):
+            raise UserError(f"{where} renders the same target for every record: {template.targets!r}. Use at least one slot, {{answer}} as a rule.")
+        if template.inverted:
+            return
+        # A scored answer must be the answer itself: options and references are compared with it.
+        if slots_of(template.targets) not in ((ANSWER_SLOT,), (self.answer,)) or not template.targets.strip().startswith("{"):
+            raise UserError(f"{where} has the target {template.targets!r}. Use '{{answer}}', or mark the template inverted=True.")
+        if {ANSWER_SLOT, self.answer} & set(slots_of(template.inputs)):
+            raise UserError(f"{where} shows the answer in its input. Mark it inverted=True or remove the slot.")
+
+    @property
+    def scored_templates(self) -> tuple[int, ...]:
+        """Indices of the templates whose target is the answer."""
+        return tuple(index for index, template in enumerate(self.templates) if not template.inverted)
+
+
+def _check_options(where: str, options: Sequence[str]) -> None:
+    if len(options) < 2:
+        raise UserError(f"{where} has {len(options)} option(s). A closed set needs at least two.")
+    if len(set(options)) < len(options):
+        raise UserError(f"{where} lists an option twice: {list(options)}.")
+    for option in options:
+        if not isinstance(option, str) or not option.strip():
+            raise UserError(f"{where} has the option {option!r}. An option is a string that is not empty.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompted:
+    """A task as a model sees it: a spec, a prompt mode, and the templates in use.
+
+    Attributes:
+        spec: the task.
+        mode: how the prompt is built.
+        template_ids: the templates that may be drawn; ``None`` for all.
+        variant: tells apart two views of one spec and mode; part of the name.
+    """
+
+    spec: TaskSpec
+    mode: PromptMode = PromptMode.ZS_OPT
+    template_ids: tuple[int, ...] | None = None
+    variant: str = ""
+
+    def __post_init__(self) -> None:
+        if self.template_ids is None:
+            return
+        count = len(self.spec.templates)
+        bad = [index for index in self.template_ids if not 0 <= index < count]
+        if bad or not self.template_ids:
+            raise UserError(f"Task {self.spec.name!r}: template_ids={self.template_ids} must be a non-empty choice from 0 to {count - 1}.")
+
+    @property
+    def name(self) -> str:
+        """``SPEC_MODE`` or ``SPEC_MODE_VARIANT``: made from the parts, never parsed back."""
+        parts = [self.spec.name, str(self.mode), self.variant]
+        return "_".join(part for part in parts if part)
+
+    @property
+    def drawn_templates(self) -> tuple[int, ...]:
+        """Indices of the templates that examples are drawn from."""
+        return tuple(range(len(self.spec.templates))) if self.template_ids is None else self.template_ids

@@ -1,0 +1,1 @@
+"""Declarations only: one module per cluster or collection. Importing this package reads no data."""

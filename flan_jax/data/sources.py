@@ -1,0 +1,287 @@
+"""Where records come from: lazy handles. Building one reads nothing; ``records`` does.
+
+Every handle implements ``flan_jax.tasks.spec.Source``. Relative paths are taken from the data
+folder, which is looked up when a record is asked for, never at import.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flan_jax.errors import UserError
+from flan_jax.tasks.spec import Record
+
+SPLITS = ("train", "validation", "test")
+DATA_DIR_VARIABLE = "FLAN_JAX_DATA_DIR"
+_chosen_data_dir: Path | None = None
+
+
+def set_data_dir(path: str | Path | None) -> None:
+    """Chooses the data folder for this process; ``None`` goes back to the environment."""
+    global _chosen_data_dir
+    _chosen_data_dir = Path(path).expanduser() if path else None
+
+
+def data_dir() -> Path:
+    """The folder that relative paths start from: chosen, else FLAN_JAX_DATA_DIR, else the working directory."""
+    return _chosen_data_dir or Path(os.environ.get(DATA_DIR_VARIABLE) or ".").expanduser()
+
+
+def resolve(path: str | Path) -> Path:
+    """``path`` itself when it is absolute, else below the data folder."""
+    return data_dir() / Path(path).expanduser()
+
+
+def missing_data(what: str, path: Path) -> UserError:
+    """The one message for data that is not where it should be."""
+    return UserError(
+        f"{what}: {str(path)!r} does not exist (the data folder is {str(data_dir())!r}). "
+        f"Set the DATA_DIR of the run, or {DATA_DIR_VARIABLE}, to the folder that holds it."
+    )
+
+
+def _check_split(source: Any, split: str) -> None:
+    if split not in source.splits:
+        raise UserError(f"{source.describe()} has no split {split!r}. It has: {', '.join(source.splits) or 'none'}.")
+
+
+def digest(*parts: object) -> str:
+    """Hexadecimal SHA-256 of the printed parts."""
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content, read again only when the file changed."""
+    stat = path.stat()
+    return _file_digest(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=65536)
+def _file_digest(path: str, size: int, modified_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratedSource:
+    """Records that a function makes. See ``generated``."""
+
+    name: str
+    make: Callable[[str], Sequence[Record]]
+    version: str
+    splits: tuple[str, ...] = SPLITS
+
+    def records(self, split: str) -> Iterator[Record]:
+        """Yields what ``make(split)`` returns."""
+        _check_split(self, split)
+        yield from self.make(split)
+
+    def fingerprint(self, split: str) -> str:
+        """Digest of name, version, split and the parameters bound with ``functools.partial``."""
+        _check_split(self, split)
+        bound: tuple[object, ...] = ()
+        if isinstance(self.make, functools.partial):
+            bound = (
+                *map(repr, self.make.args),
+                *(f"{key}={value!r}" for key, value in sorted(self.make.keywords.items())),
+            )
+        return digest("generated", self.name, self.version, split, *bound)
+
+    def describe(self) -> str:
+        """Name and version."""
+        return f"generated {self.name!r} (version {self.version})"
+
+
+def generated(
+    name: str, make: Callable[[str], Sequence[Record]], version: str | int, *, splits: Sequence[str] = SPLITS
+) -> GeneratedSource:
+    """A source over ``make(split)``, which must return the same records every time.
+
+    Args:
+        name: tells generators apart; part of the fingerprint.
+        make: split name → records. Parameters are bound with ``functools.partial``, so that
+            they become part of the fingerprint.
+        version: raised by hand whenever ``make`` returns other records.
+        splits: what ``make`` can be asked for.
+    """
+    return GeneratedSource(name, make, str(version), _known_splits(f"generated {name!r}", splits))
+
+
+def _known_splits(where: str, splits: Iterable[str]) -> tuple[str, ...]:
+    splits = tuple(splits)
+    stray = [split for split in splits if split not in SPLITS]
+    if stray or not splits:
+        raise UserError(f"{where}: splits {list(splits)} must be one or more of {', '.join(SPLITS)}.")
+    return tuple(split for split in SPLITS if split in splits)
+
+
+@dataclasses.dataclass(frozen=True)
+class JsonSource:
+    """Records in local files, one object a line (``.jsonl``) or one list a file (``.json``)."""
+
+    files: tuple[tuple[str, str], ...]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have a file."""
+        return tuple(split for split, _ in self.files)
+
+    def _path(self, split: str) -> Path:
+        _check_split(self, split)
+        path = resolve(dict(self.files)[split])
+        if not path.is_file():
+            raise missing_data(self.describe(), path)
+        return path
+
+    def records(self, split: str) -> Iterator[Record]:
+        """Yields the objects in the file's order; blank lines are passed over.
+
+        Raises:
+            UserError: no such file, or a record that is no JSON object, named by file and line.
+        """
+        path = self._path(split)
+        if path.suffix == ".json":
+            yield from _json_list(path)
+            return
+        with _readable(path), path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _object(line, f"{path}, line {number}")
+
+    def fingerprint(self, split: str) -> str:
+        """Digest of the file's content; moving the file changes nothing."""
+        return digest("json", file_digest(self._path(split)))
+
+    def describe(self) -> str:
+        """The files."""
+        return "files " + ", ".join(f"{split}={path}" for split, path in self.files)
+
+
+def jsonl(
+    *, train: str | Path | None = None, validation: str | Path | None = None, test: str | Path | None = None
+) -> JsonSource:
+    """A source over local files, ``.jsonl`` or ``.json`` lists; relative paths start at the data folder."""
+    given = {"train": train, "validation": validation, "test": test}
+    files = tuple((split, str(path)) for split, path in given.items() if path is not None)
+    _known_splits("jsonl(...)", [split for split, _ in files])
+    return JsonSource(files)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start} of a line or block). Convert it.") from error
+
+
+def _object(text: str, where: str) -> Record:
+    try:
+        record = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{where}: not valid JSON ({error.msg}, column {error.colno}). Correct or remove the record."
+        ) from error
+    if not isinstance(record, dict):
+        raise UserError(
+            f"{where}: a record must be a JSON object, not {type(record).__name__}. Correct or remove the record."
+        )
+    return record
+
+
+def load_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        UserError: not UTF-8 or not JSON, named by file, line and column.
+    """
+    with _readable(path):
+        text = path.read_text(encoding="utf-8")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}, line {error.lineno}: not valid JSON ({error.msg}, column {error.colno}). Correct the file."
+        ) from error
+
+
+def _json_list(path: Path) -> Iterator[Record]:
+    content = load_json(path)
+    if not isinstance(content, list):
+        raise UserError(
+            f"{path} holds {type(content).__name__}, not a list of records. One object a line is written as .jsonl."
+        )
+    for index, record in enumerate(content):
+        if not isinstance(record, Mapping):
+            raise UserError(f"{path}, record {index}: a record must be a JSON object, not {type(record).__name__}.")
+        yield record
+
+
+@dataclasses.dataclass(frozen=True)
+class HubSource:
+    """A data set of the Hugging Face hub. See ``hf``."""
+
+    name: str
+    config: str | None
+    revision: str | None
+    parts: tuple[tuple[str, str], ...]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that were named."""
+        return tuple(split for split, _ in self.parts)
+
+    def records(self, split: str) -> Iterator[Record]:
+        """Downloads the data set, or finds it in the cache, and yields its rows.
+
+        Raises:
+            UserError: the package ``datasets`` is missing, or it cannot load the data set.
+        """
+        _check_split(self, split)
+        try:
+            import datasets
+        except ImportError as error:
+            raise UserError(
+                f"{self.describe()} needs the package 'datasets'. Install it: pip install datasets"
+            ) from error
+        part = dict(self.parts)[split]
+        try:
+            rows = datasets.load_dataset(self.name, self.config, split=part, revision=self.revision)
+        except (OSError, ValueError) as error:  # no network, no such data set, config, split or revision
+            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"{self.describe()}, split {part!r}: cannot be loaded ({first_line}). Check its name and the network."
+            ) from error
+        yield from rows
+
+    def fingerprint(self, split: str) -> str:
+        """Digest of name, config, revision and split: a revision pins the content, a branch name does not."""
+        _check_split(self, split)
+        return digest("hf", self.name, self.config, self.revision, dict(self.parts)[split])
+
+    def describe(self) -> str:
+        """Name, config and revision."""
+        at = f"@{self.revision}" if self.revision else ""
+        return f"Hugging Face data set {self.name!r}{f' ({self.config})' if self.config else ''}{at}"
+
+
+def hf(
+    name: str,
+    config: str | None = None,
+    *,
+    revision: str | None = None,
+    train: str | None = None,
+    validation: str | None = None,
+    test: str | None = None,
+) -> HubSource:
+    """A source over a Hugging Face data set; each split is a split expression such as ``train[:1000]``."""
+    given = {"train": train, "validation": validation, "test": test}
+    parts = tuple((split, part) for split, part in given.items() if part is not None)
+    _known_splits(f"hf({name!r})", [split for split, _ in parts])
+    return HubSource(name, config, revision, parts)

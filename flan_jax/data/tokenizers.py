@@ -1,0 +1,306 @@
+"""Text to ids and back: one protocol, three vocabularies, and names for them.
+
+Ids follow T5 where the vocabulary leaves a choice: 0 pads, 1 ends a sequence, 2 is unknown.
+No vocabulary here appends the end-of-sequence id; whoever trims to a length does.
+"""
+
+import functools
+import hashlib
+import re
+import string
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from flan_jax.data.sources import resolve
+from flan_jax.errors import UserError, unknown
+from flan_jax.tasks.catalog import Registry
+
+PAD_ID = 0
+EOS_ID = 1
+UNK_ID = 2
+_FIRST_FREE_ID = 3
+
+
+@runtime_checkable
+class Vocabulary(Protocol):
+    """What the rest of the project asks of a tokenizer."""
+
+    @property
+    def name(self) -> str:
+        """A short name for people."""
+
+    @property
+    def size(self) -> int:
+        """Number of ids; every id is smaller."""
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills up a row; ``encode`` never returns it."""
+
+    @property
+    def eos_id(self) -> int:
+        """The id that ends a sequence; ``encode`` never returns it."""
+
+    @property
+    def unk_id(self) -> int | None:
+        """The id of what the vocabulary cannot spell, or ``None``."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of ``text``, without the end-of-sequence id."""
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """``[encode(text) for text in texts]``, faster where the tokenizer has a batched call."""
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of ``ids``: stops at the first end-of-sequence id and skips padding."""
+
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of everything that changes what ``encode`` returns."""
+
+
+def _content_ids(ids: Iterable[int], *, pad_id: int, eos_id: int) -> list[int]:
+    """What stands before the end of the sequence, without padding."""
+    kept = []
+    for token in map(int, ids):
+        if token == eos_id:
+            break
+        if token != pad_id:
+            kept.append(token)
+    return kept
+
+
+# A word keeps an inner apostrophe ("don't") and a number its inner separators ("3.5", "10:30");
+# any other mark is a token by itself.
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+(?:[.,:]\d+)*|[^\w\s]|_")
+_NO_SPACE_BEFORE = set(".,;:!?)]}%")
+_NO_SPACE_AFTER = set("([{")
+
+
+def split_words(text: str) -> list[str]:
+    """The tokens of ``text`` as a ``WordVocabulary`` sees them: lower case, marks apart.
+
+    >>> split_words("Don't stop:\\n at 3.5 (or so)!")
+    ["don't", 'stop', ':', 'at', '3.5', '(', 'or', 'so', ')', '!']
+    """
+    return _WORD.findall(text.lower())
+
+
+class WordVocabulary:
+    """A closed list of words for small worlds.
+
+    Lower-cases; white space of every kind, newlines too, only separates, as it does in T5's
+    SentencePiece model. Ids: 0 pad, 1 end of sequence, 2 unknown, then the ASCII punctuation
+    marks (so that no template runs into an unknown one), then ``words`` in the order given.
+    """
+
+    pad_id = PAD_ID
+    eos_id = EOS_ID
+
+    def __init__(self, words: Iterable[str], name: str = "words") -> None:
+        """Builds the vocabulary; a word given twice, or in two cases, counts once.
+
+        Raises:
+            UserError: an entry that is not exactly one word or mark.
+        """
+        self.name = name
+        self.unk_id: int | None = UNK_ID
+        tokens = dict.fromkeys(string.punctuation)
+        for word in words:
+            pieces = split_words(word)
+            if len(pieces) != 1 or pieces[0] != word.lower():
+                raise UserError(
+                    f"Vocabulary {name!r}: {word!r} is not one word but {pieces}. Give its words one by one."
+                )
+            tokens[pieces[0]] = None
+        self._tokens = ("<pad>", "</s>", "<unk>", *tokens)
+        self._ids = {token: index for index, token in enumerate(self._tokens) if index >= _FIRST_FREE_ID}
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str], name: str = "words") -> "WordVocabulary":
+        """A vocabulary of every word that occurs in ``texts``, in alphabetical order."""
+        return cls(sorted({word for text in texts for word in split_words(text)}), name)
+
+    @property
+    def size(self) -> int:
+        """Number of ids."""
+        return len(self._tokens)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every token that text can become, marks first, in the order of the ids from 3."""
+        return self._tokens[_FIRST_FREE_ID:]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the words of ``text``."""
+        return [self._ids.get(word, UNK_ID) for word in split_words(text)]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text."""
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The words with single spaces, closing marks set tight. Encodes to the same ids again.
+
+        An id outside the vocabulary, which a network with a padded table may write, reads as
+        unknown.
+        """
+        kept = _content_ids(ids, pad_id=PAD_ID, eos_id=EOS_ID)
+        tokens = [self._tokens[i if 0 <= i < self.size else UNK_ID] for i in kept]
+        text = ""
+        before = ""
+        for token in tokens:
+            # "3" "." "5" would become the one word "3.5" if it were set tight.
+            joins_number = before in {".", ",", ":"} and token[0].isdigit()
+            tight = not text or token in _NO_SPACE_BEFORE or (before in _NO_SPACE_AFTER and not joins_number)
+            text += token if tight else " " + token
+            before = token
+        return text
+
+    def fingerprint(self) -> str:
+        """Digest of the token list and of the rule that splits words."""
+        parts = ("words", _WORD.pattern, *self._tokens)
+        return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+class ByteVocabulary:
+    """UTF-8 bytes in ByT5's layout: 0 pad, 1 end of sequence, 2 unknown, byte ``b`` at ``b + 3``."""
+
+    name = "bytes"
+    size = 256 + _FIRST_FREE_ID
+    pad_id = PAD_ID
+    eos_id = EOS_ID
+
+    def __init__(self) -> None:
+        self.unk_id: int | None = UNK_ID
+
+    def encode(self, text: str) -> list[int]:
+        """The bytes of ``text``, each moved up by three."""
+        return [byte + _FIRST_FREE_ID for byte in text.encode()]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text."""
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the bytes; what is no byte, or no valid UTF-8, is left out."""
+        kept = _content_ids(ids, pad_id=PAD_ID, eos_id=EOS_ID)
+        return bytes(i - _FIRST_FREE_ID for i in kept if _FIRST_FREE_ID <= i < self.size).decode(errors="ignore")
+
+    def fingerprint(self) -> str:
+        """A constant: the layout never changes."""
+        return hashlib.sha256(b"bytes, ByT5 layout").hexdigest()
+
+
+class SentencePieceVocabulary:
+    """A SentencePiece model file with the ids that the model itself declares.
+
+    Models differ. Where one has no padding id, its beginning-of-sequence id serves (a control
+    piece that ``encode`` never returns); where it has neither, one id is added behind the last
+    piece. Where it declares no end of sequence, a control piece ``</s>`` or ``[SEP]`` (ALBERT)
+    serves.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Reads the model.
+
+        Raises:
+            UserError: no such file, not a SentencePiece model, or no end-of-sequence id.
+        """
+        import sentencepiece
+
+        self.path = Path(path)
+        self.name = self.path.name.removesuffix(".model")
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise UserError(
+                f"Cannot read the SentencePiece model {str(path)!r} ({error.strerror}). Give the path of a *.model file."
+            ) from error
+        self._digest = hashlib.sha256(content).hexdigest()
+        try:
+            if not content:
+                raise RuntimeError("the file is empty")
+            self._processor: Any = sentencepiece.SentencePieceProcessor(model_proto=content)
+        except RuntimeError as error:
+            raise UserError(
+                f"{str(path)!r} is not a SentencePiece model. Give a *.model file that SentencePiece trained."
+            ) from error
+        processor = self._processor
+        self._pieces: int = processor.get_piece_size()
+        self.eos_id: int = self._end_of_sequence()
+        self.unk_id: int | None = processor.unk_id() if processor.unk_id() >= 0 else None
+        self.pad_id: int = next((i for i in (processor.pad_id(), processor.bos_id()) if i >= 0), self._pieces)
+        self.size: int = max(self._pieces, self.pad_id + 1)
+
+    def _end_of_sequence(self) -> int:
+        processor = self._processor
+        if processor.eos_id() >= 0:
+            return int(processor.eos_id())
+        for piece in ("</s>", "[SEP]"):
+            index = int(processor.piece_to_id(piece))
+            if 0 <= index < self._pieces and processor.is_control(index) and processor.id_to_piece(index) == piece:
+                return index
+        raise UserError(
+            f"The SentencePiece model {str(self.path)!r} has no end-of-sequence id, which a target needs. "
+            "Train it with --eos_id=1 or choose another model."
+        )
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the pieces of ``text``, no control ids."""
+        return list(self._processor.encode(text, out_type=int))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, in one call into the library."""
+        return self._processor.encode(list(texts), out_type=int) if texts else []
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the pieces. An id behind the last piece reads as unknown."""
+        kept = _content_ids(ids, pad_id=self.pad_id, eos_id=self.eos_id)
+        if self.unk_id is None:
+            return str(self._processor.decode([i for i in kept if 0 <= i < self._pieces]))
+        return str(self._processor.decode([i if 0 <= i < self._pieces else self.unk_id for i in kept]))
+
+    def fingerprint(self) -> str:
+        """Digest of the file's content."""
+        return hashlib.sha256(f"sentencepiece {self._digest}".encode()).hexdigest()
+
+    def __reduce__(self) -> tuple[type["SentencePieceVocabulary"], tuple[Path]]:
+        return SentencePieceVocabulary, (self.path,)
+
+
+VOCABULARIES: Registry[Callable[[], Vocabulary]] = Registry(
+    "vocabulary", "Or give the path of a SentencePiece *.model file."
+)
+
+
+def register_vocabulary(name: str, factory: Callable[[], Vocabulary]) -> None:
+    """Makes ``load_vocabulary(name)`` return ``factory()``; nothing is built before that."""
+    VOCABULARIES.add(name, factory)
+
+
+register_vocabulary("bytes", ByteVocabulary)
+
+
+def load_vocabulary(spec: str | Path) -> Vocabulary:
+    """The vocabulary of a registered name, or of the path of a SentencePiece ``*.model`` file.
+
+    A relative path is looked for in the working directory, then in the data folder. Each
+    vocabulary is built once a process.
+
+    Raises:
+        UserError: neither a name nor a readable model.
+    """
+    name = str(spec)
+    if name in VOCABULARIES:
+        return _built(VOCABULARIES.get(name))
+    looks_like_path = isinstance(spec, Path) or name.endswith(".model") or "/" in name or "\\" in name
+    if not looks_like_path and not Path(name).is_file():
+        raise unknown("vocabulary", name, VOCABULARIES, remedy="Or give the path of a SentencePiece *.model file.")
+    path = Path(name).expanduser()
+    return SentencePieceVocabulary(path if path.exists() else resolve(path))
+
+
+@functools.cache
+def _built(factory: Callable[[], Vocabulary]) -> Vocabulary:
+    return factory()

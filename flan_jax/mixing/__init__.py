@@ -1,0 +1,1 @@
+"""What a mixture is: tasks with rates, and suites to measure."""

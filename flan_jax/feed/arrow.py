@@ -1,0 +1,276 @@
+"""Tokenised examples as one Arrow file, written in chunks and read without copying.
+
+The file is an Arrow IPC stream whose schema carries the features of Hugging Face ``datasets``,
+so that library, and plain pyarrow, open it as it is.
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from flan_jax.errors import UserError
+
+# A chunk is one record batch. Its lists have 32-bit offsets, hence a limit on tokens too.
+CHUNK_EXAMPLES = 1 << 15
+CHUNK_TOKENS = 1 << 28
+
+
+@dataclasses.dataclass(frozen=True, eq=False, slots=True)
+class StoredExample:
+    """One tokenised example.
+
+    Attributes:
+        inputs: [length] token ids, the end-of-sequence id included.
+        targets: [length] token ids, the end-of-sequence id included.
+        example_id: index of the record in its split.
+        template_id: index of the template that rendered it.
+        options: the closed set that is scored, or ``()``.
+        references: every accepted answer.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    example_id: int = 0
+    template_id: int = 0
+    options: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Totals:
+    """What a file holds: counts of examples and tokens, longest sides, and the type of a token."""
+
+    examples: int
+    input_tokens: int
+    target_tokens: int
+    max_input_length: int
+    max_target_length: int
+    token_type: str
+
+
+def narrowest(largest: int) -> np.dtype:
+    """The narrowest unsigned type that holds ``largest``.
+
+    >>> narrowest(32_127)
+    dtype('uint16')
+    """
+    for kind in (np.uint8, np.uint16, np.uint32):
+        if largest <= np.iinfo(kind).max:
+            return np.dtype(kind)
+    raise UserError(f"Token id {largest} needs more than 32 bits; the largest id that can be stored is {2**32 - 1}.")
+
+
+def features(token_type: str) -> dict[str, Any]:
+    """The columns in the encoding of Hugging Face ``datasets``."""
+
+    def value(dtype: str) -> dict[str, Any]:
+        return {"dtype": dtype, "_type": "Value"}
+
+    def sequence(dtype: str) -> dict[str, Any]:
+        return {"feature": value(dtype), "_type": "Sequence"}
+
+    return {
+        "inputs": sequence(token_type),
+        "targets": sequence(token_type),
+        "example_id": value("int64"),
+        "template_id": value("int32"),
+        "options": sequence("string"),
+        "references": sequence("string"),
+    }
+
+
+def _schema(token_type: np.dtype) -> pa.Schema:
+    token = pa.from_numpy_dtype(token_type)
+    metadata = {"huggingface": json.dumps({"info": {"features": features(token_type.name)}})}
+    return pa.schema(
+        [
+            ("inputs", pa.list_(token)),
+            ("targets", pa.list_(token)),
+            ("example_id", pa.int64()),
+            ("template_id", pa.int32()),
+            ("options", pa.list_(pa.string())),
+            ("references", pa.list_(pa.string())),
+        ],
+        metadata=metadata,
+    )
+
+
+class _Chunk:
+    """Examples that will be one record batch, with their tokens already joined."""
+
+    def __init__(self, examples: list[StoredExample], where: str) -> None:
+        self.sides = {
+            side: _join([getattr(example, side) for example in examples], f"{where}, {side}")
+            for side in ("inputs", "targets")
+        }
+        self.example_ids = np.array([example.example_id for example in examples], np.int64)
+        self.template_ids = np.array([example.template_id for example in examples], np.int32)
+        self.options = pa.array([example.options for example in examples], pa.list_(pa.string()))
+        self.references = pa.array([example.references for example in examples], pa.list_(pa.string()))
+
+    @property
+    def largest(self) -> int:
+        return max(int(tokens.max()) if tokens.size else 0 for tokens, _ in self.sides.values())
+
+    def batch(self, token_type: np.dtype) -> pa.RecordBatch:
+        columns = [
+            pa.ListArray.from_arrays(pa.array(offsets), pa.array(tokens.astype(token_type)))
+            for tokens, offsets in self.sides.values()
+        ]
+        columns += [pa.array(self.example_ids), pa.array(self.template_ids), self.options, self.references]
+        return pa.RecordBatch.from_arrays(columns, schema=_schema(token_type))
+
+
+def _join(parts: list[np.ndarray], where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Joined tokens in the narrowest type that fits, and 32-bit offsets [n + 1]."""
+    offsets = np.zeros(len(parts) + 1, np.int32)
+    np.cumsum([len(part) for part in parts], out=offsets[1:])
+    tokens = np.concatenate([np.asarray(part, np.int64) for part in parts]) if parts else np.zeros(0, np.int64)
+    if tokens.size and tokens.min() < 0:
+        raise UserError(f"{where}: token id {tokens.min()} is negative. Check the vocabulary.")
+    return tokens.astype(narrowest(int(tokens.max()) if tokens.size else 0)), offsets
+
+
+def _chunks(examples: Iterable[StoredExample], where: str) -> Iterator[_Chunk]:
+    held: list[StoredExample] = []
+    tokens = 0
+    for example in examples:
+        held.append(example)
+        tokens += len(example.inputs) + len(example.targets)
+        if len(held) == CHUNK_EXAMPLES or tokens >= CHUNK_TOKENS:
+            yield _Chunk(held, where)
+            held, tokens = [], 0
+    if held:
+        yield _Chunk(held, where)
+
+
+def write_arrow(
+    path: Path, examples: Iterable[StoredExample], *, where: str, vocabulary_size: int | None = None
+) -> Totals:
+    """Writes one file.
+
+    Args:
+        path: the file, which must not exist.
+        examples: read once, in order.
+        where: names the task in errors.
+        vocabulary_size: fixes the type of a token beforehand, so that chunks are written as they
+            fill. Without it they are held, compactly, until the largest id is known.
+
+    Raises:
+        UserError: a token id that is negative, or not below ``vocabulary_size``.
+    """
+    chunks = _chunks(examples, where)
+    if vocabulary_size is None:
+        held = list(chunks)
+        token_type = narrowest(max((chunk.largest for chunk in held), default=0))
+        chunks = iter(held)
+    else:
+        token_type = narrowest(vocabulary_size - 1)
+    count, sums, longest = 0, {"inputs": 0, "targets": 0}, {"inputs": 0, "targets": 0}
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, _schema(token_type)) as writer:
+        for chunk in chunks:
+            if vocabulary_size is not None and chunk.largest >= vocabulary_size:
+                raise UserError(
+                    f"{where}: token id {chunk.largest} is outside the vocabulary of {vocabulary_size} ids. Check the vocabulary."
+                )
+            writer.write_batch(chunk.batch(token_type))
+            count += len(chunk.example_ids)
+            for side, (tokens, offsets) in chunk.sides.items():
+                sums[side] += len(tokens)
+                longest[side] = max(longest[side], int(np.diff(offsets).max()))
+    return Totals(count, sums["inputs"], sums["targets"], longest["inputs"], longest["targets"], token_type.name)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, slots=True)
+class ChunkedTokens:
+    """One side of every example: views into the file, one pair per chunk.
+
+    Attributes:
+        values: per chunk, the joined token ids.
+        offsets: per chunk, [rows + 1] int32; row i is ``values[offsets[i]:offsets[i + 1]]``.
+        starts: [chunks + 1] int64, the first row of every chunk, then the number of rows.
+    """
+
+    values: tuple[np.ndarray, ...]
+    offsets: tuple[np.ndarray, ...]
+    starts: np.ndarray
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        chunk = int(np.searchsorted(self.starts, row, side="right")) - 1
+        start, end = self.offsets[chunk][row - self.starts[chunk] :][:2]
+        return self.values[chunk][start:end]
+
+    def lengths(self) -> np.ndarray:
+        """[n] int32, the length of every row."""
+        return np.concatenate([np.diff(offsets) for offsets in self.offsets] or [np.zeros(0, np.int32)]).astype(
+            np.int32
+        )
+
+
+class ArrowTokens:
+    """A file that ``write_arrow`` wrote, mapped into memory. Tokens are views, never copies."""
+
+    def __init__(self, path: Path) -> None:
+        # Buffers keep the mapping alive; closing the file here frees its descriptor, of which a
+        # mixture of thousands of tasks would otherwise run out.
+        with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+            self._batches = list(reader)
+            self._names = reader.schema.names
+        rows = [batch.num_rows for batch in self._batches]
+        self.starts = np.array(list(itertools.accumulate(rows, initial=0)), np.int64)
+        self.inputs = self._side("inputs")
+        self.targets = self._side("targets")
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def _side(self, name: str) -> ChunkedTokens:
+        columns = [batch.column(name) for batch in self._batches]
+        return ChunkedTokens(
+            values=tuple(column.values.to_numpy(zero_copy_only=True) for column in columns),
+            offsets=tuple(column.offsets.to_numpy(zero_copy_only=True) for column in columns),
+            starts=self.starts,
+        )
+
+    def integers(self, name: str) -> np.ndarray:
+        """A whole integer column, [n]; a view where the file has one chunk."""
+        columns = [batch.column(name).to_numpy(zero_copy_only=True) for batch in self._batches]
+        if not columns:
+            return np.zeros(0, np.int64)
+        return columns[0] if len(columns) == 1 else np.concatenate(columns)
+
+    def strings(self, name: str, row: int) -> tuple[str, ...]:
+        """The list of strings in one row."""
+        chunk = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return tuple(self._batches[chunk].column(name)[row - int(self.starts[chunk])].as_py())
+
+
+def write_dataset_files(
+    folder: Path, arrow_name: str, totals: Totals, *, split: str, fingerprint: str, extra: Mapping[str, Any]
+) -> None:
+    """Writes ``state.json`` and ``dataset_info.json``, by which ``datasets.load_from_disk`` knows the folder."""
+    state = {
+        "_data_files": [{"filename": arrow_name}],
+        "_fingerprint": fingerprint,
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": split,
+    }
+    info = {
+        "citation": "",
+        "description": "",
+        "features": features(totals.token_type),
+        "homepage": "",
+        "license": "",
+        **extra,
+    }
+    (folder / "state.json").write_text(json.dumps(state, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / "dataset_info.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")

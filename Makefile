@@ -1,0 +1,101 @@
+# The commands of this project. `make help` lists them.
+#
+# Every target makes what it needs: the first one creates the virtual environment in VENV with pinned packages, later
+# ones find it there. A target runs again only what a changed lock file asks for.
+VENV   ?= .venv
+# The Python that VENV is made with; empty for the first suitable one.
+PYTHON ?=
+# More arguments for the command behind a target: make test ARGS="tests/tasks -x"
+ARGS   =
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.PHONY: help setup env quickstart test test-parity test-wheel lint format types layers ci requirements clean distclean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+# --- the environment ---------------------------------------------------------------------------------------------------
+# One environment for users and developers alike: the development tools are a small part of it beside TensorFlow and
+# JAX. Who wants the runtime alone installs requirements/run.txt. Each step leaves a stamp, so that the next is instant.
+CREATED   := $(VENV)/.created
+INSTALLED := $(VENV)/.installed
+EDITABLE  := $(VENV)/.editable
+PARITY    := $(VENV)/.parity
+
+$(CREATED):
+	@tools/create_venv.sh $(VENV) $(PYTHON)
+	@touch $@
+
+$(INSTALLED): requirements/dev.txt $(CREATED)
+	@echo "Installing the pinned packages of requirements/dev.txt into $(VENV): about 1 GB to fetch, then a minute or two"
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# pyproject.toml names the console script and the packages; hatchling is already there, pinned, so no isolated build.
+$(EDITABLE): pyproject.toml $(INSTALLED)
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(PARITY): requirements/parity.txt requirements/torch.txt $(EDITABLE)
+	@echo "Installing PyTorch and transformers into $(VENV)"
+	@$(PIP) --require-hashes -r requirements/parity.txt
+	@$(PIP) -r requirements/torch.txt
+	@touch $@
+
+env: $(EDITABLE)  ## create the environment, nothing else
+
+setup: env  ## what a developer needs: the environment, and the pre-commit checks in this clone
+	@if [ ! -d .git ] || git config --get core.hooksPath >/dev/null; then \
+	  echo "pre-commit not installed here: this is no plain clone, or it has hooks of its own (core.hooksPath)"; \
+	else $(BIN)/pre-commit install; fi
+	@echo "Ready. Try: make test"
+
+# --- using it ----------------------------------------------------------------------------------------------------------
+quickstart: env  ## prepare, train and evaluate on the embedded tasks, and write the report
+	$(BIN)/flan-jax quickstart $(ARGS)
+
+# --- checking it -------------------------------------------------------------------------------------------------------
+# Exit code 5 is pytest's "no test was collected": a failure like any other, but it deserves a sentence.
+define pytest
+$(BIN)/python -m pytest $(1) $(ARGS) || { code=$$?; [ $$code -ne 5 ] || echo "No test was collected, so nothing was tested." >&2; exit $$code; }
+endef
+
+test: env  ## every test but those against PyTorch
+	$(call pytest)
+
+test-parity: $(PARITY)  ## compare live with PyTorch and transformers (installs both)
+	$(call pytest,-m parity)
+
+test-wheel: env  ## build the wheel, install it into an empty environment, use it from elsewhere
+	tools/check_wheel.sh $(BIN)/python $(ARGS)
+
+lint: env  ## ruff: what it finds, and the format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: env  ## let ruff mend and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: env  ## mypy
+	$(BIN)/mypy
+
+layers: env  ## who may import whom
+	$(BIN)/lint-imports
+
+ci:  ## everything that CI checks, in an environment of its own
+	.ci/run
+
+# --- keeping it --------------------------------------------------------------------------------------------------------
+requirements:  ## compile the lock files (needs uv; ARGS=--upgrade moves the pins)
+	tools/compile_requirements.sh $(ARGS)
+
+clean:  ## remove caches and built files
+	rm -rf build dist *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache
+	find flan_jax mixtures tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean  ## and the virtual environment
+	rm -rf $(VENV)

@@ -255,7 +255,7 @@ def write_dataset_files(
     folder: Path, arrow_name: str, totals: Totals, *, split: str, fingerprint: str, extra: Mapping[str, Any]
 ) -> None:
     """Writes ``state.json`` and ``dataset_info.json``, by which ``datasets.load_from_disk`` knows the folder."""
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": arrow_name}],
         "_fingerprint": fingerprint,
         "_format_columns": None,

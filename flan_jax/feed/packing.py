@@ -32,9 +32,10 @@ BATCH_KEYS = (
     "decoder_task_ids",
 )
 
-# How many rows with room for the one side are tried for the other before a new row is opened. It
-# bounds the work where the two sides leave their room in different rows.
-_TRIES = 32
+# Rows are sorted into this many classes by the room left on the second side. A row of a higher class
+# than an example's need surely takes it; in the same class rows are tried, so many at most.
+_CLASSES = 16
+_TRIES = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
@@ -105,38 +106,57 @@ def pack(input_lengths: np.ndarray, target_lengths: np.ndarray, *, input_limit: 
 
 def _best_fit(first: list[int], second: list[int], first_limit: int, second_limit: int) -> tuple[list[int], int]:
     """The row of every example, and how many rows there are. ``first`` decides which row is closest."""
-    rows_with_room: list[list[int]] = [[] for _ in range(first_limit + 1)]  # by the room left for `first`
+    width = second_limit // _CLASSES + 1
+    # rows_with_room[c][r]: the open rows of class c with room r left on the first side. Bit r of
+    # occupied[c] says whether there are any, so that the closest fit is a shift away.
+    rows_with_room: list[list[list[int]]] = [[[] for _ in range(first_limit + 1)] for _ in range(_CLASSES)]
+    occupied = [0] * _CLASSES
     room_second: list[int] = []
-    # Bit r is set where rows_with_room[r] is not empty, so the closest fit is one shift away.
-    occupied = 0
     placed: list[int] = []
+    least, least_second = min(first), min(second)
     for need, need_second in zip(first, second, strict=True):
-        candidates = occupied >> need
+        own = need_second // width
+        sure = 0
+        for kind in range(own + 1, _CLASSES):
+            sure |= occupied[kind]
+        sure = (sure >> need) & -(sure >> need)  # its lowest bit: the closest of the rows that surely fit
+        near = occupied[own] >> need
+        if sure:
+            near &= sure - 1
+        row = -1
         tries = _TRIES
-        room = -1
-        while candidates and tries:
-            room = need + (candidates & -candidates).bit_length() - 1
-            rows = rows_with_room[room]
+        while near and tries > 0:
+            lowest = near & -near
+            room = need + lowest.bit_length() - 1
+            rows = rows_with_room[own][room]
             for index in range(len(rows) - 1, max(-1, len(rows) - 1 - tries), -1):
                 if room_second[rows[index]] >= need_second:
                     row = rows.pop(index)
                     break
-            else:
-                tries = max(0, tries - len(rows))
-                candidates &= candidates - 1
-                continue
-            if not rows:
-                occupied ^= 1 << room
-            break
-        else:
-            row = len(room_second)
-            room = first_limit
+            if row >= 0:
+                if not rows:
+                    occupied[own] ^= 1 << room
+                break
+            tries -= len(rows)
+            near ^= lowest
+        if row < 0 and sure:
+            room = need + sure.bit_length() - 1
+            kind = own + 1
+            while not occupied[kind] >> room & 1:
+                kind += 1
+            row = rows_with_room[kind][room].pop()
+            if not rows_with_room[kind][room]:
+                occupied[kind] ^= 1 << room
+        elif row < 0:
+            row, room = len(room_second), first_limit
             room_second.append(second_limit)
         placed.append(row)
         room -= need
-        room_second[row] -= need_second
-        rows_with_room[room].append(row)
-        occupied |= 1 << room
+        left_second = room_second[row] = room_second[row] - need_second
+        if room >= least and left_second >= least_second:
+            kind = left_second // width
+            rows_with_room[kind][room].append(row)
+            occupied[kind] |= 1 << room
     return placed, len(room_second)
 
 
@@ -209,6 +229,6 @@ class _Side:
 
     def place(self, joined: np.ndarray | np.generic, dtype: type = np.int32, *, padding: int = 0) -> np.ndarray:
         """[tokens] → [rows, limit]."""
-        cells = np.full(self._shape, padding, dtype) if padding else np.zeros(self._shape, dtype)
+        cells: np.ndarray = np.full(self._shape, padding, dtype) if padding else np.zeros(self._shape, dtype)
         cells.reshape(-1)[self._cells] = joined
         return cells

@@ -45,10 +45,9 @@ def permute(indices: np.ndarray, sizes: np.ndarray, keys: np.ndarray) -> np.ndar
     """Where index i of 0 … size − 1 goes under the permutation that a key names.
 
     A Feistel network over pairs (left in 0 … a − 1, right in 0 … b − 1), b = ⌈√size⌉ and
-    a = ⌈size / b⌉; a result outside the size is sent
-    through again until it is inside (Black and Rogaway, "Ciphers with arbitrary finite domains",
-    2002: generalised Feistel and cycle walking). Fewer than √size results are outside, so few are
-    sent twice.
+    a = ⌈size / b⌉; a result outside the size is sent through again until it is inside (Black and
+    Rogaway, "Ciphers with arbitrary finite domains", 2002: generalised Feistel and cycle walking).
+    At most √size results are outside, so few are sent twice.
 
     Args:
         indices: [n] integers, 0 ≤ index < size.

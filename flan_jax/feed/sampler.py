@@ -121,6 +121,10 @@ class MixtureSampler:
             return Draws(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int32))
         return parts[0] if len(parts) == 1 else Draws(*map(np.concatenate, zip(*parts, strict=True)))
 
+    def example(self, task: np.ndarray, number: np.ndarray, epoch: np.ndarray) -> np.ndarray:
+        """[n] int64, the example of ``task`` that is drawn as ``number`` (from 0) in ``epoch``."""
+        return permute(number, self.sizes[task], key(self.seed, _EPOCH, task, epoch))
+
     def counts(self, position: int) -> np.ndarray:
         """[tasks] int64, how often each task occurs among the first ``position`` draws."""
         block = self._block_of(position)
@@ -168,10 +172,8 @@ class MixtureSampler:
         task = np.repeat(np.arange(self.sizes.size), counts)[order]
         first_of_task = np.cumsum(counts) - counts
         number = before[task] + (order - first_of_task[task])
-        size = self.sizes[task]
-        epoch = number // size
-        example = permute(number - epoch * size, size, key(self.seed, _EPOCH, task, epoch))
-        draws = Draws(task.astype(np.int32), example, epoch.astype(np.int32))
+        epoch, inside = np.divmod(number, self.sizes[task])
+        draws = Draws(task.astype(np.int32), self.example(task, inside, epoch), epoch.astype(np.int32))
         first = int(before.sum())
         self._block = (block, first, draws)
         return first, draws

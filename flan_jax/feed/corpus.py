@@ -1,0 +1,67 @@
+"""All stored tasks of a mixture as one table, so that a batch over a thousand tasks is a few array operations."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from flan_jax.feed.arrow import ChunkedTokens
+from flan_jax.feed.store import StoredTask
+
+
+class _Side:
+    """One side of every example of every task."""
+
+    def __init__(self, sides: Sequence[ChunkedTokens]) -> None:
+        self._values = [values for side in sides for values in side.values]
+        # A chunk of r rows has r + 1 offsets, so row i of chunk c stands at i + c once all are joined.
+        self._offsets = np.concatenate(
+            [np.zeros(0, np.int32), *(offsets for side in sides for offsets in side.offsets)]
+        )
+
+    def lengths(self, rows: np.ndarray, chunks: np.ndarray) -> np.ndarray:
+        slots = rows + chunks
+        return self._offsets[slots + 1] - self._offsets[slots]
+
+    def tokens(self, rows: np.ndarray, chunks: np.ndarray) -> np.ndarray:
+        slots = rows + chunks
+        starts, ends = self._offsets[slots].tolist(), self._offsets[slots + 1].tolist()
+        values = self._values
+        views = [values[chunk][start:end] for chunk, start, end in zip(chunks.tolist(), starts, ends, strict=True)]
+        return np.concatenate([np.zeros(0, np.uint8), *views]).astype(np.int32)
+
+
+class Corpus:
+    """Examples of several tasks, numbered through: first those of task 0, then those of task 1, ….
+
+    Token ids stay in the mapped files until they are gathered; of the offsets, 4 bytes an example
+    and side are copied.
+
+    Args:
+        tasks: at least one.
+    """
+
+    def __init__(self, tasks: Sequence[StoredTask]) -> None:
+        self.sizes = np.array([len(task) for task in tasks], np.int64)
+        self.bases = np.cumsum(self.sizes) - self.sizes
+        sides = [task.tokens for task in tasks]
+        chunk_rows = [np.diff(side.starts) for side in sides]
+        self._chunk_starts = np.cumsum(np.concatenate(chunk_rows)) - np.concatenate(chunk_rows)
+        self._inputs = _Side([side.inputs for side in sides])
+        self._targets = _Side([side.targets for side in sides])
+
+    def rows(self, task: np.ndarray, example: np.ndarray) -> np.ndarray:
+        """[n] int64, the number of each example in this table."""
+        return self.bases[task] + example
+
+    def lengths(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """([n], [n]) int32, the lengths of inputs and targets."""
+        chunks = self._chunks(rows)
+        return self._inputs.lengths(rows, chunks), self._targets.lengths(rows, chunks)
+
+    def tokens(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The joined inputs and the joined targets of the rows, in their order, int32."""
+        chunks = self._chunks(rows)
+        return self._inputs.tokens(rows, chunks), self._targets.tokens(rows, chunks)
+
+    def _chunks(self, rows: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._chunk_starts, rows, side="right") - 1

@@ -4,6 +4,7 @@ The rows of a batch do not depend on the number of hosts; each host assembles it
 """
 
 import dataclasses
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -163,7 +164,10 @@ class PackedBatches(Iterator[Batch]):
         dataset = grain.experimental.ThreadPrefetchIterDataset(
             _BatchDataset(self._stream, batch_size, process_index, process_count), prefetch_buffer_size=prefetch
         )
-        self._iterator = iter(dataset)
+        # grain's iterator stops its thread when it is deleted, which fails once the interpreter is being
+        # torn down. It is held where it can be let go of before: at the latest just before exit.
+        self._held: list[grain.DatasetIterator[_Element]] = [iter(dataset)]
+        self._finalizer = weakref.finalize(self, _close_all, self._held)
         self._counts: list[np.ndarray] | None = [np.zeros(len(tasks), np.int64) for _ in range(3)]
 
     def __iter__(self) -> "PackedBatches":
@@ -236,5 +240,16 @@ class PackedBatches(Iterator[Batch]):
         )
 
     def close(self) -> None:
-        """Stops the prefetching thread."""
-        self._iterator.close()
+        """Stops the prefetching thread. No batch can be asked for after that."""
+        self._finalizer()
+
+    @property
+    def _iterator(self) -> grain.DatasetIterator[_Element]:
+        if not self._held:
+            raise ValueError("these batches were closed")
+        return self._held[0]
+
+
+def _close_all(held: list[grain.DatasetIterator[_Element]]) -> None:
+    while held:
+        held.pop().close()

@@ -5,7 +5,7 @@ Task t is to be drawn n·p_t times among n draws. Of the first n *nominal* draws
     C_t(n) = floor(n · p_t + u_t),      u_t in [0, 1) fixed by (seed, t),
 
 so at the end of every block of nominal draws each task is within one draw of its share, where
-independent draws would be off by √n. Inside a block the draws are shuffled. A block of B nominal
+independent draws would be off by √n. Inside a block the tasks are shuffled. A block of B nominal
 draws holds B give or take a few actual ones, because each task rounds for itself.
 
 The k-th draw of a task of n examples is its example ``permutation(k // n)[k mod n]``: a task that
@@ -168,10 +168,13 @@ class MixtureSampler:
         before = self._nominal_counts(block * BLOCK)
         counts = self._nominal_counts((block + 1) * BLOCK) - before
         total = int(counts.sum())
+        # Only the tasks are shuffled; the draws of one task keep their order, so that its first k
+        # draws are the same k examples wherever a block is cut.
+        labels = np.repeat(np.arange(self.sizes.size), counts)
         order = np.argsort(key(self.seed, _SHUFFLE, block, np.arange(total)), kind="stable")
-        task = np.repeat(np.arange(self.sizes.size), counts)[order]
-        first_of_task = np.cumsum(counts) - counts
-        number = before[task] + (order - first_of_task[task])
+        task = labels[order]
+        number = np.empty(total, np.int64)
+        number[np.argsort(task, kind="stable")] = np.arange(total) + (before - (np.cumsum(counts) - counts))[labels]
         epoch, inside = np.divmod(number, self.sizes[task])
         draws = Draws(task.astype(np.int32), self.example(task, inside, epoch), epoch.astype(np.int32))
         first = int(before.sum())

@@ -1,0 +1,1 @@
+"""Evaluation: option scoring, generation, metrics with intervals, suites, results on disk."""

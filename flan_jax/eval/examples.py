@@ -1,0 +1,132 @@
+"""What goes into an evaluation and what comes out: plain data, no model."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from flan_jax.errors import UserError
+from flan_jax.tasks.spec import Predict
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class EvalExample:
+    """One example to predict.
+
+    Attributes:
+        inputs: token ids of the prompt, EOS included, no padding; ``[length]``.
+        options: the closed set to choose from, or ``()``.
+        references: every accepted answer; at least one.
+        example_id: index of the record in its split.
+        template_id: index of the template that made the prompt.
+        inputs_text: the prompt as text, for people.
+    """
+
+    inputs: np.ndarray
+    options: tuple[str, ...]
+    references: tuple[str, ...]
+    example_id: int
+    template_id: int
+    inputs_text: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalTask:
+    """Examples that are scored together by one metric.
+
+    Attributes:
+        name: what results call it.
+        cluster: the task's cluster.
+        metric: a name in ``flan_jax.eval.metrics.METRICS``.
+        predict: ``rank`` chooses among the options, ``generate`` decodes freely.
+        examples: at least one.
+
+    Raises:
+        UserError: no examples, an example without tokens or references, or one to rank that has
+            fewer than two options.
+    """
+
+    name: str
+    cluster: str
+    metric: str
+    predict: Predict
+    examples: Sequence[EvalExample]
+
+    def __post_init__(self) -> None:
+        where = f"Task {self.name!r}"
+        if not len(self.examples):
+            raise UserError(f"{where} has no examples to evaluate. Give it a split that is not empty or leave it out.")
+        for example in self.examples:
+            if not len(example.inputs) or not example.references:
+                lacking = "input tokens" if not len(example.inputs) else "references"
+                raise UserError(f"{where}, example {example.example_id} has no {lacking}, so it cannot be scored.")
+            if self.predict == "rank" and len(example.options) < 2:
+                raise UserError(
+                    f"{where}, example {example.example_id} has {len(example.options)} option(s), and ranking needs "
+                    "at least two. Give options or use predict='generate'."
+                )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model answered to one example, and what that was worth.
+
+    Attributes:
+        example_id, template_id, inputs, options, references: as in ``EvalExample``.
+        prediction: the chosen option or the generated text.
+        option_scores: one log-likelihood (nats) an option, ``()`` where text was generated.
+        score: the metric on this example alone, from 0 to 1.
+    """
+
+    example_id: int
+    template_id: int
+    inputs: str
+    options: tuple[str, ...]
+    references: tuple[str, ...]
+    prediction: str
+    option_scores: tuple[float, ...]
+    score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskResult:
+    """One task, measured. Scores run from 0 to 1.
+
+    Attributes:
+        name, cluster, metric, predict: as in ``EvalTask``.
+        value: the metric over all examples.
+        chance: what guessing uniformly among the options gives; 0 where text is generated.
+        majority: what always answering the most frequent reference gives. It looks at the
+            labels, so it is a yardstick for label balance and no competitor.
+        interval: 95% bootstrap interval of ``value`` over examples, (low, high).
+        n: number of examples.
+        per_template: the metric over the examples of each template.
+        predictions: one an example, in the task's order; ``()`` when read back from a file.
+        statistics: ``[n, k]``, the metric's sufficient statistics, one row an example.
+        notes: what a reader of the value must know, a sentence each.
+    """
+
+    name: str
+    cluster: str
+    metric: str
+    predict: Predict
+    value: float
+    chance: float
+    majority: float
+    interval: tuple[float, float]
+    n: int
+    per_template: dict[int, float]
+    predictions: tuple[Prediction, ...] = dataclasses.field(default=(), repr=False)
+    statistics: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def template_mean(self) -> float:
+        """The unweighted mean of the per-template scores."""
+        return float(np.mean(list(self.per_template.values())))
+
+    @property
+    def template_spread(self) -> float:
+        """The sample standard deviation of the per-template scores; 0 for one template."""
+        values = list(self.per_template.values())
+        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0

@@ -1,0 +1,143 @@
+"""Results on disk: ``eval/STEP/results.json`` and ``eval/STEP/predictions/TASK.jsonl``."""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flan_jax.errors import UserError
+from flan_jax.eval.examples import Prediction, TaskResult
+from flan_jax.eval.suites import ClusterAverage, StepResults, SuiteAverage
+
+RESULTS_FILE = "results.json"
+PREDICTIONS_FOLDER = "predictions"
+
+
+def step_folder(model_dir: Path, step: int) -> Path:
+    """``MODEL_DIR/eval/STEP``."""
+    return Path(model_dir) / "eval" / str(step)
+
+
+def saved_steps(model_dir: Path) -> list[int]:
+    """The steps that have a results file, ascending."""
+    found = (Path(model_dir) / "eval").glob(f"*/{RESULTS_FILE}")
+    return sorted(int(path.parent.name) for path in found if path.parent.name.isdecimal())
+
+
+def write_results(model_dir: Path, results: StepResults) -> Path:
+    """Writes results and predictions of one step and returns their folder.
+
+    ``results.json`` is put in place last and in one move: where it exists, all of it does, and
+    the predictions too.
+    """
+    folder = step_folder(model_dir, results.step)
+    (folder / PREDICTIONS_FOLDER).mkdir(parents=True, exist_ok=True)
+    for result in {r.name: r for members in results.suites.values() for r in members}.values():
+        lines = (json.dumps(_prediction_json(p), ensure_ascii=False, allow_nan=False) for p in result.predictions)
+        path = folder / PREDICTIONS_FOLDER / f"{result.name}.jsonl"
+        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    content = {
+        "step": results.step,
+        "suites": {name: [_result_json(r) for r in members] for name, members in results.suites.items()},
+        "averages": {name: dataclasses.asdict(average) for name, average in results.averages.items()},
+    }
+    temporary = folder / f".{RESULTS_FILE}.{os.getpid()}"
+    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.replace(folder / RESULTS_FILE)
+    return folder
+
+
+def read_results(model_dir: Path, step: int) -> StepResults:
+    """Reads what ``write_results`` wrote, predictions left out.
+
+    Raises:
+        UserError: no such file, or one that is not a results file.
+    """
+    path = step_folder(model_dir, step) / RESULTS_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return StepResults(
+            step=int(content["step"]),
+            suites={name: [_result(row) for row in rows] for name, rows in content["suites"].items()},
+            averages={name: _average(row) for name, row in content["averages"].items()},
+        )
+    except FileNotFoundError as error:
+        steps = saved_steps(model_dir)
+        known = f"It has results of steps {', '.join(map(str, steps))}." if steps else "Run `flan-jax eval` first."
+        raise UserError(f"{model_dir} has no results of step {step}. {known}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is not a results file ({error!r}). Remove it and evaluate again.") from error
+
+
+def read_predictions(model_dir: Path, step: int, task: str) -> Iterator[Prediction]:
+    """Yields the saved predictions of a task.
+
+    Raises:
+        UserError: no such file, or a line that is not a prediction.
+    """
+    path = step_folder(model_dir, step) / PREDICTIONS_FOLDER / f"{task}.jsonl"
+    if not path.is_file():
+        raise UserError(f"{path} is missing, so the predictions of {task!r} at step {step} cannot be shown.")
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield _prediction(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path}, line {number} is not a prediction ({error!r}). Evaluate again.") from error
+
+
+def _result_json(result: TaskResult) -> dict[str, Any]:
+    return {
+        "task": result.name,
+        "cluster": result.cluster,
+        "metric": result.metric,
+        "predict": result.predict,
+        "value": result.value,
+        "chance": result.chance,
+        "majority": result.majority,
+        "interval": list(result.interval),
+        "n": result.n,
+        "per_template": {str(template): value for template, value in result.per_template.items()},
+        "template_mean": result.template_mean,
+        "template_spread": result.template_spread,
+        "notes": list(result.notes),
+    }
+
+
+def _result(row: dict[str, Any]) -> TaskResult:
+    low, high = row["interval"]
+    return TaskResult(
+        name=row["task"],
+        cluster=row["cluster"],
+        metric=row["metric"],
+        predict=row["predict"],
+        value=float(row["value"]),
+        chance=float(row["chance"]),
+        majority=float(row["majority"]),
+        interval=(float(low), float(high)),
+        n=int(row["n"]),
+        per_template={int(template): float(value) for template, value in row["per_template"].items()},
+        notes=tuple(row["notes"]),
+    )
+
+
+def _average(row: dict[str, Any]) -> SuiteAverage:
+    low, high = row["interval"]
+    clusters = {name: ClusterAverage(**cluster) for name, cluster in row["clusters"].items()}
+    return SuiteAverage(**{**row, "interval": (low, high), "clusters": clusters})
+
+
+def _prediction_json(prediction: Prediction) -> dict[str, Any]:
+    row = dataclasses.asdict(prediction)
+    # JSON has no word for infinities and NaN.
+    row["option_scores"] = [score if math.isfinite(score) else None for score in prediction.option_scores]
+    return row
+
+
+def _prediction(row: dict[str, Any]) -> Prediction:
+    scores = tuple(math.nan if score is None else score for score in row["option_scores"])
+    sequences = {key: tuple(row[key]) for key in ("options", "references")}
+    return Prediction(**{**row, **sequences, "option_scores": scores})

@@ -1,0 +1,140 @@
+"""Suites: tasks that are read together, their averages, and the spread over templates."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from flan_jax.errors import UserError
+from flan_jax.eval import bootstrap
+from flan_jax.eval.examples import EvalTask, TaskResult
+from flan_jax.eval.metrics import METRICS
+from flan_jax.eval.runner import Predicts, Progress, evaluate
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterAverage:
+    """One cluster of a suite: the mean over its examples, as Super-NaturalInstructions reports categories.
+
+    Attributes:
+        value: mean over all examples of the cluster's tasks.
+        tasks: number of tasks.
+        n: number of examples.
+    """
+
+    value: float
+    tasks: int
+    n: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SuiteAverage:
+    """A suite in one line. Scores run from 0 to 1.
+
+    Attributes:
+        value: the unweighted mean over tasks.
+        interval: its 95% bootstrap interval, examples resampled within tasks.
+        example_mean: the mean over all examples, which is the overall score of the
+            Super-NaturalInstructions benchmark.
+        chance, majority: means over tasks of these yardsticks.
+        tasks: number of tasks.
+        n: number of examples.
+        template_spread: mean over tasks of the standard deviation over templates.
+        clusters: cluster → its average.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    example_mean: float
+    chance: float
+    majority: float
+    tasks: int
+    n: int
+    template_spread: float
+    clusters: dict[str, ClusterAverage]
+
+
+@dataclasses.dataclass(frozen=True)
+class StepResults:
+    """Everything measured at one step.
+
+    Attributes:
+        step: training steps taken; 0 is before training.
+        suites: suite → its tasks' results.
+        averages: suite → its average.
+    """
+
+    step: int
+    suites: dict[str, list[TaskResult]]
+    averages: dict[str, SuiteAverage]
+
+
+def evaluate_suites(
+    predictor: Predicts,
+    suites: Mapping[str, Sequence[EvalTask]],
+    *,
+    step: int,
+    progress: Progress | None = None,
+    seed: int = 0,
+) -> StepResults:
+    """Measures all suites in one pass; a task that stands in several is predicted once.
+
+    Args:
+        predictor: answers the examples.
+        suites: suite → tasks; none empty.
+        step: training steps taken.
+        progress: told after every batch.
+        seed: of the bootstrap.
+
+    Raises:
+        UserError: an empty suite, an unknown metric, or two different tasks of one name (their
+            predictions would share a file).
+    """
+    tasks: dict[str, EvalTask] = {}
+    for suite, members in suites.items():
+        if not members:
+            raise UserError(f"Suite {suite!r} has no tasks. Give it some or leave it out.")
+        for task in members:
+            if tasks.setdefault(task.name, task) is not task:
+                raise UserError(
+                    f"Suite {suite!r} holds a second, different task named {task.name!r}. "
+                    "Give one of them another `variant`."
+                )
+    results = {r.name: r for r in evaluate(predictor, list(tasks.values()), progress=progress, seed=seed)}
+    grouped = {suite: [results[task.name] for task in members] for suite, members in suites.items()}
+    return StepResults(step, grouped, {suite: average(members, seed=seed) for suite, members in grouped.items()})
+
+
+def average(results: Sequence[TaskResult], *, seed: int = 0) -> SuiteAverage:
+    """Averages fresh results (those that still hold their ``statistics``).
+
+    Raises:
+        ValueError: a result that was read from a file, so has no statistics to resample.
+    """
+    resampled = {}
+    for result in results:
+        if result.statistics is None:
+            raise ValueError(f"Result {result.name!r} has no statistics; average what evaluate() returned.")
+        resampled[result.name] = (METRICS.get(result.metric), result.statistics)
+    clusters: dict[str, list[TaskResult]] = {}
+    for result in results:
+        clusters.setdefault(result.cluster, []).append(result)
+    return SuiteAverage(
+        value=float(np.mean([r.value for r in results])),
+        interval=bootstrap.average_interval(resampled, seed=seed),
+        example_mean=_example_mean(results),
+        chance=float(np.mean([r.chance for r in results])),
+        majority=float(np.mean([r.majority for r in results])),
+        tasks=len(results),
+        n=sum(r.n for r in results),
+        template_spread=float(np.mean([r.template_spread for r in results])),
+        clusters={
+            name: ClusterAverage(_example_mean(members), len(members), sum(r.n for r in members))
+            for name, members in clusters.items()
+        },
+    )
+
+
+def _example_mean(results: Sequence[TaskResult]) -> float:
+    """Task scores weighted by their examples: for metrics that are means, the mean over all examples."""
+    return float(np.average([r.value for r in results], weights=[r.n for r in results]))

@@ -14,7 +14,7 @@ from flan_jax.errors import UserError
 from flan_jax.feed.corpus import Corpus
 from flan_jax.feed.packing import Rows, one_per_row, pack
 from flan_jax.feed.permute import key
-from flan_jax.feed.sampler import MixtureSampler
+from flan_jax.feed.sampler import BLOCK, MixtureSampler
 from flan_jax.feed.store import StoredTask
 
 POOL = 4096
@@ -107,7 +107,7 @@ class RowStream:
         self.identity = {
             "tasks": _digest([(task.name, task.split, task.fingerprint, len(task)) for task in tasks]),
             "weights": _digest(self.sampler.shares.tolist(), seed),
-            "layout": _digest(input_limit, target_limit, packed, POOL),
+            "layout": _digest(input_limit, target_limit, packed, POOL, BLOCK),
         }
 
     def pool(self, index: int) -> Pool:

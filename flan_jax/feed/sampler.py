@@ -14,6 +14,7 @@ is exhausted starts its next epoch, in a new order.
 Seeking is two closed forms over the tasks, whatever the distance.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -55,7 +56,8 @@ def round_shares(weights: Sequence[float] | np.ndarray) -> np.ndarray:
     if not np.isfinite(shares).all() or (shares < 0).any() or not shares.any():
         raise UserError("Weights must be finite, not negative, and not all zero.")
     shares = shares / shares.max()
-    scaled = shares / shares.sum() * 2.0**SHARE_BITS
+    # fsum rounds once: the order in which a machine adds up makes no difference.
+    scaled = shares / math.fsum(shares) * 2.0**SHARE_BITS
     units = np.maximum(np.floor(scaled), shares > 0).astype(np.int64)
     missing = (1 << SHARE_BITS) - int(units.sum())
     if missing > 0:

@@ -112,7 +112,7 @@ def normalise(rates_by_task: Mapping[str, float]) -> dict[str, float]:
         raise UserError("Every task has the rate 0, so nothing would be drawn. Give at least one task a positive rate.")
     # Dividing by the largest first keeps the sum finite and a subnormal rate exact enough.
     values /= values.max()
-    return dict(zip(rates_by_task, (values / values.sum()).tolist(), strict=True))
+    return dict(zip(rates_by_task, (values / math.fsum(values)).tolist(), strict=True))
 
 
 def weights(policy: Policy, sizes: Mapping[str, int], explicit: Mapping[str, float]) -> dict[str, float]:

@@ -12,10 +12,12 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record
+
+T = TypeVar("T")
 
 SPLITS = ("train", "validation", "test")
 DATA_DIR_VARIABLE = "FLAN_JAX_DATA_DIR"
@@ -66,6 +68,22 @@ def file_digest(path: Path) -> str:
 def _file_digest(path: str, size: int, modified_ns: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class FromDataFolder(Generic[T]):
+    """Marks a factory that reads the data folder, so that nobody calls it who was not asked to.
+
+    ``register_mixture("mine", FromDataFolder(make))``: a catalogue that is only being listed
+    leaves such a mixture unresolved.
+    """
+
+    make: Callable[..., T]
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+    def __call__(self, **overrides: Any) -> T:
+        """Makes it, with ``overrides`` in the place of the arguments given before."""
+        return self.make(**{**dict(self.arguments), **overrides})
 
 
 @dataclasses.dataclass(frozen=True)

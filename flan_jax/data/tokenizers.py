@@ -78,9 +78,9 @@ _NO_SPACE_AFTER = set("([{")
 
 
 def split_words(text: str) -> list[str]:
-    """The tokens of ``text`` as a ``WordVocabulary`` sees them: lower case, marks apart.
+    r"""The tokens of ``text`` as a ``WordVocabulary`` sees them: lower case, marks apart.
 
-    >>> split_words("Don't stop:\\n at 3.5 (or so)!")
+    >>> split_words("Don't stop:\n at 3.5 (or so)!")
     ["don't", 'stop', ':', 'at', '3.5', '(', 'or', 'so', ')', '!']
     """
     return _WORD.findall(text.lower())
@@ -140,7 +140,7 @@ class WordVocabulary:
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The words with single spaces, closing marks set tight. Encodes to the same ids again.
+        """The words with single spaces, closing marks set tight. Known words encode to the same ids again.
 
         An id outside the vocabulary, which a network with a padded table may write, reads as
         unknown.
@@ -150,9 +150,7 @@ class WordVocabulary:
         text = ""
         before = ""
         for token in tokens:
-            # "3" "." "5" would become the one word "3.5" if it were set tight.
-            joins_number = before in {".", ",", ":"} and token[0].isdigit()
-            tight = not text or token in _NO_SPACE_BEFORE or (before in _NO_SPACE_AFTER and not joins_number)
+            tight = not text or token in _NO_SPACE_BEFORE or before in _NO_SPACE_AFTER
             text += token if tight else " " + token
             before = token
         return text

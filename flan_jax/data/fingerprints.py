@@ -1,0 +1,116 @@
+"""Digests of functions: by how they are written and by what they refer to, never by an address.
+
+A store prepared before a ``fields`` function was edited must not be taken for a new one. A
+digest therefore covers the function's text, its captured and default values, and, in the same
+package, every function, class and plain constant that it names, and what those name in turn.
+"""
+
+import dataclasses
+import functools
+import inspect
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from flan_jax.data.sources import digest
+
+_PLAIN = (str, bytes, int, float, bool, type(None))
+
+
+def callable_digest(function: Any) -> str:
+    """Hexadecimal digest of a function, method, ``functools.partial`` or callable object."""
+    return digest(*_described(function, set()))
+
+
+def _described(function: Any, seen: set[int]) -> Iterator[str]:
+    if id(function) in seen:
+        return
+    seen.add(id(function))
+    if isinstance(function, functools.partial):
+        yield from _described(function.func, seen)
+        yield value_text(function.args)
+        yield value_text(function.keywords)
+    elif isinstance(function, types.MethodType):
+        yield from _described(function.__func__, seen)
+        yield value_text(function.__self__)
+    elif isinstance(function, types.FunctionType):
+        yield _written(function)
+        yield value_text(function.__defaults__)
+        yield value_text(function.__kwdefaults__)
+        for cell in function.__closure__ or ():
+            yield from _value(cell.cell_contents, function.__module__, seen)
+        for name in sorted(_names(function.__code__)):
+            if name in function.__globals__:
+                yield name
+                yield from _value(function.__globals__[name], function.__module__, seen)
+    elif inspect.isclass(function):
+        yield _written(cast(Any, function))
+        for member in vars(function).values():
+            if isinstance(member, types.FunctionType):
+                yield from _described(member, seen)
+    elif inspect.isroutine(function):  # built in
+        yield f"{function.__module__}.{function.__qualname__}"
+    else:
+        yield from _described(type(function), seen)
+        yield value_text(function)
+
+
+def _value(value: Any, module: str, seen: set[int]) -> Iterator[str]:
+    """A value that a function refers to; functions and classes of other packages by name only."""
+    if callable(value) and hasattr(value, "__qualname__"):
+        if str(value.__module__).partition(".")[0] == module.partition(".")[0]:
+            yield from _described(value, seen)
+        else:
+            yield f"{value.__module__}.{value.__qualname__}"
+    elif isinstance(value, types.ModuleType):
+        yield value.__name__
+    elif isinstance(value, functools.partial):
+        yield from _described(value, seen)
+    else:
+        yield value_text(value)
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The names that a function's code, and the code nested in it, looks up."""
+    nested = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return set(code.co_names).union(*map(_names, nested))
+
+
+def value_text(value: Any) -> str:
+    """A text of a value that is the same in every process: sets sorted, objects by their type."""
+    if isinstance(value, _PLAIN):
+        return repr(value)
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(value_text, value)))}}}"
+    if isinstance(value, list | tuple):
+        return f"({', '.join(map(value_text, value))})"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{value_text(key)}: {value_text(item)}' for key, item in value.items())}}}"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        inner = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return f"{type(value).__qualname__}{value_text(inner)}"
+    if isinstance(value, functools.partial) or inspect.isroutine(value) or inspect.isclass(value):
+        return _unfollowed(value)
+    pattern = getattr(value, "pattern", None)  # a compiled regular expression
+    return f"{type(value).__module__}.{type(value).__qualname__} {pattern or ''}"
+
+
+def _unfollowed(function: Any) -> str:
+    """A function inside a container: its text alone, as following tables of functions may go in circles."""
+    if isinstance(function, functools.partial):
+        return f"{_unfollowed(function.func)}{value_text(function.args)}{value_text(function.keywords)}"
+    return _written(function)
+
+
+@functools.lru_cache(maxsize=4096)
+def _written(what: Any) -> str:
+    """Source text, or the byte code of what was typed at a prompt."""
+    try:
+        return inspect.getsource(what)
+    except (OSError, TypeError):
+        code = getattr(what, "__code__", None)
+        if code is None:
+            return f"{getattr(what, '__module__', '')}.{getattr(what, '__qualname__', '')}"
+        return (
+            f"{code.co_code.hex()} {code.co_names} {value_text([c for c in code.co_consts if not inspect.iscode(c)])}"
+        )

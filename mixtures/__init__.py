@@ -1,1 +1,8 @@
 """Declarations only: one module per cluster or collection. Importing this package reads no data."""
+
+from flan_jax.data import seqio_hook
+from mixtures import mini as mini
+from mixtures import superni as superni
+
+# seqio learns of what is catalogued here when, and only if, it is imported.
+seqio_hook.install()

@@ -1,0 +1,127 @@
+"""The mixture ``mini``: what the quickstart trains on and what it measures."""
+
+from importlib import resources
+
+from flan_jax.data.tokenizers import WordVocabulary, register_vocabulary
+from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
+from flan_jax.mixing.rates import Equal
+from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
+from mixtures.mini.arithmetic import ADD_NUMBERS, COMPARE_NUMBERS
+from mixtures.mini.closed_book_qa import USUAL_PLACE, WORLD_FACTS
+from mixtures.mini.coreference import OWNER_CLUE, PRONOUN
+from mixtures.mini.dialogue import NEXT_REPLY, SPEECH_ACT
+from mixtures.mini.entailment import CLAIM_CHECK, STORY_ENTAILS
+from mixtures.mini.entity_recognition import FIND_PERSON, FIND_PLACE
+from mixtures.mini.formatting import COPY_WORDS, PICK_WORD, REVERSE_WORDS
+from mixtures.mini.reading_qa import WHERE_IS_IT, WHO_DID_IT
+from mixtures.mini.sentiment import MESSAGE_MOOD, REVIEW_SENTIMENT
+from mixtures.mini.struct_to_text import FACTS_TO_SENTENCE, SENTENCE_TO_FIELD
+from mixtures.mini.topic import SENTENCE_TOPIC, STORY_SETTING
+from mixtures.mini.translation import FROM_VELU, TO_VELU
+from mixtures.mini.word_sense import ODD_ONE_OUT, WORD_CATEGORY
+
+NAME = "mini"
+VOCABULARY_FILE = "vocabulary.txt"
+
+# Trained tasks with the share of draws that each gets.
+SHARES: tuple[tuple[TaskSpec, float], ...] = (
+    (REVIEW_SENTIMENT, 1.0),
+    (MESSAGE_MOOD, 1.0),
+    (WORD_CATEGORY, 1.0),
+    (ODD_ONE_OUT, 1.0),
+    (WORLD_FACTS, 1.0),
+    (USUAL_PLACE, 1.0),
+    (WHO_DID_IT, 1.0),
+    (WHERE_IS_IT, 1.0),
+    (PRONOUN, 1.0),
+    (OWNER_CLUE, 1.0),
+    (FACTS_TO_SENTENCE, 1.0),
+    (SENTENCE_TO_FIELD, 1.0),
+    (TO_VELU, 1.0),
+    (FROM_VELU, 1.0),
+    (REVERSE_WORDS, 1.0),
+    (COPY_WORDS, 1.0),
+    (PICK_WORD, 1.0),
+    (ADD_NUMBERS, 1.0),
+    (COMPARE_NUMBERS, 1.0),
+    (STORY_ENTAILS, 1.0),
+    (CLAIM_CHECK, 1.0),
+    (NEXT_REPLY, 1.0),
+    (SPEECH_ACT, 1.0),
+)
+# Never trained: their whole clusters are held out.
+HELD_OUT: tuple[TaskSpec, ...] = (SENTENCE_TOPIC, STORY_SETTING, FIND_PERSON, FIND_PLACE)
+
+# The last two templates of every task are kept for measuring unseen instructions.
+UNSEEN_TEMPLATES = (8, 9)
+# Of a closed-set task's share, what goes to prompts that do not list the options.
+NOOPT_PART = 0.25
+# Inverted templates widen what is trained, but their answers are never measured: keep them few.
+INVERTED_PART = 0.1
+# Tasks that make no sense without their options.
+OPTIONS_NEEDED = (NEXT_REPLY,)
+
+
+def trained_templates(spec: TaskSpec, *, inverted: bool = False) -> tuple[int, ...]:
+    """Indices of the templates that are trained: those that are scored, or the inverted ones."""
+    return tuple(
+        index
+        for index, template in enumerate(spec.templates)
+        if index not in UNSEEN_TEMPLATES and template.inverted == inverted
+    )
+
+
+def scored(spec: TaskSpec) -> Prompted:
+    """The trained prompts whose answers are measured: options listed where there are any."""
+    mode = PromptMode.ZS_OPT if spec.options else PromptMode.ZS_NOOPT
+    return Prompted(spec, mode, template_ids=trained_templates(spec))
+
+
+def _entries(spec: TaskSpec, share: float) -> list[Entry]:
+    inverted = trained_templates(spec, inverted=True)
+    noopt = bool(spec.options) and spec not in OPTIONS_NEEDED
+    inverted_rate = share * INVERTED_PART if inverted else 0.0
+    noopt_rate = share * NOOPT_PART if noopt else 0.0
+    entries = [Entry(scored(spec), share - noopt_rate - inverted_rate)]
+    if noopt:
+        entries.append(Entry(Prompted(spec, PromptMode.ZS_NOOPT, trained_templates(spec)), noopt_rate))
+    if inverted:
+        entries.append(Entry(Prompted(spec, PromptMode.ZS_NOOPT, inverted, variant="inverted"), inverted_rate))
+    return entries
+
+
+def mini() -> Mixture:
+    """The mixture with its three suites: unseen records, unseen templates, held-out clusters."""
+    specs = [spec for spec, _ in SHARES]
+    return Mixture(
+        name=NAME,
+        entries=tuple(entry for spec, share in SHARES for entry in _entries(spec, share)),
+        policy=Equal(),
+        suites=(
+            Suite("held_in", tuple(scored(spec) for spec in specs)),
+            Suite(
+                "unseen_templates",
+                tuple(Prompted(spec, scored(spec).mode, UNSEEN_TEMPLATES, variant="unseen") for spec in specs),
+            ),
+            Suite(
+                "held_out",
+                tuple(Prompted(spec, PromptMode.ZS_OPT, spec.scored_templates) for spec in HELD_OUT),
+                held_out=True,
+            ),
+        ),
+        vocabulary=NAME,
+    )
+
+
+def mini_vocabulary() -> WordVocabulary:
+    """Every word of the world and of its templates, from the list that ships beside this file.
+
+    The list is kept rather than collected, so that an id means the same word until the list
+    is changed on purpose.
+    """
+    words = resources.files(__package__).joinpath(VOCABULARY_FILE).read_text(encoding="utf-8").split()
+    return WordVocabulary(words, NAME)
+
+
+register_mixture(NAME, mini)
+register_vocabulary(NAME, mini_vocabulary)

@@ -1,0 +1,100 @@
+"""Reading questions: the answer stands in the story and is found by matching.
+
+Every sentence of a story has a person, a thing and a place. The choices are all of the
+story's words of the right kind and one of another kind, so neither the kind nor the
+presence of a word is enough.
+"""
+
+from typing import Any
+
+from flan_jax.tasks.catalog import register
+from flan_jax.tasks.spec import TaskSpec, Template
+from mixtures.mini.words import PEOPLE, PLACES, THINGS
+from mixtures.mini.world import Draw, as_slots, source, templates
+
+_VERBS = ("left", "put", "hid", "dropped", "kept", "forgot")
+
+
+def _scene(draw: Draw) -> tuple[list[str], list[str], list[str], list[str]]:
+    """People, verbs, things and places, one of each a sentence."""
+    count = draw.number(2, 3)
+    verbs = [draw.one(_VERBS) for _ in range(count)]
+    return draw.some(PEOPLE, count), verbs, draw.some(THINGS, count), draw.some(PLACES, count)
+
+
+def _tell(people: list[str], verbs: list[str], things: list[str], places: list[str]) -> str:
+    rows = zip(people, verbs, things, places, strict=True)
+    return " ".join(f"{person} {verb} the {thing} in the {place}." for person, verb, thing, place in rows)
+
+
+def _who(draw: Draw) -> dict[str, Any]:
+    people, verbs, things, places = _scene(draw)
+    asked = draw.below(len(people))
+    stray = draw.one(things + places)
+    return {
+        "story": _tell(people, verbs, things, places),
+        "question": f"who {verbs[asked]} the {things[asked]}?",
+        "answer": people[asked],
+        "choices": draw.shuffled([*people, stray]),
+    }
+
+
+WHO_DID_IT = register(
+    TaskSpec(
+        name="who_did_it",
+        cluster="reading_qa",
+        source=source("who_did_it", _who, 1),
+        fields=as_slots,
+        slots=("story", "question", "answer", "choices"),
+        options="choices",
+        templates=templates(
+            "{story}\n\n{question}",
+            "read the story and answer.\nstory: {story}\nquestion: {question}",
+            "{question}\n{options}\n{story}",
+            "story: {story}\n{question}\nperson:",
+            "here is what happened. {story}\n{question}",
+            "{story}\n{options}\nnow tell me, {question}",
+            "look for the name in the text. {question}\ntext: {story}",
+            Template("{story}\nthe answer is {answer}. ask the question.", "{question}", inverted=True),
+            "answer the question about this text.\n\n{story}\n\n{question}",
+            "question: {question}\n{options}\nlook for the name in this story: {story}",
+        ),
+    )
+)
+
+
+def _where(draw: Draw) -> dict[str, Any]:
+    people, verbs, things, places = _scene(draw)
+    asked = draw.below(len(people))
+    question = f"where was {people[asked]}?" if draw.chance(0.3) else f"where is the {things[asked]}?"
+    stray = draw.one(people + things)
+    return {
+        "story": _tell(people, verbs, things, places),
+        "question": question,
+        "answer": places[asked],
+        "choices": draw.shuffled([*places, stray]),
+    }
+
+
+WHERE_IS_IT = register(
+    TaskSpec(
+        name="where_is_it",
+        cluster="reading_qa",
+        source=source("where_is_it", _where, 1),
+        fields=as_slots,
+        slots=("story", "question", "answer", "choices"),
+        options="choices",
+        templates=templates(
+            "{story}\n\nso, {question}",
+            "text: {story}\nquestion: {question}\nplace:",
+            "answer with a place. {question}\n{story}",
+            "i want to know this: {question}\n{story}",
+            "{story}\nhelp me to remember: {question}",
+            "{question}\n{options}\nthe story says it: {story}",
+            "find the place in the story.\n{story}\n{question}",
+            "someone asks you, {question}\nyou know this: {story}\n{options}",
+            "read this text and find the place. {story}\n{question}",
+            "{question}\nhere is the story: {story}\n{options}",
+        ),
+    )
+)

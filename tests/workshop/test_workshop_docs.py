@@ -30,9 +30,9 @@ TRACKED = tracked_files()
 DOCUMENTS = sorted({path for path in TRACKED if path.suffix == ".md"} | set(ROOT.glob("*.md")))
 README = (ROOT / "README.md").read_text()
 
-# Written in pieces, so that this file does not hold what it looks for.
-HOSTS = re.compile("pypi" r"\.org|pythonhosted" r"\.org|download\.py" r"torch|npm" r"js\.|deb\.deb" "ian")
-PATHS = re.compile("/work/(main|shared|steering)|/root/|/farm/|/opt/pypi|/tmp/t/")
+# One letter of each stands in brackets, so that the patterns do not find themselves.
+HOSTS = re.compile(r"pyp[i]\.org|pythonhoste[d]\.org|download\.pytorc[h]|npmj[s]\.|deb\.debia[n]")
+PATHS = re.compile(r"/wor[k]/(main|shared|steering)|/roo[t]/|/far[m]/|/opt/pyp[i]|/tm[p]/t/")
 
 
 def blocks(text: str, language: str) -> list[str]:

@@ -38,7 +38,7 @@ def test_wheel_carries_nothing_else(wheel: zipfile.ZipFile) -> None:
     assert tops == {"flan_jax", "mixtures", f"flan_jax-{flan_jax.__version__}.dist-info"}
 
 
-def test_version_is_told_once() -> None:
+def test_version_is_the_same_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == flan_jax.__version__
 

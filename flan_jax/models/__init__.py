@@ -1,0 +1,1 @@
+"""Networks: T5 in Flax NNX, used functionally, with imports and exports of published weights."""

@@ -1,0 +1,163 @@
+"""Attention as T5 has it: no scaling, relative position buckets, masks from segment ids.
+
+Shapes: B rows of a batch, T query length, S key length, D model width, H heads, K width of one head,
+C buckets.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from flan_jax.models.config import T5Config
+from flan_jax.models.layers import Key, RMSNorm, dense, dropout, normal, split_key
+
+# Far below any score and far from overflow: a row with nothing to attend to stays finite.
+_MASKED = -1e9
+
+
+def distance_buckets(num_buckets: int, max_distance: int) -> np.ndarray:
+    """The bucket of every distance 0 … ``max_distance`` in one direction, int32 ``[max_distance + 1]``.
+
+    The first half of the buckets are exact distances, the others grow logarithmically up to
+    ``max_distance``; all that is farther shares the last (Raffel et al. 2020, section 2.1). Distances are
+    few, so this is a table made once; float32 as in the reference implementations, whose rounding at the
+    edge of a bucket is part of the trained weights.
+
+    >>> distance_buckets(4, 8).tolist()
+    [0, 1, 2, 2, 3, 3, 3, 3, 3]
+    """
+    exact = num_buckets // 2
+    distance = np.arange(max_distance + 1)
+    ratio = np.log(np.maximum(distance, 1).astype(np.float32) / np.float32(exact))
+    scaled = ratio / np.float32(math.log(max_distance / exact)) * np.float32(num_buckets - exact)
+    far = np.minimum(exact + scaled.astype(np.int32), num_buckets - 1)
+    return np.where(distance < exact, distance, far).astype(np.int32)
+
+
+def segment_mask(
+    query_BT: Int[Array, "B T"], key_BS: Int[Array, "B S"], *, causal: bool = False
+) -> Float[Array, "B 1 T S"]:
+    """What to add to the scores: 0 where a query may see a key, a large negative number elsewhere.
+
+    A query sees the keys of its own segment; segment 0 is padding and is seen by nobody. For segment ids
+    ``[1, 1, 2, 0]`` and ``causal=True`` the visible places (x) are::
+
+        query 0 (1)  x . . .
+        query 1 (1)  x x . .
+        query 2 (2)  . . x .
+        query 3 (0)  . . . .
+    """
+    visible_BTS = (query_BT[:, :, None] == key_BS[:, None, :]) & (key_BS > 0)[:, None, :]
+    if causal:
+        visible_BTS &= jnp.tri(query_BT.shape[1], key_BS.shape[1], dtype=bool)
+    return jnp.where(visible_BTS, 0.0, _MASKED).astype(jnp.float32)[:, None]
+
+
+class RelativeBias(nnx.Module):
+    """A learned number for each head and each bucket of distances, shared by all layers of a stack."""
+
+    def __init__(self, config: T5Config, *, bidirectional: bool, rngs: nnx.Rngs) -> None:
+        buckets, heads = config.relative_attention_num_buckets, config.num_heads
+        self.table = normal(rngs, (buckets, heads), config.initializer_factor * config.d_model**-0.5)
+        self.max_distance = config.relative_attention_max_distance
+        self.bidirectional = bidirectional
+
+    def values(self, offset: Int[Array, "*shape"]) -> Float[Array, "*shape H"]:
+        """The bias at each ``offset`` (key position minus query position)."""
+        buckets = self.table.shape[0] // (2 if self.bidirectional else 1)
+        table = jnp.asarray(distance_buckets(buckets, self.max_distance))
+        distance = jnp.abs(offset) if self.bidirectional else jnp.maximum(-offset, 0)
+        bucket = table[jnp.minimum(distance, self.max_distance)]
+        if self.bidirectional:
+            bucket += jnp.where(offset > 0, buckets, 0)
+        return self.table[...][bucket]
+
+    def square(self, length: int) -> Float[Array, "1 H T T"]:
+        """The bias between all places of one row, from index differences.
+
+        Within a segment the difference of two positions is the difference of their indices, and between
+        segments the mask hides the value: packed rows need neither positions nor a bias for each row.
+
+        Only ``2 * length - 1`` offsets occur, so their values are looked up once and laid out by
+        reshaping: a ring with offset j at place j (negative ones at the end) is repeated and cut one
+        place shorter than its size, which turns each line by one. For length 2, ring ``[0, 1, x, -1]``::
+
+            0 1 x -1 0 1 x -1  →  0 1 x        →  0 1
+                                  -1 0 1          -1 0
+
+        The gradient then is a sum over a reshaped array rather than a scatter of length² updates.
+        """
+        ring = jnp.arange(2 * length)
+        values_HR = self.values(jnp.where(ring < length, ring, ring - 2 * length)).T
+        lines_HN = jnp.tile(values_HR, (1, length))[:, : length * (2 * length - 1)]
+        return lines_HN.reshape(-1, length, 2 * length - 1)[None, :, :, :length]
+
+    def between(self, query_BT: Int[Array, "B T"], key_BS: Int[Array, "B S"]) -> Float[Array, "B H T S"]:
+        """The bias between given positions."""
+        return self.values(key_BS[:, None, :] - query_BT[:, :, None]).transpose(0, 3, 1, 2)
+
+
+class Attention(nnx.Module):
+    """Norm, queries, keys and values for all heads, and the projection back.
+
+    The head projections are matrices ``[D, H * K]`` with the heads side by side: one large product each,
+    and a shape that factored optimisers and low-rank adapters see as the matrix it is.
+    """
+
+    def __init__(self, config: T5Config, *, rngs: nnx.Rngs) -> None:
+        d_model, d_heads, factor = config.d_model, config.d_heads, config.initializer_factor
+        self.config = config
+        self.norm = RMSNorm(config)
+        # The queries start small because the scores are not scaled: this is where 1 / sqrt(d_kv) went.
+        self.q = normal(rngs, (d_model, d_heads), factor * (d_model * config.d_kv) ** -0.5)
+        self.k = normal(rngs, (d_model, d_heads), factor * d_model**-0.5)
+        self.v = normal(rngs, (d_model, d_heads), factor * d_model**-0.5)
+        self.o = normal(rngs, (d_heads, d_model), factor * d_heads**-0.5)
+
+    def queries(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T H K"]:
+        """Queries of all heads."""
+        return self._heads(dense(x_BTD, self.q))
+
+    def keys_values(self, x_BSD: Float[Array, "B S D"]) -> tuple[Float[Array, "B S H K"], Float[Array, "B S H K"]]:
+        """Keys and values of all heads."""
+        return self._heads(dense(x_BSD, self.k)), self._heads(dense(x_BSD, self.v))
+
+    def attend(
+        self,
+        q_BTHK: Float[Array, "B T H K"],
+        k_BSHK: Float[Array, "B S H K"],
+        v_BSHK: Float[Array, "B S H K"],
+        biases: tuple[Float[Array, "#B #H T S"], ...],
+        key: Key | None = None,
+    ) -> Float[Array, "B T D"]:
+        """What the layer adds to the residual stream.
+
+        Args:
+            biases: float32 terms added to the scores. They stay apart because one is the same for all
+                rows and another for all heads: their sum would be as large as the scores themselves and be
+                read in every layer.
+            key: for dropout.
+        """
+        weight_key, outer_key = split_key(key, 2)
+        rate = self.config.dropout_rate
+        scores_BHTS = jnp.einsum("BTHK,BSHK->BHTS", q_BTHK, k_BSHK, preferred_element_type=jnp.float32)
+        weights_BHTS = jax.nn.softmax(sum(biases, start=scores_BHTS), axis=-1).astype(q_BTHK.dtype)
+        # T5 drops a key for all queries at once, so dropping its value is the same and far smaller.
+        v_BSHK = _drop_keys(v_BSHK, rate, weight_key)
+        out_BTHK = jnp.einsum("BHTS,BSHK->BTHK", weights_BHTS, v_BSHK)
+        return dropout(dense(out_BTHK.reshape(*out_BTHK.shape[:2], -1), self.o), rate, outer_key)
+
+    def _heads(self, x_BTN: Float[Array, "B T N"]) -> Float[Array, "B T H K"]:
+        return x_BTN.reshape(*x_BTN.shape[:2], self.config.num_heads, self.config.d_kv)
+
+
+def _drop_keys(v_BSHK: Float[Array, "B S H K"], rate: float, key: Key | None) -> Float[Array, "B S H K"]:
+    """Dropout of attention weights that hides a key of one head from every query."""
+    if key is None or rate == 0.0:
+        return v_BSHK
+    keep_BSH1 = jax.random.bernoulli(key, 1.0 - rate, (*v_BSHK.shape[:3], 1))
+    return v_BSHK * (keep_BSH1 / (1.0 - rate)).astype(v_BSHK.dtype)

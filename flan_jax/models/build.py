@@ -1,0 +1,96 @@
+"""Models as a static graph and a plain nested dictionary of arrays.
+
+The dictionary is what training shards, optimises and saves; nothing of NNX is in it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from flan_jax.models.config import T5Config
+from flan_jax.models.layers import Key
+from flan_jax.models.t5 import T5
+
+Params = dict[str, Any]
+Axes = dict[str, Any]
+
+
+def init_model(config: T5Config, key: Key) -> tuple[nnx.GraphDef, Params]:
+    """A model with fresh parameters.
+
+    Args:
+        config: sizes.
+        key: decides every initial value.
+
+    Returns:
+        The static graph (hashable, equal for equal configurations) and the parameters: float32, with the
+        layers of a stack on a leading axis. Under ``jax.jit``, return the parameters only and take the
+        graph from ``abstract_model``.
+    """
+    graphdef, state = nnx.split(T5(config, rngs=nnx.Rngs(params=key)))
+    return graphdef, nnx.to_pure_dict(state)
+
+
+def abstract_model(config: T5Config) -> tuple[nnx.GraphDef, Params]:
+    """What ``init_model`` returns, with ``jax.ShapeDtypeStruct`` for arrays: no memory, whatever the size."""
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: T5(config, rngs=nnx.Rngs(params=0))))
+    return graphdef, nnx.to_pure_dict(state)
+
+
+def abstract_params(config: T5Config) -> Params:
+    """The shapes and types of all parameters, as ``jax.ShapeDtypeStruct``."""
+    return abstract_model(config)[1]
+
+
+def num_params(config: T5Config) -> int:
+    """How many numbers the parameters hold."""
+    return sum(leaf.size for leaf in jax.tree.leaves(abstract_params(config)))
+
+
+def merge(graphdef: nnx.GraphDef, params: Mapping[str, Any]) -> T5:
+    """The model with these parameters."""
+    return nnx.merge(graphdef, params)
+
+
+def apply(
+    graphdef: nnx.GraphDef, params: Mapping[str, Any], batch: Mapping[str, Any], *, dropout_key: Key | None = None
+) -> Float[Array, "B T V"]:
+    """The model's float32 logits on a batch; see ``T5.__call__``."""
+    return merge(graphdef, params)(batch, dropout_key=dropout_key)
+
+
+def logical_axes(config: T5Config) -> Axes:
+    """The parameters' structure with a tuple of axis names in place of each array.
+
+    ``layers``; ``vocab``; ``embed`` (the residual stream); ``mlp`` (inside the feed-forward); ``heads``
+    (all heads side by side in projections, one number a head in the position bias); ``buckets`` (of
+    distances). Training maps the names to mesh axes; no model file knows of a mesh.
+    """
+    attention = {
+        "norm": {"scale": ("layers", "embed")},
+        "q": ("layers", "embed", "heads"),
+        "k": ("layers", "embed", "heads"),
+        "v": ("layers", "embed", "heads"),
+        "o": ("layers", "heads", "embed"),
+    }
+    into = ("wi_0", "wi_1") if config.gated else ("wi",)
+    mlp = {
+        "norm": {"scale": ("layers", "embed")},
+        **{name: ("layers", "embed", "mlp") for name in into},
+        "wo": ("layers", "mlp", "embed"),
+    }
+    shared = {"bias": {"table": ("buckets", "heads")}, "norm": {"scale": ("embed",)}}
+    axes: Axes = {
+        "embedding": ("vocab", "embed"),
+        "encoder": {"layers": {"attention": dict(attention), "mlp": dict(mlp)}, **shared},
+        "decoder": {
+            "layers": {"attention": dict(attention), "cross_attention": dict(attention), "mlp": dict(mlp)},
+            **shared,
+        },
+    }
+    if not config.tie_embeddings:
+        axes["lm_head"] = ("embed", "vocab")
+    return axes

@@ -1,0 +1,144 @@
+"""What a T5 looks like: sizes, activation, tied or untied embeddings, compute type."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from flan_jax.errors import UserError, unknown
+
+FEED_FORWARDS = ("gated-gelu", "gated-silu", "relu", "gelu")
+DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class T5Config:
+    """The shape of an encoder-decoder T5. Hashable, so that a compiled function can depend on it.
+
+    ``gated-gelu`` with untied embeddings is T5 1.1 (and FLAN-T5, mT5); ``relu`` with tied ones is T5 1.0.
+
+    Attributes:
+        vocab_size: rows of the embedding table, at least the size of the vocabulary in use.
+        d_model: width of the residual stream.
+        d_kv: width of one attention head; ``num_heads * d_kv`` need not equal ``d_model``.
+        num_heads: attention heads in every layer.
+        d_ff: inner width of the feed-forward layers.
+        num_encoder_layers: layers of the encoder.
+        num_decoder_layers: layers of the decoder.
+        relative_attention_num_buckets: rows of each stack's table of position biases.
+        relative_attention_max_distance: distance in tokens beyond which all positions share a bucket.
+        feed_forward: activation, gated or plain. ``gated-gelu`` is the tanh approximation that T5 1.1 was
+            trained with, ``gelu`` the exact function, as in transformers.
+        tie_embeddings: one table for input and output; the output then is scaled by ``d_model ** -0.5``.
+        dropout_rate: at T5's places, when a key is given.
+        layer_norm_epsilon: added to the mean square.
+        dtype: of activations and matrix products. Parameters, softmax, norms and logits are float32.
+        initializer_factor: multiplies every initial standard deviation and norm scale.
+        pad_id: token of padding.
+        eos_id: token that ends a sequence.
+        decoder_start_id: first token that the decoder reads.
+        remat: recompute each layer's activations in the backward pass instead of storing them.
+
+    Raises:
+        UserError: a value outside of its range.
+    """
+
+    vocab_size: int
+    d_model: int
+    d_kv: int
+    num_heads: int
+    d_ff: int
+    num_encoder_layers: int
+    num_decoder_layers: int
+    relative_attention_num_buckets: int = 32
+    relative_attention_max_distance: int = 128
+    feed_forward: str = "gated-gelu"
+    tie_embeddings: bool = False
+    dropout_rate: float = 0.0
+    layer_norm_epsilon: float = 1e-6
+    dtype: str = "float32"
+    initializer_factor: float = 1.0
+    pad_id: int = 0
+    eos_id: int = 1
+    decoder_start_id: int = 0
+    remat: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "d_model", "d_kv", "num_heads", "d_ff", "num_encoder_layers", "num_decoder_layers"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"T5Config: {name} is {value!r}; give a whole number of at least 1.")
+        if self.feed_forward not in FEED_FORWARDS:
+            raise unknown("feed_forward", self.feed_forward, FEED_FORWARDS)
+        if self.dtype not in DTYPES:
+            raise unknown("dtype", self.dtype, DTYPES)
+        # Half of the encoder's buckets look back, and half of those are exact distances: below 4 none would be.
+        buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
+        if buckets < 4 or buckets % 2:
+            raise UserError(f"T5Config: relative_attention_num_buckets is {buckets}; give an even number from 4.")
+        if distance <= buckets // 2:
+            raise UserError(
+                f"T5Config: relative_attention_max_distance is {distance}; it must exceed half the number of "
+                f"buckets ({buckets // 2}), the distances that have a bucket each."
+            )
+        if not 0.0 <= self.dropout_rate < 1.0:
+            raise UserError(f"T5Config: dropout_rate is {self.dropout_rate}; give a number from 0 to below 1.")
+        for name in ("layer_norm_epsilon", "initializer_factor"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"T5Config: {name} is {getattr(self, name)}; give a number above 0.")
+        for name in ("pad_id", "eos_id", "decoder_start_id"):
+            if not 0 <= getattr(self, name) < self.vocab_size:
+                raise UserError(
+                    f"T5Config: {name} is {getattr(self, name)}, outside of the vocabulary of {self.vocab_size} tokens."
+                )
+
+    @property
+    def gated(self) -> bool:
+        """Whether the feed-forward layers multiply an activated and a linear projection."""
+        return self.feed_forward.startswith("gated-")
+
+    @property
+    def d_heads(self) -> int:
+        """Width of all heads side by side, ``num_heads * d_kv``."""
+        return self.num_heads * self.d_kv
+
+
+def _v1_1(d_model: int, num_heads: int, d_ff: int, layers: int) -> T5Config:
+    return T5Config(
+        vocab_size=32128,
+        d_model=d_model,
+        d_kv=64,
+        num_heads=num_heads,
+        d_ff=d_ff,
+        num_encoder_layers=layers,
+        num_decoder_layers=layers,
+    )
+
+
+def _v1_0(d_model: int, d_kv: int, num_heads: int, d_ff: int, layers: int) -> T5Config:
+    sizes = _v1_1(d_model, num_heads, d_ff, layers)
+    return dataclasses.replace(sizes, d_kv=d_kv, feed_forward="relu", tie_embeddings=True)
+
+
+# The published sizes: T5 1.1 (also FLAN-T5 and LM-adapted T5) and T5 1.0 (Raffel et al. 2020, section 3.7).
+PRESETS: dict[str, T5Config] = {
+    "t5_1_1_small": _v1_1(512, 6, 1024, 8),
+    "t5_1_1_base": _v1_1(768, 12, 2048, 12),
+    "t5_1_1_large": _v1_1(1024, 16, 2816, 24),
+    "t5_1_1_xl": _v1_1(2048, 32, 5120, 24),
+    "t5_1_1_xxl": _v1_1(4096, 64, 10240, 24),
+    "t5_small": _v1_0(512, 64, 8, 2048, 6),
+    "t5_base": _v1_0(768, 64, 12, 3072, 12),
+    "t5_large": _v1_0(1024, 64, 16, 4096, 24),
+    "t5_3b": _v1_0(1024, 128, 32, 16384, 24),
+    "t5_11b": _v1_0(1024, 128, 128, 65536, 24),
+}
+
+
+def preset(name: str) -> T5Config:
+    """Returns a published size such as ``t5_1_1_small``.
+
+    Raises:
+        UserError: unknown name; the message suggests near ones.
+    """
+    if name not in PRESETS:
+        raise unknown("model preset", name, PRESETS)
+    return PRESETS[name]

@@ -1,0 +1,92 @@
+"""The pieces of a T5 layer: initialisers, norm, dropout, feed-forward.
+
+Shapes: B rows of a batch, T query length, S key length, D model width, F feed-forward width,
+H heads, K width of one head, V vocabulary, L layers, C buckets.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from flan_jax.models.config import T5Config
+
+Key = PRNGKeyArray | Array  # typed keys, and the raw uint32 ones of jax.random.PRNGKey
+
+# T5's names for activations follow transformers: "gelu" behind a gate is the tanh approximation.
+_ACTIVATIONS = {
+    "gated-gelu": lambda x: jax.nn.gelu(x, approximate=True),
+    "gated-silu": jax.nn.silu,
+    "relu": jax.nn.relu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+}
+
+
+def normal(rngs: nnx.Rngs, shape: tuple[int, ...], std: float) -> nnx.Param:
+    """A float32 parameter drawn from a normal distribution with standard deviation ``std``."""
+    return nnx.Param(std * jax.random.normal(rngs.params(), shape, jnp.float32))
+
+
+def dense(x: Float[Array, "... m"], kernel: nnx.Param) -> Float[Array, "... n"]:
+    """``x @ kernel`` in the type of ``x``; T5 has no biases."""
+    return x @ kernel[...].astype(x.dtype)
+
+
+def split_key(key: Key | None, count: int) -> list[Key] | list[None]:
+    """``count`` keys out of one, or as many ``None`` where dropout is off."""
+    return [None] * count if key is None else list(jax.random.split(key, count))
+
+
+def dropout(x: Float[Array, "B T ..."], rate: float, key: Key | None) -> Float[Array, "B T ..."]:
+    """Zeroes a share ``rate`` of the features of each row and scales up the others; ``key=None`` changes nothing.
+
+    One mask serves all positions of a row, as in T5's own training code (Mesh-TF T5 and T5X leave the
+    length out of the noise shape), so the random bits cost next to nothing.
+    """
+    if key is None or rate == 0.0:
+        return x
+    keep = jax.random.bernoulli(key, 1.0 - rate, (x.shape[0], 1, *x.shape[2:]))
+    return x * (keep / (1.0 - rate)).astype(x.dtype)
+
+
+class RMSNorm(nnx.Module):
+    """Scales by the root mean square: no mean is subtracted, no bias is added (Zhang and Sennrich 2019)."""
+
+    def __init__(self, config: T5Config) -> None:
+        self.scale = nnx.Param(jnp.full((config.d_model,), config.initializer_factor, jnp.float32))
+        self.epsilon = config.layer_norm_epsilon
+
+    def __call__(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """Returns ``x / rms(x) * scale``, computed in float32, in the type of ``x``."""
+        wide_BTD = x_BTD.astype(jnp.float32)
+        square_BT1 = jnp.mean(jnp.square(wide_BTD), axis=-1, keepdims=True)
+        return (wide_BTD * jax.lax.rsqrt(square_BT1 + self.epsilon) * self.scale[...]).astype(x_BTD.dtype)
+
+
+class FeedForward(nnx.Module):
+    """Norm, one or two projections up, an activation, a projection down.
+
+    Plain: ``wo(act(wi(x)))``. Gated (Shazeer 2020): ``wo(act(wi_0(x)) * wi_1(x))``.
+    """
+
+    def __init__(self, config: T5Config, *, rngs: nnx.Rngs) -> None:
+        d_model, d_ff, factor = config.d_model, config.d_ff, config.initializer_factor
+        self.config = config
+        self.norm = RMSNorm(config)
+        if config.gated:
+            self.wi_0 = normal(rngs, (d_model, d_ff), factor * d_model**-0.5)
+            self.wi_1 = normal(rngs, (d_model, d_ff), factor * d_model**-0.5)
+        else:
+            self.wi = normal(rngs, (d_model, d_ff), factor * d_model**-0.5)
+        self.wo = normal(rngs, (d_ff, d_model), factor * d_ff**-0.5)
+
+    def __call__(self, x_BTD: Float[Array, "B T D"], key: Key | None = None) -> Float[Array, "B T D"]:
+        """Returns what the layer adds to the residual stream."""
+        inner_key, outer_key = split_key(key, 2)
+        activation, rate = _ACTIVATIONS[self.config.feed_forward], self.config.dropout_rate
+        x_BTD = self.norm(x_BTD)
+        if self.config.gated:
+            h_BTF = activation(dense(x_BTD, self.wi_0)) * dense(x_BTD, self.wi_1)
+        else:
+            h_BTF = activation(dense(x_BTD, self.wi))
+        return dropout(dense(dropout(h_BTF, rate, inner_key), self.wo), rate, outer_key)

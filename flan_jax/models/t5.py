@@ -1,0 +1,207 @@
+"""T5, an encoder-decoder transformer: the whole forward pass and decoding step by step.
+
+Shapes: B rows of a batch, T decoder length, S encoder length, D model width, H heads, K width of one
+head, V vocabulary, L layers.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from flan_jax.errors import UserError
+from flan_jax.models.attention import segment_mask
+from flan_jax.models.config import T5Config
+from flan_jax.models.layers import Key, dropout, normal, split_key
+from flan_jax.models.stack import DecoderLayer, EncoderLayer, Stack
+
+
+class Cache(NamedTuple):
+    """What decoding remembers: a pytree of fixed shapes that a ``lax.while_loop`` can carry.
+
+    Attributes:
+        self_k, self_v: keys and values of the tokens decoded so far, ``[L, B, N, H, K]`` for at most N tokens.
+        cross_k, cross_v: keys and values of the encoded inputs, ``[L, B, S, H, K]``.
+        cross_bias: mask over the encoded inputs, ``[B, 1, 1, S]``.
+        step: int32 scalar, how many tokens were decoded.
+    """
+
+    self_k: Float[Array, "L B N H K"]
+    self_v: Float[Array, "L B N H K"]
+    cross_k: Float[Array, "L B S H K"]
+    cross_v: Float[Array, "L B S H K"]
+    cross_bias: Float[Array, "B 1 1 S"]
+    step: Int[Array, ""]
+
+
+class T5(nnx.Module):
+    """T5 1.0 or 1.1, as the configuration says.
+
+    Initial values are those of Mesh-TF T5 as transformers states them: normal, with standard deviation
+    ``d_model ** -0.5`` for what reads the residual stream (queries additionally ``d_kv ** -0.5``),
+    ``width ** -0.5`` for what writes to it, 1 for embeddings. An untied output projection starts at
+    ``d_model ** -0.5``, as in T5X: logits of size 1 rather than ``sqrt(d_model)``.
+    """
+
+    def __init__(self, config: T5Config, *, rngs: nnx.Rngs) -> None:
+        width, vocab, factor = config.d_model, config.vocab_size, config.initializer_factor
+        self.config = config
+        self.embedding = normal(rngs, (vocab, width), factor)
+        self.encoder = Stack(config, EncoderLayer, config.num_encoder_layers, rngs=rngs)
+        self.decoder = Stack(config, DecoderLayer, config.num_decoder_layers, rngs=rngs)
+        if not config.tie_embeddings:
+            self.lm_head = normal(rngs, (width, vocab), factor * width**-0.5)
+
+    def __call__(self, batch: Mapping[str, Any], *, dropout_key: Key | None = None) -> Float[Array, "B T V"]:
+        """Float32 logits of every decoder position.
+
+        Args:
+            batch: ``encoder_input_tokens [B, S]`` and ``decoder_input_tokens [B, T]``; for packed rows
+                also ``encoder_segment_ids`` and ``decoder_segment_ids``. Without segment ids, padding is
+                told by ``config.pad_id``: in the decoder by ``decoder_target_tokens`` where the batch has
+                them, because its first input token usually is the padding token.
+            dropout_key: ``None`` computes without dropout.
+        """
+        encoder_key, decoder_key = split_key(dropout_key, 2)
+        encoder_tokens, decoder_tokens = batch["encoder_input_tokens"], batch["decoder_input_tokens"]
+        encoder_segments = batch.get("encoder_segment_ids")
+        if encoder_segments is None:
+            encoder_segments = self._segments(encoder_tokens)
+        decoder_segments = batch.get("decoder_segment_ids")
+        if decoder_segments is None and batch.get("decoder_target_tokens") is not None:
+            decoder_segments = self._segments(batch["decoder_target_tokens"])
+        encoded = self.encode(encoder_tokens, encoder_segments, dropout_key=encoder_key)
+        return self.decode(decoder_tokens, encoded, encoder_segments, decoder_segments, dropout_key=decoder_key)
+
+    def encode(
+        self,
+        tokens_BS: Int[Array, "B S"],
+        segment_ids_BS: Int[Array, "B S"] | None = None,
+        positions_BS: Int[Array, "B S"] | None = None,
+        *,
+        dropout_key: Key | None = None,
+    ) -> Float[Array, "B S D"]:
+        """The encoder's output. What stands at padding is finite and of no meaning.
+
+        Args:
+            segment_ids_BS: 0 for padding, 1 … for the examples packed in a row; by default every token
+                that is not ``config.pad_id`` belongs to one example.
+            positions_BS: only for rows in which the distance of two tokens of an example is not the
+                difference of their indices; costs a position bias for every row.
+        """
+        if segment_ids_BS is None:
+            segment_ids_BS = self._segments(tokens_BS)
+        in_key, layers_key, out_key = split_key(dropout_key, 3)
+        x_BSD = self._embed(tokens_BS, in_key)
+        mask = segment_mask(segment_ids_BS, segment_ids_BS)
+        biases = (self.encoder.position_bias(tokens_BS.shape[1], positions_BS), mask)
+
+        def step(layer: EncoderLayer, x_BSD: Array, key: Key | None) -> tuple[Array, None]:
+            return layer(x_BSD, biases, key), None
+
+        keys = self.encoder.layer_keys(layers_key)
+        x_BSD, _ = self.encoder.scan(x_BSD, step, keys, remat=self.config.remat)
+        return dropout(self.encoder.norm(x_BSD), self.config.dropout_rate, out_key)
+
+    def decode(
+        self,
+        tokens_BT: Int[Array, "B T"],
+        encoded_BSD: Float[Array, "B S D"],
+        encoder_segment_ids_BS: Int[Array, "B S"],
+        segment_ids_BT: Int[Array, "B T"] | None = None,
+        positions_BT: Int[Array, "B T"] | None = None,
+        *,
+        dropout_key: Key | None = None,
+    ) -> Float[Array, "B T V"]:
+        """Float32 logits for decoder inputs, each position seeing itself and what is before it.
+
+        Args:
+            segment_ids_BT: by default all positions belong to example 1; padding behind it changes
+                nothing, because no earlier position sees it.
+            positions_BT: as in ``encode``.
+        """
+        if segment_ids_BT is None:
+            segment_ids_BT = jnp.ones_like(tokens_BT)
+        in_key, layers_key, out_key = split_key(dropout_key, 3)
+        x_BTD = self._embed(tokens_BT, in_key)
+        causal = segment_mask(segment_ids_BT, segment_ids_BT, causal=True)
+        biases = (self.decoder.position_bias(tokens_BT.shape[1], positions_BT), causal)
+        cross_bias = segment_mask(segment_ids_BT, encoder_segment_ids_BS)
+
+        def step(layer: DecoderLayer, x_BTD: Array, key: Key | None) -> tuple[Array, None]:
+            return layer(x_BTD, encoded_BSD, biases, cross_bias, key), None
+
+        keys = self.decoder.layer_keys(layers_key)
+        x_BTD, _ = self.decoder.scan(x_BTD, step, keys, remat=self.config.remat)
+        return self._logits(dropout(self.decoder.norm(x_BTD), self.config.dropout_rate, out_key))
+
+    def init_cache(
+        self, encoded_BSD: Float[Array, "B S D"], encoder_segment_ids_BS: Int[Array, "B S"], max_length: int
+    ) -> Cache:
+        """An empty cache for at most ``max_length`` decoded tokens; rows hold one example each (segment 1).
+
+        Raises:
+            UserError: ``max_length`` is below 1.
+        """
+        if max_length < 1:
+            raise UserError(f"max_length is {max_length}; decode at least one token.")
+
+        def step(layer: DecoderLayer, carry: None, _: None) -> tuple[None, tuple[Array, Array]]:
+            return carry, layer.cross_attention.keys_values(encoded_BSD)
+
+        _, (cross_k, cross_v) = self.decoder.scan(None, step)
+        empty = jnp.zeros((*cross_k.shape[:2], max_length, *cross_k.shape[3:]), cross_k.dtype)
+        first_B1 = jnp.ones_like(encoder_segment_ids_BS[:, :1])
+        cross_bias = segment_mask(first_B1, encoder_segment_ids_BS)
+        return Cache(empty, empty, cross_k, cross_v, cross_bias, jnp.zeros((), jnp.int32))
+
+    def decode_step(self, cache: Cache, tokens_B: Int[Array, "B"]) -> tuple[Float[Array, "B V"], Cache]:
+        """Reads one token a row and returns the logits of the next, float32, and the cache after it.
+
+        The first token is ``config.decoder_start_id``. At most as many steps as the cache has room for.
+        """
+        x_B1D = self._embed(tokens_B[:, None], None)
+        place = jnp.arange(cache.self_k.shape[2])[None]
+        bias = self.decoder.bias.between(cache.step[None, None], place)
+        visible = segment_mask(jnp.ones((1, 1), jnp.int32), (place <= cache.step).astype(jnp.int32))
+
+        def step(layer: DecoderLayer, x_B1D: Array, cached: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
+            self_k, self_v, cross_k, cross_v = cached
+            attention, cross = layer.attention, layer.cross_attention
+            normed = attention.norm(x_B1D)
+            k_B1HK, v_B1HK = attention.keys_values(normed)
+            self_k, self_v = _put(self_k, k_B1HK, cache.step, 1), _put(self_v, v_B1HK, cache.step, 1)
+            x_B1D += attention.attend(attention.queries(normed), self_k, self_v, (bias, visible))
+            x_B1D += cross.attend(cross.queries(cross.norm(x_B1D)), cross_k, cross_v, (cache.cross_bias,))
+            return x_B1D + layer.mlp(x_B1D), (k_B1HK, v_B1HK)
+
+        # Only what this token adds leaves the scan: the large arrays are updated once, in place.
+        x_B1D, (k, v) = self.decoder.scan(x_B1D, step, cache[:4])
+        cache = cache._replace(
+            self_k=_put(cache.self_k, k, cache.step, 2),
+            self_v=_put(cache.self_v, v, cache.step, 2),
+            step=cache.step + 1,
+        )
+        return self._logits(self.decoder.norm(x_B1D))[:, 0], cache
+
+    def _segments(self, tokens: Int[Array, "B T"]) -> Int[Array, "B T"]:
+        return (jnp.asarray(tokens) != self.config.pad_id).astype(jnp.int32)
+
+    def _embed(self, tokens_BT: Int[Array, "B T"], key: Key | None) -> Float[Array, "B T D"]:
+        x_BTD = self.embedding[...][tokens_BT].astype(self.config.dtype)
+        return dropout(x_BTD, self.config.dropout_rate, key)
+
+    def _logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Products in the compute type, summed in float32."""
+        if self.config.tie_embeddings:
+            x_BTD, table = x_BTD * self.config.d_model**-0.5, self.embedding[...]
+            return jnp.einsum("BTD,VD->BTV", x_BTD, table.astype(x_BTD.dtype), preferred_element_type=jnp.float32)
+        head = self.lm_head[...].astype(x_BTD.dtype)
+        return jnp.einsum("BTD,DV->BTV", x_BTD, head, preferred_element_type=jnp.float32)
+
+
+def _put(cached: Array, new: Array, index: Array, axis: int) -> Array:
+    return jax.lax.dynamic_update_slice_in_dim(cached, new.astype(cached.dtype), index, axis)

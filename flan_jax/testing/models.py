@@ -1,0 +1,63 @@
+"""Tiny models and batches: shapes with nothing in common, so that a swapped axis shows."""
+
+from typing import Any
+
+import numpy as np
+
+from flan_jax.models.config import T5Config
+
+_TINY: dict[str, Any] = {
+    "vocab_size": 61,
+    "d_model": 16,
+    "d_kv": 5,
+    "num_heads": 3,
+    "d_ff": 28,
+    "num_encoder_layers": 2,
+    "num_decoder_layers": 3,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 12,
+}
+
+
+def tiny_t5(**overrides: Any) -> T5Config:
+    """A T5 of some ten thousand parameters that compiles in a second.
+
+    Args:
+        overrides: fields of ``T5Config`` to set; ``vocab_size=259`` fits the byte vocabulary, and
+            ``d_model``, ``d_ff`` and ``num_heads`` divisible by a mesh let the model be sharded over it.
+    """
+    return T5Config(**{**_TINY, **overrides})
+
+
+def random_batch(
+    config: T5Config, *, rows: int = 2, inputs: int = 9, targets: int = 6, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """A batch of one example a row with random tokens and ragged lengths, with the keys that the feed gives.
+
+    Returns:
+        ``encoder_*`` of shape ``[rows, inputs]`` and ``decoder_*`` of shape ``[rows, targets]``.
+    """
+    rng = np.random.default_rng(seed)
+    low = max(config.pad_id, config.eos_id) + 1
+
+    def side(length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        segments = (np.arange(length) < rng.integers(2, length + 1, (rows, 1))).astype(np.int32)
+        tokens = np.where(segments, rng.integers(low, config.vocab_size, (rows, length)), config.pad_id)
+        last = segments.sum(axis=1) - 1
+        tokens[np.arange(rows), last] = config.eos_id
+        return tokens.astype(np.int32), segments, (np.arange(length, dtype=np.int32) * segments)
+
+    encoder_tokens, encoder_segments, encoder_positions = side(inputs)
+    decoder_targets, decoder_segments, decoder_positions = side(targets)
+    shifted = np.concatenate([np.full((rows, 1), config.decoder_start_id), decoder_targets[:, :-1]], axis=1)
+    return {
+        "encoder_input_tokens": encoder_tokens,
+        "encoder_segment_ids": encoder_segments,
+        "encoder_positions": encoder_positions,
+        "decoder_input_tokens": np.where(decoder_segments, shifted, config.pad_id).astype(np.int32),
+        "decoder_target_tokens": decoder_targets,
+        "decoder_loss_weights": decoder_segments.astype(np.float32),
+        "decoder_segment_ids": decoder_segments,
+        "decoder_positions": decoder_positions,
+        "decoder_task_ids": np.where(decoder_segments, 0, -1).astype(np.int32),
+    }

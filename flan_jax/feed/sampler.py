@@ -55,16 +55,17 @@ def round_shares(weights: Sequence[float] | np.ndarray) -> np.ndarray:
         raise UserError("A sampler needs at least one task.")
     if not np.isfinite(shares).all() or (shares < 0).any() or not shares.any():
         raise UserError("Weights must be finite, not negative, and not all zero.")
-    shares = shares / shares.max()
+    positive = shares > 0
+    shares = np.ldexp(shares, -np.frexp(shares.max())[1])  # exact, and the sum stays finite
     # fsum rounds once: the order in which a machine adds up makes no difference.
     scaled = shares / math.fsum(shares) * 2.0**SHARE_BITS
-    units = np.maximum(np.floor(scaled), shares > 0).astype(np.int64)
+    units = np.maximum(np.floor(scaled), positive).astype(np.int64)
     missing = (1 << SHARE_BITS) - int(units.sum())
     if missing > 0:
-        order = np.argsort(-(scaled - np.floor(scaled)) - (shares > 0), kind="stable")
-        positive = int((shares > 0).sum())
-        units[order[:positive]] += missing // positive
-        units[order[: missing % positive]] += 1
+        order = np.argsort(-(scaled - np.floor(scaled)) - positive, kind="stable")
+        some = int(positive.sum())
+        units[order[:some]] += missing // some
+        units[order[: missing % some]] += 1
     elif missing:
         units[np.argmax(units)] += missing
     return units.astype(np.uint64)

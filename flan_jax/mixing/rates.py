@@ -110,8 +110,8 @@ def normalise(rates_by_task: Mapping[str, float]) -> dict[str, float]:
             raise UserError(f"Task {name!r} has the rate {value}, which must be a finite number of at least 0.")
     if not values.size or values.max() == 0.0:
         raise UserError("Every task has the rate 0, so nothing would be drawn. Give at least one task a positive rate.")
-    # Dividing by the largest first keeps the sum finite and a subnormal rate exact enough.
-    values /= values.max()
+    # A power of two changes no digit, and keeps the sum of very large rates finite.
+    values = np.ldexp(values, -np.frexp(values.max())[1])
     return dict(zip(rates_by_task, (values / math.fsum(values)).tolist(), strict=True))
 
 

@@ -1,0 +1,269 @@
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from flan_jax.errors import UserError
+from flan_jax.feed import rowstream
+from flan_jax.feed.loader import PackedBatches
+from flan_jax.feed.packing import BATCH_KEYS
+
+LENGTHS = {"inputs": 24, "targets": 10}
+SIZES = (7, 40, 90)
+WEIGHTS = (0.2, 0.3, 0.5)
+
+
+@pytest.fixture(autouse=True)
+def small_pools(monkeypatch):
+    """Pools small enough that a few batches cross several of them."""
+    monkeypatch.setattr(rowstream, "POOL", 64)
+
+
+@pytest.fixture
+def batches_of(make_tasks):
+    """Makes loaders over the same stored tasks, and closes them."""
+    tasks, made = make_tasks(SIZES), []
+
+    def make(weights=WEIGHTS, *, tasks=tasks, **options):
+        made.append(
+            PackedBatches(tasks, weights, **{"seed": 3, "batch_size": 8, "lengths": LENGTHS, "prefetch": 0, **options})
+        )
+        return made[-1]
+
+    make.tasks = tasks
+    yield make
+    for batches in made:
+        batches.close()
+
+
+def take(batches, count):
+    return [next(batches) for _ in range(count)]
+
+
+def assert_equal(one, other):
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        assert tuple(a) == tuple(b) == BATCH_KEYS
+        for name in BATCH_KEYS:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def examples_in(batches):
+    """(task, inputs, targets) of every segment, in order of rows."""
+    for batch in batches:
+        for row in range(len(batch["encoder_segment_ids"])):
+            for segment in range(1, batch["decoder_segment_ids"][row].max() + 1):
+                encoder, decoder = (batch[f"{side}_segment_ids"][row] == segment for side in ("encoder", "decoder"))
+                yield (
+                    int(batch["decoder_task_ids"][row][decoder][0]),
+                    tuple(batch["encoder_input_tokens"][row][encoder].tolist()),
+                    tuple(batch["decoder_target_tokens"][row][decoder].tolist()),
+                )
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_batches_hold_the_drawn_examples_and_nothing_else(batches_of, pack):
+    batches = batches_of(pack=pack)
+    found, pools = [], 0
+    while batches.get_state()["pool"] < 4 or batches.get_state()["row"]:
+        found.append(next(batches))
+        pools = batches.get_state()["pool"]
+        if pools > 60:
+            pytest.fail("no batch ends with a pool")
+    draws = batches._stream.sampler.draws(0, 64 * pools)
+    expected = []
+    for task, example in zip(draws.task.tolist(), draws.example.tolist(), strict=True):
+        stored = batches_of.tasks[task]
+        expected.append((task, tuple(stored.inputs(example).tolist()), tuple(stored.targets(example).tolist())))
+    got = list(examples_in(found))
+    assert got == expected if not pack else sorted(got) == sorted(expected)
+
+
+def test_packed_and_unpacked_have_the_same_keys_and_types(batches_of):
+    packed, unpacked = next(batches_of()), next(batches_of(pack=False))
+    assert {name: (a.shape, a.dtype) for name, a in packed.items()} == {
+        name: (a.shape, a.dtype) for name, a in unpacked.items()
+    }
+    assert packed["encoder_segment_ids"].max() > 1
+    assert unpacked["encoder_segment_ids"].max() == 1
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 4, 8])
+def test_the_global_batch_is_the_same_for_any_number_of_hosts(batches_of, hosts):
+    whole = take(batches_of(), 12)
+    parts = [take(batches_of(process_index=i, process_count=hosts), 12) for i in range(hosts)]
+    together = [
+        {name: np.concatenate([part[step][name] for part in parts]) for name in BATCH_KEYS} for step in range(12)
+    ]
+    assert_equal(together, whole)
+
+
+def test_every_host_counts_the_global_batch(batches_of):
+    one, part = batches_of(), batches_of(process_index=1, process_count=4)
+    take(one, 5), take(part, 5)
+    assert one.realised().tokens.tolist() == part.realised().tokens.tolist()
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_any_batch_is_a_place_to_resume_from(batches_of, pack):
+    reference = batches_of(pack=pack)
+    states, whole = [reference.get_state()], []
+    for _ in range(15):
+        whole += take(reference, 1)
+        states.append(reference.get_state())
+    other = batches_of(pack=pack, prefetch=2)
+    for step in np.random.default_rng(0).permutation(15):
+        other.set_state(json.loads(json.dumps(states[step])))
+        assert other.step == step
+        assert_equal(take(other, min(3, 15 - step)), whole[step : step + 3])
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 3])
+def test_the_state_is_that_of_the_last_batch_handed_out(batches_of, prefetch):
+    batches = batches_of(prefetch=prefetch)
+    plain = batches_of()
+    for _ in range(4):
+        assert_equal(take(batches, 1), take(plain, 1))
+        time.sleep(0.02)  # the thread runs ahead
+        assert batches.get_state() == plain.get_state()
+        assert batches.realised().tokens.tolist() == plain.realised().tokens.tolist()
+    continued = batches_of()
+    continued.set_state(batches.get_state())
+    assert_equal(take(continued, 3), take(batches, 3))
+
+
+def test_the_state_is_a_few_integers(batches_of):
+    batches = batches_of()
+    take(batches, 3)
+    state = batches.get_state()
+    assert all(isinstance(value, int) and 0 <= value < 2**53 for value in state.values())
+    assert len(json.dumps(state)) < 200
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_seeking_by_step_finds_the_same_batch(batches_of, pack):
+    whole = take(batches_of(pack=pack), 20)
+    batches = batches_of(pack=pack, prefetch=2)
+    for step in (13, 0, 7, 19):
+        batches.seek(step)
+        assert batches.step == step
+        assert_equal(take(batches, 1), whole[step : step + 1])
+    with pytest.raises(UserError, match="Step -1"):
+        batches.seek(-1)
+
+
+def test_the_seed_changes_the_order(batches_of):
+    one, other = next(batches_of(seed=0)), next(batches_of(seed=1))
+    assert (one["encoder_input_tokens"] != other["encoder_input_tokens"]).any()
+
+
+def test_realised_counts_follow_from_the_batches_and_from_the_position(batches_of):
+    batches = batches_of()
+    seen = take(batches, 40)
+    counted = batches.realised()
+    tasks = np.concatenate([batch["decoder_task_ids"].ravel() for batch in seen])
+    assert counted.target_tokens.tolist() == np.bincount(tasks[tasks >= 0], minlength=3).tolist()
+    examples = np.bincount([task for task, _, _ in examples_in(seen)], minlength=3)
+    assert counted.examples.tolist() == examples.tolist()
+    assert counted.tokens.sum() == sum(
+        (batch[f"{side}_segment_ids"] > 0).sum() for batch in seen for side in ("encoder", "decoder")
+    )
+    assert counted.epochs.max() > 3  # whole epochs and a rest
+    np.testing.assert_allclose(counted.epochs, examples / np.array(SIZES))
+    np.testing.assert_allclose(counted.requested, WEIGHTS, atol=1e-9)
+    np.testing.assert_allclose(counted.shares, WEIGHTS, atol=0.05)
+    other = batches_of()
+    other.set_state(batches.get_state())
+    for name in ("examples", "input_tokens", "target_tokens"):
+        assert getattr(other.realised(), name).tolist() == getattr(counted, name).tolist()
+    take(other, 2), take(batches, 2)
+    assert other.realised().tokens.tolist() == batches.realised().tokens.tolist()
+    assert counted.names == ("task0", "task1", "task2")
+
+
+def test_what_was_realised_is_not_changed_by_what_follows(batches_of):
+    batches = batches_of()
+    take(batches, 1)
+    before = batches.realised()
+    total = int(before.examples.sum())
+    take(batches, 1)
+    assert before.examples.sum() == total
+
+
+def test_a_position_of_other_tasks_weights_or_lengths_is_refused(batches_of, make_tasks):
+    state = batches_of().get_state()
+    changed = make_tasks((7, 41, 90), folder="changed")
+    with pytest.raises(UserError, match=r"cannot be continued: the tasks or what they were prepared from changed"):
+        batches_of(tasks=changed).set_state(state)
+    with pytest.raises(UserError, match="the weights or the seed changed"):
+        batches_of((0.3, 0.3, 0.4)).set_state(state)
+    with pytest.raises(UserError, match="the weights or the seed changed"):
+        batches_of(seed=4).set_state(state)
+    with pytest.raises(UserError, match="the lengths or packing changed"):
+        batches_of(pack=False).set_state(state)
+    with pytest.raises(UserError, match=r"has no pool, row"):
+        batches_of().set_state({name: state[name] for name in state if name not in ("pool", "row")})
+    # Scaled weights are the same weights; a batch size only cuts the same rows differently.
+    batches_of((2, 3, 5), batch_size=4).set_state(state)
+
+
+def test_a_row_too_short_for_a_task_is_refused_with_the_remedy(batches_of):
+    with pytest.raises(
+        UserError, match=r"'task0' has inputs of up to \d+ tokens, longer than the 5.*TASK_FEATURE_LENGTHS\['inputs'\]"
+    ):
+        batches_of(lengths={"inputs": 5, "targets": 10})
+    with pytest.raises(UserError, match=r"has targets of up to 6 tokens, longer than the 4"):
+        batches_of((0, 0, 1), lengths={"inputs": 24, "targets": 4})
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"batch_size": 0}, "BATCH_SIZE=0"),
+        ({"batch_size": 6, "process_count": 4}, "multiple of the number of hosts, 4"),
+        ({"lengths": {"inputs": 24}}, "length of targets"),
+        ({"weights": (1, 1)}, "3 tasks and 2 weights"),
+        ({"weights": (0, 0, 0)}, "not all zero"),
+    ],
+)
+def test_unusable_settings_are_refused(batches_of, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        batches_of(**options)
+
+
+def test_a_task_of_weight_zero_may_be_empty_or_too_long(batches_of, make_tasks):
+    tasks = make_tasks((0, 5, 5), longest=(12, 6), folder="other")
+    batch = next(batches_of((0, 1, 0), tasks=tasks))
+    assert set(np.unique(batch["decoder_task_ids"])) == {-1, 1}
+    with pytest.raises(UserError, match="no examples"):
+        batches_of((1, 1, 1), tasks=tasks)
+
+
+def test_closing_stops_the_thread(batches_of):
+    before = threading.active_count()
+    batches = batches_of(prefetch=2)
+    next(batches)
+    assert threading.active_count() > before
+    batches.close()
+    assert threading.active_count() == before
+    with pytest.raises(ValueError, match="closed"):
+        next(batches)
+
+
+def test_leaving_the_interpreter_with_a_loader_open_is_silent(batches_of):
+    store = batches_of.tasks[0].folder.parents[2]
+    program = f"""
+from flan_jax.feed.loader import PackedBatches
+from flan_jax.feed.store import TokenStore
+import sys
+batches = PackedBatches([TokenStore({str(store)!r}).open("task0", "train")], [1], seed=0, batch_size=2,
+                        lengths={LENGTHS!r})
+next(batches)
+assert "tensorflow" not in sys.modules and "seqio" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

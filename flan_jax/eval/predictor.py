@@ -1,0 +1,138 @@
+"""A model as something that can be evaluated: tokens in, option scores and texts out."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from flan_jax.errors import UserError
+from flan_jax.eval import generation, scoring
+from flan_jax.eval.batching import batches, bucket_lengths, padded
+from flan_jax.eval.examples import EvalExample
+from flan_jax.eval.runner import Advance
+from flan_jax.models.build import merge
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictor:
+    """A T5 with a vocabulary.
+
+    Parameters are an argument of what is compiled, so ``with_params`` after training compiles
+    nothing again. They may be sharded over a mesh; every device then computes every example.
+
+    Attributes:
+        graphdef: the model's static part.
+        params: its parameters, arrays on the device.
+        encode: text → token ids without EOS.
+        decode: token ids → text; stops at EOS and skips padding.
+        batch_size: examples encoded, and options decoded, at a time.
+        target_length: longest target in tokens, EOS included. Longer options are cut, as in training.
+        vocabulary_size: ids from here on are never generated; ``None`` allows the whole table.
+    """
+
+    graphdef: nnx.GraphDef
+    params: Mapping[str, Any]
+    encode: Callable[[str], Sequence[int]]
+    decode: Callable[[Sequence[int]], str]
+    batch_size: int = 64
+    target_length: int = 128
+    vocabulary_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "target_length"):
+            if getattr(self, name) < 1:
+                raise UserError(f"Predictor: {name} is {getattr(self, name)}; give a whole number of at least 1.")
+
+    def with_params(self, params: Mapping[str, Any]) -> "Predictor":
+        """The same model with other parameters."""
+        return dataclasses.replace(self, params=params)
+
+    def rank(self, examples: Sequence[EvalExample], advance: Advance = lambda count: None) -> list[np.ndarray]:
+        """For each example, the log-likelihood (nats) of each of its options, EOS included.
+
+        Options that the vocabulary cannot tell apart get exactly the same score.
+        """
+        cache: dict[str, tuple[int, ...]] = {}
+        targets = [[self._target_ids(option, cache) for option in example.options] for example in examples]
+        option_buckets = bucket_lengths([len(ids) for options in targets for ids in options], self.batch_size, most=2)
+        scores: list[np.ndarray] = [np.zeros(0)] * len(examples)
+        rows = min(self.batch_size, len(examples))
+        for members, length in batches([len(example.inputs) for example in examples], rows):
+            tokens, lengths = self._put(*padded([examples[index].inputs for index in members], (rows, length)))
+            encoded = scoring.encode(self.params, tokens, lengths, graphdef=self.graphdef)
+            # Equal targets of an example are computed once.
+            pairs = list(dict.fromkeys((row, ids) for row, index in enumerate(members) for ids in targets[index]))
+            found = dict(self._pair_scores(pairs, option_buckets, rows, encoded, lengths))
+            for row, index in enumerate(members):
+                scores[index] = np.array([found[row, ids] for ids in targets[index]])
+            advance(len(members))
+        return scores
+
+    def generate(self, examples: Sequence[EvalExample], advance: Advance = lambda count: None) -> list[str]:
+        """For each example, the greedy continuation as text."""
+        texts = [""] * len(examples)
+        rows = min(self.batch_size, len(examples))
+        for members, length in batches([len(example.inputs) for example in examples], rows):
+            tokens, lengths = self._put(*padded([examples[index].inputs for index in members], (rows, length)))
+            output = generation.generate(
+                self.params,
+                tokens,
+                lengths,
+                graphdef=self.graphdef,
+                max_length=self.target_length,
+                vocabulary_size=self.vocabulary_size,
+            )
+            for index, ids in zip(members, self._fetch(output), strict=False):
+                texts[index] = self.decode(ids.tolist())
+            advance(len(members))
+        return texts
+
+    def _pair_scores(
+        self,
+        pairs: Sequence[tuple[int, tuple[int, ...]]],
+        buckets: Sequence[int],
+        size: int,
+        encoded: jax.Array,
+        lengths: jax.Array,
+    ) -> Iterator[tuple[tuple[int, tuple[int, ...]], float]]:
+        """Yields (pair, score); ``size`` pairs of a bucket are computed together."""
+        bucket_of = np.searchsorted(buckets, [len(ids) for _, ids in pairs])
+        pending = []
+        for bucket, width in enumerate(buckets):
+            chosen = [pair for pair, own in zip(pairs, bucket_of, strict=True) if own == bucket]
+            for start in range(0, len(chosen), size):
+                part = chosen[start : start + size]
+                owners = np.zeros(size, np.int32)
+                owners[: len(part)] = [row for row, _ in part]
+                arguments = self._put(owners, *padded([ids for _, ids in part], (size, width)))
+                part_scores = scoring.target_scores(self.params, encoded, lengths, *arguments, graphdef=self.graphdef)
+                pending.append((part, part_scores))
+        # Fetched only now, so that the device computes one part while the next is laid out.
+        for part, part_scores in pending:
+            yield from zip(part, self._fetch(part_scores).tolist(), strict=False)
+
+    def _target_ids(self, option: str, cache: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
+        if option not in cache:
+            eos = merge(self.graphdef, self.params).config.eos_id
+            cache[option] = (*self.encode(option)[: self.target_length - 1], eos)
+        return cache[option]
+
+    def _replicated(self) -> jax.sharding.Sharding | None:
+        """All devices of the parameters' mesh; ``None`` for the default device."""
+        leaf = jax.tree.leaves(self.params)[0]
+        sharding = getattr(leaf, "sharding", None)
+        if isinstance(sharding, jax.sharding.NamedSharding):
+            return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+        return None
+
+    # Transfers are explicit: evaluation may run inside a training loop that forbids others.
+
+    def _put(self, *arrays: np.ndarray) -> list[jax.Array]:
+        return jax.device_put(list(arrays), self._replicated())
+
+    def _fetch(self, array: jax.Array) -> np.ndarray:
+        sharding = self._replicated()
+        return jax.device_get(array if sharding is None else jax.device_put(array, sharding))

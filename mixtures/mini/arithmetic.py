@@ -7,7 +7,7 @@ from flan_jax.tasks.spec import Record, TaskSpec
 from mixtures.mini.words import PEOPLE, THINGS
 from mixtures.mini.world import Draw, as_slots, source, templates
 
-_LEAST, _MOST = 2, 12
+_LEAST, _MOST = 2, 16
 
 
 def _sum(draw: Draw) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _MEETINGS = (
     "{a} sat with {b} in the {place}.",
 )
 _STATES = ("tired", "hungry", "late", "ill", "thirsty", "cold")
-_DEEDS = ("bought a {thing}", "lost a {thing}", "found a {thing}", "wanted a {thing}", "asked for a {thing}")
+_DEEDS = ("got a {thing}", "lost a {thing}", "found a {thing}", "wanted a {thing}", "asked for a {thing}")
 
 
 def _pronoun(draw: Draw) -> dict[str, Any]:
@@ -23,10 +23,7 @@ def _pronoun(draw: Draw) -> dict[str, Any]:
     pronoun = draw.one(("she", "he"))
     first, second = draw.shuffled((girl, boy))
     meeting = draw.one(_MEETINGS).format(a=first, b=second, place=draw.one(PLACES), day=draw.one(DAYS))
-    if draw.chance(0.4):
-        deed = f"was {draw.one(_STATES)}"
-    else:
-        deed = draw.one(_DEEDS).format(thing=draw.one(THINGS))
+    deed = draw.one(_DEEDS).format(thing=draw.one(THINGS)) if draw.chance(0.6) else f"was {draw.one(_STATES)}"
     return {
         "text": f"{meeting} {pronoun} {deed}.",
         "pronoun": pronoun,

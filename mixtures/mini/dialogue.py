@@ -18,8 +18,8 @@ _EXCHANGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("on {day}.", "early on {day}."),
     ),
     "person": (
-        ("who has my {thing}?", "who gave you the {thing}?", "who was in the {place}?"),
-        ("it was {name}.", "only {name}."),
+        ("who took my {thing}?", "who gave you the {thing}?", "who was in the {place}?"),
+        ("it was {name}.", "i think it was {name}."),
     ),
     "number": (
         ("how many {thing}s do you have?", "how many friends did {name} bring?", "how many people came on {day}?"),
@@ -27,7 +27,7 @@ _EXCHANGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "colour": (
         ("what colour is the {thing}?", "which colour does {name} like?", "what colour is your house?"),
-        ("i think it is {colour}.", "{colour}, of course."),
+        ("{colour}, i think.", "{colour}, of course."),
     ),
     "reason": (
         ("why did you leave the {place}?", "why is {name} not here?", "why did you buy a {thing}?"),
@@ -49,9 +49,8 @@ def _fill(draw: Draw, text: str) -> str:
 
 def _reply(draw: Draw) -> dict[str, Any]:
     asked, *others = draw.some(tuple(_EXCHANGES), 3)
-    line, *replies = (_fill(draw, draw.one(_EXCHANGES[asked][0])),) + tuple(
-        _fill(draw, draw.one(_EXCHANGES[kind][1])) for kind in (asked, *others)
-    )
+    line = _fill(draw, draw.one(_EXCHANGES[asked][0]))
+    replies = [_fill(draw, draw.one(_EXCHANGES[kind][1])) for kind in (asked, *others)]
     return {"line": line, "answer": replies[0], "choices": draw.shuffled(replies)}
 
 

@@ -8,8 +8,10 @@ from mixtures.mini.words import BAD, DAYS, GOOD, PEOPLE, REVIEWED, THINGS
 from mixtures.mini.world import Draw, as_slots, source, templates
 
 _OPINIONS = ("positive", "negative")
-_PLAIN = ("the {item} was {word}.", "we found the {item} {word}.", "to me the {item} was really {word}.")
-# "not bad" praises: the words alone do not decide.
+_PLAIN = ("the {item} was {word}.", "we found the {item} {word}.", "i thought that the {item} was really {word}.")
+# "not bad" praises: the words alone do not decide. Only the first words of each list are negated:
+# "not superb" would say little.
+_NEGATABLE = 4
 _NEGATED = ("the {item} was not {word}.", "i would not call the {item} {word}.")
 _ASIDES = ("we went there on {day}.", "{name} came with us.", "it was a cold {day}.", "i was there with {name}.")
 
@@ -20,6 +22,7 @@ def _review(draw: Draw) -> dict[str, Any]:
     for item in draw.some(REVIEWED, 2):
         negated = draw.chance(0.25)
         words = GOOD if (opinion == "positive") != negated else BAD
+        words = words[:_NEGATABLE] if negated else words
         sentences.append(draw.one(_NEGATED if negated else _PLAIN).format(item=item, word=draw.one(words)))
     if draw.chance(0.5):
         aside = draw.one(_ASIDES).format(day=draw.one(DAYS), name=draw.one(PEOPLE))
@@ -80,12 +83,12 @@ _MOODS: dict[str, tuple[str, ...]] = {
         "a big spider sits on my {thing}",
         "someone is following {name} and me",
         "the storm shakes the house",
-        "{name} thinks that we have a ghost",
+        "{name} saw a ghost in our house",
         "there is a snake behind the {thing}",
     ),
 }
 _OPENINGS = ("hi {name},", "listen,", "guess what,", "oh {name},", "dear {name},", "hey,")
-_CLOSINGS = ("can you call me?", "talk to you later.", "see you on {day}.", "please write back.")
+_CLOSINGS = ("can you call me on {day}?", "we can talk on {day}.", "see you on {day}.", "please write back.")
 
 
 def _message(draw: Draw) -> dict[str, Any]:

@@ -59,8 +59,8 @@ SENTENCE_TOPIC = register(
 
 _STORIES = (
     "first {name} saw the {x} and then the {y}.",
-    "{name} looked at the {x}. then {friend} came with the {y}.",
-    "there was {a_x}, and behind it {name} found the {y}.",
+    "{name} looked at the {x}. then {friend} looked at the {y}.",
+    "there was {a_x}, and {name} could see the {y} too.",
     "{name} and {friend} talked about the {x} and the {y}.",
 )
 

@@ -8,8 +8,8 @@ BOYS = ("tom", "john", "peter", "sam", "david", "max", "leo", "paul", "ben", "ja
 PEOPLE = GIRLS + BOYS
 
 PLACES = (
-    "market", "garden", "park", "museum", "station", "library",
-    "bakery", "castle", "harbour", "cinema", "forest", "tower",
+    "market", "garden", "park", "museum", "stadium", "library",
+    "bakery", "castle", "office", "cinema", "forest", "tower",
 )  # fmt: skip
 
 THINGS = ("ball", "book", "key", "coin", "map", "cup", "bag", "ring", "rope", "letter", "clock", "candle")
@@ -34,11 +34,11 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
 SETTINGS: dict[str, tuple[str, ...]] = {
     "kitchen": ("plate", "fork", "spoon", "oven", "kettle", "saucepan"),
     "bathroom": ("towel", "toothbrush", "shower", "bathtub", "toilet", "sponge"),
-    "school": ("teacher", "pupil", "blackboard", "lesson", "classroom", "exam"),
+    "school": ("teacher", "pupil", "blackboard", "textbook", "classroom", "schoolbag"),
     "hospital": ("nurse", "surgeon", "patient", "bandage", "ambulance", "stretcher"),
     "farm": ("barn", "plough", "haystack", "scarecrow", "stable", "farmer"),
     "beach": ("wave", "shell", "seagull", "sandcastle", "lifeguard", "surfboard"),
-    "airport": ("pilot", "runway", "passport", "suitcase", "flight", "hangar"),
+    "airport": ("pilot", "runway", "passport", "suitcase", "airliner", "hangar"),
     "theatre": ("actor", "stage", "curtain", "costume", "audience", "actress"),
 }
 
@@ -87,6 +87,6 @@ VELU_ADJECTIVES: dict[str, str] = {
     "small": "eko", "big": "umi", "old": "osta", "young": "iba", "quiet": "arel", "brave": "uro",
 }  # fmt: skip
 
-GOOD = ("good", "great", "lovely", "wonderful", "excellent", "perfect", "superb", "pleasant", "brilliant", "delightful")
-BAD = ("bad", "awful", "terrible", "horrible", "dreadful", "poor", "disgusting", "dull", "boring", "hopeless")
+GOOD = ("good", "great", "lovely", "pleasant", "wonderful", "excellent", "perfect", "superb", "brilliant", "delightful")
+BAD = ("bad", "awful", "poor", "terrible", "horrible", "dreadful", "disappointing", "miserable", "unpleasant", "nasty")
 REVIEWED = ("soup", "film", "hotel", "meal", "room", "song", "cake", "show", "concert", "coffee", "service", "music")

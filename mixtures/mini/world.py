@@ -93,6 +93,7 @@ class Maker:
     sizes: tuple[int, int, int] = (TRAIN, VALIDATION, TEST)
 
     def __call__(self, split: str) -> Sequence[Record]:
+        """The records of ``split``."""
         return _all_splits(self)[split]
 
 

@@ -25,7 +25,7 @@ ADD_NUMBERS = register(
     TaskSpec(
         name="add_numbers",
         cluster="arithmetic",
-        source=source("add_numbers", _sum, 1, group=_ordered_pair),
+        source=source("add_numbers", _sum, 2, group=_ordered_pair),
         fields=as_slots,
         slots=("a", "b", "name", "things", "answer"),
         metric="exact_match",
@@ -67,7 +67,7 @@ COMPARE_NUMBERS = register(
     TaskSpec(
         name="compare_numbers",
         cluster="arithmetic",
-        source=source("compare_numbers", _compare, 1, key=_kind_and_numbers),
+        source=source("compare_numbers", _compare, 2, key=_kind_and_numbers),
         fields=as_slots,
         slots=("numbers", "kind", "answer", "choices"),
         options="choices",
@@ -78,7 +78,7 @@ COMPARE_NUMBERS = register(
             "{numbers}\n{options}\nwhich one is the {kind}?",
             "three friends have {numbers} coins. what is the {kind} number of coins?",
             "we want the {kind} number: {numbers}",
-            "look at {numbers}. write the {kind} one.",
+            "look at {numbers}.\n{options}\nwrite the {kind} one.",
             "of {numbers}, the {kind} is",
             "name the {kind} number in this list: {numbers}",
             "{numbers}\n\nwhich of these numbers is the {kind}?",

@@ -48,7 +48,7 @@ WORLD_FACTS = register(
     TaskSpec(
         name="world_facts",
         cluster="closed_book_qa",
-        source=source("world_facts", _fact, 1, key=_fact_and_choices),
+        source=source("world_facts", _fact, 2, key=_fact_and_choices),
         fields=as_slots,
         slots=("question", "subject", "attribute", "answer", "choices"),
         options="choices",
@@ -81,7 +81,7 @@ USUAL_PLACE = register(
     TaskSpec(
         name="usual_place",
         cluster="closed_book_qa",
-        source=source("usual_place", _usual, 1),
+        source=source("usual_place", _usual, 2),
         fields=as_slots,
         slots=("thing", "answer", "choices"),
         options="choices",

@@ -12,7 +12,8 @@ _MEETINGS = (
     "{a} and {b} went to the {place}.",
     "{a} walked to the {place} with {b}.",
     "on {day} {a} called {b}.",
-    "{a} sat with {b} in the {place}.",
+    "{a} looked for {b} in the {place}.",
+    "in the {place} {a} talked to {b}.",
 )
 _STATES = ("tired", "hungry", "late", "ill", "thirsty", "cold")
 _DEEDS = ("got a {thing}", "lost a {thing}", "found a {thing}", "wanted a {thing}", "asked for a {thing}")
@@ -37,7 +38,7 @@ PRONOUN = register(
     TaskSpec(
         name="pronoun",
         cluster="coreference",
-        source=source("pronoun", _pronoun, 1),
+        source=source("pronoun", _pronoun, 2),
         fields=as_slots,
         slots=("text", "pronoun", "question", "answer", "choices"),
         options="choices",
@@ -47,7 +48,7 @@ PRONOUN = register(
             "{text}\n{question}",
             "{text} name the person behind the word {pronoun}.",
             "text: {text}\nthe word {pronoun} stands for",
-            "{options}\nwho is {pronoun}?\n{text}",
+            "{options}\nwho could {pronoun} stand for?\n{text}",
             "put a name in the place of {pronoun}. {text}",
             "read carefully. {text}\n{options}\n{question}",
             "{text}\n{options}\nwhich person does the word {pronoun} stand for?",
@@ -77,7 +78,7 @@ OWNER_CLUE = register(
     TaskSpec(
         name="owner_clue",
         cluster="coreference",
-        source=source("owner_clue", _owner, 1),
+        source=source("owner_clue", _owner, 2),
         fields=as_slots,
         slots=("text", "question", "answer", "choices"),
         options="choices",

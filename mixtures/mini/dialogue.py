@@ -59,7 +59,7 @@ NEXT_REPLY = register(
     TaskSpec(
         name="next_reply",
         cluster="dialogue",
-        source=source("next_reply", _reply, 1),
+        source=source("next_reply", _reply, 2),
         fields=as_slots,
         slots=("line", "answer", "choices"),
         options="choices",
@@ -80,7 +80,11 @@ NEXT_REPLY = register(
 
 _ACTS: dict[str, tuple[str, ...]] = {
     "question": ("where is the {thing}, {name}?", "who was in the {place} on {day}?", "do you know {name}?"),
-    "greeting": ("hello {name}, nice to see you.", "good morning, {name}.", "hi {name}, how are you?"),
+    "greeting": (
+        "hello {name}, nice to see you.",
+        "good morning, {name}, and welcome to the {place}.",
+        "hi {name}, how are you this {day}?",
+    ),
     "thanks": ("thank you for the {thing}, {name}.", "many thanks, {name}.", "{name}, you helped me, thank you."),
     "request": (
         "please bring me the {thing}, {name}.",
@@ -102,7 +106,7 @@ SPEECH_ACT = register(
     TaskSpec(
         name="speech_act",
         cluster="dialogue",
-        source=source("speech_act", _act, 1),
+        source=source("speech_act", _act, 2),
         fields=as_slots,
         slots=("line", "answer", "choices"),
         options="choices",

@@ -26,7 +26,7 @@ STORY_ENTAILS = register(
     TaskSpec(
         name="story_entails",
         cluster="entailment",
-        source=source("story_entails", _entails, 1),
+        source=source("story_entails", _entails, 2),
         fields=as_slots,
         slots=("story", "claim", "answer"),
         options=("yes", "no"),
@@ -70,7 +70,7 @@ CLAIM_CHECK = register(
     TaskSpec(
         name="claim_check",
         cluster="entailment",
-        source=source("claim_check", _check, 1),
+        source=source("claim_check", _check, 2),
         fields=as_slots,
         slots=("story", "claim", "answer", "choices"),
         options="choices",

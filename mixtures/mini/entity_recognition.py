@@ -53,7 +53,7 @@ FIND_PERSON = register(
     TaskSpec(
         name="find_person",
         cluster="entity_recognition",
-        source=source("find_person", _find_person, 1),
+        source=source("find_person", _find_person, 2),
         fields=as_slots,
         slots=("sentence", "answer", "choices"),
         options="choices",
@@ -76,7 +76,7 @@ FIND_PLACE = register(
     TaskSpec(
         name="find_place",
         cluster="entity_recognition",
-        source=source("find_place", _find_place, 1),
+        source=source("find_place", _find_place, 2),
         fields=as_slots,
         slots=("sentence", "answer", "choices"),
         options="choices",

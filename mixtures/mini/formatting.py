@@ -31,7 +31,7 @@ REVERSE_WORDS = register(
     TaskSpec(
         name="reverse_words",
         cluster="formatting",
-        source=source("reverse_words", _reversed, 1),
+        source=source("reverse_words", _reversed, 2),
         fields=as_slots,
         slots=("words", "answer"),
         metric="exact_match",
@@ -63,7 +63,7 @@ COPY_WORDS = register(
     TaskSpec(
         name="copy_words",
         cluster="formatting",
-        source=source("copy_words", _copied, 1),
+        source=source("copy_words", _copied, 2),
         fields=as_slots,
         slots=("words", "answer"),
         metric="exact_match",
@@ -96,7 +96,7 @@ PICK_WORD = register(
     TaskSpec(
         name="pick_word",
         cluster="formatting",
-        source=source("pick_word", _picked, 1),
+        source=source("pick_word", _picked, 2),
         fields=as_slots,
         slots=("words", "which", "answer"),
         metric="exact_match",

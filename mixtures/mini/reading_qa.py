@@ -43,7 +43,7 @@ WHO_DID_IT = register(
     TaskSpec(
         name="who_did_it",
         cluster="reading_qa",
-        source=source("who_did_it", _who, 1),
+        source=source("who_did_it", _who, 2),
         fields=as_slots,
         slots=("story", "question", "answer", "choices"),
         options="choices",
@@ -80,7 +80,7 @@ WHERE_IS_IT = register(
     TaskSpec(
         name="where_is_it",
         cluster="reading_qa",
-        source=source("where_is_it", _where, 1),
+        source=source("where_is_it", _where, 2),
         fields=as_slots,
         slots=("story", "question", "answer", "choices"),
         options="choices",

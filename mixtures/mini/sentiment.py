@@ -13,7 +13,13 @@ _PLAIN = ("the {item} was {word}.", "we found the {item} {word}.", "i thought th
 # "not superb" would say little.
 _NEGATABLE = 4
 _NEGATED = ("the {item} was not {word}.", "i would not call the {item} {word}.")
-_ASIDES = ("we went there on {day}.", "{name} came with us.", "it was a cold {day}.", "i was there with {name}.")
+_ASIDES = (
+    "we went there on {day}.",
+    "{name} came with us.",
+    "it was a cold {day}.",
+    "it rained all day.",
+    "i was there with {name}.",
+)
 
 
 def _review(draw: Draw) -> dict[str, Any]:
@@ -21,7 +27,7 @@ def _review(draw: Draw) -> dict[str, Any]:
     sentences = []
     for item in draw.some(REVIEWED, 2):
         negated = draw.chance(0.25)
-        words = GOOD if (opinion == "positive") != negated else BAD
+        words: tuple[str, ...] = GOOD if (opinion == "positive") != negated else BAD
         words = words[:_NEGATABLE] if negated else words
         sentences.append(draw.one(_NEGATED if negated else _PLAIN).format(item=item, word=draw.one(words)))
     if draw.chance(0.5):
@@ -34,7 +40,7 @@ REVIEW_SENTIMENT = register(
     TaskSpec(
         name="review_sentiment",
         cluster="sentiment",
-        source=source("review_sentiment", _review, 1),
+        source=source("review_sentiment", _review, 2),
         fields=as_slots,
         slots=("review", "answer"),
         options=_OPINIONS,
@@ -47,7 +53,7 @@ REVIEW_SENTIMENT = register(
             "{review}\n{options}\nwhich label fits the text above?",
             "please judge the opinion below.\n{review}",
             "sort this review by its tone: {review}",
-            "read the review and say what the writer thinks.\n\n{review}",
+            "read the review and name the opinion of the writer.\n\n{review}",
             "text: {review}\nopinion of the writer:",
         ),
     )
@@ -104,7 +110,7 @@ MESSAGE_MOOD = register(
     TaskSpec(
         name="message_mood",
         cluster="sentiment",
-        source=source("message_mood", _message, 1),
+        source=source("message_mood", _message, 2),
         fields=as_slots,
         slots=("message", "answer", "choices"),
         options="choices",

@@ -31,7 +31,7 @@ FACTS_TO_SENTENCE = register(
     TaskSpec(
         name="facts_to_sentence",
         cluster="struct_to_text",
-        source=source("facts_to_sentence", _facts_to_sentence, 1, key=lambda record: str(record["answer"])),
+        source=source("facts_to_sentence", _facts_to_sentence, 2, key=lambda record: str(record["answer"])),
         fields=as_slots,
         slots=("facts", "ordered_facts", "answer"),
         metric="exact_match",
@@ -69,7 +69,7 @@ SENTENCE_TO_FIELD = register(
     TaskSpec(
         name="sentence_to_field",
         cluster="struct_to_text",
-        source=source("sentence_to_field", _sentence_to_field, 1),
+        source=source("sentence_to_field", _sentence_to_field, 2),
         fields=as_slots,
         slots=("sentence", "field", "answer"),
         metric="exact_match",

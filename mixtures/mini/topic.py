@@ -38,7 +38,7 @@ SENTENCE_TOPIC = register(
     TaskSpec(
         name="sentence_topic",
         cluster="topic",
-        source=source("sentence_topic", _topic, 1),
+        source=source("sentence_topic", _topic, 2),
         fields=as_slots,
         slots=("sentence", "answer", "choices"),
         options="choices",
@@ -81,7 +81,7 @@ STORY_SETTING = register(
     TaskSpec(
         name="story_setting",
         cluster="topic",
-        source=source("story_setting", _setting, 1),
+        source=source("story_setting", _setting, 2),
         fields=as_slots,
         slots=("story", "answer", "choices"),
         options="choices",

@@ -41,7 +41,7 @@ TO_VELU = register(
     TaskSpec(
         name="to_velu",
         cluster="translation",
-        source=source("to_velu", _to_velu, 1, key=_velu_side),
+        source=source("to_velu", _to_velu, 2, key=_velu_side),
         fields=as_slots,
         slots=("english", "answer"),
         metric="exact_match",
@@ -65,7 +65,7 @@ FROM_VELU = register(
     TaskSpec(
         name="from_velu",
         cluster="translation",
-        source=source("from_velu", _from_velu, 1, key=_velu_side),
+        source=source("from_velu", _from_velu, 2, key=_velu_side),
         fields=as_slots,
         slots=("velu", "answer"),
         metric="exact_match",

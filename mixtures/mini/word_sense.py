@@ -23,7 +23,7 @@ WORD_CATEGORY = register(
     TaskSpec(
         name="word_category",
         cluster="word_sense",
-        source=source("word_category", _category, 1),
+        source=source("word_category", _category, 2),
         fields=as_slots,
         slots=("word", "a_word", "answer", "choices"),
         options="choices",
@@ -31,7 +31,7 @@ WORD_CATEGORY = register(
             "what kind of thing is {a_word}?",
             "word: {word}\nkind:",
             "{a_word} is a kind of",
-            "to which group does {a_word} belong?\n{options}",
+            "to which group of things does {a_word} belong?\n{options}",
             "someone wrote only the word {word}. what did they write about?",
             "{options}\nput {a_word} into the right group.",
             "name the group that fits this word: {word}",
@@ -58,7 +58,7 @@ ODD_ONE_OUT = register(
     TaskSpec(
         name="odd_one_out",
         cluster="word_sense",
-        source=source("odd_one_out", _odd, 1, key=_same_words),
+        source=source("odd_one_out", _odd, 2, key=_same_words),
         fields=as_slots,
         slots=("words", "answer", "choices"),
         options="choices",
@@ -71,7 +71,7 @@ ODD_ONE_OUT = register(
             "look at this list: {words}. name the word that should leave it.",
             "three friends and one stranger: {words}. who is the stranger?",
             "i wrote a list, but one word is of another kind: {words}.\n{options}\nfind it.",
-            "here are four words: {words}. name the one that is of another kind.",
+            "read these words: {words}. name the one that is of another kind.",
             "which one of these words is odd?\n\n{words}",
         ),
     )

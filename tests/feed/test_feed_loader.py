@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.feed import rowstream
+from flan_jax.feed import arrow, rowstream
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.feed.packing import BATCH_KEYS
 
@@ -100,6 +100,13 @@ def test_the_global_batch_is_the_same_for_any_number_of_hosts(batches_of, hosts)
         {name: np.concatenate([part[step][name] for part in parts]) for name in BATCH_KEYS} for step in range(12)
     ]
     assert_equal(together, whole)
+
+
+def test_how_a_file_is_cut_into_chunks_changes_nothing(batches_of, make_tasks, monkeypatch):
+    monkeypatch.setattr(arrow, "CHUNK_EXAMPLES", 11)
+    cut = make_tasks(SIZES, folder="cut")
+    assert len(cut[2].tokens.inputs.values) == 9
+    assert_equal(take(batches_of(tasks=cut), 20), take(batches_of(), 20))
 
 
 def test_every_host_counts_the_global_batch(batches_of):

@@ -84,8 +84,9 @@ class SeqioVocabulary(seqio.Vocabulary):
             return tf.ensure_shape(ids, [None])
         return tf.map_fn(self._encode_tf, s, fn_output_signature=tf.RaggedTensorSpec([None], tf.int32))
 
-    def _encode_bytes(self, text: bytes) -> np.ndarray:
-        return np.asarray(self.vocabulary.encode(text.decode()), np.int32)
+    def _encode_bytes(self, text: Any) -> np.ndarray:
+        content: bytes = np.asarray(text, dtype=object).item()  # eagerly a 0-d array, in a graph bytes
+        return np.asarray(self.vocabulary.encode(content.decode()), np.int32)
 
     def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
         """Ids ``[length]`` → a scalar; ``[n, length]`` → ``[n]``."""

@@ -240,7 +240,7 @@ TEMPLATES = (
 
 def label(text: str) -> str:
     """A name of letters, digits and underscores: ``"Fill in The Blank"`` → ``"fill_in_the_blank"``."""
-    name = re.sub(r"\W+", "_", text).strip("_")
+    name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
     return name if name.isidentifier() else f"_{name}"
 
 
@@ -344,6 +344,11 @@ def superni_mixture(
     if not tasks.is_dir():
         raise missing_data("The task files of Super-NaturalInstructions (its folder 'tasks')", tasks)
     lists = {part: read_split(root / "splits" / track / f"{part}_tasks.txt") for part in ("train", "test")}
+    both = sorted(set(lists["train"]) & set(lists["test"]))
+    if both:
+        raise UserError(
+            f"Mixture {name!r}: {both[0]!r} is in both lists of {track!r}, but a test task is never trained on. Remove it from one."
+        )
     present = {part: [task for task in names if (tasks / f"{task}.json").is_file()] for part, names in lists.items()}
     for part, names in lists.items():
         if len(present[part]) < len(names):

@@ -1,0 +1,80 @@
+"""Buckets of distances, position biases and masks."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flan_jax.models.attention import RelativeBias, distance_buckets, segment_mask
+from flan_jax.testing.models import tiny_t5
+
+
+@pytest.mark.parametrize(("buckets", "distance"), [(16, 128), (32, 128), (8, 20), (4, 8), (2, 3)])
+def test_buckets_are_exact_then_logarithmic_then_one(buckets, distance):
+    table = distance_buckets(buckets, distance)
+    exact = buckets // 2
+    assert table.shape == (distance + 1,)
+    assert table[:exact].tolist() == list(range(exact))
+    assert (np.diff(table) >= 0).all()
+    assert table[-1] == buckets - 1
+    for d in range(exact, distance):
+        place = exact + math.log(d / exact) / math.log(distance / exact) * (buckets - exact)
+        assert table[d] in {min(int(place - 1e-4), buckets - 1), min(int(place + 1e-4), buckets - 1)}
+
+
+def test_the_published_boundaries():
+    # 16 buckets a direction and distance 128, T5's encoder: each bucket begins a factor of sqrt(2) after the last.
+    starts = np.searchsorted(distance_buckets(16, 128), np.arange(16))
+    assert starts.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91]
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("length", [1, 2, 5, 30])
+def test_the_square_is_the_bias_between_plain_indices(bidirectional, length):
+    bias = RelativeBias(tiny_t5(), bidirectional=bidirectional, rngs=nnx.Rngs(0))
+    index = jnp.arange(length)[None]
+    square = bias.square(length)
+    assert square.shape == (1, 3, length, length)
+    np.testing.assert_array_equal(square, bias.between(index, index))
+
+
+def test_the_square_and_the_gather_have_the_same_gradient():
+    graphdef, state = nnx.split(RelativeBias(tiny_t5(), bidirectional=True, rngs=nnx.Rngs(0)))
+    weights, index = jax.random.normal(jax.random.key(1), (1, 3, 20, 20)), jnp.arange(20)[None]
+
+    def gradient(compute):
+        loss = lambda state: (compute(nnx.merge(graphdef, state)) * weights).sum()  # noqa: E731
+        return jax.tree.leaves(jax.grad(loss)(state))[0]
+
+    np.testing.assert_allclose(
+        gradient(lambda b: b.square(20)), gradient(lambda b: b.between(index, index)), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_direction_matters_in_the_encoder_and_the_future_is_flat_in_the_decoder():
+    both = RelativeBias(tiny_t5(), bidirectional=True, rngs=nnx.Rngs(0)).square(6)[0, 0]
+    back = RelativeBias(tiny_t5(), bidirectional=False, rngs=nnx.Rngs(0)).square(6)[0, 0]
+    assert both[0, 1] != both[1, 0]
+    assert (back[0] == back[0, 0]).all()
+    assert len(set(np.asarray(back[5]).tolist())) > 3
+
+
+def test_the_mask_of_the_docstring():
+    ids = jnp.array([[1, 1, 2, 0]])
+    visible = np.asarray(segment_mask(ids, ids, causal=True))[0, 0] == 0
+    assert visible.astype(int).tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=4), st.lists(st.integers(0, 3), min_size=5, max_size=5))
+def test_a_query_sees_its_own_segment_and_nobody_sees_padding(queries, keys):
+    mask = np.asarray(segment_mask(jnp.array([queries]), jnp.array([keys])))
+    assert mask.shape == (1, 1, 4, 5)
+    for t, query in enumerate(queries):
+        for s, key in enumerate(keys):
+            assert (mask[0, 0, t, s] == 0) == (query == key != 0)

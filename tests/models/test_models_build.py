@@ -1,0 +1,164 @@
+"""Parameters: structure, sizes, axes, initial values."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flan_jax.errors import UserError
+from flan_jax.models import build
+from flan_jax.models.config import PRESETS, T5Config, preset
+from flan_jax.testing.models import random_batch, tiny_t5
+
+CONFIGS = [tiny_t5(), tiny_t5(tie_embeddings=True, feed_forward="relu")]
+# As transformers counts them, with an untied output projection in 1.1.
+PUBLISHED = {
+    "t5_1_1_small": 76_961_152,
+    "t5_1_1_base": 247_577_856,
+    "t5_1_1_large": 783_150_080,
+    "t5_1_1_xl": 2_849_757_184,
+    "t5_1_1_xxl": 11_135_332_352,
+    "t5_small": 60_506_624,
+    "t5_base": 222_903_552,
+    "t5_large": 737_668_096,
+    "t5_3b": 2_851_598_336,
+    "t5_11b": 11_307_321_344,
+}
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_have_the_published_number_of_parameters(name):
+    assert build.num_params(preset(name)) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_params_are_plain_nested_dicts_of_float32(config):
+    graphdef, params = build.init_model(config, jax.random.key(0))
+    abstract_graph, shapes = build.abstract_model(config)
+    assert graphdef == abstract_graph
+    assert hash(graphdef) == hash(abstract_graph)
+    assert jax.tree.structure(params) == jax.tree.structure(shapes)
+
+    def check(tree):
+        assert type(tree) in (dict, jax.Array) or isinstance(tree, jax.Array)
+        for value in tree.values() if isinstance(tree, dict) else ():
+            check(value)
+
+    check(params)
+    jax.tree.map(lambda a, s: (a.shape, a.dtype) == (s.shape, jnp.float32) or pytest.fail(str(s)), params, shapes)
+    assert params["encoder"]["layers"]["attention"]["q"].shape == (2, 16, 15)
+    assert params["decoder"]["layers"]["mlp"]["wo"].shape == (3, 28, 16)
+    assert build.num_params(config) == sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_axis_of_every_parameter_has_a_name_of_one_size(config):
+    shapes, axes = build.abstract_params(config), build.logical_axes(config)
+    leaves = jax.tree.leaves_with_path(shapes)
+    named = jax.tree.leaves_with_path(axes, is_leaf=lambda leaf: isinstance(leaf, tuple))
+    assert [path for path, _ in leaves] == [path for path, _ in named]
+    sizes = {
+        "vocab": {config.vocab_size},
+        "embed": {config.d_model},
+        "mlp": {config.d_ff},
+        "heads": {config.num_heads, config.d_heads},
+        "buckets": {config.relative_attention_num_buckets},
+        "layers": {config.num_encoder_layers, config.num_decoder_layers},
+    }
+    for (_, leaf), (_, names) in zip(leaves, named, strict=True):
+        assert len(names) == leaf.ndim
+        assert len(set(names)) == len(names)
+        assert all(size in sizes[name] for size, name in zip(leaf.shape, names, strict=True))
+
+
+def test_initial_values_have_t5s_spread():
+    config = T5Config(
+        vocab_size=500,
+        d_model=64,
+        d_kv=16,
+        num_heads=8,
+        d_ff=96,
+        num_encoder_layers=4,
+        num_decoder_layers=4,
+        initializer_factor=0.5,
+    )
+    _, params = build.init_model(config, jax.random.key(0))
+    width, heads = 64, 8 * 16
+    attention = {"q": (width * 16) ** -0.5, "k": width**-0.5, "v": width**-0.5, "o": heads**-0.5}
+    mlp = {"wi_0": width**-0.5, "wi_1": width**-0.5, "wo": 96**-0.5}
+    for name, std in attention.items():
+        assert np.std(params["encoder"]["layers"]["attention"][name]) == pytest.approx(0.5 * std, rel=0.03)
+        assert np.std(params["decoder"]["layers"]["cross_attention"][name]) == pytest.approx(0.5 * std, rel=0.03)
+    for name, std in mlp.items():
+        assert np.std(params["decoder"]["layers"]["mlp"][name]) == pytest.approx(0.5 * std, rel=0.03)
+    assert np.std(params["embedding"]) == pytest.approx(0.5, rel=0.03)
+    assert np.std(params["lm_head"]) == pytest.approx(0.5 * width**-0.5, rel=0.03)
+    assert np.std(params["encoder"]["bias"]["table"]) == pytest.approx(0.5 * width**-0.5, rel=0.2)
+    assert (params["decoder"]["norm"]["scale"] == 0.5).all()
+
+
+def test_every_parameter_is_drawn_on_its_own_and_by_the_key():
+    config = tiny_t5()
+    (_, one), (_, same), (_, other) = (build.init_model(config, jax.random.key(k)) for k in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, one, same)
+    kernels = [
+        layer.ravel()[:20].tobytes()
+        for path, leaf in jax.tree.leaves_with_path(one)
+        if "scale" not in str(path)
+        for layer in (np.asarray(leaf) if leaf.ndim == 3 else np.asarray(leaf)[None])
+    ]
+    assert len(set(kernels)) == len(kernels)
+    assert not np.array_equal(one["embedding"], other["embedding"])
+    wq = one["encoder"]["layers"]["attention"]["q"]
+    assert not np.array_equal(wq[0], wq[1])
+
+
+def test_initialisation_and_forward_run_under_jit_and_shape_evaluation():
+    config = tiny_t5()
+    params = jax.jit(lambda key: build.init_model(config, key)[1])(jax.random.key(0))
+    eager = build.init_model(config, jax.random.key(0))[1]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), params, eager)
+    big, shapes = build.abstract_model(preset("t5_1_1_xl"))
+    batch = random_batch(tiny_t5(), inputs=512, targets=128)
+    assert jax.eval_shape(lambda p: build.apply(big, p, batch), shapes).shape == (2, 128, 32128)
+
+
+@pytest.mark.parametrize("feed_forward", ["gated-silu", "gelu"])
+def test_the_other_activations_run(feed_forward):
+    config = tiny_t5(feed_forward=feed_forward)
+    graphdef, params = build.init_model(config, jax.random.PRNGKey(0))
+    assert np.isfinite(build.apply(graphdef, params, random_batch(config))).all()
+
+
+def test_the_type_of_computation_does_not_change_the_parameters():
+    config = tiny_t5()
+    exact = build.init_model(config, jax.random.key(0))[1]
+    half = build.init_model(dataclasses.replace(config, dtype="bfloat16"), jax.random.key(0))[1]
+    jax.tree.map(np.testing.assert_array_equal, exact, half)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("d_model", 0, "d_model is 0"),
+        ("num_heads", 2.5, "num_heads is 2.5"),
+        ("num_encoder_layers", True, "num_encoder_layers is True"),
+        ("feed_forward", "gated-gleu", "Did you mean 'gated-gelu'"),
+        ("dtype", "float16", "float16.*Did you mean 'bfloat16'"),
+        ("relative_attention_num_buckets", 7, "even number"),
+        ("relative_attention_max_distance", 4, "must exceed half the number of buckets"),
+        ("dropout_rate", 1.0, "dropout_rate is 1.0"),
+        ("layer_norm_epsilon", 0.0, "layer_norm_epsilon"),
+        ("pad_id", 61, "outside of the vocabulary of 61"),
+    ],
+)
+def test_wrong_values_are_named_with_their_limit(field, value, message):
+    with pytest.raises(UserError, match=message):
+        tiny_t5(**{field: value})
+
+
+def test_an_unknown_preset_suggests_its_neighbours():
+    with pytest.raises(UserError, match="t5_1_1_small"):
+        preset("t5_1_1_smal")

@@ -1,0 +1,70 @@
+"""The training loss as sums over tokens.
+
+Sums add up over devices, hosts and microbatches; the step divides once by the global batch's weight,
+so neither the sharding nor the number of microbatches changes what is optimised.
+
+Shapes: B rows, T decoder length, V vocabulary, K tasks.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LossSums:
+    """Sums over the loss tokens of a batch, each token weighted by `decoder_loss_weights`."""
+
+    loss: Float[Array, ""]
+    """Cross-entropy in nats, without the z-loss."""
+    z_loss: Float[Array, ""]
+    """The z-loss, its coefficient included: what is optimised is `loss + z_loss`."""
+    weight: Float[Array, ""]
+    """The weights themselves: the number of loss tokens where all weights are 0 or 1."""
+    correct: Float[Array, ""]
+    """Tokens whose most likely prediction is the target."""
+    task_loss: Float[Array, "K"]
+    """`loss` by task."""
+    task_weight: Float[Array, "K"]
+    """`weight` by task."""
+
+
+def token_loss(
+    logits: Float[Array, "B T V"], batch: Mapping[str, Array], *, num_tasks: int, z_loss: float = 0.0
+) -> LossSums:
+    """Cross-entropy of the targets, summed over tokens and by task.
+
+    The z-loss adds `z_loss · logsumexp(logits)²` a token, which keeps the softmax's normaliser near
+    one (Mesh TensorFlow; also PaLM, arXiv:2204.02311, section 5).
+
+    Args:
+      logits: unnormalised log-probabilities, float32.
+      batch: `decoder_target_tokens` [B, T], `decoder_loss_weights` [B, T] and `decoder_task_ids`
+        [B, T]: the task of each token, below `num_tasks`; -1 (padding) counts for no task.
+      num_tasks: K.
+      z_loss: the coefficient, 0 for none.
+    """
+    targets, weights, tasks = (batch[f"decoder_{name}"] for name in ("target_tokens", "loss_weights", "task_ids"))
+    weights = weights.astype(jnp.float32)
+    log_normaliser = jax.nn.logsumexp(logits, axis=-1)
+    # A comparison instead of a gather: it stays local where the vocabulary is split over devices, and
+    # its gradient is a comparison again, not a scatter.
+    is_target = targets[..., None] == jnp.arange(logits.shape[-1])
+    cross_entropy = log_normaliser - jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1)
+
+    def by_task(values: Float[Array, "B T"]) -> Float[Array, "K"]:
+        slots = jnp.where(tasks < 0, num_tasks, tasks)  # one slot more, for what belongs to no task
+        return jax.ops.segment_sum(values.ravel(), slots.ravel(), num_segments=num_tasks + 1)[:num_tasks]
+
+    return LossSums(
+        loss=jnp.sum(cross_entropy * weights),
+        z_loss=z_loss * jnp.sum(jnp.square(log_normaliser) * weights),
+        weight=jnp.sum(weights),
+        correct=jnp.sum((jnp.argmax(logits, axis=-1) == targets) * weights),
+        task_loss=by_task(cross_entropy * weights),
+        task_weight=by_task(weights),
+    )

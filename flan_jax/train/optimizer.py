@@ -1,0 +1,189 @@
+"""Optimisers and learning-rate schedules, all through optax.
+
+Layers lie stacked on a leading "layers" axis, so an optimiser that looks at matrices has to be told
+where they are. The parameters' logical axes say it: each layer is its own matrix for Adafactor's
+factored moments, update clipping and parameter scale, and for Muon's orthogonalisation, exactly as if
+the layers were separate parameters.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from flan_jax.errors import UserError, unknown
+
+OptimizerName = Literal["adafactor", "adamw", "muon"]
+ScheduleName = Literal["constant", "rsqrt", "linear", "cosine"]
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """What to optimise with; every value is checked when it is built (UserError).
+
+    `adafactor` is the one of T5 (Shazeer & Stern 2018, arXiv:1804.04235): factored second moments,
+    no momentum, steps relative to each parameter's root mean square, updates clipped at RMS 1.
+    `adamw` is Loshchilov & Hutter 2019, arXiv:1711.05101. `muon` orthogonalises the update of every
+    matrix (Jordan 2024) and scales it to AdamW's usual size (Liu et al. 2025, arXiv:2502.16982), so
+    one learning rate serves both; embeddings, bias tables and norms stay on AdamW.
+    """
+
+    name: OptimizerName = "adafactor"
+    learning_rate: float = 1e-3
+    """The peak: reached after the warm-up."""
+    schedule: ScheduleName = "constant"
+    warmup_steps: int = 0
+    """Steps of linear growth from 0, in every schedule."""
+    total_steps: int = 0
+    """Where `linear` and `cosine` end; the others ignore it."""
+    final_fraction: float = 0.0
+    """The fraction of the peak at which `linear` and `cosine` end."""
+    weight_decay: float = 0.0
+    """Decoupled, times the learning rate; on matrices only, never on norms, bias tables and embeddings."""
+    clip_norm: float = 0.0
+    """The largest global gradient norm; 0 clips nothing."""
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    decay_rate: float = 0.8
+    """Adafactor: the exponent c of the second-moment decay 1 - t^-c."""
+    clipping_threshold: float = 1.0
+    """Adafactor: the largest root mean square of one parameter's update, before the learning rate."""
+    min_dim_size_to_factor: int = 128
+    """Adafactor: matrices with a smaller side keep their full second moment."""
+    momentum: float = 0.95
+    """Muon: the momentum of the matrices."""
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(OptimizerName):
+            raise unknown("optimizer", self.name, get_args(OptimizerName))
+        if self.schedule not in get_args(ScheduleName):
+            raise unknown("learning-rate schedule", self.schedule, get_args(ScheduleName))
+        _require(math.isfinite(self.learning_rate) and self.learning_rate > 0, self, "learning_rate", "positive")
+        _require(self.warmup_steps >= 0, self, "warmup_steps", "zero or more")
+        _require(0 <= self.final_fraction <= 1, self, "final_fraction", "between 0 and 1")
+        _require(math.isfinite(self.weight_decay) and self.weight_decay >= 0, self, "weight_decay", "zero or more")
+        _require(math.isfinite(self.clip_norm) and self.clip_norm >= 0, self, "clip_norm", "zero (off) or more")
+        for field in ("beta1", "beta2", "momentum"):
+            _require(0 <= getattr(self, field) < 1, self, field, "at least 0 and below 1")
+        for field in ("epsilon", "decay_rate", "clipping_threshold", "min_dim_size_to_factor"):
+            _require(getattr(self, field) > 0, self, field, "positive")
+        if self.schedule in ("linear", "cosine"):
+            _require(
+                self.total_steps > self.warmup_steps,
+                self,
+                "total_steps",
+                f"more than warmup_steps={self.warmup_steps} for the {self.schedule} schedule",
+            )
+
+
+def _require(holds: bool, config: OptimizerConfig, field: str, limit: str) -> None:
+    if not holds:
+        raise UserError(f"OptimizerConfig.{field} is {getattr(config, field)!r}; it must be {limit}.")
+
+
+def learning_rate(config: OptimizerConfig) -> optax.Schedule:
+    """Returns the schedule: steps already taken → learning rate of the next step.
+
+    With w = warmup_steps, the first w steps grow linearly: rate(s) = peak · (s+1)/w for s < w, so
+    that no step is wasted on a rate of zero. After them: `constant` stays; `rsqrt` is
+    peak · √(max(w, 1) / (s+1)), as in T5; `linear` and `cosine` fall and reach `final_fraction` of the
+    peak at s = `total_steps`, the first step that is no longer taken.
+    """
+    peak, warmup = config.learning_rate, config.warmup_steps
+
+    def schedule(count: ArrayLike) -> jax.Array:
+        step = jnp.asarray(count, jnp.float32) + 1.0
+        growth = jnp.minimum(1.0, step / max(warmup, 1))
+        if config.schedule == "constant":
+            decay = jnp.ones_like(step)
+        elif config.schedule == "rsqrt":
+            decay = jnp.sqrt(max(warmup, 1) / jnp.maximum(step, max(warmup, 1)))
+        else:
+            done = jnp.clip((step - 1.0 - warmup) / (config.total_steps - warmup), 0.0, 1.0)
+            left = 1.0 - done if config.schedule == "linear" else 0.5 * (1.0 + jnp.cos(jnp.pi * done))
+            decay = config.final_fraction + (1.0 - config.final_fraction) * left
+        return peak * growth * decay
+
+    return schedule
+
+
+def make_optimizer(config: OptimizerConfig, axes: Any) -> optax.GradientTransformation:
+    """Builds the optimiser: clip → precondition → weight decay → learning rate.
+
+    Args:
+      axes: nested dict like the parameters whose leaves are tuples of logical axis names
+        (`flan_jax.models.build.logical_axes`).
+    """
+    steps = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+    adam = optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.epsilon)
+    if config.name == "adafactor":
+        steps += [_adafactor(config, axes)]
+    elif config.name == "adamw":
+        steps += [adam]
+    else:
+        kinds = _map_axes(lambda names: "muon" if _is_matrix(names) else "adam", axes)
+        steps += [optax.partition({"muon": _muon(config, axes), "adam": adam}, kinds)]
+    if config.weight_decay:
+        steps += [optax.add_decayed_weights(config.weight_decay, mask=_map_axes(_is_matrix, axes))]
+    return optax.chain(*steps, optax.scale_by_learning_rate(learning_rate(config)))
+
+
+def _map_axes(function: Any, axes: Any) -> Any:
+    return jax.tree.map(function, axes, is_leaf=lambda node: isinstance(node, tuple))
+
+
+def _is_matrix(names: Sequence[str]) -> bool:
+    """Whether the parameter multiplies activations: not a norm scale, a bias table or an embedding."""
+    return len(names) - ("layers" in names) == 2 and not {"vocab", "buckets"} & set(names)
+
+
+def _muon(config: OptimizerConfig, axes: Any) -> optax.GradientTransformation:
+    # The last two axes are the matrix; the axes left over, that is "layers", are batch axes to optax.
+    sides = optax.contrib.MuonDimensionNumbers(reduction_axis=-2, output_axis=-1)
+    dims = _map_axes(lambda names: sides if _is_matrix(names) else optax.MaskedNode(), axes)
+
+    def to_adamw_size(updates: Any, params: Any = None) -> Any:
+        # An orthogonal [n, m] matrix has entries of size 1/sqrt(max(n, m)); AdamW's are about 0.2.
+        return jax.tree.map(lambda update: update * (0.2 * max(update.shape[-2:]) ** 0.5), updates)
+
+    return optax.chain(
+        optax.contrib.scale_by_muon(beta=config.momentum, weight_dimension_numbers=lambda _: dims),
+        optax.stateless(to_adamw_size),
+    )
+
+
+def _adafactor(config: OptimizerConfig, axes: Any) -> optax.GradientTransformation:
+    """T5's Adafactor without the learning rate, applied to each layer by itself.
+
+    Left alone, optax would factor the two longest axes of an array, among which a small model may have
+    "layers", and would measure one root mean square over all layers together.
+    """
+    single = optax.chain(
+        optax.scale_by_factored_rms(decay_rate=config.decay_rate, min_dim_size_to_factor=config.min_dim_size_to_factor),
+        optax.clip_by_block_rms(config.clipping_threshold),
+        optax.scale_by_param_block_rms(),
+    )
+
+    def over_layers(function: Any, names: Sequence[str]) -> Any:
+        return jax.vmap(function) if names[:1] == ("layers",) else function
+
+    def init(params: Any) -> Any:
+        return jax.tree.map(lambda param, names: over_layers(single.init, names)(param), params, axes)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        leaves, treedef = jax.tree.flatten(updates)
+        others = (treedef.flatten_up_to(tree) for tree in (state, params, axes))
+        pairs = [
+            over_layers(single.update, names)(grad, old, param)
+            for grad, old, param, names in zip(leaves, *others, strict=True)
+        ]
+        news, states = zip(*pairs, strict=True)
+        return treedef.unflatten(news), treedef.unflatten(states)
+
+    return optax.GradientTransformation(init, update)

@@ -1,0 +1,132 @@
+"""What training carries from step to step, and where each leaf of it lives."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Int, Key
+
+from flan_jax.errors import UserError
+from flan_jax.models.build import abstract_model, init_model, logical_axes
+from flan_jax.models.config import T5Config
+from flan_jax.train.sharding import ShardingRules, param_shardings, replicated
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything that decides the rest of a run but the data's position."""
+
+    step: Int[Array, ""]
+    """Steps taken."""
+    params: dict[str, Any]
+    """Nested dict of float32 arrays, layers stacked on a leading axis."""
+    opt_state: Any
+    """The optimiser's state."""
+    key: Key[Array, ""]
+    """Never advanced: the key of step s is `fold_in(key, s)`."""
+
+
+def new_state(params: Any, optimizer: optax.GradientTransformation, key: Key[Array, ""]) -> TrainState:
+    """Returns the state before the first step."""
+    return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=optimizer.init(params), key=key)
+
+
+def abstract_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+    """Returns the state's shapes and types (`jax.ShapeDtypeStruct`), given those of the parameters."""
+    return jax.eval_shape(lambda tree: new_state(tree, optimizer, jax.random.key(0)), params)
+
+
+def state_shardings(
+    params: Any, axes: Any, optimizer: optax.GradientTransformation, mesh: Mesh, rules: ShardingRules | None = None
+) -> TrainState:
+    """Returns a TrainState whose leaves are NamedShardings, one for every leaf of the state.
+
+    A moment of its parameter's shape lies like the parameter. Everything smaller (counters, the row
+    and column means of Adafactor) is on every device: it is a few vectors, which every device needs.
+
+    Args:
+      params: nested dict of anything with a shape; `axes` the same dict of logical axis names.
+    """
+    of_params = param_shardings(axes, params, mesh, rules)
+    by_path = {_names(path): leaf for path, leaf in jax.tree.leaves_with_path(of_params)}
+    shapes = {_names(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(params)}
+
+    def place(path: Any, leaf: Any) -> Any:
+        names = _names(path)  # the parameter's own path is the end of the moment's
+        owner = next((names[start:] for start in range(len(names)) if names[start:] in shapes), None)
+        return by_path[owner] if owner is not None and shapes[owner] == leaf.shape else replicated(mesh)
+
+    abstract = abstract_state(params, optimizer)
+    return TrainState(
+        step=replicated(mesh),
+        params=of_params,
+        opt_state=jax.tree.map_with_path(place, abstract.opt_state),
+        key=replicated(mesh),
+    )
+
+
+def shardings_of(state: TrainState) -> TrainState:
+    """Returns the shardings that the leaves of a live state have."""
+    return jax.tree.map(lambda leaf: leaf.sharding, state)
+
+
+def _names(path: Any) -> tuple[Any, ...]:
+    return tuple(part.key for part in path if isinstance(part, jax.tree_util.DictKey))
+
+
+def init_state(
+    config: T5Config,
+    optimizer: optax.GradientTransformation,
+    seed: int,
+    mesh: Mesh,
+    rules: ShardingRules | None = None,
+    *,
+    params: Any = None,
+) -> tuple[nnx.GraphDef, TrainState]:
+    """Creates the model's graph and a state that is born on its devices.
+
+    The values depend on the seed, never on the mesh.
+
+    Args:
+      seed: decides the initial parameters and all dropout.
+      params: start from these (nested dict of host or device arrays) instead of random ones.
+
+    Raises:
+      UserError: `params` are not the configured model's.
+    """
+    graphdef, shapes = abstract_model(config)
+    shardings = state_shardings(shapes, logical_axes(config), optimizer, mesh, rules)
+    init_key, run_key = jax.random.split(jax.random.key(seed))
+    if params is None:
+        create = jax.jit(lambda key: init_model(config, key)[1], out_shardings=shardings.params)
+        params = create(init_key)
+    else:
+        check_same_shapes(params, shapes, what="The given parameters do", than="the configured model")
+        params = jax.device_put(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params), shardings.params)
+    start = jax.jit(lambda tree, key: new_state(tree, optimizer, key), out_shardings=shardings, donate_argnums=0)
+    return graphdef, start(params, run_key)
+
+
+def check_same_shapes(found: Any, wanted: Any, *, what: str, than: str) -> None:
+    """Raises a UserError that names the first leaf that is missing, unexpected or of another shape."""
+    have = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(found)
+    }
+    want = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(wanted)
+    }
+    wrong = [f"{name} is missing" for name in want if name not in have]
+    wrong += [f"{name} is unknown there" for name in have if name not in want]
+    wrong += [
+        f"{name} has shape {tuple(have[name].shape)}, not {tuple(want[name].shape)}"
+        for name in want
+        if name in have and tuple(have[name].shape) != tuple(want[name].shape)
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise UserError(f"{what} not fit {than}: {wrong[0]}{more}.")

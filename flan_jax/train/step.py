@@ -1,0 +1,150 @@
+"""One training step: a flat pure function, and its compilation for a mesh."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array
+
+from flan_jax.errors import UserError
+from flan_jax.models.build import apply
+from flan_jax.train.loss import LossSums, token_loss
+from flan_jax.train.sharding import ShardingRules, batch_sharding, replicated
+from flan_jax.train.state import TrainState
+
+Batch = Mapping[str, Array]
+Metrics = dict[str, Array]
+StepFn = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    graphdef: nnx.GraphDef,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    num_tasks: int,
+    z_loss: float = 0.0,
+    microbatches: int = 1,
+) -> tuple[TrainState, Metrics]:
+    """Takes one optimiser step on one global batch; `compile_train_step` describes all of it."""
+    step_key = jax.random.fold_in(state.key, state.step)
+
+    def objective(params: Any, part: Batch, index: Array) -> tuple[Array, LossSums]:
+        logits = apply(graphdef, params, part, dropout_key=jax.random.fold_in(step_key, index))
+        sums = token_loss(logits, part, num_tasks=num_tasks, z_loss=z_loss)
+        return sums.loss + sums.z_loss, sums
+
+    sums, grads = sum_over_microbatches(jax.grad(objective, has_aux=True), state.params, batch, microbatches)
+    grads = jax.tree.map(lambda grad: grad / sums.weight, grads)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics = {
+        "loss": sums.loss / sums.weight,
+        "z_loss": sums.z_loss / sums.weight,
+        "accuracy": sums.correct / sums.weight,
+        "weight": sums.weight,
+        "tokens": sum(jnp.sum(batch[f"{side}_segment_ids"] > 0) for side in ("encoder", "decoder")),
+        "grad_norm": optax.global_norm(grads),
+        "learning_rate": schedule(state.step),
+        "task_loss": sums.task_loss / jnp.maximum(sums.task_weight, 1e-9),
+        "task_weight": sums.task_weight,
+    }
+    return TrainState(step=state.step + 1, params=params, opt_state=opt_state, key=state.key), metrics
+
+
+def sum_over_microbatches(
+    gradient: Callable[[Any, Batch, Array], tuple[Any, LossSums]], params: Any, batch: Batch, count: int
+) -> tuple[LossSums, Any]:
+    """Adds sums and gradients of sums over `count` parts of the batch, one part in memory at a time.
+
+    Part i takes every `count`-th row from row i on, so that rows stay on the device that has them.
+
+    Raises:
+      UserError: the rows of the batch cannot be divided by `count`.
+    """
+    if count == 1:
+        grads, sums = gradient(params, batch, jnp.int32(0))
+        return sums, grads
+    rows = len(next(iter(batch.values())))
+    if rows % count:
+        raise UserError(f"A batch of {rows} rows cannot be divided into {count} microbatches of equal size.")
+    parts = {name: jnp.moveaxis(values.reshape(-1, count, *values.shape[1:]), 1, 0) for name, values in batch.items()}
+
+    def add(total: Any, part: tuple[Batch, Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, gradient(params, *part)), None
+
+    first = {name: values[0] for name, values in parts.items()}
+    zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradient, params, first, jnp.int32(0)))
+    (grads, sums), _ = jax.lax.scan(add, zeros, (parts, jnp.arange(count)))
+    return sums, grads
+
+
+def compile_train_step(
+    shardings: TrainState,
+    *,
+    graphdef: nnx.GraphDef,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    num_tasks: int,
+    z_loss: float = 0.0,
+    microbatches: int = 1,
+    rules: ShardingRules | None = None,
+) -> StepFn:
+    """Compiles `train_step` (at its first call, once for a run) with a sharding for every leaf.
+
+    The loss and its gradient are sums over all loss tokens of the global batch, divided by their
+    weight: the same for every mesh and every number of microbatches. Dropout depends on (seed, step).
+
+    Args:
+      shardings: where the state's leaves live (`shardings_of(state)`); they come out where they went in.
+      schedule: the optimiser's learning rate, for the metrics only.
+      num_tasks: K, the length of the per-task metrics.
+      z_loss: coefficient of the z-loss.
+      microbatches: parts the batch is computed in, to save memory.
+
+    Returns:
+      (state, batch) -> (state, metrics); the state passed in is donated, that is gone afterwards. The
+      metrics are float32 scalars on every device: `loss` (cross-entropy, nats a token), `z_loss` (what
+      it adds to the objective), `accuracy`, `weight` (loss tokens), `tokens` (all tokens that are no
+      padding, both sides), `grad_norm` (before clipping), `learning_rate`; and, of shape [K],
+      `task_loss` (mean; 0 where the task has no token in the batch) and `task_weight`.
+    """
+    mesh = shardings.step.mesh  # type: ignore[attr-defined]
+    step = functools.partial(
+        train_step,
+        graphdef=graphdef,
+        optimizer=optimizer,
+        schedule=schedule,
+        num_tasks=num_tasks,
+        z_loss=z_loss,
+        microbatches=microbatches,
+    )
+    return jax.jit(
+        step,
+        in_shardings=(shardings, batch_sharding(mesh, rules)),
+        out_shardings=(shardings, replicated(mesh)),
+        donate_argnums=0,
+    )
+
+
+def compile_loss_step(
+    shardings: TrainState, *, graphdef: nnx.GraphDef, num_tasks: int, rules: ShardingRules | None = None
+) -> Callable[[Any, Batch], LossSums]:
+    """Compiles (params, batch) -> LossSums without dropout or gradient, for a validation loss.
+
+    Sums of several batches add up: divide `loss` by `weight` at the end.
+    """
+    mesh = shardings.step.mesh  # type: ignore[attr-defined]
+
+    def loss_step(params: Any, batch: Batch) -> LossSums:
+        return token_loss(apply(graphdef, params, batch), batch, num_tasks=num_tasks)
+
+    return jax.jit(
+        loss_step, in_shardings=(shardings.params, batch_sharding(mesh, rules)), out_shardings=replicated(mesh)
+    )

@@ -1,0 +1,30 @@
+"""Every test runs on eight simulated CPU devices; set before anything imports jax."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+DEVICES = 8
+_COUNT_FLAG = "--xla_force_host_platform_device_count"
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if _COUNT_FLAG not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_COUNT_FLAG}={DEVICES}".strip()
+
+# No deadline: the first example of a property pays for a compilation. Derandomised: a red run is red again.
+settings.register_profile("flan_jax", deadline=None, derandomize=True)
+settings.load_profile("flan_jax")
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """The folder of published data sets; the test is skipped where there is none."""
+    folder = os.environ.get("FLAN_JAX_REALDATA", "")
+    if not folder:
+        pytest.skip("FLAN_JAX_REALDATA is not set: it names the folder of published data sets")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.skip(f"FLAN_JAX_REALDATA names {folder!r}, which is not a folder")
+    return path

@@ -1,0 +1,1 @@
+"""The command line, and gin: the edge of the project."""

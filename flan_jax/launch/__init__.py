@@ -1,0 +1,1 @@
+"""Starting runs on many processes or a cluster. Standard library only."""

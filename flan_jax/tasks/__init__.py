@@ -1,0 +1,1 @@
+"""What a task is: specs, templates, rendering, the catalogue. Standard library only."""

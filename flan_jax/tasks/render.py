@@ -59,12 +59,16 @@ def render(task: Prompted, record: Record, *, index: int, seed: int = 0, templat
     slots = dict(spec.fields(record))
     missing = [slot for slot in spec.slots if slot not in slots]
     if missing:
-        raise UserError(f"{where}: its fields gave no {missing[0]!r} (they gave {sorted(slots)}). Correct `fields` or `slots`.")
+        raise UserError(
+            f"{where}: its fields gave no {missing[0]!r} (they gave {sorted(slots)}). Correct `fields` or `slots`."
+        )
     references = _references(where, slots[spec.answer])
     options = _options(where, spec, slots)
     if options and not set(references) <= set(options):
         stray = next(reference for reference in references if reference not in options)
-        raise UserError(f"{where}: the answer {stray!r} is not one of its options {list(options)}. Correct the record, `fields` or `options`.")
+        raise UserError(
+            f"{where}: the answer {stray!r} is not one of its options {list(options)}. Correct the record, `fields` or `options`."
+        )
     if template_id is None:
         template_id = choose_template(task, index=index, seed=seed)
     template = spec.templates[template_id]
@@ -81,7 +85,9 @@ def render(task: Prompted, record: Record, *, index: int, seed: int = 0, templat
     targets = _fill(where, template.targets, text)
     if not rendered_inputs or not targets:
         side = "input" if not rendered_inputs else "target"
-        raise UserError(f"{where}: template {template_id} renders an empty {side}. Filter such records out or correct the template.")
+        raise UserError(
+            f"{where}: template {template_id} renders an empty {side}. Filter such records out or correct the template."
+        )
     if template.inverted:
         options, references = (), (targets,)
     return Rendered(rendered_inputs, targets, options, references, index, template_id)

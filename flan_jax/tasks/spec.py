@@ -67,7 +67,9 @@ def slots_of(text: str) -> tuple[str, ...]:
     except ValueError as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"Template text {text!r} has unbalanced braces ({error}). Write {{{{ }}}} for literal braces.") from error
+        raise UserError(
+            f"Template text {text!r} has unbalanced braces ({error}). Write {{{{ }}}} for literal braces."
+        ) from error
     return tuple(names)
 
 
@@ -173,30 +175,47 @@ class TaskSpec:
         if self.predict not in ("rank", "generate"):
             raise UserError(f"{where}: predict={self.predict!r} must be 'rank' or 'generate'.")
         if self.predict == "rank" and not self.options:
-            raise UserError(f"{where}: predict='rank' scores a closed set, but the task has no options. Give options or use predict='generate'.")
+            raise UserError(
+                f"{where}: predict='rank' scores a closed set, but the task has no options. Give options or use predict='generate'."
+            )
         for index, template in enumerate(self.templates):
             self._check_template(f"{where}, template {index}", template)
         if all(template.inverted for template in self.templates):
-            raise UserError(f"{where} has inverted templates only, so nothing can be scored. Add one whose target is the answer.")
+            raise UserError(
+                f"{where} has inverted templates only, so nothing can be scored. Add one whose target is the answer."
+            )
         texts = [(template.inputs, template.targets) for template in self.templates]
         if len(set(texts)) < len(texts):
             twice = next(index for index, text in enumerate(texts) if text in texts[:index])
-            raise UserError(f"{where}: template {twice} repeats template {texts.index(texts[twice])}. Change or remove one.")
+            raise UserError(
+                f"{where}: template {twice} repeats template {texts.index(texts[twice])}. Change or remove one."
+            )
 
     def _check_template(self, where: str, template: Template) -> None:
         known = set(self.slots) | {ANSWER_SLOT} | ({OPTIONS_SLOT} if self.options else set())
         for slot in template.slots:
             if slot not in known:
-                raise UserError(f"{where} uses the unknown slot {{{slot}}}.{did_you_mean(slot, known)} Slots of this task: {', '.join(sorted(known))}.")
+                raise UserError(
+                    f"{where} uses the unknown slot {{{slot}}}.{did_you_mean(slot, known)} Slots of this task: {', '.join(sorted(known))}."
+                )
         if not slots_of(template.inputs):
-            raise UserError(f"{where} renders the same input for every record: {template.inputs!r}. Use at least one slot.")
+            raise UserError(
+                f"{where} renders the same input for every record: {template.inputs!r}. Use at least one slot."
+            )
         if not slots_of(template.targets):
-            raise UserError(f"{where} renders the same target for every record: {template.targets!r}. Use at least one slot, {{answer}} as a rule.")
+            raise UserError(
+                f"{where} renders the same target for every record: {template.targets!r}. Use at least one slot, {{answer}} as a rule."
+            )
         if template.inverted:
             return
         # A scored answer must be the answer itself: options and references are compared with it.
-        if slots_of(template.targets) not in ((ANSWER_SLOT,), (self.answer,)) or not template.targets.strip().startswith("{"):
-            raise UserError(f"{where} has the target {template.targets!r}. Use '{{answer}}', or mark the template inverted=True.")
+        if slots_of(template.targets) not in (
+            (ANSWER_SLOT,),
+            (self.answer,),
+        ) or not template.targets.strip().startswith("{"):
+            raise UserError(
+                f"{where} has the target {template.targets!r}. Use '{{answer}}', or mark the template inverted=True."
+            )
         if {ANSWER_SLOT, self.answer} & set(slots_of(template.inputs)):
             raise UserError(f"{where} shows the answer in its input. Mark it inverted=True or remove the slot.")
 
@@ -238,7 +257,9 @@ class Prompted:
         count = len(self.spec.templates)
         bad = [index for index in self.template_ids if not 0 <= index < count]
         if bad or not self.template_ids:
-            raise UserError(f"Task {self.spec.name!r}: template_ids={self.template_ids} must be a non-empty choice from 0 to {count - 1}.")
+            raise UserError(
+                f"Task {self.spec.name!r}: template_ids={self.template_ids} must be a non-empty choice from 0 to {count - 1}."
+            )
 
     @property
     def name(self) -> str:

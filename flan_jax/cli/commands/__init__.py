@@ -1,0 +1,1 @@
+"""One module a command: EXAMPLE, add_arguments(parser), execute(arguments)."""

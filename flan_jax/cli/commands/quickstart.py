@@ -1,0 +1,29 @@
+"""The whole job on the embedded world: prepare, measure, train a small T5, measure again, write the report."""
+
+import argparse
+
+EXAMPLE = "flan-jax quickstart --model_dir runs/quickstart"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("--model_dir", default="runs/quickstart", help="the run's folder (default runs/quickstart)")
+    parser.add_argument("--steps", type=int, default=None, help="training steps; default: the recipe's own")
+    parser.set_defaults(gin_file=[], gin_search_paths="")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Runs ``gin/runs/quickstart.gin``."""
+    from flan_jax.cli.commands._gin_arguments import load_gin
+    from flan_jax.cli.console import show_results, stopped
+    from flan_jax.experiments.train import train
+
+    extra = [f"MODEL_DIR={arguments.model_dir!r}"]
+    if arguments.steps is not None:
+        extra.append(f"TRAIN_STEPS={arguments.steps}")
+    run = load_gin(arguments, default_files=("runs/quickstart.gin",), extra=tuple(extra))
+    result = train(run.config, operative=run.operative)
+    if result.stopped:
+        return stopped(result)
+    show_results(run.config.model_dir)
+    return 0

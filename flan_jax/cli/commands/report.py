@@ -1,0 +1,27 @@
+"""Write the page of one run, or one page that sets several runs side by side."""
+
+import argparse
+from pathlib import Path
+
+from flan_jax.errors import UserError
+
+EXAMPLE = "flan-jax report runs/first runs/second --output compare.html"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("model_dir", nargs="+", help="folders of runs")
+    parser.add_argument("--output", default="", help="file to write; default: report.html in the (first) folder")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Writes the page and prints its path."""
+    from flan_jax.report.page import write_report
+
+    for folder in arguments.model_dir:
+        if not Path(folder).is_dir():
+            raise UserError(f"There is no run folder {folder!r}. Give the MODEL_DIR of a run.")
+    output = Path(arguments.output or Path(arguments.model_dir[0]) / "report.html")
+    write_report([Path(folder) for folder in arguments.model_dir], output)
+    print(output)
+    return 0

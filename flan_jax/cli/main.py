@@ -1,0 +1,114 @@
+"""``flan-jax``: one command a job. Commands import what they need when they run, so --help is instant."""
+
+import argparse
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+
+from flan_jax import __version__
+from flan_jax.errors import UserError, did_you_mean
+
+DONE, OUR_FAULT, WRONG_INPUT, STOPPED = 0, 1, 2, 75
+"""Exit codes. 75 (EX_TEMPFAIL): stopped after saving; the same command continues."""
+
+COMMANDS = {
+    "quickstart": "the whole job on the embedded world: prepare, train, measure, report",
+    "tasks": "what is registered: tasks, clusters, templates, mixtures",
+    "inspect": "examples of a task exactly as the model sees them",
+    "rates": "the effective rates of a mixture",
+    "prepare": "tokenise and index each task of a mixture once",
+    "train": "train; the same command again resumes",
+    "eval": "measure a checkpoint on the suites of a mixture",
+    "generate": "answer an instruction with a trained model",
+    "report": "write the page of one run, or of several side by side",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with one clear sentence in place of a usage dump."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UserError(f"{self.prog}: {message}. `{self.prog} --help` shows the options.")
+
+
+def split_gin_bindings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Separates ``--gin.NAME=VALUE`` (or ``--gin.NAME VALUE``) from the other arguments.
+
+    >>> split_gin_bindings(["train", "--gin.TRAIN_STEPS=3", "--gin_file", "a.gin"])
+    (['train', '--gin_file', 'a.gin'], ['TRAIN_STEPS=3'])
+    """
+    rest: list[str] = []
+    bindings: list[str] = []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if not argument.startswith("--gin."):
+            rest.append(argument)
+            continue
+        binding = argument.removeprefix("--gin.")
+        if "=" not in binding:
+            value = next(remaining, None)
+            if value is None or value.startswith("--"):
+                raise UserError(f"{argument} has no value. Write {argument}=VALUE.")
+            binding = f"{binding}={value}"
+        bindings.append(binding)
+    return rest, bindings
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    parser = _Parser(prog="flan-jax", description="FLAN-style instruction tuning in JAX.")
+    parser.add_argument("--version", action="version", version=f"flan-jax {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for name, summary in COMMANDS.items():
+        module = importlib.import_module(f"flan_jax.cli.commands.{name}")
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=module.__doc__,
+            epilog=f"Example: {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(execute=module.execute)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        rest, bindings = split_gin_bindings(arguments)
+        if rest and not rest[0].startswith("-") and rest[0] not in COMMANDS:
+            hint = did_you_mean(rest[0], COMMANDS) or f" Commands: {', '.join(COMMANDS)}."
+            raise UserError(f"flan-jax has no command {rest[0]!r}.{hint}")
+        parser = build_parser()
+        parsed = parser.parse_args(rest)
+        if parsed.command is None:
+            parser.print_help()
+            return DONE
+        if bindings and not hasattr(parsed, "gin_file"):
+            raise UserError(f"flan-jax {parsed.command} takes no --gin.{bindings[0]}.")
+        parsed.gin_bindings = bindings
+        return parsed.execute(parsed)
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        print("interrupted: nothing half-written is left; run the same command again to continue", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        sys.stderr.close()
+        return DONE
+    except Exception:
+        traceback.print_exc()
+        print("error: this is a fault of flan_jax, not of your input; the lines above tell where", file=sys.stderr)
+        return OUR_FAULT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""What one run is, as plain frozen data: everything that decides its numbers, and where they go."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from flan_jax.errors import UserError, did_you_mean
+from flan_jax.models.config import T5Config
+from flan_jax.train.optimizer import OptimizerConfig
+from flan_jax.train.sharding import MeshConfig
+
+# Where a run may differ from the one that began its folder: places, lengths of stay and what is
+# reported. Everything else decides the numbers, so a difference there is another run.
+_FREE_FIELDS = frozenset({"model_dir", "store", "data_dir", "steps", "log_period", "checkpoint", "eval", "mesh"})
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """When checkpoints are written and which are kept.
+
+    Attributes:
+        period: steps between checkpoints; the last step is always saved.
+        keep: how many of the newest stay.
+        keep_period: checkpoints at multiples of this stay for good; 0 for none.
+    """
+
+    period: int = 1000
+    keep: int = 3
+    keep_period: int = 0
+
+    def __post_init__(self) -> None:
+        _whole("CheckpointConfig.period", self.period, at_least=1)
+        _whole("CheckpointConfig.keep", self.keep, at_least=1)
+        _whole("CheckpointConfig.keep_period", self.keep_period, at_least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """What is measured, and when.
+
+    Attributes:
+        suites: names of the mixture's suites; ``None`` for all of them, ``()`` for none.
+        period: steps between evaluations; 0 evaluates at the end of the run only.
+        before: evaluate step 0 too.
+        batch_size: examples scored or decoded at a time.
+        max_examples: examples a task, the first ones; 0 for all.
+    """
+
+    suites: tuple[str, ...] | None = None
+    period: int = 0
+    before: bool = False
+    batch_size: int = 64
+    max_examples: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.suites, str):
+            raise UserError(
+                f"EvalConfig.suites={self.suites!r} must be a tuple of suite names. Write ({self.suites!r},)."
+            )
+        _whole("EvalConfig.period", self.period, at_least=0)
+        _whole("EvalConfig.batch_size", self.batch_size, at_least=1)
+        _whole("EvalConfig.max_examples", self.max_examples, at_least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """One run.
+
+    Attributes:
+        model_dir: the run's folder.
+        mixture: name of a mixture or a task.
+        lengths: ``{"inputs": S, "targets": T}`` in tokens, EOS included.
+        model: sizes of the network; ``vocab_size`` covers the vocabulary.
+        steps: optimiser steps of this run.
+        batch_size: rows of the global batch; packed rows where ``pack`` is true.
+        vocabulary: a registered name or a file; ``""`` takes the mixture's own.
+        initial_checkpoint: where the weights start: another run's folder or a Hugging Face
+            folder; ``""`` starts from the initialiser.
+        store: folder of prepared tasks; ``""`` puts it beside the run's folder.
+        data_dir: folder that sources look below; ``""`` leaves it to the environment.
+        seed: decides the initialisation, the templates drawn, the order of data and dropout.
+        z_loss: weight of the squared log-normaliser.
+        log_period: steps between lines of ``metrics.jsonl``.
+    """
+
+    model_dir: str
+    mixture: str
+    lengths: Mapping[str, int]
+    model: T5Config
+    optimizer: OptimizerConfig
+    steps: int
+    batch_size: int
+    vocabulary: str = ""
+    initial_checkpoint: str = ""
+    store: str = ""
+    data_dir: str = ""
+    pack: bool = True
+    seed: int = 0
+    z_loss: float = 0.0
+    log_period: int = 100
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
+
+    def __post_init__(self) -> None:
+        for field in ("model_dir", "mixture"):
+            if not isinstance(getattr(self, field), str) or not getattr(self, field):
+                raise UserError(f"run.{field}={getattr(self, field)!r} must be a non-empty string.")
+        check_lengths(self.lengths)
+        _whole("run.steps (TRAIN_STEPS)", self.steps, at_least=0)
+        _whole("run.batch_size (BATCH_SIZE)", self.batch_size, at_least=1)
+        _whole("run.log_period", self.log_period, at_least=1)
+        _whole("run.seed (RANDOM_SEED)", self.seed, at_least=0)
+        if not isinstance(self.z_loss, (int, float)) or not 0 <= self.z_loss < math.inf:
+            raise UserError(f"run.z_loss={self.z_loss!r} must be a number of at least 0.")
+
+    def resolved(self) -> dict[str, Any]:
+        """Every value, as JSON would hold it."""
+        return _plain(dataclasses.asdict(self))
+
+    def identity(self) -> dict[str, Any]:
+        """The values that decide the run's numbers."""
+        return {name: value for name, value in self.resolved().items() if name not in _FREE_FIELDS}
+
+
+def check_lengths(lengths: Mapping[str, int]) -> None:
+    """Raises a UserError unless ``lengths`` is ``{"inputs": S, "targets": T}`` with room for a token and EOS."""
+    expected = ("inputs", "targets")
+    if not isinstance(lengths, Mapping) or set(lengths) != set(expected):
+        stray = [name for name in lengths if name not in expected] if isinstance(lengths, Mapping) else []
+        hint = did_you_mean(stray[0], expected) if stray else ""
+        raise UserError(f"TASK_FEATURE_LENGTHS={lengths!r} must be {{'inputs': S, 'targets': T}}.{hint}")
+    for name in expected:
+        _whole(f"TASK_FEATURE_LENGTHS[{name!r}]", lengths[name], at_least=2)
+
+
+def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Lines ``name: theirs → ours`` for every value that differs, nested mappings walked through.
+
+    >>> difference({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
+    ['b.c: 3 → 2']
+    """
+    lines: list[str] = []
+    for name in sorted({*ours, *theirs}):
+        mine, other = ours.get(name), theirs.get(name)
+        if isinstance(mine, Mapping) and isinstance(other, Mapping):
+            lines += difference(mine, other, f"{prefix}{name}.")
+        elif mine != other:
+            lines.append(f"{prefix}{name}: {other!r} → {mine!r}")
+    return lines
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _whole(name: str, value: Any, *, at_least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise UserError(f"{name}={value!r} must be a whole number of at least {at_least}.")

@@ -1,0 +1,101 @@
+"""Measuring a run: prepared tasks become evaluation tasks, a checkpoint becomes a predictor."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flan_jax.errors import UserError
+from flan_jax.eval.examples import EvalExample, EvalTask
+from flan_jax.eval.predictor import Predictor
+from flan_jax.eval.results import write_results
+from flan_jax.eval.suites import StepResults, evaluate_suites
+from flan_jax.experiments import run_dir
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.setup import Data, open_data, open_task, prepare_run
+from flan_jax.experiments.weights import load_weights
+from flan_jax.report.page import write_report
+from flan_jax.tasks.spec import Prompted
+
+Progress = Callable[[int, int], None]
+
+
+def eval_task(task: Prompted, split: str, data: Data, config: RunConfig) -> EvalTask:
+    """The prepared examples of one task as the evaluation reads them; inverted templates are left out."""
+    stored = open_task(data.store, task, split, data.vocabulary, config)
+    scored = set(task.spec.scored_templates)
+    chosen = [index for index, template in enumerate(stored.template_ids) if int(template) in scored]
+    if config.eval.max_examples:
+        chosen = chosen[: config.eval.max_examples]
+    if not chosen:
+        raise UserError(
+            f"Task {task.name!r}, split {split!r} has no example to score. Give it templates that are not inverted."
+        )
+    examples = [
+        EvalExample(
+            inputs=stored.inputs(index),
+            options=stored.options(index),
+            references=stored.references(index),
+            example_id=int(stored.example_ids[index]),
+            template_id=int(stored.template_ids[index]),
+            inputs_text=data.vocabulary.decode(stored.inputs(index)),
+        )
+        for index in chosen
+    ]
+    return EvalTask(task.name, task.spec.cluster, task.spec.metric, task.spec.predict, examples)
+
+
+def eval_suites(data: Data, config: RunConfig) -> dict[str, list[EvalTask]]:
+    """Every suite of the run with its tasks."""
+    made: dict[tuple[str, str], EvalTask] = {}
+    suites: dict[str, list[EvalTask]] = {}
+    for suite in data.suites:
+        for task in suite.tasks:
+            key = (task.name, suite.split)
+            if key not in made:
+                made[key] = eval_task(task, suite.split, data, config)
+        suites[suite.name] = [made[(task.name, suite.split)] for task in suite.tasks]
+    return suites
+
+
+def make_predictor(graphdef: Any, params: Any, data: Data, config: RunConfig) -> Predictor:
+    """A predictor with the run's vocabulary, lengths and batch size."""
+    return Predictor(
+        graphdef,
+        params,
+        encode=data.vocabulary.encode,
+        decode=data.vocabulary.decode,
+        batch_size=config.eval.batch_size,
+        max_input_length=config.lengths["inputs"],
+        max_target_length=config.lengths["targets"],
+        pad_id=config.model.pad_id,
+        eos_id=config.model.eos_id,
+    )
+
+
+def evaluate_run(
+    config: RunConfig, *, step: int | None = None, operative: str = "", progress: Progress | None = None
+) -> StepResults:
+    """Measures a checkpoint on the run's suites and writes ``eval/STEP`` and the page.
+
+    The checkpoint is the newest in MODEL_DIR (or that of ``step``), or else what
+    ``initial_checkpoint`` names.
+
+    Raises:
+        UserError: no checkpoint, no suites, or data that was prepared otherwise.
+    """
+    folder = run_dir.claim(config)
+    weights = load_weights(config, step=step)
+    prepare_run(config)
+    data = open_data(config)
+    if not data.suites:
+        raise UserError(
+            f"Mixture {data.mixture.name!r} has no suites to measure. Give it some, or name a mixture that has."
+        )
+    run_dir.write_description(folder, config, data, operative=operative, params=weights.params)
+    predictor = make_predictor(weights.graphdef, weights.params, data, config)
+    results = evaluate_suites(
+        predictor, eval_suites(data, config), step=weights.step, progress=progress, seed=config.seed
+    )
+    write_results(folder, results)
+    write_report([Path(folder)], Path(folder) / run_dir.REPORT)
+    return results

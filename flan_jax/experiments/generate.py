@@ -1,0 +1,58 @@
+"""Answers to instructions that a person types."""
+
+import numpy as np
+
+from flan_jax.data import sources
+from flan_jax.errors import UserError
+from flan_jax.eval.examples import EvalExample
+from flan_jax.eval.predictor import Predictor
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.setup import resolve_vocabulary
+from flan_jax.experiments.weights import load_weights
+
+
+class Answerer:
+    """A trained run that answers text with text, greedily."""
+
+    def __init__(self, config: RunConfig, *, step: int | None = None, max_tokens: int = 0) -> None:
+        """Loads the newest checkpoint of the run, or that of ``step``.
+
+        Args:
+            config: the run.
+            step: a saved step; ``None`` for the newest.
+            max_tokens: longest answer; 0 for the run's target length.
+        """
+        if config.data_dir:
+            sources.set_data_dir(config.data_dir)
+        self._lengths = config.lengths
+        self._vocabulary = resolve_vocabulary(config.vocabulary, config.mixture)
+        weights = load_weights(config, step=step)
+        self._predictor = Predictor(
+            weights.graphdef,
+            weights.params,
+            encode=self._vocabulary.encode,
+            decode=self._vocabulary.decode,
+            batch_size=1,
+            max_input_length=config.lengths["inputs"],
+            max_target_length=max_tokens or config.lengths["targets"],
+            pad_id=config.model.pad_id,
+            eos_id=config.model.eos_id,
+        )
+
+    def answer(self, text: str) -> str:
+        """The model's answer.
+
+        Raises:
+            UserError: an instruction that is empty or longer than the run was trained for.
+        """
+        tokens = self._vocabulary.encode(text)
+        limit = self._lengths["inputs"] - 1
+        if not tokens:
+            raise UserError("The instruction is empty. Type some text.")
+        if len(tokens) > limit:
+            raise UserError(
+                f"The instruction has {len(tokens)} tokens, and this run reads at most {limit}. Shorten it."
+            )
+        inputs = np.array([*tokens, self._vocabulary.eos_id], np.int32)
+        example = EvalExample(inputs, (), ("",), example_id=0, template_id=0)
+        return self._predictor.generate([example], lambda count: None)[0]

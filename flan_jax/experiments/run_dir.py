@@ -1,0 +1,156 @@
+"""A run's folder, MODEL_DIR: what it says of itself, and the refusal to mix two runs in one."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from flan_jax.errors import UserError
+from flan_jax.experiments.config import RunConfig, difference
+from flan_jax.experiments.setup import Data
+
+MANIFEST = "manifest.json"
+CONFIG = "config.gin"
+MODEL_INFO = "model-info.txt"
+CHECKPOINTS = "checkpoints"
+METRICS = "metrics.jsonl"
+EVENTS = "events"
+REPORT = "report.html"
+
+_VERSIONED = ("flan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pyarrow")
+
+
+def claim(config: RunConfig) -> Path:
+    """Makes the run's folder, or checks that the one there belongs to the same run.
+
+    Raises:
+        UserError: the folder holds a run with another configuration; the first differences are named.
+    """
+    folder = Path(config.model_dir)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"MODEL_DIR {str(folder)!r} is a file. Name a folder.")
+    found = read_manifest(folder)
+    if found is not None:
+        # As JSON reads it back, so that 1 and 1.0, tuples and lists compare equal.
+        ours = json.loads(json.dumps(config.identity()))
+        lines = difference(ours, found["config"])
+        if lines:
+            more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
+            raise UserError(
+                f"MODEL_DIR {str(folder)!r} holds another run: {'; '.join(lines[:3])}{more}. "
+                "Choose another MODEL_DIR, or give this run the same values."
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"MODEL_DIR {str(folder)!r} cannot be made: {error.strerror}. Choose a folder you may write to."
+        ) from error
+    return folder
+
+
+def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The manifest of a run's folder, or ``None`` where there is none."""
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path} is not JSON (line {error.lineno}). Restore it, or choose another MODEL_DIR."
+        ) from error
+
+
+def check_same_data(folder: Path, data: Data) -> None:
+    """Refuses to resume on other data than the run began with.
+
+    Raises:
+        UserError: a task was added, removed, altered or weighted anew.
+    """
+    found = read_manifest(folder)
+    if found is None:
+        return
+    # Sampling reads the weights to the bit, so a changed last digit is a changed run.
+    lines = difference(json.loads(json.dumps(_tasks(data))), found["tasks"])
+    if lines:
+        raise UserError(
+            f"MODEL_DIR {str(folder)!r} was trained on other data: {'; '.join(lines[:3])}"
+            f"{f' (and {len(lines) - 3} more)' if len(lines) > 3 else ''}. Start again in another MODEL_DIR, or restore the data."
+        )
+
+
+def write_description(
+    folder: Path, config: RunConfig, data: Data, *, operative: str, params: Mapping[str, Any]
+) -> None:
+    """Writes ``manifest.json``, ``config.gin`` and ``model-info.txt``, once, when a run begins."""
+    if (folder / MANIFEST).exists():
+        return
+    if operative:
+        write_text(folder / CONFIG, operative)
+    write_text(folder / MODEL_INFO, model_info(params))
+    manifest = {
+        "mixture": data.mixture.name,
+        "config": config.identity(),
+        "tasks": _tasks(data),
+        "vocabulary": {
+            "name": data.vocabulary.name,
+            "size": data.vocabulary.size,
+            "fingerprint": data.vocabulary.fingerprint(),
+        },
+        "suites": {
+            suite.name: {"held_out": suite.held_out, "split": suite.split, "tasks": [task.name for task in suite.tasks]}
+            for suite in data.suites
+        },
+        "held_out_clusters": sorted({cluster for suite in data.suites if suite.held_out for cluster in suite.clusters}),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONED}},
+    }
+    # Last, since its presence says that the description is whole.
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+
+
+def _tasks(data: Data) -> dict[str, Any]:
+    specs = {task.name: task for task in data.mixture.train_tasks}
+    return {
+        task.name: {
+            "cluster": specs[task.name].spec.cluster,
+            "weight": data.weights[task.name],
+            "examples": len(task),
+            "fingerprint": task.fingerprint,
+            "templates": list(specs[task.name].drawn_templates),
+        }
+        for task in data.train
+    }
+
+
+def model_info(params: Mapping[str, Any]) -> str:
+    """One line a parameter (path, shape, type, count) and the total, as T5X's model-info.txt has them."""
+    rows = []
+    total = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        name = "/".join(str(getattr(key, "key", key)) for key in path)
+        count = int(np.prod(leaf.shape))
+        total += count
+        rows.append(f"{name:<60} {tuple(leaf.shape)!s:<24} {leaf.dtype!s:<10} {count:>14,}")
+    return "\n".join([*rows, "", f"Parameters in total: {total:,}", ""])
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,1 +1,4 @@
-"""The sharded training core: it is handed batches and hooks and knows no data framework."""
+"""Training: a mesh, an optimiser, one compiled step, checkpoints, and the loop around them.
+
+Knows no data framework: it is handed batches and hooks.
+"""

@@ -177,6 +177,8 @@ def _adafactor(config: OptimizerConfig, axes: Any) -> optax.GradientTransformati
         return jax.tree.map(lambda param, names: over_layers(single.init, names)(param), params, axes)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        leaves: Any
+        treedef: Any
         leaves, treedef = jax.tree.flatten(updates)
         others = (treedef.flatten_up_to(tree) for tree in (state, params, axes))
         pairs = [

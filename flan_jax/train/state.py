@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
@@ -63,10 +64,10 @@ def state_shardings(
 
     abstract = abstract_state(params, optimizer)
     return TrainState(
-        step=replicated(mesh),
+        step=replicated(mesh),  # type: ignore[arg-type]  # a tree of shardings in the state's shape
         params=of_params,
         opt_state=jax.tree.map_with_path(place, abstract.opt_state),
-        key=replicated(mesh),
+        key=replicated(mesh),  # type: ignore[arg-type]
     )
 
 
@@ -103,13 +104,32 @@ def init_state(
     shardings = state_shardings(shapes, logical_axes(config), optimizer, mesh, rules)
     init_key, run_key = jax.random.split(jax.random.key(seed))
     if params is None:
-        create = jax.jit(lambda key: init_model(config, key)[1], out_shardings=shardings.params)
-        params = create(init_key)
-    else:
-        check_same_shapes(params, shapes, what="The given parameters do", than="the configured model")
-        params = jax.device_put(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params), shardings.params)
+
+        def create(keys: tuple[Array, Array]) -> TrainState:
+            return new_state(init_model(config, keys[0])[1], optimizer, keys[1])
+
+        return graphdef, jax.jit(create, out_shardings=shardings)((init_key, run_key))
+    check_same_shapes(params, shapes, what="The given parameters do", than="the configured model")
+    params = jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params), shardings.params)
     start = jax.jit(lambda tree, key: new_state(tree, optimizer, key), out_shardings=shardings, donate_argnums=0)
     return graphdef, start(params, run_key)
+
+
+def abstract_sharded_state(
+    config: T5Config, optimizer: optax.GradientTransformation, mesh: Mesh, rules: ShardingRules | None = None
+) -> tuple[nnx.GraphDef, TrainState]:
+    """Returns what `init_state` returns with shapes and shardings for arrays, at no memory.
+
+    It is what a checkpoint is restored onto: no state has to be created only to be overwritten.
+    """
+    graphdef, shapes = abstract_model(config)
+    shardings = state_shardings(shapes, logical_axes(config), optimizer, mesh, rules)
+    state = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        abstract_state(shapes, optimizer),
+        shardings,
+    )
+    return graphdef, state
 
 
 def check_same_shapes(found: Any, wanted: Any, *, what: str, than: str) -> None:

@@ -50,7 +50,7 @@ def train_step(
         "accuracy": sums.correct / sums.weight,
         "weight": sums.weight,
         "tokens": sum(jnp.sum(batch[f"{side}_segment_ids"] > 0) for side in ("encoder", "decoder")),
-        "grad_norm": optax.global_norm(grads),
+        "grad_norm": optax.tree.norm(grads),
         "learning_rate": schedule(state.step),
         "task_loss": sums.task_loss / jnp.maximum(sums.task_weight, 1e-9),
         "task_weight": sums.task_weight,

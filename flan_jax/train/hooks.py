@@ -1,0 +1,170 @@
+"""What a run shows and writes while it trains: metrics.jsonl, TensorBoard events, progress.
+
+Every hook is called in every process; these write in the first process only.
+"""
+
+import json
+import math
+import os
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from flan_jax.train.state import TrainState
+from flan_jax.train.window import HostMetrics
+
+
+class MetricsWriter:
+    """Appends one JSON line a logged step; the file is one series, however often the run was resumed.
+
+    A line has `step`, the scalars of `MetricsWindow.take`, and the objects `task_loss` (nats a token)
+    and `task_share` (fraction of the loss tokens) by task name, for the tasks that occurred.
+
+    Args:
+      path: made with its folder where it does not exist.
+      task_names: the K names behind the per-task metrics.
+      resume_step: lines of later steps are dropped, and so is a line that was cut short.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], task_names: Sequence[str] = (), *, resume_step: int = 0) -> None:
+        self.path = Path(path)
+        self._task_names = tuple(task_names)
+        if jax.process_index() == 0:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lines = [json.dumps(line) + "\n" for line in read_metrics(self.path) if line["step"] <= resume_step]
+            # Written beside and renamed, so that a kill cannot cost the lines of the steps that were saved.
+            beside = self.path.with_name(self.path.name + ".tmp")
+            beside.write_text("".join(lines), encoding="utf-8")
+            beside.replace(self.path)
+
+    def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
+        """Writes the line of this step."""
+        if jax.process_index() == 0:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **_scalars(metrics), **by_task(metrics, self._task_names)}) + "\n")
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Returns the lines of a metrics.jsonl, without a last one that was cut short; [] without a file."""
+    lines: list[dict[str, Any]] = []
+    if Path(path).exists():
+        for text in Path(path).read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except json.JSONDecodeError:
+                break
+    return lines
+
+
+def by_task(metrics: HostMetrics, task_names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Returns `task_loss` and `task_share` by name, for the tasks that had loss tokens in the window."""
+    rows = zip(task_names, metrics["task_loss"], metrics["task_weight"], strict=False)
+    seen = [(name, float(loss), float(weight)) for name, loss, weight in rows if weight > 0]
+    return {
+        "task_loss": {name: loss for name, loss, _ in seen},
+        "task_share": {name: weight / metrics["weight"] for name, _, weight in seen},
+    }
+
+
+def _scalars(metrics: HostMetrics) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if np.ndim(value) == 0}
+
+
+class TensorBoard:
+    """Writes scalars as TensorBoard events, through TensorBoard's own record format and without TensorFlow.
+
+    Args:
+      folder: made where it does not exist; each start of the run adds one file.
+      task_names: the K names; the tasks' curves stand under `task_loss/` and `task_share/`.
+      resume_step: TensorBoard hides what an earlier start wrote for later steps.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], task_names: Sequence[str] = (), *, resume_step: int = 0) -> None:
+        # Imported here: the protocol buffers cost a second that only a run with curves should pay.
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._event, self._summary = Event, Summary
+        self._task_names = tuple(task_names)
+        self._writer: Any = None
+        if jax.process_index() == 0:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
+            self._writer = RecordWriter((Path(folder) / name).open("wb"))
+            self._write(file_version="brain.Event:2")
+            if resume_step:
+                self._write(step=resume_step + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
+        """Writes the scalars of this step."""
+        if self._writer is not None:
+            values = {f"train/{name}": value for name, value in _scalars(metrics).items()}
+            for group, tasks in by_task(metrics, self._task_names).items():
+                values |= {f"{group}/{name}": value for name, value in tasks.items()}
+            summary = self._summary(value=[self._summary.Value(tag=tag, simple_value=v) for tag, v in values.items()])
+            self._write(step=step, summary=summary)
+
+    def _write(self, **fields: Any) -> None:
+        self._writer.write(self._event(wall_time=time.time(), **fields).SerializeToString())
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+class Progress:
+    """Shows step, loss, tokens a second and the time left: a bar on a terminal, plain lines otherwise.
+
+    Tokens are those of both sides that are no padding.
+
+    Args:
+      steps: where training ends.
+      start: the step it starts from.
+      stream: default standard error.
+    """
+
+    def __init__(self, steps: int, *, start: int = 0, stream: TextIO | None = None) -> None:
+        self._steps = steps
+        self._stream = stream or sys.stderr
+        self._bar: Any = None
+        if jax.process_index() == 0 and self._stream.isatty():
+            self._bar = tqdm(total=steps, initial=start, unit="step", file=self._stream, dynamic_ncols=True)
+
+    def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
+        """Shows this step."""
+        speed = metrics["tokens"] / max(metrics["seconds"], 1e-9)
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"loss {metrics['loss']:.4f}, {speed:,.0f} tokens/s", refresh=False)
+            self._bar.update(step - self._bar.n)
+            if step >= self._steps:
+                self.close()
+        elif jax.process_index() == 0:
+            left = (self._steps - step) * metrics["seconds"] / metrics["steps"]
+            line = f"step {step}/{self._steps}  loss {metrics['loss']:.4f}  {speed:,.0f} tokens/s  ETA {duration(left)}"
+            print(line, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def duration(seconds: float) -> str:
+    """Formats a time span.
+
+    >>> duration(59.2), duration(3725)
+    ('1:00', '1:02:05')
+    """
+    minutes, secs = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"

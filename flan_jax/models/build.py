@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -51,8 +52,8 @@ def num_params(config: T5Config) -> int:
 
 
 def merge(graphdef: nnx.GraphDef, params: Mapping[str, Any]) -> T5:
-    """The model with these parameters."""
-    return nnx.merge(graphdef, params)
+    """The model with these parameters; NumPy arrays, such as imported weights, become JAX's."""
+    return nnx.merge(graphdef, jax.tree.map(jnp.asarray, params))
 
 
 def apply(

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 MAX_BUCKETS = 3
-# Lengths are rounded up to this: finer steps save little and make more shapes.
-_ROUND = 8
+# Input lengths are rounded up to this: a shape then serves the next set of examples more often.
+_STEP = 8
 # A further shape must save this share of the padded tokens to be worth its compilation.
 _WORTH = 0.1
 
@@ -25,16 +25,18 @@ class Batch(NamedTuple):
     length: int
 
 
-def bucket_lengths(lengths: Sequence[int], batch_size: int, *, most: int = MAX_BUCKETS) -> tuple[int, ...]:
-    """The lengths to pad to, ascending: at most ``most``, chosen to compute the fewest padded tokens.
+def bucket_lengths(
+    lengths: Sequence[int], batch_size: int, *, most: int = MAX_BUCKETS, step: int = _STEP
+) -> tuple[int, ...]:
+    """The lengths to pad to, ascending: those that compute the fewest padded tokens.
 
-    A dynamic programme over the rounded lengths; a split is made only where it saves a tenth, as each
+    At most ``most`` multiples of ``step``, one at least as long as the longest example. A dynamic programme over the rounded lengths; a split is made only where it saves a tenth, as each
     bucket costs a compilation.
 
     >>> bucket_lengths([5] * 64 + [60] * 64, batch_size=64)
     (8, 64)
     """
-    edges, counts = np.unique(-(-np.asarray(lengths, np.int64) // _ROUND) * _ROUND, return_counts=True)
+    edges, counts = np.unique(-(-np.asarray(lengths, np.int64) // step) * step, return_counts=True)
     cumulative = [0, *np.cumsum(counts).tolist()]
     size = len(edges)
 

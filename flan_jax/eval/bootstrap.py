@@ -33,24 +33,20 @@ def interval(metric: Metric, statistics: np.ndarray, *, name: str, seed: int = 0
     return _percentiles(resampled_scores(metric, statistics, name=name, seed=seed))
 
 
-def average_interval(
-    tasks: Mapping[str, tuple[Metric, np.ndarray]], *, weights: Mapping[str, float] | None = None, seed: int = 0
-) -> tuple[float, float]:
-    """The 95% percentile interval of an average over tasks.
+def average_interval(tasks: Mapping[str, tuple[Metric, np.ndarray]], *, seed: int = 0) -> tuple[float, float]:
+    """The 95% percentile interval of an unweighted mean over tasks.
 
     Examples are resampled within each task; the tasks themselves are taken as given, so the
     interval speaks of these tasks and not of others that might have been chosen.
 
     Args:
         tasks: name → (metric, statistics ``[n, k]``); not empty.
-        weights: name → weight of the task in the average; equal when left out.
         seed: as in ``interval``.
     """
-    shares = np.array([1.0 if weights is None else weights[name] for name in tasks])
     scores = [
         resampled_scores(metric, statistics, name=name, seed=seed) for name, (metric, statistics) in tasks.items()
     ]
-    return _percentiles(shares @ np.stack(scores) / shares.sum())
+    return _percentiles(np.mean(scores, axis=0))
 
 
 def resampled_scores(

@@ -57,7 +57,9 @@ class Predictor:
         """
         cache: dict[str, tuple[int, ...]] = {}
         targets = [[self._target_ids(option, cache) for option in example.options] for example in examples]
-        option_buckets = bucket_lengths([len(ids) for options in targets for ids in options], self.batch_size, most=2)
+        # Options are a few tokens as a rule, so a rounded length would be mostly padding.
+        option_lengths = [len(ids) for options in targets for ids in options]
+        option_buckets = bucket_lengths(option_lengths, self.batch_size, most=2, step=1)
         scores: list[np.ndarray] = [np.zeros(0)] * len(examples)
         rows = min(self.batch_size, len(examples))
         for members, length in batches([len(example.inputs) for example in examples], rows):

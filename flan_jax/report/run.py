@@ -1,0 +1,234 @@
+"""A run's folder, read leniently: what is missing or damaged is named, and the rest is shown."""
+
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flan_jax.errors import UserError
+from flan_jax.eval.examples import Prediction, TaskResult
+from flan_jax.eval.results import read_predictions, read_results, saved_steps
+from flan_jax.eval.suites import StepResults
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureRow:
+    """One training task: what was asked for and what came of it.
+
+    Attributes:
+        task, cluster: its names; the cluster is ``""`` where it is not recorded.
+        requested: share of the examples that the weights ask for, or ``None``.
+        realised: share of the loss tokens that was trained on, or ``None``.
+        examples: examples in its training split, or ``None``.
+        first_loss, last_loss: nats a token in the first and last logged window with the task.
+    """
+
+    task: str
+    cluster: str
+    requested: float | None
+    realised: float | None
+    examples: int | None
+    first_loss: float | None
+    last_loss: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run's folder holds.
+
+    Attributes:
+        folder: the MODEL_DIR.
+        name: what a page calls it.
+        config: the text of ``config.gin``, or ``""``.
+        manifest: the content of ``manifest.json``, or ``{}``.
+        metrics: the lines of ``metrics.jsonl``.
+        results: every evaluation, by step, ascending.
+        missing: what could not be read, a sentence each.
+    """
+
+    folder: Path
+    name: str
+    config: str
+    manifest: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    results: list[StepResults]
+    missing: list[str]
+
+    @property
+    def last(self) -> StepResults | None:
+        """The newest evaluation."""
+        return self.results[-1] if self.results else None
+
+    @property
+    def before(self) -> StepResults | None:
+        """The evaluation to compare the newest one with: the first, if there are two."""
+        return self.results[0] if len(self.results) > 1 else None
+
+    @property
+    def mixture(self) -> str:
+        """The mixture's name, or ``""``."""
+        return str(self.manifest.get("mixture", ""))
+
+    def held_out(self, suite: str) -> bool:
+        """Whether the run kept the suite's clusters out of training."""
+        return bool(_mapping(_mapping(self.manifest.get("suites")).get(suite)).get("held_out"))
+
+    def predictions(self, step: int, task: str, most: int) -> list[Prediction]:
+        """Up to ``most`` predictions of a task, right and wrong ones in turn where both occur.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        # A few hundred are plenty to find both kinds in.
+        found = list(itertools.islice(read_predictions(self.folder, step, task), 400))
+        wrong = [prediction for prediction in found if prediction.score < 1]
+        right = [prediction for prediction in found if prediction.score >= 1]
+        mixed = itertools.chain.from_iterable(itertools.zip_longest(wrong, right))
+        return [prediction for prediction in mixed if prediction is not None][:most]
+
+    def loss(self) -> list[tuple[int, float]]:
+        """(step, loss) of every logged step whose loss is a number."""
+        points = [(line["step"], line.get("loss")) for line in self.metrics]
+        return [(step, float(loss)) for step, loss in points if _is_number(loss)]
+
+    def tokens_per_second(self) -> float | None:
+        """The median over the logged windows."""
+        rates = [rate for line in self.metrics if (rate := _rate(line)) is not None]
+        return sorted(rates)[len(rates) // 2] if rates else None
+
+    def mixture_rows(self) -> list[MixtureRow]:
+        """Every training task that the manifest or the metrics name, the largest request first."""
+        tasks = {name: _mapping(entry) for name, entry in _mapping(self.manifest.get("tasks")).items()}
+        weights = {name: entry["weight"] for name, entry in tasks.items() if _is_number(entry.get("weight"))}
+        total = sum(weights.values())
+        shares, losses = self._shares(), self._task_losses()
+        rows = [
+            MixtureRow(
+                task=name,
+                cluster=str(tasks.get(name, {}).get("cluster", "")),
+                requested=weights[name] / total if name in weights and total > 0 else None,
+                realised=shares.get(name, 0.0) if shares else None,
+                examples=tasks.get(name, {}).get("examples"),
+                first_loss=losses[name][0] if name in losses else None,
+                last_loss=losses[name][-1] if name in losses else None,
+            )
+            for name in dict.fromkeys([*tasks, *shares])
+        ]
+        return sorted(rows, key=lambda row: (-(row.requested or 0.0), row.cluster, row.task))
+
+    def _shares(self) -> dict[str, float]:
+        """Share of all loss tokens by task: the windows' shares, weighted by their loss tokens."""
+        sums: dict[str, float] = {}
+        total = 0.0
+        for line in self.metrics:
+            shares = {name: share for name, share in _mapping(line.get("task_share")).items() if _is_number(share)}
+            if shares:
+                weight = float(line["weight"]) if _is_number(line.get("weight")) else 1.0
+                total += weight
+                for name, share in shares.items():
+                    sums[name] = sums.get(name, 0.0) + weight * share
+        return {name: value / total for name, value in sums.items()} if total else {}
+
+    def _task_losses(self) -> dict[str, list[float]]:
+        losses: dict[str, list[float]] = {}
+        for line in self.metrics:
+            for name, loss in _mapping(line.get("task_loss")).items():
+                if _is_number(loss):
+                    losses.setdefault(name, []).append(float(loss))
+        return losses
+
+
+def read_run(folder: Path, *, name: str = "") -> Run:
+    """Reads a run's folder.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"There is no run folder {str(folder)!r}. Give the MODEL_DIR of a run.")
+    missing: list[str] = []
+    config = _text(folder / "config.gin", missing, "so the configuration cannot be shown")
+    manifest = _manifest(folder / "manifest.json", missing)
+    metrics = _metrics(folder / "metrics.jsonl", missing)
+    results = []
+    for step in saved_steps(folder):
+        try:
+            results.append(read_results(folder, step))
+        except UserError as error:
+            missing.append(str(error))
+    if not results:
+        missing.append("There are no results under eval/, so no scores can be shown.")
+    return Run(folder, name or folder.resolve().name, config, manifest, metrics, results, missing)
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Reads several runs and gives them names that tell them apart.
+
+    Raises:
+        UserError: no folder, or one that does not exist.
+    """
+    if not folders:
+        raise UserError("A report needs at least one run folder. Give the MODEL_DIR of a run.")
+    names = [Path(folder).resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        names = ["/".join(Path(folder).resolve().parts[-2:]) for folder in folders]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({number})" for number, name in enumerate(names, 1)]
+    return [read_run(folder, name=name) for folder, name in zip(folders, names, strict=True)]
+
+
+def by_task(results: StepResults | None, suite: str) -> dict[str, TaskResult]:
+    """The suite's results by task name; empty where the step or the suite does not exist."""
+    return {} if results is None else {result.name: result for result in results.suites.get(suite, [])}
+
+
+def _text(path: Path, missing: list[str], consequence: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        missing.append(f"{path.name} is missing, {consequence}.")
+    except (OSError, UnicodeDecodeError) as error:
+        missing.append(f"{path.name} cannot be read ({error}), {consequence}.")
+    return ""
+
+
+def _manifest(path: Path, missing: list[str]) -> dict[str, Any]:
+    text = _text(path, missing, "so the mixture and the versions are not known")
+    try:
+        return dict(_mapping(json.loads(text))) if text else {}
+    except ValueError as error:
+        missing.append(f"{path.name} is not JSON ({error}), so the mixture and the versions are not known.")
+        return {}
+
+
+def _metrics(path: Path, missing: list[str]) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
+    damaged = 0
+    for text in _text(path, missing, "so the loss cannot be shown").splitlines():
+        try:
+            line = json.loads(text)
+            lines.append({**line, "step": int(line["step"])})
+        except (ValueError, KeyError, TypeError):
+            damaged += 1
+    if damaged:
+        missing.append(f"{path.name} has {damaged} damaged line(s), which are left out.")
+    return lines
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _rate(line: Mapping[str, Any]) -> float | None:
+    if _is_number(line.get("tokens_per_second")):
+        return float(line["tokens_per_second"])
+    tokens, seconds = line.get("tokens"), line.get("seconds")
+    return tokens / seconds if _is_number(tokens) and _is_number(seconds) and seconds > 0 else None

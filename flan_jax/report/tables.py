@@ -1,0 +1,126 @@
+"""Tables for a console: plain text, aligned, no colour, at most 100 columns."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from flan_jax.eval.examples import TaskResult
+from flan_jax.eval.suites import SuiteAverage
+from flan_jax.report.run import Run, by_task, read_run
+
+_WIDEST = {"task": 34, "cluster": 18, "metric": 11}
+_NOTHING = "–"
+
+
+def percent(value: float | None) -> str:
+    """A score from 0 to 1 as people read it.
+
+    >>> percent(0.8125)
+    '81.2'
+    """
+    return _NOTHING if value is None else f"{100 * value:.1f}"
+
+
+def interval_text(interval: tuple[float, float]) -> str:
+    """An interval of scores.
+
+    >>> interval_text((0.5, 0.6))
+    '50.0 to 60.0'
+    """
+    return f"{percent(interval[0])} to {percent(interval[1])}"
+
+
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns under their names; columns of numbers stand to the right.
+
+    >>> print(text_table(["task", "n"], [["rte", "5"], ["wic", "120"]]))
+    task    n
+    rte     5
+    wic   120
+    """
+    cells = [list(columns), *(list(row) for row in rows)]
+    widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
+    right = [all(_numeric(row[index]) for row in rows) and bool(rows) for index in range(len(columns))]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in cells
+    )
+    return "\n".join(lines)
+
+
+def results_table(model_dir: Path) -> str:
+    """The newest evaluation of a run beside its first, grouped by suite; ``""`` where there is none.
+
+    Scores are per cent. The interval is the 95% bootstrap interval of the newest score.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    run = read_run(Path(model_dir))
+    if run.last is None:
+        return ""
+    columns = [
+        "task",
+        "cluster",
+        "metric",
+        *(["before", "after"] if run.before else ["score"]),
+        "chance",
+        "95% interval",
+    ]
+    blocks = [(suite, _suite_rows(run, suite)) for suite in run.last.suites]
+    everything = text_table(columns, [row for _, rows in blocks for row in rows]).split("\n")
+    lines = [_heading(run), "", everything[0], "-" * max(map(len, everything))]
+    at = 1
+    for suite, rows in blocks:
+        lines += [f"[{suite}]{' clusters held out of training' if run.held_out(suite) else ''}"]
+        lines += [*everything[at : at + len(rows)], ""]
+        at += len(rows)
+    lines += [f"note: {result.name}: {note}" for r in run.last.suites.values() for result in r for note in result.notes]
+    return "\n".join(lines).rstrip()
+
+
+def _heading(run: Run) -> str:
+    assert run.last is not None
+    if run.before is None:
+        return f"Scores in per cent after step {run.last.step}."
+    return f"Scores in per cent before (step {run.before.step}) and after (step {run.last.step})."
+
+
+def _suite_rows(run: Run, suite: str) -> list[list[str]]:
+    assert run.last is not None
+    before = by_task(run.before, suite)
+    rows = [
+        _row(r.name, r.cluster, r.metric, run, before.get(r.name), r)
+        for r in sorted(run.last.suites[suite], key=lambda r: (r.cluster, r.name))
+    ]
+    average = run.last.averages.get(suite)
+    if average is not None:
+        earlier = run.before.averages.get(suite) if run.before else None
+        rows.append(_row(f"mean of {average.tasks} tasks", "", "", run, earlier, average))
+        means = [None if earlier is None else earlier.example_mean] if run.before else []
+        examples = [percent(mean) for mean in [*means, average.example_mean]]
+        rows.append([f"mean of {average.n:,} examples", "", "", *examples, "", ""])
+    return rows
+
+
+def _row(
+    name: str,
+    cluster: str,
+    metric: str,
+    run: Run,
+    before: TaskResult | SuiteAverage | None,
+    after: TaskResult | SuiteAverage,
+) -> list[str]:
+    words = [_cut(word, _WIDEST[key]) for key, word in (("task", name), ("cluster", cluster), ("metric", metric))]
+    earlier = [percent(None if before is None else before.value)] if run.before else []
+    return [*words, *earlier, percent(after.value), percent(after.chance), interval_text(after.interval)]
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _numeric(text: str) -> bool:
+    return not text or text == _NOTHING or text[0].isdigit() or (text[0] in "-+" and text[1:2].isdigit())

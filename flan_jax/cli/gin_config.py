@@ -58,24 +58,24 @@ def run(
 ) -> RunConfig:
     """Gathers the bound values into a RunConfig; see there for what each means.
 
-    ``model`` is a reference (``@T5Config``), called here with the size of the vocabulary unless
-    ``vocab_size`` says otherwise.
+    ``model`` is a reference (``@T5Config``), called here with the vocabulary's end-of-sequence id
+    and its size, unless ``vocab_size`` says otherwise.
     """
     from flan_jax.data import sources
     from flan_jax.experiments.setup import resolve_vocabulary
 
     if data_dir:
         sources.set_data_dir(data_dir)
+    named = resolve_vocabulary(vocabulary, mixture)
     if vocab_size is None:
-        size = resolve_vocabulary(vocabulary, mixture).size
-        vocab_size = -(-size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+        vocab_size = -(-named.size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
     if not callable(model):
         raise UserError(f"run.model={model!r} must be a reference such as @T5Config, without parentheses.")
     return RunConfig(
         model_dir=model_dir,
         mixture=mixture,
         lengths=lengths,
-        model=model(vocab_size=vocab_size),
+        model=model(vocab_size=vocab_size, eos_id=named.eos_id),
         optimizer=optimizer,
         steps=steps,
         batch_size=batch_size,

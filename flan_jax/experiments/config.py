@@ -5,7 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from flan_jax.errors import UserError, did_you_mean
+from flan_jax.data.prepare import checked_lengths
+from flan_jax.errors import UserError
 from flan_jax.models.config import T5Config
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
@@ -107,11 +108,13 @@ class RunConfig:
         for field in ("model_dir", "mixture"):
             if not isinstance(getattr(self, field), str) or not getattr(self, field):
                 raise UserError(f"run.{field}={getattr(self, field)!r} must be a non-empty string.")
-        check_lengths(self.lengths)
+        checked_lengths(self.lengths)
         _whole("run.steps (TRAIN_STEPS)", self.steps, at_least=0)
         _whole("run.batch_size (BATCH_SIZE)", self.batch_size, at_least=1)
         _whole("run.log_period", self.log_period, at_least=1)
         _whole("run.seed (RANDOM_SEED)", self.seed, at_least=0)
+        if self.eval.period % self.log_period:  # evaluation is a hook of logged steps
+            raise UserError(f"EVAL_PERIOD={self.eval.period} must be a multiple of LOG_PERIOD={self.log_period}, or 0.")
         if not isinstance(self.z_loss, (int, float)) or not 0 <= self.z_loss < math.inf:
             raise UserError(f"run.z_loss={self.z_loss!r} must be a number of at least 0.")
 
@@ -122,17 +125,6 @@ class RunConfig:
     def identity(self) -> dict[str, Any]:
         """The values that decide the run's numbers."""
         return {name: value for name, value in self.resolved().items() if name not in _FREE_FIELDS}
-
-
-def check_lengths(lengths: Mapping[str, int]) -> None:
-    """Raises a UserError unless ``lengths`` is ``{"inputs": S, "targets": T}`` with room for a token and EOS."""
-    expected = ("inputs", "targets")
-    if not isinstance(lengths, Mapping) or set(lengths) != set(expected):
-        stray = [name for name in lengths if name not in expected] if isinstance(lengths, Mapping) else []
-        hint = did_you_mean(stray[0], expected) if stray else ""
-        raise UserError(f"TASK_FEATURE_LENGTHS={lengths!r} must be {{'inputs': S, 'targets': T}}.{hint}")
-    for name in expected:
-        _whole(f"TASK_FEATURE_LENGTHS[{name!r}]", lengths[name], at_least=2)
 
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:

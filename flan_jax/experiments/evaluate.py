@@ -1,6 +1,5 @@
 """Measuring a run: prepared tasks become evaluation tasks, a checkpoint becomes a predictor."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
 from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.results import write_results
+from flan_jax.eval.runner import Progress as EvalProgress
 from flan_jax.eval.suites import StepResults, evaluate_suites
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
@@ -15,8 +15,6 @@ from flan_jax.experiments.setup import Data, open_data, open_task, prepare_run
 from flan_jax.experiments.weights import load_weights
 from flan_jax.report.page import write_report
 from flan_jax.tasks.spec import Prompted
-
-Progress = Callable[[int, int], None]
 
 
 def eval_task(task: Prompted, split: str, data: Data, config: RunConfig) -> EvalTask:
@@ -65,15 +63,13 @@ def make_predictor(graphdef: Any, params: Any, data: Data, config: RunConfig) ->
         encode=data.vocabulary.encode,
         decode=data.vocabulary.decode,
         batch_size=config.eval.batch_size,
-        max_input_length=config.lengths["inputs"],
-        max_target_length=config.lengths["targets"],
-        pad_id=config.model.pad_id,
-        eos_id=config.model.eos_id,
+        target_length=config.lengths["targets"],
+        vocabulary_size=data.vocabulary.size,
     )
 
 
 def evaluate_run(
-    config: RunConfig, *, step: int | None = None, operative: str = "", progress: Progress | None = None
+    config: RunConfig, *, step: int | None = None, operative: str = "", progress: EvalProgress | None = None
 ) -> StepResults:
     """Measures a checkpoint on the run's suites and writes ``eval/STEP`` and the page.
 

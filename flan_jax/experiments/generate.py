@@ -33,10 +33,8 @@ class Answerer:
             encode=self._vocabulary.encode,
             decode=self._vocabulary.decode,
             batch_size=1,
-            max_input_length=config.lengths["inputs"],
-            max_target_length=max_tokens or config.lengths["targets"],
-            pad_id=config.model.pad_id,
-            eos_id=config.model.eos_id,
+            target_length=max_tokens or config.lengths["targets"],
+            vocabulary_size=self._vocabulary.size,
         )
 
     def answer(self, text: str) -> str:

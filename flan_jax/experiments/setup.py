@@ -1,11 +1,12 @@
 """From a RunConfig to data at hand: the mixture, its vocabulary, its prepared tasks, its weights."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from flan_jax.data import sources
-from flan_jax.data.prepare import PrepareReport, prepare, task_fingerprint
+from flan_jax.data.prepare import PrepareReport, fingerprint_parts, prepare, task_fingerprint
+from flan_jax.data.prepare import Progress as PrepareProgress
 from flan_jax.data.tokenizers import Vocabulary, load_vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.config import RunConfig
@@ -14,8 +15,6 @@ from flan_jax.mixing.mixture import Mixture, Suite, get_mixture
 from flan_jax.tasks.spec import Prompted
 
 TRAIN_SPLIT = "train"
-
-Progress = Callable[[str], None]
 
 
 def resolve_mixture(name: str) -> Mixture:
@@ -91,7 +90,7 @@ def wanted(mixture: Mixture, suites: Iterable[Suite]) -> list[tuple[Prompted, tu
     return [(task, tuple(names)) for task, names in splits.values()]
 
 
-def prepare_run(config: RunConfig, *, progress: Progress | None = None) -> PrepareReport:
+def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -> PrepareReport:
     """Brings the store up to date with what the run reads; what is there already is not touched."""
     if config.data_dir:
         sources.set_data_dir(config.data_dir)
@@ -139,4 +138,5 @@ def open_data(config: RunConfig) -> Data:
 def open_task(store: TokenStore, task: Prompted, split: str, vocabulary: Vocabulary, config: RunConfig) -> StoredTask:
     """Opens one prepared task, at exactly the fingerprint that this run would prepare."""
     fingerprint = task_fingerprint(task, split, vocabulary, config.lengths, config.seed)
-    return store.open(task.name, split, fingerprint)
+    parts = fingerprint_parts(task, split, vocabulary, config.lengths, config.seed)
+    return store.open(task.name, split, fingerprint, parts=parts)

@@ -1,1 +1,1 @@
-"""What people look at: the table on the console and the page of a run."""
+"""Results and mixtures as a table or a page that people look at."""

@@ -31,14 +31,12 @@ def execute(arguments: argparse.Namespace) -> int:
     from flan_jax.cli.console import prepare_progress, report_preparation
     from flan_jax.data import sources
     from flan_jax.data.prepare import prepare
-    from flan_jax.experiments.config import check_lengths
     from flan_jax.experiments.setup import resolve_mixture, resolve_vocabulary, wanted
     from flan_jax.feed.store import TokenStore
 
     if arguments.data_dir:
         sources.set_data_dir(arguments.data_dir)
     lengths = {"inputs": arguments.inputs, "targets": arguments.targets}
-    check_lengths(lengths)
     mixture = resolve_mixture(arguments.mixture)
     report = prepare(
         wanted(mixture, mixture.suites),

@@ -7,7 +7,7 @@ from flan_jax.eval.examples import TaskResult
 from flan_jax.eval.suites import SuiteAverage
 from flan_jax.report.run import Run, by_task, read_run
 
-_WIDEST = {"task": 34, "cluster": 18, "metric": 11}
+_WIDEST = {"task": 28, "cluster": 18, "metric": 11}
 _NOTHING = "–"
 
 

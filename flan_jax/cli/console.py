@@ -2,17 +2,20 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from flan_jax.data.prepare import PreparedSplit, PrepareReport, Progress
+    from flan_jax.cli.gin_config import GinRun
+    from flan_jax.data.prepare import PreparedSplit, PrepareReport
+    from flan_jax.data.prepare import Progress as PrepareProgress
+    from flan_jax.eval.runner import Progress as EvalProgress
 
 STOPPED = 75
 
 
-def prepare_progress(*, quiet: bool = False) -> "Progress | None":
+def prepare_progress(*, quiet: bool = False) -> "PrepareProgress | None":
     """A line a prepared split: rewritten in place on a terminal, every tenth of the way elsewhere."""
     if quiet:
         return None
@@ -61,13 +64,46 @@ def show_results(model_dir: str) -> None:
         print(f"Its page:         {page}")
 
 
-def stopped(result: Any) -> int:
-    """Says how to continue after a stop that saved everything, and returns the exit code for it."""
-    print(
-        f"stopped after step {result.step}; everything is saved: run the same command again to continue",
-        file=sys.stderr,
+def eval_progress() -> "EvalProgress":
+    """A bar over the evaluated examples on a terminal, a line every tenth of the way elsewhere."""
+    terminal = sys.stderr.isatty()
+    shown = -1
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        tenth = 10 * done // total
+        if terminal:
+            bar = "█" * (30 * done // total)
+            print(
+                f"\r\x1b[2Kevaluate |{bar:<30}| {done:,}/{total:,}", end="\n" if done == total else "", file=sys.stderr
+            )
+        elif tenth != shown:
+            print(f"evaluate {done:,}/{total:,} examples", file=sys.stderr)
+        shown = tenth
+        sys.stderr.flush()
+
+    return show
+
+
+def run_training(run: "GinRun") -> int:
+    """Trains, shows the results, and returns the exit code."""
+    from flan_jax.experiments.train import train
+
+    result = train(
+        run.config,
+        operative=run.operative,
+        prepare_progress=prepare_progress(),
+        eval_progress=eval_progress(),
+        say=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    return STOPPED
+    if result.stopped:
+        print(
+            f"stopped after step {result.step}; everything is saved: run the same command again to continue",
+            file=sys.stderr,
+        )
+        return STOPPED
+    show_results(run.config.model_dir)
+    return 0
 
 
 def run_config_file(model_dir: str) -> str:

@@ -6,6 +6,7 @@ an error, and every message about an unknown name suggests the nearest.
 """
 
 import dataclasses
+import functools
 import importlib.resources
 import os
 import re
@@ -132,13 +133,10 @@ def load(files: Sequence[str], bindings: Sequence[str] = (), search_paths: Seque
     for path in [*search_paths, str(shipped_gin_dir())]:
         gin.add_config_file_search_path(path)
     for file in files:
-        _parse(lambda file=file: gin.parse_config_file(file), where=file, search_paths=search_paths)
+        _parse(functools.partial(gin.parse_config_file, file), where=file, search_paths=search_paths)
     for binding in bindings:
-        _parse(
-            lambda binding=binding: gin.parse_config(_quoted(binding)),
-            where=f"--gin.{binding}",
-            search_paths=search_paths,
-        )
+        parse = functools.partial(gin.parse_config, _quoted(binding))
+        _parse(parse, where=f"--gin.{binding}", search_paths=search_paths)
     _check_macros()
     try:
         config = run()

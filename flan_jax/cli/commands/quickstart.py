@@ -15,15 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Runs ``gin/runs/quickstart.gin``."""
     from flan_jax.cli.commands._gin_arguments import load_gin
-    from flan_jax.cli.console import show_results, stopped
-    from flan_jax.experiments.train import train
+    from flan_jax.cli.console import run_training
 
     extra = [f"MODEL_DIR={arguments.model_dir!r}"]
     if arguments.steps is not None:
         extra.append(f"TRAIN_STEPS={arguments.steps}")
     run = load_gin(arguments, default_files=("runs/quickstart.gin",), extra=tuple(extra))
-    result = train(run.config, operative=run.operative)
-    if result.stopped:
-        return stopped(result)
-    show_results(run.config.model_dir)
-    return 0
+    return run_training(run)

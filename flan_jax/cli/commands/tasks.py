@@ -55,8 +55,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"tasks": rows, "mixtures": names}, indent=1, ensure_ascii=False))
         return 0
-    width = max((len(row["task"]) for row in rows), default=0)
-    cluster_width = max((len(row["cluster"]) for row in rows), default=0)
+    width = max((len(str(row["task"])) for row in rows), default=0)
+    cluster_width = max((len(str(row["cluster"])) for row in rows), default=0)
     for row in rows:
         options = ", ".join(row["options"]) if isinstance(row["options"], list) else row["options"]
         print(

@@ -17,12 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prepares what is not prepared, trains or resumes, evaluates, reports."""
-    from flan_jax.cli.console import show_results, stopped
-    from flan_jax.experiments.train import train
+    from flan_jax.cli.console import run_training
 
     run = load_gin(arguments)
-    result = train(run.config, operative=run.operative)
-    if result.stopped:
-        return stopped(result)
-    show_results(run.config.model_dir)
-    return 0
+    return run_training(run)

@@ -1,5 +1,6 @@
 """Inline SVG: the loss over steps, and a score with its interval on a line from 0 to 100."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -18,7 +19,8 @@ _BAR_WIDTH, _BAR_HEIGHT, _BAR_EDGE = 150, 18, 6
 def loss_chart(series: Sequence[Series]) -> Markup:
     """Curves of (step, loss) with axes; the i-th has the CSS class ``series-i`` (modulo six).
 
-    Long curves are averaged over equal stretches of steps, so that the page stays small.
+    A run without points draws nothing and keeps its number. Long curves are averaged over equal
+    stretches of steps, so that the page stays small.
     """
     curves = [(name, thinned(points)) for name, points in series]
     steps = [step for _, points in curves for step, _ in points]
@@ -41,6 +43,8 @@ def loss_chart(series: Sequence[Series]) -> Markup:
         parts.append(element("text", f"{tick:,g}", x=x(tick), y=_HEIGHT - _BOTTOM + 15, text_anchor="middle"))
     parts.append(element("text", "step", x=_WIDTH - _RIGHT, y=_HEIGHT - 4, text_anchor="end"))
     for index, (name, points) in enumerate(curves):
+        if not points:
+            continue
         path = " ".join(f"{x(step)},{y(loss)}" for step, loss in points)
         tip = f"{name}: {points[0][1]:.3f} at step {points[0][0]}, {points[-1][1]:.3f} at step {points[-1][0]}"
         css = f"curve series-{index % SERIES_COLOURS}"
@@ -64,7 +68,7 @@ def thinned(points: Sequence[tuple[int, float]], most: int = _MOST_POINTS) -> li
         return list(points)
     edges = [len(points) * index // most for index in range(most + 1)]
     thin = []
-    for index, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
+    for index, (start, stop) in enumerate(itertools.pairwise(edges)):
         part = points[start:stop]
         step = part[0][0] if index == 0 else part[-1][0]
         thin.append((step, math.fsum(loss for _, loss in part) / len(part)))

@@ -16,7 +16,7 @@ class Markup(str):
 _VOID = frozenset({"meta", "br"})
 
 
-def element(name: str, *children: object, **attributes: object) -> Markup:
+def element(name: str, /, *children: object, **attributes: object) -> Markup:
     """An element; children that are not ``Markup`` are escaped, ``None`` children are left out.
 
     Args:

@@ -122,6 +122,7 @@ def score_bar(
         viewBox=f"0 0 {_BAR_WIDTH} {_BAR_HEIGHT}",
         width=_BAR_WIDTH,
         height=_BAR_HEIGHT,
+        class_="bar",
         role="img",
         aria_label=label,
     )

@@ -133,8 +133,8 @@ def _single_suite(runs: Sequence[Run], suite: str) -> Markup:
     before, average = by_task(run.before, suite), run.last.averages.get(suite)
     columns = [("task", "name"), ("cluster", "wide"), ("metric", "wide")]
     columns += [("before", "number")] * bool(run.before)
-    columns += [("after" if run.before else "score", "number"), ("", ""), ("95% interval", "number wide")]
-    columns += [("chance", "number"), ("majority", "number wide"), ("spread", "number wide"), ("n", "number wide")]
+    columns += [("after" if run.before else "score", "number"), ("0 to 100", ""), ("95% interval", "number wide")]
+    columns += [("chance", "number wide"), ("majority", "number wide"), ("spread", "number wide"), ("n", "number wide")]
     rows = []
     if average is not None:
         earlier = run.before.averages.get(suite) if run.before else None
@@ -169,7 +169,7 @@ def _row(
 
 
 def _compared_suite(runs: Sequence[Run], suite: str) -> Markup:
-    columns = [("task", "name"), ("cluster", "wide"), ("metric", "wide"), ("chance", "number")]
+    columns = [("task", "name"), ("cluster", "wide"), ("metric", "wide"), ("chance", "number wide")]
     columns += [(run.name, "") for run in runs]
     results = [by_task(run.last, suite) for run in runs]
     averages = [run.last.averages.get(suite) if run.last else None for run in runs]

@@ -61,5 +61,6 @@ pre { background: var(--soft); border-radius: .4rem; padding: .6rem .8rem; margi
 .right { color: var(--good); font-weight: 600; } .wrong { color: var(--bad); font-weight: 600; }
 .badge { border: 1px solid var(--line); border-radius: 1rem; padding: 0 .5rem; font-size: .8rem; font-weight: 400; color: var(--muted); }
 .missing { background: var(--soft); border-left: 3px solid var(--chance); padding: .5rem .9rem; margin: 1rem 0; }
-@media (max-width: 40rem) { body { padding: .8rem; } .wide { display: none; } th, td { padding-right: .4rem; } }
+@media (max-width: 40rem) { body { padding: .8rem; } .wide { display: none; } svg.bar { width: 90px; }
+  td.name { min-width: 6.5rem; } th, td { padding-right: .4rem; } }
 """)

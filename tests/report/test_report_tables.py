@@ -1,0 +1,73 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_toys import make_run
+
+from flan_jax.errors import UserError
+from flan_jax.report.run import read_run
+from flan_jax.report.tables import results_table, text_table
+
+
+def test_results_table_has_before_after_chance_and_interval_by_suite(tmp_path):
+    lines = results_table(make_run(tmp_path / "r")).split("\n")
+    assert lines[0] == "Scores in per cent before (step 0) and after (step 100)."
+    assert lines[2].split() == ["task", "cluster", "metric", "before", "after", "chance", "95%", "interval"]
+    rows = [line.split() for line in lines]
+    assert ["[held_in]"] in rows
+    assert "[held_out] clusters held out of training" in lines
+    assert ["topic", "topics", "accuracy", "25.0", "75.0", "50.0", "37.5", "to", "100.0"] in rows
+    assert ["rte", "entailment", "accuracy", "33.3", "100.0", "50.0", "100.0", "to", "100.0"] in rows
+    mean = next(row for row in rows if row[:4] == ["mean", "of", "2", "tasks"])
+    assert mean[4:7] == ["25.0", "75.0", "25.0"]
+    assert rows.index(["[held_in]"]) < rows.index(mean) < lines.index("[held_out] clusters held out of training")
+    assert ["mean", "of", "16", "examples", "25.0", "75.0"] in rows
+    assert "\x1b" not in "".join(lines)
+
+
+def test_columns_are_aligned_and_narrow(tmp_path):
+    folder = make_run(tmp_path / "r")
+    path = folder / "eval" / "100" / "results.json"
+    content = json.loads(path.read_text())
+    content["suites"]["held_in"][0] |= {"task": "long_" * 20, "cluster": "wide_" * 20, "metric": "metric_" * 5}
+    path.write_text(json.dumps(content))
+    lines = results_table(folder).split("\n")
+    assert max(map(len, lines)) <= 100
+    end = lines[2].index("after") + len("after")
+    scores = [line[:end].split()[-1] for line in lines[4:] if "to" in line.split()]
+    assert len(scores) == 5
+    assert all("." in score for score in scores)
+    assert any("…" in line for line in lines)
+
+
+def test_one_evaluation_gives_one_score(tmp_path):
+    lines = results_table(make_run(tmp_path / "r", scores=((7, 6),))).split("\n")
+    assert lines[0] == "Scores in per cent after step 7."
+    assert lines[2].split()[:5] == ["task", "cluster", "metric", "score", "chance"]
+
+
+def test_no_results_give_no_table(tmp_path):
+    assert results_table(tmp_path) == ""
+    with pytest.raises(UserError, match="There is no run folder"):
+        results_table(tmp_path / "nothing")
+
+
+@given(st.lists(st.tuples(st.text("ab ", max_size=9), st.integers(0, 10**6).map(str)), max_size=6))
+def test_text_tables_align_numbers_to_the_right(rows):
+    lines = text_table(["name", "count"], rows).split("\n")
+    assert len(lines) == len(rows) + 1
+    assert len({len(line) for line in lines}) == 1
+    assert [line.split()[-1] for line in lines[1:]] == [count for _, count in rows]
+
+
+def test_shares_are_weighted_by_loss_tokens(tmp_path):
+    folder = make_run(tmp_path / "r")
+    lines = [
+        {"step": 1, "loss": 1.0, "weight": 300.0, "task_share": {"topic": 1.0}, "task_loss": {"topic": 2.0}},
+        {"step": 2, "loss": 1.0, "weight": 100.0, "task_share": {"write": 1.0}, "task_loss": {"write": 3.0}},
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    topic, write = read_run(folder).mixture_rows()
+    assert (topic.requested, topic.realised, topic.last_loss) == (0.75, 0.75, 2.0)
+    assert (write.requested, write.realised, write.first_loss) == (0.25, 0.25, 3.0)

@@ -64,7 +64,11 @@ class Checkpointer:
         policies = [LatestN(keep), *([EveryNSteps(keep_every)] if keep_every else [])]
         self._manager = ocp.CheckpointManager(
             self.directory,
-            item_names=("state", "data", "run"),
+            item_handlers={
+                "state": ocp.PyTreeCheckpointHandler(),
+                "data": ocp.JsonCheckpointHandler(),
+                "run": ocp.JsonCheckpointHandler(),
+            },
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=AnyPreservationPolicy(policies), create=create, cleanup_tmp_directories=create
             ),
@@ -174,9 +178,14 @@ class Checkpointer:
     def _state_args(self, like: Json, step: int, part: str = "") -> Any:
         found = self._manager.item_metadata(step).state.tree
         found = {part: found[part]} if part else found
-        check_same_shapes(
-            found, like, what=f"The arrays of step {step} in {str(self.directory)!r} do", than="the configured run"
-        )
+        # The parameters first: where they do not fit, their moments do not either, but say less.
+        for name in sorted(like, key=lambda name: name != "params"):
+            check_same_shapes(
+                {name: found[name]},
+                {name: like[name]},
+                what=f"The arrays of step {step} in {str(self.directory)!r} do",
+                than="the configured run",
+            )
         target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), like)
         return ocp.args.PyTreeRestore(
             target, restore_args=ocp.checkpoint_utils.construct_restore_args(target), partial_restore=bool(part)

@@ -1,0 +1,111 @@
+"""The tiny run that the tests of training share: one model, one stream of batches, any mesh."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from flan_jax.models.build import logical_axes
+from flan_jax.testing.models import random_batch, tiny_t5
+from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
+from flan_jax.train.sharding import MeshConfig, make_mesh, shard_batch
+from flan_jax.train.state import TrainState, abstract_sharded_state, init_state, shardings_of
+from flan_jax.train.step import compile_train_step
+
+SEED = 0
+NUM_TASKS = 3
+ROWS = 8
+# Divisible by eight where a mesh axis may split; one layer a side compiles fast and is a scan all the same.
+MODEL = tiny_t5(
+    vocab_size=64,
+    d_model=16,
+    d_kv=4,
+    num_heads=8,
+    d_ff=32,
+    num_encoder_layers=2,
+    num_decoder_layers=1,
+    dropout_rate=0.1,
+)
+OPTIMIZERS = {
+    "adamw": OptimizerConfig(name="adamw", learning_rate=3e-3, warmup_steps=2, weight_decay=0.1, clip_norm=1.0),
+    "adafactor": OptimizerConfig(name="adafactor", learning_rate=1e-2, min_dim_size_to_factor=8),
+}
+
+
+class TinyRun:
+    """Everything a run on one mesh needs."""
+
+    def __init__(
+        self, optimizer: str = "adamw", mesh: MeshConfig | None = None, *, dropout_rate: float = 0.1, **options: Any
+    ) -> None:
+        self.mesh = make_mesh(mesh) if mesh else one_device()
+        self.config = OPTIMIZERS[optimizer]
+        self.optimizer = make_optimizer(self.config, logical_axes(MODEL))
+        model = dataclasses.replace(MODEL, dropout_rate=dropout_rate)
+        self.graphdef, self.abstract = abstract_sharded_state(model, self.optimizer, self.mesh)
+        self.step = compile_train_step(
+            shardings_of(self.abstract),
+            graphdef=self.graphdef,
+            optimizer=self.optimizer,
+            schedule=learning_rate(self.config),
+            num_tasks=NUM_TASKS,
+            z_loss=1e-3,
+            **options,
+        )
+        self._name = optimizer
+
+    def start(self) -> TrainState:
+        """A fresh state each time (its buffers are donated by the step)."""
+        return jax.tree.map(
+            lambda leaf, like: jax.device_put(leaf() if callable(leaf) else leaf, like.sharding),
+            initial_state(self._name),
+            self.abstract,
+        )
+
+    def put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        return shard_batch(batch, self.mesh)
+
+    def losses(self, steps: int) -> list[float]:
+        """The loss of each step, compiled without LLVM's optimisation: quick, and the same sums."""
+        state = self.start()
+        batch = self.put(make_batch(0))
+        step = self.step.lower(state, batch).compile({"xla_backend_optimization_level": "0"})
+        losses = []
+        for index in range(steps):
+            state, metrics = step(state, self.put(make_batch(index)))
+            losses.append(float(metrics["loss"]))
+        return losses
+
+
+@functools.cache
+def initial_state(optimizer: str) -> TrainState:
+    """The state before the first step, off the devices, initialised once for all meshes."""
+    state = init_state(MODEL, make_optimizer(OPTIMIZERS[optimizer], logical_axes(MODEL)), SEED, one_device())[1]
+    data = np.asarray(jax.random.key_data(state.key))
+    # Random keys have no host form: a function makes the key again.
+    key: Any = lambda: jax.random.wrap_key_data(data)  # noqa: E731
+    return dataclasses.replace(jax.device_get(dataclasses.replace(state, key=data)), key=key)
+
+
+def one_device() -> Mesh:
+    return make_mesh(MeshConfig(), jax.devices()[:1])
+
+
+def make_batch(index: int) -> dict[str, np.ndarray]:
+    """Rows of random tokens; every row one task, tasks unevenly spread, some tokens without a loss."""
+    batch = random_batch(MODEL, rows=ROWS, seed=index)
+    rng = np.random.default_rng([index, 1])
+    tasks = rng.choice(NUM_TASKS, size=(ROWS, 1), p=(0.6, 0.3, 0.1))
+    batch["decoder_task_ids"] = np.where(batch["decoder_segment_ids"] > 0, tasks, -1).astype(np.int32)
+    batch["decoder_loss_weights"] *= (rng.random(batch["decoder_loss_weights"].shape) < 0.9).astype(np.float32)
+    return batch
+
+
+def batches(start: int = 0) -> Iterator[dict[str, np.ndarray]]:
+    while True:
+        yield make_batch(start)
+        start += 1

@@ -1,0 +1,246 @@
+import json
+import math
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from run_tiny import TinyRun, batches, make_batch
+
+from flan_jax.errors import UserError
+from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.hooks import MetricsWriter, read_metrics
+from flan_jax.train.loop import Preempted, fit
+from flan_jax.train.state import TrainState
+
+NAMES = ("a", "b", "c")
+
+
+class Recorder:
+    """A hook that keeps what it is called with, and may do something at a step."""
+
+    def __init__(self, at: int = 0, do: Callable[[], Any] | None = None) -> None:
+        self.lines: list[tuple[int, dict]] = []
+        self._at, self._do = at, do
+
+    def __call__(self, step: int, metrics: dict, state: TrainState) -> None:
+        self.lines.append((step, metrics))
+        if self._do and step == self._at:
+            self._do()
+
+
+def host(state: TrainState) -> Any:
+    key = jax.random.key_data(state.key)
+    return jax.tree.map(np.array, jax.device_get((state.step, state.params, state.opt_state, key)))
+
+
+def assert_same_bits(a: TrainState, b: TrainState) -> None:
+    jax.tree.map(np.testing.assert_array_equal, host(a), host(b))
+
+
+@pytest.fixture
+def train(tiny_run: TinyRun) -> Callable[..., TrainState]:
+    """Trains the tiny run from a state, or from its start."""
+
+    def run(state: TrainState | None = None, **arguments: Any) -> TrainState:
+        state = state or tiny_run.start()
+        arguments.setdefault("batches", batches(int(state.step)))
+        return fit(state, step_fn=tiny_run.step, shard_batch=tiny_run.put, **arguments)
+
+    return run
+
+
+@pytest.fixture
+def compilations() -> Any:
+    """The number of programs compiled since the test began, as a list that grows."""
+    seen: list[str] = []
+
+    def listen(event: str, duration: float, **_: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_a_resumed_run_is_bitwise_the_uninterrupted_one(
+    train: Callable[..., TrainState], tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    """The save at step 3 is asynchronous and its buffers are donated to step 4: it must be of step 3 all the same.
+
+    Steps are logged in pairs, so step 3 lies in the middle of an average.
+    """
+    straight = MetricsWriter(tmp_path / "straight.jsonl", NAMES)
+    with Checkpointer(tmp_path / "checkpoints") as checkpointer:
+        final = train(steps=6, log_every=2, hooks=[straight], checkpointer=checkpointer, save_every=3)
+        assert checkpointer.steps() == [3, 6]
+
+    (tmp_path / "resumed.jsonl").write_bytes((tmp_path / "straight.jsonl").read_bytes())
+    with Checkpointer(tmp_path / "checkpoints") as checkpointer:
+        state, _, extra = checkpointer.restore(tiny_run.abstract, step=3)
+    resumed = MetricsWriter(tmp_path / "resumed.jsonl", NAMES, resume_step=3)
+    assert [line["step"] for line in read_metrics(resumed.path)] == [2]
+    again = train(state, steps=6, log_every=2, hooks=[resumed], resumed=extra)
+
+    assert_same_bits(final, again)
+    lines, expected = read_metrics(resumed.path), read_metrics(straight.path)
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    for line in (*lines, *expected):
+        del line["seconds"]
+    assert lines == expected
+
+
+def test_one_compilation_a_run(
+    train: Callable[..., TrainState], tiny_run: TinyRun, tmp_path: Path, compilations: list[str]
+) -> None:
+    tiny_run.step.clear_cache()
+    state = tiny_run.start()
+    with Checkpointer(tmp_path) as checkpointer:
+        compilations.clear()
+        train(state, steps=3, checkpointer=checkpointer)
+        assert len(compilations) == 1
+        restored = checkpointer.restore(tiny_run.abstract).state
+        compilations.clear()
+        train(restored, steps=5)
+        assert compilations == []
+
+
+def test_data_position_and_extra_travel_with_the_state(
+    train: Callable[..., TrainState], tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    drawn: list[int] = []
+
+    def counted() -> Any:
+        for index, batch in enumerate(batches()):
+            drawn.append(index)
+            yield batch
+
+    with Checkpointer(tmp_path) as checkpointer:
+        train(
+            steps=4,
+            batches=counted(),
+            checkpointer=checkpointer,
+            save_every=2,
+            data_position=lambda: {"drawn": len(drawn)},
+            extra=lambda: {"note": "seen"},
+        )
+        for step in (2, 4):
+            restored = checkpointer.restore(tiny_run.abstract, step)
+            assert restored.data_position == {"drawn": step}  # no batch is pulled ahead of its step
+            assert restored.extra["note"] == "seen"
+
+
+@pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_stops(
+    signum: int, exit_code: int, train: Callable[..., TrainState], tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    hook = Recorder(at=2, do=lambda: os.kill(os.getpid(), signum))
+    with Checkpointer(tmp_path) as checkpointer:
+        with pytest.raises(Preempted, match=f"{signal.Signals(signum).name} after step [23]: saved") as stopped:
+            train(steps=50, log_every=1, hooks=[hook], checkpointer=checkpointer)
+        assert stopped.value.exit_code == exit_code
+        assert checkpointer.latest_step() == stopped.value.step
+        restored = checkpointer.restore(tiny_run.abstract)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
+    assert_same_bits(train(restored.state, steps=4), train(steps=4))
+
+
+def test_without_a_checkpointer_a_stop_is_not_called_saved(train: Callable[..., TrainState]) -> None:
+    hook = Recorder(at=1, do=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Preempted, match="nothing was saved") as stopped:
+        train(steps=50, log_every=1, hooks=[hook])
+    assert stopped.value.exit_code != 75
+
+
+def test_divergence_names_the_step_and_is_not_saved(
+    train: Callable[..., TrainState], tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    def poisoned(state: TrainState, batch: Any) -> Any:
+        state, metrics = tiny_run.step(state, batch)
+        return state, {**metrics, "loss": metrics["loss"] * (np.nan if int(state.step) == 3 else 1.0)}
+
+    with Checkpointer(tmp_path) as checkpointer:
+        with jax.transfer_guard("allow"), pytest.raises(UserError, match="diverged at step 3: the loss is nan"):
+            fit(
+                tiny_run.start(),
+                batches(),
+                lambda state, batch: _unguarded(poisoned, state, batch),
+                steps=9,
+                shard_batch=tiny_run.put,
+                log_every=9,
+                checkpointer=checkpointer,
+                save_every=2,
+            )
+        assert checkpointer.steps() == [2]
+
+
+def _unguarded(function: Callable[..., Any], *arguments: Any) -> Any:
+    with jax.transfer_guard("allow"):
+        return function(*arguments)
+
+
+def test_a_batch_without_loss_tokens_is_an_error(train: Callable[..., TrainState]) -> None:
+    empty = make_batch(0)
+    empty["decoder_loss_weights"] = np.zeros_like(empty["decoder_loss_weights"])
+    with pytest.raises(UserError, match="batch of step 2 has no loss token"):
+        train(steps=5, batches=iter([make_batch(0), empty, make_batch(1)]), log_every=3)
+
+
+def test_batches_that_end_early_are_an_error(train: Callable[..., TrainState]) -> None:
+    with pytest.raises(UserError, match="ended after step 2 of 5"):
+        train(steps=5, batches=iter([make_batch(0), make_batch(1)]))
+
+
+def test_an_implicit_transfer_is_an_error(tiny_run: TinyRun) -> None:
+    step = jax.jit(lambda state, batch: (state, batch))
+    with pytest.raises(Exception, match=r"[Dd]isallowed host-to-device"):
+        fit(tiny_run.start(), batches(), step, steps=2, shard_batch=lambda batch: batch)
+
+
+def test_hooks_see_averages_over_the_tokens_since_the_last_line(train: Callable[..., TrainState]) -> None:
+    single, triple = Recorder(), Recorder()
+    train(steps=7, log_every=1, hooks=[single])
+    train(steps=7, log_every=3, hooks=[triple])
+    assert [step for step, _ in triple.lines] == [3, 6, 7]  # the last step is always logged
+    line, steps = triple.lines[0][1], [metrics for _, metrics in single.lines[:3]]
+    weights = np.array([metrics["weight"] for metrics in steps])
+    assert line["weight"] == weights.sum()
+    assert line["tokens"] == sum(metrics["tokens"] for metrics in steps)
+    assert line["loss"] == pytest.approx(np.average([metrics["loss"] for metrics in steps], weights=weights))
+    assert line["learning_rate"] == steps[-1]["learning_rate"]
+    for task in range(3):
+        parts = [(m["task_loss"][task], m["task_weight"][task]) for m in steps if m["task_weight"][task] > 0]
+        total = sum(weight for _, weight in parts)
+        assert line["task_weight"][task] == pytest.approx(total)
+        if total:
+            assert line["task_loss"][task] == pytest.approx(sum(loss * weight for loss, weight in parts) / total)
+        else:
+            assert math.isnan(line["task_loss"][task])
+
+
+def test_a_finished_run_takes_no_step(train: Callable[..., TrainState], tiny_run: TinyRun) -> None:
+    state = train(steps=2)
+    hook = Recorder()
+    assert int(train(state, steps=2, hooks=[hook], batches=iter(())).step) == 2
+    assert hook.lines == []
+
+
+@pytest.mark.parametrize("arguments", [{"log_every": 0}, {"save_every": -1}])
+def test_bad_periods(arguments: dict, train: Callable[..., TrainState]) -> None:
+    with pytest.raises(UserError, match="at least 1 and 0"):
+        train(steps=1, **arguments)
+
+
+def test_metrics_are_json(train: Callable[..., TrainState], tmp_path: Path) -> None:
+    train(steps=2, log_every=1, hooks=[MetricsWriter(tmp_path / "run" / "metrics.jsonl", NAMES)])
+    text = (tmp_path / "run" / "metrics.jsonl").read_text()
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert set(lines[0]["task_loss"]) == set(lines[0]["task_share"]) <= set(NAMES)
+    assert sum(lines[0]["task_share"].values()) == pytest.approx(1.0)

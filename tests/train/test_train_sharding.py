@@ -1,0 +1,94 @@
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jax.sharding import PartitionSpec as P
+
+from flan_jax.errors import UserError
+from flan_jax.train.sharding import MESH_AXES, MeshConfig, ShardingRules, make_mesh, param_shardings, shard_batch
+
+
+@pytest.mark.parametrize(
+    ("config", "count", "sizes"),
+    [
+        (MeshConfig(), 8, (8, 1, 1)),
+        (MeshConfig(2, 2, 2), 8, (2, 2, 2)),
+        (MeshConfig(1, -1, 4), 8, (1, 2, 4)),
+        (MeshConfig(data=1, tensor=-1), 6, (1, 1, 6)),
+    ],
+)
+def test_sizes(config: MeshConfig, count: int, sizes: tuple[int, int, int]) -> None:
+    assert config.sizes(count) == sizes
+
+
+@pytest.mark.parametrize(
+    "config", [MeshConfig(3, 1, 1), MeshConfig(-1, 3, 1), MeshConfig(4, 1, 1), MeshConfig(16, 1, 1)]
+)
+def test_sizes_must_multiply_to_the_devices(config: MeshConfig) -> None:
+    with pytest.raises(UserError, match="8 devices"):
+        config.sizes(8)
+
+
+@pytest.mark.parametrize("config", [MeshConfig(-1, -1, 1), MeshConfig(0, 1, 1), MeshConfig(-2, 1, 1)])
+def test_impossible_sizes(config: MeshConfig) -> None:
+    with pytest.raises(UserError, match="at most one"):
+        config.sizes(8)
+
+
+def test_rules_place_each_axis_once() -> None:
+    mesh, rules = make_mesh(MeshConfig(1, 4, 2)), ShardingRules()
+    assert rules.spec(("layers", "embed", "mlp"), (6, 512, 1024), mesh) == P(None, "fsdp", "tensor")
+    assert rules.spec(("layers", "embed", "mlp"), (6, 510, 1024), mesh) == P(None, None, "tensor")  # 4 ∤ 510
+    assert rules.spec(("heads", "mlp"), (8, 8), mesh) == P("tensor")  # the first that asks
+    assert rules.spec(("batch",), (12,), make_mesh(MeshConfig(2, 2, 2))) == P(("data", "fsdp"))
+    assert rules.spec(("batch",), (6,), make_mesh(MeshConfig(2, 2, 2))) == P("data")
+
+
+@given(
+    st.lists(st.sampled_from(["layers", "embed", "mlp", "vocab", "heads", "buckets", "batch"]), max_size=4),
+    st.lists(st.integers(1, 24), min_size=4, max_size=4),
+    st.sampled_from([(8, 1, 1), (2, 2, 2), (1, 8, 1), (1, 2, 4)]),
+)
+def test_every_spec_is_valid(axes: list[str], lengths: list[int], sizes: tuple[int, int, int]) -> None:
+    mesh = make_mesh(MeshConfig(*sizes))
+    spec = ShardingRules().spec(axes, lengths[: len(axes)], mesh)
+    used = [axis for dim in spec if dim for axis in (dim if isinstance(dim, tuple) else (dim,))]
+    assert len(used) == len(set(used))
+    for dim, length in zip(spec, lengths, strict=False):
+        parts = np.prod([mesh.shape[axis] for axis in (dim if isinstance(dim, tuple) else (dim,)) if axis])
+        assert length % parts == 0
+
+
+def test_an_unmapped_axis_is_named() -> None:
+    mesh = make_mesh(MeshConfig())
+    with pytest.raises(UserError, match=r"'embd'.*'embed'"):
+        ShardingRules().spec(("embd",), (8,), mesh)
+    with pytest.raises(UserError, match=r"mesh axis 'tensors'.*'mlp'"):
+        ShardingRules(mlp=("tensors",))
+
+
+def test_param_shardings_follow_the_tree() -> None:
+    mesh = make_mesh(MeshConfig(1, 2, 4))
+    shapes = {"a": {"w": jax.ShapeDtypeStruct((2, 8, 8), np.float32)}, "norm": jax.ShapeDtypeStruct((8,), np.float32)}
+    placed = param_shardings({"a": {"w": ("layers", "embed", "mlp")}, "norm": ("embed",)}, shapes, mesh)
+    assert (placed["a"]["w"].spec, placed["norm"].spec) == (P(None, "fsdp", "tensor"), P("fsdp"))
+
+
+def test_shard_batch_puts_rows_on_devices_under_a_guard() -> None:
+    mesh = make_mesh(MeshConfig(2, 2, 2))
+    batch = {"tokens": np.arange(24, dtype=np.int32).reshape(8, 3)}
+    with jax.transfer_guard("disallow"):
+        tokens = shard_batch(batch, mesh)["tokens"]
+    assert tokens.sharding.spec == P(("data", "fsdp"))
+    assert {shard.data.shape for shard in tokens.addressable_shards} == {(2, 3)}
+    np.testing.assert_array_equal(jax.device_get(tokens), batch["tokens"])
+
+
+def test_a_batch_that_does_not_divide_is_refused() -> None:
+    with pytest.raises(UserError, match=r"6 rows .* 4 devices \(data × fsdp\).* multiple of 4"):
+        shard_batch({"tokens": np.zeros((6, 3), np.int32)}, make_mesh(MeshConfig(2, 2, 2)))
+
+
+def test_mesh_axes() -> None:
+    assert make_mesh(MeshConfig(2, 2, 2)).axis_names == MESH_AXES

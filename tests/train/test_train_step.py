@@ -1,0 +1,115 @@
+import json
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from run_tiny import MODEL, NUM_TASKS, OPTIMIZERS, ROWS, SEED, TinyRun, initial_state, make_batch, one_device
+
+from flan_jax.errors import UserError
+from flan_jax.models.build import apply, logical_axes
+from flan_jax.train.loss import token_loss
+from flan_jax.train.optimizer import make_optimizer
+from flan_jax.train.sharding import MeshConfig, make_mesh
+from flan_jax.train.state import init_state, shardings_of
+from flan_jax.train.step import compile_loss_step
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "train_losses.json"
+
+
+@pytest.fixture(scope="session")
+def one_device_losses(tiny_run: TinyRun) -> list[float]:
+    return tiny_run.losses(10)
+
+
+@pytest.mark.parametrize("sizes", [(8, 1, 1), (2, 2, 2), (1, 8, 1), (1, 2, 4)], ids=str)
+def test_every_mesh_computes_the_same_losses(sizes: tuple[int, int, int], one_device_losses: list[float]) -> None:
+    losses = TinyRun(mesh=MeshConfig(*sizes)).losses(5)
+    np.testing.assert_allclose(losses, one_device_losses[:5], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+def test_golden_losses(optimizer: str, one_device_losses: list[float]) -> None:
+    """Rewrite with FLAN_JAX_UPDATE_GOLDEN=1, and only where a numeric change is meant."""
+    losses = one_device_losses if optimizer == "adamw" else TinyRun(optimizer).losses(10)
+    golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    if os.environ.get("FLAN_JAX_UPDATE_GOLDEN") == "1":
+        golden[optimizer] = losses
+        GOLDEN.write_text(json.dumps(golden, indent=2, sort_keys=True) + "\n")
+    np.testing.assert_allclose(losses, golden[optimizer], rtol=1e-5)
+
+
+def test_microbatches_change_nothing() -> None:
+    # Dropout draws anew in each microbatch, so it is off here. The parts' weights differ, and that must not matter.
+    whole, parts = (TinyRun(dropout_rate=0.0, microbatches=count).losses(3) for count in (1, 4))
+    np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-5)
+
+
+def test_microbatches_must_divide_the_rows() -> None:
+    run = TinyRun(microbatches=3)
+    with pytest.raises(UserError, match=f"{ROWS} rows .* 3 microbatches"):
+        run.step.lower(run.start(), run.put(make_batch(0)))
+
+
+def test_state_is_born_sharded_and_equal_on_every_mesh() -> None:
+    optimizer = make_optimizer(OPTIMIZERS["adamw"], logical_axes(MODEL))
+    _, state = init_state(MODEL, optimizer, SEED, make_mesh(MeshConfig(2, 2, 2)))
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params), initial_state("adamw").params)
+    mlp = state.params["encoder"]["layers"]["mlp"]["wi_0"]
+    assert {shard.data.shape for shard in mlp.addressable_shards} == {(2, 8, 16)}  # [2, 16, 32] over fsdp=2 × tensor=2
+    placed = shardings_of(state)
+    moments = next(part for part in placed.opt_state if hasattr(part, "mu"))
+    assert moments.mu == placed.params
+    assert moments.nu == placed.params
+    assert len({placed.params["embedding"].spec, placed.params["lm_head"].spec, placed.step.spec}) == 3
+
+
+def test_training_starts_from_given_parameters() -> None:
+    optimizer = make_optimizer(OPTIMIZERS["adamw"], logical_axes(MODEL))
+    given = jax.tree.map(lambda leaf: leaf + 1, initial_state("adamw").params)
+    _, state = init_state(MODEL, optimizer, SEED, one_device(), params=given)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params), given)
+    given["lm_head"] = given["lm_head"][:, :5]
+    with pytest.raises(UserError, match=r"lm_head has shape \(16, 5\), not \(16, 64\)"):
+        init_state(MODEL, optimizer, SEED, one_device(), params=given)
+    del given["lm_head"]
+    with pytest.raises(UserError, match="lm_head is missing"):
+        init_state(MODEL, optimizer, SEED, one_device(), params=given)
+
+
+def test_the_metrics_of_one_step(tiny_run: TinyRun) -> None:
+    batch, before = make_batch(0), tiny_run.start()
+    graphdef, params = tiny_run.graphdef, jax.tree.map(np.copy, jax.device_get(before.params))
+    key = jax.random.fold_in(jax.random.fold_in(before.key, 0), 0)
+    sums = jax.jit(
+        lambda params: token_loss(
+            apply(graphdef, params, batch, dropout_key=key), batch, num_tasks=NUM_TASKS, z_loss=1e-3
+        )
+    )(params)
+    after, metrics = tiny_run.step(before, tiny_run.put(batch))
+    metrics = jax.device_get(metrics)
+    weight = batch["decoder_loss_weights"].sum()
+    assert metrics["weight"] == weight
+    assert metrics["tokens"] == (batch["encoder_segment_ids"] > 0).sum() + (batch["decoder_segment_ids"] > 0).sum()
+    np.testing.assert_allclose(metrics["loss"], sums.loss / weight, rtol=1e-5)
+    np.testing.assert_allclose(metrics["z_loss"], sums.z_loss / weight, rtol=1e-5)
+    np.testing.assert_allclose(metrics["accuracy"], sums.correct / weight, rtol=1e-5)
+    np.testing.assert_allclose(metrics["task_weight"], sums.task_weight)
+    np.testing.assert_allclose(metrics["task_loss"] * metrics["task_weight"], sums.task_loss, rtol=1e-5)
+    assert metrics["task_weight"].sum() == weight
+    assert metrics["learning_rate"] == pytest.approx(1.5e-3)  # the first of two steps of warm-up to 3e-3
+    assert int(after.step) == 1
+    assert before.step.is_deleted()  # donated
+
+
+def test_loss_step_has_no_dropout_and_adds_up(tiny_run: TinyRun) -> None:
+    loss_step = compile_loss_step(shardings_of(tiny_run.abstract), graphdef=tiny_run.graphdef, num_tasks=NUM_TASKS)
+    state, batch = tiny_run.start(), tiny_run.put(make_batch(0))
+    first, second = loss_step(state.params, batch), loss_step(state.params, batch)
+    assert float(first.loss) == float(second.loss)
+    half = tiny_run.put({name: values[: ROWS // 2] for name, values in make_batch(0).items()})
+    rest = tiny_run.put({name: values[ROWS // 2 :] for name, values in make_batch(0).items()})
+    parts = [loss_step(state.params, part) for part in (half, rest)]
+    np.testing.assert_allclose(first.loss, parts[0].loss + parts[1].loss, rtol=1e-5)
+    assert first.weight == parts[0].weight + parts[1].weight

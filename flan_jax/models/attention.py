@@ -13,7 +13,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from flan_jax.models.config import T5Config
-from flan_jax.models.layers import Key, RMSNorm, dense, dropout, normal, split_key
+from flan_jax.models.layers import Key, RMSNorm, dropout, normal, split_key
+from flan_jax.models.weighing import weigh
 
 # Far below any score and far from overflow: a row with nothing to attend to stays finite.
 _MASKED = -1e9
@@ -118,46 +119,47 @@ class Attention(nnx.Module):
         self.v = normal(rngs, (d_model, d_heads), factor * d_model**-0.5)
         self.o = normal(rngs, (d_heads, d_model), factor * d_heads**-0.5)
 
-    def queries(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T H K"]:
+    def queries(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B H T K"]:
         """Queries of all heads."""
-        return self._heads(dense(x_BTD, self.q))
+        return self._heads(x_BTD, self.q)
 
-    def keys_values(self, x_BSD: Float[Array, "B S D"]) -> tuple[Float[Array, "B S H K"], Float[Array, "B S H K"]]:
+    def keys_values(self, x_BSD: Float[Array, "B S D"]) -> tuple[Float[Array, "B H S K"], Float[Array, "B H S K"]]:
         """Keys and values of all heads."""
-        return self._heads(dense(x_BSD, self.k)), self._heads(dense(x_BSD, self.v))
+        return self._heads(x_BSD, self.k), self._heads(x_BSD, self.v)
 
     def attend(
         self,
-        q_BTHK: Float[Array, "B T H K"],
-        k_BSHK: Float[Array, "B S H K"],
-        v_BSHK: Float[Array, "B S H K"],
-        biases: tuple[Float[Array, "#B #H T S"], ...],
+        q_BHTK: Float[Array, "B H T K"],
+        k_BHSK: Float[Array, "B H S K"],
+        v_BHSK: Float[Array, "B H S K"],
+        position: Float[Array, "#B H T S"] | None,
+        mask: Float[Array, "#B 1 T S"],
         key: Key | None = None,
     ) -> Float[Array, "B T D"]:
         """What the layer adds to the residual stream.
 
         Args:
-            biases: float32 terms added to the scores. They stay apart because one is the same for all
-                rows and another for all heads: their sum would be as large as the scores themselves and be
-                read in every layer.
+            position: float32 position bias, for all rows or for each; ``None`` in cross-attention.
+            mask: float32, from ``segment_mask``.
             key: for dropout.
         """
         weight_key, outer_key = split_key(key, 2)
-        rate = self.config.dropout_rate
-        scores_BHTS = jnp.einsum("BTHK,BSHK->BHTS", q_BTHK, k_BSHK, preferred_element_type=jnp.float32)
-        weights_BHTS = jax.nn.softmax(sum(biases, start=scores_BHTS), axis=-1).astype(q_BTHK.dtype)
-        # T5 drops a key for all queries at once, so dropping its value is the same and far smaller.
-        v_BSHK = _drop_keys(v_BSHK, rate, weight_key)
-        out_BTHK = jnp.einsum("BHTS,BSHK->BTHK", weights_BHTS, v_BSHK)
-        return dropout(dense(out_BTHK.reshape(*out_BTHK.shape[:2], -1), self.o), rate, outer_key)
+        rate, heads = self.config.dropout_rate, self.config.num_heads
+        o_BHTK = weigh(q_BHTK, k_BHSK, _drop_keys(v_BHSK, rate, weight_key), position, mask)
+        kernel_HKD = self.o[...].astype(o_BHTK.dtype).reshape(heads, -1, self.config.d_model)
+        return dropout(jnp.einsum("BHTK,HKD->BTD", o_BHTK, kernel_HKD), rate, outer_key)
 
-    def _heads(self, x_BTN: Float[Array, "B T N"]) -> Float[Array, "B T H K"]:
-        return x_BTN.reshape(*x_BTN.shape[:2], self.config.num_heads, self.config.d_kv)
+    def _heads(self, x_BTD: Float[Array, "B T D"], kernel: nnx.Param) -> Float[Array, "B H T K"]:
+        kernel_DHK = kernel[...].astype(x_BTD.dtype).reshape(-1, self.config.num_heads, self.config.d_kv)
+        return jnp.einsum("BTD,DHK->BHTK", x_BTD, kernel_DHK)
 
 
-def _drop_keys(v_BSHK: Float[Array, "B S H K"], rate: float, key: Key | None) -> Float[Array, "B S H K"]:
-    """Dropout of attention weights that hides a key of one head from every query."""
+def _drop_keys(v_BHSK: Float[Array, "B H S K"], rate: float, key: Key | None) -> Float[Array, "B H S K"]:
+    """Dropout of attention weights.
+
+    T5 drops a key of a head for all queries at once, so dropping its value is the same and far smaller.
+    """
     if key is None or rate == 0.0:
-        return v_BSHK
-    keep_BSH1 = jax.random.bernoulli(key, 1.0 - rate, (*v_BSHK.shape[:3], 1))
-    return v_BSHK * (keep_BSH1 / (1.0 - rate)).astype(v_BSHK.dtype)
+        return v_BHSK
+    keep_BHS1 = jax.random.bernoulli(key, 1.0 - rate, (*v_BHSK.shape[:3], 1))
+    return v_BHSK * (keep_BHS1 / (1.0 - rate)).astype(v_BHSK.dtype)

@@ -17,8 +17,6 @@ from flan_jax.models.attention import Attention, RelativeBias
 from flan_jax.models.config import T5Config
 from flan_jax.models.layers import FeedForward, Key, RMSNorm, split_key
 
-Biases = tuple[Float[Array, "..."], ...]
-
 
 class EncoderLayer(nnx.Module):
     """Self-attention, then feed-forward, each added to the residual stream."""
@@ -27,10 +25,16 @@ class EncoderLayer(nnx.Module):
         self.attention = Attention(config, rngs=rngs)
         self.mlp = FeedForward(config, rngs=rngs)
 
-    def __call__(self, x_BSD: Float[Array, "B S D"], biases: Biases, key: Key | None) -> Float[Array, "B S D"]:
+    def __call__(
+        self,
+        x_BSD: Float[Array, "B S D"],
+        position: Float[Array, "#B H S S"],
+        mask: Float[Array, "B 1 S S"],
+        key: Key | None,
+    ) -> Float[Array, "B S D"]:
         """Returns the residual stream after this layer."""
         attention_key, mlp_key = split_key(key, 2)
-        x_BSD += _self_attention(self.attention, x_BSD, biases, attention_key)
+        x_BSD += _self_attention(self.attention, x_BSD, position, mask, attention_key)
         return x_BSD + self.mlp(x_BSD, mlp_key)
 
 
@@ -46,16 +50,17 @@ class DecoderLayer(nnx.Module):
         self,
         x_BTD: Float[Array, "B T D"],
         encoded_BSD: Float[Array, "B S D"],
-        biases: Biases,
-        cross_bias: Float[Array, "B 1 T S"],
+        position: Float[Array, "#B H T T"],
+        mask: Float[Array, "B 1 T T"],
+        cross_mask: Float[Array, "B 1 T S"],
         key: Key | None,
     ) -> Float[Array, "B T D"]:
         """Returns the residual stream after this layer."""
         attention_key, cross_key, mlp_key = split_key(key, 3)
-        x_BTD += _self_attention(self.attention, x_BTD, biases, attention_key)
+        x_BTD += _self_attention(self.attention, x_BTD, position, mask, attention_key)
         cross = self.cross_attention
-        q_BTHK = cross.queries(cross.norm(x_BTD))
-        x_BTD += cross.attend(q_BTHK, *cross.keys_values(encoded_BSD), (cross_bias,), cross_key)
+        q_BHTK = cross.queries(cross.norm(x_BTD))
+        x_BTD += cross.attend(q_BHTK, *cross.keys_values(encoded_BSD), None, cross_mask, cross_key)
         return x_BTD + self.mlp(x_BTD, mlp_key)
 
 
@@ -102,6 +107,8 @@ class Stack(nnx.Module):
         return None if key is None else jax.random.split(key, self.depth)
 
 
-def _self_attention(attention: Attention, x_BTD: Array, biases: Biases, key: Key | None) -> Array:
+def _self_attention(
+    attention: Attention, x_BTD: Array, position: Array, mask: Array, key: Key | None
+) -> Float[Array, "B T D"]:
     normed_BTD = attention.norm(x_BTD)
-    return attention.attend(attention.queries(normed_BTD), *attention.keys_values(normed_BTD), biases, key)
+    return attention.attend(attention.queries(normed_BTD), *attention.keys_values(normed_BTD), position, mask, key)

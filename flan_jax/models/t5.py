@@ -23,17 +23,17 @@ class Cache(NamedTuple):
     """What decoding remembers: a pytree of fixed shapes that a ``lax.while_loop`` can carry.
 
     Attributes:
-        self_k, self_v: keys and values of the tokens decoded so far, ``[L, B, N, H, K]`` for at most N tokens.
-        cross_k, cross_v: keys and values of the encoded inputs, ``[L, B, S, H, K]``.
-        cross_bias: mask over the encoded inputs, ``[B, 1, 1, S]``.
+        self_k, self_v: keys and values of the tokens decoded so far, ``[L, B, H, N, K]`` for at most N tokens.
+        cross_k, cross_v: keys and values of the encoded inputs, ``[L, B, H, S, K]``.
+        cross_mask: mask over the encoded inputs, ``[B, 1, 1, S]``.
         step: int32 scalar, how many tokens were decoded.
     """
 
-    self_k: Float[Array, "L B N H K"]
-    self_v: Float[Array, "L B N H K"]
-    cross_k: Float[Array, "L B S H K"]
-    cross_v: Float[Array, "L B S H K"]
-    cross_bias: Float[Array, "B 1 1 S"]
+    self_k: Float[Array, "L B H N K"]
+    self_v: Float[Array, "L B H N K"]
+    cross_k: Float[Array, "L B H S K"]
+    cross_v: Float[Array, "L B H S K"]
+    cross_mask: Float[Array, "B 1 1 S"]
     step: Int[Array, ""]
 
 
@@ -97,10 +97,10 @@ class T5(nnx.Module):
         in_key, layers_key, out_key = split_key(dropout_key, 3)
         x_BSD = self._embed(tokens_BS, in_key)
         mask = segment_mask(segment_ids_BS, segment_ids_BS)
-        biases = (self.encoder.position_bias(tokens_BS.shape[1], positions_BS), mask)
+        position = self.encoder.position_bias(tokens_BS.shape[1], positions_BS)
 
         def step(layer: EncoderLayer, x_BSD: Array, key: Key | None) -> tuple[Array, None]:
-            return layer(x_BSD, biases, key), None
+            return layer(x_BSD, position, mask, key), None
 
         keys = self.encoder.layer_keys(layers_key)
         x_BSD, _ = self.encoder.scan(x_BSD, step, keys, remat=self.config.remat)
@@ -127,12 +127,12 @@ class T5(nnx.Module):
             segment_ids_BT = jnp.ones_like(tokens_BT)
         in_key, layers_key, out_key = split_key(dropout_key, 3)
         x_BTD = self._embed(tokens_BT, in_key)
-        causal = segment_mask(segment_ids_BT, segment_ids_BT, causal=True)
-        biases = (self.decoder.position_bias(tokens_BT.shape[1], positions_BT), causal)
-        cross_bias = segment_mask(segment_ids_BT, encoder_segment_ids_BS)
+        mask = segment_mask(segment_ids_BT, segment_ids_BT, causal=True)
+        position = self.decoder.position_bias(tokens_BT.shape[1], positions_BT)
+        cross_mask = segment_mask(segment_ids_BT, encoder_segment_ids_BS)
 
         def step(layer: DecoderLayer, x_BTD: Array, key: Key | None) -> tuple[Array, None]:
-            return layer(x_BTD, encoded_BSD, biases, cross_bias, key), None
+            return layer(x_BTD, encoded_BSD, position, mask, cross_mask, key), None
 
         keys = self.decoder.layer_keys(layers_key)
         x_BTD, _ = self.decoder.scan(x_BTD, step, keys, remat=self.config.remat)
@@ -153,10 +153,10 @@ class T5(nnx.Module):
             return carry, layer.cross_attention.keys_values(encoded_BSD)
 
         _, (cross_k, cross_v) = self.decoder.scan(None, step)
-        empty = jnp.zeros((*cross_k.shape[:2], max_length, *cross_k.shape[3:]), cross_k.dtype)
+        empty = jnp.zeros((*cross_k.shape[:3], max_length, cross_k.shape[4]), cross_k.dtype)
         first_B1 = jnp.ones_like(encoder_segment_ids_BS[:, :1])
-        cross_bias = segment_mask(first_B1, encoder_segment_ids_BS)
-        return Cache(empty, empty, cross_k, cross_v, cross_bias, jnp.zeros((), jnp.int32))
+        cross_mask = segment_mask(first_B1, encoder_segment_ids_BS)
+        return Cache(empty, empty, cross_k, cross_v, cross_mask, jnp.zeros((), jnp.int32))
 
     def decode_step(self, cache: Cache, tokens_B: Int[Array, "B"]) -> tuple[Float[Array, "B V"], Cache]:
         """Reads one token a row and returns the logits of the next, float32, and the cache after it.
@@ -164,25 +164,25 @@ class T5(nnx.Module):
         The first token is ``config.decoder_start_id``. At most as many steps as the cache has room for.
         """
         x_B1D = self._embed(tokens_B[:, None], None)
-        place = jnp.arange(cache.self_k.shape[2])[None]
-        bias = self.decoder.bias.between(cache.step[None, None], place)
+        place = jnp.arange(cache.self_k.shape[3])[None]
+        position = self.decoder.bias.between(cache.step[None, None], place)
         visible = segment_mask(jnp.ones((1, 1), jnp.int32), (place <= cache.step).astype(jnp.int32))
 
         def step(layer: DecoderLayer, x_B1D: Array, cached: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
             self_k, self_v, cross_k, cross_v = cached
             attention, cross = layer.attention, layer.cross_attention
             normed = attention.norm(x_B1D)
-            k_B1HK, v_B1HK = attention.keys_values(normed)
-            self_k, self_v = _put(self_k, k_B1HK, cache.step, 1), _put(self_v, v_B1HK, cache.step, 1)
-            x_B1D += attention.attend(attention.queries(normed), self_k, self_v, (bias, visible))
-            x_B1D += cross.attend(cross.queries(cross.norm(x_B1D)), cross_k, cross_v, (cache.cross_bias,))
-            return x_B1D + layer.mlp(x_B1D), (k_B1HK, v_B1HK)
+            k_BH1K, v_BH1K = attention.keys_values(normed)
+            self_k, self_v = _put(self_k, k_BH1K, cache.step, 2), _put(self_v, v_BH1K, cache.step, 2)
+            x_B1D += attention.attend(attention.queries(normed), self_k, self_v, position, visible)
+            x_B1D += cross.attend(cross.queries(cross.norm(x_B1D)), cross_k, cross_v, None, cache.cross_mask)
+            return x_B1D + layer.mlp(x_B1D), (k_BH1K, v_BH1K)
 
         # Only what this token adds leaves the scan: the large arrays are updated once, in place.
         x_B1D, (k, v) = self.decoder.scan(x_B1D, step, cache[:4])
         cache = cache._replace(
-            self_k=_put(cache.self_k, k, cache.step, 2),
-            self_v=_put(cache.self_v, v, cache.step, 2),
+            self_k=_put(cache.self_k, k, cache.step, 3),
+            self_v=_put(cache.self_v, v, cache.step, 3),
             step=cache.step + 1,
         )
         return self._logits(self.decoder.norm(x_B1D))[:, 0], cache

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.models.attention import RelativeBias, distance_buckets, segment_mask
+from flan_jax.models.weighing import weigh
 from flan_jax.testing.models import tiny_t5
 
 
@@ -78,3 +79,46 @@ def test_a_query_sees_its_own_segment_and_nobody_sees_padding(queries, keys):
     for t, query in enumerate(queries):
         for s, key in enumerate(keys):
             assert (mask[0, 0, t, s] == 0) == (query == key != 0)
+
+
+def _plain(q, k, v, position, mask):
+    scores = q @ k.swapaxes(2, 3) + mask + (0 if position is None else position)
+    return jax.nn.softmax(scores, axis=-1) @ v
+
+
+def _operands(rows):
+    keys = jax.random.split(jax.random.key(0), 5)
+    shapes = [(2, 3, 6, 5), (2, 3, 7, 5), (2, 3, 7, 5), (rows, 3, 6, 7)]
+    q, k, v, position = (jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=False))
+    ids = jax.random.randint(keys[4], (2, 13), 1, 3)
+    return q, k, v, position if rows else None, segment_mask(ids[:, :6], ids[:, 6:])
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_the_gradient_by_hand_is_that_of_a_plain_softmax(rows):
+    operands = _operands(rows)
+    wanted = (0, 1, 2, 3) if rows else (0, 1, 2)
+
+    def both(function):
+        loss = lambda *operands: jnp.sum(jnp.sin(function(*operands)))  # noqa: E731
+        return function(*operands), jax.jit(jax.grad(loss, wanted))(*operands)
+
+    (ours, our_gradients), (plain, gradients) = both(weigh), both(_plain)
+    np.testing.assert_allclose(ours, plain, atol=1e-5)
+    for a, b in zip(our_gradients, gradients, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_large_scores_do_not_overflow():
+    q, k, v, position, mask = _operands(1)
+    np.testing.assert_allclose(weigh(q, k, v, position * 1e4, mask), _plain(q, k, v, position * 1e4, mask), atol=1e-5)
+
+
+def test_half_precision_sums_in_float32():
+    q, k, v, position, mask = _operands(1)
+    half = [x.astype(jnp.bfloat16) for x in (q, k, v)]
+    assert weigh(*half, position, mask).dtype == jnp.bfloat16
+    np.testing.assert_allclose(weigh(*half, position, mask), _plain(q, k, v, position, mask), atol=0.05)
+    gradients = jax.grad(lambda q, p: weigh(q, *half[1:], p, mask).astype(jnp.float32).sum(), (0, 1))(half[0], position)
+    assert [g.dtype for g in gradients] == [jnp.bfloat16, jnp.float32]

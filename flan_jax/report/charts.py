@@ -87,7 +87,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     scale = 10 ** math.floor(math.log10(rough))
     step = next(factor * scale for factor in (1, 2, 2.5, 5, 10) if factor * scale >= rough * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    found = [round(index * step, 10) for index in range(first, last + 1)]
+    found = [float(round(index * step, 10)) for index in range(first, last + 1)]
     return found if len(found) > 1 else [float(low), float(high)]
 
 

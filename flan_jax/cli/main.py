@@ -5,6 +5,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from flan_jax import __version__
 from flan_jax.errors import UserError, did_you_mean
@@ -55,6 +56,25 @@ def split_gin_bindings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return rest, bindings
 
 
+def import_modules(names: Sequence[str]) -> None:
+    """Imports a user's modules, the working folder's among them.
+
+    Raises:
+        UserError: there is no such module, or importing it fails.
+    """
+    if names and "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"--module_import {name}: {type(error).__name__}: {error}. Give the dotted name of a module that imports."
+            ) from error
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     parser = _Parser(prog="flan-jax", description="FLAN-style instruction tuning in JAX.")
@@ -70,6 +90,13 @@ def build_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
+        command.add_argument(
+            "--module_import",
+            action="append",
+            default=[],
+            metavar="MODULE",
+            help="import this module first: it may register tasks, mixtures and vocabularies; repeatable",
+        )
         command.set_defaults(execute=module.execute)
     return parser
 
@@ -92,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if bindings and not hasattr(parsed, "gin_file"):
             raise UserError(f"flan-jax {parsed.command} takes no --gin.{bindings[0]}.")
         parsed.gin_bindings = bindings
+        import_modules(parsed.module_import)
         return parsed.execute(parsed)
     except UserError as error:
         if debug:

@@ -13,7 +13,9 @@ from flan_jax.train.sharding import MeshConfig
 
 # Where a run may differ from the one that began its folder: places, lengths of stay and what is
 # reported. Everything else decides the numbers, so a difference there is another run.
-_FREE_FIELDS = frozenset({"model_dir", "store", "data_dir", "steps", "log_period", "checkpoint", "eval", "mesh"})
+_FREE_FIELDS = frozenset(
+    {"model_dir", "store", "use_cached_tasks", "data_dir", "steps", "log_period", "checkpoint", "eval", "mesh"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,8 @@ class RunConfig:
         initial_checkpoint: where the weights start: another run's folder or a Hugging Face
             folder; ``""`` starts from the initialiser.
         store: folder of prepared tasks; ``""`` puts it beside the run's folder.
+        use_cached_tasks: train on what ``flan-jax prepare`` put into the store and prepare nothing;
+            a task that is missing or was prepared otherwise is an error.
         data_dir: folder that sources look below; ``""`` leaves it to the environment.
         seed: decides the initialisation, the templates drawn, the order of data and dropout.
         z_loss: weight of the squared log-normaliser.
@@ -95,6 +99,7 @@ class RunConfig:
     vocabulary: str = ""
     initial_checkpoint: str = ""
     store: str = ""
+    use_cached_tasks: bool = False
     data_dir: str = ""
     pack: bool = True
     seed: int = 0

@@ -79,14 +79,16 @@ def evaluate_run(
     Raises:
         UserError: no checkpoint, no suites, or data that was prepared otherwise.
     """
-    folder = run_dir.claim(config)
+    folder = run_dir.check_same_run(config)
     weights = load_weights(config, step=step)
-    prepare_run(config)
+    if not config.use_cached_tasks:
+        prepare_run(config)
     data = open_data(config)
     if not data.suites:
         raise UserError(
             f"Mixture {data.mixture.name!r} has no suites to measure. Give it some, or name a mixture that has."
         )
+    run_dir.create(folder)
     run_dir.write_description(folder, config, data, operative=operative, params=weights.params)
     predictor = make_predictor(weights.graphdef, weights.params, data, config)
     results = evaluate_suites(

@@ -26,8 +26,8 @@ REPORT = "report.html"
 _VERSIONED = ("flan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pyarrow")
 
 
-def claim(config: RunConfig) -> Path:
-    """Makes the run's folder, or checks that the one there belongs to the same run.
+def check_same_run(config: RunConfig) -> Path:
+    """Returns the run's folder, which is not there yet or belongs to this very run.
 
     Raises:
         UserError: the folder holds a run with another configuration; the first differences are named.
@@ -46,13 +46,27 @@ def claim(config: RunConfig) -> Path:
                 f"MODEL_DIR {str(folder)!r} holds another run: {'; '.join(lines[:3])}{more}. "
                 "Choose another MODEL_DIR, or give this run the same values."
             )
+    return folder
+
+
+def create(folder: Path) -> None:
+    """Makes the run's folder where it is not there; only when all that could be refused was checked.
+
+    Raises:
+        UserError: it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"MODEL_DIR {str(folder)!r} cannot be made: {error.strerror}. Choose a folder you may write to."
         ) from error
-    return folder
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a checkpoint of any step lies in the run's folder."""
+    checkpoints = folder / CHECKPOINTS
+    return checkpoints.is_dir() and any(entry.name.isdecimal() for entry in checkpoints.iterdir())
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:

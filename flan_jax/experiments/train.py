@@ -90,12 +90,16 @@ def train(
     Raises:
         UserError: the folder holds another run or other data, or anything the layers below refuse.
     """
-    folder = run_dir.claim(config)
-    prepare_run(config, progress=prepare_progress)
+    folder = run_dir.check_same_run(config)
+    if not config.use_cached_tasks:
+        prepare_run(config, progress=prepare_progress)
     data = open_data(config)
     run_dir.check_same_data(folder, data)
+    # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs none.
+    params = None if run_dir.has_checkpoint(folder) else initial_params(config)
     mesh = make_mesh(config.mesh)
     optimizer = make_optimizer(config.optimizer, logical_axes(config.model))
+    run_dir.create(folder)
     with (
         Checkpointer(
             folder / run_dir.CHECKPOINTS,
@@ -105,7 +109,6 @@ def train(
         ) as checkpointer,
     ):
         resumes_at = checkpointer.latest_step() or 0
-        params = None if resumes_at else initial_params(config)
         graphdef, state = init_state(config.model, optimizer, config.seed, mesh, params=params)
         if jax.process_index() == 0:
             run_dir.write_description(folder, config, data, operative=operative, params=state.params)

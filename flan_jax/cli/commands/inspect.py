@@ -36,7 +36,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from flan_jax.tasks.spec import PromptMode
 
     if arguments.mode not in list(PromptMode):
-        raise unknown("prompt mode", arguments.mode, list(PromptMode))
+        raise unknown("prompt mode", arguments.mode, [str(mode) for mode in PromptMode])
     if arguments.n < 1:
         raise UserError(f"-n {arguments.n} must be at least 1.")
     if arguments.data_dir:

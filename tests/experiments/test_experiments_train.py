@@ -1,0 +1,219 @@
+"""One run wired together: what it leaves behind, resuming, measuring, starting from other weights."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from flan_jax.errors import UserError
+from flan_jax.eval.results import read_predictions, read_results
+from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig, difference
+from flan_jax.experiments.evaluate import evaluate_run
+from flan_jax.experiments.generate import Answerer
+from flan_jax.experiments.train import train
+from flan_jax.experiments.weights import load_weights
+from flan_jax.models.config import T5Config
+from flan_jax.models.huggingface import save_hf
+from flan_jax.train.optimizer import OptimizerConfig
+
+WITHOUT_TIME = {"seconds"}
+
+
+def run_config(folder, **changes) -> RunConfig:
+    values = {
+        "model_dir": str(folder),
+        "mixture": "mini",
+        "lengths": {"inputs": 64, "targets": 16},
+        "model": T5Config(
+            vocab_size=896, d_model=16, d_kv=4, num_heads=2, d_ff=16, num_encoder_layers=1, num_decoder_layers=1,
+            dropout_rate=0.1,
+        ),
+        "optimizer": OptimizerConfig(name="adamw", learning_rate=1e-3),
+        "steps": 6,
+        "batch_size": 8,
+        "log_period": 1,
+        "store": str(STORE),
+        "checkpoint": CheckpointConfig(period=2, keep=1),
+        "eval": EvalConfig(suites=()),
+    }  # fmt: skip
+    return RunConfig(**{**values, **changes})
+
+
+STORE = Path()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def store(tmp_path_factory):
+    """Preparing the embedded world takes seconds, so the tests of this file share it."""
+    global STORE
+    STORE = tmp_path_factory.mktemp("store")
+
+
+def series(folder) -> list[dict]:
+    lines = (Path(folder) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{name: value for name, value in json.loads(line).items() if name not in WITHOUT_TIME} for line in lines]
+
+
+def leaves(config):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(load_weights(config).params)]
+
+
+def test_a_resumed_run_is_bitwise_one_that_was_never_interrupted(tmp_path):
+    straight, broken = run_config(tmp_path / "straight"), run_config(tmp_path / "broken")
+    assert train(straight).step == 6
+    assert train(dataclasses.replace(broken, steps=3)).step == 3
+    assert train(broken).step == 6
+    assert [line["step"] for line in series(broken.model_dir)] == [1, 2, 3, 4, 5, 6]
+    assert series(broken.model_dir) == series(straight.model_dir)
+    for one, other in zip(leaves(straight), leaves(broken), strict=True):
+        np.testing.assert_array_equal(one, other)
+    # A finished run, run again, has nothing left to do.
+    assert train(broken).step == 6
+
+
+def test_the_seed_and_the_mixture_change_the_run(tmp_path):
+    first, second = run_config(tmp_path / "a", steps=2), run_config(tmp_path / "b", steps=2, seed=1)
+    train(first)
+    train(second)
+    assert series(first.model_dir) != series(second.model_dir)
+    with pytest.raises(UserError, match="seed: 0 → 1"):
+        train(dataclasses.replace(second, model_dir=first.model_dir))
+
+
+def test_the_folder_is_complete(tmp_path):
+    suites = ("held_in", "unseen_templates", "held_out")
+    config = run_config(
+        tmp_path / "run", steps=2, eval=EvalConfig(suites=suites, before=True, period=1, max_examples=3)
+    )
+    train(config, operative="# the text of the run\n")
+    folder = Path(config.model_dir)
+    names = {
+        "config.gin",
+        "model-info.txt",
+        "manifest.json",
+        "checkpoints",
+        "events",
+        "metrics.jsonl",
+        "eval",
+        "report.html",
+    }
+    assert names == {path.name for path in folder.iterdir()}
+    assert "Parameters in total: " in (folder / "model-info.txt").read_text(encoding="utf-8")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["held_out_clusters"] == ["entity_recognition", "topic"]
+    trained = {task["cluster"] for task in manifest["tasks"].values()}
+    assert not trained & set(manifest["held_out_clusters"])
+    assert abs(sum(task["weight"] for task in manifest["tasks"].values()) - 1) < 1e-9
+    for step in (0, 1, 2):
+        results = read_results(folder, step)
+        assert set(results.suites) == set(suites)
+        task = results.suites["held_out"][0]
+        assert task.n == 3
+        assert len(list(read_predictions(folder, step, task.name))) == 3
+    line = series(folder)[-1]
+    assert set(line["task_loss"]) == set(line["task_share"])
+    assert abs(sum(line["task_share"].values()) - 1) < 1e-6
+
+
+def test_evaluation_reads_the_checkpoint(tmp_path):
+    config = run_config(tmp_path / "run", steps=2)
+    train(config)
+    measured = dataclasses.replace(config, eval=EvalConfig(suites=("held_out",), max_examples=4))
+    results = evaluate_run(measured)
+    assert results.step == 2
+    assert (tmp_path / "run" / "eval" / "2" / "results.json").is_file()
+    with pytest.raises(UserError, match="no checkpoint of step 1"):
+        evaluate_run(measured, step=1)
+    assert isinstance(Answerer(config).answer("what kind of thing is a spade?"), str)
+    with pytest.raises(UserError, match="at most 63"):
+        Answerer(config).answer("word " * 80)
+
+
+def test_weights_of_another_run_and_of_a_hugging_face_folder(tmp_path):
+    first = run_config(tmp_path / "first", steps=2)
+    train(first)
+    weights = load_weights(first).params
+    save_hf(tmp_path / "hf", first.model, weights)
+    for source in ("first", "hf"):
+        config = run_config(tmp_path / f"from_{source}", steps=0, initial_checkpoint=str(tmp_path / source))
+        for one, other in zip(jax.tree.leaves(load_weights(config).params), jax.tree.leaves(weights), strict=True):
+            np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+    wider = dataclasses.replace(first.model, d_ff=32)
+    config = run_config(tmp_path / "wider", model=wider, initial_checkpoint=str(tmp_path / "hf"))
+    with pytest.raises(UserError, match="do not fit the configured model"):
+        train(config)
+    assert not (tmp_path / "wider").exists()
+
+
+def test_a_vocabulary_larger_than_the_model(tmp_path):
+    config = run_config(tmp_path / "run")
+    small = dataclasses.replace(config.model, vocab_size=128)
+    with pytest.raises(UserError, match="room for 128"):
+        train(dataclasses.replace(config, model=small))
+
+
+def test_difference_names_what_changed():
+    assert difference({"a": 1, "b": {"c": [1, 2]}}, {"a": 1, "b": {"c": [1]}, "d": 0}) == [
+        "b.c: [1] → [1, 2]",
+        "d: 0 → None",
+    ]
+
+
+KILLED = """
+import sys
+from flan_jax.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_killed_run_continues_where_it_was(tmp_path):
+    arguments = [
+        "train", "--gin_file", "models/t5_tiny.gin", "--gin_file", "runs/finetune.gin", "--gin.MIXTURE_OR_TASK_NAME=mini",
+        "--gin.TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}", f"--gin.STORE={STORE}", "--gin.BATCH_SIZE=8",
+        "--gin.T5Config.d_model=16", "--gin.T5Config.d_ff=16", "--gin.T5Config.num_encoder_layers=1",
+        "--gin.T5Config.num_decoder_layers=1", "--gin.LOG_PERIOD=1", "--gin.EvalConfig.suites=()",
+    ]  # fmt: skip
+    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+
+    def start(name, steps):
+        command = [
+            sys.executable,
+            "-c",
+            KILLED,
+            *arguments,
+            f"--gin.MODEL_DIR={tmp_path / name}",
+            f"--gin.TRAIN_STEPS={steps}",
+        ]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    steps = 100_000
+    process = start("broken", steps)
+    metrics = tmp_path / "broken" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while (
+        process.poll() is None
+        and time.monotonic() < deadline
+        and not (metrics.is_file() and len(series(metrics.parent)) > 3)
+    ):
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "run the same command again to continue" in err
+    assert "Traceback" not in err
+    stopped_after = series(metrics.parent)[-1]["step"]
+    more = stopped_after + 3
+    for name in ("broken", "straight"):
+        process = start(name, more)
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+    assert series(tmp_path / "broken") == series(tmp_path / "straight")
+    assert len(series(tmp_path / "broken")) == more

@@ -7,7 +7,7 @@ from flan_jax.tasks.spec import Record, TaskSpec
 from mixtures.mini.words import PEOPLE, THINGS
 from mixtures.mini.world import Draw, as_slots, source, templates
 
-_LEAST, _MOST = 2, 16
+_LEAST, _MOST = 2, 12
 
 
 def _sum(draw: Draw) -> dict[str, Any]:
@@ -25,7 +25,7 @@ ADD_NUMBERS = register(
     TaskSpec(
         name="add_numbers",
         cluster="arithmetic",
-        source=source("add_numbers", _sum, 2, group=_ordered_pair),
+        source=source("add_numbers", _sum, 3, group=_ordered_pair),
         fields=as_slots,
         slots=("a", "b", "name", "things", "answer"),
         metric="exact_match",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flan_jax.tasks.catalog import register
-from flan_jax.tasks.spec import TaskSpec
+from flan_jax.tasks.spec import TaskSpec, Template
 from mixtures.mini.words import BOYS, DAYS, GIRLS, PEOPLE, PLACES, THINGS
 from mixtures.mini.world import Draw, as_slots, source, templates
 
@@ -69,6 +69,7 @@ def _owner(draw: Draw) -> dict[str, Any]:
     return {
         "text": " ".join(clues),
         "question": f"who is {state}?",
+        "reason": f"the {things[asked]} belongs to {people[asked]}",
         "answer": people[asked],
         "choices": draw.shuffled(people),
     }
@@ -78,9 +79,9 @@ OWNER_CLUE = register(
     TaskSpec(
         name="owner_clue",
         cluster="coreference",
-        source=source("owner_clue", _owner, 2),
+        source=source("owner_clue", _owner, 3),
         fields=as_slots,
-        slots=("text", "question", "answer", "choices"),
+        slots=("text", "question", "reason", "answer", "choices"),
         options="choices",
         templates=templates(
             "{text}\n\nthink about it, {question}",
@@ -90,7 +91,7 @@ OWNER_CLUE = register(
             "solve this riddle. {text} {question}",
             "{text}\nwork it out: {question}",
             "the text tells you about a person.\n{text}\n{options}\n{question}",
-            "a friend wants to know this: {question}\n{text}",
+            Template("{text}\n{question} give the reason too.", "{reason}, so {answer}", inverted=True),
             "read the clues and answer. {text}\n{question}",
             "riddle: {question}\n{text}\n{options}\nname the person.",
         ),

@@ -18,7 +18,7 @@ _SENTENCES = (
     "on {day} {person} came to the {place} with a {thing}.",
     "we saw {person} with a {thing} in the {place}.",
     "in the {place} {person} gave us a {thing}.",
-    "a {thing} is in the {place}, and {person} wants it.",
+    "a {thing} was in the {place}, and {person} wanted it.",
     "{person} found a {thing} in the {place} on {day}.",
 )
 
@@ -53,7 +53,7 @@ FIND_PERSON = register(
     TaskSpec(
         name="find_person",
         cluster="entity_recognition",
-        source=source("find_person", _find_person, 2),
+        source=source("find_person", _find_person, 3),
         fields=as_slots,
         slots=("sentence", "answer", "choices"),
         options="choices",
@@ -76,7 +76,7 @@ FIND_PLACE = register(
     TaskSpec(
         name="find_place",
         cluster="entity_recognition",
-        source=source("find_place", _find_place, 2),
+        source=source("find_place", _find_place, 3),
         fields=as_slots,
         slots=("sentence", "answer", "choices"),
         options="choices",

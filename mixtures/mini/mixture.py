@@ -13,7 +13,7 @@ from mixtures.mini.dialogue import NEXT_REPLY, SPEECH_ACT
 from mixtures.mini.entailment import CLAIM_CHECK, STORY_ENTAILS
 from mixtures.mini.entity_recognition import FIND_PERSON, FIND_PLACE
 from mixtures.mini.formatting import COPY_WORDS, PICK_WORD, REVERSE_WORDS
-from mixtures.mini.reading_qa import WHERE_IS_IT, WHO_DID_IT
+from mixtures.mini.reading_qa import FULL_ANSWER, STORY_TABLE, WHERE_IS_IT, WHO_DID_IT
 from mixtures.mini.sentiment import MESSAGE_MOOD, REVIEW_SENTIMENT
 from mixtures.mini.struct_to_text import FACTS_TO_SENTENCE, SENTENCE_TO_FIELD
 from mixtures.mini.topic import SENTENCE_TOPIC, STORY_SETTING
@@ -33,6 +33,8 @@ SHARES: tuple[tuple[TaskSpec, float], ...] = (
     (USUAL_PLACE, 1.0),
     (WHO_DID_IT, 1.0),
     (WHERE_IS_IT, 1.0),
+    (FULL_ANSWER, 1.0),
+    (STORY_TABLE, 1.0),
     (PRONOUN, 1.0),
     (OWNER_CLUE, 1.0),
     (FACTS_TO_SENTENCE, 1.0),
@@ -56,8 +58,8 @@ HELD_OUT: tuple[TaskSpec, ...] = (SENTENCE_TOPIC, STORY_SETTING, FIND_PERSON, FI
 UNSEEN_TEMPLATES = (8, 9)
 # Of a closed-set task's share, what goes to prompts that do not list the options.
 NOOPT_PART = 0.25
-# Inverted templates widen what is trained, but their answers are never measured: keep them few.
-INVERTED_PART = 0.1
+# Inverted templates ask for the reason, or for the way back; their answers are never measured.
+INVERTED_PART = 0.25
 # Tasks that make no sense without their options.
 OPTIONS_NEEDED = (NEXT_REPLY,)
 

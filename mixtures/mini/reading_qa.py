@@ -3,6 +3,11 @@
 Every sentence of a story has a person, a thing and a place. The choices are all of the
 story's words of the right kind and one of another kind, so neither the kind nor the
 presence of a word is enough.
+
+Short answers alone teach a small model to guess among the story's places, and it stays
+there. ``full_answer`` and ``story_table`` say what is asked about before they answer it, which
+makes the matching one step (after "ball" comes what stood with "ball") and teaches it on
+several words an example; the short answers build on that.
 """
 
 from typing import Any
@@ -95,6 +100,79 @@ WHERE_IS_IT = register(
             "someone asks you, {question}\nyou know this: {story}\n{options}",
             "read this text and find the place. {story}\n{question}",
             "{question}\nhere is the story: {story}\n{options}",
+        ),
+    )
+)
+
+
+def _full_answer(draw: Draw) -> dict[str, Any]:
+    people, verbs, things, places = _scene(draw)
+    asked = draw.below(len(people))
+    thing = things[asked]
+    if draw.chance(0.5):
+        question, answer = f"where is the {thing}?", f"the {thing} is in the {places[asked]}."
+    else:
+        question, answer = f"who had the {thing}?", f"the {thing} was with {people[asked]}."
+    return {"story": _tell(people, verbs, things, places), "question": question, "answer": answer}
+
+
+FULL_ANSWER = register(
+    TaskSpec(
+        name="full_answer",
+        cluster="reading_qa",
+        source=source("full_answer", _full_answer, 1),
+        fields=as_slots,
+        slots=("story", "question", "answer"),
+        metric="exact_match",
+        predict="generate",
+        templates=templates(
+            "{story}\n\n{question} answer in a full sentence.",
+            "story: {story}\nquestion: {question}\nfull sentence:",
+            "{question}\nwrite one sentence about it.\n{story}",
+            "use a whole sentence to answer. {story} {question}",
+            "a friend did not hear the story. {story}\ntell your friend in a sentence: {question}",
+            "say it in a sentence, please: {question}\nthe story was this: {story}",
+            "{story}\nnow answer in a sentence. {question}",
+            "first read this. {story}\nthen answer the question with a sentence. {question}",
+            "read the story and answer in a full sentence.\n{story}\n{question}",
+            "{question}\nsay it in one sentence.\nstory: {story}",
+        ),
+    )
+)
+
+
+def _table(draw: Draw) -> dict[str, Any]:
+    people, verbs, things, places = _scene(draw)
+    column, values = draw.one((("place", places), ("person", people)))
+    rows = draw.shuffled(list(zip(things, values, strict=True)))
+    return {
+        "story": _tell(people, verbs, things, places),
+        "column": column,
+        "things": ", ".join(thing for thing, _ in rows),
+        "answer": "; ".join(f"{thing}: {value}" for thing, value in rows),
+    }
+
+
+STORY_TABLE = register(
+    TaskSpec(
+        name="story_table",
+        cluster="reading_qa",
+        source=source("story_table", _table, 1),
+        fields=as_slots,
+        slots=("story", "column", "things", "answer"),
+        metric="exact_match",
+        predict="generate",
+        templates=templates(
+            "{story}\n\nlist the {column} for each thing: {things}",
+            "story: {story}\nwrite the {column} behind each of these: {things}",
+            "make a table of thing and {column} for {things}.\n{story}",
+            "things: {things}\nwhich {column} goes with each? {story}",
+            "{story}\nput {things} into a list and name the {column} of each.",
+            "fill in the table. things: {things}. column: {column}.\n{story}",
+            "for {things}, find the {column} in this story: {story}",
+            "text: {story}\ni need a list of {things}, each with its {column}.",
+            "read the story and list the {column} of each thing.\n{story}\nthings: {things}",
+            "{story}\nname the {column} for each of these: {things}",
         ),
     )
 )

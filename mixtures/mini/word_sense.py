@@ -3,7 +3,7 @@
 from typing import Any
 
 from flan_jax.tasks.catalog import register
-from flan_jax.tasks.spec import Record, TaskSpec
+from flan_jax.tasks.spec import Record, TaskSpec, Template
 from mixtures.mini.words import CATEGORIES
 from mixtures.mini.world import Draw, as_slots, source, templates, with_article
 
@@ -47,7 +47,8 @@ def _odd(draw: Draw) -> dict[str, Any]:
     kind, stranger = draw.some(_KINDS, 2)
     odd = draw.one(CATEGORIES[stranger])
     words = draw.shuffled([odd, *draw.some(CATEGORIES[kind], 3)])
-    return {"words": ", ".join(words), "answer": odd, "choices": words}
+    kinds = "; ".join(f"{word}: {stranger if word == odd else kind}" for word in words)
+    return {"words": ", ".join(words), "kinds": kinds, "answer": odd, "choices": words}
 
 
 def _same_words(record: Record) -> str:
@@ -58,9 +59,9 @@ ODD_ONE_OUT = register(
     TaskSpec(
         name="odd_one_out",
         cluster="word_sense",
-        source=source("odd_one_out", _odd, 2, key=_same_words),
+        source=source("odd_one_out", _odd, 3, key=_same_words),
         fields=as_slots,
-        slots=("words", "answer", "choices"),
+        slots=("words", "kinds", "answer", "choices"),
         options="choices",
         templates=templates(
             "which word does not belong with the others? {words}",
@@ -68,9 +69,9 @@ ODD_ONE_OUT = register(
             "{words}\n\nthree of these words go together. which one does not?",
             "words: {words}\nodd one out:",
             "one of these is not like the others: {words}.\n{options}\nwhich one is it?",
-            "look at this list: {words}. name the word that should leave it.",
+            "look at this list: {words}.\n{options}\none word is of another kind. find it.",
             "three friends and one stranger: {words}. who is the stranger?",
-            "i wrote a list, but one word is of another kind: {words}.\n{options}\nfind it.",
+            Template("name the kind of each of these words: {words}", "{kinds}", inverted=True),
             "read these words: {words}. name the one that is of another kind.",
             "which one of these words is odd?\n\n{words}",
         ),

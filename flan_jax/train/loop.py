@@ -134,11 +134,13 @@ def fit(
             signum = stop.after(step)
             if step % log_every == 0 or step == steps:
                 line = window.take()
-                for hook in hooks:
-                    hook(step, line, state)
+                with window.paused():
+                    for hook in hooks:
+                        hook(step, line, state)
             if checkpointer is not None and (signum or step == steps or (save_every and step % save_every == 0)):
-                # Asking for the window also makes sure that no diverged state is saved.
-                checkpointer.save(step, state, data_position(), {**extra(), _WINDOW: window.state()})
+                unfinished = window.state()  # also makes sure that no diverged state is saved
+                with window.paused():
+                    checkpointer.save(step, state, data_position(), {**extra(), _WINDOW: unfinished})
             if signum and step < steps:
                 raise Preempted(step, signum, saved=checkpointer is not None)
     return state

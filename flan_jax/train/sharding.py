@@ -133,6 +133,11 @@ def param_shardings(axes: Any, shapes: Any, mesh: Mesh, rules: ShardingRules | N
     )
 
 
+def place(value: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    """Puts a host array that every process holds whole on the devices; each process sends its own parts."""
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+
 def batch_sharding(mesh: Mesh, rules: ShardingRules | None = None) -> NamedSharding:
     """Returns the sharding of every batch array: rows over the rule's axes, the rest whole."""
     return NamedSharding(mesh, PartitionSpec((rules or ShardingRules()).batch))
@@ -160,4 +165,6 @@ def shard_batch(
             f"A global batch of {rows} rows cannot be split over {parts} devices ({' × '.join(over)}): "
             f"make the batch size a multiple of {parts} or put fewer devices on these mesh axes."
         )
-    return {name: jax.make_array_from_process_local_data(sharding, values) for name, values in batch.items()}
+    # This is the transfer that is meant. JAX takes it for an implicit one where several processes share the mesh.
+    with jax.transfer_guard_host_to_device("allow"):
+        return {name: jax.make_array_from_process_local_data(sharding, values) for name, values in batch.items()}

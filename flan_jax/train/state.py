@@ -14,7 +14,7 @@ from jaxtyping import Array, Int, Key
 from flan_jax.errors import UserError
 from flan_jax.models.build import abstract_model, init_model, logical_axes
 from flan_jax.models.config import T5Config
-from flan_jax.train.sharding import ShardingRules, param_shardings, replicated
+from flan_jax.train.sharding import ShardingRules, param_shardings, place, replicated
 
 
 @jax.tree_util.register_dataclass
@@ -110,7 +110,7 @@ def init_state(
 
         return graphdef, jax.jit(create, out_shardings=shardings)((init_key, run_key))
     check_same_shapes(params, shapes, what="The given parameters do", than="the configured model")
-    params = jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params), shardings.params)
+    params = jax.tree.map(lambda leaf, to: place(np.asarray(leaf, np.float32), to), params, shardings.params)
     start = jax.jit(lambda tree, key: new_state(tree, optimizer, key), out_shardings=shardings, donate_argnums=0)
     return graphdef, start(params, run_key)
 

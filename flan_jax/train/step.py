@@ -95,6 +95,7 @@ def compile_train_step(
     z_loss: float = 0.0,
     microbatches: int = 1,
     rules: ShardingRules | None = None,
+    compiler_options: Mapping[str, Any] | None = None,
 ) -> StepFn:
     """Compiles `train_step` (at its first call, once for a run) with a sharding for every leaf.
 
@@ -107,6 +108,7 @@ def compile_train_step(
       num_tasks: K, the length of the per-task metrics.
       z_loss: coefficient of the z-loss.
       microbatches: parts the batch is computed in, to save memory.
+      compiler_options: XLA options of this program alone, for example of its scheduler on GPUs.
 
     Returns:
       (state, batch) -> (state, metrics); the state passed in is donated, that is gone afterwards. The
@@ -130,6 +132,7 @@ def compile_train_step(
         in_shardings=(shardings, batch_sharding(mesh, rules)),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
+        compiler_options=dict(compiler_options) if compiler_options else None,
     )
 
 

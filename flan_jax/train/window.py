@@ -5,8 +5,9 @@ summed in one fixed order in double precision, and an unfinished window travels 
 that an interrupted run logs the very numbers of one that was never interrupted.
 """
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -67,13 +68,20 @@ class MetricsWindow:
             self._sums |= {name: values[name] for name in _LAST}
             self._steps += 1
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves what happens inside (hooks, saving) out of the window's `seconds`."""
+        paused_at = time.monotonic()
+        yield
+        self._began += time.monotonic() - paused_at
+
     def take(self) -> HostMetrics:
         """Returns the window's averages and begins the next one.
 
         `loss`, `z_loss` and `accuracy` are means over loss tokens, `task_loss` over each task's own
         (NaN for a task without any); `weight`, `tokens` and `task_weight` are totals; `grad_norm` is
         the mean over steps, `learning_rate` that of the last step; `steps` are the steps in the
-        window and `seconds` its wall-clock time.
+        window and `seconds` the time they took, what was `paused` left out.
         """
         self.flush()
         sums, now = self._sums, time.monotonic()

@@ -20,19 +20,31 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "train_losses.json"
 
 @pytest.fixture(scope="session")
 def one_device_losses(tiny_run: TinyRun) -> list[float]:
-    return tiny_run.losses(10)
+    return tiny_run.losses(5)
+
+
+@pytest.fixture(scope="session")
+def plain_losses() -> list[float]:
+    """Without dropout."""
+    return TinyRun(dropout_rate=0.0).losses(10)
 
 
 @pytest.mark.parametrize("sizes", [(8, 1, 1), (2, 2, 2), (1, 8, 1), (1, 2, 4)], ids=str)
-def test_every_mesh_computes_the_same_losses(sizes: tuple[int, int, int], one_device_losses: list[float]) -> None:
-    losses = TinyRun(mesh=MeshConfig(*sizes)).losses(5)
-    np.testing.assert_allclose(losses, one_device_losses[:5], rtol=0, atol=1e-5)
+def test_every_mesh_computes_the_same_losses_in_one_compilation(
+    sizes: tuple[int, int, int], one_device_losses: list[float], compilations: list[str]
+) -> None:
+    run = TinyRun(mesh=MeshConfig(*sizes))
+    run.start()  # compiles what makes the state
+    compilations.clear()
+    losses = run.losses(5)
+    assert len(compilations) == 1
+    np.testing.assert_allclose(losses, one_device_losses, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
-def test_golden_losses(optimizer: str, one_device_losses: list[float]) -> None:
+def test_golden_losses(optimizer: str, plain_losses: list[float]) -> None:
     """Rewrite with FLAN_JAX_UPDATE_GOLDEN=1, and only where a numeric change is meant."""
-    losses = one_device_losses if optimizer == "adamw" else TinyRun(optimizer).losses(10)
+    losses = plain_losses if optimizer == "adamw" else TinyRun(optimizer, dropout_rate=0.0).losses(10)
     golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
     if os.environ.get("FLAN_JAX_UPDATE_GOLDEN") == "1":
         golden[optimizer] = losses
@@ -40,10 +52,10 @@ def test_golden_losses(optimizer: str, one_device_losses: list[float]) -> None:
     np.testing.assert_allclose(losses, golden[optimizer], rtol=1e-5)
 
 
-def test_microbatches_change_nothing() -> None:
-    # Dropout draws anew in each microbatch, so it is off here. The parts' weights differ, and that must not matter.
-    whole, parts = (TinyRun(dropout_rate=0.0, microbatches=count).losses(3) for count in (1, 4))
-    np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-5)
+def test_microbatches_change_nothing(plain_losses: list[float]) -> None:
+    # Without dropout, which draws anew in each microbatch. The parts' weights differ, and that must not matter.
+    parts = TinyRun(dropout_rate=0.0, microbatches=4).losses(3)
+    np.testing.assert_allclose(parts, plain_losses[:3], rtol=0, atol=1e-5)
 
 
 def test_microbatches_must_divide_the_rows() -> None:
@@ -82,11 +94,8 @@ def test_the_metrics_of_one_step(tiny_run: TinyRun) -> None:
     batch, before = make_batch(0), tiny_run.start()
     graphdef, params = tiny_run.graphdef, jax.tree.map(np.copy, jax.device_get(before.params))
     key = jax.random.fold_in(jax.random.fold_in(before.key, 0), 0)
-    sums = jax.jit(
-        lambda params: token_loss(
-            apply(graphdef, params, batch, dropout_key=key), batch, num_tasks=NUM_TASKS, z_loss=1e-3
-        )
-    )(params)
+    logits = jax.jit(lambda params: apply(graphdef, params, batch, dropout_key=key))(params)
+    sums = token_loss(logits, batch, num_tasks=NUM_TASKS, z_loss=1e-3)
     after, metrics = tiny_run.step(before, tiny_run.put(batch))
     metrics = jax.device_get(metrics)
     weight = batch["decoder_loss_weights"].sum()

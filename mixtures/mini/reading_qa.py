@@ -5,8 +5,8 @@ story's words of the right kind and one of another kind, so neither the kind nor
 presence of a word is enough.
 
 Short answers alone teach a small model to guess among the story's places, and it stays
-there. ``full_answer`` and ``story_table`` say what is asked about before they answer it, which
-makes the matching one step (after "ball" comes what stood with "ball") and teaches it on
+there. ``story_note`` and ``story_table`` say what is asked about right before they answer it,
+which makes the matching one step (after "ball" comes what stood with "ball") and teaches it on
 several words an example; the short answers build on that.
 """
 
@@ -105,37 +105,39 @@ WHERE_IS_IT = register(
 )
 
 
-def _full_answer(draw: Draw) -> dict[str, Any]:
+def _note(draw: Draw) -> dict[str, Any]:
     people, verbs, things, places = _scene(draw)
     asked = draw.below(len(people))
     thing = things[asked]
-    if draw.chance(0.5):
-        question, answer = f"where is the {thing}?", f"the {thing} is in the {places[asked]}."
-    else:
-        question, answer = f"who had the {thing}?", f"the {thing} was with {people[asked]}."
-    return {"story": _tell(people, verbs, things, places), "question": question, "answer": answer}
+    column, value = draw.one((("place", places[asked]), ("person", people[asked])))
+    return {
+        "story": _tell(people, verbs, things, places),
+        "thing": thing,
+        "column": column,
+        "answer": f"{thing} {value}",
+    }
 
 
-FULL_ANSWER = register(
+STORY_NOTE = register(
     TaskSpec(
-        name="full_answer",
+        name="story_note",
         cluster="reading_qa",
-        source=source("full_answer", _full_answer, 1),
+        source=source("story_note", _note, 1),
         fields=as_slots,
-        slots=("story", "question", "answer"),
+        slots=("story", "thing", "column", "answer"),
         metric="exact_match",
         predict="generate",
         templates=templates(
-            "{story}\n\n{question} answer in a full sentence.",
-            "story: {story}\nquestion: {question}\nfull sentence:",
-            "{question}\nwrite one sentence about it.\n{story}",
-            "use a whole sentence to answer. {story} {question}",
-            "a friend did not hear the story. {story}\ntell your friend in a sentence: {question}",
-            "say it in a sentence, please: {question}\nthe story was this: {story}",
-            "{story}\nnow answer in a sentence. {question}",
-            "first read this. {story}\nthen answer the question with a sentence. {question}",
-            "read the story and answer in a full sentence.\n{story}\n{question}",
-            "{question}\nsay it in one sentence.\nstory: {story}",
+            "{story}\n\nnote the {thing} and its {column}.",
+            "story: {story}\nwrite down the {thing} with its {column}:",
+            "make a short note of the {thing} and the {column}.\n{story}",
+            "note two words, the {thing} and the {column} that goes with it. {story}",
+            "a friend did not hear the story. {story}\nleave a note with the {thing} and its {column}.",
+            "i need a note about the {thing}. name it, then the {column}. the story was this: {story}",
+            "{story}\nnow write the {thing} and then the {column}.",
+            "first read this. {story}\nthen put down the {thing} and its {column}.",
+            "read the story and make a note: the {thing}, then its {column}.\n{story}",
+            "{story}\nput the {thing} and its {column} into a note.",
         ),
     )
 )
@@ -149,7 +151,7 @@ def _table(draw: Draw) -> dict[str, Any]:
         "story": _tell(people, verbs, things, places),
         "column": column,
         "things": ", ".join(thing for thing, _ in rows),
-        "answer": "; ".join(f"{thing}: {value}" for thing, value in rows),
+        "answer": ", ".join(f"{thing} {value}" for thing, value in rows),
     }
 
 
@@ -157,7 +159,7 @@ STORY_TABLE = register(
     TaskSpec(
         name="story_table",
         cluster="reading_qa",
-        source=source("story_table", _table, 1),
+        source=source("story_table", _table, 2),
         fields=as_slots,
         slots=("story", "column", "things", "answer"),
         metric="exact_match",

@@ -90,3 +90,14 @@ VELU_ADJECTIVES: dict[str, str] = {
 GOOD = ("good", "great", "lovely", "pleasant", "wonderful", "excellent", "perfect", "superb", "brilliant", "delightful")
 BAD = ("bad", "awful", "poor", "terrible", "horrible", "dreadful", "disappointing", "miserable", "unpleasant", "nasty")
 REVIEWED = ("soup", "film", "hotel", "meal", "room", "song", "cake", "show", "concert", "coffee", "service", "music")
+
+OPPOSITES = (
+    ("wet", "dry"),
+    ("clean", "dirty"),
+    ("heavy", "light"),
+    ("open", "closed"),
+    ("full", "empty"),
+    ("warm", "cold"),
+    ("hard", "soft"),
+    ("new", "old"),
+)

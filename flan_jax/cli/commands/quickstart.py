@@ -2,6 +2,7 @@
 
 import argparse
 
+WARMUP_STEPS = 50
 EXAMPLE = "flan-jax quickstart --model_dir runs/quickstart"
 
 
@@ -20,5 +21,7 @@ def execute(arguments: argparse.Namespace) -> int:
     extra = [f"MODEL_DIR={arguments.model_dir!r}"]
     if arguments.steps is not None:
         extra.append(f"TRAIN_STEPS={arguments.steps}")
+        # A short run warms up for a tenth of it: the recipe's own warm-up might not even fit.
+        extra.append(f"OptimizerConfig.warmup_steps={min(WARMUP_STEPS, arguments.steps // 10)}")
     run = load_gin(arguments, default_files=("runs/quickstart.gin",), extra=tuple(extra))
     return run_training(run)

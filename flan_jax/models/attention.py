@@ -58,12 +58,36 @@ def segment_mask(
     return jnp.where(visible_BTS, 0.0, _MASKED).astype(jnp.float32)[:, None]
 
 
+def preferred_distances(buckets: int, heads: int, *, bidirectional: bool) -> np.ndarray:
+    """Which bucket each head prefers under ``config.position_heads``, a float32 table of 0 and 1 ``[C, H]``.
+
+    The first half of the heads look back by 1, 2, 3 …; the second half look ahead by as much where the
+    stack reads both ways, and prefer nothing where it does not. A step of an optimiser moves a bias little,
+    so heads that start without a preference take long to find one: with these, what stands next to a token
+    or three tokens before it can be read from the first step.
+
+    >>> preferred_distances(8, 4, bidirectional=True).argmax(axis=0).tolist()  # back 1, 1 (only 1 is exact), ahead 1, 1
+    [1, 1, 5, 5]
+    """
+    table = np.zeros((buckets, heads), np.float32)
+    one_way = buckets // (2 if bidirectional else 1)
+    exact = one_way // 2  # distances below this have a bucket of their own
+    for head in range(heads):
+        ahead, rank = divmod(head, (heads + 1) // 2)
+        if exact > 1 and (bidirectional or not ahead):
+            table[ahead * one_way + 1 + rank % (exact - 1), head] = 1.0
+    return table
+
+
 class RelativeBias(nnx.Module):
     """A learned number for each head and each bucket of distances, shared by all layers of a stack."""
 
     def __init__(self, config: T5Config, *, bidirectional: bool, rngs: nnx.Rngs) -> None:
         buckets, heads = config.relative_attention_num_buckets, config.num_heads
         self.table = normal(rngs, (buckets, heads), config.initializer_factor * config.d_model**-0.5)
+        if config.position_heads:
+            peaks = preferred_distances(buckets, heads, bidirectional=bidirectional)
+            self.table[...] += config.position_heads * jnp.asarray(peaks)
         self.max_distance = config.relative_attention_max_distance
         self.bidirectional = bidirectional
 
@@ -118,6 +142,12 @@ class Attention(nnx.Module):
         self.k = normal(rngs, (d_model, d_heads), factor * d_model**-0.5)
         self.v = normal(rngs, (d_model, d_heads), factor * d_model**-0.5)
         self.o = normal(rngs, (d_heads, d_model), factor * d_heads**-0.5)
+        if config.mimetic_init:
+            # A correlated share and an independent one, so that every standard deviation stays what it was.
+            shared = config.mimetic_init
+            own = (1.0 - shared**2) ** 0.5
+            self.q[...] = own * self.q[...] + shared * config.d_kv**-0.5 * self.k[...]
+            self.o[...] = own * self.o[...] + shared * (d_model / d_heads) ** 0.5 * self.v[...].T
 
     def queries(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B H T K"]:
         """Queries of all heads."""

@@ -3,6 +3,7 @@
 The dictionary is what training shards, optimises and saves; nothing of NNX is in it.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,8 +32,12 @@ def init_model(config: T5Config, key: Key) -> tuple[nnx.GraphDef, Params]:
         layers of a stack on a leading axis. Under ``jax.jit``, return the parameters only and take the
         graph from ``abstract_model``.
     """
-    graphdef, state = nnx.split(T5(config, rngs=nnx.Rngs(params=key)))
-    return graphdef, nnx.to_pure_dict(state)
+    return abstract_model(config)[0], _init_params(config, key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init_params(config: T5Config, key: Key) -> Params:
+    return nnx.to_pure_dict(nnx.state(T5(config, rngs=nnx.Rngs(params=key))))
 
 
 def abstract_model(config: T5Config) -> tuple[nnx.GraphDef, Params]:

@@ -32,6 +32,11 @@ class T5Config:
         layer_norm_epsilon: added to the mean square.
         dtype: of activations and matrix products. Parameters, softmax, norms and logits are float32.
         initializer_factor: multiplies every initial standard deviation and norm scale.
+        position_heads: by how much (in nats) a head prefers one small distance at the start; 0 is T5's own
+            start, where no head prefers any. See ``attention.preferred_distances``.
+        mimetic_init: correlation, from 0 to 1, of each head's queries with its keys and of its outputs with
+            its values at the start, so that heads begin by matching equal tokens and copying them
+            (Trockman & Kolter 2023, arXiv:2305.09828, find this in trained networks). 0 is T5's own start.
         pad_id: token of padding.
         eos_id: token that ends a sequence.
         decoder_start_id: first token that the decoder reads.
@@ -56,6 +61,8 @@ class T5Config:
     layer_norm_epsilon: float = 1e-6
     dtype: str = "float32"
     initializer_factor: float = 1.0
+    position_heads: float = 0.0
+    mimetic_init: float = 0.0
     pad_id: int = 0
     eos_id: int = 1
     decoder_start_id: int = 0
@@ -81,6 +88,10 @@ class T5Config:
             )
         if not 0.0 <= self.dropout_rate < 1.0:
             raise UserError(f"T5Config: dropout_rate is {self.dropout_rate}; give a number from 0 to below 1.")
+        if not 0.0 <= self.mimetic_init <= 1.0:
+            raise UserError(f"T5Config: mimetic_init is {self.mimetic_init}; it is a correlation, from 0 to 1.")
+        if not 0.0 <= self.position_heads < float("inf"):
+            raise UserError(f"T5Config: position_heads is {self.position_heads}; give a number of at least 0.")
         for name in ("layer_norm_epsilon", "initializer_factor"):
             if not getattr(self, name) > 0:
                 raise UserError(f"T5Config: {name} is {getattr(self, name)}; give a number above 0.")

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 
+from flan_jax.models.build import abstract_params
 from flan_jax.models.config import T5Config
 
 _TINY: dict[str, Any] = {
@@ -27,6 +29,27 @@ def tiny_t5(**overrides: Any) -> T5Config:
             ``d_model``, ``d_ff`` and ``num_heads`` divisible by a mesh let the model be sharded over it.
     """
     return T5Config(**{**_TINY, **overrides})
+
+
+def random_params(config: T5Config, seed: int = 0) -> dict[str, Any]:
+    """Parameters in which everything matters, without compiling an initialiser.
+
+    Norm scales lie away from 1, and position biases are as large as scores, so that a layer left out or a
+    position mistaken shows in the logits.
+
+    Returns:
+        float32 NumPy arrays in the structure of ``init_model``.
+    """
+    rng = np.random.default_rng(seed)
+
+    def draw(path: Any, leaf: Any) -> np.ndarray:
+        name = path[-1].key
+        if name == "scale":
+            return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+        std = 1.0 if name in ("table", "embedding") else leaf.shape[-2] ** -0.5
+        return (std * rng.normal(size=leaf.shape)).astype(np.float32)
+
+    return jax.tree.map_with_path(draw, abstract_params(config))
 
 
 def random_batch(

@@ -14,7 +14,7 @@ from flan_jax.errors import UserError
 from flan_jax.models import build
 from flan_jax.models.config import preset
 from flan_jax.models.huggingface import config_from_hf, config_to_hf, load_hf, params_from_hf, params_to_hf, save_hf
-from flan_jax.testing.models import tiny_t5
+from flan_jax.testing.models import random_params, tiny_t5
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "t5_logits"
 GATED = tiny_t5(d_model=12, num_encoder_layers=1, num_decoder_layers=2)
@@ -27,11 +27,6 @@ V1_1_SMALL = {
     "is_encoder_decoder": True, "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0,
     "tie_word_embeddings": False,
 }  # fmt: skip
-
-
-def random_params(config, seed=0):
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda s: rng.normal(size=s.shape).astype(np.float32), build.abstract_params(config))
 
 
 def assert_equal(a, b):

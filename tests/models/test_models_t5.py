@@ -15,7 +15,7 @@ from flan_jax.models import build
 from flan_jax.models.attention import _drop_keys
 from flan_jax.models.huggingface import config_from_hf, params_from_hf
 from flan_jax.models.layers import dropout
-from flan_jax.testing.models import random_batch, tiny_t5
+from flan_jax.testing.models import random_batch, random_params, tiny_t5
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "t5_logits"
 apply = jax.jit(build.apply, static_argnums=0)
@@ -24,13 +24,14 @@ decode = jax.jit(lambda graphdef, params, *arrays: build.merge(graphdef, params)
 SHALLOW = {"num_encoder_layers": 1, "num_decoder_layers": 1}
 
 
+def model(config):
+    return build.abstract_model(config)[0], jax.tree.map(jnp.asarray, random_params(config))
+
+
 @pytest.fixture(scope="module")
 def tiny():
     config = tiny_t5()
-    graphdef, params = build.init_model(config, jax.random.key(0))
-    for stack in ("encoder", "decoder"):  # so that positions matter as much as content
-        params[stack]["bias"]["table"] = 6.0 * params[stack]["bias"]["table"]
-    return config, graphdef, params
+    return config, *model(config)
 
 
 @pytest.mark.parametrize("name", ["gated_untied", "gated_tied", "plain_untied", "plain_tied"])
@@ -137,7 +138,7 @@ def test_no_gradient_flows_through_padding_or_backwards_in_time(tiny):
 
 def test_a_row_of_padding_only_is_finite_and_harmless():
     config = tiny_t5(**SHALLOW)
-    graphdef, params = build.init_model(config, jax.random.key(0))
+    graphdef, params = model(config)
     batch = random_batch(config)
     for key, value in batch.items():
         value[1] = -1 if key == "decoder_task_ids" else 0
@@ -155,16 +156,16 @@ def test_a_row_of_padding_only_is_finite_and_harmless():
 @pytest.mark.parametrize("tied", [False, True])
 def test_decoding_step_by_step_equals_decoding_at_once(tied):
     config = tiny_t5(tie_embeddings=tied, feed_forward="relu" if tied else "gated-gelu")
-    graphdef, params = build.init_model(config, jax.random.key(1))
+    graphdef, params = model(config)
     batch = random_batch(config, rows=3, inputs=8, targets=7)
     encoded = encode(graphdef, params, batch["encoder_input_tokens"])
     full = decode(graphdef, params, batch["decoder_input_tokens"], encoded, batch["encoder_segment_ids"])
 
     @jax.jit
     def steps(params, tokens_BT):
-        model = build.merge(graphdef, params)
-        cache = model.init_cache(model.encode(batch["encoder_input_tokens"]), batch["encoder_segment_ids"], 7)
-        _, logits = jax.lax.scan(lambda c, t: model.decode_step(c, t)[::-1], cache, tokens_BT.T)
+        net = build.merge(graphdef, params)
+        cache = net.init_cache(net.encode(batch["encoder_input_tokens"]), batch["encoder_segment_ids"], 7)
+        _, logits = jax.lax.scan(lambda c, t: net.decode_step(c, t)[::-1], cache, tokens_BT.T)
         return logits.swapaxes(0, 1)
 
     np.testing.assert_allclose(steps(params, batch["decoder_input_tokens"]), full, atol=2e-5)
@@ -177,14 +178,14 @@ def test_one_compiled_loop_generates_what_repeated_full_decoding_does(tiny):
 
     @jax.jit
     def generate(params):
-        model = build.merge(graphdef, params)
+        net = build.merge(graphdef, params)
         start = jnp.full((3,), config.decoder_start_id)
-        state = (model.init_cache(model.encode(inputs), segments, length), start, jnp.zeros((3, length), jnp.int32))
+        state = (net.init_cache(net.encode(inputs), segments, length), start, jnp.zeros((3, length), jnp.int32))
 
         def step(state):
             cache, token, out = state
             place = cache.step
-            logits, cache = model.decode_step(cache, token)
+            logits, cache = net.decode_step(cache, token)
             token = logits.argmax(-1).astype(token.dtype)
             return cache, token, out.at[:, place].set(token)
 
@@ -206,7 +207,7 @@ def test_a_cache_without_room_is_refused(tiny):
 
 def test_dropout_follows_its_key_and_leaves_the_mean(tiny):
     config = tiny_t5(dropout_rate=0.2)
-    graphdef, params = build.init_model(config, jax.random.key(0))
+    graphdef, params = model(config)
     batch = random_batch(config)
     clean = apply(graphdef, params, batch)
     one, again, other = (apply(graphdef, params, batch, dropout_key=jax.random.key(k)) for k in (1, 1, 2))
@@ -219,18 +220,18 @@ def test_dropout_follows_its_key_and_leaves_the_mean(tiny):
 
 def test_each_layer_draws_its_own_dropout():
     config = tiny_t5(dropout_rate=0.5)
-    graphdef, params = build.init_model(config, jax.random.key(0))
+    graphdef, params = model(config)
     keys = build.merge(graphdef, params).encoder.layer_keys(jax.random.key(3))
     assert len(np.unique(jax.random.key_data(keys), axis=0)) == config.num_encoder_layers
 
 
 def test_dropout_rate_is_met_at_every_place():
-    ones = jnp.ones((40, 3, 500))
-    dropped = np.asarray(dropout(ones, 0.25, jax.random.key(0)))
+    features, heads = jnp.ones((40, 3, 500)), jnp.ones((40, 10, 50, 2))
+    both = jax.jit(lambda key: (dropout(features, 0.25, key), _drop_keys(heads, 0.25, key)))
+    dropped, values = map(np.asarray, both(jax.random.key(0)))
     assert set(np.unique(dropped)) == {0.0, np.float32(1 / 0.75)}
     assert (dropped == dropped[:, :1]).all()
     assert abs((dropped == 0).mean() - 0.25) < 0.01
-    values = np.asarray(_drop_keys(jnp.ones((40, 50, 10, 2)), 0.25, jax.random.key(0)))
     assert abs((values == 0).mean() - 0.25) < 0.01
     assert (values[..., 0] == values[..., 1]).all()
 
@@ -238,7 +239,7 @@ def test_dropout_rate_is_met_at_every_place():
 @pytest.mark.parametrize("tied", [False, True])
 def test_bfloat16_stays_close_to_float32(tied):
     config = tiny_t5(tie_embeddings=tied)
-    graphdef, params = build.init_model(config, jax.random.key(0))
+    graphdef, params = model(config)
     half, half_params = build.abstract_model(dataclasses.replace(config, dtype="bfloat16"))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(half_params))
     batch = random_batch(config)
@@ -250,12 +251,12 @@ def test_bfloat16_stays_close_to_float32(tied):
 
 
 def test_recomputing_activations_changes_no_gradient():
-    config = tiny_t5(dropout_rate=0.1, **SHALLOW)
-    params, batch = build.init_model(config, jax.random.key(0))[1], random_batch(config)
+    config = tiny_t5(**SHALLOW)
+    params, batch = model(config)[1], random_batch(config)
 
     def gradients(remat):
         graphdef, _ = build.abstract_model(dataclasses.replace(config, remat=remat))
-        loss = lambda params: jnp.square(build.apply(graphdef, params, batch, dropout_key=jax.random.key(0))).mean()  # noqa: E731
+        loss = lambda params: jnp.square(build.apply(graphdef, params, batch)).mean()  # noqa: E731
         return jax.jit(jax.grad(loss))(params)
 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), gradients(False), gradients(True))

@@ -77,6 +77,7 @@ class RunConfig:
         model: sizes of the network; ``vocab_size`` covers the vocabulary.
         steps: optimiser steps of this run.
         batch_size: rows of the global batch; packed rows where ``pack`` is true.
+        lesson_steps: how many of the steps, the first ones, draw from the mixture's lesson.
         vocabulary: a registered name or a file; ``""`` takes the mixture's own.
         initial_checkpoint: where the weights start: another run's folder or a Hugging Face
             folder; ``""`` starts from the initialiser.
@@ -96,6 +97,7 @@ class RunConfig:
     optimizer: OptimizerConfig
     steps: int
     batch_size: int
+    lesson_steps: int = 0
     vocabulary: str = ""
     initial_checkpoint: str = ""
     store: str = ""
@@ -116,6 +118,7 @@ class RunConfig:
         checked_lengths(self.lengths)
         _whole("run.steps (TRAIN_STEPS)", self.steps, at_least=0)
         _whole("run.batch_size (BATCH_SIZE)", self.batch_size, at_least=1)
+        _whole("run.lesson_steps", self.lesson_steps, at_least=0)
         _whole("run.log_period", self.log_period, at_least=1)
         _whole("run.seed (RANDOM_SEED)", self.seed, at_least=0)
         if self.eval.period % self.log_period:  # evaluation is a hook of logged steps

@@ -48,6 +48,8 @@ class Data:
         store: the prepared tasks.
         train: training tasks with a weight above 0, in the mixture's order.
         weights: share of draws by task name, in the order of ``train``; they sum to 1.
+        lesson: share of draws by task name in the lesson that a run may begin with, over the same
+            tasks; empty where the mixture has none.
         suites: the suites that are measured.
     """
 
@@ -56,6 +58,7 @@ class Data:
     store: TokenStore
     train: tuple[StoredTask, ...]
     weights: dict[str, float]
+    lesson: dict[str, float]
     suites: tuple[Suite, ...]
 
     @property
@@ -132,7 +135,8 @@ def open_data(config: RunConfig) -> Data:
     }
     weights = {name: weight for name, weight in mixture.weights(sizes).items() if weight > 0}
     suites = chosen_suites(mixture, config.eval.suites)
-    return Data(mixture, vocabulary, store, tuple(stored[name] for name in weights), weights, suites)
+    lesson = {name: dict(mixture.lesson).get(name, 0.0) for name in weights} if mixture.lesson else {}
+    return Data(mixture, vocabulary, store, tuple(stored[name] for name in weights), weights, lesson, suites)
 
 
 def open_task(store: TokenStore, task: Prompted, split: str, vocabulary: Vocabulary, config: RunConfig) -> StoredTask:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from flan_jax.errors import UserError
 from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.results import saved_steps, write_results
 from flan_jax.eval.suites import evaluate_suites
@@ -16,6 +17,7 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.evaluate import EvalProgress, eval_suites, make_predictor
 from flan_jax.experiments.setup import Data, PrepareProgress, open_data, prepare_run
 from flan_jax.experiments.weights import initial_params
+from flan_jax.feed.lessons import LessonFirst
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.models.build import logical_axes
 from flan_jax.report.page import write_report
@@ -70,6 +72,32 @@ class EvaluateAt:
             write_results(folder, results)
 
 
+def make_batches(config: RunConfig, data: Data) -> PackedBatches | LessonFirst:
+    """This process's rows of the run's batches, from the first step on.
+
+    Raises:
+        UserError: the run begins with a lesson and the mixture has none.
+    """
+    make = functools.partial(
+        PackedBatches,
+        data.train,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        lengths=config.lengths,
+        pack=config.pack,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    mixture = make(list(data.weights.values()))
+    if not config.lesson_steps:
+        return mixture
+    if not data.lesson:
+        raise UserError(
+            f"run.lesson_steps is {config.lesson_steps}, but mixture {data.mixture.name!r} declares no lesson. Set it to 0."
+        )
+    return LessonFirst(make(list(data.lesson.values())), mixture, steps=config.lesson_steps)
+
+
 def train(
     config: RunConfig,
     *,
@@ -112,16 +140,7 @@ def train(
         graphdef, state = init_state(config.model, optimizer, config.seed, mesh, params=params)
         if jax.process_index() == 0:
             run_dir.write_description(folder, config, data, operative=operative, params=state.params)
-        batches = PackedBatches(
-            data.train,
-            [data.weights[task.name] for task in data.train],
-            seed=config.seed,
-            batch_size=config.batch_size,
-            lengths=config.lengths,
-            pack=config.pack,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
+        batches = make_batches(config, data)
         evaluation = EvaluateAt(config, data, graphdef, state.params, eval_progress)
         resumed = None
         if resumes_at:

@@ -67,9 +67,12 @@ class Mixture:
         policy: gives a rate to every entry without one.
         suites: what is measured.
         vocabulary: the vocabulary used unless a run names another; ``""`` for none.
+        lesson: (name of an entry's task, rate) pairs that a run with ``lesson_steps`` draws from
+            before it draws from all entries; ``()`` for none.
 
     Raises:
-        UserError: no entries, a name used twice, or a held-out suite whose cluster is trained on.
+        UserError: no entries, a name used twice, a held-out suite whose cluster is trained on, or a
+            lesson with a task that is no entry.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Mixture:
     policy: rates.Policy = dataclasses.field(default_factory=rates.Proportional)
     suites: tuple[Suite, ...] = ()
     vocabulary: str = ""
+    lesson: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         where = f"Mixture {self.name!r}"
@@ -93,6 +97,10 @@ class Mixture:
                 raise UserError(
                     f"{where} uses the name {task.name!r} for two different tasks. Give one of them a variant."
                 )
+        trained = {task.name for task in self.train_tasks}
+        for name, _ in self.lesson:
+            if name not in trained:
+                raise unknown(f"task in the lesson of {where.lower()}", name, trained)
         for suite in self.suites:
             if suite.held_out:
                 self._check_held_out(where, suite)

@@ -23,8 +23,7 @@ from mixtures.mini.word_sense import ODD_ONE_OUT, WORD_CATEGORY
 NAME = "mini"
 VOCABULARY_FILE = "vocabulary.txt"
 
-# Trained tasks with the share of draws that each gets. What needs matching gets more, and most of it goes to notes and
-# tables: with less, short answers settle on guessing a place of the story before the network learns to look one up.
+# Trained tasks with the share of draws that each gets; what needs matching gets more.
 SHARES: tuple[tuple[TaskSpec, float], ...] = (
     (REVIEW_SENTIMENT, 1.0),
     (MESSAGE_MOOD, 1.0),
@@ -52,6 +51,16 @@ SHARES: tuple[tuple[TaskSpec, float], ...] = (
     (NEXT_REPLY, 1.0),
     (SPEECH_ACT, 1.0),
 )
+# What a run may begin with: looking things up in a story, and nothing else. Mixed with all the rest from the start,
+# short answers settle on guessing a place of the story before the network has learnt to look one up.
+LESSON: tuple[tuple[TaskSpec, float], ...] = (
+    (STORY_NOTE, 3.0),
+    (STORY_TABLE, 3.0),
+    (WHO_DID_IT, 1.5),
+    (WHERE_IS_IT, 1.5),
+    (OWNER_CLUE, 1.0),
+    (COPY_WORDS, 0.5),
+)
 # Never trained: their whole clusters are held out.
 HELD_OUT: tuple[TaskSpec, ...] = (SENTENCE_TOPIC, STORY_SETTING, FIND_PERSON, FIND_PLACE)
 
@@ -61,6 +70,7 @@ UNSEEN_TEMPLATES = (8, 9)
 NOOPT_PART = 0.5
 # Inverted templates ask for the reason, or for the way back; their answers are never measured.
 INVERTED_PART = 0.25
+INVERTED = "inverted"
 # Tasks that make no sense without their options.
 OPTIONS_NEEDED = (NEXT_REPLY,)
 
@@ -89,7 +99,7 @@ def _entries(spec: TaskSpec, share: float) -> list[Entry]:
     if noopt:
         entries.append(Entry(Prompted(spec, PromptMode.ZS_NOOPT, trained_templates(spec)), noopt_rate))
     if inverted:
-        entries.append(Entry(Prompted(spec, PromptMode.ZS_NOOPT, inverted, variant="inverted"), inverted_rate))
+        entries.append(Entry(Prompted(spec, PromptMode.ZS_NOOPT, inverted, variant=INVERTED), inverted_rate))
     return entries
 
 
@@ -113,6 +123,12 @@ def mini() -> Mixture:
             ),
         ),
         vocabulary=NAME,
+        lesson=tuple(
+            (entry.task.name, entry.rate or 0.0)
+            for spec, share in LESSON
+            for entry in _entries(spec, share)
+            if entry.task.variant != INVERTED
+        ),
     )
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ from flan_jax.errors import UserError
 from flan_jax.models.build import apply, logical_axes
 from flan_jax.train.loss import token_loss
 from flan_jax.train.optimizer import make_optimizer
-from flan_jax.train.sharding import MeshConfig, make_mesh
+from flan_jax.train.sharding import MeshConfig, make_mesh, place
 from flan_jax.train.state import init_state, shardings_of
 from flan_jax.train.step import compile_loss_step
 
@@ -110,6 +111,15 @@ def test_the_metrics_of_one_step(tiny_run: TinyRun) -> None:
     assert metrics["learning_rate"] == pytest.approx(1.5e-3)  # the first of two steps of warm-up to 3e-3
     assert int(after.step) == 1
     assert before.step.is_deleted()  # donated
+
+
+def test_dropout_is_drawn_anew_at_every_step(tiny_run: TinyRun) -> None:
+    losses = []
+    for step in (0, 1, 1):
+        state = tiny_run.start()
+        state = dataclasses.replace(state, step=place(np.asarray(step, np.int32), state.step.sharding))
+        losses.append(float(tiny_run.step(state, tiny_run.put(make_batch(0)))[1]["loss"]))
+    assert losses[0] != losses[1] == losses[2]
 
 
 def test_loss_step_has_no_dropout_and_adds_up(tiny_run: TinyRun) -> None:

@@ -73,7 +73,7 @@ class EvaluateAt:
 
 
 def make_batches(config: RunConfig, data: Data) -> PackedBatches | LessonFirst:
-    """This process's rows of the run's batches, from the first step on.
+    """The run's batches from the first step on, the rows of this process.
 
     Raises:
         UserError: the run begins with a lesson and the mixture has none.

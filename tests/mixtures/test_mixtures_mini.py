@@ -220,7 +220,7 @@ def naive_bayes(spec: TaskSpec) -> tuple[float, float]:
     return right / total, chance / total
 
 
-@pytest.mark.parametrize("name", ["who_did_it", "where_is_it", "owner_clue", "kind_entails", "claim_check"])
+@pytest.mark.parametrize("name", ["who_did_it", "where_is_it", "owner_clue"])
 def test_matching_tasks_are_not_solved_by_their_words(name: str) -> None:
     guessed, chance = naive_bayes(TASKS.get(name))
     assert guessed < chance + 0.2, (guessed, chance)

@@ -55,20 +55,20 @@ def test_every_model_file_resolves(model):
 
 
 def test_the_operative_config_resolves_to_the_same_run(tmp_path):
-    first = resolve("runs/quickstart.gin", extra=("TRAIN_STEPS=7", "EvalConfig.max_examples=3"))
+    first = resolve("runs/quickstart.gin", extra=("TRAIN_STEPS=70", "EvalConfig.max_examples=3"))
     saved = tmp_path / "config.gin"
     saved.write_text(first.operative, encoding="utf-8")
     again = gin_config.load([str(saved)])
     assert again.config == first.config
-    assert again.config.steps == 7
+    assert again.config.steps == 70
     assert again.config.eval.max_examples == 3
 
 
 def test_later_files_and_bindings_win(tmp_path):
     mine = tmp_path / "mine.gin"
-    mine.write_text("include 'runs/quickstart.gin'\nBATCH_SIZE = 8\nTRAIN_STEPS = 5\n", encoding="utf-8")
-    config = gin_config.load([str(mine)], ["TRAIN_STEPS=6"]).config
-    assert (config.batch_size, config.steps) == (8, 6)
+    mine.write_text("include 'runs/quickstart.gin'\nBATCH_SIZE = 8\nTRAIN_STEPS = 60\n", encoding="utf-8")
+    config = gin_config.load([str(mine)], ["TRAIN_STEPS=70"]).config
+    assert (config.batch_size, config.steps) == (8, 70)
 
 
 def test_search_paths(tmp_path):
@@ -84,7 +84,7 @@ def test_search_paths(tmp_path):
         ("OptimiserConfig.name='adamw'", "Did you mean 'OptimizerConfig'"),
         ("run.batchsize=1", "Did you mean 'batch_size'"),
         ("OptimizerConfig.name=adamv", "Did you mean 'adamw'"),
-        ("TRAIN_STEPS=many", "TRAIN_STEPS"),
+        ("TRAIN_STEPS=many", "total_steps is 'many'"),
         ("TRAIN_STEPS=[", "is not valid gin"),
         ("MIXTURE_OR_TASK_NAME=mimi", "Did you mean 'mini'"),
         ("TASK_FEATURE_LENGTHS={'input': 3, 'targets': 4}", "Did you mean 'inputs'"),

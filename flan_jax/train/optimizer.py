@@ -64,11 +64,11 @@ class OptimizerConfig:
             raise unknown("optimizer", self.name, get_args(OptimizerName))
         if self.schedule not in get_args(ScheduleName):
             raise unknown("learning-rate schedule", self.schedule, get_args(ScheduleName))
-        for field in dataclasses.fields(self):
-            value, expected = getattr(self, field.name), type(field.default)
+        for declared in dataclasses.fields(self):
+            value, expected = getattr(self, declared.name), type(declared.default)
             if expected is not str and (isinstance(value, bool) or not isinstance(value, (int, expected))):
                 kind = "a whole number" if expected is int else "a number"
-                raise UserError(f"OptimizerConfig.{field.name} is {value!r}; it must be {kind}.")
+                raise UserError(f"OptimizerConfig.{declared.name} is {value!r}; it must be {kind}.")
         _require(math.isfinite(self.learning_rate) and self.learning_rate > 0, self, "learning_rate", "positive")
         _require(self.warmup_steps >= 0, self, "warmup_steps", "zero or more")
         _require(0 <= self.final_fraction <= 1, self, "final_fraction", "between 0 and 1")

@@ -36,6 +36,8 @@ def write_results(model_dir: Path, results: StepResults) -> Path:
     folder = step_folder(model_dir, results.step)
     (folder / PREDICTIONS_FOLDER).mkdir(parents=True, exist_ok=True)
     for result in {r.name: r for members in results.suites.values() for r in members}.values():
+        if not result.predictions:  # read back from a file: its predictions lie there already
+            continue
         lines = (json.dumps(_prediction_json(p), ensure_ascii=False, allow_nan=False) for p in result.predictions)
         path = folder / PREDICTIONS_FOLDER / f"{result.name}.jsonl"
         path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
@@ -48,6 +50,14 @@ def write_results(model_dir: Path, results: StepResults) -> Path:
     temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     temporary.replace(folder / RESULTS_FILE)
     return folder
+
+
+def merged(model_dir: Path, results: StepResults) -> StepResults:
+    """``results`` with the suites of the same step that were measured before and not now."""
+    if results.step not in saved_steps(model_dir):
+        return results
+    before = read_results(model_dir, results.step)
+    return StepResults(results.step, {**before.suites, **results.suites}, {**before.averages, **results.averages})
 
 
 def read_results(model_dir: Path, step: int) -> StepResults:

@@ -6,7 +6,7 @@ from typing import Any
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
 from flan_jax.eval.predictor import Predictor
-from flan_jax.eval.results import write_results
+from flan_jax.eval.results import merged, write_results
 from flan_jax.eval.runner import Progress as EvalProgress
 from flan_jax.eval.suites import StepResults, evaluate_suites
 from flan_jax.experiments import run_dir
@@ -94,6 +94,6 @@ def evaluate_run(
     results = evaluate_suites(
         predictor, eval_suites(data, config), step=weights.step, progress=progress, seed=config.seed
     )
-    write_results(folder, results)
+    write_results(folder, merged(folder, results))
     write_report([Path(folder)], Path(folder) / run_dir.REPORT)
     return results

@@ -130,6 +130,11 @@ def test_evaluation_reads_the_checkpoint(tmp_path):
     results = evaluate_run(measured)
     assert results.step == 2
     assert (tmp_path / "run" / "eval" / "2" / "results.json").is_file()
+    # Another suite at the same step joins the first.
+    evaluate_run(dataclasses.replace(config, eval=EvalConfig(suites=("held_in",), max_examples=2)))
+    both = read_results(tmp_path / "run", 2)
+    assert set(both.suites) == set(both.averages) == {"held_in", "held_out"}
+    assert len(list(read_predictions(tmp_path / "run", 2, both.suites["held_out"][0].name))) == 4
     with pytest.raises(UserError, match="no checkpoint of step 1"):
         evaluate_run(measured, step=1)
     assert isinstance(Answerer(config).answer("what kind of thing is a spade?"), str)

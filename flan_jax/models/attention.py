@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from flan_jax.models.config import T5Config
-from flan_jax.models.layers import Key, RMSNorm, dropout, normal, split_key
+from flan_jax.models.layers import AnyArray, Key, RMSNorm, dropout, normal, split_key
 from flan_jax.models.weighing import weigh
 
 # Far below any score and far from overflow: a row with nothing to attend to stays finite.
@@ -40,7 +40,7 @@ def distance_buckets(num_buckets: int, max_distance: int) -> np.ndarray:
 
 
 def segment_mask(
-    query_BT: Int[Array, "B T"], key_BS: Int[Array, "B S"], *, causal: bool = False
+    query_BT: Int[AnyArray, "B T"], key_BS: Int[AnyArray, "B S"], *, causal: bool = False
 ) -> Float[Array, "B 1 T S"]:
     """What to add to the scores: 0 where a query may see a key, a large negative number elsewhere.
 
@@ -91,7 +91,7 @@ class RelativeBias(nnx.Module):
         self.max_distance = config.relative_attention_max_distance
         self.bidirectional = bidirectional
 
-    def values(self, offset: Int[Array, "*shape"]) -> Float[Array, "*shape H"]:
+    def values(self, offset: Int[AnyArray, "*shape"]) -> Float[Array, "*shape H"]:
         """The bias at each ``offset`` (key position minus query position)."""
         buckets = self.table.shape[0] // (2 if self.bidirectional else 1)
         table = jnp.asarray(distance_buckets(buckets, self.max_distance))
@@ -121,7 +121,7 @@ class RelativeBias(nnx.Module):
         lines_HN = jnp.tile(values_HR, (1, length))[:, : length * (2 * length - 1)]
         return lines_HN.reshape(-1, length, 2 * length - 1)[None, :, :, :length]
 
-    def between(self, query_BT: Int[Array, "B T"], key_BS: Int[Array, "B S"]) -> Float[Array, "B H T S"]:
+    def between(self, query_BT: Int[AnyArray, "B T"], key_BS: Int[AnyArray, "B S"]) -> Float[Array, "B H T S"]:
         """The bias between given positions."""
         return self.values(key_BS[:, None, :] - query_BT[:, :, None]).transpose(0, 3, 1, 2)
 

@@ -102,7 +102,7 @@ def config_to_hf(config: T5Config) -> dict[str, Any]:
     }
 
 
-def params_from_hf(config: T5Config, tensors: Mapping[str, np.ndarray]) -> Params:
+def params_from_hf(config: T5Config, tensors: Mapping[str, Any]) -> Params:
     """Our parameters from transformers' tensors.
 
     Args:
@@ -229,7 +229,7 @@ def _places(config: T5Config) -> Iterator[_Place]:
         yield one("lm_head", "lm_head", transposed=True)
 
 
-def _canonical(config: T5Config, tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+def _canonical(config: T5Config, tensors: Mapping[str, Any]) -> Mapping[str, Any]:
     """The tensors under one name each: aliases of the embedding are checked against it and left out.
 
     A file may hold the embedding under any of its names, and transformers takes the output projection to

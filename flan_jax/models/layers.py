@@ -6,11 +6,13 @@ H heads, K width of one head, V vocabulary, L layers, C buckets.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from flan_jax.models.config import T5Config
 
+AnyArray = Array | np.ndarray  # tokens, segment ids and positions may come straight from the feed
 Key = PRNGKeyArray | Array  # typed keys, and the raw uint32 ones of jax.random.PRNGKey
 
 # T5's names for activations follow transformers: "gelu" behind a gate is the tanh approximation.

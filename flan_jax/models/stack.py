@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from flan_jax.models.attention import Attention, RelativeBias
 from flan_jax.models.config import T5Config
-from flan_jax.models.layers import FeedForward, Key, RMSNorm, split_key
+from flan_jax.models.layers import AnyArray, FeedForward, Key, RMSNorm, split_key
 
 
 class EncoderLayer(nnx.Module):
@@ -79,7 +79,7 @@ class Stack(nnx.Module):
         self.norm = RMSNorm(config)
 
     def position_bias(
-        self, length: int, positions_BT: Int[Array, "B T"] | None = None
+        self, length: int, positions_BT: Int[AnyArray, "B T"] | None = None
     ) -> Float[Array, "1 H T T"] | Float[Array, "B H T T"]:
         """The bias between the places of a row: one for all rows, or for each row where positions are given."""
         return self.bias.square(length) if positions_BT is None else self.bias.between(positions_BT, positions_BT)

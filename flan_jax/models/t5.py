@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from flan_jax.errors import UserError
 from flan_jax.models.attention import segment_mask
 from flan_jax.models.config import T5Config
-from flan_jax.models.layers import Key, dropout, normal, split_key
+from flan_jax.models.layers import AnyArray, Key, dropout, normal, split_key
 from flan_jax.models.stack import DecoderLayer, EncoderLayer, Stack
 
 
@@ -78,9 +78,9 @@ class T5(nnx.Module):
 
     def encode(
         self,
-        tokens_BS: Int[Array, "B S"],
-        segment_ids_BS: Int[Array, "B S"] | None = None,
-        positions_BS: Int[Array, "B S"] | None = None,
+        tokens_BS: Int[AnyArray, "B S"],
+        segment_ids_BS: Int[AnyArray, "B S"] | None = None,
+        positions_BS: Int[AnyArray, "B S"] | None = None,
         *,
         dropout_key: Key | None = None,
     ) -> Float[Array, "B S D"]:
@@ -108,11 +108,11 @@ class T5(nnx.Module):
 
     def decode(
         self,
-        tokens_BT: Int[Array, "B T"],
+        tokens_BT: Int[AnyArray, "B T"],
         encoded_BSD: Float[Array, "B S D"],
-        encoder_segment_ids_BS: Int[Array, "B S"],
-        segment_ids_BT: Int[Array, "B T"] | None = None,
-        positions_BT: Int[Array, "B T"] | None = None,
+        encoder_segment_ids_BS: Int[AnyArray, "B S"],
+        segment_ids_BT: Int[AnyArray, "B T"] | None = None,
+        positions_BT: Int[AnyArray, "B T"] | None = None,
         *,
         dropout_key: Key | None = None,
     ) -> Float[Array, "B T V"]:
@@ -139,7 +139,7 @@ class T5(nnx.Module):
         return self._logits(dropout(self.decoder.norm(x_BTD), self.config.dropout_rate, out_key))
 
     def init_cache(
-        self, encoded_BSD: Float[Array, "B S D"], encoder_segment_ids_BS: Int[Array, "B S"], max_length: int
+        self, encoded_BSD: Float[Array, "B S D"], encoder_segment_ids_BS: Int[AnyArray, "B S"], max_length: int
     ) -> Cache:
         """An empty cache for at most ``max_length`` decoded tokens; rows hold one example each (segment 1).
 
@@ -158,7 +158,7 @@ class T5(nnx.Module):
         cross_mask = segment_mask(first_B1, encoder_segment_ids_BS)
         return Cache(empty, empty, cross_k, cross_v, cross_mask, jnp.zeros((), jnp.int32))
 
-    def decode_step(self, cache: Cache, tokens_B: Int[Array, "B"]) -> tuple[Float[Array, "B V"], Cache]:
+    def decode_step(self, cache: Cache, tokens_B: Int[AnyArray, "B"]) -> tuple[Float[Array, "B V"], Cache]:
         """Reads one token a row and returns the logits of the next, float32, and the cache after it.
 
         The first token is ``config.decoder_start_id``. At most as many steps as the cache has room for.
@@ -187,10 +187,10 @@ class T5(nnx.Module):
         )
         return self._logits(self.decoder.norm(x_B1D))[:, 0], cache
 
-    def _segments(self, tokens: Int[Array, "B T"]) -> Int[Array, "B T"]:
+    def _segments(self, tokens: Int[AnyArray, "B T"]) -> Int[Array, "B T"]:
         return (jnp.asarray(tokens) != self.config.pad_id).astype(jnp.int32)
 
-    def _embed(self, tokens_BT: Int[Array, "B T"], key: Key | None) -> Float[Array, "B T D"]:
+    def _embed(self, tokens_BT: Int[AnyArray, "B T"], key: Key | None) -> Float[Array, "B T D"]:
         x_BTD = self.embedding[...][tokens_BT].astype(self.config.dtype)
         return dropout(x_BTD, self.config.dropout_rate, key)
 

@@ -145,7 +145,7 @@ def test_initialisation_nests_in_a_jit_and_takes_raw_keys():
     ("field", "value", "message"),
     [
         ("d_model", 0, "d_model is 0"),
-        ("num_heads", 2.5, "num_heads is 2.5"),
+        ("num_heads", -2, "num_heads is -2"),
         ("num_encoder_layers", True, "num_encoder_layers is True"),
         ("feed_forward", "gated-gleu", "Did you mean 'gated-gelu'"),
         ("dtype", "float16", "float16.*Did you mean 'bfloat16'"),

@@ -256,7 +256,7 @@ def _canonical(config: T5Config, tensors: Mapping[str, Any]) -> Mapping[str, Any
 class _Renamed(Mapping[str, np.ndarray]):
     """A view of a mapping under other names."""
 
-    def __init__(self, items: Mapping[str, np.ndarray], names: Mapping[str, str]) -> None:
+    def __init__(self, items: Mapping[str, Any], names: Mapping[str, str]) -> None:
         self._items, self._names = items, names
 
     def __getitem__(self, name: str) -> np.ndarray:

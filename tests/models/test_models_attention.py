@@ -10,7 +10,7 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flan_jax.models.attention import RelativeBias, distance_buckets, segment_mask
+from flan_jax.models.attention import Attention, RelativeBias, distance_buckets, preferred_distances, segment_mask
 from flan_jax.models.weighing import weigh
 from flan_jax.testing.models import tiny_t5
 
@@ -126,3 +126,25 @@ def test_half_precision_sums_in_float32():
     loss = lambda q, position: weigh(q, *half[1:], position, mask).astype(jnp.float32).sum()  # noqa: E731
     gradients = jax.jit(jax.grad(loss, (0, 1)))(half[0], position)
     assert [g.dtype for g in gradients] == [jnp.bfloat16, jnp.float32]
+
+
+def test_related_projections_keep_their_spread():
+    config = tiny_t5(d_model=64, d_kv=16, num_heads=8, mimetic_init=0.8)
+    layer = jax.jit(lambda: nnx.to_pure_dict(nnx.state(Attention(config, rngs=nnx.Rngs(0)))))()
+    q, k, v, o = (np.asarray(layer[name]) for name in "qkvo")
+    assert np.std(q) == pytest.approx((64 * 16) ** -0.5, rel=0.05)
+    assert np.std(o) == pytest.approx((8 * 16) ** -0.5, rel=0.05)
+    for one, other in ((q, k), (o, v.T)):
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] == pytest.approx(0.8, abs=0.03)
+
+
+def test_heads_that_prefer_a_distance_look_back_and_where_they_can_ahead():
+    both = preferred_distances(16, 6, bidirectional=True)  # 8 buckets a direction, 4 of them exact
+    assert both.argmax(axis=0).tolist() == [1, 2, 3, 9, 10, 11]
+    back = preferred_distances(16, 6, bidirectional=False)
+    assert back[:, :3].argmax(axis=0).tolist() == [1, 2, 3]
+    assert not back[:, 3:].any()
+    offsets = np.array([-2, 2], np.int32)
+    config = tiny_t5(num_heads=6, relative_attention_num_buckets=16, position_heads=9.0)
+    values = RelativeBias(config, bidirectional=True, rngs=nnx.Rngs(0)).values(offsets)
+    assert values.argmax(axis=1).tolist() == [1, 4]

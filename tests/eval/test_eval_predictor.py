@@ -49,11 +49,12 @@ def test_option_scores_are_those_of_the_full_forward_pass(model, predictor, exam
 
 
 def test_padding_does_not_matter(model, predictor, examples):
+    # Other shapes sum in another order: logits of size 5 differ by a few 1e-5 in float32.
     example = examples[1]
     expected = logits_of(model, example.inputs, [0, 5], room=len(example.inputs))
-    np.testing.assert_allclose(logits_of(model, example.inputs, [0, 5]), expected, atol=1e-5)
+    np.testing.assert_allclose(logits_of(model, example.inputs, [0, 5]), expected, atol=1e-4)
     alone = predictor.rank([example])[0]
-    np.testing.assert_allclose(alone, predictor.rank(examples)[1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(alone, predictor.rank(examples)[1], atol=1e-4)
 
 
 def test_generation_is_the_naive_argmax_loop(model, predictor, examples):

@@ -409,7 +409,7 @@ def _writing_failed(where: str, path: Path, error: OSError) -> Exception:
         return UserError(
             f"{where}: the disk is full, so nothing was added to the store {path}. Free some space and run the same command again."
         )
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT):
         return UserError(
             f"{where}: the store {path} cannot be written to ({error.strerror}). Choose another folder with --store."
         )

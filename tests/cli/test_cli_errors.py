@@ -123,6 +123,17 @@ def test_store_prepared_otherwise(refused, cli, module, tmp_path, own_tasks):
     assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
+def test_places_that_cannot_be_written(refused, module, own_tasks, tmp_path):
+    module(own_tasks)
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    (tmp_path / "run").mkdir()
+    below = str(tmp_path / "file" / "below")
+    prepare = ("prepare", "--module_import", "own_tasks", "--mixture", "own_mixture", "--store", below)
+    assert "cannot be written to" in refused(*prepare)
+    assert "cannot be written" in refused("report", str(tmp_path / "run"), "--output", f"{below}/page.html")
+    assert "cannot be made" in refused(*own_run(below), f"--gin.STORE={tmp_path}/store")
+
+
 def test_store_without_the_task(refused, module, tmp_path, own_tasks):
     module(own_tasks)
     message = refused(*own_run(tmp_path / "run"), f"--gin.STORE={tmp_path}/empty", "--gin.USE_CACHED_TASKS=True")

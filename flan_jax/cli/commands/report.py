@@ -22,6 +22,11 @@ def execute(arguments: argparse.Namespace) -> int:
         if not Path(folder).is_dir():
             raise UserError(f"There is no run folder {folder!r}. Give the MODEL_DIR of a run.")
     output = Path(arguments.output or Path(arguments.model_dir[0]) / "report.html")
-    write_report([Path(folder) for folder in arguments.model_dir], output)
+    try:
+        write_report([Path(folder) for folder in arguments.model_dir], output)
+    except OSError as error:
+        raise UserError(
+            f"--output {str(output)!r} cannot be written: {error.strerror}. Choose another file."
+        ) from error
     print(output)
     return 0

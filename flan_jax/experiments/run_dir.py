@@ -14,6 +14,7 @@ import numpy as np
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig, difference
 from flan_jax.experiments.setup import Data
+from flan_jax.tasks.spec import Prompted, Task
 
 MANIFEST = "manifest.json"
 CONFIG = "config.gin"
@@ -133,14 +134,18 @@ def _tasks(data: Data) -> dict[str, Any]:
     specs = {task.name: task for task in data.mixture.train_tasks}
     return {
         task.name: {
-            "cluster": specs[task.name].spec.cluster,
+            "cluster": specs[task.name].cluster,
             "weight": data.weights[task.name],
             "examples": len(task),
             "fingerprint": task.fingerprint,
-            "templates": list(specs[task.name].drawn_templates),
+            "templates": _templates(specs[task.name]),
         }
         for task in data.train
     }
+
+
+def _templates(task: Task) -> list[int]:
+    return list(task.drawn_templates) if isinstance(task, Prompted) else []
 
 
 def model_info(params: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from flan_jax.errors import UserError, unknown
 from flan_jax.mixing import rates
 from flan_jax.tasks.catalog import TASKS, Registry
-from flan_jax.tasks.spec import Prompted, PromptMode
+from flan_jax.tasks.spec import Prompted, PromptMode, Task
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Entry:
             0 leaves the task out of training.
     """
 
-    task: Prompted
+    task: Task
     rate: float | None = None
 
     def __post_init__(self) -> None:
@@ -42,7 +42,7 @@ class Suite:
     """
 
     name: str
-    tasks: tuple[Prompted, ...]
+    tasks: tuple[Task, ...]
     split: str = "test"
     held_out: bool = False
 
@@ -54,7 +54,7 @@ class Suite:
     @property
     def clusters(self) -> tuple[str, ...]:
         """The clusters of its tasks, each once."""
-        return tuple(dict.fromkeys(task.spec.cluster for task in self.tasks))
+        return tuple(dict.fromkeys(task.cluster for task in self.tasks))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Mixture:
         if len(set(names)) < len(names):
             twice = next(name for index, name in enumerate(names) if name in names[:index])
             raise UserError(f"{where} has two suites named {twice!r}. Rename one.")
-        by_name: dict[str, Prompted] = {}
+        by_name: dict[str, Task] = {}
         for task in self._mentioned:
             if by_name.setdefault(task.name, task) != task:
                 raise UserError(
@@ -107,7 +107,7 @@ class Mixture:
 
     def _check_held_out(self, where: str, suite: Suite) -> None:
         for cluster in suite.clusters:
-            trained = [task.name for task in self.train_tasks if task.spec.cluster == cluster]
+            trained = [task.name for task in self.train_tasks if task.cluster == cluster]
             if trained:
                 shown = ", ".join(trained[:5]) + (f" and {len(trained) - 5} more" if len(trained) > 5 else "")
                 raise UserError(
@@ -116,16 +116,16 @@ class Mixture:
                 )
 
     @property
-    def train_tasks(self) -> tuple[Prompted, ...]:
+    def train_tasks(self) -> tuple[Task, ...]:
         """The tasks of the entries, in order."""
         return tuple(entry.task for entry in self.entries)
 
     @property
-    def _mentioned(self) -> tuple[Prompted, ...]:
+    def _mentioned(self) -> tuple[Task, ...]:
         return self.train_tasks + tuple(task for suite in self.suites for task in suite.tasks)
 
     @property
-    def all_tasks(self) -> tuple[Prompted, ...]:
+    def all_tasks(self) -> tuple[Task, ...]:
         """The tasks of the entries and of every suite, each once."""
         return tuple({task.name: task for task in self._mentioned}.values())
 
@@ -160,7 +160,7 @@ class Mixture:
         return rates.normalise(self.rates(sizes))
 
 
-def _check_unique(where: str, tasks: tuple[Prompted, ...]) -> None:
+def _check_unique(where: str, tasks: tuple[Task, ...]) -> None:
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
         twice = next(name for index, name in enumerate(names) if name in names[:index])

@@ -70,7 +70,7 @@ def rate_table(
         rows.append(
             RateRow(
                 task=name,
-                cluster=task.spec.cluster,
+                cluster=task.cluster,
                 examples=size,
                 cap=_cap(mixture.policy, size) if name not in explicit else None,
                 rate=requested[name],

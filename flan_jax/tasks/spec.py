@@ -235,6 +235,23 @@ def _check_options(where: str, options: Sequence[str]) -> None:
             raise UserError(f"{where} has the option {option!r}. An option is a string that is not empty.")
 
 
+@runtime_checkable
+class Task(Protocol):
+    """What mixtures, stores and results know of a task. ``Prompted`` is ours; a seqio task can be one too."""
+
+    @property
+    def name(self) -> str:
+        """Unique among the tasks of a run."""
+
+    @property
+    def cluster(self) -> str:
+        """What it is held out with."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that can be prepared."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Prompted:
     """A task as a model sees it: a spec, a prompt mode, and the templates in use.
@@ -266,6 +283,16 @@ class Prompted:
         """``SPEC_MODE`` or ``SPEC_MODE_VARIANT``: made from the parts, never parsed back."""
         parts = [self.spec.name, str(self.mode), self.variant]
         return "_".join(part for part in parts if part)
+
+    @property
+    def cluster(self) -> str:
+        """The spec's cluster."""
+        return self.spec.cluster
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits of the spec's source."""
+        return self.spec.source.splits
 
     @property
     def drawn_templates(self) -> tuple[int, ...]:

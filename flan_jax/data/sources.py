@@ -4,10 +4,10 @@ Every handle implements ``flan_jax.tasks.spec.Source``. Relative paths are taken
 folder, which is looked up when a record is asked for, never at import.
 """
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from flan_jax.errors import UserError
-from flan_jax.tasks.spec import Record
+from flan_jax.tasks.spec import Record, Unreadable
 
 T = TypeVar("T")
 
@@ -95,10 +95,18 @@ class GeneratedSource:
     version: str
     splits: tuple[str, ...] = SPLITS
 
-    def records(self, split: str) -> Iterator[Record]:
-        """Yields what ``make(split)`` returns."""
+    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
+        """Yields what ``make(split)`` returns.
+
+        Raises:
+            UserError: what it returns is no mapping, and there is no ``unreadable`` to tell.
+        """
         _check_split(self, split)
-        yield from self.make(split)
+        for index, record in enumerate(self.make(split)):
+            if isinstance(record, Mapping):
+                yield record
+            else:
+                _refuse(_not_an_object(f"{self.describe()}, split {split!r}, record {index}", record), unreadable)
 
     def fingerprint(self, split: str) -> str:
         """Digest of name, version, split and the parameters bound with ``functools.partial``."""
@@ -157,20 +165,34 @@ class JsonSource:
             raise missing_data(self.describe(), path)
         return path
 
-    def records(self, split: str) -> Iterator[Record]:
+    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
         """Yields the objects in the file's order; blank lines are passed over.
 
         Raises:
-            UserError: no such file, or a record that is no JSON object, named by file and line.
+            UserError: no such file, a ``.json`` file that is not one list, or, without
+                ``unreadable`` to tell, a record that is no JSON object, named by file and line.
         """
+        for place, content in self._contents(split):
+            try:
+                yield _object(content, place)
+            except UserError as error:
+                _refuse(error, unreadable)
+
+    def place(self, split: str, index: int) -> str:
+        """Where record ``index`` stands: file and line, or file and position in its list."""
+        return next(itertools.islice(self._contents(split), index, None))[0]
+
+    def _contents(self, split: str) -> Iterator[tuple[str, Any]]:
+        """(place, content) of each record: a line as bytes, or an element of a list."""
         path = self._path(split)
         if path.suffix == ".json":
-            yield from _json_list(path)
+            for index, element in enumerate(_json_list(path)):
+                yield f"{path}, record {index}", element
             return
-        with _readable(path), path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _object(line, f"{path}, line {number}")
+                if not line.isspace():
+                    yield f"{path}, line {number}", line
 
     def fingerprint(self, split: str) -> str:
         """Digest of the file's content; moving the file changes nothing."""
@@ -191,26 +213,38 @@ def jsonl(
     return JsonSource(files)
 
 
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _refuse(error: UserError, unreadable: Unreadable | None) -> None:
+    """Tells of a record that cannot be read, or raises where nobody is told."""
+    if unreadable is None:
+        raise error
+    unreadable(error)
+
+
+def _object(content: Any, where: str) -> Record:
+    """The record in a line of JSON (bytes), or in an element of a list."""
+    record = _parsed(content, where) if isinstance(content, bytes) else content
+    if not isinstance(record, Mapping):
+        raise _not_an_object(where, record)
+    return record
+
+
+def _parsed(line: bytes, where: str) -> Any:
     try:
-        yield
+        return json.loads(line.decode())
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start} of a line or block). Convert it.") from error
-
-
-def _object(text: str, where: str) -> Record:
-    try:
-        record = json.loads(text)
+        raise UserError(f"{where} is not UTF-8 text (byte {error.start + 1} of the line). Convert the file.") from error
     except json.JSONDecodeError as error:
         raise UserError(
             f"{where}: not valid JSON ({error.msg}, column {error.colno}). Correct or remove the record."
         ) from error
-    if not isinstance(record, dict):
-        raise UserError(
-            f"{where}: a record must be a JSON object, not {type(record).__name__}. Correct or remove the record."
-        )
-    return record
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
+        raise UserError(f"{where}: JSON that cannot be read ({error}). Correct or remove the record.") from error
+
+
+def _not_an_object(where: str, record: object) -> UserError:
+    return UserError(
+        f"{where}: a record must be a JSON object, not {type(record).__name__}. Correct or remove the record."
+    )
 
 
 def load_json(path: Path) -> Any:
@@ -219,8 +253,11 @@ def load_json(path: Path) -> Any:
     Raises:
         UserError: not UTF-8 or not JSON, named by file, line and column.
     """
-    with _readable(path):
-        text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line} is not UTF-8 text. Convert the file.") from error
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -229,16 +266,13 @@ def load_json(path: Path) -> Any:
         ) from error
 
 
-def _json_list(path: Path) -> Iterator[Record]:
+def _json_list(path: Path) -> list[Any]:
     content = load_json(path)
     if not isinstance(content, list):
         raise UserError(
             f"{path} holds {type(content).__name__}, not a list of records. One object a line is written as .jsonl."
         )
-    for index, record in enumerate(content):
-        if not isinstance(record, Mapping):
-            raise UserError(f"{path}, record {index}: a record must be a JSON object, not {type(record).__name__}.")
-        yield record
+    return content
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,11 +289,12 @@ class HubSource:
         """The splits that were named."""
         return tuple(split for split, _ in self.parts)
 
-    def records(self, split: str) -> Iterator[Record]:
+    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
         """Downloads the data set, or finds it in the cache, and yields its rows.
 
         Raises:
-            UserError: the package ``datasets`` is missing, or it cannot load the data set.
+            UserError: the package ``datasets`` is missing, it cannot load the data set, or,
+                without ``unreadable`` to tell, it cannot decode a row.
         """
         _check_split(self, split)
         try:
@@ -276,7 +311,7 @@ class HubSource:
             raise UserError(
                 f"{self.describe()}, split {part!r}: cannot be loaded ({first_line}). Check its name and the network."
             ) from error
-        yield from rows
+        yield from _rows(rows, f"{self.describe()}, split {part!r}", unreadable)
 
     def fingerprint(self, split: str) -> str:
         """Digest of name, config, revision and split: a revision pins the content, a branch name does not."""
@@ -287,6 +322,23 @@ class HubSource:
         """Name, config and revision."""
         at = f"@{self.revision}" if self.revision else ""
         return f"Hugging Face data set {self.name!r}{f' ({self.config})' if self.config else ''}{at}"
+
+
+def _rows(rows: Any, where: str, unreadable: Unreadable | None) -> Iterator[Record]:
+    """The rows of a data set. An iterator that failed is at its end, so another goes on behind the bad row."""
+    index = 0
+    while index < len(rows):
+        remaining = iter(rows.select(range(index, len(rows))) if index else rows)
+        while index < len(rows):
+            try:
+                row = next(remaining)
+            except Exception as error:  # whatever a feature's decoder raises
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                _refuse(UserError(f"{where}, record {index}: cannot be decoded ({reason})."), unreadable)
+                index += 1
+                break
+            yield row
+            index += 1
 
 
 def hf(

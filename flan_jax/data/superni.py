@@ -21,7 +21,7 @@ from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
 from flan_jax.mixing.rates import Policy, Proportional
 from flan_jax.tasks.render import counter_hash
-from flan_jax.tasks.spec import Prompted, Record, TaskSpec, Template
+from flan_jax.tasks.spec import Prompted, Record, TaskSpec, Template, Unreadable
 
 TRAINING = "training"
 EVALUATION = "evaluation"
@@ -58,11 +58,12 @@ class SuperNIFile:
             raise missing_data(self.describe(), path)
         return path
 
-    def records(self, split: str) -> Iterator[Record]:
+    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
         """Yields the split's instances in the file's order.
 
         Instances without any output that is not blank cannot be learned or scored; they are left
-        out, and a log line counts them.
+        out, and a log line counts them. An unreadable instance keeps its place, and is on one
+        side of the split as if its JSON were its input.
 
         Raises:
             UserError: no such file, or not one of this schema; named by file and instance.
@@ -70,13 +71,18 @@ class SuperNIFile:
         path = self._file(split)
         content = load_json(path)
         definition, positive = _instructions(content, path)
-        instances = [
-            _instance(instance, f"{path}, Instances[{index}]") for index, instance in enumerate(content["Instances"])
-        ]
+        instances = []
+        for index, instance in enumerate(content["Instances"]):
+            try:
+                instances.append(_instance(instance, f"{path}, Instances[{index}]"))
+            except UserError as error:
+                if unreadable is None:
+                    raise
+                instances.append({"input": json.dumps(instance), "output": (), "error": error})
         if self.role == EVALUATION:
             # The benchmark counts before anything is left out: its first 100 are these.
             instances = instances[: self.max_instances]
-        usable = [instance for instance in instances if instance["output"]]
+        usable = [instance for instance in instances if instance["output"] or "error" in instance]
         if len(usable) < len(instances):
             _log.warning(
                 "%s: %d of %d instances have no output and are left out",
@@ -87,7 +93,10 @@ class SuperNIFile:
         if self.role == TRAINING:
             usable = self._part(usable, split)
         for instance in usable:
-            yield {**instance, "definition": definition, "positive": positive}
+            if "error" not in instance:
+                yield {**instance, "definition": definition, "positive": positive}
+            elif unreadable is not None:
+                unreadable(instance["error"])
 
     def _part(self, instances: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
         """A tenth, at most ``max_validation``, for validation; at most ``max_instances`` of the rest for training.

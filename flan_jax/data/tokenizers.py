@@ -6,6 +6,7 @@ No vocabulary here appends the end-of-sequence id; whoever trims to a length doe
 
 import functools
 import hashlib
+import numbers
 import re
 import string
 from collections.abc import Callable, Iterable, Sequence
@@ -57,6 +58,47 @@ class Vocabulary(Protocol):
 
     def fingerprint(self) -> str:
         """Hexadecimal digest of everything that changes what ``encode`` returns."""
+
+
+_PROBE = string.printable
+"""A text that every vocabulary should manage, to try one out before anything is written."""
+
+
+def check_special_ids(vocabulary: Vocabulary) -> None:
+    """Refuses a vocabulary whose special ids would make rows that cannot be told apart.
+
+    Raises:
+        UserError: the end-of-sequence or padding id is missing, negative, not below the size, or
+            the other one; or ``encode`` returns one of them, or an id that is not below the size.
+    """
+    where = f"Vocabulary {vocabulary.name!r}"
+    for kind, index in (("end-of-sequence", vocabulary.eos_id), ("padding", vocabulary.pad_id)):
+        if not isinstance(index, numbers.Integral) or not 0 <= index < vocabulary.size:
+            raise UserError(
+                f"{where} has the {kind} id {index!r}, but it must be a whole number from 0 to {vocabulary.size - 1}, "
+                "one less than its size. Give it one that no text is encoded with."
+            )
+    if vocabulary.eos_id == vocabulary.pad_id:
+        raise UserError(
+            f"{where} has the same id, {vocabulary.eos_id}, for the end of a sequence and for padding, so a model could not "
+            "learn to stop. Give it two."
+        )
+    check_ids(vocabulary, vocabulary.encode(_PROBE), f"the text {_PROBE[:10]!r}…")
+
+
+def check_ids(vocabulary: Vocabulary, ids: Iterable[int], what: str) -> None:
+    """Refuses ids that text must not have.
+
+    Raises:
+        UserError: an id that is negative, not below the size, or a special one.
+    """
+    for index in ids:
+        if not 0 <= index < vocabulary.size or index in (vocabulary.eos_id, vocabulary.pad_id):
+            raise UserError(
+                f"Vocabulary {vocabulary.name!r} encodes {what} with the id {index}, but an id of text is from 0 to "
+                f"{vocabulary.size - 1}, and neither its end-of-sequence id ({vocabulary.eos_id}) nor its padding id "
+                f"({vocabulary.pad_id}). Correct the vocabulary."
+            )
 
 
 def _content_ids(ids: Iterable[int], *, pad_id: int, eos_id: int) -> list[int]:

@@ -5,12 +5,24 @@ Nothing here draws from a global generator: the template of example *i* is a has
 """
 
 import hashlib
+import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import UserError
-from flan_jax.tasks.spec import ANSWER_SLOT, OPTIONS_SLOT, Prompted, PromptMode, Record, Rendered, TaskSpec, slots_of
+from flan_jax.tasks.spec import (
+    ANSWER_SLOT,
+    OPTIONS_SLOT,
+    Prompted,
+    PromptMode,
+    Record,
+    Rendered,
+    Source,
+    TaskSpec,
+    Unreadable,
+    slots_of,
+)
 
 OPTIONS_HEADER = "OPTIONS:"
 OPTIONS_BULLET = "\n- "
@@ -56,7 +68,7 @@ def render(task: Prompted, record: Record, *, index: int, seed: int = 0, templat
     """
     spec = task.spec
     where = f"Task {spec.name!r}, record {index}"
-    slots = dict(spec.fields(record))
+    slots = _slots(where, spec, record)
     missing = [slot for slot in spec.slots if slot not in slots]
     if missing:
         raise UserError(
@@ -93,10 +105,61 @@ def render(task: Prompted, record: Record, *, index: int, seed: int = 0, templat
     return Rendered(rendered_inputs, targets, options, references, index, template_id)
 
 
-def render_split(task: Prompted, split: str, *, seed: int = 0) -> Iterator[Rendered]:
-    """Renders every record of ``split`` in the source's order."""
-    for index, record in enumerate(task.spec.source.records(split)):
-        yield render(task, record, index=index, seed=seed)
+def render_split(
+    task: Prompted, split: str, *, seed: int = 0, unreadable: Unreadable | None = None
+) -> Iterator[Rendered]:
+    """Renders every record of ``split`` in the source's order.
+
+    Args:
+        task: the spec with its prompt mode and templates.
+        split: the split.
+        seed: changes which example gets which template.
+        unreadable: called with the error of each record that cannot be read or rendered, which
+            is then left out; the others keep their index, and with it their template. Without it
+            the error is raised.
+
+    Raises:
+        UserError: a record that cannot be read or rendered, named by its place in the source
+            where the source knows it.
+    """
+    source = task.spec.source
+    index = 0
+
+    def leave_out(error: UserError) -> None:
+        nonlocal index
+        index += 1
+        if unreadable is not None:
+            unreadable(error)
+
+    for record in _records(source, split, leave_out if unreadable is not None else None):
+        try:
+            yield render(task, record, index=index, seed=seed)
+        except UserError as error:
+            place = getattr(source, "place", None)
+            located = UserError(f"{place(split, index)}: {error}") if place else error
+            if unreadable is None:
+                raise located from error
+            unreadable(located)
+        index += 1
+
+
+def _records(source: Source, split: str, unreadable: Unreadable | None) -> Iterator[Record]:
+    """The source's records; one that cannot tell its bad records from its good ones raises as ever."""
+    if unreadable is None or "unreadable" not in inspect.signature(source.records).parameters:
+        return source.records(split)
+    return source.records(split, unreadable)
+
+
+def _slots(where: str, spec: TaskSpec, record: Record) -> dict[str, Any]:
+    try:
+        return dict(spec.fields(record))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        keys = f" with the keys {sorted(map(str, record))}" if isinstance(record, Mapping) else f" {record!r:.80}"
+        raise UserError(
+            f"{where}: its fields failed on the record{keys} ({type(error).__name__}: {error}). Correct the record or `fields`."
+        ) from error
 
 
 def _references(where: str, answer: Any) -> tuple[str, ...]:

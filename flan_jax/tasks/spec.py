@@ -15,6 +15,8 @@ from flan_jax.errors import UserError, did_you_mean
 Record = Mapping[str, Any]
 Fields = Callable[[Record], Mapping[str, Any]]
 Predict = Literal["rank", "generate"]
+Unreadable = Callable[[UserError], None]
+"""Told of each record that is left out because it cannot be read."""
 
 # Slots that the renderer itself fills.
 OPTIONS_SLOT = "options"
@@ -38,8 +40,12 @@ class Source(Protocol):
     def splits(self) -> tuple[str, ...]:
         """The splits that can be read, among ``train``, ``validation``, ``test``."""
 
-    def records(self, split: str) -> Iterator[Record]:
-        """Yields the records of ``split`` in a fixed order."""
+    def records(self, split: str, unreadable: "Unreadable | None" = None) -> Iterator[Record]:
+        """Yields the records of ``split`` in a fixed order.
+
+        A record that cannot be read is handed to ``unreadable``, at its place in the order, as an
+        error that names the place; without ``unreadable`` the error is raised.
+        """
 
     def fingerprint(self, split: str) -> str:
         """Hexadecimal digest that changes when the records of ``split`` may have changed."""

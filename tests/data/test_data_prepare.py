@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.data.prepare import FEATURES, fingerprint_parts, prepare, task_fingerprint, tokenise
+from flan_jax.data.prepare import FEATURES, fingerprint_parts, prepare, task_fingerprint
+from flan_jax.data.producers import Recipe, Tally
 from flan_jax.data.sources import generated
+from flan_jax.data.tokenise import tokenise
 from flan_jax.data.tokenizers import ByteVocabulary, WordVocabulary
 from flan_jax.errors import UserError
 from flan_jax.feed.store import TokenStore
@@ -94,7 +96,7 @@ def test_every_ingredient_is_in_the_fingerprint(words):
         "lengths": (base, words, {**LENGTHS, "inputs": 25}, 0),
     }
     original = fingerprint_parts(base, "train", words, LENGTHS, 0)
-    assert {*variants, "format"} == set(original)
+    assert {*variants, "too_long", "format"} == set(original)
     prints = {task_fingerprint(base, "train", words, LENGTHS, 0)}
     for part, (task, vocabulary, lengths, seed) in variants.items():
         parts = fingerprint_parts(task, "train", vocabulary, lengths, seed)
@@ -125,7 +127,10 @@ def test_truncations_are_counted_and_end_with_the_end(store):
     rendered = list(render_split(task, "train"))
     assert report.truncated_inputs == sum(len(e.inputs) > 15 for e in rendered) == 8
     assert report.truncated_targets == sum(len(e.targets) > 7 for e in rendered) > 0
-    assert stored.manifest["truncated"] == {"inputs": report.truncated_inputs, "targets": report.truncated_targets}
+    assert stored.manifest["tally"]["truncated"] == {
+        "inputs": report.truncated_inputs,
+        "targets": report.truncated_targets,
+    }
     for index in range(len(stored)):
         assert stored.inputs(index)[-1] == stored.targets(index)[-1] == 1
         assert len(stored.inputs(index)) == 16
@@ -136,13 +141,13 @@ def test_truncations_are_counted_and_end_with_the_end(store):
 def test_tokenise_trims_then_ends(texts, inputs, targets):
     vocabulary = ByteVocabulary()
     lengths = {"inputs": inputs, "targets": targets}
-    cut = dict.fromkeys(FEATURES, 0)
+    tally = Tally()
     rendered = [Rendered(x, y, (), (y,), i, 0) for i, (x, y) in enumerate(texts)]
-    stored = list(tokenise(rendered, vocabulary, lengths, cut))
+    stored = list(tokenise(rendered, Recipe(vocabulary, lengths), tally))
     assert [example.example_id for example in stored] == list(range(len(texts)))
     for feature in FEATURES:
         wholes = [vocabulary.encode(getattr(example, feature)) for example in rendered]
-        assert cut[feature] == sum(len(whole) > lengths[feature] - 1 for whole in wholes)
+        assert tally.truncated[feature] == sum(len(whole) > lengths[feature] - 1 for whole in wholes)
         for whole, example in zip(wholes, stored, strict=True):
             ids = getattr(example, feature)
             assert len(ids) == min(len(whole) + 1, lengths[feature])

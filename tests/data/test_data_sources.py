@@ -115,7 +115,7 @@ def test_a_broken_list_is_named(tmp_path):
 def test_a_file_that_is_not_utf8_is_named(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes('{"x": "é"}\n'.encode("latin-1"))
-    with pytest.raises(UserError, match=r"a\.jsonl is not UTF-8"):
+    with pytest.raises(UserError, match=r"a\.jsonl, line 1 is not UTF-8"):
         list(jsonl(train=path).records("train"))
 
 

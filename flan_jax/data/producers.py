@@ -1,0 +1,103 @@
+"""Producers: from a task and a recipe to the examples of a split, as the token store takes them.
+
+``prepare`` and the Beam pipeline know no kind of task; they ask ``producer(task, recipe)``. A kind
+of task of one's own brings its producer along: a function ``producer_of(task, recipe)`` in the
+module that defines its class.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from flan_jax.data.fingerprints import callable_digest
+from flan_jax.data.recipe import Recipe, Tally
+from flan_jax.data.sources import digest
+from flan_jax.data.tokenise import tokenise
+from flan_jax.errors import UserError
+from flan_jax.feed.store import StoredExample
+from flan_jax.tasks.render import render_split
+from flan_jax.tasks.spec import Prompted, Task
+
+__all__ = ["Producer", "PromptedProducer", "Recipe", "Tally", "producer"]
+
+
+class Producer(Protocol):
+    """Makes the examples of one task by one recipe."""
+
+    def fingerprint_parts(self, split: str) -> dict[str, str]:
+        """Name → digest of everything that the tokens of ``split`` depend on."""
+
+    def examples(self, split: str, tally: Tally) -> Iterator[StoredExample]:
+        """Yields the examples in a fixed order and counts into ``tally`` what became of the records."""
+
+    def manifest(self, split: str) -> dict[str, Any]:
+        """JSON values that say what the examples were made from, ``vocabulary_size`` among them."""
+
+    def extras(self, split: str) -> Mapping[str, Any]:
+        """The further columns that the examples carry: name → ``flan_jax.feed.arrow.Extra``."""
+
+
+def producer(task: Task, recipe: Recipe) -> Producer:
+    """The producer of a task of any kind.
+
+    Raises:
+        UserError: a kind of task that says nothing of how it is prepared.
+    """
+    if isinstance(task, Prompted):
+        return PromptedProducer(task, recipe)
+    for kind in type(task).__mro__:
+        make = getattr(sys.modules.get(kind.__module__), "producer_of", None)
+        if make is not None:
+            return make(task, recipe)
+    raise UserError(
+        f"Task {task.name!r} is a {type(task).__name__}, and its module {type(task).__module__!r} has no function "
+        "producer_of(task, recipe), so it cannot be prepared. Write one, or use Prompted."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptedProducer:
+    """Renders a task of ours and tokenises it; no TensorFlow."""
+
+    task: Prompted
+    recipe: Recipe
+
+    def fingerprint_parts(self, split: str) -> dict[str, str]:
+        """Source, fields, templates, options, mode, seed and the recipe's own parts."""
+        spec = self.task.spec
+        return {
+            "source": spec.source.fingerprint(split),
+            "fields": callable_digest(spec.fields),
+            "templates": digest(*((t.inputs, t.targets, t.inverted) for t in spec.templates)),
+            "template_ids": digest(self.task.template_ids),
+            "options": digest(spec.options, spec.answer),
+            "mode": digest(self.task.mode),
+            # Templates are drawn from (seed, name, index).
+            "seed": digest(self.recipe.seed, spec.name),
+            **self.recipe.parts(),
+        }
+
+    def examples(self, split: str, tally: Tally) -> Iterator[StoredExample]:
+        """Rendered records in the source's order, tokenised."""
+        unreadable = tally.skip if self.recipe.on_error == "skip" else None
+        rendered = render_split(self.task, split, seed=self.recipe.seed, unreadable=unreadable)
+        return tokenise(rendered, self.recipe, tally, where=f"task {self.task.name!r}, split {split!r}")
+
+    def manifest(self, split: str) -> dict[str, Any]:
+        """Cluster, source, mode and the recipe."""
+        return {
+            "cluster": self.task.cluster,
+            "source": self.task.spec.source.describe(),
+            "mode": str(self.task.mode),
+            "seed": self.recipe.seed,
+            "lengths": dict(self.recipe.lengths),
+            "vocabulary": self.recipe.vocabulary.name,
+            "vocabulary_size": self.recipe.vocabulary.size,
+            "on_error": self.recipe.on_error,
+            "too_long": self.recipe.too_long,
+        }
+
+    def extras(self, split: str) -> Mapping[str, Any]:
+        """None."""
+        return {}

@@ -1,0 +1,122 @@
+"""A recipe says how tasks become tokens; a tally says what became of the records."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import numpy as np
+
+from flan_jax.data.sources import digest
+from flan_jax.data.tokenizers import Vocabulary, check_special_ids
+from flan_jax.errors import UserError, did_you_mean, unknown
+
+FORMAT = 2
+"""Raised when rendering or trimming changes in a way that no other part of a fingerprint shows."""
+FEATURES = ("inputs", "targets")
+DEFAULT_LENGTHS: Mapping[str, int] = {"inputs": 512, "targets": 128}
+MESSAGES = 5
+"""How many reasons of unreadable records are kept."""
+OnError = Literal["fail", "skip"]
+TooLong = Literal["truncate", "drop", "fail"]
+
+
+@dataclasses.dataclass
+class Tally:
+    """What became of the records of one split; kept in the store's manifest.
+
+    Attributes:
+        records: records that the source has in this split, readable or not.
+        skipped: records left out because they cannot be read or rendered.
+        dropped: records left out because a side is too long.
+        truncated: examples whose side was cut, by feature.
+        messages: why the first records were skipped, each with its file and line or its index.
+    """
+
+    records: int = 0
+    skipped: int = 0
+    dropped: int = 0
+    truncated: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FEATURES, 0))
+    messages: list[str] = dataclasses.field(default_factory=list)
+
+    def skip(self, error: UserError) -> None:
+        """Counts a record that was left out, and keeps the reason if it is among the first."""
+        self.records += 1
+        self.skipped += 1
+        if len(self.messages) < MESSAGES:
+            self.messages.append(str(error))
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How tasks become tokens: all that is the same for every task of one preparation.
+
+    Attributes:
+        vocabulary: text to ids.
+        lengths: ``inputs`` and ``targets`` in tokens, the end-of-sequence id counted.
+        seed: which example gets which template.
+        on_error: what a record that cannot be read or rendered does: ``fail`` stops with its
+            error, ``skip`` leaves it out and counts it.
+        too_long: what an example longer than ``lengths`` does: it is cut, left out, or stops.
+
+    Raises:
+        UserError: a bad length, an unknown choice, or a vocabulary with impossible special ids.
+    """
+
+    vocabulary: Vocabulary
+    lengths: Mapping[str, int] = dataclasses.field(default_factory=lambda: dict(DEFAULT_LENGTHS))
+    seed: int = 0
+    on_error: OnError = "fail"
+    too_long: TooLong = "truncate"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lengths", checked_lengths(self.lengths))
+        for name, value, choices in (
+            ("on_error", self.on_error, get_args(OnError)),
+            ("too_long", self.too_long, get_args(TooLong)),
+        ):
+            if value not in choices:
+                raise UserError(
+                    f"{name} is {value!r}, but it must be one of {', '.join(choices)}.{did_you_mean(str(value), choices)}"
+                )
+        check_special_ids(self.vocabulary)
+
+    @functools.cached_property
+    def _vocabulary_fingerprint(self) -> str:
+        return self.vocabulary.fingerprint()
+
+    def parts(self) -> dict[str, str]:
+        """What every fingerprint holds of a recipe. Which draws the seed decides is the task's to say."""
+        parts = {
+            "vocabulary": self._vocabulary_fingerprint,
+            "lengths": digest(sorted(self.lengths.items())),
+            "too_long": digest(self.too_long),
+            "format": digest(FORMAT),
+        }
+        return {**parts, "on_error": digest(self.on_error)} if self.on_error != "fail" else parts
+
+
+def combined(parts: Mapping[str, str]) -> str:
+    """The fingerprint, a hexadecimal digest, that these parts make up."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def checked_lengths(lengths: Mapping[str, int]) -> dict[str, int]:
+    """``lengths`` as a plain dictionary of ``inputs`` and ``targets``.
+
+    Raises:
+        UserError: an unknown or missing feature, or a length that leaves no room for a token and
+            the end-of-sequence id.
+    """
+    for feature in lengths:
+        if feature not in FEATURES:
+            raise unknown("feature length", feature, FEATURES)
+    for feature in FEATURES:
+        length = lengths.get(feature)
+        if not isinstance(length, int | np.integer) or isinstance(length, bool) or length < 2:
+            raise UserError(
+                f"The length of {feature!r} is {length!r}, but it must be a whole number of at least 2 tokens (one and the end of sequence)."
+            )
+    return {feature: int(lengths[feature]) for feature in FEATURES}

@@ -1,0 +1,156 @@
+"""The unit of preparing: one split of one task, found in the store or written to it."""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flan_jax.data.producers import producer
+from flan_jax.data.recipe import FEATURES, Recipe, Tally, combined
+from flan_jax.errors import UserError
+from flan_jax.feed.store import StoredExample, StoredTask, TokenStore
+from flan_jax.tasks.spec import Task
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PreparedSplit:
+    """What happened to one split of one task.
+
+    Attributes:
+        task: its name.
+        split: the split.
+        fingerprint: of the stored split.
+        examples: stored examples.
+        input_tokens: over all examples, end-of-sequence ids counted.
+        target_tokens: as above.
+        truncated_inputs: examples whose input was cut.
+        truncated_targets: examples whose target was cut.
+        dropped: records left out because a side is too long.
+        unreadable: records left out because they cannot be read or rendered.
+        messages: why the first unreadable records are so.
+        skipped: it was in the store already.
+        damaged: it was in the store already, but did not match its checksums, so it was written again.
+        seconds: wall-clock time spent on it.
+    """
+
+    task: str
+    split: str
+    fingerprint: str
+    examples: int
+    input_tokens: int
+    target_tokens: int
+    truncated_inputs: int
+    truncated_targets: int
+    dropped: int
+    unreadable: int
+    messages: tuple[str, ...]
+    skipped: bool
+    damaged: bool
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A split that should be in the store.
+
+    Attributes:
+        task: the task.
+        split: the split.
+        parts: what its fingerprint is made from.
+    """
+
+    task: Task
+    split: str
+    parts: Mapping[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the split that should be there."""
+        return combined(self.parts)
+
+
+def work_of(task: Task, split: str, recipe: Recipe) -> Work:
+    """The work of preparing ``split`` by ``recipe``.
+
+    Raises:
+        UserError: a source that is not there, or a split that it does not have.
+    """
+    return Work(task, split, producer(task, recipe).fingerprint_parts(split))
+
+
+def find(work: Work, store: TokenStore) -> PreparedSplit | None:
+    """What the store has of it already; ``None`` where it has nothing, or nothing whole."""
+    begun = time.monotonic()
+    name, fingerprint = work.task.name, work.fingerprint
+    if not store.has(name, work.split, fingerprint):
+        return None
+    return _outcome(store.open(name, work.split, fingerprint), begun, skipped=True)
+
+
+def write(work: Work, recipe: Recipe, store: TokenStore) -> PreparedSplit:
+    """Renders, tokenises and stores it.
+
+    Raises:
+        UserError: a record that cannot be read or rendered, nothing to store, or as
+            ``TokenStore.write``. Nothing half-written is left.
+    """
+    begun = time.monotonic()
+    maker, tally = producer(work.task, recipe), Tally()
+    manifest: dict[str, Any] = {
+        **maker.manifest(work.split),
+        "parts": dict(work.parts),
+        # The live counts: the store takes the examples first and writes its manifest when they are final.
+        "tally": vars(tally),
+    }
+    examples = _some(work, maker.examples(work.split, tally), tally, manifest, recipe)
+    extras = maker.extras(work.split)
+    columns: dict[str, Any] = {"extras": extras} if extras else {}
+    stored = store.write(work.task.name, work.split, work.fingerprint, examples, manifest, **columns)
+    return _outcome(stored, begun)
+
+
+def _some(
+    work: Work, examples: Iterator[StoredExample], tally: Tally, manifest: Mapping[str, Any], recipe: Recipe
+) -> Iterator[StoredExample]:
+    """Passes examples on; that there were none is an error, with the reason."""
+    empty = True
+    for example in examples:
+        empty = False
+        yield example
+    if not empty:
+        return
+    where = f"Task {work.task.name!r} is empty: its split {work.split!r}"
+    source = f" ({manifest['source']})" if manifest.get("source") else ""
+    if not tally.records:
+        raise UserError(f"{where} has no records{source}. Leave the task out or give it data.")
+    gone = []
+    if tally.skipped:
+        gone.append(f"{tally.skipped} cannot be read or rendered (the first: {tally.messages[0]})")
+    if tally.dropped:
+        lengths = ", ".join(f"{feature} {recipe.lengths[feature]}" for feature in FEATURES)
+        gone.append(f"{tally.dropped} are longer than the lengths {lengths}")
+    raise UserError(
+        f"{where} has {tally.records} records{source}, but none is left: {'; '.join(gone)}. "
+        "Correct the data, raise the lengths, or leave the task out."
+    )
+
+
+def _outcome(stored: StoredTask, begun: float, *, skipped: bool = False) -> PreparedSplit:
+    manifest = stored.manifest
+    tally = Tally(**manifest["tally"])
+    return PreparedSplit(
+        task=stored.name,
+        split=stored.split,
+        fingerprint=stored.fingerprint,
+        examples=len(stored),
+        input_tokens=manifest["input_tokens"],
+        target_tokens=manifest["target_tokens"],
+        truncated_inputs=tally.truncated.get("inputs", 0),
+        truncated_targets=tally.truncated.get("targets", 0),
+        dropped=tally.dropped,
+        unreadable=tally.skipped,
+        messages=tuple(tally.messages),
+        skipped=skipped,
+        damaged=False,
+        seconds=time.monotonic() - begun,
+    )

@@ -6,15 +6,17 @@ so that library, and plain pyarrow, open it as it is.
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from flan_jax.errors import UserError
+from flan_jax.feed.extras import PREFIX, Extra, ExtraValue, check_extras, check_names, size_of
+from flan_jax.feed.schema import NO_EXTRAS, schema
+
+__all__ = ["ArrowTokens", "ChunkedTokens", "Extra", "StoredExample", "Totals", "narrowest", "write_arrow"]
 
 # A chunk is one record batch. Its lists have 32-bit offsets, hence a limit on tokens too.
 CHUNK_EXAMPLES = 1 << 15
@@ -32,6 +34,7 @@ class StoredExample:
         template_id: index of the template that rendered it.
         options: the closed set that is scored, or ``()``.
         references: every accepted answer.
+        extras: further values by name, exactly those that were declared to ``write_arrow``.
     """
 
     inputs: np.ndarray
@@ -40,6 +43,7 @@ class StoredExample:
     template_id: int = 0
     options: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
+    extras: Mapping[str, ExtraValue] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,45 +70,10 @@ def narrowest(largest: int) -> np.dtype:
     raise UserError(f"Token id {largest} needs more than 32 bits; the largest id that can be stored is {2**32 - 1}.")
 
 
-def features(token_type: str) -> dict[str, Any]:
-    """The columns in the encoding of Hugging Face ``datasets``."""
-
-    def value(dtype: str) -> dict[str, Any]:
-        return {"dtype": dtype, "_type": "Value"}
-
-    def sequence(dtype: str) -> dict[str, Any]:
-        return {"feature": value(dtype), "_type": "Sequence"}
-
-    return {
-        "inputs": sequence(token_type),
-        "targets": sequence(token_type),
-        "example_id": value("int64"),
-        "template_id": value("int32"),
-        "options": sequence("string"),
-        "references": sequence("string"),
-    }
-
-
-def _schema(token_type: np.dtype) -> pa.Schema:
-    token = pa.from_numpy_dtype(token_type)
-    metadata = {"huggingface": json.dumps({"info": {"features": features(token_type.name)}})}
-    return pa.schema(
-        [
-            ("inputs", pa.list_(token)),
-            ("targets", pa.list_(token)),
-            ("example_id", pa.int64()),
-            ("template_id", pa.int32()),
-            ("options", pa.list_(pa.string())),
-            ("references", pa.list_(pa.string())),
-        ],
-        metadata=metadata,
-    )
-
-
 class _Chunk:
     """Examples that will be one record batch, with their tokens already joined."""
 
-    def __init__(self, examples: list[StoredExample], where: str) -> None:
+    def __init__(self, examples: list[StoredExample], where: str, extras: Mapping[str, Extra]) -> None:
         self.sides = {
             side: _join([getattr(example, side) for example in examples], f"{where}, {side}")
             for side in ("inputs", "targets")
@@ -113,6 +82,8 @@ class _Chunk:
         self.template_ids = np.array([example.template_id for example in examples], np.int32)
         self.options = pa.array([example.options for example in examples], pa.list_(pa.string()))
         self.references = pa.array([example.references for example in examples], pa.list_(pa.string()))
+        self.extras = extras
+        self.extra_columns = [_extra_column(name, extra, examples, where) for name, extra in extras.items()]
 
     @property
     def largest(self) -> int:
@@ -124,7 +95,16 @@ class _Chunk:
             for tokens, offsets in self.sides.values()
         ]
         columns += [pa.array(self.example_ids), pa.array(self.template_ids), self.options, self.references]
-        return pa.RecordBatch.from_arrays(columns, schema=_schema(token_type))
+        return pa.RecordBatch.from_arrays([*columns, *self.extra_columns], schema=schema(token_type, self.extras))
+
+
+def _extra_column(name: str, extra: Extra, examples: list[StoredExample], where: str) -> pa.Array:
+    try:
+        return extra.encode([example.extras[name] for example in examples], where)
+    except UserError:
+        for example in examples:  # which one it is
+            extra.encode([example.extras[name]], f"{where}, example {example.example_id}, extra {name!r}")
+        raise
 
 
 def _join(parts: list[np.ndarray], where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -137,21 +117,29 @@ def _join(parts: list[np.ndarray], where: str) -> tuple[np.ndarray, np.ndarray]:
     return tokens.astype(narrowest(int(tokens.max()) if tokens.size else 0)), offsets
 
 
-def _chunks(examples: Iterable[StoredExample], where: str) -> Iterator[_Chunk]:
+def _chunks(examples: Iterable[StoredExample], where: str, extras: Mapping[str, Extra]) -> Iterator[_Chunk]:
     held: list[StoredExample] = []
     tokens = 0
     for example in examples:
+        if example.extras.keys() != extras.keys():
+            check_names(example.extras, extras, f"{where}, example {example.example_id}")
         held.append(example)
-        tokens += len(example.inputs) + len(example.targets)
+        # An extra's bytes count as tokens do: their offsets have 32 bits as well.
+        tokens += len(example.inputs) + len(example.targets) + sum(map(size_of, example.extras.values()))
         if len(held) == CHUNK_EXAMPLES or tokens >= CHUNK_TOKENS:
-            yield _Chunk(held, where)
+            yield _Chunk(held, where, extras)
             held, tokens = [], 0
     if held:
-        yield _Chunk(held, where)
+        yield _Chunk(held, where, extras)
 
 
 def write_arrow(
-    path: Path, examples: Iterable[StoredExample], *, where: str, vocabulary_size: int | None = None
+    path: Path,
+    examples: Iterable[StoredExample],
+    *,
+    where: str,
+    vocabulary_size: int | None = None,
+    extras: Mapping[str, Extra] = NO_EXTRAS,
 ) -> Totals:
     """Writes one file.
 
@@ -161,11 +149,14 @@ def write_arrow(
         where: names the task in errors.
         vocabulary_size: fixes the type of a token beforehand, so that chunks are written as they
             fill. Without it they are held, compactly, until the largest id is known.
+        extras: the type of every extra that the examples have.
 
     Raises:
-        UserError: a token id that is negative, or not below ``vocabulary_size``.
+        UserError: a token id that is negative, or not below ``vocabulary_size``; an extra that is
+            missing, undeclared, or of another type.
     """
-    chunks = _chunks(examples, where)
+    extras = check_extras(extras, where)
+    chunks = _chunks(examples, where, extras)
     if vocabulary_size is None:
         held = list(chunks)
         token_type = narrowest(max((chunk.largest for chunk in held), default=0))
@@ -173,7 +164,7 @@ def write_arrow(
     else:
         token_type = narrowest(vocabulary_size - 1)
     count, sums, longest = 0, {"inputs": 0, "targets": 0}, {"inputs": 0, "targets": 0}
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, _schema(token_type)) as writer:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema(token_type, extras)) as writer:
         for chunk in chunks:
             if vocabulary_size is not None and chunk.largest >= vocabulary_size:
                 raise UserError(
@@ -250,27 +241,7 @@ class ArrowTokens:
         chunk = int(np.searchsorted(self.starts, row, side="right")) - 1
         return tuple(self._batches[chunk].column(name)[row - int(self.starts[chunk])].as_py())
 
-
-def write_dataset_files(
-    folder: Path, arrow_name: str, totals: Totals, *, split: str, fingerprint: str, extra: Mapping[str, Any]
-) -> None:
-    """Writes ``state.json`` and ``dataset_info.json``, by which ``datasets.load_from_disk`` knows the folder."""
-    state: dict[str, Any] = {
-        "_data_files": [{"filename": arrow_name}],
-        "_fingerprint": fingerprint,
-        "_format_columns": None,
-        "_format_kwargs": {},
-        "_format_type": None,
-        "_output_all_columns": False,
-        "_split": split,
-    }
-    info = {
-        "citation": "",
-        "description": "",
-        "features": features(totals.token_type),
-        "homepage": "",
-        "license": "",
-        **extra,
-    }
-    (folder / "state.json").write_text(json.dumps(state, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    (folder / "dataset_info.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+    def extra(self, name: str, extra: Extra, row: int) -> np.ndarray | list[np.ndarray]:
+        """The extra of one row, as ``Extra.decode`` gives it."""
+        chunk = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return extra.decode(self._batches[chunk].column(PREFIX + name)[row - int(self.starts[chunk])])

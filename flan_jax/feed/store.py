@@ -27,9 +27,11 @@ import numpy as np
 import pyarrow as pa
 
 from flan_jax.errors import UserError, did_you_mean
-from flan_jax.feed.arrow import ArrowTokens, StoredExample, narrowest, write_arrow, write_dataset_files
+from flan_jax.feed.arrow import ArrowTokens, StoredExample, narrowest, write_arrow
+from flan_jax.feed.extras import Extra, as_json
+from flan_jax.feed.schema import NO_EXTRAS, write_dataset_files
 
-__all__ = ["StoredExample", "StoredTask", "TokenStore", "narrowest"]
+__all__ = ["Extra", "StoredExample", "StoredTask", "TokenStore", "narrowest"]
 
 ARROW = "data-00000-of-00001.arrow"
 MANIFEST = "manifest.json"
@@ -111,6 +113,20 @@ class StoredTask:
         """Every accepted answer."""
         return self.tokens.strings("references", self._checked(index))
 
+    @cached_property
+    def extra_types(self) -> dict[str, Extra]:
+        """The type of every extra, by name."""
+        return {name: Extra(**kind) for name, kind in self.manifest.get("extras", {}).items()}
+
+    def extras(self, index: int) -> dict[str, np.ndarray | list[np.ndarray]]:
+        """Every extra by name.
+
+        Numbers have the declared type, text is an array of ``bytes`` objects. Rank 0 has the shape
+        [], rank 1 [length]; rank 2 is a list of [length] arrays, even where all are equally long.
+        """
+        row = self._checked(index)
+        return {name: self.tokens.extra(name, extra, row) for name, extra in self.extra_types.items()}
+
     def example(self, index: int) -> StoredExample:
         """One example, whole."""
         return StoredExample(
@@ -120,6 +136,7 @@ class StoredTask:
             template_id=int(self.template_ids[index]),
             options=self.options(index),
             references=self.references(index),
+            extras=self.extras(index),
         )
 
     def _checked(self, index: int) -> int:
@@ -161,6 +178,7 @@ class TokenStore:
         manifest: Mapping[str, Any],
         *,
         vocabulary_size: int | None = None,
+        extras: Mapping[str, Extra] | None = None,
     ) -> StoredTask:
         """Writes one split of a task, whole or not at all.
 
@@ -174,24 +192,37 @@ class TokenStore:
             vocabulary_size: fixes the type of a token, so that a large task need not be held in
                 memory until its largest id is known. Read from ``manifest["vocabulary_size"]``
                 when it is there.
+            extras: the type of every extra that the examples have.
 
         Raises:
-            UserError: the disk is full or cannot be written to, or a token id is out of range.
+            UserError: the disk is full or cannot be written to, a token id is out of range, or an
+                extra is not what was declared.
         """
         target = self.folder(name, split, fingerprint)
         unfinished = target.with_name(f"{_UNFINISHED}{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
         where = f"Task {name!r}, split {split!r}"
         if vocabulary_size is None:
             vocabulary_size = manifest.get("vocabulary_size")
+        extras = NO_EXTRAS if extras is None else extras
         read_failures: list[OSError] = []
         try:
             unfinished.mkdir(parents=True)
             _remove_abandoned(target.parent)
             totals = write_arrow(
-                unfinished / ARROW, _noting(examples, read_failures), where=where, vocabulary_size=vocabulary_size
+                unfinished / ARROW,
+                _noting(examples, read_failures),
+                where=where,
+                vocabulary_size=vocabulary_size,
+                extras=extras,
             )
             write_dataset_files(
-                unfinished, ARROW, totals, split=split, fingerprint=fingerprint[:16], extra={"dataset_name": name}
+                unfinished,
+                ARROW,
+                totals.token_type,
+                split=split,
+                fingerprint=fingerprint[:16],
+                extras=extras,
+                info={"dataset_name": name},
             )
             whole = {
                 **manifest,
@@ -205,6 +236,7 @@ class TokenStore:
                 "max_input_length": totals.max_input_length,
                 "max_target_length": totals.max_target_length,
                 "token_type": totals.token_type,
+                "extras": as_json(extras),
                 "files": {
                     file.name: {"bytes": file.stat().st_size, "blake2b": _digest(file)}
                     for file in sorted(unfinished.iterdir())

@@ -1,33 +1,86 @@
 """A mixture's effective rates, from its sources or from a prepared store."""
 
+import numpy as np
+
+from flan_jax.errors import UserError
 from flan_jax.experiments.setup import TRAIN_SPLIT
+from flan_jax.feed.sampler import MixtureSampler
 from flan_jax.feed.store import TokenStore
 from flan_jax.mixing.mixture import Mixture
-from flan_jax.mixing.table import RateRow, rate_table
-from flan_jax.tasks.spec import Prompted
+from flan_jax.mixing.table import RateTable, rate_table
+from flan_jax.tasks.spec import Prompted, Task
+
+MOST_DRAWS = 10**13
+"""What a run can draw: the sampler counts a little further."""
 
 
-def mixture_rates(mixture: Mixture, *, draws: int = 0, store: str = "") -> tuple[RateRow, ...]:
-    """The rate of every entry.
+def mixture_rates(mixture: Mixture, *, draws: int = 0, store: str = "", seed: int = 0) -> RateTable:
+    """The rate of every task that the mixture trains on.
 
     Args:
         mixture: what to describe.
-        draws: examples drawn over a run, for the column of epochs; 0 leaves it out.
+        draws: examples drawn over a run, for epochs; 0 leaves them out.
         store: folder of prepared tasks, which know their sizes and tokens; without it the records
-            of the sources are counted.
+            of the sources are counted. Only manifests are read.
+        seed: of the run; with ``draws`` and ``store``, what the sampler will draw is told too.
+
+    Raises:
+        UserError: a task is not prepared, or in several ways; as ``Mixture.weights``.
     """
+    if not 0 <= draws <= MOST_DRAWS:
+        raise UserError(f"{draws} draws cannot be described; give a number from 0 to {MOST_DRAWS:,}.")
     if not store:
-        sizes = {task.name: count_records(task) for task in mixture.train_tasks}
-        return rate_table(mixture, sizes, draws=draws or None)
-    stored = {task.name: TokenStore(store).open(task.name, TRAIN_SPLIT) for task in mixture.train_tasks}
+        return rate_table(mixture, count_all_records(mixture), draws=draws or None)
+    # The only prepared form of each task; a task that is left out need not be there.
+    manifests = {task.name: TokenStore(store).open(task.name, TRAIN_SPLIT).manifest for task in mixture.drawn_tasks}
+    sizes = {name: int(manifest["num_examples"]) for name, manifest in manifests.items()}
     tokens = {
-        name: float((task.input_lengths.sum() + task.target_lengths.sum()) / max(len(task), 1))
-        for name, task in stored.items()
+        name: (manifest["input_tokens"] + manifest["target_tokens"]) / max(sizes[name], 1)
+        for name, manifest in manifests.items()
     }
-    sizes = {name: len(task) for name, task in stored.items()}
-    return rate_table(mixture, sizes, mean_tokens=tokens, draws=draws or None)
+    counts = drawn_counts(sizes, mixture.weights(sizes, tokens), draws, seed) if draws else None
+    return rate_table(mixture, sizes, mean_tokens=tokens, draws=draws or None, counts=counts)
 
 
-def count_records(task: Prompted) -> int:
-    """The number of training records of a task."""
+def drawn_counts(sizes: dict[str, int], weights: dict[str, float], draws: int, seed: int) -> dict[str, int]:
+    """How often a run with this seed draws from each task of a positive weight, in its first ``draws`` draws.
+
+    Args:
+        sizes: task → number of training examples.
+        weights: task → share of draws, in the mixture's order.
+        draws: how many.
+        seed: of the run.
+    """
+    drawn = [name for name, weight in weights.items() if weight > 0]  # as a run numbers its tasks
+    sampler = MixtureSampler([sizes[name] for name in drawn], [weights[name] for name in drawn], seed)
+    return dict(zip(drawn, np.asarray(sampler.counts(draws)).tolist(), strict=True))
+
+
+def count_all_records(mixture: Mixture) -> dict[str, int]:
+    """Task → number of training records, for every task that is drawn; each source is read once."""
+    counted: dict[int, int] = {}
+    sizes = {}
+    for task in mixture.drawn_tasks:
+        source = id(task.spec.source if isinstance(task, Prompted) else task)
+        if source not in counted:
+            counted[source] = count_records(task)
+        sizes[task.name] = counted[source]
+    return sizes
+
+
+def count_records(task: Task) -> int:
+    """The number of training records of a task.
+
+    Raises:
+        UserError: the task has no records of its own that could be counted, or none to train on.
+    """
+    if not isinstance(task, Prompted):
+        raise UserError(
+            f"The examples of task {task.name!r} are known only when it is prepared. "
+            "Prepare it with `flan-jax prepare` and name the store (--store)."
+        )
+    if TRAIN_SPLIT not in task.splits:
+        raise UserError(
+            f"Task {task.name!r} has no split {TRAIN_SPLIT!r}, only {', '.join(task.splits)}. Leave it out with the rate 0."
+        )
     return sum(1 for _ in task.spec.source.records(TRAIN_SPLIT))

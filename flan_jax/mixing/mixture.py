@@ -1,33 +1,52 @@
-"""What a mixture is: tasks with rates to train on, and suites to measure."""
+"""What a mixture is: tasks or other mixtures with rates to train on, and suites to measure."""
 
+import contextvars
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.mixing import rates
+from flan_jax.mixing import rates, units
 from flan_jax.tasks.catalog import TASKS, Registry
-from flan_jax.tasks.spec import Prompted, PromptMode, Task
+from flan_jax.tasks.spec import Prompted, PromptMode, Task, TaskSpec
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
-    """A task in a mixture.
+    """A task in a mixture, or a mixture whose tasks share one rate.
 
     Attributes:
-        task: the task as the model sees it.
-        rate: its rate, in the unit of the mixture's policy; ``None`` lets the policy decide,
-            0 leaves the task out of training.
+        task: the task as the model sees it, or a mixture that stands for its tasks.
+        rate: its rate, in the unit of the mixture and of its policy; ``None`` lets the policy
+            decide, 0 leaves the task out of training.
     """
 
-    task: Task
+    task: "Task | Mixture"
     rate: float | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.task, str | TaskSpec):
+            raise UserError(
+                f"An entry takes a task as the model sees it, or a mixture, and not {_shown(self.task)}. "
+                "Write Prompted(SPEC), or get_mixture(NAME)."
+            )
         if self.rate is not None and (not math.isfinite(self.rate) or self.rate < 0):
             raise UserError(
-                f"Task {self.task.name!r} has the rate {self.rate}, which must be a finite number of at least 0."
+                f"{_kind(self.task)} {self.task.name!r} has the rate {self.rate}, "
+                "which must be a finite number of at least 0."
             )
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The task, or the tasks of the mixture."""
+        return self.task.train_tasks if isinstance(self.task, Mixture) else (self.task,)
+
+    @property
+    def drawn_tasks(self) -> tuple[Task, ...]:
+        """Those of ``tasks`` that no rate of 0 leaves out."""
+        if self.rate == 0:
+            return ()
+        return self.task.drawn_tasks if isinstance(self.task, Mixture) else (self.task,)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,18 +80,30 @@ class Suite:
 class Mixture:
     """What one run trains on and is measured by. It reads nothing; it only names.
 
+    An entry may be a mixture. As in seqio, its tasks share the entry's rate in proportion to their
+    rates inside it, a task that occurs several times gets the sum, and without a rate the policy
+    decides by the total size of the tasks drawn. A nested mixture has its own policy and unit;
+    where units differ, the outer one says how much of the nested mixture is drawn as a whole, the
+    inner one how that is divided. Of a nested mixture only entries, policy and unit count: its
+    suites, lesson and vocabulary belong to runs of its own and are not inherited.
+
     Attributes:
         name: unique among mixtures.
-        entries: the tasks to train on, each once.
+        entries: what to train on, each entry once.
         policy: gives a rate to every entry without one.
         suites: what is measured.
         vocabulary: the vocabulary used unless a run names another; ``""`` for none.
-        lesson: (name of an entry's task, rate) pairs that a run with ``lesson_steps`` draws from
-            before it draws from all entries; ``()`` for none.
+        lesson: (name of a task, rate) pairs that a run with ``lesson_steps`` draws from before it
+            draws from all entries, in the mixture's unit; ``()`` for none.
+        unit: what rates count. ``"examples"``: a rate is a relative number of draws, a size is in
+            examples. ``"tokens"``: both are in tokens, inputs and targets together. ``"epochs"``:
+            a rate is how often a task is gone through relative to the others, so that ``Equal``
+            means the same number of epochs for all.
 
     Raises:
-        UserError: no entries, a name used twice, a held-out suite whose cluster is trained on, or a
-            lesson with a task that is no entry.
+        UserError: no entries, a name used twice, a held-out suite whose cluster is trained on, a
+            lesson with a task that is not trained on, an unknown unit, or a policy that does not
+            fit the unit or the explicit rates.
     """
 
     name: str
@@ -81,12 +112,13 @@ class Mixture:
     suites: tuple[Suite, ...] = ()
     vocabulary: str = ""
     lesson: tuple[tuple[str, float], ...] = ()
+    unit: units.Unit = "examples"
 
     def __post_init__(self) -> None:
         where = f"Mixture {self.name!r}"
         if not self.name or not self.entries:
             raise UserError(f"{where} needs a name and at least one entry.")
-        _check_unique(where, self.train_tasks)
+        _check_unique(where, [entry.task for entry in self.entries])
         names = [suite.name for suite in self.suites]
         if len(set(names)) < len(names):
             twice = next(name for index, name in enumerate(names) if name in names[:index])
@@ -97,13 +129,42 @@ class Mixture:
                 raise UserError(
                     f"{where} uses the name {task.name!r} for two different tasks. Give one of them a variant."
                 )
-        trained = {task.name for task in self.train_tasks}
-        for name, _ in self.lesson:
-            if name not in trained:
-                raise unknown(f"task in the lesson of {where.lower()}", name, trained)
+        nested: dict[str, Mixture] = {}
+        for mixture in self._nested:
+            if mixture.name == self.name or nested.setdefault(mixture.name, mixture) != mixture:
+                raise UserError(f"{where} uses the name {mixture.name!r} for two different mixtures. Rename one.")
+        self._check_policy(where)
+        if self.lesson:
+            self._check_lesson(where)
         for suite in self.suites:
             if suite.held_out:
                 self._check_held_out(where, suite)
+
+    def _check_policy(self, where: str) -> None:
+        if self.unit not in units.UNITS:
+            raise unknown(f"unit of {where.lower()}", self.unit, units.UNITS)
+        if isinstance(self.policy, type) or not isinstance(self.policy, rates.Policy):
+            raise UserError(
+                f"{where}: policy={self.policy!r} has no rates(sizes). Write Proportional(), Equal() or UniMax(…)."
+            )
+        rates.check_explicit(self.policy, self.explicit_rates)
+        decided = any(entry.rate is None for entry in self.entries)
+        if self.unit == "epochs" and decided and isinstance(self.policy, rates.Proportional | rates.UniMax):
+            raise UserError(
+                f"{where} counts its rates in epochs, but {type(self.policy).__name__} gives them from sizes. "
+                "Use Equal(), give every entry a rate, or count in examples."
+            )
+
+    def _check_lesson(self, where: str) -> None:
+        trained, drawn = ({task.name for task in tasks} for tasks in (self.train_tasks, self.drawn_tasks))
+        for index, (name, _) in enumerate(self.lesson):
+            if name not in trained:
+                raise unknown(f"task in the lesson of {where.lower()}", name, trained)
+            if name not in drawn:
+                raise UserError(f"{where} has {name!r} in its lesson and leaves it out with the rate 0. Remove one.")
+            if name in dict(self.lesson[:index]):
+                raise UserError(f"{where} lists the task {name!r} twice in its lesson. Remove one.")
+        rates.normalise(dict(self.lesson))
 
     def _check_held_out(self, where: str, suite: Suite) -> None:
         for cluster in suite.clusters:
@@ -117,58 +178,223 @@ class Mixture:
 
     @property
     def train_tasks(self) -> tuple[Task, ...]:
-        """The tasks of the entries, in order."""
-        return tuple(entry.task for entry in self.entries)
+        """The tasks of the entries and of nested mixtures, in order, each once."""
+        return _each_once(task for entry in self.entries for task in entry.tasks)
+
+    @property
+    def drawn_tasks(self) -> tuple[Task, ...]:
+        """Those of ``train_tasks`` that no rate of 0 leaves out: what must be prepared."""
+        drawn = {task.name for entry in self.entries for task in entry.drawn_tasks}
+        return tuple(task for task in self.train_tasks if task.name in drawn)
 
     @property
     def _mentioned(self) -> tuple[Task, ...]:
-        return self.train_tasks + tuple(task for suite in self.suites for task in suite.tasks)
+        trained = tuple(task for entry in self.entries for task in entry.tasks)
+        return trained + tuple(task for suite in self.suites for task in suite.tasks)
+
+    @property
+    def _nested(self) -> "tuple[Mixture, ...]":
+        found = [entry.task for entry in self.entries if isinstance(entry.task, Mixture)]
+        return (*found, *(mixture for outer in found for mixture in outer._nested))
 
     @property
     def all_tasks(self) -> tuple[Task, ...]:
-        """The tasks of the entries and of every suite, each once."""
-        return tuple({task.name: task for task in self._mentioned}.values())
+        """The tasks of ``train_tasks`` and of every suite, each once."""
+        return _each_once(self._mentioned)
 
     @property
     def explicit_rates(self) -> dict[str, float]:
-        """Task name → rate, for the entries that have their own."""
+        """Entry name → rate, for the entries that have their own."""
         return {entry.task.name: entry.rate for entry in self.entries if entry.rate is not None}
 
-    def rates(self, sizes: Mapping[str, int]) -> dict[str, float]:
-        """Task name → rate, not normalised, for every entry.
+    def rates(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Task name → rate in the mixture's unit, not normalised, for every task of ``train_tasks``.
 
         Args:
-            sizes: task name → number of training examples; names that are no entry are ignored.
+            sizes: task name → number of training examples; other names are ignored, and tasks left
+                out with the rate 0 may be missing.
+            mean_tokens: task name → tokens of an example, inputs and targets together, on average;
+                read where the mixture or a nested one counts tokens.
 
         Raises:
-            UserError: a size is missing, or as ``rates.rates``.
+            UserError: a size or a mean is missing, or as ``rates.rates``.
         """
-        missing = [task.name for task in self.train_tasks if task.name not in sizes]
-        if missing:
-            raise UserError(
-                f"Mixture {self.name!r}: the size of task {missing[0]!r} is not known. Prepare it with `flan-jax prepare`."
-            )
-        own_sizes = {task.name: sizes[task.name] for task in self.train_tasks}
-        return rates.rates(self.policy, own_sizes, self.explicit_rates)
+        result = dict.fromkeys((task.name for task in self.train_tasks), 0.0)
+        for parts in self._parts(sizes, mean_tokens).values():
+            for name, rate in parts.items():
+                result[name] += rate
+        return result
 
-    def weights(self, sizes: Mapping[str, int]) -> dict[str, float]:
-        """Task name → share of draws, for every entry; the shares sum to 1.
+    def weights(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Task name → share of draws, whatever the unit, for every task of ``train_tasks``; the shares sum to 1.
+
+        Args:
+            sizes: as for ``rates``.
+            mean_tokens: as for ``rates``.
 
         Raises:
             UserError: as ``rates``, or every rate is 0.
         """
-        return rates.normalise(self.rates(sizes))
+        asked = self.rates(sizes, mean_tokens)
+        return self._shares(units.to_draws(self.unit, asked, sizes, mean_tokens or {}))
+
+    def lesson_weights(
+        self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None
+    ) -> dict[str, float]:
+        """Task name → share of draws in the lesson, for every task of ``train_tasks``; empty without a lesson.
+
+        Raises:
+            UserError: as ``rates``.
+        """
+        if not self.lesson:
+            return {}
+        known = self._check_known(sizes, mean_tokens)
+        asked = {**dict.fromkeys((task.name for task in self.train_tasks), 0.0), **dict(self.lesson)}
+        return self._shares(units.to_draws(self.unit, asked, sizes, known))
+
+    def entry_rates(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Entry name → rate in the mixture's unit, not normalised; a nested mixture is one entry.
+
+        Raises:
+            UserError: as ``rates``.
+        """
+        return rates.rates(self.policy, self._entry_sizes(sizes, mean_tokens), self.explicit_rates)
+
+    def entry_weights(
+        self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None
+    ) -> dict[str, float]:
+        """Entry name → share of draws; a nested mixture is one entry.
+
+        Raises:
+            UserError: as ``weights``.
+        """
+        draws = {
+            name: math.fsum(units.to_draws(self.unit, parts, sizes, mean_tokens or {}).values())
+            for name, parts in self._parts(sizes, mean_tokens).items()
+        }
+        return self._shares(draws)
+
+    def caps(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Task name → the limit that its rate was held to, in the unit of the mixture that lists the task.
+
+        Only tasks that a limit holds are there; of a task that several mixtures hold, the lowest.
+
+        Raises:
+            UserError: as ``rates``.
+        """
+        own = {name: size for name, size in self._entry_sizes(sizes, mean_tokens).items() if name in self._decided}
+        held = rates.caps(self.policy, own)
+        result: dict[str, float] = {}
+        for entry in self.entries:
+            if isinstance(entry.task, Mixture):
+                found = entry.task.caps(sizes, mean_tokens) if entry.rate != 0 else {}
+            else:
+                found = {name: held[name] for name in (entry.task.name,) if name in held}
+            for name, cap in found.items():
+                result[name] = min(cap, result.get(name, cap))
+        return result
+
+    @property
+    def _decided(self) -> set[str]:
+        """The names of the entries that the policy decides for."""
+        return {entry.task.name for entry in self.entries if entry.rate is None}
+
+    def _entry_sizes(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None) -> dict[str, float]:
+        """Entry name → what the policy sees: examples, or tokens in that unit; 0 for what is left out."""
+        known = self._check_known(sizes, mean_tokens)
+        tokens = self.unit == "tokens"
+        return {
+            entry.task.name: sum(
+                sizes[task.name] * known[task.name] if tokens else sizes[task.name] for task in entry.drawn_tasks
+            )
+            for entry in self.entries
+        }
+
+    def _parts(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None) -> dict[str, dict[str, float]]:
+        """Entry name → task name → what the entry adds to the task's rate, in this mixture's unit."""
+        inside = {
+            entry.task.name: self._inside(entry.task, sizes, mean_tokens)
+            for entry in self.entries
+            if isinstance(entry.task, Mixture) and entry.rate != 0
+        }
+        own = self.entry_rates(sizes, mean_tokens)
+        return {
+            entry.task.name: {
+                name: own[entry.task.name] * part
+                for name, part in inside.get(entry.task.name, {entry.task.name: 1.0}).items()
+            }
+            for entry in self.entries
+            if entry.task.name in inside or not isinstance(entry.task, Mixture)
+        }
+
+    def _inside(
+        self, nested: "Mixture", sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None
+    ) -> dict[str, float]:
+        """Task of a nested mixture → its rate, in this mixture's unit, where the nested mixture has the rate 1."""
+        shares = nested.weights(sizes, mean_tokens)
+        known = self._check_known(sizes, mean_tokens)
+        inside = units.from_draws(self.unit, shares, sizes, known)
+        # One draw of the whole is one example of it, its mean tokens, and one of its examples' part of an epoch.
+        if self.unit == "tokens":
+            whole = math.fsum(inside.values())
+        elif self.unit == "epochs":
+            whole = 1.0 / sum(sizes[task.name] for task in nested.drawn_tasks)
+        else:
+            whole = 1.0
+        return {name: value / whole for name, value in inside.items()}
+
+    def _shares(self, draws: Mapping[str, float]) -> dict[str, float]:
+        if not any(draws.values()):
+            raise UserError(
+                f"Every task of mixture {self.name!r} has the rate 0, so nothing would be drawn. "
+                "Give at least one task a positive rate."
+            )
+        return rates.normalise(draws)
+
+    def _check_known(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None) -> Mapping[str, float]:
+        """Checks that what the unit needs is known of every task drawn, and returns the mean tokens."""
+        known = mean_tokens or {}
+        for task in self.drawn_tasks:
+            if task.name not in sizes:
+                raise UserError(
+                    f"Mixture {self.name!r}: the size of task {task.name!r} is not known. "
+                    "Prepare it with `flan-jax prepare`."
+                )
+            if self.unit == "tokens" and not 0 < known.get(task.name, 0.0) < math.inf:
+                found = "are not known" if task.name not in known else f"are {known[task.name]}"
+                raise UserError(
+                    f"Mixture {self.name!r} counts its rates in tokens, but the mean tokens of task {task.name!r} {found}. "
+                    "Prepare it with `flan-jax prepare` and name the store, or count in examples."
+                )
+        return known
 
 
-def _check_unique(where: str, tasks: tuple[Task, ...]) -> None:
-    names = [task.name for task in tasks]
-    if len(set(names)) < len(names):
-        twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise UserError(f"{where} lists the task {twice!r} twice. Remove one, or give it a variant.")
+def _kind(task: Task | Mixture) -> str:
+    return "Mixture" if isinstance(task, Mixture) else "Task"
+
+
+def _shown(given: str | TaskSpec) -> str:
+    return f"the name {given!r}" if isinstance(given, str) else f"the spec {given.name!r}"
+
+
+def _each_once(tasks: Iterable[Task]) -> tuple[Task, ...]:
+    return tuple({task.name: task for task in tasks}.values())
+
+
+def _check_unique(where: str, tasks: Sequence[Task | Mixture]) -> None:
+    seen: set[str] = set()
+    for task in tasks:
+        if task.name in seen:
+            remedy = "Remove one." if isinstance(task, Mixture) else "Remove one, or give it a variant."
+            raise UserError(f"{where} lists the {_kind(task).lower()} {task.name!r} twice. {remedy}")
+        seen.add(task.name)
 
 
 MIXTURES: Registry[Callable[[], Mixture]] = Registry("mixture", remedy="`flan-jax tasks` lists tasks and mixtures.")
 """Factories, so that a mixture over a user's own data is resolved only when it is asked for."""
+
+# The mixtures whose factories are running, outermost first: a factory may ask for other mixtures.
+_being_made: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("being_made", default=())
 
 
 def register_mixture(name: str, factory: Callable[[], Mixture]) -> Callable[[], Mixture]:
@@ -184,10 +410,19 @@ def get_mixture(name: str) -> Mixture:
     """The mixture of that name, or a mixture of one task when it names a task.
 
     Raises:
-        UserError: neither a mixture nor a task; the message suggests near names.
+        UserError: neither a mixture nor a task (the message suggests near names), or a mixture
+            that is among the mixtures it is made of.
     """
     if name in MIXTURES:
-        return MIXTURES.get(name)()
+        path = _being_made.get()
+        if name in path:
+            shown = " → ".join([*path[path.index(name) :], name])
+            raise UserError(f"Mixture {name!r} contains itself: {shown}. Take one of these entries out.")
+        token = _being_made.set((*path, name))
+        try:
+            return MIXTURES.get(name)()
+        finally:
+            _being_made.reset(token)
     if name in TASKS:
         return Mixture(name, (Entry(Prompted(TASKS.get(name), PromptMode.ZS_OPT)),))
     raise unknown("mixture or task", name, {*MIXTURES, *TASKS}, remedy="`flan-jax tasks` lists tasks and mixtures.")

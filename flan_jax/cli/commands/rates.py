@@ -1,10 +1,31 @@
-"""Show a mixture's effective rates: examples, cap, requested rate, share, tokens, epochs over a run."""
+"""Show a mixture's effective rates: examples, cap, requested rate and share, tokens, epochs over a run.
+
+With --draws and --store, also what the run's sampler will really draw.
+"""
 
 import argparse
 import dataclasses
 import json
+from typing import Any
 
-EXAMPLE = "flan-jax rates mini --draws 100000"
+EXAMPLE = "flan-jax rates mini --store store --draws 100000 --sort share"
+
+# Field of a row → heading: what was asked for, then what the sampler gives. --json has all fields.
+HEADINGS = {
+    "task": "task",
+    "cluster": "cluster",
+    "examples": "examples",
+    "cap": "cap",
+    "rate": "rate",
+    "share": "share",
+    "mean_tokens": "tokens each",
+    "token_share": "token share",
+    "epochs": "epochs",
+    "draws": "drawn",
+    "realised_share": "share drawn",
+    "realised_tokens": "tokens drawn",
+    "realised_epochs": "epochs drawn",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mixture", help="a mixture or a task")
     parser.add_argument("--draws", type=int, default=0, help="examples drawn over the run; adds the column of epochs")
     parser.add_argument("--store", default="", help="a prepared store: adds mean tokens and the share of tokens")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the run: which examples it draws, with --draws and --store (default 0)"
+    )
+    parser.add_argument(
+        "--sort",
+        choices=("share", "examples", "epochs", "name"),
+        help="order of the tasks, the largest first; default: the mixture's own",
+    )
     parser.add_argument("--data_dir", default="", help="folder that sources look below")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
@@ -26,22 +55,68 @@ def execute(arguments: argparse.Namespace) -> int:
 
     if arguments.draws < 0:
         raise UserError(f"--draws {arguments.draws} must be at least 0.")
+    if arguments.sort == "epochs" and not arguments.draws:
+        raise UserError("--sort epochs needs the length of the run. Give it with --draws N.")
     if arguments.data_dir:
         sources.set_data_dir(arguments.data_dir)
     mixture = resolve_mixture(arguments.mixture)
-    rows = [dataclasses.asdict(row) for row in mixture_rates(mixture, draws=arguments.draws, store=arguments.store)]
+    table = mixture_rates(mixture, draws=arguments.draws, store=arguments.store, seed=arguments.seed)
+    if arguments.sort:
+        table = table.sorted(arguments.sort)
+    rows = [dataclasses.asdict(row) for row in table.rows]
+    total, nested = dataclasses.asdict(table.total), [dataclasses.asdict(row) for row in table.nested]
     if arguments.json:
-        print(json.dumps({"mixture": mixture.name, "tasks": rows}, indent=1))
+        described = {
+            "mixture": mixture.name,
+            "unit": mixture.unit,
+            "policy": repr(mixture.policy),
+            "draws": arguments.draws or None,
+            "seed": arguments.seed,
+            "store": arguments.store or None,
+            "tasks": rows,
+            "total": total,
+            "nested": nested,
+            "notes": list(table.notes),
+        }
+        print(json.dumps(described, indent=1))
         return 0
     # A column that nothing is known of would only be dashes.
-    columns = [column for column in rows[0] if any(row[column] is not None for row in rows)]
-    print(text_table(columns, [[_shown(column, row[column]) for column in columns] for row in rows]))
+    columns = [column for column in HEADINGS if any(row[column] is not None for row in rows)]
+    total["task"] = f"total of {len(rows):,} tasks"
+    printed = [[_shown(column, row[column]) for column in columns] for row in (*rows, total)]
+    print(f"Rates of {mixture.name} in {mixture.unit}, by {mixture.policy!r}.\n")
+    lines = text_table([HEADINGS[column] for column in columns], printed).split("\n")
+    rule = "-" * max(map(len, lines))
+    print("\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]))
+    if nested:
+        columns = list(nested[0])
+        print("\n" + text_table(columns, [[_shown(column, row[column]) for column in columns] for row in nested]))
+    for note in table.notes:
+        print(f"\nnote: {note}")
     return 0
 
 
-def _shown(column: str, value: object) -> str:
+def _shown(column: str, value: Any) -> str:
     if value is None:
         return "–"
-    if column in ("share", "token_share"):
-        return f"{value:.2%}"
-    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+    if column.endswith("share"):
+        return _percent(value)
+    if column == "rate":
+        return f"{value:,.0f}" if value == round(value) else f"{value:,.3f}"
+    if isinstance(value, int) or column in ("cap", "realised_tokens"):
+        return f"{value:,.0f}"
+    if isinstance(value, float):
+        return f"{value:,.3f}" if column.endswith("epochs") else f"{value:,.1f}"
+    return str(value)
+
+
+def _percent(share: float) -> str:
+    """Two decimals, or two digits where a share is so small that it would read as nothing.
+
+    >>> _percent(0.25), _percent(0.0000123), _percent(0.0)
+    ('25.00%', '0.0012%', '0.00%')
+    """
+    if 0 < share < 0.0005:
+        digits = f"{100 * share:.1e}"
+        return f"{float(digits):.{1 - int(digits.partition('e')[2])}f}%"
+    return f"{share:.2%}"

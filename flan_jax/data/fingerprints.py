@@ -48,6 +48,8 @@ def _described(function: Any, seen: set[int]) -> Iterator[str]:
         for member in vars(function).values():
             if isinstance(member, types.FunctionType):
                 yield from _described(member, seen)
+    elif isinstance(function, functools._lru_cache_wrapper):  # a cache changes nothing of what is returned
+        yield from _described(function.__wrapped__, seen)
     elif inspect.isroutine(function):  # built in
         yield f"{function.__module__}.{function.__qualname__}"
     else:

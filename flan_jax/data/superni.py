@@ -9,6 +9,7 @@ and scores ROUGE-L, the best over the references, on the first 100 instances of 
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import re
@@ -210,21 +211,29 @@ class SuperNIFields:
             if length > self.max_characters:
                 break
             shown.append((given, answer))
-        # Every part starts with words of its own: T5's SentencePiece turns line ends into spaces.
-        styles = {
-            "examples": "Example {n}. Input: {x}\nOutput: {y}\n\n",
-            "examples_qa": "Question: {x}\nAnswer: {y}\n\n",
-            "examples_solved": "Solved case {n}: {x}\nSolution: {y}\n\n",
-            "examples_prose": "For instance, when given: {x}\nthe right response is: {y}\n\n",
-        }
-        slots: dict[str, Any] = {
+        return {
             "definition": record["definition"],
             "input": record["input"],
             "answer": record["output"],
+            **_in_every_style(tuple(shown)),
         }
-        for slot, style in styles.items():
-            slots[slot] = "".join(style.format(n=n, x=x, y=y) for n, (x, y) in enumerate(shown, start=1))
-        return slots
+
+
+# Every part starts with words of its own: T5's SentencePiece turns line ends into spaces.
+_STYLES = {
+    "examples": "Example {n}. Input: {x}\nOutput: {y}\n\n",
+    "examples_qa": "Question: {x}\nAnswer: {y}\n\n",
+    "examples_solved": "Solved case {n}: {x}\nSolution: {y}\n\n",
+    "examples_prose": "For instance, when given: {x}\nthe right response is: {y}\n\n",
+}
+
+
+@functools.lru_cache(maxsize=64)  # the records of a file show the same few
+def _in_every_style(shown: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return {
+        slot: "".join(style.format(n=n, x=x, y=y) for n, (x, y) in enumerate(shown, start=1))
+        for slot, style in _STYLES.items()
+    }
 
 
 SLOTS = ("definition", "input", "answer", "examples", "examples_qa", "examples_solved", "examples_prose")

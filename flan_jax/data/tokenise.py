@@ -1,12 +1,12 @@
 """Rendered text to token ids, a batch at a time: trimmed, ended, checked."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from flan_jax.data.recipe import FEATURES, Recipe, Tally
-from flan_jax.data.tokenizers import check_ids
+from flan_jax.data.tokenizers import check_ids, encode_arrays
 from flan_jax.errors import UserError
 from flan_jax.feed.store import StoredExample
 from flan_jax.tasks.spec import Rendered
@@ -34,28 +34,28 @@ def tokenise(
     while batch := list(itertools.islice(examples, _BATCH)):
         tally.records += len(batch)
         ids = {
-            feature: recipe.vocabulary.encode_batch([getattr(example, feature) for example in batch])
-            for feature in FEATURES
+            "inputs": encode_arrays(recipe.vocabulary, [example.inputs for example in batch]),
+            "targets": encode_arrays(recipe.vocabulary, [example.targets for example in batch]),
         }
-        too_long = {feature: [len(side) >= recipe.lengths[feature] for side in sides] for feature, sides in ids.items()}
-        kept = list(range(len(batch)))
+        over = {
+            feature: {i for i, side in enumerate(sides) if len(side) >= recipe.lengths[feature]}
+            for feature, sides in ids.items()
+        }
         if recipe.too_long == "truncate":
-            for feature, flags in too_long.items():
-                tally.truncated[feature] += sum(flags)
-        elif any(map(any, too_long.values())):
-            kept = [i for i in kept if not any(flags[i] for flags in too_long.values())]
+            for feature, cut in over.items():
+                tally.truncated[feature] += len(cut)
+        elif longer := set().union(*over.values()):
             if recipe.too_long == "fail":
-                raise _too_long(where, batch, ids, too_long, recipe)
-            tally.dropped += len(batch) - len(kept)
-        sides = {
-            feature: _ended([ids[feature][i] for i in kept], recipe, feature, where, [batch[i] for i in kept])
-            for feature in FEATURES
-        }
-        for position, i in enumerate(kept):
-            example = batch[i]
+                raise _too_long(where, batch, ids, over, recipe)
+            tally.dropped += len(longer)
+            kept = [i for i in range(len(batch)) if i not in longer]
+            batch = [batch[i] for i in kept]
+            ids = {feature: [sides[i] for i in kept] for feature, sides in ids.items()}
+        inputs, targets = (_ended(ids[feature], recipe, feature, where, batch) for feature in FEATURES)
+        for example, own_inputs, own_targets in zip(batch, inputs, targets, strict=True):
             yield StoredExample(
-                inputs=sides["inputs"][position],
-                targets=sides["targets"][position],
+                inputs=own_inputs,
+                targets=own_targets,
                 example_id=example.example_id,
                 template_id=example.template_id,
                 options=example.options,
@@ -64,31 +64,36 @@ def tokenise(
 
 
 def _ended(
-    sides: list[list[int]], recipe: Recipe, feature: str, where: str, examples: list[Rendered]
+    sides: Sequence[np.ndarray], recipe: Recipe, feature: str, where: str, examples: Sequence[Rendered]
 ) -> list[np.ndarray]:
     """Each side cut to its length less one and ended, as views of one int32 array."""
+    if not sides:
+        return []
     vocabulary, room = recipe.vocabulary, recipe.lengths[feature] - 1
-    sides = [side[:room] for side in sides]
-    joined = np.fromiter(itertools.chain.from_iterable(sides), np.int64, sum(map(len, sides)))
-    ends = np.cumsum([len(side) for side in sides], dtype=np.int64)
-    wrong = (joined == vocabulary.eos_id) | (joined == vocabulary.pad_id) | (joined < 0) | (joined >= vocabulary.size)
-    if wrong.any():
-        owner = int(np.searchsorted(ends, np.argmax(wrong), side="right"))
-        check_ids(vocabulary, joined[wrong], f"the {feature} of {where}, record {examples[owner].example_id},")
-    with_ends = np.insert(joined, ends, vocabulary.eos_id).astype(np.int32)
-    return np.split(with_ends, (ends + np.arange(1, len(sides) + 1))[:-1]) if sides else []
+    end = np.array([vocabulary.eos_id], np.int32)
+    joined = np.concatenate([part for side in sides for part in (side[:room], end)], dtype=np.int32)
+    ends = np.cumsum([min(len(side), room) + 1 for side in sides])
+    if (
+        np.count_nonzero(joined == vocabulary.eos_id) != len(sides)
+        or np.any(joined == vocabulary.pad_id)
+        or joined.min() < 0
+        or joined.max() >= vocabulary.size
+    ):
+        for side, example in zip(sides, examples, strict=True):
+            check_ids(vocabulary, side[:room], f"the {feature} of {where}, record {example.example_id},")
+    return [joined[start:stop] for start, stop in itertools.pairwise([0, *ends.tolist()])]
 
 
 def _too_long(
     where: str,
-    batch: list[Rendered],
-    ids: Mapping[str, list[list[int]]],
-    too_long: Mapping[str, list[bool]],
+    batch: Sequence[Rendered],
+    ids: Mapping[str, Sequence[np.ndarray]],
+    over: Mapping[str, set[int]],
     recipe: Recipe,
 ) -> UserError:
-    position, feature = min((flags.index(True), feature) for feature, flags in too_long.items() if any(flags))
+    position, feature = min((min(indices), feature) for feature, indices in over.items() if indices)
     return UserError(
-        f"{where[0].upper()}{where[1:]}, record {batch[position].example_id}: its {feature} have {len(ids[feature][position]) + 1} tokens with the "
-        f"end of sequence, but the length of {feature} is {recipe.lengths[feature]}. Raise the length, or choose "
-        "too_long=truncate or too_long=drop."
+        f"{where[0].upper()}{where[1:]}, record {batch[position].example_id}: its {feature} have "
+        f"{len(ids[feature][position]) + 1} tokens with the end of sequence, but the length of {feature} is "
+        f"{recipe.lengths[feature]}. Raise the length, or choose too_long=truncate or too_long=drop."
     )

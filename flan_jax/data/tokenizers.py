@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from flan_jax.data.sources import resolve
 from flan_jax.errors import UserError, unknown
 from flan_jax.tasks.catalog import Registry
@@ -21,6 +23,16 @@ PAD_ID = 0
 EOS_ID = 1
 UNK_ID = 2
 _FIRST_FREE_ID = 3
+
+
+_threads = -1
+"""Threads that a SentencePiece model encodes a batch with: one a core unless somebody chose."""
+
+
+def set_encoding_threads(threads: int) -> None:
+    """Chooses for this process how many threads encode a batch; -1 for one a core."""
+    global _threads
+    _threads = threads
 
 
 @runtime_checkable
@@ -99,6 +111,15 @@ def check_ids(vocabulary: Vocabulary, ids: Iterable[int], what: str) -> None:
                 f"{vocabulary.size - 1}, and neither its end-of-sequence id ({vocabulary.eos_id}) nor its padding id "
                 f"({vocabulary.pad_id}). Correct the vocabulary."
             )
+
+
+def encode_arrays(vocabulary: Vocabulary, texts: Sequence[str]) -> list[np.ndarray]:
+    """Ids of each text as an array of its own, [length] integers.
+
+    A vocabulary may have a method ``encode_arrays(texts)`` that saves the way by Python's lists.
+    """
+    own = getattr(vocabulary, "encode_arrays", None)
+    return own(texts) if own else [np.array(ids, np.int32) for ids in vocabulary.encode_batch(texts)]
 
 
 def _content_ids(ids: Iterable[int], *, pad_id: int, eos_id: int) -> list[int]:
@@ -222,6 +243,10 @@ class ByteVocabulary:
         """Ids of each text."""
         return [self.encode(text) for text in texts]
 
+    def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Ids of each text, [length] int32."""
+        return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) + _FIRST_FREE_ID for text in texts]
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the bytes; what is no byte, or no valid UTF-8, is left out."""
         kept = _content_ids(ids, pad_id=PAD_ID, eos_id=EOS_ID)
@@ -292,7 +317,15 @@ class SentencePieceVocabulary:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, in one call into the library."""
-        return self._processor.encode(list(texts), out_type=int) if texts else []
+        return self._processor.encode(list(texts), out_type=int, num_threads=_threads) if texts else []
+
+    def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Ids of each text, [length] int32."""
+        if not texts:
+            return []
+        if not hasattr(self._processor, "EncodeAsNumpy"):  # SentencePiece before 0.2.2
+            return [np.array(ids, np.int32) for ids in self.encode_batch(texts)]
+        return self._processor.EncodeAsNumpy(list(texts), num_threads=_threads)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the pieces. An id behind the last piece reads as unknown."""

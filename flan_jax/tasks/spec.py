@@ -6,6 +6,7 @@ closed set of answers, where there is one, travels along as ``options``.
 
 import dataclasses
 import enum
+import functools
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -54,6 +55,7 @@ class Source(Protocol):
         """One line for people."""
 
 
+@functools.lru_cache(maxsize=4096)
 def slots_of(text: str) -> tuple[str, ...]:
     """The slot names in ``text``, in order of first appearance.
 

@@ -11,8 +11,10 @@ BEFORE = """
 import dataclasses, functools
 NAMES = {"b", "a", "c"}
 PLAIN = ("x", 1)
+@functools.lru_cache
+def cached(value): return value + "!"
 def helper(value): return value.strip()
-def fields(record, scale=2): return [helper(r) for r in record] + [PLAIN, NAMES, scale]
+def fields(record, scale=2): return [helper(cached(r)) for r in record] + [PLAIN, NAMES, scale]
 """
 
 
@@ -34,6 +36,7 @@ def digest_in(tmp_path, name, text):
         ('("x", 1)', '("x", 2)'),
         ('"c"}', '"d"}'),
         ("scale=2", "scale=3"),
+        ('"!"', '"?"'),  # behind a cache
     ],
 )
 def test_what_a_function_refers_to_counts(tmp_path, edit):

@@ -1,26 +1,28 @@
 """Our tasks and mixtures as real ``seqio.Task``s and ``seqio.Mixture``s.
 
-The only module that imports seqio and TensorFlow. It is reached through ``seqio_hook``, or by
-calling ``register`` with a vocabulary of one's own. What a seqio task yields equals, token by
-token, what ``flan_jax.data.prepare`` stores.
+It is reached through ``seqio_hook``, or by calling ``register`` with a vocabulary of one's own.
+What a seqio task yields equals, token by token, what ``flan_jax.data.prepare`` stores. The way
+back, from seqio's tasks to ours, begins in ``seqio_tasks``.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
+from flan_jax.data.seqio_vocabulary import SeqioVocabulary, TaskVocabulary, label
 from flan_jax.data.sources import FromDataFolder
-from flan_jax.data.tokenizers import Vocabulary, load_vocabulary
+from flan_jax.data.tokenizers import Vocabulary
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import MIXTURES, Mixture, get_mixture
-from flan_jax.mixing.rates import rates
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.render import render_split
-from flan_jax.tasks.spec import Prompted, PromptMode
+from flan_jax.tasks.spec import Prompted, PromptMode, Task
+
+__all__ = ["SeqioVocabulary", "register", "register_catalogue", "register_mixture", "register_task", "registered_task"]
 
 DEFAULT_VOCABULARY = "bytes"
 _SIGNATURE = {
@@ -33,81 +35,6 @@ _SIGNATURE = {
 }
 # seqio name → what we registered under it: (task, name of the vocabulary or its digest, seed).
 _ours: dict[str, tuple[Prompted, str, int]] = {}
-
-
-class SeqioVocabulary(seqio.Vocabulary):
-    """Any of our vocabularies where seqio wants one of its own. Loaded when first used."""
-
-    def __init__(self, vocabulary: str | Vocabulary) -> None:
-        super().__init__(extra_ids=0)
-        self._given = vocabulary
-
-    @functools.cached_property
-    def vocabulary(self) -> Vocabulary:
-        """The vocabulary behind it."""
-        return load_vocabulary(self._given) if isinstance(self._given, str) else self._given
-
-    @property
-    def bos_id(self) -> int | None:
-        """None: a decoder starts with id 0, as T5's does."""
-        return None
-
-    @property
-    def eos_id(self) -> int:
-        """End of sequence."""
-        return self.vocabulary.eos_id
-
-    @property
-    def pad_id(self) -> int:
-        """Padding."""
-        return self.vocabulary.pad_id
-
-    @property
-    def unk_id(self) -> int | None:
-        """Unknown."""
-        return self.vocabulary.unk_id
-
-    @property
-    def _base_vocab_size(self) -> int:
-        return self.vocabulary.size
-
-    def _encode(self, s: str) -> Sequence[int]:
-        return self.vocabulary.encode(s)
-
-    def _decode(self, ids: Iterable[int]) -> str:
-        return self.vocabulary.decode(ids)
-
-    def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-        """A scalar → int32 ``[length]``; a vector → a ragged int32 ``[n, (length)]``."""
-        if s.shape.rank == 0:
-            ids = tf.numpy_function(self._encode_bytes, [s], tf.int32)
-            return tf.ensure_shape(ids, [None])
-        return tf.map_fn(self._encode_tf, s, fn_output_signature=tf.RaggedTensorSpec([None], tf.int32))
-
-    def _encode_bytes(self, text: Any) -> np.ndarray:
-        content: bytes = np.asarray(text, dtype=object).item()  # eagerly a 0-d array, in a graph bytes
-        return np.asarray(self.vocabulary.encode(content.decode()), np.int32)
-
-    def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
-        """Ids ``[length]`` → a scalar; ``[n, length]`` → ``[n]``."""
-        text = tf.numpy_function(self._decode_array, [ids], tf.string)
-        return tf.ensure_shape(text, ids.shape[:-1])
-
-    def _decode_array(self, ids: np.ndarray) -> Any:
-        if ids.ndim > 1:
-            return np.asarray([self._decode_array(row) for row in ids], dtype=object)
-        return self.vocabulary.decode(ids.tolist()).encode()
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, SeqioVocabulary):
-            return False
-        return self._given == other._given or self.vocabulary.fingerprint() == other.vocabulary.fingerprint()
-
-    def __hash__(self) -> int:
-        return hash(SeqioVocabulary)
-
-    def __repr__(self) -> str:
-        return f"SeqioVocabulary({_label(self._given)})"
 
 
 class RenderedSource(seqio.FunctionDataSource):
@@ -141,11 +68,6 @@ class RenderedSource(seqio.FunctionDataSource):
             }
 
 
-def _label(vocabulary: str | Vocabulary) -> str:
-    """What tells vocabularies apart without loading one."""
-    return vocabulary if isinstance(vocabulary, str) else vocabulary.fingerprint()
-
-
 def register_task(
     task: Prompted, *, vocabulary: str | Vocabulary = DEFAULT_VOCABULARY, seed: int = 0, name: str | None = None
 ) -> seqio.Task:
@@ -167,14 +89,16 @@ def register_task(
         UserError: the name belongs to a task or mixture that is not ours.
     """
     name = name or task.name
-    key = (task, _label(vocabulary), seed)
+    key = (task, label(vocabulary), seed)
     if name in seqio.TaskRegistry.names():
         if _ours.get(name) == key:
             return seqio.TaskRegistry.get(name)
         if name not in _ours:
             raise UserError(f"seqio knows another task named {name!r} already. Rename ours, or give it a variant.")
         seqio.TaskRegistry.remove(name)
-    feature = seqio.Feature(SeqioVocabulary(vocabulary), add_eos=True, dtype=tf.int32)
+    # A vocabulary that came from seqio goes back as it was: tasks are mixed only if theirs are equal.
+    inner = vocabulary.vocabulary if isinstance(vocabulary, TaskVocabulary) else SeqioVocabulary(vocabulary)
+    feature = seqio.Feature(inner, add_eos=True, dtype=tf.int32)
     registered = seqio.TaskRegistry.add(
         name,
         source=RenderedSource(task, seed),
@@ -190,60 +114,108 @@ def register_task(
     return registered
 
 
-def _replace_mixture(name: str, tasks: list[tuple[str, Callable[[seqio.Task], float]]]) -> seqio.Mixture:
-    seqio.MixtureRegistry.remove(name)
-    return seqio.MixtureRegistry.add(name, tasks)
+def registered_task(name: str) -> Prompted | None:
+    """The task of ours that was registered under its own name; ``None`` for anybody else's."""
+    task = _ours[name][0] if name in _ours else None
+    return task if task is not None and task.name == name else None
+
+
+class _Rates:
+    """The rates of one mixture's tasks, computed together when the first one is asked for.
+
+    A policy may look at all sizes at once, so no rate is known before every size is.
+    """
+
+    def __init__(self, mixture: Mixture, names: Mapping[str, str], mean_tokens: Mapping[str, float] | None) -> None:
+        self._mixture, self._names, self._mean_tokens = mixture, names, mean_tokens
+
+    @functools.cached_property
+    def _shares(self) -> dict[str, float]:
+        sizes = {task.name: self._size(task) for task in self._mixture.drawn_tasks}
+        shares = self._mixture.weights(sizes, self._mean_tokens)
+        return {self._names[task]: share for task, share in shares.items() if task in sizes}
+
+    def _size(self, task: Task) -> int:
+        """Training examples, by the task itself: in seqio its name may stand for it under another vocabulary."""
+        if isinstance(task, Prompted):
+            return seqio.TaskRegistry.get(self._names[task.name]).num_input_examples("train")
+        return task.count("train")  # type: ignore[attr-defined]
+
+    def __call__(self, task: seqio.Task) -> float:
+        return self._shares[task.name]
 
 
 def register_mixture(
-    mixture: Mixture, *, vocabulary: str | Vocabulary | None = None, seed: int = 0, keep: bool = False
+    mixture: Mixture,
+    *,
+    vocabulary: str | Vocabulary | None = None,
+    seed: int = 0,
+    keep: bool = False,
+    mean_tokens: Mapping[str, float] | None = None,
 ) -> seqio.Mixture:
     """Registers the mixture, its tasks, and each suite as ``MIXTURE_SUITE``.
 
-    Rates are functions, so that no record is read before a data set is built: an entry's own rate,
-    or what the policy makes of the number of its training records. A suite's tasks have rates in
-    proportion to the records of its split.
+    Rates are functions, so that no record is read before a data set is built. They are the shares
+    of draws that the mixture gives its tasks, nested mixtures included, whatever the unit it counts
+    in; seqio divides them by their sum, which is 1. A suite's tasks have rates in proportion to
+    the records of its split. Tasks of seqio's registry take part under their own names.
 
     Args:
         mixture: what to register.
-        vocabulary: for all its tasks; the mixture's default, else bytes, when not given.
+        vocabulary: for all tasks of ours; the mixture's default, else that of its seqio tasks, else
+            bytes, when not given.
         seed: which example gets which template.
         keep: a task that is registered with another vocabulary stays as it is, and this
             mixture's own stands beside it as ``TASK:VOCABULARY``.
+        mean_tokens: task name → tokens of an example on average, for a mixture that counts tokens;
+            the manifests of a prepared store know them.
 
     Returns:
         The training mixture.
+
+    Raises:
+        UserError: a name that belongs to somebody else, or tasks that seqio cannot mix.
     """
-    vocabulary = vocabulary or mixture.vocabulary or DEFAULT_VOCABULARY
+    vocabulary = vocabulary or mixture.vocabulary or _shared_vocabulary(mixture) or DEFAULT_VOCABULARY
     names = {}
     for task in mixture.all_tasks:
         name = task.name
-        if keep and name in _ours and _ours[name] != (task, _label(vocabulary), seed):
-            name = f"{name}:{_seqio_name(_label(vocabulary))}"
-        register_task(task, vocabulary=vocabulary, seed=seed, name=name)
+        if isinstance(task, Prompted):
+            if keep and name in _ours and _ours[name] != (task, label(vocabulary), seed):
+                name = f"{name}:{_seqio_name(label(vocabulary))}"
+            register_task(task, vocabulary=vocabulary, seed=seed, name=name)
         names[task.name] = name
     for suite in mixture.suites:
         count = functools.partial(_count, split=suite.split)
         _replace_mixture(
             f"{mixture.name}_{_seqio_name(suite.name)}", [(names[task.name], count) for task in suite.tasks]
         )
-    return _replace_mixture(
-        mixture.name,
-        [
-            (names[entry.task.name], functools.partial(_rate, policy=mixture.policy, own=entry.rate))
-            for entry in mixture.entries
-        ],
-    )
+    rate = _Rates(mixture, names, mean_tokens)
+    return _replace_mixture(mixture.name, [(names[task.name], rate) for task in mixture.drawn_tasks])
+
+
+def _shared_vocabulary(mixture: Mixture) -> Vocabulary | None:
+    """The vocabulary of the first task that is seqio's own; seqio itself compares it with the others'."""
+    from flan_jax.data.seqio_tasks import SeqioTask, vocabulary_of
+
+    return next((vocabulary_of(task) for task in mixture.all_tasks if isinstance(task, SeqioTask)), None)
+
+
+def _replace_mixture(name: str, tasks: list[tuple[str, Callable[[seqio.Task], float]]]) -> seqio.Mixture:
+    unknown_names = [task for task, _ in tasks if task not in seqio.TaskRegistry.names()]
+    if unknown_names:
+        raise UserError(
+            f"Mixture {name!r}: seqio knows no task {unknown_names[0]!r}. Import the module that registers it first."
+        )
+    seqio.MixtureRegistry.remove(name)
+    try:
+        return seqio.MixtureRegistry.add(name, tasks)
+    except ValueError as error:  # features that differ in name
+        raise UserError(f"seqio cannot mix the tasks of mixture {name!r}: {error}") from error
 
 
 def _count(task: seqio.Task, *, split: str) -> float:
     return float(task.num_input_examples(split))
-
-
-def _rate(task: seqio.Task, *, policy: Any, own: float | None) -> float:
-    if own is not None:
-        return float(own)
-    return rates(policy, {task.name: task.num_input_examples("train")}, {})[task.name]
 
 
 def _seqio_name(text: str) -> str:
@@ -270,8 +242,13 @@ def register_catalogue() -> None:
     """
     for name in MIXTURES:
         factory = MIXTURES.get(name)
-        if name not in seqio.MixtureRegistry.names() and not isinstance(factory, FromDataFolder):
-            register_mixture(factory(), keep=True)
+        if name in seqio.MixtureRegistry.names() or isinstance(factory, FromDataFolder):
+            continue
+        mixture = get_mixture(name)
+        theirs = [task.name for task in mixture.all_tasks if not isinstance(task, Prompted)]
+        # A mixture with tasks of seqio's waits for them: its module may be half imported now.
+        if set(theirs) <= set(seqio.TaskRegistry.names()):
+            register_mixture(mixture, keep=True)
     for name in TASKS:
         for mode in PromptMode:
             task = Prompted(TASKS.get(name), mode)

@@ -1,0 +1,118 @@
+"""Tasks of seqio's registry as tasks of ours. Naming one loads neither seqio nor TensorFlow.
+
+A module registers its tasks as seqio's users always do, is imported (``--module_import`` on the
+command line), and ``SeqioTask("their_task")`` may then stand in any mixture, beside our own::
+
+    Mixture("both", (Entry(Prompted(RTE)), Entry(SeqioTask("their_task", cluster="theirs"))))
+"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flan_jax.data.producers import Producer
+from flan_jax.data.recipe import Recipe
+from flan_jax.data.tokenizers import Vocabulary
+from flan_jax.mixing.mixture import Mixture
+
+if TYPE_CHECKING:
+    from flan_jax.data.seqio_metrics import SeqioMeasure
+
+
+@dataclasses.dataclass(frozen=True)
+class SeqioTask:
+    """A task of seqio's registry. Building one looks nothing up.
+
+    Attributes:
+        name: its name there.
+        cluster: what it is held out with.
+    """
+
+    name: str
+    cluster: str = "seqio"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits of its source.
+
+        Raises:
+            UserError: seqio knows no such task.
+        """
+        from flan_jax.data.seqio_registry import find_task
+
+        return tuple(map(str, find_task(self.name).splits))
+
+    def count(self, split: str) -> int:
+        """Number of records in a split, as the source says or, where it does not, counted.
+
+        Raises:
+            UserError: no such task or split, or a source that cannot be read.
+        """
+        from flan_jax.data.seqio_registry import count_records
+
+        return count_records(self.name, split)
+
+
+def producer_of(task: SeqioTask, recipe: Recipe) -> Producer:
+    """What prepares the task: seqio's own pipeline, its tokens stored as they are.
+
+    Raises:
+        UserError: seqio knows no such task, or its vocabulary is not the recipe's.
+    """
+    from flan_jax.data.seqio_producer import SeqioProducer
+
+    return SeqioProducer(task, recipe)
+
+
+def vocabulary_of(task: SeqioTask) -> Vocabulary:
+    """The vocabulary that the task's output features name.
+
+    Raises:
+        UserError: no such task, or inputs and targets have different ones.
+    """
+    from flan_jax.data.seqio_registry import find_task
+    from flan_jax.data.seqio_vocabulary import task_vocabulary
+
+    return task_vocabulary(find_task(task.name))
+
+
+def measure_of(task: SeqioTask, examples: Sequence[dict[str, Any]]) -> "SeqioMeasure":
+    """The task's own postprocessing and metric functions over these examples.
+
+    Args:
+        task: has metric functions.
+        examples: features as ``seqio.Task.get_dataset`` yields them, NumPy arrays and scalars.
+
+    Raises:
+        UserError: no such task, no metric function that can be used here, or a postprocessor that
+            fails on a target.
+    """
+    from flan_jax.data.seqio_metrics import SeqioMeasure
+    from flan_jax.data.seqio_registry import find_task
+
+    return SeqioMeasure(find_task(task.name), examples)
+
+
+def registered_names() -> tuple[str, ...]:
+    """Mixtures and tasks that seqio knows; none where nobody has imported it."""
+    if "seqio" not in sys.modules:
+        return ()
+    from flan_jax.data.seqio_registry import names
+
+    return names()
+
+
+def seqio_mixture(name: str) -> Mixture:
+    """The mixture or task of seqio's registry as a mixture of ours.
+
+    Its rates are the numbers that seqio resolves: rates that are functions are called, and nested
+    mixtures are flattened as seqio samples them. Tasks with metric functions make up the suite
+    ``validation``, or ``test`` where they have only that split.
+
+    Raises:
+        UserError: no such name, or a rate that cannot be computed.
+    """
+    from flan_jax.data.seqio_registry import as_mixture
+
+    return as_mixture(name)

@@ -1,9 +1,12 @@
 """A run that begins with a lesson: some steps on other weights over the same tasks, then the mixture."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.feed.loader import Batch, PackedBatches
+from flan_jax.feed.loader import Batch, PackedBatches, Realised
 
 _LESSON = "lesson_"
 _MIXTURE = "mixture_"
@@ -38,7 +41,7 @@ class LessonFirst(Iterator[Batch]):
         """How many batches were handed out since the beginning of the run."""
         return self._lesson.step + self._mixture.step
 
-    def get_state(self) -> dict[str, int]:
+    def get_state(self) -> dict[str, Any]:
         """The position after the last batch that was handed out: a dozen integers."""
         return {
             "lesson_steps": self._steps,
@@ -46,7 +49,7 @@ class LessonFirst(Iterator[Batch]):
             **{_MIXTURE + name: value for name, value in self._mixture.get_state().items()},
         }
 
-    def set_state(self, state: Mapping[str, int]) -> None:
+    def set_state(self, state: Mapping[str, Any]) -> None:
         """Continues after the batch at which ``state`` was taken.
 
         Raises:
@@ -57,8 +60,19 @@ class LessonFirst(Iterator[Batch]):
                 f"The saved data position began with a lesson of {state.get('lesson_steps', 0)} steps, and this run has "
                 f"one of {self._steps}. Restore the old length, or start a new run from the checkpoint's parameters."
             )
-        self._lesson.set_state({name: state[_LESSON + name] for name in self._lesson.get_state()})
-        self._mixture.set_state({name: state[_MIXTURE + name] for name in self._mixture.get_state()})
+        for prefix, batches in ((_LESSON, self._lesson), (_MIXTURE, self._mixture)):
+            own = {name: value for name, value in state.items() if name.startswith(prefix) and name != "lesson_steps"}
+            batches.set_state({name.removeprefix(prefix): value for name, value in own.items()})
+
+    def set_weights(self, weights: Sequence[float] | np.ndarray | Mapping[str, float]) -> None:
+        """Draws from the mixture in other shares from the next batch on; the lesson keeps its own."""
+        self._mixture.set_weights(weights)
+
+    def realised(self) -> Realised:
+        """What was drawn from the first step of the run on, lesson and mixture together."""
+        if not self._lesson.step:
+            return self._lesson.realised()
+        return self._lesson.realised() + self._mixture.realised() if self._mixture.step else self._lesson.realised()
 
     def close(self) -> None:
         """Stops both prefetching threads."""

@@ -5,79 +5,91 @@ The rows of a batch do not depend on the number of hosts; each host assembles it
 
 import dataclasses
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import grain
 import numpy as np
+from absl import flags
 
 from flan_jax.errors import UserError
-from flan_jax.feed.packing import assemble
-from flan_jax.feed.rowstream import Plan, RowStream
+from flan_jax.feed.corpus import Corpus
+from flan_jax.feed.handed_out import handed_out
+from flan_jax.feed.layout import Batch, Layout
+from flan_jax.feed.realised import Realised
+from flan_jax.feed.rowstream import RowStream
+from flan_jax.feed.sampler import Exhausted, Start
 from flan_jax.feed.store import StoredTask
 
-Batch = dict[str, np.ndarray]
+__all__ = ["Batch", "PackedBatches", "Realised"]
 
-
-@dataclasses.dataclass(frozen=True, eq=False, slots=True)
-class Realised:
-    """What a run really drew until now, over all hosts.
-
-    Attributes:
-        names: [tasks] the tasks, in the order of ``decoder_task_ids``.
-        requested: [tasks] float64, the shares asked for.
-        sizes: [tasks] int64, examples in each task.
-        examples: [tasks] int64, examples drawn.
-        input_tokens: [tasks] int64.
-        target_tokens: [tasks] int64, the tokens that the loss counts.
-    """
-
-    names: tuple[str, ...]
-    requested: np.ndarray
-    sizes: np.ndarray
-    examples: np.ndarray
-    input_tokens: np.ndarray
-    target_tokens: np.ndarray
-
-    @property
-    def tokens(self) -> np.ndarray:
-        """[tasks] int64, both sides together."""
-        return self.input_tokens + self.target_tokens
-
-    @property
-    def epochs(self) -> np.ndarray:
-        """[tasks] float64, how often each task was gone through."""
-        return self.examples / np.maximum(self.sizes, 1)
-
-    @property
-    def shares(self) -> np.ndarray:
-        """[tasks] float64, the share of all examples drawn; zeros before the first."""
-        return self.examples / max(int(self.examples.sum()), 1)
+_POSITION = ("step", "row")
+_PART = "part"
+_MEANING = {
+    "tasks": "the tasks or what they were prepared from",
+    "weights": "the weights or the seed",
+    "layout": "the lengths, packing, or what becomes of exhausted tasks",
+}
 
 
 class _Element(NamedTuple):
     batch: Batch
-    plan: Plan  # of the global batch, for the counts
+    counts: np.ndarray  # [3, tasks] int64, of the global batch: examples, input tokens, target tokens
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Recipe:
+    """All that a stream of rows is made from. It goes to other processes; the stream does not."""
+
+    tasks: tuple[StoredTask, ...]
+    weights: np.ndarray
+    seed: int
+    layout: Layout
+    exhausted: Exhausted
+    epochs: int
+    start: Start | None = None
+
+    def stream(self, corpus: Corpus | None = None) -> RowStream:
+        return RowStream(
+            self.tasks,
+            self.weights,
+            seed=self.seed,
+            layout=self.layout,
+            exhausted=self.exhausted,
+            epochs=self.epochs,
+            start=self.start,
+            corpus=corpus,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Mapped files are opened again where they are needed.
+        return {**self.__dict__, "tasks": [(task.folder, task.manifest) for task in self.tasks]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, tasks=tuple(StoredTask(*task) for task in state["tasks"]))
 
 
 class _BatchIterator(grain.DatasetIterator[_Element]):
-    """Makes batches, one after another, in whatever thread asks. Its state is a position and its identity."""
+    """Makes every ``stride``-th batch from a row on, in whatever thread or process asks."""
 
-    def __init__(self, stream: RowStream, batch_size: int, process_index: int, process_count: int) -> None:
+    def __init__(self, stream: RowStream, row: int, batch_size: int, own: tuple[int, int], stride: int) -> None:
         super().__init__()
         self._stream = stream
+        self._row = row
         self._batch_size = batch_size
-        share = batch_size // process_count
-        self._own = (process_index * share, (process_index + 1) * share)
-        self._step, self._pool, self._row = 0, 0, 0
+        self._own = own
+        self._stride = stride
 
     def __next__(self) -> _Element:
-        plan, self._pool, self._row = self._stream.plan(self._pool, self._row, self._batch_size)
-        self._step += 1
+        stream = self._stream
+        plan, rows = stream.plan(self._row, self._batch_size)
+        if not rows:
+            raise StopIteration
+        self._row += self._stride * self._batch_size
         first, last = self._own
         own = plan.part(first, last)
-        input_tokens, target_tokens = self._stream.corpus.tokens(own.row_in_corpus)
-        batch = assemble(
+        input_tokens, target_tokens = stream.corpus.tokens(own.row_in_corpus)
+        batch = stream.layout.assemble(
             row=own.row,
             task=own.task,
             input_lengths=own.input_lengths,
@@ -85,35 +97,52 @@ class _BatchIterator(grain.DatasetIterator[_Element]):
             input_tokens=input_tokens,
             target_tokens=target_tokens,
             rows=last - first,
-            input_limit=self._stream.input_limit,
-            target_limit=self._stream.target_limit,
         )
-        return _Element(batch, plan)
+        tasks = len(stream.corpus.sizes)
+        counts = [np.bincount(plan.task, w, tasks) for w in (None, plan.input_lengths, plan.target_lengths)]
+        return _Element(batch, np.stack(counts).astype(np.int64))
 
     def get_state(self) -> dict[str, int]:
-        return {"step": self._step, "pool": self._pool, "row": self._row, **self._stream.identity}
+        return {"row": self._row}
 
     def set_state(self, state: Mapping[str, int]) -> None:
-        self._step, self._pool, self._row = (int(state[name]) for name in ("step", "pool", "row"))
+        self._row = state["row"]
 
 
 class _BatchDataset(grain.IterDataset[_Element]):
     """What grain's prefetching is wrapped around."""
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(
+        self, recipe: _Recipe, stream: RowStream | None, row: int, batch_size: int, own: tuple[int, int]
+    ) -> None:
         super().__init__()
-        self._arguments = arguments
+        self._recipe = recipe
+        self._stream = stream
+        self._row = row
+        self._batch_size = batch_size
+        self._own = own
+        self._stride = 1
+
+    def set_slice(self, sl: slice, sequential_slice: bool = False) -> None:
+        """Keeps every ``sl.step``-th batch; this is how grain tells worker processes apart."""
+        del sequential_slice
+        self._row += (sl.start or 0) * self._batch_size
+        self._stride = sl.step or 1
 
     def __iter__(self) -> _BatchIterator:
-        return _BatchIterator(*self._arguments)
+        stream = self._stream or self._recipe.stream()
+        return _BatchIterator(stream, self._row, self._batch_size, self._own, self._stride)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_stream": None}
 
 
 class PackedBatches(Iterator[Batch]):
-    """An endless iterator over the batches of a mixture.
+    """An iterator over the batches of a mixture, endless unless exhausted tasks end it.
 
-    Each batch is a dictionary with exactly the keys ``packing.BATCH_KEYS``: ``encoder_*``
-    [rows, inputs], ``decoder_*`` [rows, targets], int32 but for ``decoder_loss_weights``
-    (float32). ``rows`` is ``batch_size / process_count``.
+    Each batch is a dictionary with the keys of ``Layout.keys``: ``encoder_*`` [rows, inputs] and
+    ``decoder_*`` [rows, targets], or ``decoder_*`` [rows, inputs + targets] for a decoder alone; int32
+    but for ``decoder_loss_weights`` (float32). ``rows`` is ``batch_size / process_count``.
 
     What comes at step s is a function of tasks, weights, seed, lengths and ``batch_size`` only.
 
@@ -122,11 +151,19 @@ class PackedBatches(Iterator[Batch]):
         weights: [tasks] shares of the draws, normalised here; 0 leaves a task out.
         seed: another seed gives another order.
         batch_size: rows of the global batch.
-        lengths: ``{"inputs": encoder length, "targets": decoder length}``.
+        lengths: ``{"inputs": …, "targets": …}`` in tokens.
         pack: several examples per row; ``False`` puts each into a row of its own.
+        decoder_only: inputs and targets as one sequence of ``inputs + targets`` tokens.
+        exhausted: what becomes of a task that was gone through: ``repeat`` in a new order, ``drop``
+            the task, or ``stop`` the batches. The last batch is then filled up with empty rows.
+        epochs: after how many epochs a task is exhausted.
         process_index: this host.
         process_count: number of hosts; must divide ``batch_size``.
-        prefetch: batches made ahead by another thread; 0 makes each when it is asked for.
+        prefetch: batches made ahead by another thread (or by each worker); 0 makes each when it is
+            asked for.
+        workers: processes that make batches; 0 makes them in this one. One thread makes tens of
+            millions of tokens a second, which few devices outrun.
+        on_weights: called as ``on_weights(step, {task: share})`` when ``set_weights`` is.
 
     Raises:
         UserError: unusable weights, sizes or lengths, or a task with examples longer than a row.
@@ -141,113 +178,283 @@ class PackedBatches(Iterator[Batch]):
         batch_size: int,
         lengths: Mapping[str, int],
         pack: bool = True,
+        decoder_only: bool = False,
+        exhausted: Exhausted = "repeat",
+        epochs: int = 1,
         process_index: int = 0,
         process_count: int = 1,
         prefetch: int = 2,
+        workers: int = 0,
+        on_weights: Callable[[int, dict[str, float]], None] | None = None,
     ) -> None:
-        for side in ("inputs", "targets"):
-            if lengths.get(side, 0) < 1:
-                raise UserError(
-                    f"The length of {side} is {lengths.get(side)!r}; give at least 1 token in TASK_FEATURE_LENGTHS."
-                )
+        layout = Layout(lengths.get("inputs", 0), lengths.get("targets", 0), decoder_only, pack)
         if batch_size < 1 or batch_size % process_count:
             raise UserError(
                 f"BATCH_SIZE={batch_size} must be a positive multiple of the number of hosts, {process_count}."
             )
         if not 0 <= process_index < process_count:
             raise ValueError(f"process_index={process_index} is not below process_count={process_count}")
+        if workers < 0 or prefetch < 0:
+            raise UserError(f"{workers} workers and {prefetch} prefetched batches: both must be at least 0.")
         self._names = tuple(task.name for task in tasks)
         self._batch_size = batch_size
-        self._stream = RowStream(
-            tasks, weights, seed=seed, input_limit=lengths["inputs"], target_limit=lengths["targets"], packed=pack
-        )
-        dataset = grain.experimental.ThreadPrefetchIterDataset(
-            _BatchDataset(self._stream, batch_size, process_index, process_count), prefetch_buffer_size=prefetch
-        )
+        share = batch_size // process_count
+        self._own = (process_index * share, (process_index + 1) * share)
+        self._prefetch = prefetch
+        self._workers = workers
+        self._on_weights = on_weights
+        self._begun = _Recipe(tuple(tasks), np.asarray(weights, np.float64), seed, layout, exhausted, epochs)
+        self._recipe = self._begun
+        self._stream = self._recipe.stream()
+        self._identity = self._stream.identity(tasks)
+        self._step, self._row, self._part_began = 0, 0, 0
+        self._before = self._nothing()
+        self._counts: np.ndarray | None = np.zeros((3, len(tasks)), np.int64)
         # grain's iterator stops its thread when it is deleted, which fails once the interpreter is being
         # torn down. It is held where it can be let go of before: at the latest just before exit.
-        self._held: list[grain.DatasetIterator[_Element]] = [iter(dataset)]
+        self._held: list[grain.DatasetIterator[_Element]] = []
         self._finalizer = weakref.finalize(self, _close_all, self._held)
-        self._counts: list[np.ndarray] | None = [np.zeros(len(tasks), np.int64) for _ in range(3)]
 
     def __iter__(self) -> "PackedBatches":
         return self
 
     def __next__(self) -> Batch:
-        batch, plan = next(self._iterator)
+        batch, counts = next(self._iterator())
+        self._step += 1
+        self._row += self._batch_size
         if self._counts is not None:
-            for count, values in zip(self._counts, (None, plan.input_lengths, plan.target_lengths), strict=True):
-                count += np.bincount(plan.task, weights=values, minlength=len(count)).astype(np.int64)
-        return batch
+            self._counts += counts
+        return {name: batch[name] for name in self._recipe.layout.keys}  # other processes hand them over sorted
 
-    def get_state(self) -> dict[str, int]:
-        """The position after the last batch that was handed out: six integers."""
-        return dict(self._iterator.get_state())
+    @property
+    def step(self) -> int:
+        """How many batches were handed out since the beginning of the run."""
+        return self._step
 
-    def set_state(self, state: Mapping[str, int]) -> None:
+    @property
+    def weights(self) -> dict[str, float]:
+        """The shares of draws that are in force, by task; they sum to 1."""
+        shares = self._stream.sampler.shares / float(self._stream.sampler.shares.sum())
+        return dict(zip(self._names, shares.tolist(), strict=True))
+
+    # --- position ------------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """The position after the last batch that was handed out, as JSON.
+
+        Five integers; after ``set_weights`` also the weights in force and, by task, what was drawn
+        before them.
+        """
+        state: dict[str, Any] = {"step": self._step, "row": self._row, **self._identity}
+        if self._recipe.start is not None:
+            start, before = self._recipe.start, self._before
+            state[_PART] = {
+                "number": start.part,
+                "began": self._part_began,
+                "weights": self._recipe.weights.tolist(),
+                "drawn": start.drawn.tolist(),
+                "owed_task": start.owed_task.tolist(),
+                "owed_number": start.owed_number.tolist(),
+                **{name: getattr(before, name).tolist() for name in _SUMMED},
+            }
+        return state
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
         """Continues after the batch at which ``state`` was taken; any number of hosts may do so.
 
         Raises:
             UserError: the state belongs to other tasks, weights, seed or lengths, or is none.
         """
-        missing = sorted({"step", "pool", "row", *self._stream.identity} - set(state))
+        missing = sorted({*_POSITION, *self._identity} - set(state))
         if missing:
             raise UserError(f"The saved data position has no {', '.join(missing)}; it was not saved by this loader.")
-        changed = [part for part, digest in self._stream.identity.items() if int(state[part]) != digest]
+        changed = [part for part, digest in self._identity.items() if int(state[part]) != digest]
         if changed:
-            meaning = {
-                "tasks": "the tasks or what they were prepared from",
-                "weights": "the weights or the seed",
-                "layout": "the lengths or packing",
-            }
-            what = " and ".join(meaning[part] for part in changed)
+            what = " and ".join(_MEANING[part] for part in changed)
             raise UserError(
                 f"The saved data position cannot be continued: {what} changed since it was saved. "
                 "Restore them, or start a new run from the checkpoint's parameters."
             )
-        self._iterator.set_state({name: int(value) for name, value in state.items()})
-        self._counts = None
+        part = state.get(_PART)
+        if part is None:
+            self._begin(self._begun, self._nothing(), 0)
+        else:
+            start = Start(
+                int(part["number"]),
+                np.array(part["drawn"], np.int64),
+                np.array(part["owed_task"], np.int32),
+                np.array(part["owed_number"], np.int64),
+            )
+            nothing = self._nothing()
+            before: dict[str, Any] = {name: np.array(part[name], getattr(nothing, name).dtype) for name in _SUMMED}
+            self._begin(
+                dataclasses.replace(self._begun, weights=np.array(part["weights"]), start=start),
+                dataclasses.replace(nothing, **before),
+                int(part["began"]),
+            )
+        self._move(int(state["step"]), int(state["row"]))
 
     def seek(self, step: int) -> None:
-        """Continues with the batch of ``step``, counted from 0.
+        """Continues with the batch of ``step``, counted from 0, in a second or less whatever the distance.
 
-        Only lengths are read. With packing, time grows with ``step``; a saved state is instant.
+        Raises:
+            UserError: a negative step, or one before the weights last changed.
         """
-        if step < 0:
-            raise UserError(f"Step {step} must not be negative.")
-        pool, row = self._stream.position(step * self._batch_size)
-        self._iterator.set_state({**self.get_state(), "step": step, "pool": pool, "row": row})
+        if step < self._part_began:
+            raise UserError(
+                f"Step {step} must not be negative."
+                if step < 0
+                else f"Step {step} lies before step {self._part_began}, at which the weights changed. Restore a position saved there."
+            )
+        self._move(step, (step - self._part_began) * self._batch_size)
+
+    # --- weights -------------------------------------------------------------------------------------------------------
+
+    def set_weights(self, weights: Sequence[float] | np.ndarray | Mapping[str, float]) -> None:
+        """Draws in other shares from the next batch on.
+
+        Every task goes on where it stands: what was drawn for batches that are not to come is drawn
+        first. The change is part of the position, and ``on_weights`` is told.
+
+        Args:
+            weights: [tasks] or by task, all of them; normalised here.
+
+        Raises:
+            UserError: unusable weights; the old ones then stay in force.
+        """
+        if isinstance(weights, Mapping):
+            if set(weights) != set(self._names):
+                stray = sorted(set(weights) ^ set(self._names))[0]
+                raise UserError(
+                    f"Weights must be given for exactly the {len(self._names)} tasks of the run; {stray!r} is "
+                    f"{'missing' if stray in self._names else 'not one of them'}."
+                )
+            weights = [weights[name] for name in self._names]
+        self._continue_as(dataclasses.replace(self._recipe, weights=np.asarray(weights, np.float64)), self._stream)
+        if self._on_weights is not None:
+            self._on_weights(self._step, self.weights)
+
+    def continue_from(self, other: "PackedBatches") -> None:
+        """Takes over the position of batches over other tasks.
+
+        A task that both have, prepared alike, goes on where it stands; any other begins at its first
+        epoch. What ``other`` drew from tasks that are gone is no longer counted.
+        """
+        ours = {(task.name, task.fingerprint): place for place, task in enumerate(self._begun.tasks)}
+        place = [ours.get((task.name, task.fingerprint), -1) for task in other._begun.tasks]
+        self._step = other._step
+        self._continue_as(self._begun, other._stream, from_row=other._row, before=other._before, place=np.array(place))
+
+    def _continue_as(
+        self,
+        recipe: _Recipe,
+        stream: RowStream,
+        *,
+        from_row: int | None = None,
+        before: Realised | None = None,
+        place: np.ndarray | None = None,
+    ) -> None:
+        """Begins a new part of the run where ``stream`` stands.
+
+        Args:
+            recipe: of the new part.
+            stream: what was drawn from until now.
+            from_row: how far.
+            before: what had been handed out when that stream began.
+            place: [tasks of that stream] which of our tasks each is, -1 for none.
+        """
+        out = handed_out(stream, self._row if from_row is None else from_row)
+        before = self._before if before is None else before
+        place = np.arange(len(self._names)) if place is None else place
+        shares = stream.sampler.shares / float(stream.sampler.shares.sum())
+        kept = place >= 0
+
+        def moved(values: np.ndarray) -> np.ndarray:
+            result = np.zeros(len(self._names), values.dtype)
+            result[place[kept]] = values[kept]
+            return result
+
+        owed_task = place[out.owed_task]
+        start = Start(
+            stream.sampler.start.part + 1,
+            moved(out.drawn),
+            owed_task[owed_task >= 0].astype(np.int32),
+            out.owed_number[owed_task >= 0],
+        )
+        recipe = dataclasses.replace(recipe, start=start)
+        self._begin(
+            recipe,
+            dataclasses.replace(
+                self._nothing(),
+                expected=moved(before.expected + shares * out.examples.sum()),
+                examples=moved(before.examples + out.examples),
+                input_tokens=moved(before.input_tokens + out.input_tokens),
+                target_tokens=moved(before.target_tokens + out.target_tokens),
+            ),
+            self._step,
+        )
+        self._row = 0
+        self._counts = np.zeros((3, len(self._names)), np.int64)
+
+    def _begin(self, recipe: _Recipe, before: Realised, step: int) -> None:
+        stream = recipe.stream(self._stream.corpus)  # first: unusable weights leave all as it is
+        self._stop_prefetching()
+        self._recipe, self._stream, self._before, self._part_began = recipe, stream, before, step
+
+    def _move(self, step: int, row: int) -> None:
+        self._stop_prefetching()
+        self._step, self._row = step, row
         self._counts = None
 
-    @property
-    def step(self) -> int:
-        """How many batches were handed out since the beginning of the run."""
-        return self.get_state()["step"]
+    # --- what was drawn ------------------------------------------------------------------------------------------------
 
     def realised(self) -> Realised:
         """What was drawn, from the first step of the run to the last batch handed out."""
         if self._counts is None:  # after a restore they follow from the position
-            state = self.get_state()
-            self._counts = list(self._stream.realised(state["pool"], state["row"]))
-        shares = self._stream.sampler.shares
-        return Realised(
-            names=self._names,
-            requested=shares / shares.sum(),
-            sizes=self._stream.corpus.sizes,
-            examples=self._counts[0].copy(),
-            input_tokens=self._counts[1].copy(),
-            target_tokens=self._counts[2].copy(),
-        )
+            out = handed_out(self._stream, self._row)
+            self._counts = np.stack([out.examples, out.input_tokens, out.target_tokens])
+        shares = np.array(list(self.weights.values()))
+        drawn = int(self._counts[0].sum())
+        # Before the first batch the shares themselves say what is asked for.
+        expected = shares * (drawn if drawn or self._before.examples.any() else 1)
+        examples, inputs, targets = self._counts.copy()
+        return self._before + Realised(self._names, expected, self._stream.corpus.sizes, examples, inputs, targets)
+
+    def _nothing(self) -> Realised:
+        zeros = np.zeros(len(self._names), np.int64)
+        return Realised(self._names, zeros.astype(np.float64), self._stream.corpus.sizes, zeros, zeros, zeros)
+
+    # --- prefetching ---------------------------------------------------------------------------------------------------
+
+    def _iterator(self) -> grain.DatasetIterator[_Element]:
+        if not self._finalizer.alive:
+            raise ValueError("these batches were closed")
+        if not self._held:
+            dataset: grain.IterDataset[_Element] = _BatchDataset(
+                self._recipe, None if self._workers else self._stream, self._row, self._batch_size, self._own
+            )
+            if self._workers:
+                if not flags.FLAGS.is_parsed():  # grain asks its flags, which only an absl program parses
+                    flags.FLAGS.mark_as_parsed()
+                dataset = dataset.mp_prefetch(
+                    grain.MultiprocessingOptions(
+                        num_workers=self._workers, per_worker_buffer_size=max(1, self._prefetch)
+                    )
+                )
+            else:
+                dataset = grain.experimental.ThreadPrefetchIterDataset(dataset, prefetch_buffer_size=self._prefetch)
+            self._held.append(iter(dataset))
+        return self._held[0]
+
+    def _stop_prefetching(self) -> None:
+        _close_all(self._held)
 
     def close(self) -> None:
-        """Stops the prefetching thread. No batch can be asked for after that."""
+        """Stops the prefetching thread or processes. No batch can be asked for after that."""
         self._finalizer()
 
-    @property
-    def _iterator(self) -> grain.DatasetIterator[_Element]:
-        if not self._held:
-            raise ValueError("these batches were closed")
-        return self._held[0]
+
+_SUMMED = ("expected", "examples", "input_tokens", "target_tokens")
 
 
 def _close_all(held: list[grain.DatasetIterator[_Element]]) -> None:

@@ -1,36 +1,8 @@
-"""Many examples in one row: which go together, and the arrays that a model reads.
-
-Two examples, inputs [5 6 1] → targets [7 1] of task 0 and inputs [8 1] → targets [9 4 1] of task
-2, packed into one row of lengths 6 and 6 (``0`` pads, ``1`` ends a sequence):
-
-    encoder_input_tokens    5  6  1  8  1  0
-    encoder_segment_ids     1  1  1  2  2  0
-    encoder_positions       0  1  2  0  1  0
-    decoder_target_tokens   7  1  9  4  1  0
-    decoder_input_tokens    0  7  0  9  4  0      targets shifted right, inside each segment
-    decoder_loss_weights    1  1  1  1  1  0
-    decoder_segment_ids     1  1  2  2  2  0
-    decoder_positions       0  1  0  1  2  0
-    decoder_task_ids        0  0  2  2  2 -1
-
-A model lets a position attend only within its own segment, so packed and unpacked rows train alike.
-"""
+"""Which examples go together into one row."""
 
 import dataclasses
 
 import numpy as np
-
-BATCH_KEYS = (
-    "encoder_input_tokens",
-    "encoder_segment_ids",
-    "encoder_positions",
-    "decoder_input_tokens",
-    "decoder_target_tokens",
-    "decoder_loss_weights",
-    "decoder_segment_ids",
-    "decoder_positions",
-    "decoder_task_ids",
-)
 
 # Rows are sorted into this many classes by the room left on the second side. A row of a higher class
 # than an example's need surely takes it; in the same class rows are tried, so many at most.
@@ -158,77 +130,3 @@ def _best_fit(first: list[int], second: list[int], first_limit: int, second_limi
             rows_with_room[kind][room].append(row)
             occupied[kind] |= 1 << room
     return placed, len(room_second)
-
-
-def assemble(
-    *,
-    row: np.ndarray,
-    task: np.ndarray,
-    input_lengths: np.ndarray,
-    target_lengths: np.ndarray,
-    input_tokens: np.ndarray,
-    target_tokens: np.ndarray,
-    rows: int,
-    input_limit: int,
-    target_limit: int,
-) -> dict[str, np.ndarray]:
-    """The arrays of a batch, as in the example at the top of this file.
-
-    Args:
-        row: [n] the row of each example, not decreasing.
-        task: [n] the index of each example's task.
-        input_lengths: [n].
-        target_lengths: [n].
-        input_tokens: [sum of input_lengths] every example's inputs, one after another.
-        target_tokens: [sum of target_lengths] every example's targets, one after another.
-        rows: rows in the batch; those with no example are padding.
-        input_limit: encoder length S.
-        target_limit: decoder length T.
-
-    Returns:
-        ``encoder_*`` [rows, S] and ``decoder_*`` [rows, T], int32; ``decoder_loss_weights`` float32.
-    """
-    counts = np.bincount(row, minlength=rows)
-    segment = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
-    encoder = _Side(row, input_lengths, rows, input_limit)
-    decoder = _Side(row, target_lengths, rows, target_limit)
-    shifted = np.zeros(len(target_tokens), np.int32)
-    shifted[1:] = target_tokens[:-1]
-    shifted[decoder.first[np.asarray(target_lengths) > 0]] = 0
-    return {
-        "encoder_input_tokens": encoder.place(input_tokens),
-        "encoder_segment_ids": encoder.place(encoder.spread(segment)),
-        "encoder_positions": encoder.place(encoder.position),
-        "decoder_input_tokens": decoder.place(shifted),
-        "decoder_target_tokens": decoder.place(target_tokens),
-        "decoder_loss_weights": decoder.place(np.float32(1), np.float32),
-        "decoder_segment_ids": decoder.place(decoder.spread(segment)),
-        "decoder_positions": decoder.place(decoder.position),
-        "decoder_task_ids": decoder.place(decoder.spread(task), padding=-1),
-    }
-
-
-class _Side:
-    """Where the tokens of one side go: a map from the joined tokens of all examples to the cells of a batch."""
-
-    def __init__(self, row: np.ndarray, lengths: np.ndarray, rows: int, limit: int) -> None:
-        self._lengths = np.asarray(lengths, np.int64)
-        self._shape = (rows, limit)
-        ends = np.cumsum(self._lengths)
-        total = int(ends[-1]) if len(ends) else 0
-        self.first = ends - self._lengths  # [n] where each example starts among the joined tokens
-        joined = np.arange(total, dtype=np.int32)
-        self.position = joined - self.spread(self.first)
-        used = np.bincount(row, weights=self._lengths, minlength=rows).astype(np.int64)
-        # A row's tokens stand together at its start, so one shift per row takes a token to its cell.
-        self._cells = joined + np.repeat((np.arange(rows) * limit - (np.cumsum(used) - used)).astype(np.int32), used)
-
-    def spread(self, per_example: np.ndarray) -> np.ndarray:
-        """[n] → [tokens] int32, each value repeated for every token of its example."""
-        return np.repeat(np.asarray(per_example).astype(np.int32), self._lengths)
-
-    def place(self, joined: np.ndarray | np.generic, dtype: type = np.int32, *, padding: int = 0) -> np.ndarray:
-        """[tokens] → [rows, limit]."""
-        cells: np.ndarray = np.full(self._shape, padding, dtype) if padding else np.zeros(self._shape, dtype)
-        cells.reshape(-1)[self._cells] = joined
-        return cells

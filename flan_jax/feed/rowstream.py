@@ -1,82 +1,75 @@
-"""The endless sequence of packed rows that a mixture is, before any token is read.
+"""The sequence of rows that a mixture is, before any token is read. A row is found by its number alone.
 
-Draws are taken in pools of a fixed number, and each pool is packed by itself. A row is therefore
-found by two integers, its pool and its place in it, and a pool depends on nothing before it.
+Draws are taken in pools of a fixed number, and each pool is packed by itself, so that a pool depends
+on nothing before it. How many rows a pool makes depends on its lengths; to find row 10**9 without
+packing all that comes before it, pools are gathered in windows that all have the same number of rows:
+
+    window 0                          window 1
+    | body: pools 0-47 | tail: 48-63 |  | body: pools 64-111 | tail: 112-127 | …
+      row after row      rows, and        row after row
+                         some empty ones, evenly spread
+
+The first window is packed to learn how many rows a window needs; every window gets that number and a
+margin of a few standard deviations. The margin's rows are left empty, a percent or less of all. Where a
+window needs more than the first half of the margin, the rows that are too many stand in the next
+window's tail: nothing drawn is ever lost.
 """
 
+import dataclasses
 import hashlib
+import math
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.feed.corpus import Corpus
-from flan_jax.feed.packing import Rows, one_per_row, pack
-from flan_jax.feed.permute import key
-from flan_jax.feed.sampler import BLOCK, MixtureSampler
+from flan_jax.feed.layout import Layout
+from flan_jax.feed.pools import POOL, Places, Plan, Pools, joined
+from flan_jax.feed.sampler import BLOCK, Exhausted, MixtureSampler, Start
 from flan_jax.feed.store import StoredTask
 
-POOL = 4096
-"""Draws that are packed together: on instruction data within 1% of the rows that packing all at once needs."""
+WINDOW = 64
+"""Pools in a window."""
+TAIL = 16
+"""Pools at the end of a window, whose rows are known together, so that empty ones can be spread among them."""
 
-# What a key is for; the sampler's own purposes are 1 to 3.
-_ROW_ORDER = 16
-_PREFIX = 1 << 20
-
-
-class Pool(NamedTuple):
-    """One pool's draws and its rows.
-
-    Attributes:
-        task: [n] int32, by draw.
-        row_in_corpus: [n] int64, by draw.
-        input_lengths: [n] int32, by draw.
-        target_lengths: [n] int32, by draw.
-        rows: which draws stand in which row.
-    """
-
-    task: np.ndarray
-    row_in_corpus: np.ndarray
-    input_lengths: np.ndarray
-    target_lengths: np.ndarray
-    rows: Rows
+# A window needs the rows of the first one give or take a normal deviate: of one window, and of the first,
+# by which it is judged. A window's own rows may exceed the first's by so many of these deviations, and the
+# rows that the window before left over may be as many again.
+_DEVIATIONS = 3.0
 
 
-class Plan(NamedTuple):
-    """The examples of some consecutive rows, row by row.
+class _Tail(NamedTuple):
+    """The end of a window: which rows stand in which of its slots, and its own rows that found none."""
 
-    Attributes:
-        row: [n] int64, counted from the first of these rows.
-        task: [n] int32.
-        row_in_corpus: [n] int64.
-        input_lengths: [n] int32.
-        target_lengths: [n] int32.
-    """
+    slot: np.ndarray
+    places: Places
+    left_over: Places
 
-    row: np.ndarray
-    task: np.ndarray
-    row_in_corpus: np.ndarray
-    input_lengths: np.ndarray
-    target_lengths: np.ndarray
 
-    def part(self, first: int, last: int) -> "Plan":
-        """Rows ``first`` … ``last - 1``, counted from the first of them."""
-        low, high = np.searchsorted(self.row, [first, last])
-        cut = Plan(*(column[low:high] for column in self))
-        return cut._replace(row=cut.row - first)
+class Capacity(NamedTuple):
+    """Rows of a window: all, and those that its own pools may fill."""
+
+    rows: int
+    own: int
 
 
 class RowStream:
-    """Rows by position. It holds no position itself: every method is a function of its arguments.
+    """Rows by number. It holds no position itself: every method is a function of its arguments.
 
     Args:
         tasks: what to draw from; a task of weight 0 is never drawn.
         weights: [tasks] shares of the draws.
         seed: another seed gives another order.
-        input_limit: encoder length of a row.
-        target_limit: decoder length of a row.
-        packed: ``False`` puts each example into a row of its own.
+        layout: what a row is.
+        exhausted: what becomes of a task that was gone through.
+        epochs: after how many epochs it was.
+        start: where this part of the run begins; ``None`` for the beginning.
 
     Raises:
         UserError: unusable weights, or a task with an example that is longer than a row.
@@ -88,138 +81,183 @@ class RowStream:
         weights: Sequence[float] | np.ndarray,
         *,
         seed: int,
-        input_limit: int,
-        target_limit: int,
-        packed: bool = True,
+        layout: Layout,
+        exhausted: Exhausted = "repeat",
+        epochs: int = 1,
+        start: Start | None = None,
+        corpus: Corpus | None = None,
     ) -> None:
         if len(tasks) != len(weights):
             raise UserError(f"{len(tasks)} tasks and {len(weights)} weights were given; there must be as many of each.")
         for task, weight in zip(tasks, weights, strict=True):
             if weight > 0:
-                _check_task(task, input_limit, target_limit)
-        self.sampler = MixtureSampler([len(task) for task in tasks], weights, seed)
-        self.corpus = Corpus(tasks)
-        self.packed = packed
-        self.input_limit = input_limit
-        self.target_limit = target_limit
-        self._pool: tuple[int, Pool] | None = None
-        # Three small digests say which part of what the order depends on has changed.
-        self.identity = {
+                layout.check(task)
+        self.sampler = MixtureSampler(
+            [len(task) for task in tasks],
+            weights,
+            seed,
+            exhausted=exhausted,
+            epochs=epochs,
+            start=start,
+            identities=np.array([_identity(task.name) for task in tasks], np.uint64),
+        )
+        self.corpus = corpus or Corpus(tasks)
+        self.layout = layout
+        self.pools = Pools(self.sampler, self.corpus, layout)
+        self._tails: OrderedDict[int, _Tail] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def identity(self, tasks: Sequence[StoredTask]) -> dict[str, int]:
+        """Small digests that say which part of what the order depends on has changed."""
+        sampler = self.sampler
+        return {
             "tasks": _digest([(task.name, task.split, task.fingerprint, len(task)) for task in tasks]),
-            "weights": _digest(self.sampler.shares.tolist(), seed),
-            "layout": _digest(input_limit, target_limit, packed, POOL, BLOCK),
+            "weights": _digest(sampler.shares.tolist(), sampler.seed),
+            "layout": _digest(
+                dataclasses.astuple(self.layout), sampler.exhausted, sampler.epochs, POOL, WINDOW, TAIL, BLOCK
+            ),
         }
 
-    def pool(self, index: int) -> Pool:
-        """The pool of that number, packed."""
-        cached = self._pool  # read once: another thread may replace it
-        if cached is not None and cached[0] == index:
-            return cached[1]
-        draws = self.sampler.draws(index * POOL, POOL)
-        row_in_corpus = self.corpus.rows(draws.task, draws.example)
-        input_lengths, target_lengths = self.corpus.lengths(row_in_corpus)
-        if self.packed:
-            rows = pack(input_lengths, target_lengths, input_limit=self.input_limit, target_limit=self.target_limit)
-            # Packing leaves long examples first; a batch should not be told from another by that.
-            rows = rows.reordered(
-                np.argsort(key(self.sampler.seed, _ROW_ORDER, index, np.arange(len(rows))), kind="stable")
-            )
-        else:
-            rows = one_per_row(POOL)
-        result = Pool(draws.task, row_in_corpus, input_lengths, target_lengths, rows)
-        self._pool = (index, result)
-        return result
+    # --- windows -------------------------------------------------------------------------------------------------------
 
-    def plan(self, pool: int, row: int, count: int) -> tuple[Plan, int, int]:
-        """``count`` rows from a position on, and the position after them (pool, row)."""
-        parts: list[Plan] = []
+    @cached_property
+    def capacity(self) -> Capacity | None:
+        """The rows of a window; ``None`` where all rows stand in one. The first window is packed for it."""
+        if self.pools.count is not None and self.pools.count <= WINDOW:
+            return None
+        sizes = np.array([self.pools.size(pool) for pool in range(WINDOW)], np.int64)
+        # Integers before the root: every machine finds the same margin.
+        squares = WINDOW * int((sizes * sizes).sum()) - int(sizes.sum()) ** 2  # WINDOW² times the variance of a pool
+        margin = int(squares > 0) + math.ceil(_DEVIATIONS * math.sqrt(2 * squares / WINDOW))
+        own = int(sizes.sum()) + margin
+        return Capacity(own + margin, own)
+
+    def _pools_of(self, window: int) -> range:
+        first = window * WINDOW
+        last = first + WINDOW if self.pools.count is None else min(first + WINDOW, self.pools.count)
+        return range(first, max(first, last))
+
+    def _is_last(self, window: int) -> bool:
+        return self.pools.count is not None and (window + 1) * WINDOW >= self.pools.count
+
+    def _window_of(self, row: int) -> tuple[int, int]:
+        """The window of a row and the row's slot in it."""
+        if "capacity" not in self.__dict__:
+            # In the body of the first window it need not be known yet how many rows a window has.
+            before = 0
+            for pool in self._body_of(0):
+                before += self.pools.size(pool)
+                if row < before:
+                    return 0, row
+        if self.capacity is None:
+            return 0, row
+        window = row // self.capacity.rows
+        if self.pools.count is not None:
+            window = min(window, (self.pools.count - 1) // WINDOW)  # the last one has as many rows as it needs
+        return window, row - window * self.capacity.rows
+
+    def _body_of(self, window: int) -> range:
+        return self._pools_of(window)[: WINDOW - TAIL]
+
+    def _first_of_tail(self, window: int) -> int:
+        """The slot after a window's body, whose pools have to be packed for it."""
+        return sum(self.pools.size(pool) for pool in self._body_of(window))
+
+    def _own_tail(self, window: int) -> tuple[Places, Places]:
+        """The rows of a tail's own pools: those that stand in it, and those that are left over."""
+        rows = self.pools.rows(self._pools_of(window)[WINDOW - TAIL :])
+        capacity = self.capacity
+        if capacity is None or self._is_last(window):
+            return rows, rows.part(slice(0, 0))
+        room = max(0, capacity.own - self._first_of_tail(window))
+        kept, left_over = rows.part(slice(0, room)), rows.part(slice(room, None))
+        if len(left_over.row) > capacity.rows - capacity.own:
+            raise UserError(
+                f"The rows {window * capacity.rows} to {(window + 1) * capacity.rows} would need "
+                f"{len(left_over.row)} more than the margin that packing plans with. "
+                "Choose another seed, or train without packing."
+            )
+        return kept, left_over
+
+    def _tail(self, window: int) -> _Tail:
+        with self._lock:
+            if window in self._tails:
+                return self._tails[window]
+            own, left_over = self._own_tail(window)
+            if window:
+                own = joined(own, self._own_tail(window - 1)[1])
+            first = self._first_of_tail(window)
+            number = np.arange(len(own.row))
+            capacity = self.capacity
+            if capacity is not None and not self._is_last(window) and len(number):
+                number = number * (capacity.rows - first) // len(number)
+            made = _Tail(first + number, own, left_over)
+            self._tails[window] = made
+            if len(self._tails) > 2:
+                self._tails.popitem(last=False)
+            return made
+
+    # --- rows ----------------------------------------------------------------------------------------------------------
+
+    def plan(self, row: int, count: int) -> tuple[Plan, int]:
+        """``count`` rows from a row on, and how many there are: fewer where the sequence ends."""
+        numbers: list[np.ndarray] = []
+        places: list[Places] = []
         done = 0
         while done < count:
-            there = self.pool(pool)
-            taken = min(count - done, len(there.rows) - row)
-            starts = there.rows.starts[row : row + taken + 1]
-            draws = there.rows.examples[starts[0] : starts[-1]]
-            rows = np.repeat(np.arange(done, done + taken), np.diff(starts))
-            parts.append(
-                Plan(
-                    rows,
-                    there.task[draws],
-                    there.row_in_corpus[draws],
-                    there.input_lengths[draws],
-                    there.target_lengths[draws],
-                )
-            )
-            done, row = done + taken, row + taken
-            if row == len(there.rows):
-                pool, row = pool + 1, 0
-        return (parts[0] if len(parts) == 1 else Plan(*map(np.concatenate, zip(*parts, strict=True)))), pool, row
+            number, place, found = self._run(row + done, count - done)
+            numbers.append(number + done)
+            places.append(place)
+            done += found
+            if not found:
+                break
+        return self.pools.plan(np.concatenate(numbers), joined(*places)), done
 
-    def position(self, rows: int) -> tuple[int, int]:
-        """The position (pool, row) after the first ``rows`` rows, from lengths alone.
+    def _run(self, row: int, count: int) -> tuple[np.ndarray, Places, int]:
+        """Some rows from a row on: their numbers from it, their places, and how many slots they take."""
+        window, slot = self._window_of(row)
+        before = 0
+        for pool in self._body_of(window):
+            size = self.pools.size(pool)
+            if slot < before + size:
+                found = min(count, before + size - slot)
+                return np.arange(found), Places(np.full(found, pool), slot - before + np.arange(found)), found
+            before += size
+        tail = self._tail(window)
+        capacity = self.capacity
+        end = before + len(tail.slot) if capacity is None or self._is_last(window) else capacity.rows
+        found = max(0, min(count, end - slot))
+        low, high = np.searchsorted(tail.slot, [slot, slot + found])
+        return tail.slot[low:high] - slot, tail.places.part(slice(low, high)), found
 
-        Without packing this is one division. With it, every pool before the position is packed once.
-        """
-        if not self.packed:
-            return divmod(rows, POOL)
-        pool = 0
-        while rows >= (size := len(self.pool(pool).rows)):
-            rows -= size
-            pool += 1
-        return pool, rows
-
-    def realised(self, pool: int, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What was drawn before a position: examples, input tokens and target tokens, [tasks] int64 each.
-
-        Recomputed from the position alone: whole epochs count as the task's totals, and of the last
-        one the lengths of the examples drawn are added up.
-        """
-        examples = self.sampler.counts(pool * POOL)
-        inputs, targets = self._tokens_of_first(examples)
-        if row:
-            plan, _, _ = self.plan(pool, 0, row)
-            examples = examples + np.bincount(plan.task, minlength=len(examples))
-            inputs = inputs + _sums(plan.task, plan.input_lengths, len(inputs))
-            targets = targets + _sums(plan.task, plan.target_lengths, len(targets))
-        return examples, inputs, targets
-
-    def _tokens_of_first(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens of the first ``draws[t]`` draws of every task t."""
-        sizes = np.maximum(self.sampler.sizes, 1)
-        epochs, partial = np.divmod(draws, sizes)
-        inputs, targets = np.zeros(len(draws), np.int64), np.zeros(len(draws), np.int64)
-        # Every epoch holds the same examples, so any one of them gives the total.
-        of_an_epoch = np.where(epochs > 0, self.sampler.sizes, 0)
-        for numbers, times in ((of_an_epoch, epochs), (partial, np.ones_like(epochs))):
-            for task, number in _slices(numbers):
-                rows = self.corpus.rows(task, self.sampler.example(task, number, epochs[task]))
-                for total, lengths in zip((inputs, targets), self.corpus.lengths(rows), strict=True):
-                    total += _sums(task, lengths, len(draws)) * times
-        return inputs, targets
+    def begun(self, row: int) -> tuple[int, Places]:
+        """How many pools have a row before this one, and the rows of these pools that stand after it."""
+        window, slot = self._window_of(row)
+        if slot == 0 and window:
+            assert self.capacity is not None
+            window, slot = window - 1, self.capacity.rows
+        owed = self._own_tail(window - 1)[1] if window else Places(np.zeros(0, np.int64), np.zeros(0, np.int64))
+        before = 0
+        for pool in self._body_of(window):
+            if slot <= before:
+                return pool, owed
+            size = self.pools.size(pool)
+            if slot <= before + size:
+                rest = np.arange(slot - before, size)
+                return pool + 1, joined(Places(np.full(len(rest), pool), rest), owed)
+            before += size
+        tail = self._tail(window)
+        out = int(np.searchsorted(tail.slot, slot))
+        own_rows = len(tail.slot) - len(owed.row)
+        pools = int(tail.places.pool[:out][:own_rows].max(initial=self._body_of(window).stop - 1)) + 1
+        if out >= own_rows:
+            pools = self._pools_of(window).stop
+        own = joined(tail.places.part(slice(out, own_rows)), tail.left_over)
+        return pools, joined(own.part(own.pool < pools), tail.places.part(slice(max(out, own_rows), None)))
 
 
-def _slices(counts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(task, 0 … counts[task] − 1) for every task, cut into pieces of bounded size."""
-    ends = np.cumsum(counts)
-    pieces = []
-    for low in range(0, int(ends[-1]), _PREFIX):
-        flat = np.arange(low, min(low + _PREFIX, int(ends[-1])))
-        task = np.searchsorted(ends, flat, side="right")
-        pieces.append((task, flat - (ends - counts)[task]))
-    return pieces
-
-
-def _sums(task: np.ndarray, values: np.ndarray, tasks: int) -> np.ndarray:
-    return np.bincount(task, weights=values, minlength=tasks).astype(np.int64)
-
-
-def _check_task(task: StoredTask, input_limit: int, target_limit: int) -> None:
-    for side, limit in (("input", input_limit), ("target", target_limit)):
-        longest = task.manifest[f"max_{side}_length"]
-        if longest > limit:
-            raise UserError(
-                f"Task {task.name!r} has {side}s of up to {longest} tokens, longer than the {limit} of a row. "
-                f"Raise TASK_FEATURE_LENGTHS['{side}s'], or prepare the task again with that length."
-            )
+def _identity(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
 def _digest(*parts: object) -> int:

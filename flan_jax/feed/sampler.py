@@ -9,37 +9,68 @@ independent draws would be off by √n. Inside a block the tasks are shuffled. A
 draws holds B give or take a few actual ones, because each task rounds for itself.
 
 The k-th draw of a task of n examples is its example ``permutation(k // n)[k mod n]``: a task that
-is exhausted starts its next epoch, in a new order.
+is exhausted starts its next epoch, in a new order, unless a policy says otherwise.
 
-Seeking is two closed forms over the tasks, whatever the distance.
+Seeking is two closed forms over the tasks, whatever the distance. Where weights changed during a
+run, the same forms count from that point on (``Start``).
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, unknown
 from flan_jax.feed.permute import key, permute
 
 BLOCK = 4096
 """Nominal draws in a block, within which shares hold and draws are shuffled."""
 
+Exhausted = Literal["repeat", "drop", "stop"]
+"""What becomes of a task that was gone through: it is shuffled anew and goes on (``repeat``), it leaves
+the mixture and the others share its part (``drop``), or the sequence ends for all (``stop``)."""
+
 # Shares are rounded to this many fractional bits: all further arithmetic is exact, in integers.
 SHARE_BITS = 40
 _LOW_BITS = 22
 _MAX_NOMINAL = 1 << (24 + _LOW_BITS)
-# What a key is for: the three random choices never share one.
-_OFFSET, _SHUFFLE, _EPOCH = 1, 2, 3
+# What a key is for: the random choices never share one.
+_OFFSET, _SHUFFLE, _EPOCH, _PART = 1, 2, 3, 4
 
 
 class Draws(NamedTuple):
-    """Consecutive draws, [count] each: the task, the example in it, and which epoch of the task it is."""
+    """Consecutive draws, [count] each.
+
+    Attributes:
+        task: int32.
+        example: int64, the example in its task.
+        epoch: int32, which epoch of the task it belongs to.
+        number: int64, the how-manieth draw of its task it is, from 0, over the whole run.
+    """
 
     task: np.ndarray
     example: np.ndarray
     epoch: np.ndarray
+    number: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False, slots=True)
+class Start:
+    """Where a part of a run begins that has weights of its own.
+
+    Attributes:
+        part: how many parts came before; it changes the shuffling.
+        drawn: [tasks] int64, draws of each task until now, those that are owed among them.
+        owed_task: [n] int32, draws that were made but never handed out, by task.
+        owed_number: [n] int64, their numbers. They come first among the draws of their tasks.
+    """
+
+    part: int
+    drawn: np.ndarray
+    owed_task: np.ndarray
+    owed_number: np.ndarray
 
 
 def round_shares(weights: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -71,6 +102,14 @@ def round_shares(weights: Sequence[float] | np.ndarray) -> np.ndarray:
     return units.astype(np.uint64)
 
 
+class _Stretch(NamedTuple):
+    """Blocks over which the shares stay the same: the first of them, the draws before it, the shares."""
+
+    block: int
+    before: np.ndarray  # [tasks] int64, draws of each task since the start
+    shares: np.ndarray  # [tasks] uint64
+
+
 class MixtureSampler:
     """Draws examples from tasks in given shares, each task shuffled anew every epoch.
 
@@ -78,12 +117,32 @@ class MixtureSampler:
         sizes: [tasks] number of examples of each task.
         weights: [tasks] shares of the draws, normalised here; a task of weight 0 is never drawn.
         seed: another seed gives another order.
+        exhausted: what becomes of a task that was gone through.
+        epochs: after how many epochs ``drop`` and ``stop`` take a task for exhausted.
+        start: where this part of the run begins; ``None`` for the beginning.
+        identities: [tasks] uint64, from which each task's order follows; its place by default. With
+            identities, a task keeps its order when others are added or removed.
+
+    Attributes:
+        owed: [tasks] int64, draws that ``start`` owes.
+        total: how many draws there are; ``None`` where they never end.
+        order_seed: decides how the tasks of this part are shuffled.
 
     Raises:
         UserError: unusable weights, or a task with a positive weight and no examples.
     """
 
-    def __init__(self, sizes: Sequence[int] | np.ndarray, weights: Sequence[float] | np.ndarray, seed: int) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[int] | np.ndarray,
+        weights: Sequence[float] | np.ndarray,
+        seed: int,
+        *,
+        exhausted: Exhausted = "repeat",
+        epochs: int = 1,
+        start: Start | None = None,
+        identities: Sequence[int] | np.ndarray | None = None,
+    ) -> None:
         self.sizes = np.asarray(sizes, np.int64)
         self.shares = round_shares(weights)
         self.seed = int(seed)
@@ -91,26 +150,49 @@ class MixtureSampler:
             raise UserError(
                 f"{self.sizes.size} sizes and {self.shares.size} weights were given; there must be as many of each."
             )
+        if exhausted not in get_args(Exhausted):
+            raise unknown("policy for exhausted tasks", str(exhausted), get_args(Exhausted))
+        if epochs < 1:
+            raise UserError(f"A task cannot be exhausted after {epochs} epochs. Give at least 1.")
         empty = np.flatnonzero((self.sizes <= 0) & (self.shares > 0))
         if empty.size:
             raise UserError(
                 f"Task {empty[0]} of the mixture has no examples but a positive weight. Check its source, or give it the weight 0."
             )
-        self._offsets = key(self.seed, _OFFSET, np.arange(self.sizes.size)) >> np.uint64(64 - SHARE_BITS)
+        tasks = self.sizes.size
+        self._identities = np.arange(tasks) if identities is None else np.asarray(identities, np.uint64)
+        self.exhausted = exhausted
+        self.epochs = epochs
+        self.start = start or Start(0, np.zeros(tasks, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
+        order = np.lexsort((self.start.owed_number, self.start.owed_task))
+        self._numbers_owed = np.asarray(self.start.owed_number, np.int64)[order]
+        self.owed = np.bincount(self.start.owed_task, minlength=tasks).astype(np.int64)
+        self._first_owed = np.cumsum(self.owed) - self.owed
+        # Each part of a run is shuffled in its own way; the order inside a task's epoch stays the run's.
+        self.order_seed = self.seed if self.start.part == 0 else int(key(self.seed, _PART, self.start.part))
+        self._offsets = key(self.order_seed, _OFFSET, self._identities) >> np.uint64(64 - SHARE_BITS)
+        self._limit: np.ndarray | None = None
+        self._stretches = [_Stretch(0, np.zeros(tasks, np.int64), self.shares)]
+        self._last_block: int | None = None
+        if exhausted != "repeat":
+            self._limit = np.maximum(self.sizes * epochs - self.start.drawn + self.owed, 0)
+            self._last_block = self._end_stretches(stop=exhausted == "stop")
+        self.total = None if self._last_block is None else self._first_of_block(self._last_block)
         self._block: tuple[int, int, Draws] | None = None
 
     def draws(self, start: int, count: int) -> Draws:
-        """The draws at positions ``start`` … ``start + count - 1``.
+        """The draws at positions ``start`` … ``start + count - 1``, fewer where the sequence ends.
 
         Args:
             start: position of the first, from 0.
             count: how many.
-
-        Returns:
-            task [count] int32, example [count] int64, epoch [count] int32.
         """
         if start < 0 or count < 0:
             raise ValueError(f"start={start} and count={count} must not be negative")
+        if self.total is not None:
+            count = max(0, min(count, self.total - start))
+        if not count:
+            return Draws(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
         block = self._block_of(start)
         parts: list[Draws] = []
         while count > 0:
@@ -120,44 +202,84 @@ class MixtureSampler:
             parts.append(part)
             start, count = start + len(part.task), count - len(part.task)
             block += 1
-        if not parts:
-            return Draws(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int32))
         return parts[0] if len(parts) == 1 else Draws(*map(np.concatenate, zip(*parts, strict=True)))
 
     def example(self, task: np.ndarray, number: np.ndarray, epoch: np.ndarray) -> np.ndarray:
         """[n] int64, the example of ``task`` that is drawn as ``number`` (from 0) in ``epoch``."""
-        return permute(number, self.sizes[task], key(self.seed, _EPOCH, task, epoch))
+        return permute(number, self.sizes[task], key(self.seed, _EPOCH, self._identities[task], epoch))
 
     def counts(self, position: int) -> np.ndarray:
-        """[tasks] int64, how often each task occurs among the first ``position`` draws."""
+        """[tasks] int64, how often each task occurs among the first ``position`` draws of this part."""
+        if self.total is not None and self._last_block is not None and position >= self.total:
+            return self._nominal_counts(self._last_block)
         block = self._block_of(position)
         first, draws = self._draws_of_block(block)
         inside = np.bincount(draws.task[: position - first], minlength=self.sizes.size)
-        return self._nominal_counts(block * BLOCK) + inside
+        return self._nominal_counts(block) + inside
 
-    def _nominal_counts(self, nominal: int) -> np.ndarray:
-        """C_t(nominal), [tasks] int64."""
+    def numbers(self, task: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """[n] int64, the numbers over the whole run of the ``count``-th draws (from 0) of this part."""
+        number = self.start.drawn[task] + count - self.owed[task]
+        owed = count < self.owed[task]
+        if owed.any():
+            number[owed] = self._numbers_owed[(self._first_owed[task] + count)[owed]]
+        return number
+
+    def _end_stretches(self, *, stop: bool) -> int:
+        """Lists the stretches until no task, or one task less, is left; returns the block after the last."""
+        assert self._limit is not None
+        while True:
+            block, before, shares = self._stretches[-1]
+            active = np.flatnonzero(shares)
+            # The block by whose end the first task has its last example: nearly, then exactly.
+            left = (self._limit - before)[active] - self._offsets[active] / 2.0**SHARE_BITS
+            nominal = (left / (shares[active] / 2.0**SHARE_BITS)).min()
+            end = block + max(0, math.floor(nominal / BLOCK) - 1)
+            while not ((counts := self._nominal_counts(end)) >= self._limit)[active].any():
+                end += 1
+            remaining = np.where((counts < self._limit) & (shares > 0), shares, 0)
+            if stop or not remaining.any():
+                return end
+            self._stretches.append(_Stretch(end, counts, round_shares(remaining.astype(np.float64))))
+
+    def _stretch_of(self, block: int) -> _Stretch:
+        low, high = 0, len(self._stretches)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._stretches[middle].block <= block else (low, middle)
+        return self._stretches[low]
+
+    def _nominal_counts(self, block: int) -> np.ndarray:
+        """[tasks] int64, the draws of each task before a block: C_t of its nominal draws, up to the task's limit."""
+        stretch = self._stretch_of(block)
+        nominal = (block - stretch.block) * BLOCK
         if nominal >= _MAX_NOMINAL:
             raise ValueError(f"position {nominal} is beyond the last one, {_MAX_NOMINAL}")
         # nominal · share has up to 86 bits, so it is added up in two halves.
-        high = np.uint64(nominal >> _LOW_BITS) * self.shares
-        low = np.uint64(nominal & ((1 << _LOW_BITS) - 1)) * self.shares
+        high = np.uint64(nominal >> _LOW_BITS) * stretch.shares
+        low = np.uint64(nominal & ((1 << _LOW_BITS) - 1)) * stretch.shares
         kept = SHARE_BITS - _LOW_BITS
         rest = (high & np.uint64((1 << kept) - 1)) << np.uint64(_LOW_BITS)
-        return ((high >> np.uint64(kept)) + ((rest + low + self._offsets) >> np.uint64(SHARE_BITS))).astype(np.int64)
+        new = ((high >> np.uint64(kept)) + ((rest + low + self._offsets) >> np.uint64(SHARE_BITS))).astype(np.int64)
+        counts = stretch.before + new
+        return counts if self._limit is None else np.minimum(counts, np.maximum(self._limit, stretch.before))
 
     def _first_of_block(self, block: int) -> int:
-        return int(self._nominal_counts(block * BLOCK).sum())
+        return int(self._nominal_counts(block).sum())
 
     def _block_of(self, position: int) -> int:
-        """The block that holds a position: each task's rounding moves a block by less than one draw."""
+        """The block that holds a position that there is."""
         cached = self._block  # read once: another thread may replace it
         if cached is not None:
             block, first, draws = cached
             if 0 <= position - first < len(draws.task):
                 return block
         tasks = self.sizes.size
-        low, high = max(0, (position - tasks) // BLOCK), (position + tasks) // BLOCK + 1
+        if self._last_block is None:
+            # Each task's rounding moves a block by less than one draw.
+            low, high = max(0, (position - tasks) // BLOCK), (position + tasks) // BLOCK + 1
+        else:
+            low, high = 0, self._last_block
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if self._first_of_block(middle) <= position else (low, middle)
@@ -168,18 +290,19 @@ class MixtureSampler:
         cached = self._block
         if cached is not None and cached[0] == block:
             return cached[1], cached[2]
-        before = self._nominal_counts(block * BLOCK)
-        counts = self._nominal_counts((block + 1) * BLOCK) - before
+        before = self._nominal_counts(block)
+        counts = self._nominal_counts(block + 1) - before
         total = int(counts.sum())
         # Only the tasks are shuffled; the draws of one task keep their order, so that its first k
         # draws are the same k examples wherever a block is cut.
         labels = np.repeat(np.arange(self.sizes.size), counts)
-        order = np.argsort(key(self.seed, _SHUFFLE, block, np.arange(total)), kind="stable")
+        order = np.argsort(key(self.order_seed, _SHUFFLE, block, np.arange(total)), kind="stable")
         task = labels[order]
-        number = np.empty(total, np.int64)
-        number[np.argsort(task, kind="stable")] = np.arange(total) + (before - (np.cumsum(counts) - counts))[labels]
+        count = np.empty(total, np.int64)
+        count[np.argsort(task, kind="stable")] = np.arange(total) + (before - (np.cumsum(counts) - counts))[labels]
+        number = self.numbers(task, count)
         epoch, inside = np.divmod(number, self.sizes[task])
-        draws = Draws(task.astype(np.int32), self.example(task, inside, epoch), epoch.astype(np.int32))
+        draws = Draws(task.astype(np.int32), self.example(task, inside, epoch), epoch.astype(np.int32), number)
         first = int(before.sum())
         self._block = (block, first, draws)
         return first, draws

@@ -1,3 +1,4 @@
+import collections
 import json
 import subprocess
 import sys
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.feed import arrow, rowstream
+from flan_jax.feed import arrow, handed_out, pools, rowstream
+from flan_jax.feed.layout import BATCH_KEYS
 from flan_jax.feed.loader import PackedBatches
-from flan_jax.feed.packing import BATCH_KEYS
 
 LENGTHS = {"inputs": 24, "targets": 10}
 SIZES = (7, 40, 90)
@@ -20,7 +21,9 @@ WEIGHTS = (0.2, 0.3, 0.5)
 @pytest.fixture(autouse=True)
 def small_pools(monkeypatch):
     """Pools small enough that a few batches cross several of them."""
+    monkeypatch.setattr(pools, "POOL", 64)
     monkeypatch.setattr(rowstream, "POOL", 64)
+    monkeypatch.setattr(handed_out, "POOL", 64)
 
 
 @pytest.fixture
@@ -52,6 +55,24 @@ def assert_equal(one, other):
             np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+def segments(batches):
+    """The same of a decoder's batch too, where inputs end before the first token that the loss counts."""
+    if "encoder_segment_ids" in batches[0]:
+        yield from examples_in(batches)
+        return
+    for batch in batches:
+        for row in range(len(batch["decoder_segment_ids"])):
+            for segment in range(1, batch["decoder_segment_ids"][row].max() + 1):
+                inside = batch["decoder_segment_ids"][row] == segment
+                tokens, weights = (batch[f"decoder_{name}"][row][inside] for name in ("target_tokens", "loss_weights"))
+                assert np.diff(weights).min(initial=0) >= 0
+                yield (
+                    int(batch["decoder_task_ids"][row][inside][0]),
+                    tuple(tokens[weights == 0].tolist()),
+                    tuple(tokens[weights == 1].tolist()),
+                )
+
+
 def examples_in(batches):
     """(task, inputs, targets) of every segment, in order of rows."""
     for batch in batches:
@@ -65,22 +86,56 @@ def examples_in(batches):
                 )
 
 
-@pytest.mark.parametrize("pack", [True, False])
-def test_batches_hold_the_drawn_examples_and_nothing_else(batches_of, pack):
-    batches = batches_of(pack=pack)
-    found, pools = [], 0
-    while batches.get_state()["pool"] < 4 or batches.get_state()["row"]:
-        found.append(next(batches))
-        pools = batches.get_state()["pool"]
-        if pools > 60:
-            pytest.fail("no batch ends with a pool")
-    draws = batches._stream.sampler.draws(0, 64 * pools)
-    expected = []
+def drawn_from(batches, count):
+    """(task, inputs, targets) of the first draws, from the store."""
+    draws = batches._stream.sampler.draws(0, count)
     for task, example in zip(draws.task.tolist(), draws.example.tolist(), strict=True):
-        stored = batches_of.tasks[task]
-        expected.append((task, tuple(stored.inputs(example).tolist()), tuple(stored.targets(example).tolist())))
-    got = list(examples_in(found))
-    assert got == expected if not pack else sorted(got) == sorted(expected)
+        stored = batches._begun.tasks[task]
+        yield (task, tuple(stored.inputs(example).tolist()), tuple(stored.targets(example).tolist()))
+
+
+def test_unpacked_batches_hold_the_draws_in_their_order(batches_of):
+    batches = batches_of(pack=False)
+    assert list(examples_in(take(batches, 40))) == list(drawn_from(batches, 320))
+
+
+@pytest.mark.parametrize("deviations", [3.0, 0.02])
+@pytest.mark.parametrize("decoder_only", [False, True])
+def test_packed_windows_hold_the_drawn_examples_and_nothing_else(batches_of, monkeypatch, deviations, decoder_only):
+    # With next to no margin, every other window leaves rows over to the next one.
+    monkeypatch.setattr(rowstream, "_DEVIATIONS", deviations)
+    monkeypatch.setattr(rowstream, "WINDOW", 6)
+    monkeypatch.setattr(rowstream, "TAIL", 2)
+    batches = batches_of(batch_size=1, decoder_only=decoder_only, seed=1)
+    rows = batches._stream.capacity.rows
+    found = collections.Counter()
+    left_over = 0
+    for window in range(4):
+        found.update(segments(take(batches, rows)))
+        left_over_now = handed_out.handed_out(batches._stream, (window + 1) * rows)
+        owed = len(left_over_now.owed_task)
+        left_over += owed
+        expected = collections.Counter(drawn_from(batches, 6 * 64 * (window + 1)))
+        assert found <= expected
+        assert (expected - found).total() == owed
+        assert left_over_now.examples.sum() == found.total()
+    assert not left_over if deviations == 3 else left_over or decoder_only
+
+
+def test_empty_rows_are_few_and_spread(batches_of):
+    batches = batches_of(batch_size=2)
+    rows = batches._stream.capacity.rows
+    empty = np.concatenate([batch["decoder_segment_ids"].max(axis=1) == 0 for batch in take(batches, rows)])
+    assert empty.sum() == 2 * rows - sum(batches._stream.pools.size(pool) for pool in range(2 * rowstream.WINDOW))
+    assert 0 < np.convolve(empty, np.ones(16)).max() <= 5
+
+
+def test_the_margin_is_less_than_a_percent(batches_of, monkeypatch):
+    for module in (pools, rowstream, handed_out):
+        monkeypatch.setattr(module, "POOL", 4096)
+    stream = batches_of()._stream
+    needed = sum(stream.pools.size(pool) for pool in range(rowstream.WINDOW))
+    assert needed < stream.capacity.own < stream.capacity.rows < 1.01 * needed
 
 
 def test_packed_and_unpacked_have_the_same_keys_and_types(batches_of):
@@ -210,10 +265,11 @@ def test_a_position_of_other_tasks_weights_or_lengths_is_refused(batches_of, mak
         batches_of((0.3, 0.3, 0.4)).set_state(state)
     with pytest.raises(UserError, match="the weights or the seed changed"):
         batches_of(seed=4).set_state(state)
-    with pytest.raises(UserError, match="the lengths or packing changed"):
-        batches_of(pack=False).set_state(state)
-    with pytest.raises(UserError, match=r"has no pool, row"):
-        batches_of().set_state({name: state[name] for name in state if name not in ("pool", "row")})
+    for options in ({"pack": False}, {"decoder_only": True}, {"exhausted": "stop"}):
+        with pytest.raises(UserError, match="the lengths, packing, or what becomes of exhausted tasks changed"):
+            batches_of(**options).set_state(state)
+    with pytest.raises(UserError, match=r"has no row, step"):
+        batches_of().set_state({name: state[name] for name in state if name not in ("row", "step")})
     # Scaled weights are the same weights; a batch size only cuts the same rows differently.
     batches_of((2, 3, 5), batch_size=4).set_state(state)
 
@@ -274,3 +330,143 @@ assert "tensorflow" not in sys.modules and "seqio" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_millionth_step_is_found_without_what_comes_before(batches_of):
+    batches, other = batches_of(prefetch=1), batches_of()
+    batches.seek(1_000_000)
+    found = take(batches, 30)
+    other.seek(1_000_017)
+    assert_equal(take(other, 3), found[17:20])
+    assert (other.step, batches.step) == (1_000_020, 1_000_030)
+    realised = batches.realised()
+    np.testing.assert_allclose(realised.shares, WEIGHTS, atol=1e-4)
+    # Counted from the position and counted up give the same.
+    take(batches, 5)
+    counted = batches.realised()
+    other.seek(1_000_035)
+    for name in ("examples", "input_tokens", "target_tokens"):
+        assert getattr(other.realised(), name).tolist() == getattr(counted, name).tolist()
+
+
+@pytest.mark.parametrize("pack", [True, False])
+@pytest.mark.parametrize("exhausted", ["drop", "stop"])
+@pytest.mark.parametrize("window", [64, 3])
+def test_batches_end_where_exhausted_tasks_end_them(batches_of, monkeypatch, pack, exhausted, window):
+    monkeypatch.setattr(rowstream, "WINDOW", window)
+    monkeypatch.setattr(rowstream, "TAIL", window // 2)
+    batches = batches_of(exhausted=exhausted, epochs=4, pack=pack, prefetch=2)
+    found = list(batches)
+    realised = batches.realised()
+    examples = collections.Counter(examples_in(found))
+    assert sum(examples.values()) == realised.examples.sum() == batches._stream.sampler.total
+    assert max(examples.values()) <= 4
+    assert (realised.epochs == 4).all() if exhausted == "drop" else (realised.epochs == 4).any()
+    assert next(batches, None) is None
+    for step in (0, len(found) // 2, len(found) - 1):
+        batches.seek(step)
+        assert_equal(list(batches), found[step:])
+
+
+def test_worker_processes_give_the_same_batches(batches_of, monkeypatch):
+    for module in (pools, rowstream, handed_out):
+        monkeypatch.setattr(module, "POOL", 4096)  # as in the workers, which no test can reach into
+    whole = take(batches_of(), 9)
+    batches = batches_of(workers=2)
+    assert_equal(take(batches, 5), whole[:5])
+    state = batches.get_state()
+    take(batches, 2)
+    batches.set_state(state)
+    assert_equal(take(batches, 4), whole[5:9])
+    assert batches.realised().tokens.sum() == sum(
+        (batch[f"{side}_segment_ids"] > 0).sum() for batch in whole for side in ("encoder", "decoder")
+    )
+
+
+def everything(batches, count):
+    return collections.Counter(example for batch in take(batches, count) for example in examples_in([batch]))
+
+
+@pytest.mark.parametrize("pack", [True, False])
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_new_weights_hold_from_the_next_batch_on_and_nothing_is_lost(batches_of, pack, prefetch):
+    told = []
+    batches = batches_of(pack=pack, prefetch=prefetch, on_weights=lambda step, shares: told.append((step, shares)))
+    found = everything(batches, 7)
+    batches.set_weights([0.0, 0.0, 1.0])
+    late = take(batches, 6)
+    assert {task for task, _, _ in examples_in(late)} == {2}
+    found += collections.Counter(examples_in(late))
+    batches.set_weights({"task0": 0.5, "task1": 0.25, "task2": 0.25})
+    found += everything(batches, 40)
+    assert [step for step, _ in told] == [7, 13]
+    assert told[0][1] == {"task0": 0.0, "task1": 0.0, "task2": 1.0}
+    realised = batches.realised()
+    assert realised.examples.sum() == sum(found.values())
+    assert realised.expected.sum() == pytest.approx(sum(found.values()))
+    assert realised.tokens.sum() == sum((len(a) + len(b)) * n for (_, a, b), n in found.items())
+    # Every epoch is complete but the one at hand, however often weights changed: at the end of it
+    # the most and the least drawn example of a task differ by what the current pool still holds back.
+    for task, size in enumerate(SIZES):
+        counts = sorted([n for (t, _, _), n in found.items() if t == task] + [0] * size)[-size:]
+        assert counts[-1] - counts[0] <= 1 + -(-64 // size)
+
+
+def test_changed_weights_travel_with_the_position(batches_of):
+    batches = batches_of()
+    take(batches, 5)
+    batches.set_weights([3, 2, 1])
+    take(batches, 4)
+    state = json.loads(json.dumps(batches.get_state()))
+    other = batches_of(prefetch=2)
+    take(other, 2)
+    other.set_state(state)
+    assert other.weights == batches.weights
+    for name in ("expected", "examples", "input_tokens", "target_tokens"):
+        assert getattr(other.realised(), name).tolist() == getattr(batches.realised(), name).tolist()
+    assert_equal(take(other, 6), take(batches, 6))
+    other.set_weights([1, 1, 1]), batches.set_weights([1, 1, 1])
+    assert_equal(take(other, 6), take(batches, 6))
+    with pytest.raises(UserError, match="lies before step 15, at which the weights changed"):
+        batches.seek(14)
+    fresh = batches_of()
+    other.set_state(fresh.get_state())
+    assert_equal(take(other, 3), take(fresh, 3))
+
+
+def test_unusable_new_weights_change_nothing(batches_of):
+    batches, reference = batches_of(prefetch=1), batches_of()
+    take(batches, 3), take(reference, 3)
+    for weights, sentence in (
+        ([0, 0, 0], "not all zero"),
+        ([1, 2], "3 tasks and 2 weights"),
+        ({"task0": 1}, "'task1' is missing"),
+        ({"task0": 1, "task1": 1, "task2": 1, "other": 1}, "'other' is not one of them"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            batches.set_weights(weights)
+    assert_equal(take(batches, 3), take(reference, 3))
+
+
+def test_a_run_can_go_on_over_other_tasks(batches_of, make_tasks):
+    old = batches_of()
+    seen = everything(old, 12)
+    changed = make_tasks((7, 41, 90), folder="changed")  # task1 is another one now
+    tasks = [changed[1], batches_of.tasks[2], batches_of.tasks[0]]
+    tasks[0].fingerprint = "f" * 32
+    new = batches_of((0.3, 0.5, 0.2), tasks=[*tasks])
+    new.continue_from(old)
+    assert new.step == 12
+    before = old.realised()
+    assert new.realised().examples.tolist() == [0, before.examples[2], before.examples[0]]
+    later = everything(new, 30)
+    assert new.realised().epochs[0] > 0
+    for task, ours in ((0, 2), (2, 1)):
+        both = collections.Counter({key[1:]: n for key, n in seen.items() if key[0] == task})
+        both.update({key[1:]: n for key, n in later.items() if key[0] == ours})
+        counts = sorted([*both.values(), *[0] * SIZES[task]])[-SIZES[task] :]
+        assert counts[-1] - counts[0] <= 1 + -(-64 // SIZES[task])
+    state = json.loads(json.dumps(new.get_state()))
+    again = batches_of((0.3, 0.5, 0.2), tasks=[*tasks])
+    again.set_state(state)
+    assert_equal(take(again, 3), take(new, 3))

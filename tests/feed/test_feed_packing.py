@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.feed.packing import BATCH_KEYS, assemble, one_per_row, pack
+from flan_jax.feed.packing import pack
 
 INPUTS, TARGETS = 24, 10
 lengths = st.lists(st.tuples(st.integers(0, INPUTS), st.integers(0, TARGETS)), max_size=60)
@@ -84,82 +84,3 @@ def test_an_example_that_is_too_long_is_never_cut():
         packed([(25, 1)])
     with pytest.raises(ValueError, match="1/11 does not fit"):
         packed([(1, 11)])
-
-
-def joined(parts):
-    return np.concatenate([np.zeros(0, np.int32), *parts]).astype(np.int32)
-
-
-def assembled(pairs, rows, first=1):
-    """A batch of examples whose tokens count up through the whole batch, so that no two are equal."""
-    a, b = (np.array([pairs[i][side] for i in rows.examples], np.int64) for side in (0, 1))
-    inputs = [first + 1000 * i + np.arange(n) for i, n in zip(rows.examples, a, strict=True)]
-    targets = [first + 1000 * i + 500 + np.arange(n) for i, n in zip(rows.examples, b, strict=True)]
-    batch = assemble(
-        row=np.repeat(np.arange(len(rows)), np.diff(rows.starts)),
-        task=rows.examples % 3,
-        input_lengths=a,
-        target_lengths=b,
-        input_tokens=joined(inputs),
-        target_tokens=joined(targets),
-        rows=len(rows) + 1,
-        input_limit=INPUTS,
-        target_limit=TARGETS,
-    )
-    return batch, inputs, targets
-
-
-@given(lengths, st.booleans())
-def test_every_token_stands_once_in_order_in_its_own_segment(pairs, together):
-    rows = packed(pairs)[2] if together else one_per_row(len(pairs))
-    batch, inputs, targets = assembled(pairs, rows)
-    assert tuple(batch) == BATCH_KEYS
-    place = 0
-    for row in range(len(rows)):
-        one = {name: array[row] for name, array in batch.items()}
-        count = rows.starts[row + 1] - rows.starts[row]
-        for segment in range(1, count + 1):
-            example = rows.examples[place]
-            encoder, decoder = one["encoder_segment_ids"] == segment, one["decoder_segment_ids"] == segment
-            assert one["encoder_input_tokens"][encoder].tolist() == inputs[place].tolist()
-            assert one["encoder_positions"][encoder].tolist() == list(range(len(inputs[place])))
-            assert one["decoder_target_tokens"][decoder].tolist() == targets[place].tolist()
-            assert one["decoder_input_tokens"][decoder].tolist() == [0, *targets[place]][: len(targets[place])]
-            assert one["decoder_positions"][decoder].tolist() == list(range(len(targets[place])))
-            assert one["decoder_task_ids"][decoder].tolist() == [example % 3] * len(targets[place])
-            for used in (np.flatnonzero(encoder), np.flatnonzero(decoder)):
-                assert (np.diff(used) == 1).all()  # one piece
-            place += 1
-    for side, sums in (("encoder", sum(map(len, inputs))), ("decoder", sum(map(len, targets)))):
-        segments = batch[f"{side}_segment_ids"]
-        assert (segments > 0).sum() == sums
-        assert (segments[-1] == 0).all()  # the row that was asked for beyond the examples
-    padding = batch["decoder_segment_ids"] == 0
-    assert (batch["decoder_loss_weights"] == ~padding).all()
-    assert (batch["decoder_task_ids"][padding] == -1).all()
-    for name in ("decoder_target_tokens", "decoder_input_tokens", "decoder_positions"):
-        assert (batch[name][padding] == 0).all()
-    for name in ("encoder_input_tokens", "encoder_positions"):
-        assert (batch[name][batch["encoder_segment_ids"] == 0] == 0).all()
-    for name, array in batch.items():
-        assert array.dtype == (np.float32 if name == "decoder_loss_weights" else np.int32)
-        assert array.shape == (len(rows) + 1, INPUTS if name.startswith("encoder") else TARGETS)
-
-
-def test_the_example_of_the_documentation():
-    batch = assemble(
-        row=np.array([0, 0]),
-        task=np.array([0, 2]),
-        input_lengths=np.array([3, 2]),
-        target_lengths=np.array([2, 3]),
-        input_tokens=np.array([5, 6, 1, 8, 1]),
-        target_tokens=np.array([7, 1, 9, 4, 1]),
-        rows=1,
-        input_limit=6,
-        target_limit=6,
-    )
-    from flan_jax.feed import packing
-
-    for name in BATCH_KEYS:
-        (line,) = [line for line in packing.__doc__.splitlines() if line.strip().startswith(name)]
-        assert batch[name][0].astype(int).tolist() == [int(word) for word in line.split()[1:7]]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flan_jax.errors import UserError
-from flan_jax.feed.sampler import BLOCK, SHARE_BITS, MixtureSampler, round_shares
+from flan_jax.feed.sampler import BLOCK, SHARE_BITS, MixtureSampler, Start, round_shares
 
 mixtures = st.lists(
     st.tuples(st.integers(1, 3000), st.floats(0, 1) | st.floats(1e-9, 1e-3)), min_size=1, max_size=40
@@ -24,7 +24,7 @@ def test_a_draw_depends_on_its_position_only(tasks, start, count, seed):
     whole = sampler_of(tasks, seed).draws(0, 5 * BLOCK)
     part = sampler_of(tasks, seed).draws(start, count)
     assert same(part, [column[start : start + count] for column in whole])
-    assert [column.dtype for column in part] == [np.int32, np.int64, np.int32]
+    assert [column.dtype for column in part] == [np.int32, np.int64, np.int32, np.int64]
 
 
 def test_a_hundred_random_seeks_find_the_same_draws():
@@ -130,4 +130,79 @@ def test_golden_draws_hold_on_every_machine():
         [1, 1, 1, 0, 0, 1, 0, 0],
         [7, 29, 15, 3, 2, 9, 0, 3],
         [25, 25, 25, 49, 49, 25, 49, 50],
+        [753, 754, 755, 247, 248, 756, 249, 250],
     ]
+
+
+@given(mixtures, st.integers(1, 3), st.sampled_from(["drop", "stop"]))
+def test_an_exhausted_task_leaves_after_its_last_example(tasks, epochs, exhausted):
+    sizes, weights = zip(*tasks, strict=True)
+    sampler = MixtureSampler(sizes, weights, 1, exhausted=exhausted, epochs=epochs)
+    assert sampler.total is not None
+    limit = np.array(sizes) * epochs
+    end = sampler.counts(sampler.total)
+    drawn = np.array(weights) > 0
+    assert end.sum() == sampler.total
+    assert (end <= limit).all()
+    # All of every task, or all of at least one.
+    assert (end == limit)[drawn].all() if exhausted == "drop" else (end == limit)[drawn].any()
+    if sampler.total < 100_000:
+        draws = sampler.draws(0, sampler.total + 5)
+        assert np.bincount(draws.task, minlength=len(sizes)).tolist() == end.tolist()
+        for task in set(draws.task.tolist()):
+            numbers = draws.number[draws.task == task]
+            assert numbers.tolist() == list(range(len(numbers)))
+        middle = sampler.total // 2
+        assert same(sampler.draws(middle, 50), [column[middle : middle + 50] for column in draws])
+    assert len(sampler.draws(sampler.total, 10).task) == 0
+
+
+def test_what_is_left_is_shared_in_the_old_proportions():
+    sampler = MixtureSampler([4096, 10**6, 10**6], [0.5, 0.125, 0.375], 0, exhausted="drop")
+    early, late = sampler.counts(8000), sampler.counts(500_000)
+    assert early[0] == pytest.approx(4000, abs=200)
+    assert late[0] == 4096
+    assert late[2] / late[1] == pytest.approx(3, rel=0.01)
+
+
+@given(
+    st.lists(st.integers(1, 500), min_size=1, max_size=8),
+    st.integers(0, 3 * BLOCK),
+    st.integers(0, 50),
+    st.integers(0, 9),
+)
+def test_a_new_part_hands_out_what_is_owed_and_then_goes_on(sizes, position, owed, seed):
+    weights = np.arange(1, len(sizes) + 1)
+    sampler = MixtureSampler(sizes, weights, seed)
+    begun = sampler.draws(0, position)
+    owed = min(owed, position)
+    held_back = np.random.default_rng(seed).permutation(position)[:owed]
+    start = Start(1, sampler.counts(position), begun.task[held_back], begun.number[held_back])
+    part = MixtureSampler(sizes, weights[::-1], seed, start=start)
+    then = part.draws(0, 2 * BLOCK)
+    handed_out = np.delete(np.arange(position), held_back)
+    for task, size in enumerate(sizes):
+        before = begun.number[handed_out][begun.task[handed_out] == task]
+        numbers = np.concatenate([before, then.number[then.task == task]])
+        mine = then.task == task
+        # Every number once; and nothing new before all that is owed is there.
+        assert len(set(numbers.tolist())) == len(numbers)
+        missing = set(range(numbers.max(initial=-1) + 1)) - set(numbers.tolist())
+        assert not missing or len(then.number[mine]) < (begun.task[held_back] == task).sum()
+        assert then.epoch[mine].tolist() == (then.number[mine] // size).tolist()
+
+
+def test_each_part_is_shuffled_in_its_own_way():
+    nothing = (np.zeros(3, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
+    tasks = [
+        MixtureSampler([500] * 3, [1, 1, 1], 0, start=Start(part, *nothing)).draws(0, 1000).task for part in (0, 1, 2)
+    ]
+    assert not np.array_equal(tasks[0], tasks[1])
+    assert not np.array_equal(tasks[1], tasks[2])
+
+
+def test_an_unknown_policy_is_refused():
+    with pytest.raises(UserError, match="Did you mean 'repeat'"):
+        MixtureSampler([5], [1], 0, exhausted="repeats")
+    with pytest.raises(UserError, match="0 epochs"):
+        MixtureSampler([5], [1], 0, exhausted="stop", epochs=0)

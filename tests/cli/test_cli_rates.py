@@ -1,0 +1,157 @@
+"""``flan-jax rates``: the table, its JSON, its orders, and what it refuses."""
+
+import json
+
+import pytest
+
+import mixtures  # noqa: F401  (registered before a test's own module is, and so still there after it)
+from flan_jax.cli.commands.rates import HEADINGS
+from flan_jax.mixing.table import ORDERS, RateRow
+
+IMPORT = ("--module_import", "own_tasks")
+# The mixture of `own_tasks` inside another, with a cap and a unit of its own.
+NESTED = """
+from flan_jax.mixing.rates import Proportional
+OUTER = register_mixture("own_outer", lambda: Mixture("own_outer", (
+    Entry(MIXTURE(), 3.0),
+    Entry(Prompted(PARITY, template_ids=(0,), variant="one")),
+    Entry(Prompted(PARITY, template_ids=(1,), variant="left_out"), 0),
+), policy=Proportional(cap=1)))
+"""
+
+
+@pytest.fixture
+def store(cli, module, own_tasks, tmp_path):
+    """A store of every task that ``own_outer`` draws from."""
+    module(own_tasks + NESTED)
+    from own_tasks import OUTER
+
+    from flan_jax.data.prepare import prepare
+    from flan_jax.data.tokenizers import ByteVocabulary
+    from flan_jax.feed.store import TokenStore
+
+    path = tmp_path / "store"
+    tasks = [(task, ["train"]) for task in OUTER().drawn_tasks]
+    prepare(tasks, store=TokenStore(path), vocabulary=ByteVocabulary(), lengths={"inputs": 64, "targets": 16})
+    return str(path)
+
+
+def lines(text: str) -> dict[str, list[str]]:
+    """First word of a line → its words."""
+    return {words[0]: words for words in map(str.split, text.splitlines()) if words}
+
+
+def test_the_table(cli, store):
+    outcome = cli("rates", "own_outer", *IMPORT, "--store", store, "--draws", "240")
+    assert outcome.code == 0, outcome.err
+    rows = lines(outcome.out)
+    assert outcome.out.startswith("Rates of own_outer in examples, by Proportional(cap=1, ")
+    assert rows["task"][:6] == ["task", "cluster", "examples", "cap", "rate", "share"]
+    # A quarter of the draws is the capped task's, the rest is shared evenly by the two inside.
+    assert rows["own_parity_zs_opt_one"][2:6] == ["24", "1", "1", "25.00%"]
+    assert rows["own_parity_zs_opt"][2:6] == ["24", "–", "1.500", "37.50%"]
+    assert rows["own_parity_zs_opt_left_out"][2:6] == ["–", "–", "0", "0.00%"]
+    assert rows["total"][:4] == ["total", "of", "4", "tasks"]
+    assert rows["own_mixture"] == ["own_mixture", "2", "48", "3", "75.00%"]
+    drawn = [int(row[9].replace(",", "")) for name, row in rows.items() if name.startswith("own_parity")]
+    assert sum(drawn) == 240
+
+
+def test_without_a_store_columns_that_are_not_known_are_left_out(cli, module, own_tasks):
+    module(own_tasks)
+    rows = lines(cli("rates", "own_mixture", *IMPORT).out)
+    assert rows["task"] == ["task", "cluster", "examples", "rate", "share"]
+    assert rows["own_parity_zs_opt"] == ["own_parity_zs_opt", "own_numbers", "24", "1", "50.00%"]
+    assert "drawn" not in lines(cli("rates", "own_mixture", *IMPORT, "--draws", "96").out)["task"]
+
+
+def test_json_has_everything(cli, store):
+    arguments = ("rates", "own_outer", *IMPORT, "--store", store, "--draws", "240", "--seed", "5", "--json")
+    described = json.loads(cli(*arguments).out)
+    assert (described["mixture"], described["unit"], described["draws"], described["seed"]) == (
+        "own_outer",
+        "examples",
+        240,
+        5,
+    )
+    assert described["policy"].startswith("Proportional(cap=1")
+    assert described["store"] == store
+    fields = set(RateRow.__dataclass_fields__)
+    assert all(set(row) == fields for row in (*described["tasks"], described["total"]))
+    assert set(HEADINGS) < fields
+    (nested,) = described["nested"]
+    assert (nested["mixture"], nested["tasks"], nested["share"]) == ("own_mixture", 2, 0.75)
+    assert described["total"]["draws"] == sum(row["draws"] for row in described["tasks"]) == 240
+    assert described["notes"] == []
+
+
+def test_another_seed_draws_others_of_the_same_shares(cli, store):
+    def draws(seed):
+        arguments = ("rates", "own_outer", *IMPORT, "--store", store, "--draws", "50", "--json", "--seed", str(seed))
+        return [row["draws"] for row in json.loads(cli(*arguments).out)["tasks"]]
+
+    assert draws(1) == draws(1)
+    assert len({tuple(draws(seed)) for seed in range(5)}) > 1
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_orders(cli, store, order):
+    arguments = ("rates", "own_outer", *IMPORT, "--store", store, "--draws", "240", "--sort", order, "--json")
+    rows = json.loads(cli(*arguments).out)["tasks"]
+    assert len(rows) == 4
+    if order == "name":
+        assert [row["task"] for row in rows] == sorted(row["task"] for row in rows)
+    else:
+        values = [row[order] or 0 for row in rows]
+        assert values == sorted(values, reverse=True)
+
+
+def test_a_note_is_printed(cli, module, own_tasks):
+    module(
+        own_tasks.replace("import Equal", "import Equal, UniMax").replace("policy=Equal()", "policy=UniMax(2, 10_000)")
+    )
+    outcome = cli("rates", "own_mixture", *IMPORT, "--draws", "10000")
+    assert "note: own_mixture: the budget of 10,000 examples is more than 2 epochs of everything" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--sort", "size"), "invalid choice: 'size'"),
+        (("--sort", "epochs"), "--sort epochs needs the length of the run"),
+        (("--draws", "-1"), "--draws -1"),
+        (("--draws", "many"), "invalid int value: 'many'"),
+        (("--draws", "99999999999999999"), "draws cannot be described"),
+        (("--store", "nowhere"), "is not in the store nowhere"),
+    ],
+)
+def test_wrong_arguments(refused, module, own_tasks, arguments, expected):
+    module(own_tasks)
+    assert expected in refused("rates", "own_mixture", *IMPORT, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("policy=Equal(), unit='tokens'", "counts its rates in tokens"),
+        ("policy=Equal(), unit='token'", "Did you mean 'tokens'"),
+        ("unit='epochs'", "Proportional gives them from sizes"),
+        ("policy=Equal", "Write Proportional(), Equal()"),
+    ],
+)
+def test_wrong_units(refused, module, own_tasks, policy, expected):
+    module(own_tasks.replace("policy=Equal()", policy))
+    assert expected in refused("rates", "own_mixture", *IMPORT)
+
+
+def test_an_unknown_mixture(refused):
+    assert "Did you mean 'mini'" in refused("rates", "minni")
+
+
+def test_a_mixture_inside_itself(refused, module, own_tasks):
+    module(
+        own_tasks.replace("register_mixture\n", "get_mixture, register_mixture\n").replace(
+            "(Entry(Prompted(PARITY)),", "(Entry(get_mixture('own_mixture')),"
+        )
+    )
+    assert "own_mixture → own_mixture" in refused("rates", "own_mixture", *IMPORT)

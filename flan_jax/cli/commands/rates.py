@@ -102,7 +102,7 @@ def _shown(column: str, value: Any) -> str:
     if column.endswith("share"):
         return _percent(value)
     if column == "rate":
-        return f"{value:,.0f}" if value == round(value) else f"{value:,.3f}"
+        return f"{value:,.0f}" if value == round(value) else f"{value:,.3f}" if value >= 0.1 else f"{value:.3g}"
     if isinstance(value, int) or column in ("cap", "realised_tokens"):
         return f"{value:,.0f}"
     if isinstance(value, float):

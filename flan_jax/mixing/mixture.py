@@ -68,6 +68,11 @@ class Suite:
     def __post_init__(self) -> None:
         if not self.name or not self.tasks:
             raise UserError(f"Suite {self.name!r} needs a name and at least one task.")
+        for task in self.tasks:
+            if isinstance(task, Mixture):
+                raise UserError(
+                    f"Suite {self.name!r} measures tasks, not the mixture {task.name!r}. Give its train_tasks."
+                )
         _check_unique(f"Suite {self.name!r}", self.tasks)
 
     @property

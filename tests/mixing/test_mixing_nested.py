@@ -188,6 +188,12 @@ def test_a_name_or_a_spec_is_no_entry(tasks):
         Entry(tasks["a"].spec)
 
 
+def test_a_suite_is_of_tasks(tasks):
+    inner = Mixture("inner", (Entry(tasks["a"]),))
+    with pytest.raises(UserError, match=r"measures tasks, not the mixture 'inner'\. Give its train_tasks"):
+        Suite("s", (inner,))
+
+
 def test_nothing_to_draw_inside_names_the_mixture(tasks):
     inner = Mixture("inner", (Entry(tasks["a"], 0),))
     with pytest.raises(UserError, match="Every task of mixture 'inner' has the rate 0"):

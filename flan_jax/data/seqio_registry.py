@@ -2,6 +2,8 @@
 
 import contextlib
 import math
+import re
+from typing import Any
 
 import seqio
 import tensorflow as tf
@@ -14,6 +16,9 @@ from flan_jax.tasks.spec import Task
 
 TRAIN_SPLIT = "train"
 _EVAL_SPLITS = ("validation", "test")
+_WHERE_IN_TENSORFLOW = re.compile(
+    r"^Error in user-defined function passed to \S+ transformation with iterator: [\w:]+: "
+)
 _REMEDY = "Name the module that registers it with --module_import MODULE."
 
 # Pipelines run on the processor. TensorFlow would take all of an accelerator's memory, which JAX needs.
@@ -75,11 +80,33 @@ def as_mixture(name: str) -> Mixture:
 
 
 def _measured_on(task: seqio.Task) -> str | None:
-    """The split that a task is measured on; ``None`` where it has no such split or no metric."""
+    """The split that a task is measured on; ``None`` where it has no such split or no metric that can be computed."""
     ours: Task | None = registered_task(task.name)
-    if ours is None and not task.metric_fns:
+    if ours is None and not _measurable(task):
         return None
     return next((split for split in _EVAL_SPLITS if split in task.splits), None)
+
+
+def metric_objects(task: seqio.Task, kind: seqio.metrics.ModelOutputType) -> list[Any]:
+    """The metric objects among a task's ``metric_objs`` that this output, as it is given here, is enough for.
+
+    Scores are as seqio has them. Answers are given as text, which ``PassthroughLegacyMetric`` takes
+    in the place of ids; other metrics of predictions decode ids themselves.
+    """
+    found = []
+    for metric in task._metric_objs_constructor_args:
+        passes_text = isinstance(metric, seqio.metrics.PassthroughLegacyMetric) or (
+            isinstance(metric, type) and issubclass(metric, seqio.metrics.PassthroughLegacyMetric)
+        )
+        if metric.model_output_type == kind and (passes_text or kind == seqio.metrics.ModelOutputType.SCORE):
+            found.append(metric)
+    return found
+
+
+def _measurable(task: seqio.Task) -> bool:
+    kinds = (seqio.metrics.ModelOutputType.PREDICTION, seqio.metrics.ModelOutputType.SCORE)
+    own = task.predict_metric_fns or task.score_metric_fns
+    return bool(own or any(metric_objects(task, kind) for kind in kinds))
 
 
 def _rate(mixture: seqio.Mixture, task: seqio.Task) -> float:
@@ -104,7 +131,7 @@ def reason(error: BaseException, limit: int = 300) -> str:
         text = text.partition("}}")[2].strip()
     lines = [line.strip() for line in text.split("\n") if line.strip()] or [""]
     # Of an error in traced code TensorFlow tells the traceback first and what happened last.
-    line = lines[-1] if lines[0] == "in user code:" else lines[0]
+    line = lines[-1] if lines[0] == "in user code:" else _WHERE_IN_TENSORFLOW.sub("", lines[0])
     kind = type(error).__name__
     shown = line if line.startswith(kind) or not line else f"{kind}: {line}"
     shown = shown or kind

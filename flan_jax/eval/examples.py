@@ -1,11 +1,12 @@
 """What goes into an evaluation and what comes out: plain data, no model."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from flan_jax.errors import UserError
+from flan_jax.eval.measures import Measure, Value
 from flan_jax.tasks.spec import Predict
 
 
@@ -14,12 +15,14 @@ class EvalExample:
     """One example to predict.
 
     Attributes:
-        inputs: token ids of the prompt, EOS included, no padding; ``[length]``.
+        inputs: token ids of the prompt, EOS included, no padding; ``[length]``. Empty only where a
+            measure of the task's own scores targets that follow nothing.
         options: the closed set to choose from, or ``()``.
         references: every accepted answer; at least one.
         example_id: index of the record in its split.
         template_id: index of the template that made the prompt.
         inputs_text: the prompt as text, for people.
+        targets: token ids of the target, EOS included, ``[length]``; read by measures of scores.
     """
 
     inputs: np.ndarray
@@ -28,6 +31,7 @@ class EvalExample:
     example_id: int
     template_id: int
     inputs_text: str = ""
+    targets: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +41,11 @@ class EvalTask:
     Attributes:
         name: what results call it.
         cluster: the task's cluster.
-        metric: a name in ``flan_jax.eval.metrics.METRICS``.
+        metric: a name in ``flan_jax.eval.metrics.METRICS``; ``""`` where the task has a measure.
         predict: ``rank`` chooses among the options, ``generate`` decodes freely.
         examples: at least one.
+        measure: the task's own, over these very examples; it takes the place of ``metric``, and
+            its ``outputs`` that of ``predict``.
 
     Raises:
         UserError: no examples, an example without tokens or references, or one to rank that has
@@ -51,11 +57,15 @@ class EvalTask:
     metric: str
     predict: Predict
     examples: Sequence[EvalExample]
+    measure: Measure | None = None
 
     def __post_init__(self) -> None:
         where = f"Task {self.name!r}"
         if not len(self.examples):
             raise UserError(f"{where} has no examples to evaluate. Give it a split that is not empty or leave it out.")
+        if self.measure is not None:
+            self._check_measured(where, self.measure)
+            return
         for example in self.examples:
             if not len(example.inputs) or not example.references:
                 lacking = "input tokens" if not len(example.inputs) else "references"
@@ -66,6 +76,16 @@ class EvalTask:
                     "at least two. Give options or use predict='generate'."
                 )
 
+    def _check_measured(self, where: str, measure: Measure) -> None:
+        for example in self.examples:
+            if "text" in measure.outputs and not len(example.inputs):
+                raise UserError(
+                    f"{where}, example {example.example_id} has no input, so there is nothing to answer. Give its metric "
+                    "scores to read."
+                )
+            if "score" in measure.outputs and (example.targets is None or not len(example.targets)):
+                raise UserError(f"{where}, example {example.example_id} has no target tokens, so it cannot be scored.")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prediction:
@@ -73,9 +93,11 @@ class Prediction:
 
     Attributes:
         example_id, template_id, inputs, options, references: as in ``EvalExample``.
-        prediction: the chosen option or the generated text.
+        prediction: the chosen option or the generated text; ``""`` where only the target is scored.
         option_scores: one log-likelihood (nats) an option, ``()`` where text was generated.
-        score: the metric on this example alone, from 0 to 1.
+        score: the metric on this example alone, from 0 to 1. A measure of the task's own has no
+            score for one example: there it is 1 where the answer equals the target, else 0.
+        log_likelihood: of the target, in nats, where a measure reads it.
     """
 
     example_id: int
@@ -86,24 +108,29 @@ class Prediction:
     prediction: str
     option_scores: tuple[float, ...]
     score: float
+    log_likelihood: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskResult:
-    """One task, measured. Scores run from 0 to 1.
+    """One task, measured. Scores run from 0 to 1, but those of a task's own measure, which are as its functions give them.
 
     Attributes:
-        name, cluster, metric, predict: as in ``EvalTask``.
-        value: the metric over all examples.
+        name, cluster, metric, predict: as in ``EvalTask``; of a measure, ``metric`` is its first value.
+        value: the metric over all examples. NaN where a measure returns no number.
         chance: what guessing uniformly among the options gives; 0 where text is generated.
         majority: what always answering the most frequent reference gives. It looks at the
             labels, so it is a yardstick for label balance and no competitor.
-        interval: 95% bootstrap interval of ``value`` over examples, (low, high).
+        interval: 95% bootstrap interval of ``value`` over examples, (low, high); ``None`` where a
+            measure cannot be resampled.
         n: number of examples.
         per_template: the metric over the examples of each template.
         predictions: one an example, in the task's order; ``()`` when read back from a file.
         statistics: ``[n, k]``, the metric's sufficient statistics, one row an example.
         notes: what a reader of the value must know, a sentence each.
+        metrics: every value of the task's own measure, by name; ``{}`` for a metric of ours.
+        as_given: the value is on the scale of the task's own measure, often 0 to 100: it is shown
+            as it is and averaged with no other. Chance, majority and spread are not known then, and 0.
     """
 
     name: str
@@ -113,12 +140,14 @@ class TaskResult:
     value: float
     chance: float
     majority: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     n: int
     per_template: dict[int, float]
     predictions: tuple[Prediction, ...] = dataclasses.field(default=(), repr=False)
     statistics: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
     notes: tuple[str, ...] = ()
+    metrics: Mapping[str, Value] = dataclasses.field(default_factory=dict)
+    as_given: bool = False
 
     @property
     def template_mean(self) -> float:

@@ -57,12 +57,28 @@ class Predictor:
         """
         cache: dict[str, tuple[int, ...]] = {}
         targets = [[self._target_ids(option, cache) for option in example.options] for example in examples]
+        return self._log_likelihoods(examples, targets, advance)
+
+    def score(self, examples: Sequence[EvalExample], advance: Advance = lambda count: None) -> np.ndarray:
+        """For each example, the log-likelihood (nats) of its target's tokens, EOS included, float64 ``[n]``."""
+        targets = []
+        for example in examples:
+            if example.targets is None:
+                raise ValueError(f"Example {example.example_id} has no target to score.")
+            targets.append([tuple(example.targets.tolist())])
+        return np.array([row[0] for row in self._log_likelihoods(examples, targets, advance)], np.float64)
+
+    def _log_likelihoods(
+        self, examples: Sequence[EvalExample], targets: Sequence[Sequence[tuple[int, ...]]], advance: Advance
+    ) -> list[np.ndarray]:
+        """For each example, the log-likelihoods of its targets, given as ids."""
         # Options are a few tokens as a rule, so a rounded length would be mostly padding.
         option_lengths = [len(ids) for options in targets for ids in options]
         option_buckets = bucket_lengths(option_lengths, self.batch_size, most=2, step=1)
         scores: list[np.ndarray] = [np.zeros(0)] * len(examples)
         rows = min(self.batch_size, len(examples))
-        for members, length in batches([len(example.inputs) for example in examples], rows):
+        # A target that follows nothing is scored after an encoder row of padding.
+        for members, length in batches([max(1, len(example.inputs)) for example in examples], rows):
             tokens, lengths = self._put(*padded([examples[index].inputs for index in members], (rows, length)))
             encoded = scoring.encode(self.params, tokens, lengths, graphdef=self.graphdef)
             # Equal targets of an example are computed once.

@@ -105,32 +105,50 @@ def _result_json(result: TaskResult) -> dict[str, Any]:
         "cluster": result.cluster,
         "metric": result.metric,
         "predict": result.predict,
-        "value": result.value,
+        "value": _number(result.value),
+        "as_given": result.as_given,
+        "metrics": {
+            name: value if isinstance(value, str) else _number(value) for name, value in result.metrics.items()
+        },
         "chance": result.chance,
         "majority": result.majority,
-        "interval": list(result.interval),
+        "interval": None if result.interval is None else list(result.interval),
         "n": result.n,
-        "per_template": {str(template): value for template, value in result.per_template.items()},
-        "template_mean": result.template_mean,
+        "per_template": {str(template): _number(value) for template, value in result.per_template.items()},
+        "template_mean": _number(result.template_mean),
         "template_spread": result.template_spread,
         "notes": list(result.notes),
     }
 
 
+def _number(value: float) -> float | None:
+    """JSON has no word for infinities and NaN."""
+    return value if math.isfinite(value) else None
+
+
+def _read_number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
 def _result(row: dict[str, Any]) -> TaskResult:
-    low, high = row["interval"]
+    interval = None if row["interval"] is None else (float(row["interval"][0]), float(row["interval"][1]))
     return TaskResult(
         name=row["task"],
         cluster=row["cluster"],
         metric=row["metric"],
         predict=row["predict"],
-        value=float(row["value"]),
+        value=_read_number(row["value"]),
         chance=float(row["chance"]),
         majority=float(row["majority"]),
-        interval=(float(low), float(high)),
+        interval=interval,
         n=int(row["n"]),
-        per_template={int(template): float(value) for template, value in row["per_template"].items()},
+        per_template={int(template): _read_number(value) for template, value in row["per_template"].items()},
         notes=tuple(row["notes"]),
+        metrics={
+            name: value if isinstance(value, str) else _read_number(value)
+            for name, value in row.get("metrics", {}).items()
+        },
+        as_given=bool(row.get("as_given", False)),
     )
 
 
@@ -142,12 +160,14 @@ def _average(row: dict[str, Any]) -> SuiteAverage:
 
 def _prediction_json(prediction: Prediction) -> dict[str, Any]:
     row = dataclasses.asdict(prediction)
-    # JSON has no word for infinities and NaN.
-    row["option_scores"] = [score if math.isfinite(score) else None for score in prediction.option_scores]
-    return row
+    row["option_scores"] = [_number(score) for score in prediction.option_scores]
+    likelihood = row.pop("log_likelihood")
+    return row if likelihood is None else {**row, "log_likelihood": _number(likelihood)}
 
 
 def _prediction(row: dict[str, Any]) -> Prediction:
-    scores = tuple(math.nan if score is None else score for score in row["option_scores"])
+    scores = tuple(_read_number(score) for score in row["option_scores"])
     sequences = {key: tuple(row[key]) for key in ("options", "references")}
+    if "log_likelihood" in row:
+        row = {**row, "log_likelihood": _read_number(row["log_likelihood"])}
     return Prediction(**{**row, **sequences, "option_scores": scores})

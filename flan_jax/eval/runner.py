@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from flan_jax.eval import bootstrap
+from flan_jax.eval import bootstrap, measures
 from flan_jax.eval.examples import EvalExample, EvalTask, Prediction, TaskResult
 from flan_jax.eval.metrics import METRICS, Metric
 
@@ -31,6 +31,9 @@ class Predicts(Protocol):
     def generate(self, examples: Sequence[EvalExample], advance: Advance) -> list[str]:
         """For each example, the text that the model writes."""
 
+    def score(self, examples: Sequence[EvalExample], advance: Advance) -> np.ndarray:
+        """For each example, the log-likelihood (nats) of its target, ``[n]``."""
+
 
 def evaluate(
     predictor: Predicts, tasks: Sequence[EvalTask], *, progress: Progress | None = None, seed: int = 0
@@ -49,10 +52,9 @@ def evaluate(
     Raises:
         UserError: a task with an unknown metric; before anything is predicted.
     """
-    metrics = [METRICS.get(task.metric) for task in tasks]
-    ranked = [example for task in tasks if task.predict == "rank" for example in task.examples]
-    written = [example for task in tasks if task.predict == "generate" for example in task.examples]
-    done, total = 0, len(ranked) + len(written)
+    metrics = [None if task.measure is not None else METRICS.get(task.metric) for task in tasks]
+    ranked, written, scored = (_pool(tasks, wanted) for wanted in ("rank", "text", "score"))
+    done, total = 0, len(ranked) + len(written) + len(scored)
 
     def advance(count: int) -> None:
         nonlocal done
@@ -60,18 +62,34 @@ def evaluate(
         if progress is not None:
             progress(done, total)
 
-    scores = iter(predictor.rank(ranked, advance) if ranked else [])
+    option_scores = iter(predictor.rank(ranked, advance) if ranked else [])
     texts = iter(predictor.generate(written, advance) if written else [])
+    scores = iter(predictor.score(scored, advance) if scored else [])
     results = []
     for task, metric in zip(tasks, metrics, strict=True):
-        if task.predict == "rank":
-            option_scores = [next(scores) for _ in task.examples]
-            answers = [_choice(example, row) for example, row in zip(task.examples, option_scores, strict=True)]
+        count = len(task.examples)
+        if metric is None:
+            answers = [next(texts) for _ in range(count)] if "text" in _outputs(task) else []
+            likelihoods = [next(scores) for _ in range(count)] if "score" in _outputs(task) else []
+            results.append(_measured(task, answers, np.asarray(likelihoods, np.float64), seed))
+        elif task.predict == "rank":
+            rows = [next(option_scores) for _ in range(count)]
+            answers = [_choice(example, row) for example, row in zip(task.examples, rows, strict=True)]
+            results.append(_result(task, metric, answers, rows, seed))
         else:
-            option_scores = [np.zeros(0)] * len(task.examples)
-            answers = [next(texts) for _ in task.examples]
-        results.append(_result(task, metric, answers, option_scores, seed))
+            results.append(_result(task, metric, [next(texts) for _ in range(count)], [np.zeros(0)] * count, seed))
     return results
+
+
+def _outputs(task: EvalTask) -> frozenset[str]:
+    """What the model must give for the task's examples."""
+    if task.measure is not None:
+        return task.measure.outputs
+    return frozenset(["rank" if task.predict == "rank" else "text"])
+
+
+def _pool(tasks: Sequence[EvalTask], wanted: str) -> list[EvalExample]:
+    return [example for task in tasks if wanted in _outputs(task) for example in task.examples]
 
 
 def chance(task: EvalTask) -> float:
@@ -131,6 +149,54 @@ def _result(
         predictions=predictions,
         statistics=statistics,
         notes=tuple(_notes(option_scores)),
+    )
+
+
+def _measured(task: EvalTask, answers: Sequence[str], scores: np.ndarray, seed: int) -> TaskResult:
+    """The result of a task that brings its measure along."""
+    measure = task.measure
+    assert measure is not None
+    count = len(task.examples)
+    values = dict(measure(np.arange(count), answers, scores))
+    metric, value = measures.headline(values)
+    notes = [*measure.notes, "The values are those of the task's own metric functions, on their scale."]
+    interval = None
+    if math.isfinite(value):
+        interval, note = measures.interval(
+            measure, answers, scores, count=count, metric=metric, name=task.name, seed=seed
+        )
+        notes.append(note)
+    else:
+        notes.append(f"{metric} is not a finite number." if metric else "No metric function returned a number.")
+    predictions = tuple(
+        Prediction(
+            example_id=example.example_id,
+            template_id=example.template_id,
+            inputs=example.inputs_text,
+            options=(),
+            references=example.references,
+            prediction=answers[row] if answers else "",
+            option_scores=(),
+            score=float(measure.right(row, answers[row])) if answers else 0.0,
+            log_likelihood=float(scores[row]) if len(scores) else None,
+        )
+        for row, example in enumerate(task.examples)
+    )
+    return TaskResult(
+        name=task.name,
+        cluster=task.cluster,
+        metric=metric,
+        predict=task.predict,
+        value=value,
+        chance=0.0,
+        majority=0.0,
+        interval=interval,
+        n=count,
+        per_template={0: value},
+        predictions=predictions,
+        notes=tuple(notes),
+        metrics=values,
+        as_given=True,
     )
 
 

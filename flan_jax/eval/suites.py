@@ -61,7 +61,7 @@ class StepResults:
     Attributes:
         step: training steps taken; 0 is before training.
         suites: suite → its tasks' results.
-        averages: suite → its average.
+        averages: suite → its average; a suite whose tasks all bring their own measure has none.
     """
 
     step: int
@@ -102,14 +102,21 @@ def evaluate_suites(
                 )
     results = {r.name: r for r in evaluate(predictor, list(tasks.values()), progress=progress, seed=seed)}
     grouped = {suite: [results[task.name] for task in members] for suite, members in suites.items()}
-    return StepResults(step, grouped, {suite: average(members, seed=seed) for suite, members in grouped.items()})
+    return StepResults(step, grouped, averages(grouped, seed=seed))
+
+
+def averages(suites: Mapping[str, Sequence[TaskResult]], *, seed: int = 0) -> dict[str, SuiteAverage]:
+    """Suite → the average of its tasks that are scored from 0 to 1. Values on scales of their own have no mean."""
+    comparable = {suite: [r for r in members if not r.as_given] for suite, members in suites.items()}
+    return {suite: average(members, seed=seed) for suite, members in comparable.items() if members}
 
 
 def average(results: Sequence[TaskResult], *, seed: int = 0) -> SuiteAverage:
     """Averages fresh results (those that still hold their ``statistics``).
 
     Raises:
-        ValueError: a result that was read from a file, so has no statistics to resample.
+        ValueError: a result that was read from a file, so has no statistics to resample, or one of
+            a task's own measure.
     """
     resampled = {}
     for result in results:

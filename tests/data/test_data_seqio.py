@@ -93,14 +93,14 @@ def test_seqio_yields_what_the_store_holds(tmp_path):
         names = [task.name for task in seqio.get_mixture_or_task("toy_words").tasks]
         assert all(":" in name for name in names) and seqio.get_mixture_or_task("toy").tasks[0].name == "toy_copy_zs_opt"
 
-        # Rates are functions of the sizes.
+        # Rates are functions, and the shares that the mixture itself gives.
         def rates(mixture):
             return {{task.name: mixture.get_rate(task) for task in mixture.tasks}}
-        assert rates(seqio.get_mixture_or_task("toy")) == {{"toy_copy_zs_opt": 64.0, "toy_parity_zs_opt": 64.0}}
+        assert rates(seqio.get_mixture_or_task("toy")) == {{"toy_copy_zs_opt": 0.5, "toy_parity_zs_opt": 0.5}}
         assert rates(seqio.get_mixture_or_task("toy_held_in")) == {{"toy_copy_zs_opt": 16.0, "toy_parity_zs_opt": 16.0}}
         entries = (dataclasses.replace(toy.entries[0], rate=5.0), toy.entries[1])
         weighted = seqio_bridge.register_mixture(dataclasses.replace(toy, name="weighted", entries=entries, policy=Equal()))
-        assert rates(weighted) == {{"toy_copy_zs_opt": 1.0, "toy_parity_zs_opt": 5.0}}
+        assert rates(weighted) == {{"toy_copy_zs_opt": 1 / 6, "toy_parity_zs_opt": 5 / 6}}
 
         # seqio's own converter: decoder inputs shifted, rows padded with 0.
         row = next(iter(seqio.get_dataset("toy_parity_zs_opt", lengths, dataset_split="test", shuffle=False,

@@ -4,6 +4,7 @@ The fingerprint of a prepared split covers everything its tokens depend on, so a
 writes only what changed, and a store made from something else is never taken for this one.
 """
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,8 +13,9 @@ from typing import Any
 from flan_jax.data import splits as units
 from flan_jax.data.producers import producer
 from flan_jax.data.recipe import DEFAULT_LENGTHS, FEATURES, OnError, Recipe, TooLong, checked_lengths, combined
-from flan_jax.data.splits import PreparedSplit
+from flan_jax.data.splits import PreparedSplit, Work
 from flan_jax.data.tokenizers import Vocabulary
+from flan_jax.data.workers import write_all
 from flan_jax.errors import UserError
 from flan_jax.feed.store import TokenStore
 from flan_jax.tasks.spec import Task
@@ -115,8 +117,11 @@ def prepare(
     lengths: Mapping[str, int] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    processes: int = 1,
     on_error: OnError = "fail",
     too_long: TooLong = "truncate",
+    verify: bool = False,
+    modules: Sequence[str] = (),
 ) -> PrepareReport:
     """Puts every (task, split) asked for into the store, unless it is there already.
 
@@ -127,23 +132,75 @@ def prepare(
         lengths: ``inputs`` and ``targets`` in tokens, the end-of-sequence id counted.
         seed: which example gets which template.
         progress: called after each split.
+        processes: how many processes work at a time; what is stored is the same.
         on_error: see ``Recipe``.
         too_long: see ``Recipe``.
+        verify: compare what is there with its checksums, and write again what is damaged.
+        modules: imported by every worker process first, where tasks are found by name in a
+            registry that modules fill, such as seqio's.
 
     Raises:
         UserError: a bad length, a task without such a split or without records in it, a record
-            that cannot be rendered, a full disk. Splits finished before stay prepared.
+            that cannot be read or rendered, a full disk. Splits finished before stay prepared.
     """
     recipe = Recipe(vocabulary, DEFAULT_LENGTHS if lengths is None else lengths, seed, on_error, too_long)
-    begun = time.monotonic()
-    wanted = requested(tasks)
-    done = []
-    for (_, split), task in wanted.items():
-        work = units.work_of(task, split, recipe)
-        done.append(units.find(work, store) or units.write(work, recipe, store))
-        if progress is not None:
-            progress(len(done), len(wanted), done[-1])
-    return PrepareReport(tuple(done), time.monotonic() - begun)
+    if processes < 1:
+        raise UserError(f"The number of processes is {processes}, but at least one must work.")
+    survey = Survey(tasks, recipe, store, verify=verify, progress=progress)
+    with contextlib.closing(write_all(survey.to_write, recipe, store, processes=processes, modules=modules)) as written:
+        for work, split in written:
+            survey.finished(work, split)
+    return survey.report()
+
+
+class Survey:
+    """Which of the splits asked for are in the store, and what became of the others.
+
+    Args:
+        tasks: tasks with the splits wanted of each; a pair asked for twice counts once.
+        recipe: how they should be prepared.
+        store: where to look.
+        verify: compare what is there with its checksums.
+        progress: called after each split, beginning with those found.
+
+    Attributes:
+        to_write: the splits that are not there, or damaged.
+
+    Raises:
+        UserError: two different tasks of one name, or a source that is not there.
+    """
+
+    def __init__(
+        self,
+        tasks: Iterable[tuple[Task, Sequence[str]]],
+        recipe: Recipe,
+        store: TokenStore,
+        *,
+        verify: bool,
+        progress: Progress | None,
+    ) -> None:
+        self._begun = time.monotonic()
+        self._progress = progress
+        self._works = [units.work_of(task, split, recipe) for (_, split), task in requested(tasks).items()]
+        self._done: dict[tuple[str, str], PreparedSplit] = {}
+        self.to_write: list[Work] = []
+        for work in self._works:
+            found = units.find(work, store, verify=verify)
+            if isinstance(found, Work):
+                self.to_write.append(found)
+            else:
+                self.finished(work, found)
+
+    def finished(self, work: Work, split: PreparedSplit) -> None:
+        """Notes that ``work`` is done, and tells of it."""
+        self._done[work.task.name, work.split] = split
+        if self._progress is not None:
+            self._progress(len(self._done), len(self._works), split)
+
+    def report(self) -> PrepareReport:
+        """The report, once everything is done."""
+        splits = tuple(self._done[work.task.name, work.split] for work in self._works)
+        return PrepareReport(splits, time.monotonic() - self._begun)
 
 
 def requested(tasks: Iterable[tuple[Task, Sequence[str]]]) -> dict[tuple[str, str], Task]:

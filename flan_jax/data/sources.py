@@ -119,6 +119,10 @@ class GeneratedSource:
             )
         return digest("generated", self.name, self.version, split, *bound)
 
+    def size_hint(self, split: str) -> int:
+        """Nothing is read."""
+        return 0
+
     def describe(self) -> str:
         """Name and version."""
         return f"generated {self.name!r} (version {self.version})"
@@ -197,6 +201,10 @@ class JsonSource:
     def fingerprint(self, split: str) -> str:
         """Digest of the file's content; moving the file changes nothing."""
         return digest("json", file_digest(self._path(split)))
+
+    def size_hint(self, split: str) -> int:
+        """Bytes of the file."""
+        return self._path(split).stat().st_size
 
     def describe(self) -> str:
         """The files."""

@@ -1,6 +1,7 @@
 """The unit of preparing: one split of one task, found in the store or written to it."""
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -30,7 +31,7 @@ class PreparedSplit:
         messages: why the first unreadable records are so.
         skipped: it was in the store already.
         damaged: it was in the store already, but did not match its checksums, so it was written again.
-        seconds: wall-clock time spent on it.
+        seconds: wall-clock time spent on it; ``None`` where a machine elsewhere did.
     """
 
     task: str
@@ -46,7 +47,7 @@ class PreparedSplit:
     messages: tuple[str, ...]
     skipped: bool
     damaged: bool
-    seconds: float
+    seconds: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +58,13 @@ class Work:
         task: the task.
         split: the split.
         parts: what its fingerprint is made from.
+        damaged: what the store has under this fingerprint is not whole, and must make room.
     """
 
     task: Task
     split: str
     parts: Mapping[str, str]
+    damaged: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -78,13 +81,31 @@ def work_of(task: Task, split: str, recipe: Recipe) -> Work:
     return Work(task, split, producer(task, recipe).fingerprint_parts(split))
 
 
-def find(work: Work, store: TokenStore) -> PreparedSplit | None:
-    """What the store has of it already; ``None`` where it has nothing, or nothing whole."""
+def size_hint(work: Work) -> int | None:
+    """About how many bytes are read to prepare it, where its source knows that without reading."""
+    hint = getattr(getattr(getattr(work.task, "spec", None), "source", None), "size_hint", None)
+    return None if hint is None else hint(work.split)
+
+
+def find(work: Work, store: TokenStore, *, verify: bool = False) -> PreparedSplit | Work:
+    """What the store has of it already, or the work that remains.
+
+    Args:
+        work: the split wanted.
+        store: where to look.
+        verify: read what is there and compare checksums; sizes are always compared.
+    """
     begun = time.monotonic()
     name, fingerprint = work.task.name, work.fingerprint
-    if not store.has(name, work.split, fingerprint):
-        return None
-    return _outcome(store.open(name, work.split, fingerprint), begun, skipped=True)
+    if store.has(name, work.split, fingerprint):
+        try:
+            stored = store.open(name, work.split, fingerprint, verify=verify)
+        except UserError:
+            return dataclasses.replace(work, damaged=True)
+        return outcome(stored, time.monotonic() - begun, skipped=True)
+    if fingerprint[:16] in store.fingerprints(name, work.split):
+        return dataclasses.replace(work, damaged=True)
+    return work
 
 
 def write(work: Work, recipe: Recipe, store: TokenStore) -> PreparedSplit:
@@ -95,6 +116,9 @@ def write(work: Work, recipe: Recipe, store: TokenStore) -> PreparedSplit:
             ``TokenStore.write``. Nothing half-written is left.
     """
     begun = time.monotonic()
+    if work.damaged:
+        # The store takes equal work that is there for another writer's, so the damaged one goes first.
+        shutil.rmtree(store.folder(work.task.name, work.split, work.fingerprint), ignore_errors=True)
     maker, tally = producer(work.task, recipe), Tally()
     manifest: dict[str, Any] = {
         **maker.manifest(work.split),
@@ -106,7 +130,7 @@ def write(work: Work, recipe: Recipe, store: TokenStore) -> PreparedSplit:
     extras = maker.extras(work.split)
     columns: dict[str, Any] = {"extras": extras} if extras else {}
     stored = store.write(work.task.name, work.split, work.fingerprint, examples, manifest, **columns)
-    return _outcome(stored, begun)
+    return outcome(stored, time.monotonic() - begun, damaged=work.damaged)
 
 
 def _some(
@@ -135,7 +159,10 @@ def _some(
     )
 
 
-def _outcome(stored: StoredTask, begun: float, *, skipped: bool = False) -> PreparedSplit:
+def outcome(
+    stored: StoredTask, seconds: float | None, *, skipped: bool = False, damaged: bool = False
+) -> PreparedSplit:
+    """What a stored split's manifest says of it."""
     manifest = stored.manifest
     tally = Tally(**manifest["tally"])
     return PreparedSplit(
@@ -151,6 +178,6 @@ def _outcome(stored: StoredTask, begun: float, *, skipped: bool = False) -> Prep
         unreadable=tally.skipped,
         messages=tuple(tally.messages),
         skipped=skipped,
-        damaged=False,
-        seconds=time.monotonic() - begun,
+        damaged=damaged,
+        seconds=seconds,
     )

@@ -125,6 +125,10 @@ class SuperNIFile:
         path = self._file(split)
         return digest("superni 1", file_digest(path), split, self.max_instances, self.max_validation, self.seed)
 
+    def size_hint(self, split: str) -> int:
+        """Bytes of the file."""
+        return self._file(split).stat().st_size
+
     def describe(self) -> str:
         """The file and its part in the benchmark."""
         return f"Super-NaturalInstructions {self.role} task {self.path!r}"

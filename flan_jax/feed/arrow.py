@@ -197,6 +197,16 @@ class ChunkedTokens:
         start, end = self.offsets[chunk][row - self.starts[chunk] :][:2]
         return self.values[chunk][start:end]
 
+    def check(self, tokens: int) -> None:
+        """Raises ValueError where offsets do not cut ``tokens`` tokens out of the values, in order."""
+        found = 0
+        for values, offsets in zip(self.values, self.offsets, strict=True):
+            if offsets[0] < 0 or offsets[-1] > len(values) or np.any(offsets[1:] < offsets[:-1]):
+                raise ValueError("its offsets point outside its tokens")
+            found += int(offsets[-1] - offsets[0])
+        if found != tokens:
+            raise ValueError(f"it has {found} tokens on one side instead of {tokens}")
+
     def lengths(self) -> np.ndarray:
         """[n] int32, the length of every row."""
         return np.concatenate([np.diff(offsets) for offsets in self.offsets] or [np.zeros(0, np.int32)]).astype(
@@ -205,14 +215,26 @@ class ChunkedTokens:
 
 
 class ArrowTokens:
-    """A file that ``write_arrow`` wrote, mapped into memory. Tokens are views, never copies."""
+    """A file that ``write_arrow`` wrote, mapped into memory. Tokens are views, never copies.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        token_type: of its tokens.
+        extras: the extras that it has.
+
+    Raises:
+        ValueError: it has other columns.
+        pa.ArrowException: it is no Arrow stream.
+    """
+
+    def __init__(self, path: Path, token_type: np.dtype, extras: Mapping[str, Extra] = NO_EXTRAS) -> None:
         # Buffers keep the mapping alive; closing the file here frees its descriptor, of which a
         # mixture of thousands of tasks would otherwise run out.
         with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+            wanted = schema(token_type, extras)
+            if not reader.schema.equals(wanted):
+                raise ValueError(f"its columns are {_described(reader.schema)} instead of {_described(wanted)}")
             self._batches = list(reader)
-            self._names = reader.schema.names
         rows = [batch.num_rows for batch in self._batches]
         self.starts = np.array(list(itertools.accumulate(rows, initial=0)), np.int64)
         self.inputs = self._side("inputs")
@@ -220,6 +242,19 @@ class ArrowTokens:
 
     def __len__(self) -> int:
         return int(self.starts[-1])
+
+    def check(self, *, examples: int, input_tokens: int, target_tokens: int) -> None:
+        """Compares the structure of the file with what it should hold, without reading its tokens.
+
+        Raises:
+            ValueError: it holds something else, or points outside itself.
+        """
+        if len(self) != examples:
+            raise ValueError(f"it has {len(self)} examples instead of {examples}")
+        for batch in self._batches:
+            batch.validate()
+        self.inputs.check(input_tokens)
+        self.targets.check(target_tokens)
 
     def _side(self, name: str) -> ChunkedTokens:
         columns = [batch.column(name) for batch in self._batches]
@@ -245,3 +280,7 @@ class ArrowTokens:
         """The extra of one row, as ``Extra.decode`` gives it."""
         chunk = int(np.searchsorted(self.starts, row, side="right")) - 1
         return extra.decode(self._batches[chunk].column(PREFIX + name)[row - int(self.starts[chunk])])
+
+
+def _described(columns: pa.Schema) -> str:
+    return ", ".join(f"{field.name}: {field.type}" for field in columns)

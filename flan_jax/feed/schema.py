@@ -3,6 +3,7 @@
 ``Sequence`` is the one name of a list that every release of that library reads.
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,8 +41,13 @@ def features(token_type: str, extras: Mapping[str, Extra] = NO_EXTRAS) -> dict[s
 
 def schema(token_type: np.dtype, extras: Mapping[str, Extra] = NO_EXTRAS) -> pa.Schema:
     """The columns in Arrow, in the order of ``features``."""
-    token = pa.from_numpy_dtype(token_type)
-    metadata = {"huggingface": json.dumps({"info": {"features": features(token_type.name, extras)}})}
+    return _schema(token_type.name, tuple(sorted(extras.items())))
+
+
+@functools.lru_cache(maxsize=256)  # thousands of tasks share a few
+def _schema(token_type: str, extras: tuple[tuple[str, Extra], ...]) -> pa.Schema:
+    token = pa.from_numpy_dtype(np.dtype(token_type))
+    metadata = {"huggingface": json.dumps({"info": {"features": features(token_type, dict(extras))}})}
     return pa.schema(
         [
             ("inputs", pa.list_(token)),
@@ -50,7 +56,7 @@ def schema(token_type: np.dtype, extras: Mapping[str, Extra] = NO_EXTRAS) -> pa.
             ("template_id", pa.int32()),
             ("options", pa.list_(pa.string())),
             ("references", pa.list_(pa.string())),
-            *((PREFIX + name, extra.arrow_type()) for name, extra in sorted(extras.items())),
+            *((PREFIX + name, extra.arrow_type()) for name, extra in extras),
         ],
         metadata=metadata,
     )

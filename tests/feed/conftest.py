@@ -13,6 +13,14 @@ def example_of(task: int, index: int, inputs: int, targets: int) -> StoredExampl
     return StoredExample(inputs=base + np.arange(inputs), targets=base + 50 + np.arange(targets), example_id=index)
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own; the user's is left alone."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("FLAN_JAX_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def make_tasks(tmp_path: Path) -> Callable[..., list[StoredTask]]:
     """Stored tasks of given sizes, whose lengths are drawn from a seed."""

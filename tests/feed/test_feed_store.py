@@ -57,7 +57,7 @@ def test_round_trip(store):
     written = examples(7)
     stored = store.write("rte", "train", A, written, {"parts": PARTS, "truncated": 3})
     assert_same(stored, written)
-    opened = TokenStore(store.path).open("rte", "train", A, verify=True)
+    opened = TokenStore(store.path).open("rte", "train", A, verify="always")
     assert_same(opened, written)
     assert opened.manifest["truncated"] == 3
     assert (opened.manifest["max_input_length"], opened.manifest["max_target_length"]) == (2, 2)
@@ -252,7 +252,7 @@ def test_two_processes_may_prepare_the_same_tasks(store):
         assert process.exitcode == 0
     assert len(store.tasks()) == 15
     for name, split in store.tasks():
-        assert_same(store.open(name, split, A, verify=True), examples())
+        assert_same(store.open(name, split, A, verify="always"), examples())
         assert len(list((store.path / name / split).iterdir())) == 1
 
 
@@ -264,7 +264,7 @@ def test_a_damaged_file_is_named_with_the_remedy(store, file):
     flipped[len(whole) // 2] ^= 0xFF
     path.write_bytes(flipped)
     with pytest.raises(UserError, match=rf"{file} does not match its checksum.*flan-jax prepare"):
-        store.open("rte", "train", A, verify=True)
+        store.open("rte", "train", A, verify="always")
     path.write_bytes(whole[:-3])
     with pytest.raises(
         UserError, match=rf"{file} has {len(whole) - 3} bytes instead of {len(whole)}.*flan-jax prepare"
@@ -275,7 +275,7 @@ def test_a_damaged_file_is_named_with_the_remedy(store, file):
     with pytest.raises(UserError, match=rf"{file} is missing"):
         store.open("rte", "train", A)
     assert_same(store.write("rte", "train", A, examples(), {}), examples())  # writing again repairs
-    store.open("rte", "train", A, verify=True)
+    store.open("rte", "train", A, verify="always")
 
 
 def test_a_damaged_manifest_is_named(store):
@@ -295,7 +295,7 @@ def test_a_file_that_is_no_arrow_is_named(store):
     folder = store.write("rte", "train", A, examples(), {}).folder
     size = (folder / ARROW).stat().st_size
     (folder / ARROW).write_bytes(b"x" * size)
-    stored = store.open("rte", "train", A)
+    stored = store.open("rte", "train", A, verify="never")
     with pytest.raises(UserError, match=r"arrow cannot be read"):
         stored.inputs(0)
 

@@ -1,0 +1,120 @@
+"""The cache of this machine: files fetched from remote stores, and a note of which files were verified.
+
+    FLAN_JAX_CACHE, or XDG_CACHE_HOME/flan_jax, or ~/.cache/flan_jax
+        files/<2 digits>/<checksum>.arrow   what was fetched, named by what is in it
+        manifests/<digest>.json             manifests, by address and version
+        staging/                            tasks on their way to a remote store
+        verified                            see ``flan_jax.feed.verified``
+
+It may be deleted at any time.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from flan_jax.errors import UserError
+from flan_jax.feed.verified import Verified
+
+UNFINISHED = ".unfinished-"
+_ABANDONED_AFTER_S = 24 * 3600
+_ELSEWHERE = "Set FLAN_JAX_CACHE to a folder with room for it."
+
+
+def cache_folder() -> Path:
+    """The folder; it need not be there yet."""
+    if named := os.environ.get("FLAN_JAX_CACHE"):
+        return Path(os.path.expanduser(named))
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base, "flan_jax")
+
+
+def verified() -> Verified:
+    """The note of verified files on this machine."""
+    return Verified.at(os.path.join(cache_folder(), "verified"))
+
+
+def unfinished_name(name: str) -> str:
+    """A name for ``name`` while it is being written, which no other writer takes."""
+    return f"{UNFINISHED}{name}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Deletes what writers that were killed left behind, once no writer can still be at it."""
+    for left in parent.glob(f"{UNFINISHED}*"):
+        try:
+            if is_abandoned(left.stat().st_mtime):
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink()
+        except OSError:
+            continue
+
+
+def is_abandoned(written: float) -> bool:
+    """Whether what was last written then, in seconds since the epoch, is no writer's any more."""
+    return time.time() - written > _ABANDONED_AFTER_S
+
+
+@contextlib.contextmanager
+def staging(name: str) -> Iterator[Path]:
+    """A folder of this machine for files that are on their way elsewhere; it is gone afterwards.
+
+    Raises:
+        UserError: the cache cannot be written to.
+    """
+    parent = cache_folder() / "staging"
+    folder = parent / unfinished_name(name)
+    with _writing_to_cache():
+        folder.mkdir(parents=True)
+    remove_abandoned(parent)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def cached_file(digest: str, suffix: str) -> Path:
+    """Where a file of this checksum lies, or would lie."""
+    return cache_folder() / "files" / digest[:2] / f"{digest}{suffix}"
+
+
+def put_file(target: Path, fetch: Callable[[Path], None]) -> None:
+    """Adds a file, whole or not at all.
+
+    Args:
+        target: where it will lie.
+        fetch: writes it to the path that it is given, and checks it.
+
+    Raises:
+        UserError: the cache cannot be written to.
+    """
+    unfinished = target.with_name(unfinished_name(target.name))
+    with _writing_to_cache():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(target.parent)
+        unfinished.touch(exist_ok=False)
+    try:
+        fetch(unfinished)
+        with _writing_to_cache():
+            os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _writing_to_cache() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise cache_failed(error) from error
+
+
+def cache_failed(error: OSError) -> UserError:
+    """The error of a cache that takes no more."""
+    return UserError(f"The cache {cache_folder()} cannot be written to ({error.strerror or error}). {_ELSEWHERE}")

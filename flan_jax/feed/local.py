@@ -1,0 +1,174 @@
+"""A store in a folder of this machine.
+
+A task is written under another name and renamed when it is whole, so a half-written one is never
+read, and of two writers at once one wins and the other's equal work is dropped.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flan_jax.errors import UserError
+from flan_jax.feed.cache import remove_abandoned, unfinished_name, verified
+from flan_jax.feed.manifest import (
+    MANIFEST,
+    REBUILD,
+    DamagedError,
+    check_digest,
+    check_size,
+    digest_of_file,
+    parse_manifest,
+)
+from flan_jax.feed.place import Key
+from flan_jax.feed.verified import Verify, is_settled, mark_of
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.EEXIST)
+
+
+class LocalPlace:
+    """A folder; see ``flan_jax.feed.place.Place``."""
+
+    remote = False
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._root = os.fspath(root)
+
+    def where(self, *names: str) -> str:
+        """A path below the store."""
+        return os.path.join(self._root, *names)
+
+    def folder(self, key: Key) -> Path:
+        """The folder of a task."""
+        return self.root.joinpath(*key)
+
+    def read(self, key: Key, verify: Verify) -> dict[str, Any]:
+        """The manifest, the files compared with it."""
+        folder = self.where(*key)
+        file = os.path.join(folder, MANIFEST)
+        try:
+            with open(file, "rb") as stream:
+                raw = stream.read()
+        except FileNotFoundError:
+            if not os.path.isdir(folder):
+                raise
+            raise DamagedError(f"Store folder {folder} has no {MANIFEST}. {REBUILD}") from None
+        except OSError as error:
+            raise DamagedError(f"Store file {file} cannot be read ({error.strerror}). {REBUILD}") from error
+        manifest = parse_manifest(raw, file)
+        stats = {}
+        for name, entry in manifest["files"].items():
+            path = os.path.join(folder, name)
+            try:
+                stats[name] = os.stat(path)
+            except OSError as error:
+                raise DamagedError(
+                    f"Store file {path} is missing or cannot be read ({error.strerror}). {REBUILD}"
+                ) from error
+            check_size(path, entry, stats[name].st_size)
+        if verify != "never":
+            _verify(folder, manifest["files"], stats, verify)
+        return manifest
+
+    def fingerprints(self, name: str, split: str) -> list[str]:
+        """The folders of a split; damaged ones are named when they are read."""
+        try:
+            return [entry for entry in os.listdir(self.where(name, split)) if not entry.startswith(".")]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def splits(self) -> list[tuple[str, str]]:
+        """The splits that have a folder."""
+        found = [(split.parent.name, split.name) for split in self.root.glob("*/*") if not split.name.startswith(".")]
+        return [pair for pair in found if self.fingerprints(*pair)]
+
+    @contextlib.contextmanager
+    def staging(self, key: Key) -> Iterator[Path]:
+        """A folder beside the one that it will be renamed to."""
+        target = self.folder(key)
+        staged = target.with_name(unfinished_name(target.name))
+        staged.mkdir(parents=True)
+        try:
+            remove_abandoned(target.parent)
+            yield staged
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+
+    def publish(self, staged: Path, key: Key, manifest: dict[str, Any]) -> None:
+        """Renames the finished folder into place, unless an equal one stands there already."""
+        target = self.folder(key)
+        # The clock that stamps files may stand still for some milliseconds. With a time that is not
+        # its own, a change right after this one shows.
+        now = time.time_ns()
+        for name in manifest["files"]:
+            os.utime(staged / name, ns=(now, now))
+        for _ in range(8):
+            try:
+                os.rename(staged, target)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise
+            else:
+                self._note_written(target, manifest)
+                return
+            try:
+                if self.read(key, "always")["fingerprint"] == manifest["fingerprint"]:
+                    return  # another writer was first; its work is equal
+            except (DamagedError, FileNotFoundError):
+                pass
+            # What stands there is damaged. It is moved aside before it is deleted, so that no reader
+            # meets it half-deleted, and a second writer that does the same finds it gone.
+            aside = staged.with_name(f"{staged.name}-old")
+            try:
+                os.rename(target, aside)
+            except FileNotFoundError:
+                continue
+            if aside.is_dir():
+                shutil.rmtree(aside, ignore_errors=True)
+            else:
+                aside.unlink(missing_ok=True)
+        raise OSError(errno.EEXIST, "other writers keep replacing the folder", str(target))
+
+    def writing_failed(self, where: str, error: OSError) -> Exception:
+        """A full disk or a folder that refuses is the user's to mend; anything else stays what it is."""
+        return writing_failed(where, self._root, error)
+
+    def _note_written(self, target: Path, manifest: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # then it is verified when it is opened
+            stats = {name: os.stat(target / name) for name in manifest["files"]}
+            verified().add(mark_of(os.fspath(target), stats, manifest["files"]))
+
+
+def _verify(folder: str, files: dict[str, Any], stats: dict[str, os.stat_result], verify: Verify) -> None:
+    note = verified()
+    mark = mark_of(folder, stats, files)
+    if verify == "changed" and mark in note:
+        return
+    for name, entry in files.items():
+        path = os.path.join(folder, name)
+        try:
+            digest = digest_of_file(path)
+        except OSError as error:
+            raise DamagedError(f"Store file {path} cannot be read ({error.strerror}). {REBUILD}") from error
+        check_digest(path, entry, digest)
+    if mark not in note and is_settled(stats.values()):
+        note.add(mark)
+
+
+def writing_failed(where: str, store: str, error: OSError) -> Exception:
+    """The sentence for an error of writing to ``store``, or the error itself if nobody can mend it."""
+    if error.errno in _FULL:
+        return UserError(
+            f"{where}: the disk is full, so nothing was added to the store {store}. Free some space and run the same command again."
+        )
+    if error.errno in _REFUSED:
+        return UserError(
+            f"{where}: the store {store} cannot be written to ({error.strerror}). Choose another folder with --store."
+        )
+    return error

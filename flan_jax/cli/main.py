@@ -5,10 +5,10 @@ import importlib
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 from flan_jax import __version__
 from flan_jax.errors import UserError, did_you_mean
+from flan_jax.tasks.modules import import_modules
 
 DONE, OUR_FAULT, WRONG_INPUT, STOPPED = 0, 1, 2, 75
 """Exit codes. 75 (EX_TEMPFAIL): stopped after saving; the same command continues."""
@@ -56,17 +56,15 @@ def split_gin_bindings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return rest, bindings
 
 
-def import_modules(names: Sequence[str]) -> None:
-    """Imports a user's modules, the working folder's among them.
+def import_user_modules(names: Sequence[str]) -> None:
+    """Imports a user's modules, the working folder's among them; worker processes will import them too.
 
     Raises:
         UserError: there is no such module, or importing it fails.
     """
-    if names and "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
     for name in names:
         try:
-            importlib.import_module(name)
+            import_modules([name])
         except UserError:
             raise
         except Exception as error:
@@ -119,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if bindings and not hasattr(parsed, "gin_file"):
             raise UserError(f"flan-jax {parsed.command} takes no --gin.{bindings[0]}.")
         parsed.gin_bindings = bindings
-        import_modules(parsed.module_import)
+        import_user_modules(parsed.module_import)
         return parsed.execute(parsed)
     except UserError as error:
         if debug:

@@ -23,7 +23,6 @@ from flan_jax.data.seqio_vocabulary import task_vocabulary
 from flan_jax.data.sources import digest
 from flan_jax.errors import UserError
 from flan_jax.feed.store import Extra, StoredExample
-from flan_jax.tasks.modules import import_modules, imported_modules
 
 FORMAT = 1
 """Raised when what is stored of an example changes in a way that no other part of a fingerprint shows."""
@@ -34,9 +33,6 @@ _KEPT_RANKS = (0, 1, 2)
 @dataclasses.dataclass(frozen=True)
 class SeqioProducer:
     """Makes the examples of one task of seqio's registry.
-
-    A pickled one names the modules that were imported for this process and imports them again
-    where it is unpickled, so that seqio knows the task there too.
 
     Attributes:
         task: which one.
@@ -57,9 +53,6 @@ class SeqioProducer:
                 f"{self.recipe.vocabulary.name!r} ({self.recipe.vocabulary.size} ids). Leave the vocabulary of the run out, "
                 "or name the same one."
             )
-
-    def __reduce__(self) -> Any:
-        return _restored, (self.task, self.recipe, imported_modules())
 
     @property
     def _found(self) -> seqio.Task:
@@ -129,6 +122,7 @@ class SeqioProducer:
             "on_error": self.recipe.on_error,
             "too_long": self.recipe.too_long,
             "cached": _cached(task),
+            "token_features": [name for name in FEATURES if name in spec],
             "ragged_features": [name for name in kept if isinstance(spec[name], tf.RaggedTensorSpec)],
             "features_left_out": sorted(name for name in spec if name not in kept and not _internal(name)),
         }
@@ -214,11 +208,6 @@ class SeqioProducer:
             raise UserError(
                 f"Task {self.task.name!r}, split {split!r}: seqio cannot build its data set: {reason(error)}"
             ) from error
-
-
-def _restored(task: SeqioTask, recipe: Recipe, modules: tuple[str, ...]) -> SeqioProducer:
-    import_modules(modules)
-    return SeqioProducer(task, recipe)
 
 
 def _cached(task: seqio.Task) -> bool:

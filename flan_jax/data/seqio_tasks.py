@@ -11,10 +11,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flan_jax.data.producers import Producer
 from flan_jax.data.recipe import Recipe
 from flan_jax.data.tokenizers import Vocabulary
+from flan_jax.feed.store import StoredTask
 from flan_jax.mixing.mixture import Mixture
+from flan_jax.tasks.modules import import_modules, imported_modules
 
 if TYPE_CHECKING:
     from flan_jax.data.seqio_metrics import SeqioMeasure
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class SeqioTask:
     """A task of seqio's registry. Building one looks nothing up.
+
+    A pickled one names the modules that were imported for this process, and they are imported
+    where it is unpickled, so that seqio knows the task there too.
 
     Attributes:
         name: its name there.
@@ -43,6 +50,9 @@ class SeqioTask:
 
         return tuple(map(str, find_task(self.name).splits))
 
+    def __reduce__(self) -> Any:
+        return _restored, (self.name, self.cluster, imported_modules())
+
     def count(self, split: str) -> int:
         """Number of records in a split, as the source says or, where it does not, counted.
 
@@ -52,6 +62,11 @@ class SeqioTask:
         from flan_jax.data.seqio_registry import count_records
 
         return count_records(self.name, split)
+
+
+def _restored(name: str, cluster: str, modules: tuple[str, ...]) -> SeqioTask:
+    import_modules(modules)
+    return SeqioTask(name, cluster)
 
 
 def producer_of(task: SeqioTask, recipe: Recipe) -> Producer:
@@ -92,6 +107,25 @@ def measure_of(task: SeqioTask, examples: Sequence[dict[str, Any]]) -> "SeqioMea
     from flan_jax.data.seqio_registry import find_task
 
     return SeqioMeasure(find_task(task.name), examples)
+
+
+def stored_example(stored: StoredTask, index: int) -> dict[str, Any]:
+    """One prepared example with the features that ``seqio.Task.get_dataset`` gave it, as NumPy values.
+
+    Ragged features, which seqio's evaluator hands on as ``tf.RaggedTensor``, are lists of arrays.
+    """
+    ragged = stored.manifest["ragged_features"]
+    example: dict[str, Any] = {
+        name: stored_side.astype(np.int32)
+        for name, stored_side in (("inputs", stored.inputs(index)), ("targets", stored.targets(index)))
+        if name in stored.manifest["token_features"]
+    }
+    for name, value in stored.extras(index).items():
+        if isinstance(value, list):
+            example[name] = value if name in ragged or not value else np.stack(value)
+        else:
+            example[name] = value[()] if value.ndim == 0 else value
+    return example
 
 
 def registered_names() -> tuple[str, ...]:

@@ -210,6 +210,12 @@ def task_vocabulary(task: seqio.Task) -> Vocabulary:
     return found["targets"]
 
 
+_made: dict[int, tuple[seqio.Vocabulary, TaskVocabulary]] = {}
+"""By identity, since seqio's vocabularies have no hash; hundreds of tasks share one, whose file is read once."""
+
+
 def as_ours(vocabulary: seqio.Vocabulary) -> Vocabulary:
     """A seqio vocabulary behind our protocol; one of ours comes out as what it was."""
-    return vocabulary.vocabulary if isinstance(vocabulary, SeqioVocabulary) else TaskVocabulary(vocabulary)
+    if isinstance(vocabulary, SeqioVocabulary):
+        return vocabulary.vocabulary
+    return _made.setdefault(id(vocabulary), (vocabulary, TaskVocabulary(vocabulary)))[1]

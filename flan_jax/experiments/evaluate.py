@@ -1,8 +1,10 @@
 """Measuring a run: prepared tasks become evaluation tasks, a checkpoint becomes a predictor."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flan_jax.data.seqio_tasks import SeqioTask, measure_of, stored_example
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
 from flan_jax.eval.predictor import Predictor
@@ -11,48 +13,63 @@ from flan_jax.eval.runner import Progress as EvalProgress
 from flan_jax.eval.suites import StepResults, evaluate_suites
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.setup import Data, open_data, open_task, prepare_run
+from flan_jax.experiments.setup import Data, open_data, open_tasks, prepare_run
 from flan_jax.experiments.weights import load_weights
+from flan_jax.feed.store import StoredTask
 from flan_jax.report.page import write_report
-from flan_jax.tasks.spec import Prompted
+from flan_jax.tasks.spec import Prompted, Task
 
 
-def eval_task(task: Prompted, split: str, data: Data, config: RunConfig) -> EvalTask:
-    """The prepared examples of one task as the evaluation reads them; inverted templates are left out."""
-    stored = open_task(data.store, task, split, data.vocabulary, config)
-    scored = set(task.spec.scored_templates)
-    chosen = [index for index, template in enumerate(stored.template_ids) if int(template) in scored]
-    if config.eval.max_examples:
-        chosen = chosen[: config.eval.max_examples]
-    if not chosen:
-        raise UserError(
-            f"Task {task.name!r}, split {split!r} has no example to score. Give it templates that are not inverted."
-        )
-    examples = [
-        EvalExample(
-            inputs=stored.inputs(index),
-            options=stored.options(index),
-            references=stored.references(index),
-            example_id=int(stored.example_ids[index]),
-            template_id=int(stored.template_ids[index]),
-            inputs_text=data.vocabulary.decode(stored.inputs(index)),
-        )
-        for index in chosen
-    ]
-    return EvalTask(task.name, task.spec.cluster, task.spec.metric, task.spec.predict, examples)
+def eval_task(task: Task, stored: StoredTask, data: Data, config: RunConfig) -> EvalTask:
+    """The prepared examples of one task as the evaluation reads them.
+
+    Inverted templates of ours are left out. A task of seqio's registry is measured by its own
+    metric functions.
+
+    Raises:
+        UserError: nothing to score, or a task of a kind that says nothing of how it is measured.
+    """
+    if isinstance(task, Prompted):
+        scored = set(task.spec.scored_templates)
+        chosen = _first([index for index, id_ in enumerate(stored.template_ids) if int(id_) in scored], config)
+        if not chosen:
+            raise UserError(
+                f"Task {task.name!r}, split {stored.split!r} has no example to score. Give it templates that are not inverted."
+            )
+        examples = [_example(stored, index, data) for index in chosen]
+        return EvalTask(task.name, task.cluster, task.spec.metric, task.spec.predict, examples)
+    if isinstance(task, SeqioTask):
+        chosen = _first(range(len(stored)), config)
+        measure = measure_of(task, [stored_example(stored, index) for index in chosen])
+        examples = [_example(stored, index, data) for index in chosen]
+        return EvalTask(task.name, task.cluster, "", "generate", examples, measure)
+    raise UserError(f"Task {task.name!r} is a {type(task).__name__}, which has no metric. Leave it out of the suites.")
+
+
+def _first(rows: Sequence[int], config: RunConfig) -> Sequence[int]:
+    return rows[: config.eval.max_examples] if config.eval.max_examples else rows
+
+
+def _example(stored: StoredTask, index: int, data: Data) -> EvalExample:
+    return EvalExample(
+        inputs=stored.inputs(index),
+        options=stored.options(index),
+        references=stored.references(index),
+        example_id=int(stored.example_ids[index]),
+        template_id=int(stored.template_ids[index]),
+        inputs_text=data.vocabulary.decode(stored.inputs(index)),
+        targets=stored.targets(index),
+    )
 
 
 def eval_suites(data: Data, config: RunConfig) -> dict[str, list[EvalTask]]:
     """Every suite of the run with its tasks."""
-    made: dict[tuple[str, str], EvalTask] = {}
-    suites: dict[str, list[EvalTask]] = {}
-    for suite in data.suites:
-        for task in suite.tasks:
-            key = (task.name, suite.split)
-            if key not in made:
-                made[key] = eval_task(task, suite.split, data, config)
-        suites[suite.name] = [made[(task.name, suite.split)] for task in suite.tasks]
-    return suites
+    wanted = {(task.name, suite.split): task for suite in data.suites for task in suite.tasks}
+    opened = open_tasks(data.store, [(task, split) for (_, split), task in wanted.items()], data.vocabulary, config)
+    made = {
+        key: eval_task(task, stored, data, config) for (key, task), stored in zip(wanted.items(), opened, strict=True)
+    }
+    return {suite.name: [made[task.name, suite.split] for task in suite.tasks] for suite in data.suites}
 
 
 def make_predictor(graphdef: Any, params: Any, data: Data, config: RunConfig) -> Predictor:
@@ -83,7 +100,7 @@ def evaluate_run(
     weights = load_weights(config, step=step)
     if not config.use_cached_tasks:
         prepare_run(config)
-    data = open_data(config)
+    data = open_data(config, training=False)
     if not data.suites:
         raise UserError(
             f"Mixture {data.mixture.name!r} has no suites to measure. Give it some, or name a mixture that has."

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from flan_jax.data.seqio_tasks import SeqioTask
 from flan_jax.errors import UserError
 from flan_jax.experiments.setup import TRAIN_SPLIT
 from flan_jax.feed.sampler import MixtureSampler
@@ -74,6 +75,8 @@ def count_records(task: Task) -> int:
     Raises:
         UserError: the task has no records of its own that could be counted, or none to train on.
     """
+    if isinstance(task, SeqioTask):
+        return task.count(TRAIN_SPLIT)
     if not isinstance(task, Prompted):
         raise UserError(
             f"The examples of task {task.name!r} are known only when it is prepared. "

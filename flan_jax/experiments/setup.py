@@ -5,37 +5,77 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from flan_jax.data import sources
-from flan_jax.data.prepare import PrepareReport, fingerprint_parts, prepare, task_fingerprint
+from flan_jax.data.prepare import PrepareReport, prepare
 from flan_jax.data.prepare import Progress as PrepareProgress
+from flan_jax.data.producers import producer
+from flan_jax.data.recipe import Recipe, combined
+from flan_jax.data.seqio_tasks import SeqioTask, registered_names, seqio_mixture, vocabulary_of
 from flan_jax.data.tokenizers import Vocabulary, load_vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.config import RunConfig
 from flan_jax.feed.store import StoredTask, TokenStore
-from flan_jax.mixing.mixture import Mixture, Suite, get_mixture
-from flan_jax.tasks.spec import Prompted
+from flan_jax.mixing.mixture import MIXTURES, Mixture, Suite, get_mixture
+from flan_jax.tasks.catalog import TASKS
+from flan_jax.tasks.spec import Task
 
 TRAIN_SPLIT = "train"
 
 
 def resolve_mixture(name: str) -> Mixture:
-    """The mixture or task of that name, with the shipped collections registered."""
-    import mixtures  # noqa: F401  (registers what ships; reads no data)
+    """The mixture or task of that name, with the shipped collections registered.
 
-    return get_mixture(name)
-
-
-def resolve_vocabulary(vocabulary: str, mixture: str) -> Vocabulary:
-    """The vocabulary a run names, or else its mixture's own.
+    What is not ours is looked for in seqio's registries, if a module that was imported has loaded seqio.
 
     Raises:
-        UserError: neither names one.
+        UserError: no such name; the message suggests near ones.
     """
-    name = vocabulary or resolve_mixture(mixture).vocabulary
-    if not name:
+    import mixtures  # noqa: F401  (registers what ships; reads no data)
+
+    if name in MIXTURES or name in TASKS:
+        return get_mixture(name)
+    theirs = registered_names()
+    if name in theirs:
+        return seqio_mixture(name)
+    raise unknown(
+        "mixture or task",
+        name,
+        {*MIXTURES, *TASKS, *theirs},
+        remedy="`flan-jax tasks` lists tasks and mixtures; a module that registers more is named with --module_import.",
+    )
+
+
+def resolve_vocabulary(vocabulary: str, mixture: str | Mixture) -> Vocabulary:
+    """The vocabulary a run names, or else its mixture's own, or else that of its seqio tasks.
+
+    Tasks of seqio's registry are tokenised by their own pipelines, so they must all have one
+    vocabulary, and it must be the one named.
+
+    Raises:
+        UserError: none is named, or two that differ in content.
+    """
+    mixture = resolve_mixture(mixture) if isinstance(mixture, str) else mixture
+    name = vocabulary or mixture.vocabulary
+    theirs = [(task.name, vocabulary_of(task)) for task in mixture.all_tasks if isinstance(task, SeqioTask)]
+    if not theirs:
+        if not name:
+            raise UserError(
+                f"Mixture {mixture.name!r} has no vocabulary of its own. Name one with --gin.VOCABULARY=PATH.model, or 'bytes'."
+            )
+        return load_vocabulary(name)
+    first, shared = theirs[0]
+    for task, other in theirs[1:]:
+        if other.fingerprint() != shared.fingerprint():
+            raise UserError(
+                f"Mixture {mixture.name!r}: task {first!r} has the vocabulary {shared.name!r} ({shared.size} ids) and task "
+                f"{task!r} has {other.name!r} ({other.size} ids), but the tasks of a run share one. Leave one of them out."
+            )
+    if name and load_vocabulary(name).fingerprint() != shared.fingerprint():
+        whose = "The run" if vocabulary else f"Mixture {mixture.name!r}"
         raise UserError(
-            f"Mixture {mixture!r} has no vocabulary of its own. Name one with --gin.VOCABULARY=PATH.model, or 'bytes'."
+            f"{whose} names the vocabulary {name!r} ({load_vocabulary(name).size} ids), but task {first!r} is written for "
+            f"{shared.name!r} ({shared.size} ids). Name no vocabulary, or leave the task out."
         )
-    return load_vocabulary(name)
+    return shared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +121,11 @@ def chosen_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite,
     return mixture.suites if names is None else tuple(by_name[name] for name in names)
 
 
-def wanted(mixture: Mixture, suites: Iterable[Suite]) -> list[tuple[Prompted, tuple[str, ...]]]:
+def wanted(mixture: Mixture, suites: Iterable[Suite]) -> list[tuple[Task, tuple[str, ...]]]:
     """Each task once with the splits that training and ``suites`` read."""
-    splits: dict[str, tuple[Prompted, dict[str, None]]] = {}
-    for entry in mixture.entries:
-        if entry.rate != 0:
-            splits.setdefault(entry.task.name, (entry.task, {}))[1][TRAIN_SPLIT] = None
+    splits: dict[str, tuple[Task, dict[str, None]]] = {}
+    for task in mixture.drawn_tasks:
+        splits.setdefault(task.name, (task, {}))[1][TRAIN_SPLIT] = None
     for suite in suites:
         for task in suite.tasks:
             splits.setdefault(task.name, (task, {}))[1][suite.split] = None
@@ -101,46 +140,67 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
     return prepare(
         wanted(mixture, chosen_suites(mixture, config.eval.suites)),
         store=TokenStore(store_path(config)),
-        vocabulary=resolve_vocabulary(config.vocabulary, config.mixture),
+        vocabulary=resolve_vocabulary(config.vocabulary, mixture),
         lengths=config.lengths,
         seed=config.seed,
         progress=progress,
     )
 
 
-def open_data(config: RunConfig) -> Data:
+def open_data(config: RunConfig, *, training: bool = True) -> Data:
     """Opens the run's prepared tasks.
+
+    Args:
+        config: the run.
+        training: whether there must be something to train on. Where there need not be and nothing
+            is, ``train`` is empty.
 
     Raises:
         UserError: a task is not prepared, or was prepared with another vocabulary, template,
-            length or source.
+            length or source; or every task is left out of training.
     """
     if config.data_dir:
         sources.set_data_dir(config.data_dir)
     mixture = resolve_mixture(config.mixture)
-    vocabulary = resolve_vocabulary(config.vocabulary, config.mixture)
+    vocabulary = resolve_vocabulary(config.vocabulary, mixture)
     if vocabulary.size > config.model.vocab_size:
         raise UserError(
             f"Vocabulary {vocabulary.name!r} has {vocabulary.size} pieces, but the model has room for "
             f"{config.model.vocab_size}. Set --gin.VOCAB_SIZE to at least {vocabulary.size}, or to None."
         )
     store = TokenStore(store_path(config))
-    stored = {
-        entry.task.name: open_task(store, entry.task, TRAIN_SPLIT, vocabulary, config)
-        for entry in mixture.entries
-        if entry.rate != 0
-    }
-    sizes = {
-        entry.task.name: len(stored[entry.task.name]) if entry.task.name in stored else 0 for entry in mixture.entries
-    }
-    weights = {name: weight for name, weight in mixture.weights(sizes).items() if weight > 0}
     suites = chosen_suites(mixture, config.eval.suites)
-    lesson = {name: dict(mixture.lesson).get(name, 0.0) for name in weights} if mixture.lesson else {}
+    if not mixture.drawn_tasks and not training:
+        return Data(mixture, vocabulary, store, (), {}, {}, suites)
+    opened = open_tasks(store, [(task, TRAIN_SPLIT) for task in mixture.drawn_tasks], vocabulary, config)
+    stored = {task.name: task for task in opened}
+    sizes = {name: len(task) for name, task in stored.items()}
+    mean_tokens = {name: _mean_tokens(task) for name, task in stored.items()}
+    weights = {name: weight for name, weight in mixture.weights(sizes, mean_tokens).items() if weight > 0}
+    in_lesson = mixture.lesson_weights(sizes, mean_tokens)
+    lesson = {name: in_lesson[name] for name in weights} if in_lesson else {}
     return Data(mixture, vocabulary, store, tuple(stored[name] for name in weights), weights, lesson, suites)
 
 
-def open_task(store: TokenStore, task: Prompted, split: str, vocabulary: Vocabulary, config: RunConfig) -> StoredTask:
-    """Opens one prepared task, at exactly the fingerprint that this run would prepare."""
-    fingerprint = task_fingerprint(task, split, vocabulary, config.lengths, config.seed)
-    parts = fingerprint_parts(task, split, vocabulary, config.lengths, config.seed)
-    return store.open(task.name, split, fingerprint, parts=parts)
+def _mean_tokens(task: StoredTask) -> float:
+    """Tokens of an example, inputs and targets, on average; the manifest knows."""
+    return (task.manifest["input_tokens"] + task.manifest["target_tokens"]) / max(len(task), 1)
+
+
+def open_tasks(
+    store: TokenStore, tasks: Iterable[tuple[Task, str]], vocabulary: Vocabulary, config: RunConfig
+) -> list[StoredTask]:
+    """Opens prepared tasks, each at exactly the fingerprint that this run would prepare.
+
+    Args:
+        store: where they lie.
+        tasks: each with its split.
+        vocabulary: of the run.
+        config: the run.
+
+    Raises:
+        UserError: a task is not prepared, or was prepared from something else.
+    """
+    recipe = Recipe(vocabulary, config.lengths, config.seed)
+    parts = [(task.name, split, producer(task, recipe).fingerprint_parts(split)) for task, split in tasks]
+    return store.open_many((name, split, combined(own), own) for name, split, own in parts)

@@ -12,7 +12,7 @@ from flan_jax.report.html import Markup, element
 from flan_jax.report.run import Run, by_task, read_runs
 from flan_jax.report.samples import sample_predictions
 from flan_jax.report.style import CSS
-from flan_jax.report.tables import interval_text, percent
+from flan_jax.report.tables import own_scale, percent, score_interval, score_text, yardstick
 
 _NOTHING = "–"
 _SAMPLES = 4
@@ -161,11 +161,21 @@ def _row(
     *,
     css: str | None = None,
 ) -> Markup:
-    earlier = None if before is None else before.value
-    cells: list[object] = [name, cluster, metric, *([percent(earlier)] if run.before else []), percent(after.value)]
-    cells += [score_bar(after.value, after.interval, after.chance, before=earlier), interval_text(after.interval)]
-    cells += [percent(after.chance), percent(after.majority), percent(after.template_spread), f"{after.n:,}"]
+    cells: list[object] = [name, cluster, metric, *([score_text(before)] if run.before else []), score_text(after)]
+    cells += [_bar(after, before=before), score_interval(after)]
+    cells += [yardstick(after, value) for value in (after.chance, after.majority, after.template_spread)]
+    cells += [f"{after.n:,}"]
     return _cells(columns, cells, css)
+
+
+def _bar(
+    result: TaskResult | SuiteAverage, *, before: TaskResult | SuiteAverage | None = None, colour: int = 0
+) -> Markup | str:
+    """The score on a line from 0 to 100; none for a value whose scale is the task's own."""
+    if own_scale(result) or result.interval is None:
+        return ""
+    earlier = None if before is None else before.value
+    return score_bar(result.value, result.interval, result.chance, before=earlier, colour=colour)
 
 
 def _compared_suite(runs: Sequence[Run], suite: str) -> Markup:
@@ -181,7 +191,7 @@ def _compared_suite(runs: Sequence[Run], suite: str) -> Markup:
         rows.append(_compared_row(columns, [name, "", "", percent(known.chance)], averages, css="mean"))
     tasks = {name: result for found in reversed(results) for name, result in found.items()}
     for name, result in sorted(tasks.items(), key=lambda item: (item[1].cluster, item[0])):
-        first = [name, result.cluster, result.metric, percent(result.chance)]
+        first = [name, result.cluster, result.metric, yardstick(result, result.chance)]
         rows.append(_compared_row(columns, first, [found.get(name) for found in results]))
     return element("div", _suite_heading(runs, suite), _table(columns, rows))
 
@@ -193,10 +203,7 @@ def _compared_row(
     *,
     css: str | None = None,
 ) -> Markup:
-    cells = [
-        [percent(r.value), " ", score_bar(r.value, r.interval, r.chance, colour=index)] if r else _NOTHING
-        for index, r in enumerate(found)
-    ]
+    cells = [[score_text(r), " ", _bar(r, colour=index)] if r else _NOTHING for index, r in enumerate(found)]
     return _cells(columns, [*first, *cells], css)
 
 

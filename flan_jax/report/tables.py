@@ -1,5 +1,6 @@
 """Tables for a console: plain text, aligned, no colour, at most 100 columns."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,33 @@ def interval_text(interval: tuple[float, float]) -> str:
     '50.0 to 60.0'
     """
     return f"{percent(interval[0])} to {percent(interval[1])}"
+
+
+def own_scale(result: TaskResult | SuiteAverage | None) -> bool:
+    """Whether a result is a value of the task's own metric function, which is shown as it was given."""
+    return isinstance(result, TaskResult) and result.as_given
+
+
+def score_text(result: TaskResult | SuiteAverage | None) -> str:
+    """A result as people read it: per cent, or the value that the task's own metric function gave."""
+    if result is None:
+        return _NOTHING
+    if not own_scale(result):
+        return percent(result.value)
+    return f"{result.value:.4g}" if math.isfinite(result.value) else _NOTHING
+
+
+def score_interval(result: TaskResult | SuiteAverage) -> str:
+    """The interval of a result, on the scale of ``score_text``."""
+    if result.interval is None:
+        return _NOTHING
+    low, high = result.interval
+    return f"{low:.4g} to {high:.4g}" if own_scale(result) else interval_text(result.interval)
+
+
+def yardstick(result: TaskResult | SuiteAverage, value: float) -> str:
+    """Chance, majority or spread beside a result; not known on a scale of the task's own."""
+    return _NOTHING if own_scale(result) else percent(value)
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -114,8 +142,8 @@ def _row(
     after: TaskResult | SuiteAverage,
 ) -> list[str]:
     words = [_cut(word, _WIDEST[key]) for key, word in (("task", name), ("cluster", cluster), ("metric", metric))]
-    earlier = [percent(None if before is None else before.value)] if run.before else []
-    return [*words, *earlier, percent(after.value), percent(after.chance), interval_text(after.interval)]
+    earlier = [score_text(before)] if run.before else []
+    return [*words, *earlier, score_text(after), yardstick(after, after.chance), score_interval(after)]
 
 
 def _cut(text: str, width: int) -> str:

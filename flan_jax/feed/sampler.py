@@ -103,9 +103,10 @@ def round_shares(weights: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 class _Stretch(NamedTuple):
-    """Blocks over which the shares stay the same: the first of them, the draws before it, the shares."""
+    """Blocks over which the shares stay the same. The last block is cut where the stretch ends."""
 
-    block: int
+    block: int  # the first of them
+    length: int  # nominal draws
     before: np.ndarray  # [tasks] int64, draws of each task since the start
     shares: np.ndarray  # [tasks] uint64
 
@@ -171,12 +172,11 @@ class MixtureSampler:
         # Each part of a run is shuffled in its own way; the order inside a task's epoch stays the run's.
         self.order_seed = self.seed if self.start.part == 0 else int(key(self.seed, _PART, self.start.part))
         self._offsets = key(self.order_seed, _OFFSET, self._identities) >> np.uint64(64 - SHARE_BITS)
-        self._limit: np.ndarray | None = None
-        self._stretches = [_Stretch(0, np.zeros(tasks, np.int64), self.shares)]
+        self._stretches = [_Stretch(0, _MAX_NOMINAL, np.zeros(tasks, np.int64), self.shares)]
         self._last_block: int | None = None
         if exhausted != "repeat":
-            self._limit = np.maximum(self.sizes * epochs - self.start.drawn + self.owed, 0)
-            self._last_block = self._end_stretches(stop=exhausted == "stop")
+            left = np.maximum(self.sizes * epochs - self.start.drawn + self.owed, 0)
+            self._last_block = self._end_stretches(left, stop=exhausted == "stop")
         self.total = None if self._last_block is None else self._first_of_block(self._last_block)
         self._block: tuple[int, int, Draws] | None = None
 
@@ -225,22 +225,36 @@ class MixtureSampler:
             number[owed] = self._numbers_owed[(self._first_owed[task] + count)[owed]]
         return number
 
-    def _end_stretches(self, *, stop: bool) -> int:
-        """Lists the stretches until no task, or one task less, is left; returns the block after the last."""
-        assert self._limit is not None
+    def _end_stretches(self, limit: np.ndarray, *, stop: bool) -> int:
+        """Cuts the sequence where a task has its ``limit`` [tasks] draws, until no task, or one less, is left.
+
+        Returns:
+            The block after the last.
+        """
         while True:
-            block, before, shares = self._stretches[-1]
+            block, _, before, shares = self._stretches.pop()
             active = np.flatnonzero(shares)
-            # The block by whose end the first task has its last example: nearly, then exactly.
-            left = (self._limit - before)[active] - self._offsets[active] / 2.0**SHARE_BITS
-            nominal = (left / (shares[active] / 2.0**SHARE_BITS)).min()
-            end = block + max(0, math.floor(nominal / BLOCK) - 1)
-            while not ((counts := self._nominal_counts(end)) >= self._limit)[active].any():
-                end += 1
-            remaining = np.where((counts < self._limit) & (shares > 0), shares, 0)
+            left = (limit - before)[active]
+            # Nominal draws until a task has its last one: about, and exactly for those that may be the first.
+            about = (left - self._offsets[active] / 2.0**SHARE_BITS) / (shares[active] / 2.0**SHARE_BITS)
+            first = np.flatnonzero(about <= about.min() * (1 + 1e-9) + 1)
+            length = max(0, min(self._nominal_until(active[task], left[task], shares) for task in first))
+            self._stretches.append(_Stretch(block, length, before, shares))
+            end = block - (-length // BLOCK)
+            counts = self._nominal_counts(end, self._stretches[-1])
+            remaining = np.where(counts < limit, shares, 0)
             if stop or not remaining.any():
                 return end
-            self._stretches.append(_Stretch(end, counts, round_shares(remaining.astype(np.float64))))
+            rest = round_shares(remaining.astype(np.float64))
+            if end == block:  # nothing could be drawn
+                self._stretches.pop()
+            self._stretches.append(_Stretch(end, _MAX_NOMINAL, counts, rest))
+
+    def _nominal_until(self, task: int, count: int, shares: np.ndarray) -> int:
+        """The nominal draws after which a task that starts a stretch has ``count`` draws in it."""
+        if count <= 0:
+            return 0
+        return -(-((int(count) << SHARE_BITS) - int(self._offsets[task])) // int(shares[task]))
 
     def _stretch_of(self, block: int) -> _Stretch:
         low, high = 0, len(self._stretches)
@@ -249,10 +263,10 @@ class MixtureSampler:
             low, high = (middle, high) if self._stretches[middle].block <= block else (low, middle)
         return self._stretches[low]
 
-    def _nominal_counts(self, block: int) -> np.ndarray:
-        """[tasks] int64, the draws of each task before a block: C_t of its nominal draws, up to the task's limit."""
-        stretch = self._stretch_of(block)
-        nominal = (block - stretch.block) * BLOCK
+    def _nominal_counts(self, block: int, stretch: _Stretch | None = None) -> np.ndarray:
+        """[tasks] int64, the draws of each task before a block: C_t of its nominal draws."""
+        stretch = stretch or self._stretch_of(block)
+        nominal = min((block - stretch.block) * BLOCK, stretch.length)
         if nominal >= _MAX_NOMINAL:
             raise ValueError(f"position {nominal} is beyond the last one, {_MAX_NOMINAL}")
         # nominal · share has up to 86 bits, so it is added up in two halves.
@@ -260,9 +274,8 @@ class MixtureSampler:
         low = np.uint64(nominal & ((1 << _LOW_BITS) - 1)) * stretch.shares
         kept = SHARE_BITS - _LOW_BITS
         rest = (high & np.uint64((1 << kept) - 1)) << np.uint64(_LOW_BITS)
-        new = ((high >> np.uint64(kept)) + ((rest + low + self._offsets) >> np.uint64(SHARE_BITS))).astype(np.int64)
-        counts = stretch.before + new
-        return counts if self._limit is None else np.minimum(counts, np.maximum(self._limit, stretch.before))
+        new = (high >> np.uint64(kept)) + ((rest + low + self._offsets) >> np.uint64(SHARE_BITS))
+        return stretch.before + new.astype(np.int64)
 
     def _first_of_block(self, block: int) -> int:
         return int(self._nominal_counts(block).sum())

@@ -162,6 +162,7 @@ def test_what_is_left_is_shared_in_the_old_proportions():
     early, late = sampler.counts(8000), sampler.counts(500_000)
     assert early[0] == pytest.approx(4000, abs=200)
     assert late[0] == 4096
+    assert sampler.counts(9000)[0] == 4096  # to the draw, not to the block
     assert late[2] / late[1] == pytest.approx(3, rel=0.01)
 
 

@@ -1,16 +1,24 @@
 """A third party's module: seqio tasks and mixtures that know nothing of flan_jax.
 
-Records are made here; the tasks that read files look in the folder THIRD_PARTY_DATA.
+Records are made here; the tasks that read files look in the folder THIRD_PARTY_DATA, which a
+process that finds none makes and fills.
 """
 
+import atexit
 import functools
 import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
-DATA = os.environ.get("THIRD_PARTY_DATA", "third_party_data")
+if "THIRD_PARTY_DATA" not in os.environ:
+    os.environ["THIRD_PARTY_DATA"] = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, os.environ["THIRD_PARTY_DATA"], ignore_errors=True)
+DATA = Path(os.environ["THIRD_PARTY_DATA"])
 VOCABULARY = seqio.ByteVocabulary(extra_ids=3)
 FEATURES = {"inputs": seqio.Feature(VOCABULARY), "targets": seqio.Feature(VOCABULARY)}
 SIZES = {"train": 40, "validation": 12}
@@ -190,6 +198,24 @@ seqio.TaskRegistry.add(
 )
 
 
+def write_data(folder):
+    """Makes the files that ``their_lines`` and ``their_records`` read."""
+    for part in range(2):
+        lines = "".join(f"line {part}{n}\tanswer {n}\n" for n in range(7))
+        (folder / f"lines-{part}.txt").write_text(lines)
+    with tf.io.TFRecordWriter(str(folder / "examples.tfrecord")) as writer:
+        for number in range(9):
+            feature = {
+                name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[f"{name} {number}".encode()]))
+                for name in FEATURES
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+
+
+if not (DATA / "examples.tfrecord").exists():
+    write_data(DATA)
+
+
 # Files: lines of text, and examples of TensorFlow.
 def split_line(dataset):
     def parts(line):
@@ -238,24 +264,24 @@ seqio.TaskRegistry.add(
 )
 
 
+seqio.TaskRegistry.add(
+    "their_objects",
+    source=SOURCE,
+    preprocessors=[functools.partial(question, labels=LABELS), *TOKENS],
+    postprocess_fn=functools.partial(label_id, labels=LABELS),
+    metric_objs=[
+        seqio.metrics.PassthroughLegacyMetric.from_metric_fn(
+            accuracy, functools.partial(label_id, labels=LABELS)
+        ).empty(),
+        seqio.metrics.PassthroughLegacyMetric.from_metric_fn(likelihood).empty(),
+    ],
+    output_features=FEATURES,
+)
+
+
 def by_size(task):
     return 2 * task.num_input_examples("train")
 
 
 seqio.MixtureRegistry.add("their_pair", [("their_parity", by_size), ("their_few_shot", 20)])
 seqio.MixtureRegistry.add("their_mixture", [("their_pair", 10), ("their_reading", 4), ("their_parity", 1.5)])
-
-
-def write_data(folder):
-    """Makes the files that ``their_lines`` and ``their_records`` read."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in range(2):
-        lines = "".join(f"line {part}{n}\tanswer {n}\n" for n in range(7))
-        (folder / f"lines-{part}.txt").write_text(lines)
-    with tf.io.TFRecordWriter(str(folder / "examples.tfrecord")) as writer:
-        for number in range(9):
-            feature = {
-                name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[f"{name} {number}".encode()]))
-                for name in FEATURES
-            }
-            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())

@@ -107,6 +107,15 @@ def put_file(target: Path, fetch: Callable[[Path], None]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def put_bytes(target: Path, raw: bytes) -> None:
+    """Adds a file of these bytes, as ``put_file`` does."""
+
+    def write(to: Path) -> None:
+        to.write_bytes(raw)
+
+    put_file(target, write)
+
+
 @contextlib.contextmanager
 def _writing_to_cache() -> Iterator[None]:
     try:

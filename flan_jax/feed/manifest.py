@@ -6,6 +6,7 @@ A task exists where its manifest does; the manifest is written last.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -114,6 +115,7 @@ def _is_file_entry(name: str, entry: Any) -> bool:
         and isinstance(entry, dict)
         and isinstance(entry.get("bytes"), int)
         and isinstance(entry.get("blake2b"), str)
+        and re.fullmatch("[0-9a-f]{32}", entry["blake2b"]) is not None
     )
 
 

@@ -1,0 +1,332 @@
+"""A store behind an address that fsspec knows: an object store, or another machine.
+
+Such places cannot rename a folder in one step. A task exists where its manifest does, and that is
+written last: folders without one are half-written, are never read, and are deleted after a day. Two
+writers of one task write equal files, so neither harms the other.
+
+Files are fetched into the cache of this machine (``flan_jax.feed.cache``), where they are named by
+their checksums, and mapped from there. Options of a protocol come from fsspec's own configuration.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import errno
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from flan_jax.errors import UserError, unknown
+from flan_jax.feed.cache import (
+    cache_failed,
+    cache_folder,
+    cached_file,
+    is_abandoned,
+    put_bytes,
+    put_file,
+    staging,
+    verified,
+)
+from flan_jax.feed.manifest import (
+    ARROW,
+    MANIFEST,
+    REBUILD,
+    DamagedError,
+    check_digest,
+    check_size,
+    digest_of,
+    digest_of_file,
+    parse_manifest,
+)
+from flan_jax.feed.place import Key
+from flan_jax.feed.verified import Verify, mark_of
+
+# By these, whichever of them a listing has, one version of a file differs from the next.
+_VERSIONS = (
+    "etag", "ETag", "generation", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified", "updated",
+    "modificationTime", "created",
+)  # fmt: skip
+_ATTEMPTS = 4
+
+
+class RemotePlace:
+    """An address; see ``flan_jax.feed.place.Place``.
+
+    Raises:
+        UserError: a protocol that is not known or not installed.
+    """
+
+    remote = True
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._shown = re.sub(r"//[^/@]*@", "//", url)  # without a password
+        self._shared, path = _connect(url, self._shown)
+        self._root = path.rstrip("/")
+        self._own = threading.local()
+
+    def __reduce__(self) -> tuple[type["RemotePlace"], tuple[str]]:
+        return RemotePlace, (self.url,)
+
+    @property
+    def _files(self) -> Any:
+        """The file system. Only asynchronous ones may be shared by threads."""
+        if self._shared.async_impl:
+            return self._shared
+        if not hasattr(self._own, "files"):
+            self._own.files, _ = _connect(self.url, self._shown)
+        return self._own.files
+
+    def where(self, *names: str) -> str:
+        """An address below the store."""
+        base = self._shown if self._shown.endswith("://") else self._shown.rstrip("/") + "/"
+        return base + "/".join(names) if names else self._shown
+
+    def folder(self, key: Key) -> "_RemoteFolder":
+        """The folder of a task."""
+        return _RemoteFolder(self, key)
+
+    def read(self, key: Key, verify: Verify) -> dict[str, Any]:
+        """The manifest, the listing compared with it."""
+        listing = self._listing(key)
+        if MANIFEST not in listing:
+            raise FileNotFoundError(errno.ENOENT, "not there, or not finished", self.where(*key))
+        manifest = parse_manifest(self._manifest_bytes(key, listing[MANIFEST]), self.where(*key, MANIFEST))
+        for name, entry in manifest["files"].items():
+            where = self.where(*key, name)
+            if name not in listing:
+                raise DamagedError(f"Store file {where} is missing. {REBUILD}")
+            if listing[name].get("size") is not None:
+                check_size(where, entry, listing[name]["size"])
+        if verify == "always":
+            self._verify(key, manifest)
+        return manifest
+
+    def fingerprints(self, name: str, split: str) -> list[str]:
+        """The folders of a split that have a manifest."""
+        return [folder[-1] for folder, files in self._find(name, split).items() if MANIFEST in files]
+
+    def splits(self) -> list[tuple[str, str]]:
+        """The splits that have a manifest below them."""
+        found = {folder[:-1] for folder, files in self._find().items() if MANIFEST in files and len(folder) == 3}
+        return [(name, split) for name, split in found]
+
+    @contextlib.contextmanager
+    def staging(self, key: Key) -> Iterator[Path]:
+        """A folder in the cache of this machine."""
+        with staging(key[-1]) as folder:
+            yield folder
+
+    def publish(self, staged: Path, key: Key, manifest: dict[str, Any]) -> None:
+        """Uploads the files, the manifest last, unless an equal task is there already."""
+        self._remove_abandoned(key)
+        try:
+            if self.read(key, "always")["fingerprint"] == manifest["fingerprint"]:
+                return  # another writer was first; its work is equal
+            self._remove(key, MANIFEST)
+        except DamagedError:
+            self._remove(key, MANIFEST)  # first, so that its files are not read while they change
+        except FileNotFoundError:
+            pass
+        for _ in range(_ATTEMPTS):
+            try:
+                self._upload(staged, key, [*manifest["files"], MANIFEST])
+            except BaseException:
+                self._remove_unfinished(key)
+                raise
+            with contextlib.suppress(DamagedError, FileNotFoundError):
+                self.read(key, "never")
+                return
+            # Another writer failed meanwhile and took these files for its own: once more.
+        raise UserError(f"Files keep vanishing from {self.where(*key)} while they are written. Look who deletes them.")
+
+    def writing_failed(self, where: str, error: OSError) -> Exception:
+        """What is staged lies in the cache; errors of the store itself are told by ``publish``."""
+        return cache_failed(error)
+
+    def fetch(self, key: Key, manifest: dict[str, Any]) -> Path:
+        """The file of examples on this machine: from the cache, or fetched into it and verified."""
+        entry = manifest["files"][ARROW]
+        target = cached_file(entry["blake2b"], ".arrow")
+        if _is_sound(target, entry):
+            return target
+
+        def download(to: Path) -> None:
+            where = self.where(*key, ARROW)
+            with self._asking("read", where):
+                self._files.get_file(self._path(*key, ARROW), str(to))
+            check_size(where, entry, to.stat().st_size)
+            check_digest(where, entry, digest_of_file(to))
+
+        try:
+            put_file(target, download)
+        except FileNotFoundError as error:
+            raise DamagedError(f"Store file {self.where(*key, ARROW)} is missing. {REBUILD}") from error
+        verified().add(_mark(target, entry))
+        return target
+
+    def _path(self, *names: str) -> str:
+        return "/".join((self._root, *names))
+
+    @contextlib.contextmanager
+    def _asking(self, verb: str, where: str) -> Iterator[None]:
+        """Turns whatever a file system raises into a sentence; that something is not there stays as it is.
+
+        Each has errors of its own (of HTTP, of credentials), which share no base but Exception.
+        """
+        try:
+            yield
+        except (UserError, FileNotFoundError):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                if verb == "read":
+                    raise cache_failed(error) from error
+                raise UserError(
+                    f"There is no room left at {where}, so nothing was added to the store {self.where()}. "
+                    "Make some and run the same command again."
+                ) from error
+            said = str(error).strip().split("\n")[0]
+            raise UserError(
+                f"{where} cannot be {'read' if verb == 'read' else 'written'} "
+                f"({type(error).__name__}{': ' if said else ''}{said}). "
+                "Check the address, the network and your credentials."
+            ) from error
+
+    def _listing(self, key: Key) -> dict[str, dict[str, Any]]:
+        """What is in the folder of a task, by name.
+
+        Raises:
+            FileNotFoundError: nothing.
+        """
+        with self._asking("read", self.where(*key)):
+            self._files.invalidate_cache()  # others write there too
+            entries = self._files.ls(self._path(*key), detail=True)
+        return {entry["name"].rstrip("/").rsplit("/", 1)[-1]: entry for entry in entries}
+
+    def _find(self, *names: str) -> dict[tuple[str, ...], list[str]]:
+        """The files in every folder below; folders as names below the store."""
+        base = self._path(*names)
+        with self._asking("read", self.where(*names)):
+            self._files.invalidate_cache()
+            try:
+                found = self._files.find(base)
+            except FileNotFoundError:
+                found = []
+        folders: dict[tuple[str, ...], list[str]] = {}
+        depth = len(base.strip("/").split("/")) if base.strip("/") else 0
+        for path in found:
+            *folder, file = path.strip("/").split("/")[depth:]
+            folders.setdefault((*names, *folder), []).append(file)
+        return folders
+
+    def _manifest_bytes(self, key: Key, listed: dict[str, Any]) -> bytes:
+        """The manifest, kept in the cache by the version that the listing shows."""
+        version = [str(listed[name]) for name in _VERSIONS if listed.get(name)]
+        cached = None
+        if version:
+            described = repr((self.url, key, listed.get("size"), version))
+            digest = hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
+            cached = cache_folder() / "manifests" / digest[:2] / f"{digest}.json"
+            with contextlib.suppress(OSError):
+                return cached.read_bytes()
+        with self._asking("read", self.where(*key, MANIFEST)):
+            raw: bytes = self._files.cat_file(self._path(*key, MANIFEST))
+        if cached is not None:
+            with contextlib.suppress(UserError, OSError):  # it is read again, then
+                put_bytes(cached, raw)
+        return raw
+
+    def _verify(self, key: Key, manifest: dict[str, Any]) -> None:
+        for name, entry in manifest["files"].items():
+            where = self.where(*key, name)
+            with self._asking("read", where), self._files.open(self._path(*key, name), "rb") as stream:
+                digest = digest_of(stream)
+            check_digest(where, entry, digest)
+
+    def _upload(self, staged: Path, key: Key, names: list[str]) -> None:
+        with self._asking("write", self.where(*key)):
+            try:
+                self._files.makedirs(self._path(*key), exist_ok=True)
+                for name in names:
+                    self._files.put_file(str(staged / name), self._path(*key, name))
+            except FileNotFoundError as error:  # no such bucket
+                raise UserError(f"{self.where(*key)} cannot be written ({error}). Check the address.") from error
+
+    def _remove(self, key: Key, name: str) -> None:
+        with self._asking("write", self.where(*key)), contextlib.suppress(FileNotFoundError):
+            self._files.rm_file(self._path(*key, name))
+
+    def _remove_unfinished(self, key: Key) -> None:
+        """Deletes what an upload that failed left, unless another writer made it whole."""
+        with contextlib.suppress(Exception):  # the failure itself is what is told
+            try:
+                self.read(key, "never")
+            except (DamagedError, FileNotFoundError):
+                self._files.rm(self._path(*key), recursive=True)
+
+    def _remove_abandoned(self, key: Key) -> None:
+        """Deletes what writers that were killed left behind, once no writer can still be at it."""
+        for folder, files in self._find(*key[:2]).items():
+            with contextlib.suppress(Exception):  # some file systems cannot say when a file was written
+                times = [_seconds(self._files.modified(self._path(*folder, file))) for file in files]
+                if MANIFEST not in files and is_abandoned(max(times)):
+                    self._files.rm(self._path(*folder), recursive=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _RemoteFolder:
+    """See ``flan_jax.feed.stored.RemoteFolder``."""
+
+    place: RemotePlace
+    key: Key
+
+    def __str__(self) -> str:
+        return self.place.where(*self.key)
+
+    def fetch(self, manifest: dict[str, Any]) -> Path:
+        """The file of examples on this machine."""
+        return self.place.fetch(self.key, manifest)
+
+
+def _connect(url: str, shown: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it."""
+    known = {*fsspec.available_protocols(), *fsspec.registry}
+    for link in url.split("::"):
+        protocol = link.partition("://")[0]
+        if protocol not in known:
+            raise unknown("protocol", protocol, known, remedy=f"The store is {shown}.")
+    try:
+        return fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise UserError(f"The store {shown} needs a package that is not installed ({error}).") from error
+    except Exception as error:  # each file system has errors of its own
+        raise UserError(f"The store {shown} cannot be reached ({type(error).__name__}: {error}).") from error
+
+
+def _is_sound(file: Path, entry: dict[str, Any]) -> bool:
+    """Whether a cached file is there and right; one that is not is deleted."""
+    try:
+        if file.stat().st_size == entry["bytes"]:
+            if (mark := _mark(file, entry)) in verified():
+                return True
+            if digest_of_file(file) == entry["blake2b"]:
+                verified().add(mark)
+                return True
+        file.unlink(missing_ok=True)
+    except OSError:
+        pass
+    return False
+
+
+def _mark(file: Path, entry: dict[str, Any]) -> bytes:
+    return mark_of(str(file.parent), {file.name: file.stat()}, {file.name: entry})
+
+
+def _seconds(time: datetime.datetime) -> float:
+    return (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp()

@@ -91,6 +91,13 @@ class Corpus:
         """One name a task."""
         return tuple(f"bench_{index:05d}" for index in range(len(self)))
 
+    def fingerprints(self, seed: int) -> tuple[str, ...]:
+        """By which the store tells them from others; ``seed`` is that of the ids."""
+        return tuple(
+            hashlib.sha256(f"benchmark {name} {size} {seed}".encode()).hexdigest()
+            for name, size in zip(self.names, self.sizes, strict=True)
+        )
+
     @property
     def sizes(self) -> list[int]:
         """Examples of each task."""
@@ -133,8 +140,7 @@ def draw(tasks: int, *, examples_per_task: int, limits: dict[str, int], seed: in
 
 def write_store(corpus: Corpus, store: TokenStore, seed: int) -> None:
     """Writes every task, with random ids that end in the end-of-sequence id."""
-    for index, name in enumerate(corpus.names):
-        fingerprint = hashlib.sha256(f"benchmark {name} {seed} {corpus.sizes[index]}".encode()).hexdigest()
+    for index, (name, fingerprint) in enumerate(zip(corpus.names, corpus.fingerprints(seed), strict=True)):
         examples = _examples(corpus.inputs[index], corpus.targets[index], np.random.default_rng([seed, 2, index]))
         store.write(name, SPLIT, fingerprint, examples, {"vocabulary_size": VOCABULARY_SIZE})
 

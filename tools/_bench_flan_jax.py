@@ -2,9 +2,7 @@
 
 import cProfile
 import hashlib
-import inspect
 import json
-import os
 import pstats
 import time
 from pathlib import Path
@@ -22,42 +20,31 @@ def main(mode: str, settings: dict[str, Any], report: Report) -> None:
     {"feed": feed, "restore": restore, "seek": seek, "profile": profile}[mode](settings, report)
 
 
-def open_loader(settings: dict[str, Any]) -> tuple[Any, dict[str, int]]:
-    """The loader over all tasks of the store, drawn by their sizes, and what it was told about parallel work."""
+def open_loader(settings: dict[str, Any]) -> Any:
+    """The loader over all tasks of the store, drawn by their sizes."""
     from flan_jax.feed.loader import PackedBatches
     from flan_jax.feed.store import TokenStore
 
-    store = TokenStore(settings["store"])
-    tasks = [store.open(name, settings["split"]) for name in settings["names"]]
-    if settings["parallel"]:
-        parallel = {"prefetch": 2}
-        if "workers" in inspect.signature(PackedBatches).parameters:
-            parallel["workers"] = len(os.sched_getaffinity(0))
-    else:
-        parallel = {"prefetch": 0}
+    prepared = zip(settings["names"], settings["fingerprints"], strict=True)
+    tasks = TokenStore(settings["store"]).open_many((name, settings["split"], which, None) for name, which in prepared)
     loader = PackedBatches(
         tasks,
         [len(task) for task in tasks],
         seed=settings["seed"],
         batch_size=settings["batch_size"],
         lengths=settings["lengths"],
-        **parallel,
+        **settings["parallel"],
     )
-    return loader, parallel
+    return loader
 
 
 def feed(settings: dict[str, Any], report: Report) -> None:
     """First batch, throughput, and a saved position with the digest of the batch after it."""
     begun = time.perf_counter()
-    loader, parallel = open_loader(settings)
+    loader = open_loader(settings)
     opened = time.perf_counter()
     next(loader)
-    report(
-        open_s=opened - begun,
-        first_batch_s=time.perf_counter() - begun,
-        first_batch_peak_mb=peak_mb(),
-        parallel=parallel,
-    )
+    report(open_s=opened - begun, first_batch_s=time.perf_counter() - begun, first_batch_peak_mb=peak_mb())
     report(**throughput(loader, settings["seconds"], settings["warm_up"]), peak_mb=peak_mb())
     begun = time.perf_counter()
     position = json.dumps(loader.get_state()).encode()
@@ -74,7 +61,7 @@ def feed(settings: dict[str, Any], report: Report) -> None:
 def restore(settings: dict[str, Any], report: Report) -> None:
     """A new loader at a saved position: from opening the tasks to the batch there."""
     begun = time.perf_counter()
-    loader, _ = open_loader(settings)
+    loader = open_loader(settings)
     loader.set_state(json.loads(Path(settings["position"]).read_bytes()))
     batch = next(loader)
     report(restore_s=time.perf_counter() - begun, next_batch=digest(batch))
@@ -82,13 +69,13 @@ def restore(settings: dict[str, Any], report: Report) -> None:
 
 
 def seek(settings: dict[str, Any], report: Report) -> None:
-    """A step far away, and its position saved."""
-    loader, _ = open_loader(settings)
+    """The batch of a step far away, in a loader that is there, and the position before it."""
+    loader = open_loader(settings)
     begun = time.perf_counter()
     loader.seek(settings["step"])
-    report(seek_s=time.perf_counter() - begun, seek_step=settings["step"])
     position = json.dumps(loader.get_state()).encode()
-    report(seek_next_batch=digest(next(loader)), seek_first_batch_s=time.perf_counter() - begun)
+    batch = next(loader)
+    report(seek_s=time.perf_counter() - begun, next_batch=digest(batch))
     Path(settings["position"]).write_bytes(position)
     loader.close()
 
@@ -97,7 +84,7 @@ def profile(settings: dict[str, Any], report: Report) -> None:
     """Where the time goes, by function: until the first batch, and in the batches after it."""
     first, steady = cProfile.Profile(), cProfile.Profile()
     with first:
-        loader, _ = open_loader(settings)
+        loader = open_loader(settings)
         next(loader)
     with steady:
         throughput(loader, settings["seconds"], 0)
@@ -105,32 +92,24 @@ def profile(settings: dict[str, Any], report: Report) -> None:
     loader.close()
 
 
-def _costs(profiler: cProfile.Profile) -> list[dict[str, Any]]:
-    """The functions with the largest time of their own, and what they took with all that they called."""
+def _costs(profiler: cProfile.Profile) -> dict[str, list[dict[str, Any]]]:
+    """``own``: the functions with the largest time of their own; ``whole``: our functions with what they call."""
     stats: dict[tuple[str, int, str], tuple[int, int, float, float, Any]] = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
     total = sum(own for _, _, own, _, _ in stats.values())
-    costs = [
-        {
-            "function": f"{_short(file)}{name}",
-            "calls": calls,
-            "own_s": round(own, 4),
-            "own_share": round(own / total, 4),
-            "with_callees_share": round(whole / total, 4),
-        }
-        for (file, _, name), (_, calls, own, whole, _) in stats.items()
-    ]
-    return sorted(costs, key=lambda cost: -float(str(cost["own_s"])))[:20]
+    costs: dict[str, list[dict[str, Any]]] = {"own": [], "whole": []}
+    for (file, line, name), (_, calls, own, whole, _) in stats.items():
+        function = f"{_short(file)}:{line} {name}" if line else name
+        costs["own"].append({"function": function, "calls": calls, "seconds": own, "share": own / total})
+        if function.startswith("flan_jax/"):
+            costs["whole"].append({"function": function, "calls": calls, "seconds": whole, "share": whole / total})
+    return {kind: sorted(several, key=lambda cost: -float(cost["seconds"]))[:12] for kind, several in costs.items()}
 
 
 def _short(file: str) -> str:
-    """``…/flan_jax/feed/store.py`` → ``flan_jax/feed/store.py:``; nothing for functions written in C."""
-    if file.startswith(("~", "<")):
-        return ""
+    """``…/flan_jax/feed/store.py`` → ``flan_jax/feed/store.py``; of other code, the last two parts."""
     parts = Path(file).parts
-    root = max(
-        (index for index, part in enumerate(parts) if part in ("flan_jax", "tools", "site-packages")), default=-3
-    )
-    return "/".join(parts[root + (parts[root] == "site-packages") :]) + ":"
+    own = [index for index, part in enumerate(parts) if part in ("flan_jax", "tools")]
+    return "/".join(parts[own[-1] if own else -2 :])
 
 
 def digest(batch: dict[str, Any]) -> str:

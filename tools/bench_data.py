@@ -7,20 +7,22 @@ measurement is a process of its own and is repeated; a result is the median, wit
 greatest, and ``repeats`` everything that was reported. Both systems find their files in the page cache.
 
     first_batch_s       from opening the tasks to the first batch, imports (import_s) not counted
-    peak_mb             most memory resident, with prefetching, mapped files included
+    peak_mb             most memory resident, mapped files included; after the imports it is import_peak_mb
     tokens_per_s_core   tokens that are no padding, both sides, on one CPU to which the process is pinned
     tokens_per_cpu_s    the same tokens by CPU time, which other processes do not disturb
-    tokens_per_s        as tokens_per_s_core, on all cores
+    tokens_per_s        as tokens_per_s_core, on all cores; ours prefetches with one thread
+    tokens_per_s_workers  ours with --workers processes
     padding             share of the cells of the rows that hold no token
     position_bytes      a saved position, and position_save_s the time to write it
     restore_s           a new process, imports not counted, from opening the tasks to the batch at a saved position
     restore_exact       whether that batch was the one that the saving process had next
-    seek_s              the position of step 1,000,000 found without a saved one (ours)
+    seek_s              from step 0 to the batch of step 1,000,000, without a saved position (ours)
 """
 
 import argparse
 import datetime
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -36,6 +38,7 @@ from flan_jax.feed.store import TokenStore
 
 OURS, PEER = "_bench_flan_jax.py", "_bench_seqio.py"
 SEEK_STEP = 1_000_000
+CORES = len(os.sched_getaffinity(0))
 
 
 def main() -> None:
@@ -58,12 +61,15 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory(prefix="bench_data_") as folder:
         _say(f"writing {len(drawn)} tasks, {result['examples']:,} examples, {result['tokens']:,} tokens")
+        # What the store notes about files that it verified goes with them.
+        os.environ["FLAN_JAX_CACHE"] = str(Path(folder) / "flan_jax")
         store = Path(folder) / "store"
         corpus.write_store(drawn, TokenStore(store), options.seed)
         settings = {
             "store": str(store),
             "split": corpus.SPLIT,
             "names": drawn.names,
+            "fingerprints": drawn.fingerprints(options.seed),
             "seed": options.seed,
             "batch_size": options.batch_size,
             "lengths": limits,
@@ -71,11 +77,11 @@ def main() -> None:
             "warm_up": options.seconds / 4,
         }
         if options.profile:
-            profile = run(OURS, "profile", **settings, parallel=False, one_core=True)
+            profile = run(OURS, "profile", **settings, parallel={"prefetch": 0}, one_core=True)
             result["profile"] = {phase: profile[phase] for phase in ("first_batch", "steady")}
             _show_profile(result["profile"])
         else:
-            measure = {"flan_jax": lambda: _ours(settings, Path(folder), options.seek_timeout)}
+            measure = {"flan_jax": lambda: _ours(settings, Path(folder), options.seek_timeout, options.workers)}
             if options.peer:
                 result["versions"] |= versions("seqio", "tensorflow")
                 cache = {**settings, "cache": str(Path(folder) / "cache"), "sizes": drawn.sizes}
@@ -83,7 +89,8 @@ def main() -> None:
                 _say("seqio: caching the same examples")
                 run(PEER, "cache", **cache)
                 measure["seqio"] = lambda: _peer(cache, Path(folder), options.peer_timeout)
-            result |= _repeated(measure, options.repeats)
+            repeats = {"flan_jax": options.repeats, "seqio": options.peer_repeats or options.repeats}
+            result |= _repeated(measure, repeats)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -102,6 +109,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="file for the result; standard output otherwise")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repeats", type=_positive, default=3, help="of every measurement (default 3)")
+    parser.add_argument("--peer_repeats", type=_positive, help="of the peer's (default: as --repeats)")
     parser.add_argument("--seconds", type=float, default=10, help="of each throughput, after a quarter as warm-up")
     parser.add_argument("--inputs", type=_positive, default=512, help="encoder tokens in a row (default 512)")
     parser.add_argument("--targets", type=_positive, default=128, help="decoder tokens in a row (default 128)")
@@ -114,6 +122,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--peer_timeout", type=float, default=1800, help="seconds for one process of the peer")
     parser.add_argument("--seek_timeout", type=float, default=60, help="seconds for our seek")
+    parser.add_argument(
+        "--workers", type=int, default=CORES, help="processes of our loader, measured besides (default: cores; 0: not)"
+    )
     parser.add_argument("--profile", action="store_true", help="where our loader's time goes, and nothing else")
     return parser.parse_args()
 
@@ -124,23 +135,34 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _ours(settings: dict[str, Any], folder: Path, seek_timeout: float) -> dict[str, Any]:
+def _ours(settings: dict[str, Any], folder: Path, seek_timeout: float, processes: int) -> dict[str, Any]:
     """One repeat of everything that is measured of flan_jax."""
-    paths = {"near": str(folder / "position.json"), "far": str(folder / "far.json")}
-    all_cores = run(OURS, "feed", **settings, parallel=True, position=paths["near"])
-    one_core = run(OURS, "feed", **settings, parallel=False, position=str(folder / "unused.json"), one_core=True)
-    sought = run(OURS, "seek", timeout=seek_timeout, **settings, parallel=True, step=SEEK_STEP, position=paths["far"])
+    paths = {name: str(folder / f"{name}.json") for name in ("near", "far", "unused")}
+    # What a user gets who asks for nothing; one CPU and no thread; processes.
+    usual = {"parallel": {}}
+    all_cores = run(OURS, "feed", **settings, **usual, position=paths["near"])
+    one_core = run(OURS, "feed", **settings, parallel={"prefetch": 0}, position=paths["unused"], one_core=True)
+    workers = {}
+    if processes:
+        workers = run(OURS, "feed", **settings, parallel={"workers": processes}, position=paths["unused"])
+    sought = run(OURS, "seek", timeout=seek_timeout, **settings, **usual, step=SEEK_STEP, position=paths["far"])
     # The later the saved step, the more a slow restore would show.
-    far = "seek_next_batch" in sought and "timed_out_after_s" not in sought
-    restored = run(OURS, "restore", **settings, parallel=True, position=paths["far" if far else "near"])
-    saved = sought["seek_next_batch"] if far else all_cores["next_batch"]
+    found = "timed_out_after_s" not in sought
+    restored = run(OURS, "restore", **settings, **usual, position=paths["far" if found else "near"])
     return {
         **_summary(all_cores, one_core),
+        "tokens_per_s_workers": _rate(workers, "wall_s"),
         "restore_s": restored["restore_s"],
-        "restore_step": SEEK_STEP if far else all_cores["position_step"],
-        "restore_exact": restored["next_batch"] == saved,
+        "restore_step": SEEK_STEP if found else all_cores["position_step"],
+        "restore_exact": restored["next_batch"] == (sought if found else all_cores)["next_batch"],
         "seek_s": sought.get("seek_s"),
-        "raw": {"all_cores": all_cores, "one_core": one_core, "seek": sought, "restore": restored},
+        "raw": {
+            "all_cores": all_cores,
+            "one_core": one_core,
+            "workers": workers,
+            "seek": sought,
+            "restore": restored,
+        },
     }
 
 
@@ -179,15 +201,15 @@ def _rate(measured: dict[str, Any], clock: str) -> float | None:
     return sum(measured["tokens"].values()) / measured[clock] if "tokens" in measured else None
 
 
-def _repeated(measure: dict[str, Callable[[], dict[str, Any]]], repeats: int) -> dict[str, Any]:
-    """Every system ``repeats`` times, in turns, so that what else the machine does meets both."""
+def _repeated(measure: dict[str, Callable[[], dict[str, Any]]], repeats: dict[str, int]) -> dict[str, Any]:
+    """Every system as often as asked for, in turns, so that what else the machine does meets both."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in measure}
-    for repeat in range(repeats):
+    for repeat in range(max(repeats[name] for name in measure)):
         for name, once in measure.items():
-            _say(f"{name}: {repeat + 1} of {repeats}")
-            found[name].append(once())
-            shown = {key: found[name][-1][key] for key in ("first_batch_s", "peak_mb", "tokens_per_s_core")}
-            _say(f"  {shown}")
+            if repeat < repeats[name]:
+                _say(f"{name}: {repeat + 1} of {repeats[name]}")
+                found[name].append(once())
+                _say(f"  { {key: found[name][-1][key] for key in ('first_batch_s', 'peak_mb', 'tokens_per_s_core')} }")
     return {name: _medians(several) for name, several in found.items()}
 
 
@@ -212,11 +234,15 @@ def _medians(several: list[dict[str, Any]]) -> dict[str, Any]:
     return {**result, "timed_out": sorted(timed_out), "spread": spread, "repeats": [one["raw"] for one in several]}
 
 
-def _show_profile(profile: dict[str, list[dict[str, Any]]]) -> None:
-    for phase, costs in profile.items():
-        print(f"{phase}: own time of the functions that took most, under cProfile")
-        for cost in costs[:12]:
-            print(f"  {cost['own_share']:6.1%}  {cost['own_s']:8.3f} s  {cost['calls']:>9,} calls  {cost['function']}")
+def _show_profile(profile: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
+    meaning = {"own": "own time", "whole": "our functions with all that they call"}
+    for phase, kinds in profile.items():
+        for kind, costs in kinds.items():
+            print(f"{phase}, {meaning[kind]}, under cProfile")
+            for cost in costs:
+                print(
+                    f"  {cost['share']:6.1%}  {cost['seconds']:8.3f} s  {cost['calls']:>9,} calls  {cost['function']}"
+                )
 
 
 def _say(what: str) -> None:

@@ -52,7 +52,8 @@ def main() -> None:
             inputs, targets = (int(part) for part in lengths.split("/"))
             limits = {"inputs": inputs, "targets": targets}
             with tempfile.TemporaryDirectory(prefix="bench_packing_") as folder:
-                tasks, weights = DATA[data](TokenStore(folder), limits)
+                os.environ["FLAN_JAX_CACHE"] = str(Path(folder) / "flan_jax")
+                tasks, weights = DATA[data](TokenStore(Path(folder) / "store"), limits)
                 found = compare(tasks, weights, limits, options)
             results.append({"data": data, **limits, "tasks": len(tasks), **found})
             shown = ("rows_per_example", "offline_rows_per_example", "ratio")
@@ -116,7 +117,7 @@ def _gsm8k(store: TokenStore, limits: dict[str, int]) -> Prepared:
     return [store.write("gsm8k", "train", "0" * 32, examples(), {"vocabulary_size": vocabulary.size})], [1.0]
 
 
-DATA: Mapping[str, Callable[[TokenStore, dict[str, int]], Prepared]] = {
+DATA: dict[str, Callable[[TokenStore, dict[str, int]], Prepared]] = {
     "superni": _superni,
     "gsm8k": _gsm8k,
     "mini": _mini,

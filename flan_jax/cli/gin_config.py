@@ -13,12 +13,13 @@ import re
 import tokenize
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gin
 
 from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
+from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.config import T5Config
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
@@ -52,6 +53,10 @@ def run(
     use_cached_tasks: bool = False,
     data_dir: str = "",
     pack: bool = True,
+    exhausted: Exhausted = "repeat",
+    max_epochs: int = 1,
+    data_workers: int = 0,
+    on_data_change: Literal["refuse", "accept"] = "refuse",
     seed: int = 0,
     z_loss: float = 0.0,
     log_period: int = 100,
@@ -89,6 +94,10 @@ def run(
         use_cached_tasks=use_cached_tasks,
         data_dir=data_dir,
         pack=pack,
+        exhausted=exhausted,
+        max_epochs=max_epochs,
+        data_workers=data_workers,
+        on_data_change=on_data_change,
         seed=seed,
         z_loss=z_loss,
         log_period=log_period,

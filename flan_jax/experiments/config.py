@@ -3,10 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from flan_jax.data.prepare import checked_lengths
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, unknown
+from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.config import T5Config
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
@@ -14,8 +15,21 @@ from flan_jax.train.sharding import MeshConfig
 # Where a run may differ from the one that began its folder: places, lengths of stay and what is
 # reported. Everything else decides the numbers, so a difference there is another run.
 _FREE_FIELDS = frozenset(
-    {"model_dir", "store", "use_cached_tasks", "data_dir", "steps", "log_period", "checkpoint", "eval", "mesh"}
+    {
+        "model_dir",
+        "store",
+        "use_cached_tasks",
+        "data_dir",
+        "data_workers",
+        "on_data_change",
+        "steps",
+        "log_period",
+        "checkpoint",
+        "eval",
+        "mesh",
+    }
 )
+_ON_DATA_CHANGE = ("refuse", "accept")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +99,13 @@ class RunConfig:
         use_cached_tasks: train on what ``flan-jax prepare`` put into the store and prepare nothing;
             a task that is missing or was prepared otherwise is an error.
         data_dir: folder that sources look below; ``""`` leaves it to the environment.
+        pack: several examples a row; ``False`` puts each into a row of its own.
+        exhausted: what becomes of a task that was gone through ``max_epochs`` times: ``repeat`` shuffles
+            it anew and goes on, ``drop`` gives its share to the others, ``stop`` ends the run.
+        max_epochs: for ``drop`` and ``stop``.
+        data_workers: processes that make batches; 0 makes them in a thread, which is enough as a rule.
+        on_data_change: what to do where the run's folder was trained on other tasks or weights than it
+            would be now: ``refuse``, or ``accept`` the new ones and record the change in the manifest.
         seed: decides the initialisation, the templates drawn, the order of data and dropout.
         z_loss: weight of the squared log-normaliser.
         log_period: steps between lines of ``metrics.jsonl``.
@@ -104,6 +125,10 @@ class RunConfig:
     use_cached_tasks: bool = False
     data_dir: str = ""
     pack: bool = True
+    exhausted: Exhausted = "repeat"
+    max_epochs: int = 1
+    data_workers: int = 0
+    on_data_change: Literal["refuse", "accept"] = "refuse"
     seed: int = 0
     z_loss: float = 0.0
     log_period: int = 100
@@ -121,6 +146,12 @@ class RunConfig:
         _whole("run.lesson_steps", self.lesson_steps, at_least=0)
         _whole("run.log_period", self.log_period, at_least=1)
         _whole("run.seed (RANDOM_SEED)", self.seed, at_least=0)
+        _whole("run.max_epochs", self.max_epochs, at_least=1)
+        _whole("run.data_workers", self.data_workers, at_least=0)
+        if self.exhausted not in get_args(Exhausted):
+            raise unknown("value of run.exhausted", str(self.exhausted), get_args(Exhausted))
+        if self.on_data_change not in _ON_DATA_CHANGE:
+            raise unknown("value of run.on_data_change", str(self.on_data_change), _ON_DATA_CHANGE)
         if self.eval.period % self.log_period:  # evaluation is a hook of logged steps
             raise UserError(f"EVAL_PERIOD={self.eval.period} must be a multiple of LOG_PERIOD={self.log_period}, or 0.")
         if not isinstance(self.z_loss, (int, float)) or not 0 <= self.z_loss < math.inf:

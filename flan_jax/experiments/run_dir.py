@@ -1,5 +1,6 @@
 """A run's folder, MODEL_DIR: what it says of itself, and the refusal to mix two runs in one."""
 
+import dataclasses
 import json
 import os
 import platform
@@ -13,6 +14,7 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig, difference
+from flan_jax.experiments.sampling import DataChange, Table
 from flan_jax.experiments.setup import Data
 from flan_jax.tasks.spec import Prompted, Task
 
@@ -22,6 +24,7 @@ MODEL_INFO = "model-info.txt"
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
 EVENTS = "events"
+WEIGHTS = "weights.jsonl"
 REPORT = "report.html"
 
 _VERSIONED = ("flan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pyarrow")
@@ -83,22 +86,47 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
         ) from error
 
 
-def check_same_data(folder: Path, data: Data) -> None:
-    """Refuses to resume on other data than the run began with.
+def check_same_data(folder: Path, data: Data, *, accept: bool = False) -> DataChange:
+    """What changed in a run's tasks since it was last started.
+
+    Args:
+        folder: the run's.
+        data: its data as it is now.
+        accept: a change is asked for.
 
     Raises:
-        UserError: a task was added, removed, altered or weighted anew.
+        UserError: a task was added, removed, altered or weighted anew, and that was not asked for.
     """
     found = read_manifest(folder)
-    if found is None:
-        return
     # Sampling reads the weights to the bit, so a changed last digit is a changed run.
-    lines = difference(json.loads(json.dumps(_tasks(data))), found["tasks"])
-    if lines:
+    ours = task_table(data)
+    change = DataChange.between(ours if found is None else found["tasks"], ours)
+    if change and not accept:
         raise UserError(
-            f"MODEL_DIR {str(folder)!r} was trained on other data: {'; '.join(lines[:3])}"
-            f"{f' (and {len(lines) - 3} more)' if len(lines) > 3 else ''}. Start again in another MODEL_DIR, or restore the data."
+            f"MODEL_DIR {str(folder)!r} was trained on other data ({change}). Restore the data, start again in another "
+            "MODEL_DIR, or go on with the new data by --gin.run.on_data_change=\"'accept'\"."
         )
+    return change
+
+
+def earlier_tables(folder: Path) -> list[Table]:
+    """The tables of tasks that a run had, the newest first."""
+    found = read_manifest(folder)
+    if found is None:
+        return []
+    return [found["tasks"], *(change["before"] for change in reversed(found.get("changes", [])))]
+
+
+def record_change(folder: Path, data: Data, *, step: int) -> None:
+    """Writes into the manifest that from ``step`` on the run draws from the tasks as they are now."""
+    found = read_manifest(folder)
+    assert found is not None
+    ours = task_table(data)
+    change = DataChange.between(found["tasks"], ours)
+    if change:
+        record = {"step": step, **dataclasses.asdict(change), "before": found["tasks"]}
+        manifest = {**found, "tasks": ours, "changes": [*found.get("changes", []), record]}
+        write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_description(
@@ -113,7 +141,7 @@ def write_description(
     manifest = {
         "mixture": data.mixture.name,
         "config": config.identity(),
-        "tasks": _tasks(data),
+        "tasks": task_table(data),
         "vocabulary": {
             "name": data.vocabulary.name,
             "size": data.vocabulary.size,
@@ -130,12 +158,14 @@ def write_description(
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
-def _tasks(data: Data) -> dict[str, Any]:
+def task_table(data: Data) -> dict[str, Any]:
+    """A run's training tasks as its manifest has them: plain JSON values by name."""
     specs = {task.name: task for task in data.mixture.train_tasks}
     return {
         task.name: {
             "cluster": specs[task.name].cluster,
             "weight": data.weights[task.name],
+            **({"lesson": data.lesson[task.name]} if data.lesson else {}),
             "examples": len(task),
             "fingerprint": task.fingerprint,
             "templates": _templates(specs[task.name]),

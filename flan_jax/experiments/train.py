@@ -8,22 +8,30 @@ from typing import Any
 
 import jax
 
-from flan_jax.errors import UserError
 from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.results import saved_steps, write_results
 from flan_jax.eval.suites import evaluate_suites
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.evaluate import EvalProgress, eval_suites, make_predictor
+from flan_jax.experiments.sampling import (
+    DataChange,
+    Reweight,
+    Reweighting,
+    WeightsLog,
+    continue_position,
+    make_batches,
+    reordered_window,
+    sampled,
+)
 from flan_jax.experiments.setup import Data, PrepareProgress, open_data, prepare_run
 from flan_jax.experiments.weights import initial_params
-from flan_jax.feed.lessons import LessonFirst
-from flan_jax.feed.loader import PackedBatches
+from flan_jax.feed.realised import Realised
 from flan_jax.models.build import logical_axes
 from flan_jax.report.page import write_report
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.hooks import MetricsWriter, Progress, TensorBoard
-from flan_jax.train.loop import Preempted, fit
+from flan_jax.train.loop import WINDOW, Hook, Preempted, fit
 from flan_jax.train.optimizer import learning_rate, make_optimizer
 from flan_jax.train.sharding import make_mesh, shard_batch
 from flan_jax.train.state import TrainState, init_state, shardings_of
@@ -38,10 +46,12 @@ class TrainResult:
     Attributes:
         step: steps taken in all.
         stopped: it was told to stop, and saved; the same call continues it.
+        realised: what was drawn from each task, since the run began.
     """
 
     step: int
     stopped: bool
+    realised: Realised
 
 
 class EvaluateAt:
@@ -72,32 +82,6 @@ class EvaluateAt:
             write_results(folder, results)
 
 
-def make_batches(config: RunConfig, data: Data) -> PackedBatches | LessonFirst:
-    """The run's batches from the first step on, the rows of this process.
-
-    Raises:
-        UserError: the run begins with a lesson and the mixture has none.
-    """
-    make = functools.partial(
-        PackedBatches,
-        data.train,
-        seed=config.seed,
-        batch_size=config.batch_size,
-        lengths=config.lengths,
-        pack=config.pack,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-    mixture = make(list(data.weights.values()))
-    if not config.lesson_steps:
-        return mixture
-    if not data.lesson:
-        raise UserError(
-            f"run.lesson_steps is {config.lesson_steps}, but mixture {data.mixture.name!r} declares no lesson. Set it to 0."
-        )
-    return LessonFirst(make(list(data.lesson.values())), mixture, steps=config.lesson_steps)
-
-
 def train(
     config: RunConfig,
     *,
@@ -105,6 +89,7 @@ def train(
     prepare_progress: PrepareProgress | None = None,
     eval_progress: EvalProgress | None = None,
     say: Callable[[str], None] = lambda line: None,
+    reweight: Reweighting | None = None,
 ) -> TrainResult:
     """Trains to ``config.steps``; where MODEL_DIR holds a checkpoint of this run, from there.
 
@@ -114,6 +99,8 @@ def train(
         prepare_progress: told after every prepared split.
         eval_progress: told after every evaluated batch.
         say: told in a sentence what begins.
+        reweight: asked after every logged step for new weights; each change is written to
+            ``weights.jsonl`` and saved with the checkpoint.
 
     Raises:
         UserError: the folder holds another run or other data, or anything the layers below refuse.
@@ -122,7 +109,7 @@ def train(
     if not config.use_cached_tasks:
         prepare_run(config, progress=prepare_progress)
     data = open_data(config)
-    run_dir.check_same_data(folder, data)
+    change = run_dir.check_same_data(folder, data, accept=config.on_data_change == "accept")
     # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs none.
     params = None if run_dir.has_checkpoint(folder) else initial_params(config)
     mesh = make_mesh(config.mesh)
@@ -140,16 +127,23 @@ def train(
         graphdef, state = init_state(config.model, optimizer, config.seed, mesh, params=params)
         if jax.process_index() == 0:
             run_dir.write_description(folder, config, data, operative=operative, params=state.params)
-        batches = make_batches(config, data)
+        ours = run_dir.task_table(data)
+        weights_log = WeightsLog(folder / run_dir.WEIGHTS, resume_step=resumes_at)
+        batches = make_batches(config, data.train, data.weights, data.lesson, on_weights=weights_log)
         evaluation = EvaluateAt(config, data, graphdef, state.params, eval_progress)
         resumed = None
         if resumes_at:
             say(f"resuming at step {resumes_at} of {config.steps}")
             state, position, resumed = checkpointer.restore(state)
-            batches.set_state(position)
+            before = continue_position(batches, position, config, data, ours, run_dir.earlier_tables(folder))
+            if before is not ours:
+                say(f"going on with changed data ({DataChange.between(before, ours)})")
+                resumed = {**resumed, WINDOW: reordered_window(resumed.get(WINDOW, {}), list(before), list(ours))}
         elif config.eval.before:
             say("measuring before training")
             evaluation.measure(0, state.params)
+        if change and jax.process_index() == 0:
+            run_dir.record_change(folder, data, step=resumes_at)
         step_fn = compile_train_step(
             shardings_of(state),
             graphdef=graphdef,
@@ -160,7 +154,13 @@ def train(
         )
         progress = Progress(config.steps, start=resumes_at)
         curves = TensorBoard(folder / run_dir.EVENTS, data.train_names, resume_step=resumes_at)
-        metrics = MetricsWriter(folder / run_dir.METRICS, data.train_names, resume_step=resumes_at)
+        metrics = MetricsWriter(
+            folder / run_dir.METRICS,
+            data.train_names,
+            resume_step=resumes_at,
+            more=lambda: {"sampled": sampled(batches.realised())},
+        )
+        hooks: tuple[Hook, ...] = (metrics, curves, progress, evaluation, *([Reweight(batches, reweight)] if reweight else []))
         try:
             state = fit(
                 state,
@@ -168,24 +168,28 @@ def train(
                 step_fn,
                 steps=config.steps,
                 shard_batch=functools.partial(shard_batch, mesh=mesh),
-                hooks=(metrics, curves, progress, evaluation),
+                hooks=hooks,
                 log_every=config.log_period,
                 checkpointer=checkpointer,
                 save_every=config.checkpoint.period,
                 data_position=batches.get_state,
                 resumed=resumed,
+                may_end=config.exhausted != "repeat",
             )
+            realised = batches.realised()
         except Preempted as stop:
             if not stop.saved:
                 raise
-            return TrainResult(stop.step, stopped=True)
+            return TrainResult(stop.step, stopped=True, realised=batches.realised())
         finally:
             progress.close()
             curves.close()
             batches.close()
-    reached = max(config.steps, resumes_at)
+    reached = int(jax.device_get(state.step))
+    if reached < config.steps:
+        say(f"the data ended after step {reached} of {config.steps}, as run.exhausted={config.exhausted!r} asks for")
     say(f"measuring step {reached}")
     evaluation.measure(reached, state.params)
     if jax.process_index() == 0:
         write_report([folder], folder / run_dir.REPORT)
-    return TrainResult(reached, stopped=False)
+    return TrainResult(reached, stopped=False, realised=realised)

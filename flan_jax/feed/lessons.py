@@ -68,6 +68,11 @@ class LessonFirst(Iterator[Batch]):
         """Draws from the mixture in other shares from the next batch on; the lesson keeps its own."""
         self._mixture.set_weights(weights)
 
+    def continue_from(self, other: "LessonFirst") -> None:
+        """Takes over the position of a lesson and a mixture over other tasks, as ``PackedBatches`` does."""
+        self._lesson.continue_from(other._lesson)
+        self._mixture.continue_from(other._mixture)
+
     def realised(self) -> Realised:
         """What was drawn from the first step of the run on, lesson and mixture together."""
         if not self._lesson.step:

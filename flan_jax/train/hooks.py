@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,24 +31,39 @@ class MetricsWriter:
       path: made with its folder where it does not exist.
       task_names: the K names behind the per-task metrics.
       resume_step: lines of later steps are dropped, and so is a line that was cut short.
+      more: asked at every line for what else stands in it, JSON values by name.
     """
 
-    def __init__(self, path: str | os.PathLike[str], task_names: Sequence[str] = (), *, resume_step: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        task_names: Sequence[str] = (),
+        *,
+        resume_step: int = 0,
+        more: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
         self.path = Path(path)
+        self._more = more
         self._task_names = tuple(task_names)
         if jax.process_index() == 0:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lines = [json.dumps(line) + "\n" for line in read_metrics(self.path) if line["step"] <= resume_step]
-            # Written beside and renamed, so that a kill cannot cost the lines of the steps that were saved.
-            beside = self.path.with_name(self.path.name + ".tmp")
-            beside.write_text("".join(lines), encoding="utf-8")
-            beside.replace(self.path)
+            forget_later(self.path, resume_step)
 
     def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
         """Writes the line of this step."""
         if jax.process_index() == 0:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, **_scalars(metrics), **by_task(metrics, self._task_names)}) + "\n")
+                line = {"step": step, **_scalars(metrics), **by_task(metrics, self._task_names), **self._more()}
+                file.write(json.dumps(line) + "\n")
+
+
+def forget_later(path: Path, step: int) -> None:
+    """Drops the JSON lines of later steps, which a resumed run writes again; makes the file where it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(line) + "\n" for line in read_metrics(path) if line["step"] <= step]
+    # Written beside and renamed, so that a kill cannot cost the lines of the steps that were saved.
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_text("".join(lines), encoding="utf-8")
+    beside.replace(path)
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -17,7 +17,8 @@ from flan_jax.train.state import TrainState
 from flan_jax.train.step import Batch, StepFn
 from flan_jax.train.window import HostMetrics, MetricsWindow
 
-_WINDOW = "metrics_window"
+WINDOW = "metrics_window"
+"""Under this name a checkpoint's extra holds the unfinished metrics window."""
 
 
 class Hook(Protocol):
@@ -91,6 +92,7 @@ def fit(
     data_position: Callable[[], Mapping[str, Any]] = dict,
     extra: Callable[[], Mapping[str, Any]] = dict,
     resumed: Mapping[str, Any] | None = None,
+    may_end: bool = False,
 ) -> TrainState:
     """Trains until `steps` steps have been taken in all, those before a resumption included.
 
@@ -106,6 +108,7 @@ def fit(
       data_position: where `batches` stands, asked for when a checkpoint is saved.
       extra: JSON-like, saved beside it.
       resumed: the `extra` that the checkpoint of `state` held, where it comes from one.
+      may_end: training ends where the batches do, as if that had been the last step asked for.
 
     Returns:
       The state after the last step, saved and complete on disk where there is a checkpointer.
@@ -116,8 +119,25 @@ def fit(
     """
     if log_every < 1 or save_every < 0:
         raise UserError(f"log_every is {log_every} and save_every {save_every}; they must be at least 1 and 0.")
-    window = MetricsWindow((resumed or {}).get(_WINDOW))
+    window = MetricsWindow((resumed or {}).get(WINDOW))
     first = int(jax.device_get(state.step)) + 1
+    logged = saved = first - 1
+
+    def log(step: int) -> None:
+        nonlocal logged
+        line, logged = window.take(), step
+        with window.paused():
+            for hook in hooks:
+                hook(step, line, state)
+
+    def save(step: int) -> None:
+        nonlocal saved
+        if checkpointer is not None:
+            unfinished = window.state()  # also makes sure that no diverged state is saved
+            with window.paused():
+                checkpointer.save(step, state, data_position(), {**extra(), WINDOW: unfinished})
+            saved = step
+
     # Whatever ends training, a save that has begun is completed first.
     with StopRequest() as stop, contextlib.ExitStack() as stack:
         if checkpointer is not None:
@@ -125,22 +145,23 @@ def fit(
         for step in range(first, steps + 1):
             batch = next(batches, None)
             if batch is None:
-                raise UserError(
-                    f"The batches ended after step {step - 1} of {steps}; repeat the data or train fewer steps."
-                )
+                if not may_end:
+                    raise UserError(
+                        f"The batches ended after step {step - 1} of {steps}; repeat the data or train fewer steps."
+                    )
+                if logged < step - 1:
+                    log(step - 1)
+                if saved < step - 1:
+                    save(step - 1)
+                break
             with jax.transfer_guard("disallow"):
                 state, metrics = step_fn(state, shard_batch(batch))
             window.add(step, metrics)
             signum = stop.after(step)
             if step % log_every == 0 or step == steps:
-                line = window.take()
-                with window.paused():
-                    for hook in hooks:
-                        hook(step, line, state)
-            if checkpointer is not None and (signum or step == steps or (save_every and step % save_every == 0)):
-                unfinished = window.state()  # also makes sure that no diverged state is saved
-                with window.paused():
-                    checkpointer.save(step, state, data_position(), {**extra(), _WINDOW: unfinished})
+                log(step)
+            if signum or step == steps or (save_every and step % save_every == 0):
+                save(step)
             if signum and step < steps:
                 raise Preempted(step, signum, saved=checkpointer is not None)
     return state

@@ -127,7 +127,7 @@ def mini() -> Mixture:
             (entry.task.name, entry.rate or 0.0)
             for spec, share in LESSON
             for entry in _entries(spec, share)
-            if entry.task.variant != INVERTED
+            if isinstance(entry.task, Prompted) and entry.task.variant != INVERTED
         ),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import seqio
+import tensorflow as tf
 
 from flan_jax.data.seqio_registry import metric_objects, reason
 from flan_jax.errors import UserError
@@ -21,7 +22,8 @@ class SeqioMeasure:
 
     def __init__(self, task: seqio.Task, examples: Sequence[dict[str, Any]]) -> None:
         self._task = task
-        self._examples = examples
+        kinds = _ragged_kinds(examples)
+        self._examples = [{key: _as_evaluated(value, kinds.get(key)) for key, value in e.items()} for e in examples]
         self._of_texts = [*task.predict_metric_fns, *metric_objects(task, seqio.metrics.ModelOutputType.PREDICTION)]
         self._of_scores = [*task.score_metric_fns, *metric_objects(task, seqio.metrics.ModelOutputType.SCORE)]
         if not self._of_texts and not self._of_scores:
@@ -126,6 +128,20 @@ class SeqioMeasure:
         if isinstance(made, seqio.metrics.CollectingMetric):
             return made.actual_compute(examples, features, TARGETS)[0]
         return made.compute()
+
+
+def _ragged_kinds(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.dtype]:
+    """Ragged feature → the type of its values; of one that is empty everywhere there is none."""
+    ragged = ((key, value[0].dtype) for e in examples for key, value in e.items() if isinstance(value, list) and value)
+    return dict(ragged)
+
+
+def _as_evaluated(value: Any, kind: np.dtype | None) -> Any:
+    """A feature as seqio's evaluator hands it on: ragged rows are a ``tf.RaggedTensor``."""
+    if not isinstance(value, list):
+        return value
+    values = np.concatenate(value) if value else np.zeros(0, kind or np.int32)
+    return tf.RaggedTensor.from_row_lengths(tf.convert_to_tensor(values), [len(row) for row in value])
 
 
 def _name(metric: Any) -> str:

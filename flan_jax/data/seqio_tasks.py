@@ -112,7 +112,7 @@ def measure_of(task: SeqioTask, examples: Sequence[dict[str, Any]]) -> "SeqioMea
 def stored_example(stored: StoredTask, index: int) -> dict[str, Any]:
     """One prepared example with the features that ``seqio.Task.get_dataset`` gave it, as NumPy values.
 
-    Ragged features, which seqio's evaluator hands on as ``tf.RaggedTensor``, are lists of arrays.
+    Ragged features are lists of arrays; ``measure_of`` makes ``tf.RaggedTensor``s of them, as seqio's evaluator does.
     """
     ragged = stored.manifest["ragged_features"]
     example: dict[str, Any] = {

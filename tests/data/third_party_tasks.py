@@ -126,7 +126,7 @@ def answers_of(text, example=None, is_target=False):
     return {
         "answers": [answer.decode() for answer in example["answers"]],
         "weight": example["weight"],
-        "spans": len(example["spans"]),
+        "spans": int(example["spans"].nrows()),  # a tf.RaggedTensor, as seqio's evaluator gives it
         "first": int(example["targets"][0]),
     }
 

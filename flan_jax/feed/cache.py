@@ -126,4 +126,5 @@ def _writing_to_cache() -> Iterator[None]:
 
 def cache_failed(error: OSError) -> UserError:
     """The error of a cache that takes no more."""
-    return UserError(f"The cache {cache_folder()} cannot be written to ({error.strerror or error}). {_ELSEWHERE}")
+    reason = os.strerror(error.errno) if error.errno else error  # Arrow's own text is longer
+    return UserError(f"The cache {cache_folder()} cannot be written to ({reason}). {_ELSEWHERE}")

@@ -28,7 +28,7 @@ from flan_jax.feed.place import Key
 from flan_jax.feed.verified import Verify, is_settled, mark_of
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.EEXIST)
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT)
 
 
 class LocalPlace:
@@ -169,6 +169,6 @@ def writing_failed(where: str, store: str, error: OSError) -> Exception:
         )
     if error.errno in _REFUSED:
         return UserError(
-            f"{where}: the store {store} cannot be written to ({error.strerror}). Choose another folder with --store."
+            f"{where}: the store {store} cannot be written to ({os.strerror(error.errno)}). Choose another folder with --store."
         )
     return error

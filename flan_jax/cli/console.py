@@ -1,40 +1,87 @@
 """What several commands print: progress of preparing, the table of results, how to continue."""
 
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
     from flan_jax.cli.gin_config import GinRun
     from flan_jax.data.prepare import PreparedSplit, PrepareReport
-    from flan_jax.data.prepare import Progress as PrepareProgress
     from flan_jax.eval.runner import Progress as EvalProgress
 
 STOPPED = 75
+_LINE_EVERY_S = 5.0
+_REASONS = 5
 
 
-def prepare_progress(*, quiet: bool = False) -> "PrepareProgress | None":
-    """A line a prepared split: rewritten in place on a terminal, every tenth of the way elsewhere."""
+def prepare_progress(*, quiet: bool = False) -> "_PrepareBar | _PrepareLines | None":
+    """A bar on a terminal; elsewhere a plain line every few seconds of long work."""
     if quiet:
         return None
-    terminal = sys.stderr.isatty()
+    return _PrepareBar() if sys.stderr.isatty() else _PrepareLines()
 
-    def show(done: int, total: int, what: "PreparedSplit") -> None:
-        line = f"prepare {done}/{total} {what.task} {what.split}: {what.examples:,} examples{' (there already)' if what.skipped else ''}"
-        if terminal:
-            print(f"\r\x1b[2K{line[:100]}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-        elif done == total or done % max(1, total // 10) == 0:
-            print(line, file=sys.stderr, flush=True)
 
-    return show
+class _PrepareSpeed:
+    """Examples and tokens a second, over what is tokenised now."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._examples = self._tokens = 0
+
+    def add(self, what: "PreparedSplit") -> str:
+        """Counts one more split; the speed so far."""
+        if not what.skipped:
+            self._examples += what.examples
+            self._tokens += what.input_tokens + what.target_tokens
+        seconds = max(time.monotonic() - self._begun, 1e-3)
+        return f"{self._examples / seconds:,.0f} examples/s, {self._tokens / seconds:,.0f} tokens/s"
+
+
+class _PrepareBar:
+    def __init__(self) -> None:
+        self._speed = _PrepareSpeed()
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int, what: "PreparedSplit") -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, desc="prepare", unit=" splits", file=sys.stderr, dynamic_ncols=True)
+        self._bar.set_postfix_str(self._speed.add(what), refresh=False)
+        self._bar.update(done - self._bar.n)
+        if done == total:
+            self.close()
+
+    def close(self) -> None:
+        """Leaves the bar as it is and goes to the next line."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class _PrepareLines:
+    def __init__(self) -> None:
+        self._speed = _PrepareSpeed()
+        self._said = time.monotonic()
+
+    def __call__(self, done: int, total: int, what: "PreparedSplit") -> None:
+        speed = self._speed.add(what)
+        if done < total and time.monotonic() - self._said >= _LINE_EVERY_S:
+            print(f"prepare {done}/{total} splits, {speed}", file=sys.stderr, flush=True)
+            self._said = time.monotonic()
+
+    def close(self) -> None:
+        """Nothing is left open."""
 
 
 def report_preparation(report: "PrepareReport") -> None:
-    """Says what was written, what was there, and what was cut."""
+    """Says what was written, what was there, and what was cut or left out."""
+    damaged = f" ({report.damaged} of them in place of damaged ones)" if report.damaged else ""
     print(
-        f"{report.written} splits prepared, {report.skipped} there already: {report.examples:,} examples, "
+        f"{report.written} split{'' if report.written == 1 else 's'} prepared{damaged}, {report.skipped} there already: {report.examples:,} examples, "
         f"{report.tokens:,} tokens in {report.seconds:.1f} s."
     )
     if report.truncated_inputs or report.truncated_targets:
@@ -42,13 +89,26 @@ def report_preparation(report: "PrepareReport") -> None:
             f"Cut to length: {report.truncated_inputs:,} inputs and {report.truncated_targets:,} targets "
             f"({report.truncated_inputs + report.truncated_targets:,} of {2 * report.examples:,} sides)."
         )
-        worst = sorted(report.splits, key=lambda split: -(split.truncated_inputs + split.truncated_targets))[:5]
-        for split in worst:
-            cut = split.truncated_inputs + split.truncated_targets
-            if cut:
-                print(
-                    f"  {split.task} {split.split}: {split.truncated_inputs:,} inputs, {split.truncated_targets:,} targets"
-                )
+        _worst(report, "truncated_inputs", "truncated_targets")
+    if report.dropped:
+        print(f"Left out because a side is too long: {report.dropped:,} records.")
+        _worst(report, "dropped")
+    if report.unreadable:
+        print(f"Left out because they cannot be read or rendered: {report.unreadable:,} records.")
+        _worst(report, "unreadable")
+        reasons = [reason for split in report.splits for reason in split.messages][:_REASONS]
+        print(f"The first {len(reasons)} of them:" if len(reasons) > 1 else "The reason:")
+        for reason in reasons:
+            print(f"  {reason}")
+
+
+def _worst(report: "PrepareReport", *counts: str) -> None:
+    """The splits with the largest counts, five at most."""
+    found = [(split, [getattr(split, count) for count in counts]) for split in report.splits]
+    for split, own in sorted(found, key=lambda pair: -sum(pair[1]))[:5]:
+        if any(own):
+            named = [f"{n:,} {count.removeprefix('truncated_')}" for n, count in zip(own, counts, strict=True)]
+            print(f"  {split.task} {split.split}: {', '.join(named) if len(counts) > 1 else f'{own[0]:,}'}")
 
 
 def show_results(model_dir: str) -> None:

@@ -135,7 +135,8 @@ def prepare(
         processes: how many processes work at a time; what is stored is the same.
         on_error: see ``Recipe``.
         too_long: see ``Recipe``.
-        verify: compare what is there with its checksums, and write again what is damaged.
+        verify: compare all that is there with its checksums, even what this machine found right before; what
+            is damaged is written again in any case.
         modules: imported by every worker process first, where tasks are found by name in a
             registry that modules fill, such as seqio's.
 
@@ -160,7 +161,7 @@ class Survey:
         tasks: tasks with the splits wanted of each; a pair asked for twice counts once.
         recipe: how they should be prepared.
         store: where to look.
-        verify: compare what is there with its checksums.
+        verify: compare all that is there with its checksums.
         progress: called after each split, beginning with those found.
 
     Attributes:

@@ -15,7 +15,7 @@ from flan_jax.data.recipe import Recipe, Tally
 from flan_jax.data.sources import digest
 from flan_jax.data.tokenise import tokenise
 from flan_jax.errors import UserError
-from flan_jax.feed.store import StoredExample
+from flan_jax.feed.store import Extra, StoredExample
 from flan_jax.tasks.render import render_split
 from flan_jax.tasks.spec import Prompted, Task
 
@@ -34,8 +34,8 @@ class Producer(Protocol):
     def manifest(self, split: str) -> dict[str, Any]:
         """JSON values that say what the examples were made from, ``vocabulary_size`` among them."""
 
-    def extras(self, split: str) -> Mapping[str, Any]:
-        """The further columns that the examples carry: name → ``flan_jax.feed.arrow.Extra``."""
+    def extras(self, split: str) -> Mapping[str, Extra]:
+        """The further columns that the examples carry: by name."""
 
 
 def producer(task: Task, recipe: Recipe) -> Producer:
@@ -98,6 +98,6 @@ class PromptedProducer:
             "too_long": self.recipe.too_long,
         }
 
-    def extras(self, split: str) -> Mapping[str, Any]:
+    def extras(self, split: str) -> Mapping[str, Extra]:
         """None."""
         return {}

@@ -238,7 +238,7 @@ def _object(content: Any, where: str) -> Record:
 
 def _parsed(line: bytes, where: str) -> Any:
     try:
-        return json.loads(line.decode())
+        return json.loads(line.decode().rstrip("\r\n"))
     except UnicodeDecodeError as error:
         raise UserError(f"{where} is not UTF-8 text (byte {error.start + 1} of the line). Convert the file.") from error
     except json.JSONDecodeError as error:

@@ -1,7 +1,6 @@
 """The unit of preparing: one split of one task, found in the store or written to it."""
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -58,7 +57,7 @@ class Work:
         task: the task.
         split: the split.
         parts: what its fingerprint is made from.
-        damaged: what the store has under this fingerprint is not whole, and must make room.
+        damaged: what the store has under this fingerprint is not whole.
     """
 
     task: Task
@@ -93,19 +92,14 @@ def find(work: Work, store: TokenStore, *, verify: bool = False) -> PreparedSpli
     Args:
         work: the split wanted.
         store: where to look.
-        verify: read what is there and compare checksums; sizes are always compared.
+        verify: compare checksums in any case, not only of what this machine has not yet found right.
     """
     begun = time.monotonic()
     name, fingerprint = work.task.name, work.fingerprint
-    if store.has(name, work.split, fingerprint):
-        try:
-            stored = store.open(name, work.split, fingerprint, verify=verify)
-        except UserError:
-            return dataclasses.replace(work, damaged=True)
+    if store.has(name, work.split, fingerprint, verify="always" if verify else "changed"):
+        stored = store.open(name, work.split, fingerprint, verify="never")
         return outcome(stored, time.monotonic() - begun, skipped=True)
-    if fingerprint[:16] in store.fingerprints(name, work.split):
-        return dataclasses.replace(work, damaged=True)
-    return work
+    return dataclasses.replace(work, damaged=fingerprint[:16] in store.fingerprints(name, work.split))
 
 
 def write(work: Work, recipe: Recipe, store: TokenStore) -> PreparedSplit:
@@ -116,9 +110,6 @@ def write(work: Work, recipe: Recipe, store: TokenStore) -> PreparedSplit:
             ``TokenStore.write``. Nothing half-written is left.
     """
     begun = time.monotonic()
-    if work.damaged:
-        # The store takes equal work that is there for another writer's, so the damaged one goes first.
-        shutil.rmtree(store.folder(work.task.name, work.split, work.fingerprint), ignore_errors=True)
     maker, tally = producer(work.task, recipe), Tally()
     manifest: dict[str, Any] = {
         **maker.manifest(work.split),
@@ -128,8 +119,7 @@ def write(work: Work, recipe: Recipe, store: TokenStore) -> PreparedSplit:
     }
     examples = _some(work, maker.examples(work.split, tally), tally, manifest, recipe)
     extras = maker.extras(work.split)
-    columns: dict[str, Any] = {"extras": extras} if extras else {}
-    stored = store.write(work.task.name, work.split, work.fingerprint, examples, manifest, **columns)
+    stored = store.write(work.task.name, work.split, work.fingerprint, examples, manifest, extras=extras)
     return outcome(stored, time.monotonic() - begun, damaged=work.damaged)
 
 

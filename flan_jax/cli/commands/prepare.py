@@ -2,6 +2,13 @@
 
 import argparse
 import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from flan_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from flan_jax.data.prepare import PrepareReport
 
 EXAMPLE = "flan-jax prepare --mixture mini --store store --inputs 64 --targets 16"
 
@@ -9,7 +16,7 @@ EXAMPLE = "flan-jax prepare --mixture mini --store store --inputs 64 --targets 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("--mixture", required=True, help="a mixture or a task")
-    parser.add_argument("--store", required=True, help="folder of prepared tasks")
+    parser.add_argument("--store", required=True, help="folder of prepared tasks, or its URL")
     parser.add_argument(
         "--inputs", type=int, default=512, help="length of inputs in tokens, EOS included (default 512)"
     )
@@ -23,6 +30,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data_dir", default="", help="folder that sources look below")
     parser.add_argument("--seed", type=int, default=0, help="decides which example gets which template")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=None,
+        metavar="N",
+        help="how many processes work at a time (default: one a core); the store is the same",
+    )
+    parser.add_argument(
+        "--on_error",
+        default="fail",
+        metavar="{fail,skip}",
+        help="a record that cannot be read or rendered stops with its place (fail, the default), or is left out and counted",
+    )
+    parser.add_argument(
+        "--too_long",
+        default="truncate",
+        metavar="{truncate,drop,fail}",
+        help="an example longer than its lengths is cut (the default), left out, or stops; cut and left out are counted",
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="compare what is there with its checksums; prepare again what is damaged"
+    )
+    parser.add_argument(
+        "--runner", default="", help="an Apache Beam runner, such as DirectRunner, instead of processes of this machine"
+    )
+    parser.add_argument(
+        "--runner_option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the Beam pipeline; repeatable",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
@@ -30,24 +69,56 @@ def execute(arguments: argparse.Namespace) -> int:
     """Prepares every task and split that the mixture trains on or measures."""
     from flan_jax.cli.console import prepare_progress, report_preparation
     from flan_jax.data import sources
-    from flan_jax.data.prepare import prepare
-    from flan_jax.experiments.setup import resolve_mixture, resolve_vocabulary, wanted
-    from flan_jax.feed.store import TokenStore
 
+    if arguments.runner_option and not arguments.runner:
+        raise UserError("--runner_option belongs to a Beam runner. Name one with --runner, such as DirectRunner.")
+    if arguments.runner and arguments.processes is not None:
+        raise UserError(
+            "--processes and --runner exclude each other: a Beam runner has workers of its own. Leave one out."
+        )
     if arguments.data_dir:
         sources.set_data_dir(arguments.data_dir)
-    lengths = {"inputs": arguments.inputs, "targets": arguments.targets}
-    mixture = resolve_mixture(arguments.mixture)
-    report = prepare(
-        wanted(mixture, mixture.suites),
-        store=TokenStore(arguments.store),
-        vocabulary=resolve_vocabulary(arguments.vocabulary, arguments.mixture),
-        lengths=lengths,
-        seed=arguments.seed,
-        progress=prepare_progress(quiet=arguments.json),
-    )
+    progress = prepare_progress(quiet=arguments.json)
+    try:
+        report = _prepare(arguments, progress)
+    finally:
+        if progress is not None:
+            progress.close()
     if arguments.json:
         print(json.dumps(report.as_dict(), indent=1))
     else:
         report_preparation(report)
     return 0
+
+
+def _prepare(arguments: argparse.Namespace, progress: Any) -> "PrepareReport":
+    from flan_jax.experiments.setup import resolve_mixture, resolve_vocabulary, wanted
+    from flan_jax.feed.store import TokenStore
+
+    mixture = resolve_mixture(arguments.mixture)
+    common: dict[str, Any] = {
+        "store": TokenStore(arguments.store),
+        "vocabulary": resolve_vocabulary(arguments.vocabulary, arguments.mixture),
+        "lengths": {"inputs": arguments.inputs, "targets": arguments.targets},
+        "seed": arguments.seed,
+        "progress": progress,
+        "on_error": arguments.on_error,
+        "too_long": arguments.too_long,
+        "verify": arguments.verify,
+        "modules": arguments.module_import,
+    }
+    tasks = wanted(mixture, mixture.suites)
+    if arguments.runner:
+        from flan_jax.data.beam import prepare_with_beam
+
+        return prepare_with_beam(tasks, runner=arguments.runner, options=arguments.runner_option, **common)
+    from flan_jax.data.prepare import prepare
+
+    return prepare(tasks, processes=_cores() if arguments.processes is None else arguments.processes, **common)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -169,3 +169,74 @@ def test_a_factory_over_the_data_folder_takes_overrides():
     factory = FromDataFolder(dict, (("a", 1), ("b", 2)))
     assert factory(b=3) == {"a": 1, "b": 3}
     assert factory == FromDataFolder(dict, (("a", 1), ("b", 2)))
+
+
+def test_unreadable_records_are_told_of_in_their_place(tmp_path):
+    lines = [b'{"x": 1}', b"{", b"", b'{"x": "\xe9"}', b'{"x": 2}', b"3"]
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\r\n".join(lines))
+    told = []
+    source = jsonl(train=path)
+    seen = [(len(told), record["x"]) for record in source.records("train", told.append)]
+    assert seen == [(0, 1), (2, 2)]
+    assert [str(error).split(":")[0].split(" is")[0] for error in told] == [
+        f"{path}, line {line}" for line in (2, 4, 6)
+    ]
+    assert "column 2" in str(told[0])  # of the line without its end
+    assert [source.place("train", index) for index in range(5)] == [f"{path}, line {line}" for line in (1, 2, 4, 5, 6)]
+
+
+class Rows:
+    """What ``datasets`` gives: an iterator that fails is at its end."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def select(self, indices):
+        return Rows([self.rows[i] for i in indices])
+
+    def __iter__(self):
+        for row in self.rows:
+            if row is None:
+                raise OSError("cannot decode\nthis image")
+            yield row
+
+
+@pytest.mark.parametrize("bad", [(1,), (0, 1), (2, 4), (4,), ()])
+def test_rows_of_the_hub_that_cannot_be_decoded_are_told_of(monkeypatch, bad):
+    rows = Rows([None if i in bad else {"x": i} for i in range(5)])
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=lambda *args, **kwargs: rows))
+    source = hf("some/set", train="train")
+    told = []
+    assert [record["x"] for record in source.records("train", told.append)] == [i for i in range(5) if i not in bad]
+    where = "Hugging Face data set 'some/set', split 'train'"
+    assert [str(error) for error in told] == [
+        f"{where}, record {i}: cannot be decoded (OSError: cannot decode)." for i in bad
+    ]
+    if bad:
+        with pytest.raises(UserError, match=f"record {bad[0]}: cannot be decoded"):
+            list(source.records("train"))
+
+
+def test_real_data_sets_go_on_behind_a_bad_row(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+
+    def decode(batch):
+        if 3 in batch["x"]:
+            raise ValueError("three")
+        return batch
+
+    rows = datasets.Dataset.from_dict({"x": list(range(6))}).with_transform(decode)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: rows)
+    told = []
+    assert [record["x"] for record in hf("some/set", train="train").records("train", told.append)] == [0, 1, 2, 4, 5]
+    assert ["record 3" in str(error) for error in told] == [True]
+
+
+def test_sizes_are_known_where_files_are(tmp_path):
+    path = write(tmp_path / "a.jsonl", ['{"x": 1}'])
+    assert jsonl(train=path).size_hint("train") == path.stat().st_size
+    assert generated("numbers", numbers, version=1).size_hint("train") == 0

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -339,3 +340,45 @@ def test_the_published_tasks(realdata: Path, tmp_path):
     assert max(sizes) <= 100
     many = [store.open(task.name, "test") for task in held_out.tasks]
     assert max(len(stored.references(i)) for stored in many for i in range(len(stored))) > 1
+
+
+def with_bad_instances(tmp_path, path, bad):
+    """The task file with what is in ``bad`` in the place of its instances of these indices."""
+    content = json.loads(path.read_text())
+    for index, instance in bad.items():
+        content["Instances"][index] = instance
+    changed = tmp_path / path.name
+    changed.write_text(json.dumps(content))
+    return changed
+
+
+@pytest.mark.parametrize(("path", "role", "split"), [(HEADLINE, "evaluation", "test"), (PLURAL, "training", "train")])
+def test_bad_instances_are_told_of_and_keep_their_place(fixtures, tmp_path, path, role, split):
+    whole = inputs_of(superni_file(path, role=role), split)
+    file = with_bad_instances(tmp_path, fixtures / path, {3: {"input": "no output"}})
+    source = superni_file(file, role=role)
+    told = []
+    seen = [record["input"] for record in source.records(split, told.append)]
+    message = r"Instances\[3\]: must be an object with a text 'input' and an 'output'"
+    with pytest.raises(UserError, match=message):
+        inputs_of(source, split)
+    if role == "evaluation":
+        assert seen == whole[:3] + whole[4:]
+        assert re.search(message, str(told[0]))
+    else:  # it is on one of the two sides
+        others = []
+        rest = [record["input"] for record in source.records("validation", others.append)]
+        assert len(told) + len(others) == 1
+        assert len(seen) + len(rest) + 1 == len(json.loads(file.read_text())["Instances"])
+
+
+def test_bad_instances_leave_the_templates_of_the_others_alone(fixtures, tmp_path):
+    task = Prompted(superni_task(HEADLINE, role="evaluation"))
+    file = with_bad_instances(tmp_path, fixtures / HEADLINE, {0: [], 5: {"input": "x", "output": [3]}})
+    other = Prompted(superni_task(file, role="evaluation"))
+    told = []
+    whole = {rendered.example_id: rendered for rendered in render_split(task, "test")}
+    kept = list(render_split(other, "test", unreadable=told.append))
+    assert [rendered.example_id for rendered in kept] == [i for i in whole if i not in (0, 5)]
+    assert all(rendered == whole[rendered.example_id] for rendered in kept)
+    assert len(told) == 2

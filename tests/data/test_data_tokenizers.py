@@ -2,6 +2,7 @@ import pickle
 import string
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +14,11 @@ from flan_jax.data.tokenizers import (
     SentencePieceVocabulary,
     Vocabulary,
     WordVocabulary,
+    check_special_ids,
+    encode_arrays,
     load_vocabulary,
     register_vocabulary,
+    set_encoding_threads,
     split_words,
 )
 from flan_jax.errors import UserError
@@ -189,3 +193,41 @@ def test_every_published_model_works(realdata: Path):
 def test_albert_ends_with_its_separator(realdata: Path):
     albert = SentencePieceVocabulary(realdata / "tokenizers/hf_fixtures/spiece.model")
     assert (albert.pad_id, albert.unk_id, albert.eos_id, albert.size) == (0, 1, 3, 30_000)
+
+
+@pytest.mark.parametrize("kind", ["words", "bytes", "t5", "bare"])
+def test_arrays_hold_what_encode_returns(sentencepiece_models, kind):
+    vocabulary = {"words": lambda: WordVocabulary(["cat", "the"]), "bytes": ByteVocabulary}.get(
+        kind, lambda: SentencePieceVocabulary(sentencepiece_models[kind])
+    )()
+    texts = ["the cat", "", "Ünknown  words, too", "</s> <pad>"]
+    arrays = encode_arrays(vocabulary, texts)
+    assert [array.tolist() for array in arrays] == [vocabulary.encode(text) for text in texts]
+    assert all(np.issubdtype(array.dtype, np.integer) for array in arrays)
+    assert encode_arrays(vocabulary, []) == []
+    check_special_ids(vocabulary)
+
+
+def test_an_older_sentencepiece_gives_arrays_too(sentencepiece_models):
+    vocabulary = SentencePieceVocabulary(sentencepiece_models["t5"])
+    expected = [array.tolist() for array in vocabulary.encode_arrays(["the cat sat", ""])]
+
+    class Older:
+        def encode(self, texts, *, out_type, num_threads):
+            return [vocabulary.encode(text) for text in texts]
+
+    older = SentencePieceVocabulary(sentencepiece_models["t5"])
+    older._processor = Older()
+    assert [array.tolist() for array in older.encode_arrays(["the cat sat", ""])] == expected
+
+
+def test_the_number_of_threads_changes_no_id(sentencepiece_models):
+    vocabulary = SentencePieceVocabulary(sentencepiece_models["t5"])
+    texts = [f"the cat {i} sat on the mat" for i in range(50)]
+    before = vocabulary.encode_batch(texts)
+    set_encoding_threads(1)
+    try:
+        assert vocabulary.encode_batch(texts) == before
+        assert [array.tolist() for array in vocabulary.encode_arrays(texts)] == before
+    finally:
+        set_encoding_threads(-1)

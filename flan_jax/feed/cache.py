@@ -47,7 +47,8 @@ def remove_abandoned(parent: Path) -> None:
     """Deletes what writers that were killed left behind, once no writer can still be at it."""
     for left in parent.glob(f"{UNFINISHED}*"):
         try:
-            if is_abandoned(left.stat().st_mtime):
+            # A folder's own time stands still while a file in it grows.
+            if is_abandoned(max(path.stat().st_mtime for path in (left, *left.glob("*")))):
                 if left.is_dir():
                     shutil.rmtree(left, ignore_errors=True)
                 else:

@@ -220,6 +220,9 @@ def test_a_killed_writer_leaves_nothing_that_is_read(store):
     store.write("rte", "train", A, examples(), {})
     assert left.exists()  # it might still be another writer's
     os.utime(left, (time.time() - 2 * 86_400,) * 2)
+    store.write("rte", "train", "c" * 32, examples(), {})
+    assert left.exists()  # a file in it still grows
+    os.utime(left / ARROW, (time.time() - 2 * 86_400,) * 2)
     store.write("rte", "train", B, examples(), {})
     assert not left.exists()
 

@@ -48,7 +48,7 @@ def feeding(folder: Path) -> str:
             cells = (
                 f"{result['tasks']:,}",
                 system,
-                _seconds(measured["first_batch_s"]),
+                _first_batch(measured),
                 _bytes(measured["peak_mb"], 1e6),
                 _rate(measured["tokens_per_s_core"]),
                 _rate(measured["tokens_per_s"]),
@@ -63,8 +63,28 @@ def feeding(folder: Path) -> str:
     far = last["flan_jax"]["seek_s"]
     if far is not None:
         lines[-1] += f" The batch of step 1,000,000 came {_seconds(far)} after `seek`, over {last['tasks']:,} tasks."
+    if len(results) > 1:
+        lines[-1] += f" {_kept(results[0], last)}"
     links = ", ".join(f"[{result['tasks']:,} tasks](benchmarks/data_{result['tasks']}.json)" for result in results)
     return "\n".join([*lines, f"Everything that was measured: {links}."])
+
+
+def _first_batch(measured: dict[str, Any]) -> str:
+    """Its seconds, or the time limit at which it had not come."""
+    limits = [once["all_cores"].get("timed_out_after_s") for once in measured["repeats"]]
+    if measured["first_batch_s"] is None and any(limits):
+        return f"> {max(limit for limit in limits if limit):.0f} s"
+    return _seconds(measured["first_batch_s"])
+
+
+def _kept(few: dict[str, Any], many: dict[str, Any]) -> str:
+    """What is left of the rate of one core when there are many tasks."""
+    left = [
+        f"{many[name]['tokens_per_s_core'] / few[name]['tokens_per_s_core']:.0%} ({name})"
+        for name in ("flan_jax", "seqio")
+        if all(name in result and result[name]["tokens_per_s_core"] for result in (few, many))
+    ]
+    return f"On one core, {many['tasks']:,} tasks run at {' and '.join(left)} of the rate of {few['tasks']:,}."
 
 
 def _of_the_feed(result: dict[str, Any]) -> str:
@@ -113,9 +133,15 @@ def profile(folder: Path) -> str:
     for phase, title in (("first_batch", "until the first batch, callees counted"), ("steady", "then, own time")):
         lines += [f"| {title} | share |", "|---|---|"]
         costs = result["profile"][phase]["whole" if phase == "first_batch" else "own"]
+        if phase == "first_batch":  # of functions that do little but call the next, the innermost
+            costs = [one for one, after in zip(costs, [*costs[1:], None], strict=True) if _steps_down(one, after)]
         lines += [f"| `{cost['function']}` | {cost['share']:.0%} |" for cost in costs[:_PROFILE_LINES]]
         lines.append("")
     return "\n".join([*lines, f"{result['tasks']:,} tasks, under cProfile. {_conditions(result)}"])
+
+
+def _steps_down(cost: dict[str, Any], after: dict[str, Any] | None) -> bool:
+    return after is None or after["share"] < 0.9 * cost["share"]
 
 
 def preparing(folder: Path) -> str:

@@ -23,7 +23,7 @@ from flan_jax.feed.store import StoredTask
 
 __all__ = ["Batch", "PackedBatches", "Realised"]
 
-_POSITION = ("step", "row")
+_POSITION = ("step", "row", "window_rows", "window_own")
 _PART = "part"
 _MEANING = {
     "tasks": "the tasks or what they were prepared from",
@@ -242,10 +242,13 @@ class PackedBatches(Iterator[Batch]):
     def get_state(self) -> dict[str, Any]:
         """The position after the last batch that was handed out, as JSON.
 
-        Five integers; after ``set_weights`` also the weights in force and, by task, what was drawn
+        Seven integers; after ``set_weights`` also the weights in force and, by task, what was drawn
         before them.
         """
-        state: dict[str, Any] = {"step": self._step, "row": self._row, **self._identity}
+        # Known once the first window is packed; saved, so that a restored run need not pack it again.
+        rows, own = self._stream.known_capacity or (0, 0)
+        state: dict[str, Any] = {"step": self._step, "row": self._row, "window_rows": rows, "window_own": own}
+        state |= self._identity
         if self._recipe.start is not None:
             start, before = self._recipe.start, self._before
             state[_PART] = {
@@ -292,6 +295,8 @@ class PackedBatches(Iterator[Batch]):
                 dataclasses.replace(nothing, **before),
                 int(part["began"]),
             )
+        if state["window_rows"]:
+            self._stream.know_capacity(int(state["window_rows"]), int(state["window_own"]))
         self._move(int(state["step"]), int(state["row"]))
 
     def seek(self, step: int) -> None:

@@ -5,12 +5,12 @@ on nothing before it. How many rows a pool makes depends on its lengths; to find
 packing all that comes before it, pools are gathered in windows that all have the same number of rows:
 
     window 0                          window 1
-    | body: pools 0-47 | tail: 48-63 |  | body: pools 64-111 | tail: 112-127 | …
+    | body: pools 0-23 | tail: 24-31 |  | body: pools 32-55 | tail: 56-63 | …
       row after row      rows, and        row after row
                          some empty ones, evenly spread
 
 The first window is packed to learn how many rows a window needs; every window gets that number and a
-margin of a few standard deviations. The margin's rows are left empty, a percent or less of all. Where a
+margin of a few standard deviations. The margin's rows are left empty, about a percent of all. Where a
 window needs more than the first half of the margin, the rows that are too many stand in the next
 window's tail: nothing drawn is ever lost.
 """
@@ -33,9 +33,9 @@ from flan_jax.feed.pools import POOL, Places, Plan, Pools, joined
 from flan_jax.feed.sampler import BLOCK, Exhausted, MixtureSampler, Start
 from flan_jax.feed.store import StoredTask
 
-WINDOW = 64
+WINDOW = 32
 """Pools in a window."""
-TAIL = 16
+TAIL = 8
 """Pools at the end of a window, whose rows are known together, so that empty ones can be spread among them."""
 
 # A window needs the rows of the first one give or take a normal deviate: of one window, and of the first,
@@ -114,7 +114,14 @@ class RowStream:
             "tasks": _digest([(task.name, task.split, task.fingerprint, len(task)) for task in tasks]),
             "weights": _digest(sampler.shares.tolist(), sampler.seed),
             "layout": _digest(
-                dataclasses.astuple(self.layout), sampler.exhausted, sampler.epochs, POOL, WINDOW, TAIL, BLOCK
+                dataclasses.astuple(self.layout),
+                sampler.exhausted,
+                sampler.epochs,
+                POOL,
+                WINDOW,
+                TAIL,
+                _DEVIATIONS,
+                BLOCK,
             ),
         }
 
@@ -132,6 +139,15 @@ class RowStream:
         own = int(sizes.sum()) + margin
         return Capacity(own + margin, own)
 
+    @property
+    def known_capacity(self) -> Capacity | None:
+        """``capacity`` if it was asked for before; it costs nothing."""
+        return self.__dict__.get("capacity")
+
+    def know_capacity(self, rows: int, own: int) -> None:
+        """Takes ``capacity`` from an equal stream, where the first window was packed already."""
+        self.__dict__["capacity"] = Capacity(rows, own)
+
     def _pools_of(self, window: int) -> range:
         first = window * WINDOW
         last = first + WINDOW if self.pools.count is None else min(first + WINDOW, self.pools.count)
@@ -142,7 +158,7 @@ class RowStream:
 
     def _window_of(self, row: int) -> tuple[int, int]:
         """The window of a row and the row's slot in it."""
-        if "capacity" not in self.__dict__:
+        if self.known_capacity is None:
             # In the body of the first window it need not be known yet how many rows a window has.
             before = 0
             for pool in self._body_of(0):

@@ -204,6 +204,14 @@ def test_the_state_is_a_few_integers(batches_of):
     state = batches.get_state()
     assert all(isinstance(value, int) and 0 <= value < 2**53 for value in state.values())
     assert len(json.dumps(state)) < 200
+    assert state["window_rows"] == 0
+    batches.seek(10**6)
+    take(batches, 1)
+    state = batches.get_state()
+    other = batches_of()
+    other.set_state(state)
+    assert other._stream.known_capacity == batches._stream.capacity  # the first window is not packed again
+    assert_equal(take(other, 2), take(batches, 2))
 
 
 @pytest.mark.parametrize("pack", [True, False])

@@ -5,6 +5,7 @@ What a seqio task yields equals, token by token, what ``flan_jax.data.prepare`` 
 back, from seqio's tasks to ours, begins in ``seqio_tasks``.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -246,9 +247,13 @@ def register_catalogue() -> None:
             continue
         mixture = get_mixture(name)
         theirs = [task.name for task in mixture.all_tasks if not isinstance(task, Prompted)]
-        # A mixture with tasks of seqio's waits for them: its module may be half imported now.
-        if set(theirs) <= set(seqio.TaskRegistry.names()):
+        if not theirs:
             register_mixture(mixture, keep=True)
+        # A mixture with tasks of seqio's waits for them, as their module may be half imported now. What seqio
+        # cannot mix, such as tasks with and without inputs, stays ours alone; `register` says why.
+        elif set(theirs) <= set(seqio.TaskRegistry.names()):
+            with contextlib.suppress(UserError):
+                register_mixture(mixture, keep=True)
     for name in TASKS:
         for mode in PromptMode:
             task = Prompted(TASKS.get(name), mode)

@@ -73,7 +73,7 @@ class TokenStore:
         folder = self._place.folder(_key(name, split, fingerprint))
         return folder if isinstance(folder, Path) else str(folder)
 
-    def has(self, name: str, split: str, fingerprint: str, *, verify: Verify | bool = "never") -> bool:
+    def has(self, name: str, split: str, fingerprint: str, *, verify: Verify = "never") -> bool:
         """Whether the task is there, whole, and of this fingerprint.
 
         Args:
@@ -163,7 +163,7 @@ class TokenStore:
         fingerprint: str | None = None,
         *,
         parts: Mapping[str, str] | None = None,
-        verify: Verify | bool = "changed",
+        verify: Verify = "changed",
     ) -> StoredTask:
         """Opens a prepared task.
 
@@ -200,7 +200,7 @@ class TokenStore:
             raise self._other(name, split, found, fingerprint, parts) if found else self._missing(name, split)
         return stored
 
-    def open_many(self, wanted: Iterable[Wanted], *, verify: Verify | bool = "changed") -> list[StoredTask]:
+    def open_many(self, wanted: Iterable[Wanted], *, verify: Verify = "changed") -> list[StoredTask]:
         """Opens prepared tasks, as ``open`` does; those of a remote store many at once, files included.
 
         Args:

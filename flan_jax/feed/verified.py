@@ -25,14 +25,12 @@ _TICK_NS = 50_000_000
 _COARSE_TICK_NS = 3_000_000_000
 
 
-def checked_policy(verify: str | bool) -> Verify:
-    """``verify``, if there is such a policy; True and False stand for always and changed.
+def checked_policy(verify: str) -> Verify:
+    """``verify``, if there is such a policy.
 
     Raises:
         UserError: there is none.
     """
-    if isinstance(verify, bool):
-        return "always" if verify else "changed"
     for policy in _POLICIES:
         if verify == policy:
             return policy

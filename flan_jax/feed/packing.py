@@ -79,17 +79,21 @@ def pack(input_lengths: np.ndarray, target_lengths: np.ndarray, *, input_limit: 
 def _best_fit(first: list[int], second: list[int], first_limit: int, second_limit: int) -> tuple[list[int], int]:
     """The row of every example, and how many rows there are. ``first`` decides which row is closest."""
     width = second_limit // _CLASSES + 1
-    # rows_with_room[c][r]: the open rows of class c with room r left on the first side. Bit r of
-    # occupied[c] says whether there are any, so that the closest fit is a shift away.
-    rows_with_room: list[list[list[int]]] = [[[] for _ in range(first_limit + 1)] for _ in range(_CLASSES)]
+    # stacks[r * _CLASSES + c]: the open rows with room r left on the first side, of class c. Bit r of
+    # occupied[c] says whether there are any, so that the closest fit is a shift away; grouped[g] is the
+    # union of four classes, so that a union of many takes few steps.
+    stacks: dict[int, list[int]] = {}
     occupied = [0] * _CLASSES
+    grouped = [0] * (_CLASSES // 4)
     room_second: list[int] = []
     placed: list[int] = []
     least, least_second = min(first), min(second)
     for need, need_second in zip(first, second, strict=True):
         own = need_second // width
         sure = 0
-        for kind in range(own + 1, _CLASSES):
+        for group in range((own >> 2) + 1, _CLASSES // 4):
+            sure |= grouped[group]
+        for kind in range(own + 1, (own | 3) + 1):
             sure |= occupied[kind]
         sure = (sure >> need) & -(sure >> need)  # its lowest bit: the closest of the rows that surely fit
         near = occupied[own] >> need
@@ -100,14 +104,12 @@ def _best_fit(first: list[int], second: list[int], first_limit: int, second_limi
         while near and tries > 0:
             lowest = near & -near
             room = need + lowest.bit_length() - 1
-            rows = rows_with_room[own][room]
+            rows = stacks[room * _CLASSES + own]
             for index in range(len(rows) - 1, max(-1, len(rows) - 1 - tries), -1):
                 if room_second[rows[index]] >= need_second:
-                    row = rows.pop(index)
+                    row, kind = rows.pop(index), own
                     break
             if row >= 0:
-                if not rows:
-                    occupied[own] ^= 1 << room
                 break
             tries -= len(rows)
             near ^= lowest
@@ -116,17 +118,26 @@ def _best_fit(first: list[int], second: list[int], first_limit: int, second_limi
             kind = own + 1
             while not occupied[kind] >> room & 1:
                 kind += 1
-            row = rows_with_room[kind][room].pop()
-            if not rows_with_room[kind][room]:
-                occupied[kind] ^= 1 << room
-        elif row < 0:
+            rows = stacks[room * _CLASSES + kind]
+            row = rows.pop()
+        if row < 0:
             row, room = len(room_second), first_limit
             room_second.append(second_limit)
+        elif not rows:
+            occupied[kind] ^= 1 << room
+            base = kind & ~3
+            if not (occupied[base] | occupied[base + 1] | occupied[base + 2] | occupied[base + 3]) >> room & 1:
+                grouped[kind >> 2] ^= 1 << room
         placed.append(row)
         room -= need
         left_second = room_second[row] = room_second[row] - need_second
         if room >= least and left_second >= least_second:
             kind = left_second // width
-            rows_with_room[kind][room].append(row)
+            place = room * _CLASSES + kind
+            if place in stacks:
+                stacks[place].append(row)
+            else:
+                stacks[place] = [row]
             occupied[kind] |= 1 << room
+            grouped[kind >> 2] |= 1 << room
     return placed, len(room_second)

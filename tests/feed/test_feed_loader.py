@@ -478,3 +478,15 @@ def test_a_run_can_go_on_over_other_tasks(batches_of, make_tasks):
     again = batches_of((0.3, 0.5, 0.2), tasks=[*tasks])
     again.set_state(state)
     assert_equal(take(again, 3), take(new, 3))
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 4, 8])
+def test_a_hundred_random_seeks_find_each_host_its_part(batches_of, hosts):
+    whole = take(batches_of(), 150)
+    generator = np.random.default_rng(hosts)
+    parts = [batches_of(process_index=i, process_count=hosts) for i in range(hosts)]
+    for step in generator.integers(0, 150, 100).tolist():
+        host = int(generator.integers(hosts))
+        parts[host].seek(step)
+        rows = slice(host * 8 // hosts, (host + 1) * 8 // hosts)
+        assert_equal(take(parts[host], 1), [{name: array[rows] for name, array in whole[step].items()}])

@@ -1,5 +1,6 @@
 """From a RunConfig to data at hand: the mixture, its vocabulary, its prepared tasks, its weights."""
 
+import concurrent.futures
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.spec import Task
 
 TRAIN_SPLIT = "train"
+_READERS = 8
 
 
 def resolve_mixture(name: str) -> Mixture:
@@ -202,5 +204,10 @@ def open_tasks(
         UserError: a task is not prepared, or was prepared from something else.
     """
     recipe = Recipe(vocabulary, config.lengths, config.seed)
-    parts = [(task.name, split, producer(task, recipe).fingerprint_parts(split)) for task, split in tasks]
-    return store.open_many((name, split, combined(own), own) for name, split, own in parts)
+    tasks = tuple(tasks)
+    # A fingerprint hashes the task's files: threads, as that is reading and native code.
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+        parts = list(pool.map(lambda pair: producer(pair[0], recipe).fingerprint_parts(pair[1]), tasks))
+    return store.open_many(
+        (task.name, split, combined(own), own) for (task, split), own in zip(tasks, parts, strict=True)
+    )

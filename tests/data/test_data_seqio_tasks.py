@@ -1,6 +1,7 @@
 """Tasks of seqio's registry prepared here: what the store holds is what seqio itself yields."""
 
 import functools
+import json
 import pickle
 from pathlib import Path
 
@@ -322,3 +323,36 @@ def test_our_tasks_and_theirs_in_one_seqio_mixture():
     assert {entry.task for entry in back.entries} == {Prompted(PARITY), SeqioTask("their_parity")}
     with pytest.raises(UserError, match=r"seqio knows no task 'their_party'"):
         register_mixture(Mixture("toy_typo", (Entry(SeqioTask("their_party")),), vocabulary="bytes"))
+
+
+def test_seqios_offline_cache_is_read_where_there_is_one(tmp_path, monkeypatch):
+    """Written here as seqio_cache_tasks writes it; its tokens differ from those made anew, so that it shows."""
+    pipeline = [theirs.sentence, seqio.preprocessors.tokenize, seqio.CacheDatasetPlaceholder(required=True)]
+    add("their_cached", theirs.SOURCE, [*pipeline, seqio.preprocessors.append_eos_after_trim],
+        {"targets": theirs.FEATURES["targets"]})  # fmt: skip
+    task = seqio.TaskRegistry.get("their_cached")
+    monkeypatch.setattr(task, "_cache_dir", None)
+    with pytest.raises(UserError, match=r"'their_cached', split 'train'.*requires caching"):
+        examples("their_cached")
+    folder = tmp_path / "their_cached"
+    folder.mkdir()
+    (folder / "COMPLETED").touch()
+    shape = {"targets": {"shape": [None], "dtype": "int32"}}
+    (folder / "info.train.json").write_text(json.dumps({"features": shape, "num_shards": 1, "seqio_version": "1.0.0"}))
+    (folder / "stats.train.json").write_text(json.dumps({"examples": 3}))
+    with tf.io.TFRecordWriter(str(folder / "train.tfrecord-00000-of-00001")) as writer:
+        for length in (2, 3, 9):
+            ids = tf.train.Feature(int64_list=tf.train.Int64List(value=range(10, 10 + length)))
+            writer.write(tf.train.Example(features=tf.train.Features(feature={"targets": ids})).SerializeToString())
+    monkeypatch.setattr(seqio.utils, "_GLOBAL_CACHE_DIRECTORIES", [str(tmp_path)])
+    before = SeqioTask("their_parity")
+    found, tally = examples("their_cached")
+    assert [e.targets.tolist() for e in found] == [[10, 11, 1], [10, 11, 12, 1], [10, 11, 12, 13, 14, 1]]
+    assert tally.truncated["targets"] == 1
+    made = producer(SeqioTask("their_cached"), recipe("their_cached"))
+    assert made.manifest("train")["cached"] is True
+    assert (
+        made.fingerprint_parts("train")["cache"]
+        != producer(before, recipe("their_parity")).fingerprint_parts("train")["cache"]
+    )
+    monkeypatch.setattr(task, "_cache_dir", None)

@@ -100,14 +100,17 @@ class Layout:
                     f"Raise TASK_FEATURE_LENGTHS['{side}s'], or prepare the task again with that length."
                 )
 
-    def rows(self, input_lengths: np.ndarray, target_lengths: np.ndarray) -> Rows:
+    def rows(self, input_lengths: np.ndarray, target_lengths: np.ndarray, *, longest_first: bool = True) -> Rows:
         """Puts examples of these lengths, [n] each, into rows."""
         if not self.packed:
             return one_per_row(len(input_lengths))
         if self.decoder_only:
             whole = np.asarray(input_lengths, np.int64) + target_lengths
-            return pack(whole, np.zeros_like(whole), input_limit=self.cells, target_limit=1)
-        return pack(input_lengths, target_lengths, input_limit=self.input_limit, target_limit=self.target_limit)
+            return pack(
+                whole, np.zeros_like(whole), input_limit=self.cells, target_limit=1, longest_first=longest_first
+            )
+        limits = {"input_limit": self.input_limit, "target_limit": self.target_limit}
+        return pack(input_lengths, target_lengths, **limits, longest_first=longest_first)
 
     def assemble(
         self,

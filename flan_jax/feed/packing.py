@@ -38,18 +38,30 @@ def one_per_row(count: int) -> Rows:
     return Rows(np.arange(count), np.arange(count + 1))
 
 
-def pack(input_lengths: np.ndarray, target_lengths: np.ndarray, *, input_limit: int, target_limit: int) -> Rows:
+def pack(
+    input_lengths: np.ndarray,
+    target_lengths: np.ndarray,
+    *,
+    input_limit: int,
+    target_limit: int,
+    longest_first: bool = True,
+) -> Rows:
     """Puts examples into as few rows as best fit finds; both sides of an example go into the same row.
 
-    Best-fit decreasing: from the longest to the shortest, each example goes into the row that it
-    fills most closely. The side that needs more of its limit over all examples decides what is
-    close; the other side only has to fit. An example is never cut.
+    One after another, each example goes into the row that it fills most closely. The side that needs
+    more of its limit over all examples decides what is close; the other side only has to fit. An
+    example is never cut.
+
+    From the longest to the shortest (best-fit decreasing) is best where one side decides. Where both
+    sides are scarce it leaves rows full on one side and empty on the other; the order given then does
+    better, as long and short examples of either side meet.
 
     Args:
         input_lengths: [n] integers.
         target_lengths: [n] integers.
         input_limit: encoder length of a row.
         target_limit: decoder length of a row.
+        longest_first: from the longest example to the shortest; else in the order given.
 
     Returns:
         The rows, in the order of their first placed example; within a row, examples in the order given.
@@ -65,7 +77,9 @@ def pack(input_lengths: np.ndarray, target_lengths: np.ndarray, *, input_limit: 
         raise ValueError(
             f"an example of lengths up to {inputs.max()}/{targets.max()} does not fit into a row of {input_limit}/{target_limit}"
         )
-    order = np.argsort(-np.maximum(inputs * target_limit, targets * input_limit), kind="stable")
+    order = np.arange(len(inputs))
+    if longest_first:
+        order = np.argsort(-np.maximum(inputs * target_limit, targets * input_limit), kind="stable")
     if int(inputs.sum()) * target_limit >= int(targets.sum()) * input_limit:
         row_of_placed, rows = _best_fit(inputs[order].tolist(), targets[order].tolist(), input_limit, target_limit)
     else:

@@ -4,6 +4,7 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -122,16 +123,26 @@ class Pools:
             self._pools.move_to_end(index)
             return self._pools[index]
 
-    def _make(self, index: int) -> Pool:
+    @cached_property
+    def longest_first(self) -> bool:
+        """In which order examples are packed: whichever leaves fewer rows in the first pool."""
+        _, _, *lengths = self._drawn(0)
+        decreasing, as_drawn = (len(self._layout.rows(*lengths, longest_first=first)) for first in (True, False))
+        return decreasing <= as_drawn
+
+    def _drawn(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         draws = self._sampler.draws(index * POOL, POOL)
         row_in_corpus = self._corpus.rows(draws.task, draws.example)
-        input_lengths, target_lengths = self._corpus.lengths(row_in_corpus)
-        rows = self._layout.rows(input_lengths, target_lengths)
+        return draws.task, row_in_corpus, *self._corpus.lengths(row_in_corpus)
+
+    def _make(self, index: int) -> Pool:
+        task, row_in_corpus, input_lengths, target_lengths = self._drawn(index)
+        rows = self._layout.rows(input_lengths, target_lengths, longest_first=self.longest_first)
         if self._layout.packed:
             # Packing leaves long examples first; a batch should not be told from another by that.
             order = key(self._sampler.order_seed, _ROW_ORDER, index, np.arange(len(rows)))
             rows = rows.reordered(np.argsort(order, kind="stable"))
-        return Pool(draws.task, row_in_corpus, input_lengths, target_lengths, rows)
+        return Pool(task, row_in_corpus, input_lengths, target_lengths, rows)
 
     def size(self, index: int) -> int:
         """How many rows a pool makes. Without packing this is known; with it, the pool is packed."""

@@ -130,6 +130,13 @@ def test_empty_rows_are_few_and_spread(batches_of):
     assert 0 < np.convolve(empty, np.ones(16)).max() <= 5
 
 
+def test_examples_are_packed_in_whichever_order_leaves_fewer_rows(batches_of):
+    assert batches_of()._stream.pools.longest_first
+    mixed = batches_of(lengths={"inputs": 24, "targets": 12})._stream
+    counts = [len(mixed.layout.rows(*mixed.pools._drawn(0)[2:], longest_first=first)) for first in (True, False)]
+    assert len(mixed.pools[0].rows) == min(counts)
+
+
 def test_the_margin_is_less_than_a_percent(batches_of, monkeypatch):
     for module in (pools, rowstream, handed_out):
         monkeypatch.setattr(module, "POOL", 4096)

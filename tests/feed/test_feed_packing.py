@@ -14,9 +14,10 @@ def packed(pairs, inputs=INPUTS, targets=TARGETS):
     return a, b, pack(a, b, input_limit=inputs, target_limit=targets)
 
 
-@given(lengths)
-def test_every_example_stands_in_one_row_that_has_room(pairs):
-    a, b, rows = packed(pairs)
+@given(lengths, st.booleans())
+def test_every_example_stands_in_one_row_that_has_room(pairs, longest_first):
+    a, b = (np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))
+    rows = pack(a, b, input_limit=INPUTS, target_limit=TARGETS, longest_first=longest_first)
     assert sorted(rows.examples.tolist()) == list(range(len(pairs)))
     for row in range(len(rows)):
         inside = rows.examples[rows.starts[row] : rows.starts[row + 1]]
@@ -77,6 +78,16 @@ def test_a_side_without_room_does_not_waste_the_other():
     a = np.array([100] * 3000 + [128] * 3000)
     b = np.array([128] * 3000 + [2] * 3000)
     assert len(pack(a, b, input_limit=512, target_limit=128)) == 3000 + 750
+
+
+def test_the_order_given_fills_rows_where_both_sides_are_scarce():
+    # Questions that are long to read and reports that are long to write fill rows only together.
+    kinds = np.array([(40, 2), (10, 9)])
+    a, b = kinds[np.random.default_rng(0).integers(0, 2, 4096)].T
+    options = {"input_limit": 512, "target_limit": 128}
+    as_given, decreasing = (len(pack(a, b, **options, longest_first=first)) for first in (False, True))
+    assert as_given < 0.8 * decreasing
+    assert as_given < 1.05 * a.sum() / 512
 
 
 def test_an_example_that_is_too_long_is_never_cut():

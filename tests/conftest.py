@@ -18,6 +18,12 @@ settings.register_profile("flan_jax", deadline=None, derandomize=True)
 settings.load_profile("flan_jax")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory) -> None:
+    """Nothing a test verifies or fetches is noted in the home of whoever runs it."""
+    os.environ["FLAN_JAX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     """The folder of published data sets; the test is skipped where there is none."""

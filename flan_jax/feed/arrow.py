@@ -111,10 +111,7 @@ def _join(parts: list[np.ndarray], where: str) -> tuple[np.ndarray, np.ndarray]:
     """Joined tokens in the narrowest type that fits, and 32-bit offsets [n + 1]."""
     offsets = np.zeros(len(parts) + 1, np.int32)
     np.cumsum([len(part) for part in parts], out=offsets[1:])
-    kinds = {part.dtype if isinstance(part, np.ndarray) else None for part in parts}
-    if len(kinds) != 1 or kinds & {None, np.dtype(np.uint64)} or next(iter(kinds)).kind not in "iu":
-        parts = [np.asarray(part, np.int64) for part in parts]
-    tokens = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    tokens = np.concatenate([np.asarray(part, np.int64) for part in parts]) if parts else np.zeros(0, np.int64)
     if tokens.size and tokens.min() < 0:
         raise UserError(f"{where}: token id {tokens.min()} is negative. Check the vocabulary.")
     return tokens.astype(narrowest(int(tokens.max()) if tokens.size else 0)), offsets

@@ -33,7 +33,8 @@ def mixture_rates(mixture: Mixture, *, draws: int = 0, store: str = "", seed: in
     if not store:
         return rate_table(mixture, count_all_records(mixture), draws=draws or None)
     # The only prepared form of each task; a task that is left out need not be there.
-    manifests = {task.name: TokenStore(store).open(task.name, TRAIN_SPLIT).manifest for task in mixture.drawn_tasks}
+    wanted = [(task.name, TRAIN_SPLIT, None, None) for task in mixture.drawn_tasks]
+    manifests = {task.name: task.manifest for task in TokenStore(store).open_many(wanted, verify="never", fetch=False)}
     sizes = {name: int(manifest["num_examples"]) for name, manifest in manifests.items()}
     tokens = {
         name: (manifest["input_tokens"] + manifest["target_tokens"]) / max(sizes[name], 1)
@@ -53,7 +54,7 @@ def drawn_counts(sizes: dict[str, int], weights: dict[str, float], draws: int, s
         seed: of the run.
     """
     drawn = [name for name, weight in weights.items() if weight > 0]  # as a run numbers its tasks
-    sampler = MixtureSampler([sizes[name] for name in drawn], [weights[name] for name in drawn], seed)
+    sampler = MixtureSampler([sizes[name] for name in drawn], [weights[name] for name in drawn], seed, names=drawn)
     return dict(zip(drawn, np.asarray(sampler.counts(draws)).tolist(), strict=True))
 
 

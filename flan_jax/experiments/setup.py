@@ -109,9 +109,9 @@ class Data:
         return tuple(task.name for task in self.train)
 
 
-def store_path(config: RunConfig) -> Path:
-    """The run's token store: named, or ``store`` beside the run's folder, shared by its siblings."""
-    return Path(config.store) if config.store else Path(config.model_dir).parent / "store"
+def store_path(config: RunConfig) -> str:
+    """The run's token store, a folder or a URL: named, or ``store`` beside the run's folder, shared by its siblings."""
+    return config.store or str(Path(config.model_dir).parent / "store")
 
 
 def chosen_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite, ...]:

@@ -160,7 +160,13 @@ def train(
             resume_step=resumes_at,
             more=lambda: {"sampled": sampled(batches.realised())},
         )
-        hooks: tuple[Hook, ...] = (metrics, curves, progress, evaluation, *([Reweight(batches, reweight)] if reweight else []))
+        hooks: tuple[Hook, ...] = (
+            metrics,
+            curves,
+            progress,
+            evaluation,
+            *([Reweight(batches, reweight)] if reweight else []),
+        )
         try:
             state = fit(
                 state,

@@ -99,7 +99,7 @@ class RowStream:
             exhausted=exhausted,
             epochs=epochs,
             start=start,
-            identities=np.array([_identity(task.name) for task in tasks], np.uint64),
+            names=[task.name for task in tasks],
         )
         self.corpus = corpus or Corpus(tasks)
         self.layout = layout
@@ -270,10 +270,6 @@ class RowStream:
             pools = self._pools_of(window).stop
         own = joined(tail.places.part(slice(out, own_rows)), tail.left_over)
         return pools, joined(own.part(own.pool < pools), tail.places.part(slice(max(out, own_rows), None)))
-
-
-def _identity(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
 def _digest(*parts: object) -> int:

@@ -16,6 +16,7 @@ run, the same forms count from that point on (``Start``).
 """
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
@@ -102,6 +103,12 @@ def round_shares(weights: Sequence[float] | np.ndarray) -> np.ndarray:
     return units.astype(np.uint64)
 
 
+def identities(names: Sequence[str]) -> np.ndarray:
+    """[tasks] uint64, a number that follows from each name."""
+    digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
+    return np.array([int.from_bytes(digest, "little") for digest in digests], np.uint64)
+
+
 class _Stretch(NamedTuple):
     """Blocks over which the shares stay the same. The last block is cut where the stretch ends."""
 
@@ -121,8 +128,8 @@ class MixtureSampler:
         exhausted: what becomes of a task that was gone through.
         epochs: after how many epochs ``drop`` and ``stop`` take a task for exhausted.
         start: where this part of the run begins; ``None`` for the beginning.
-        identities: [tasks] uint64, from which each task's order follows; its place by default. With
-            identities, a task keeps its order when others are added or removed.
+        names: [tasks] distinct names, from which each task's order follows; by default it follows from
+            its place. A named task keeps its order when others are added or removed.
 
     Attributes:
         owed: [tasks] int64, draws that ``start`` owes.
@@ -142,7 +149,7 @@ class MixtureSampler:
         exhausted: Exhausted = "repeat",
         epochs: int = 1,
         start: Start | None = None,
-        identities: Sequence[int] | np.ndarray | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         self.sizes = np.asarray(sizes, np.int64)
         self.shares = round_shares(weights)
@@ -161,7 +168,7 @@ class MixtureSampler:
                 f"Task {empty[0]} of the mixture has no examples but a positive weight. Check its source, or give it the weight 0."
             )
         tasks = self.sizes.size
-        self._identities = np.arange(tasks) if identities is None else np.asarray(identities, np.uint64)
+        self._identities = np.arange(tasks) if names is None else identities(names)
         self.exhausted = exhausted
         self.epochs = epochs
         self.start = start or Start(0, np.zeros(tasks, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))

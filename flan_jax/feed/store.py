@@ -200,12 +200,15 @@ class TokenStore:
             raise self._other(name, split, found, fingerprint, parts) if found else self._missing(name, split)
         return stored
 
-    def open_many(self, wanted: Iterable[Wanted], *, verify: Verify = "changed") -> list[StoredTask]:
+    def open_many(
+        self, wanted: Iterable[Wanted], *, verify: Verify = "changed", fetch: bool = True
+    ) -> list[StoredTask]:
         """Opens prepared tasks, as ``open`` does; those of a remote store many at once, files included.
 
         Args:
             wanted: name, split, fingerprint and parts of each.
             verify: as in ``open``.
+            fetch: bring the files of a remote store here; without them, each comes when it is read.
 
         Returns:
             the tasks, in the order asked for.
@@ -219,7 +222,8 @@ class TokenStore:
 
         def fetched(name: str, split: str, fingerprint: str | None, parts: Mapping[str, str] | None) -> StoredTask:
             stored = self.open(name, split, fingerprint, parts=parts, verify=verify)
-            stored.fetch()
+            if fetch:
+                stored.fetch()
             return stored
 
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="open-tasks") as threads:

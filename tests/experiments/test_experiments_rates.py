@@ -83,7 +83,8 @@ def test_realised_counts_are_those_of_a_run(store, unit, draws, seed):
     table = mixture_rates(mixture(unit=unit), draws=draws, store=store, seed=seed)
     drawn = [row for row in table.rows if row.share > 0]
     # Drawn for real, as a run draws: the tasks with a weight, in the mixture's order.
-    sampler = MixtureSampler([row.examples for row in drawn], [row.share for row in drawn], seed)
+    names = [row.task for row in drawn]
+    sampler = MixtureSampler([row.examples for row in drawn], [row.share for row in drawn], seed, names=names)
     counts = np.bincount(sampler.draws(0, draws).task, minlength=len(drawn))
     assert [row.draws for row in drawn] == counts.tolist()
     assert table.total.draws == draws

@@ -13,7 +13,7 @@ import functools
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +70,12 @@ class SuperNIFile:
             UserError: no such file, or not one of this schema; named by file and instance.
         """
         path = self._file(split)
-        content = load_json(path)
-        definition, positive = _instructions(content, path)
-        instances = []
-        for index, instance in enumerate(content["Instances"]):
-            try:
-                instances.append(_instance(instance, f"{path}, Instances[{index}]"))
-            except UserError as error:
-                if unreadable is None:
-                    raise
-                instances.append({"input": json.dumps(instance), "output": (), "error": error})
+        stat = path.stat()
+        definition, positive, instances = _content(path, stat.st_size, stat.st_mtime_ns)
+        if unreadable is None:
+            for instance in instances:
+                if "error" in instance:
+                    raise UserError(str(instance["error"]))
         if self.role == EVALUATION:
             # The benchmark counts before anything is left out: its first 100 are these.
             instances = instances[: self.max_instances]
@@ -99,7 +95,7 @@ class SuperNIFile:
             elif unreadable is not None:
                 unreadable(instance["error"])
 
-    def _part(self, instances: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
+    def _part(self, instances: Sequence[dict[str, Any]], split: str) -> list[dict[str, Any]]:
         """A tenth, at most ``max_validation``, for validation; at most ``max_instances`` of the rest for training.
 
         Both are drawn by a hash of the input text, so that equal inputs never stand on both sides
@@ -159,6 +155,22 @@ def superni_file(
             f"Super-NaturalInstructions task {str(path)!r}: the limits on instances must be at least 1, not {max_instances} and {max_validation}."
         )
     return SuperNIFile(str(path), role, max_instances, max_validation, seed)
+
+
+@functools.lru_cache(maxsize=1)  # one file at a time: its splits are read one after the other
+def _content(
+    path: Path, size: int, modified_ns: int
+) -> tuple[str, tuple[tuple[str, str], ...], tuple[dict[str, Any], ...]]:
+    """Definition, positive examples and instances of a file; an unreadable instance has an ``error``."""
+    content = load_json(path)
+    definition, positive = _instructions(content, path)
+    instances = []
+    for index, instance in enumerate(content["Instances"]):
+        try:
+            instances.append(_instance(instance, f"{path}, Instances[{index}]"))
+        except UserError as error:
+            instances.append({"input": json.dumps(instance), "output": (), "error": error})
+    return definition, positive, tuple(instances)
 
 
 def _instructions(content: Any, path: Path) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -7,7 +7,7 @@ Nothing here draws from a global generator: the template of example *i* is a has
 import hashlib
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import UserError
@@ -66,39 +66,39 @@ def render(task: Prompted, record: Record, *, index: int, seed: int = 0, templat
     Raises:
         UserError: a missing slot, an answer outside the options, an empty side.
     """
+    try:
+        return _render(task, record, index, seed, template_id)
+    except UserError as error:
+        raise UserError(f"Task {task.spec.name!r}, record {index}: {error}") from error
+
+
+def _render(task: Prompted, record: Record, index: int, seed: int, template_id: int | None) -> Rendered:
     spec = task.spec
-    where = f"Task {spec.name!r}, record {index}"
-    slots = _slots(where, spec, record)
-    missing = [slot for slot in spec.slots if slot not in slots]
-    if missing:
-        raise UserError(
-            f"{where}: its fields gave no {missing[0]!r} (they gave {sorted(slots)}). Correct `fields` or `slots`."
-        )
-    references = _references(where, slots[spec.answer])
-    options = _options(where, spec, slots)
-    if options and not set(references) <= set(options):
+    slots = _slots(spec, record)
+    references = _references(slots[spec.answer])
+    options = _options(spec, slots)
+    if options and not all(reference in options for reference in references):
         stray = next(reference for reference in references if reference not in options)
         raise UserError(
-            f"{where}: the answer {stray!r} is not one of its options {list(options)}. Correct the record, `fields` or `options`."
+            f"the answer {stray!r} is not one of its options {list(options)}. Correct the record, `fields` or `options`."
         )
     if template_id is None:
         template_id = choose_template(task, index=index, seed=seed)
     template = spec.templates[template_id]
     text: dict[str, str] = {name: value for name, value in slots.items() if isinstance(value, str)}
     text[ANSWER_SLOT] = text[spec.answer] = references[0]
-    text[OPTIONS_SLOT] = options_block(options) if task.mode is PromptMode.ZS_OPT else ""
+    shown = task.mode is PromptMode.ZS_OPT and not template.inverted
+    text[OPTIONS_SLOT] = options_block(options) if shown else ""
     inputs = template.inputs
     # A template need not place the block itself; it then stands at the end.
     if options and not template.inverted and OPTIONS_SLOT not in slots_of(inputs):
         inputs += "\n\n{options}"
-    if template.inverted:
-        text[OPTIONS_SLOT] = ""
-    rendered_inputs = _fill(where, inputs, text)
-    targets = _fill(where, template.targets, text)
+    rendered_inputs = _fill(inputs, text)
+    targets = _fill(template.targets, text)
     if not rendered_inputs or not targets:
         side = "input" if not rendered_inputs else "target"
         raise UserError(
-            f"{where}: template {template_id} renders an empty {side}. Filter such records out or correct the template."
+            f"template {template_id} renders an empty {side}. Filter such records out or correct the template."
         )
     if template.inverted:
         options, references = (), (targets,)
@@ -150,40 +150,47 @@ def _records(source: Source, split: str, unreadable: Unreadable | None) -> Itera
     return source.records(split, unreadable)
 
 
-def _slots(where: str, spec: TaskSpec, record: Record) -> dict[str, Any]:
+def _slots(spec: TaskSpec, record: Record) -> dict[str, Any]:
     try:
-        return dict(spec.fields(record))
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
+        slots = dict(spec.fields(record))
+    except UserError:
+        raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         keys = f" with the keys {sorted(map(str, record))}" if isinstance(record, Mapping) else f" {record!r:.80}"
         raise UserError(
-            f"{where}: its fields failed on the record{keys} ({type(error).__name__}: {error}). Correct the record or `fields`."
+            f"its fields failed on the record{keys} ({type(error).__name__}: {error}). Correct the record or `fields`."
         ) from error
+    for slot in spec.slots:
+        if slot not in slots:
+            raise UserError(f"its fields gave no {slot!r} (they gave {sorted(slots)}). Correct `fields` or `slots`.")
+    return slots
 
 
-def _references(where: str, answer: Any) -> tuple[str, ...]:
-    references = (answer,) if isinstance(answer, str) else tuple(answer)
+def _references(answer: Any) -> tuple[str, ...]:
+    if isinstance(answer, str):
+        return (answer.strip(),)
+    references = tuple(answer) if isinstance(answer, Iterable) else ()
     if not references or not all(isinstance(reference, str) for reference in references):
-        raise UserError(f"{where}: the answer {answer!r} is neither a string nor a non-empty sequence of strings.")
+        raise UserError(f"the answer {answer!r} is neither a string nor a non-empty sequence of strings.")
     return tuple(reference.strip() for reference in references)
 
 
-def _options(where: str, spec: TaskSpec, slots: dict[str, Any]) -> tuple[str, ...]:
+def _options(spec: TaskSpec, slots: dict[str, Any]) -> tuple[str, ...]:
     if not isinstance(spec.options, str):
         return spec.options
-    options = tuple(slots[spec.options])
+    given = slots[spec.options]
+    options = tuple(given) if isinstance(given, Iterable) else ()
     if len(options) < 2 or len(set(options)) < len(options):
-        raise UserError(f"{where}: options {list(options)} must be at least two different strings.")
+        raise UserError(f"options {list(options) or given!r} must be at least two different strings.")
     return options
 
 
-def _fill(where: str, text: str, slots: dict[str, str]) -> str:
+def _fill(text: str, slots: dict[str, str]) -> str:
     try:
         filled = text.format_map(slots)
     except KeyError as error:
-        raise UserError(f"{where}: slot {{{error.args[0]}}} is not text, so no template can show it.") from error
+        raise UserError(f"slot {{{error.args[0]}}} is not text, so no template can show it.") from error
     # An options slot left empty leaves its white space behind; the record's own is kept.
-    if OPTIONS_SLOT in slots_of(text) and not slots[OPTIONS_SLOT]:
+    if not slots[OPTIONS_SLOT] and OPTIONS_SLOT in slots_of(text):
         filled = re.sub(r"\n{3,}", "\n\n", filled)
     return filled.strip()

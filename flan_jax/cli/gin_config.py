@@ -13,12 +13,13 @@ import re
 import tokenize
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gin
 
+from flan_jax.data.recipe import OnError, TooLong
 from flan_jax.errors import UserError, did_you_mean, unknown
-from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
+from flan_jax.experiments.config import CheckpointConfig, EvalConfig, OnDataChange, RunConfig
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.config import T5Config
 from flan_jax.train.optimizer import OptimizerConfig
@@ -52,11 +53,13 @@ def run(
     store: str = "",
     use_cached_tasks: bool = False,
     data_dir: str = "",
+    on_error: OnError = "fail",
+    too_long: TooLong = "truncate",
     pack: bool = True,
     exhausted: Exhausted = "repeat",
     max_epochs: int = 1,
     data_workers: int = 0,
-    on_data_change: Literal["refuse", "accept"] = "refuse",
+    on_data_change: OnDataChange = "refuse",
     seed: int = 0,
     z_loss: float = 0.0,
     log_period: int = 100,
@@ -70,11 +73,13 @@ def run(
     and its size, unless ``vocab_size`` says otherwise.
     """
     from flan_jax.data import sources
+    from flan_jax.data.tokenizers import load_vocabulary
     from flan_jax.experiments.setup import resolve_vocabulary
 
     if data_dir:
         sources.set_data_dir(data_dir)
-    named = resolve_vocabulary(vocabulary, mixture)
+    # A vocabulary that is named needs no mixture, whose data may be elsewhere; whether it fits is seen when both are there.
+    named = load_vocabulary(vocabulary) if vocabulary else resolve_vocabulary(vocabulary, mixture)
     if vocab_size is None:
         vocab_size = -(-named.size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
     if not callable(model):
@@ -93,6 +98,8 @@ def run(
         store=store,
         use_cached_tasks=use_cached_tasks,
         data_dir=data_dir,
+        on_error=on_error,
+        too_long=too_long,
         pack=pack,
         exhausted=exhausted,
         max_epochs=max_epochs,

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from flan_jax.data.prepare import checked_lengths
+from flan_jax.data.recipe import OnError, TooLong, checked_lengths
 from flan_jax.errors import UserError, unknown
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.config import T5Config
@@ -29,7 +29,13 @@ _FREE_FIELDS = frozenset(
         "mesh",
     }
 )
-_ON_DATA_CHANGE = ("refuse", "accept")
+OnDataChange = Literal["refuse", "accept"]
+_CHOICES = {
+    "on_error": get_args(OnError),
+    "too_long": get_args(TooLong),
+    "exhausted": get_args(Exhausted),
+    "on_data_change": get_args(OnDataChange),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +105,8 @@ class RunConfig:
         use_cached_tasks: train on what ``flan-jax prepare`` put into the store and prepare nothing;
             a task that is missing or was prepared otherwise is an error.
         data_dir: folder that sources look below; ``""`` leaves it to the environment.
+        on_error: what a record that cannot be read or rendered does to preparing: ``fail``, or ``skip`` it.
+        too_long: what an example longer than ``lengths`` does: ``truncate`` it, ``drop`` it, or ``fail``.
         pack: several examples a row; ``False`` puts each into a row of its own.
         exhausted: what becomes of a task that was gone through ``max_epochs`` times: ``repeat`` shuffles
             it anew and goes on, ``drop`` gives its share to the others, ``stop`` ends the run.
@@ -124,11 +132,13 @@ class RunConfig:
     store: str = ""
     use_cached_tasks: bool = False
     data_dir: str = ""
+    on_error: OnError = "fail"
+    too_long: TooLong = "truncate"
     pack: bool = True
     exhausted: Exhausted = "repeat"
     max_epochs: int = 1
     data_workers: int = 0
-    on_data_change: Literal["refuse", "accept"] = "refuse"
+    on_data_change: OnDataChange = "refuse"
     seed: int = 0
     z_loss: float = 0.0
     log_period: int = 100
@@ -148,10 +158,9 @@ class RunConfig:
         _whole("run.seed (RANDOM_SEED)", self.seed, at_least=0)
         _whole("run.max_epochs", self.max_epochs, at_least=1)
         _whole("run.data_workers", self.data_workers, at_least=0)
-        if self.exhausted not in get_args(Exhausted):
-            raise unknown("value of run.exhausted", str(self.exhausted), get_args(Exhausted))
-        if self.on_data_change not in _ON_DATA_CHANGE:
-            raise unknown("value of run.on_data_change", str(self.on_data_change), _ON_DATA_CHANGE)
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise unknown(f"value of run.{name}", str(getattr(self, name)), choices)
         if self.eval.period % self.log_period:  # evaluation is a hook of logged steps
             raise UserError(f"EVAL_PERIOD={self.eval.period} must be a multiple of LOG_PERIOD={self.log_period}, or 0.")
         if not isinstance(self.z_loss, (int, float)) or not 0 <= self.z_loss < math.inf:

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -146,6 +147,9 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
         lengths=config.lengths,
         seed=config.seed,
         progress=progress,
+        processes=os.cpu_count() or 1,
+        on_error=config.on_error,
+        too_long=config.too_long,
     )
 
 
@@ -203,7 +207,7 @@ def open_tasks(
     Raises:
         UserError: a task is not prepared, or was prepared from something else.
     """
-    recipe = Recipe(vocabulary, config.lengths, config.seed)
+    recipe = Recipe(vocabulary, config.lengths, config.seed, config.on_error, config.too_long)
     tasks = tuple(tasks)
     # A fingerprint hashes the task's files: threads, as that is reading and native code.
     with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:

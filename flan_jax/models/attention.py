@@ -14,10 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from flan_jax.models.config import T5Config
 from flan_jax.models.layers import AnyArray, Key, RMSNorm, dropout, normal, split_key
-from flan_jax.models.weighing import weigh
-
-# Far below any score and far from overflow: a row with nothing to attend to stays finite.
-_MASKED = -1e9
+from flan_jax.models.weighing import MASKED, weigh
 
 
 def distance_buckets(num_buckets: int, max_distance: int) -> np.ndarray:
@@ -55,7 +52,7 @@ def segment_mask(
     visible_BTS = (query_BT[:, :, None] == key_BS[:, None, :]) & (key_BS > 0)[:, None, :]
     if causal:
         visible_BTS &= jnp.tri(query_BT.shape[1], key_BS.shape[1], dtype=bool)
-    return jnp.where(visible_BTS, 0.0, _MASKED).astype(jnp.float32)[:, None]
+    return jnp.where(visible_BTS, 0.0, MASKED).astype(jnp.float32)[:, None]
 
 
 def preferred_distances(buckets: int, heads: int, *, bidirectional: bool) -> np.ndarray:

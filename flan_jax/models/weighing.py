@@ -17,6 +17,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+MASKED = -1e9
+"""What is added to the score of a key that is not seen: far below any score, and far from overflow."""
+
 _Residuals = tuple[Array, Array, Array, Array | None, Array, Array, Array]
 
 
@@ -34,7 +37,8 @@ def weigh(
 
     Args:
         position: a bias that is learned, one for all rows or one for each; ``None`` for none.
-        mask: a bias that is not learned (its gradient is not computed), the same for all heads.
+        mask: a bias that is not learned (its gradient is not computed), the same for all heads: 0, or
+            ``MASKED`` where a query does not see a key. A query that sees none gets zeros.
     """
     return _forward(q_BHTK, k_BHSK, v_BHSK, position, mask)[0]
 
@@ -45,8 +49,11 @@ def _forward(
     # The biases are added one by one: their sum would be as large as the scores and be read in every layer.
     scores_BHTS = jnp.einsum("BHTK,BHSK->BHTS", q_BHTK, k_BHSK, preferred_element_type=jnp.float32)
     scores_BHTS = scores_BHTS + mask if position is None else scores_BHTS + position + mask
-    e_BHTS = jnp.exp(scores_BHTS - jnp.max(scores_BHTS, axis=-1, keepdims=True))
-    scale_BHT1 = 1.0 / jnp.sum(e_BHTS, axis=-1, keepdims=True)
+    largest_BHT1 = jnp.max(scores_BHTS, axis=-1, keepdims=True)
+    e_BHTS = jnp.exp(scores_BHTS - largest_BHT1)
+    # Without a visible key (a packed example without inputs, in cross-attention) the weights would be equal over the
+    # whole row, neighbours included.
+    scale_BHT1 = jnp.where(largest_BHT1 > MASKED / 2, 1.0 / jnp.sum(e_BHTS, axis=-1, keepdims=True), 0.0)
     e_BHTS = e_BHTS.astype(q_BHTK.dtype)
     o_BHTK = jnp.einsum("BHTS,BHSK->BHTK", e_BHTS, v_BHSK, preferred_element_type=jnp.float32)
     o_BHTK = (o_BHTK * scale_BHT1).astype(q_BHTK.dtype)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.models.attention import Attention, RelativeBias, distance_buckets, preferred_distances, segment_mask
-from flan_jax.models.weighing import weigh
+from flan_jax.models.weighing import MASKED, weigh
 from flan_jax.testing.models import tiny_t5
 
 
@@ -109,6 +109,22 @@ def test_the_gradient_by_hand_is_that_of_a_plain_softmax(rows):
     for a, b in zip(our_gradients, gradients, strict=True):
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_query_that_sees_no_key_gets_zeros_and_gives_no_gradient():
+    q, k, v, position, mask = _operands(1)
+    blind = mask.at[0, :, 2].set(MASKED)
+    loss = lambda *operands: jnp.sum(jnp.sin(weigh(*operands, blind) + 1))  # noqa: E731
+    out, gradients = jax.jit(lambda *o: (weigh(*o, blind), jax.grad(loss, (0, 1, 2, 3))(*o)))(q, k, v, position)
+    assert (out[0, :, 2] == 0).all()
+    assert (gradients[0][0, :, 2] == 0).all()
+    others = np.delete(np.arange(6), 2)
+    np.testing.assert_allclose(out[:, :, others], _plain(q, k, v, position, mask)[:, :, others], atol=1e-5)
+    # Keys and values learn from the other queries only.
+    without = jax.grad(
+        lambda k: jnp.sum(jnp.sin(weigh(q[:, :, others], k, v, position[:, :, others], mask[:, :, others]) + 1)[0])
+    )(k)
+    np.testing.assert_allclose(gradients[1][0], without[0], atol=1e-5)
 
 
 def test_large_scores_do_not_overflow():

@@ -18,11 +18,11 @@ import tensorflow as tf
 from flan_jax.data.recipe import FEATURES, Recipe, Tally
 from flan_jax.data.seqio_fingerprints import cache_parts, feature_parts, preprocessor_parts, source_parts
 from flan_jax.data.seqio_registry import check_split, find_task, reason
-from flan_jax.data.seqio_tasks import SeqioTask
 from flan_jax.data.seqio_vocabulary import task_vocabulary
 from flan_jax.data.sources import digest
 from flan_jax.errors import UserError
 from flan_jax.feed.store import Extra, StoredExample
+from flan_jax.tasks.spec import Task
 
 FORMAT = 1
 """Raised when what is stored of an example changes in a way that no other part of a fingerprint shows."""
@@ -42,7 +42,7 @@ class SeqioProducer:
         UserError: seqio knows no such task, or the vocabularies differ.
     """
 
-    task: SeqioTask
+    task: Task
     recipe: Recipe
 
     def __post_init__(self) -> None:

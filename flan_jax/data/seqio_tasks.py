@@ -17,7 +17,6 @@ from flan_jax.data.producers import Producer
 from flan_jax.data.recipe import Recipe
 from flan_jax.data.tokenizers import Vocabulary
 from flan_jax.feed.store import StoredTask
-from flan_jax.mixing.mixture import Mixture
 from flan_jax.tasks.modules import import_modules, imported_modules
 
 if TYPE_CHECKING:
@@ -135,18 +134,3 @@ def registered_names() -> tuple[str, ...]:
     from flan_jax.data.seqio_registry import names
 
     return names()
-
-
-def seqio_mixture(name: str) -> Mixture:
-    """The mixture or task of seqio's registry as a mixture of ours.
-
-    Its rates are the numbers that seqio resolves: rates that are functions are called, and nested
-    mixtures are flattened as seqio samples them. Tasks with metric functions make up the suite
-    ``validation``, or ``test`` where they have only that split.
-
-    Raises:
-        UserError: no such name, or a rate that cannot be computed.
-    """
-    from flan_jax.data.seqio_registry import as_mixture
-
-    return as_mixture(name)

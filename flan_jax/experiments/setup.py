@@ -11,7 +11,7 @@ from flan_jax.data.prepare import PrepareReport, prepare
 from flan_jax.data.prepare import Progress as PrepareProgress
 from flan_jax.data.producers import producer
 from flan_jax.data.recipe import Recipe, combined
-from flan_jax.data.seqio_tasks import SeqioTask, registered_names, seqio_mixture, vocabulary_of
+from flan_jax.data.seqio_tasks import SeqioTask, registered_names, vocabulary_of
 from flan_jax.data.tokenizers import Vocabulary, load_vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.config import RunConfig
@@ -38,6 +38,8 @@ def resolve_mixture(name: str) -> Mixture:
         return get_mixture(name)
     theirs = registered_names()
     if name in theirs:
+        from flan_jax.data.seqio_mixtures import seqio_mixture  # loads TensorFlow
+
         return seqio_mixture(name)
     raise unknown(
         "mixture or task",

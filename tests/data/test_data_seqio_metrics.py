@@ -9,7 +9,8 @@ import seqio
 import third_party_tasks as theirs
 
 from flan_jax.data.prepare import prepare
-from flan_jax.data.seqio_tasks import SeqioTask, measure_of, seqio_mixture, stored_example, vocabulary_of
+from flan_jax.data.seqio_mixtures import seqio_mixture
+from flan_jax.data.seqio_tasks import SeqioTask, measure_of, stored_example, vocabulary_of
 from flan_jax.errors import UserError
 from flan_jax.feed.store import TokenStore
 

@@ -16,7 +16,8 @@ from flan_jax.data.producers import producer
 from flan_jax.data.recipe import Recipe, Tally, combined
 from flan_jax.data.seqio_bridge import SeqioVocabulary, register_mixture
 from flan_jax.data.seqio_fingerprints import callable_text, source_parts
-from flan_jax.data.seqio_tasks import SeqioTask, seqio_mixture, stored_example, vocabulary_of
+from flan_jax.data.seqio_mixtures import seqio_mixture
+from flan_jax.data.seqio_tasks import SeqioTask, stored_example, vocabulary_of
 from flan_jax.data.seqio_vocabulary import TaskVocabulary, as_ours
 from flan_jax.data.tokenizers import ByteVocabulary
 from flan_jax.errors import UserError

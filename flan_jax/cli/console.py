@@ -147,6 +147,7 @@ def eval_progress() -> "EvalProgress":
 
 def run_training(run: "GinRun") -> int:
     """Trains, shows the results, and returns the exit code."""
+    from flan_jax.cli.sampled import sampled_table
     from flan_jax.experiments.train import train
 
     result = train(
@@ -162,6 +163,8 @@ def run_training(run: "GinRun") -> int:
             file=sys.stderr,
         )
         return STOPPED
+    print("\nWhat was drawn, against what was asked for:")
+    print(sampled_table(result.realised))
     show_results(run.config.model_dir)
     return 0
 

@@ -7,14 +7,17 @@ the rendered strings and does nothing else; `prepare` reads the task files, rend
 and writes the store with its checksums. Two shapes of the same text: the tasks as they are, many and
 small, where making folders and files weighs most; and one task over one JSON lines file, where
 nothing but the examples counts. The text is Super-NaturalInstructions where FLAN_JAX_REALDATA names a
-folder that has it, and the mixture `mini`, with a model trained on it, otherwise. Wall-clock seconds are those of a watch; CPU seconds are those of this process alone and
-say more where others use the machine.
+folder that has it, and the mixture `mini`, with a model trained on it, otherwise.
+
+Wall-clock seconds are those of a watch; CPU seconds are those of this process alone and say more
+where others use the machine; of these, user seconds leave out what the file system takes.
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import sys
 import tempfile
@@ -33,7 +36,6 @@ from flan_jax.data.prepare import prepare
 from flan_jax.data.sources import jsonl
 from flan_jax.data.superni import superni_mixture
 from flan_jax.data.tokenizers import SentencePieceVocabulary, set_encoding_threads
-from flan_jax.experiments.setup import wanted
 from flan_jax.feed.store import TokenStore
 from flan_jax.mixing.mixture import Mixture, get_mixture
 from flan_jax.tasks.render import render_split
@@ -114,7 +116,7 @@ def measure(tasks: Wanted, texts: list[str], model: Path, folder: Path) -> dict[
         "medians": medians,
         "tokens_per_cpu_s": {name: round(tokens / own["cpu_s"]) for name, own in medians.items()},
         "prepare_to_tokenizer": {
-            clock: round(medians["tokenizer"][clock] / medians["prepare"][clock], 3) for clock in ("wall_s", "cpu_s")
+            clock: round(medians["tokenizer"][clock] / medians["prepare"][clock], 3) for clock in medians["prepare"]
         },
         "load_average": {"before": before, "after": os.getloadavg()[0]},
     }
@@ -143,20 +145,23 @@ def chosen(mixture: Mixture, limit: int) -> tuple[Wanted, list[str]]:
     """Splits until there are ``limit`` examples, and both sides of all of them as text."""
     tasks: Wanted = []
     texts: list[str] = []
-    for task, splits in wanted(mixture, mixture.suites):
-        for split in splits:
-            if len(texts) >= 2 * limit:
-                return tasks, texts
-            rendered = render_split(task, split)  # type: ignore[arg-type]
-            texts += [side for example in rendered for side in (example.inputs, example.targets)]
-            tasks.append((task, (split,)))
+    trained = ((task, "train") for task in mixture.train_tasks)
+    measured = ((task, suite.split) for suite in mixture.suites for task in suite.tasks)
+    for task, split in dict.fromkeys((*trained, *measured)):
+        if len(texts) >= 2 * limit:
+            break
+        rendered = render_split(task, split)  # type: ignore[arg-type]
+        texts += [side for example in rendered for side in (example.inputs, example.targets)]
+        tasks.append((task, (split,)))
     return tasks, texts
 
 
 def timed(action: Callable[[], int]) -> dict[str, float]:
-    wall, cpu = time.perf_counter(), time.process_time()
+    begun, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     action()
-    return {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+    ended, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter() - wall
+    user = ended.ru_utime - begun.ru_utime
+    return {"wall_s": wall, "cpu_s": user + ended.ru_stime - begun.ru_stime, "user_s": user}
 
 
 def trained_model(mixture: Mixture, folder: Path) -> Path:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _bench_process import Report, measured, peak_mb, throughput
+from _bench_process import Report, measured, memory_mb, peak_mb, throughput
 
 
 def main(mode: str, settings: dict[str, Any], report: Report) -> None:
@@ -17,7 +17,7 @@ def main(mode: str, settings: dict[str, Any], report: Report) -> None:
     import flan_jax.feed.store  # noqa: F401
 
     report(import_s=time.perf_counter() - begun, import_peak_mb=peak_mb())
-    {"feed": feed, "restore": restore, "seek": seek, "profile": profile}[mode](settings, report)
+    {"feed": feed, "restore": restore, "seek": seek, "profile": profile, "soak": soak}[mode](settings, report)
 
 
 def open_loader(settings: dict[str, Any]) -> Any:
@@ -89,6 +89,20 @@ def profile(settings: dict[str, Any], report: Report) -> None:
     with steady:
         throughput(loader, settings["seconds"], 0)
     report(first_batch=_costs(first), steady=_costs(steady))
+    loader.close()
+
+
+def soak(settings: dict[str, Any], report: Report) -> None:
+    """Batches as fast as they come, and memory every so often: mapped files and all else apart."""
+    loader = open_loader(settings)
+    begun = time.perf_counter()
+    samples: list[dict[str, float]] = []
+    while (passed := time.perf_counter() - begun) < settings["soak"]:
+        if passed >= len(samples) * settings["soak"] / 20:
+            samples.append({"s": passed, "tokens": int(loader.realised().tokens.sum()), **memory_mb()})
+        next(loader)
+    samples.append({"s": passed, "tokens": int(loader.realised().tokens.sum()), **memory_mb()})
+    report(samples=samples, step=loader.step)
     loader.close()
 
 

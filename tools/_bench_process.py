@@ -83,6 +83,13 @@ def peak_mb() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
+def memory_mb() -> dict[str, float]:
+    """What this process has resident now, in MB: of its own (``own_mb``) and of mapped files (``mapped_mb``)."""
+    status = Path("/proc/self/status").read_text()
+    own, mapped = (int(status.partition(f"{name}:")[2].split()[0]) * 1024 / 1e6 for name in ("RssAnon", "RssFile"))
+    return {"own_mb": own, "mapped_mb": mapped}
+
+
 def _peak_kib(pid: int) -> int:
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0])
 

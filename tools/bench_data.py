@@ -80,6 +80,10 @@ def main() -> None:
             profile = run(OURS, "profile", **settings, parallel={"prefetch": 0}, one_core=True)
             result["profile"] = {phase: profile[phase] for phase in ("first_batch", "steady")}
             _show_profile(result["profile"])
+        elif options.soak:
+            result["soak"] = run(OURS, "soak", **settings, parallel={"prefetch": 2}, soak=options.soak, one_core=False)
+            for sample in result["soak"]["samples"]:
+                print(json.dumps({name: round(value, 1) for name, value in sample.items()}))
         else:
             measure = {"flan_jax": lambda: _ours(settings, Path(folder), options.seek_timeout, options.workers)}
             if options.peer:
@@ -95,7 +99,7 @@ def main() -> None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         _say(f"written to {options.json}")
-    elif not options.profile:
+    elif not (options.profile or options.soak):
         print(json.dumps(result, indent=1))
 
 
@@ -126,6 +130,7 @@ def _options() -> argparse.Namespace:
         "--workers", type=int, default=CORES, help="processes of our loader, measured besides (default: cores; 0: not)"
     )
     parser.add_argument("--profile", action="store_true", help="where our loader's time goes, and nothing else")
+    parser.add_argument("--soak", type=float, default=0, help="only our loader's memory over so many seconds")
     return parser.parse_args()
 
 

@@ -106,7 +106,8 @@ class GeneratedSource:
             if isinstance(record, Mapping):
                 yield record
             else:
-                _refuse(_not_an_object(f"{self.describe()}, split {split!r}, record {index}", record), unreadable)
+                where = f"{self.describe()}, split {split!r}, record {index}"
+                _refuse(UserError(where + _not_an_object(record)), unreadable)
 
     def fingerprint(self, split: str) -> str:
         """Digest of name, version, split and the parameters bound with ``functools.partial``."""
@@ -176,27 +177,31 @@ class JsonSource:
             UserError: no such file, a ``.json`` file that is not one list, or, without
                 ``unreadable`` to tell, a record that is no JSON object, named by file and line.
         """
-        for place, content in self._contents(split):
+        for number, content in self._contents(split):
             try:
-                yield _object(content, place)
+                yield _object(content)
             except UserError as error:
-                _refuse(error, unreadable)
+                _refuse(UserError(f"{self._place(split, number)}{error}"), unreadable)
 
     def place(self, split: str, index: int) -> str:
         """Where record ``index`` stands: file and line, or file and position in its list."""
-        return next(itertools.islice(self._contents(split), index, None))[0]
+        number, _ = next(itertools.islice(self._contents(split), index, None))
+        return self._place(split, number)
 
-    def _contents(self, split: str) -> Iterator[tuple[str, Any]]:
-        """(place, content) of each record: a line as bytes, or an element of a list."""
+    def _place(self, split: str, number: int) -> str:
+        path = self._path(split)
+        return f"{path}, {'record' if path.suffix == '.json' else 'line'} {number}"
+
+    def _contents(self, split: str) -> Iterator[tuple[int, Any]]:
+        """(number, content) of each record: a line from 1 as bytes, or an element of a list from 0."""
         path = self._path(split)
         if path.suffix == ".json":
-            for index, element in enumerate(_json_list(path)):
-                yield f"{path}, record {index}", element
+            yield from enumerate(_json_list(path))
             return
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.isspace():
-                    yield f"{path}, line {number}", line
+                    yield number, line
 
     def fingerprint(self, split: str) -> str:
         """Digest of the file's content; moving the file changes nothing."""
@@ -228,31 +233,32 @@ def _refuse(error: UserError, unreadable: Unreadable | None) -> None:
     unreadable(error)
 
 
-def _object(content: Any, where: str) -> Record:
-    """The record in a line of JSON (bytes), or in an element of a list."""
-    record = _parsed(content, where) if isinstance(content, bytes) else content
+def _object(content: Any) -> Record:
+    """The record in a line of JSON (bytes), or in an element of a list. Errors begin behind the place."""
+    record = _parsed(content) if isinstance(content, bytes) else content
     if not isinstance(record, Mapping):
-        raise _not_an_object(where, record)
+        raise UserError(_not_an_object(record))
     return record
 
 
-def _parsed(line: bytes, where: str) -> Any:
+def _parsed(line: bytes) -> Any:
     try:
-        return json.loads(line.decode().rstrip("\r\n"))
+        return _decode_json(line.decode().strip("\ufeff\r\n"))
     except UnicodeDecodeError as error:
-        raise UserError(f"{where} is not UTF-8 text (byte {error.start + 1} of the line). Convert the file.") from error
+        raise UserError(f" is not UTF-8 text (byte {error.start + 1} of the line). Convert the file.") from error
     except json.JSONDecodeError as error:
         raise UserError(
-            f"{where}: not valid JSON ({error.msg}, column {error.colno}). Correct or remove the record."
+            f": not valid JSON ({error.msg}, column {error.colno}). Correct or remove the record."
         ) from error
     except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
-        raise UserError(f"{where}: JSON that cannot be read ({error}). Correct or remove the record.") from error
+        raise UserError(f": JSON that cannot be read ({error}). Correct or remove the record.") from error
 
 
-def _not_an_object(where: str, record: object) -> UserError:
-    return UserError(
-        f"{where}: a record must be a JSON object, not {type(record).__name__}. Correct or remove the record."
-    )
+_decode_json = json.JSONDecoder().decode
+
+
+def _not_an_object(record: object) -> str:
+    return f": a record must be a JSON object, not {type(record).__name__}. Correct or remove the record."
 
 
 def load_json(path: Path) -> Any:

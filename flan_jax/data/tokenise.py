@@ -37,10 +37,7 @@ def tokenise(
             "inputs": encode_arrays(recipe.vocabulary, [example.inputs for example in batch]),
             "targets": encode_arrays(recipe.vocabulary, [example.targets for example in batch]),
         }
-        over = {
-            feature: {i for i, side in enumerate(sides) if len(side) >= recipe.lengths[feature]}
-            for feature, sides in ids.items()
-        }
+        over = {feature: _over(sides, recipe.lengths[feature]) for feature, sides in ids.items()}
         if recipe.too_long == "truncate":
             for feature, cut in over.items():
                 tally.truncated[feature] += len(cut)
@@ -63,6 +60,11 @@ def tokenise(
             )
 
 
+def _over(sides: Sequence[np.ndarray], length: int) -> set[int]:
+    """Positions of the sides that leave no room for the end-of-sequence id."""
+    return {position for position, side in enumerate(sides) if len(side) >= length}
+
+
 def _ended(
     sides: Sequence[np.ndarray], recipe: Recipe, feature: str, where: str, examples: Sequence[Rendered]
 ) -> list[np.ndarray]:
@@ -71,8 +73,9 @@ def _ended(
         return []
     vocabulary, room = recipe.vocabulary, recipe.lengths[feature] - 1
     end = np.array([vocabulary.eos_id], np.int32)
-    joined = np.concatenate([part for side in sides for part in (side[:room], end)], dtype=np.int32)
-    ends = np.cumsum([min(len(side), room) + 1 for side in sides])
+    parts = [part for side in sides for part in (side[:room], end)]
+    joined = np.concatenate(parts, dtype=np.int32)
+    ends = itertools.accumulate(map(len, parts))
     if (
         np.count_nonzero(joined == vocabulary.eos_id) != len(sides)
         or np.any(joined == vocabulary.pad_id)
@@ -81,7 +84,7 @@ def _ended(
     ):
         for side, example in zip(sides, examples, strict=True):
             check_ids(vocabulary, side[:room], f"the {feature} of {where}, record {example.example_id},")
-    return [joined[start:stop] for start, stop in itertools.pairwise([0, *ends.tolist()])]
+    return [joined[start:stop] for start, stop in itertools.pairwise([0, *itertools.islice(ends, 1, None, 2)])]
 
 
 def _too_long(

@@ -4,6 +4,7 @@ Nothing here draws from a global generator: the template of example *i* is a has
 (seed, task, i), so it is the same on every machine, in any order, in every process.
 """
 
+import functools
 import hashlib
 import inspect
 import re
@@ -50,7 +51,19 @@ def options_block(options: Sequence[str]) -> str:
 def choose_template(task: Prompted, *, index: int, seed: int) -> int:
     """The template of example ``index``: a pure function of (seed, task name, index)."""
     drawn = task.drawn_templates
-    return drawn[counter_hash("template", seed, task.spec.name, index) % len(drawn)]
+    return drawn[_as_integer(_template_hash(seed, task.spec.name), index) % len(drawn)]
+
+
+@functools.lru_cache(maxsize=64)
+def _template_hash(seed: int, name: str) -> "hashlib.blake2b":
+    """``counter_hash("template", seed, name, index)`` up to the index, which alone differs among records."""
+    return hashlib.blake2b(f"template\x1f{seed}\x1f{name}\x1f".encode(), digest_size=8)
+
+
+def _as_integer(begun: "hashlib.blake2b", last: object) -> int:
+    whole = begun.copy()
+    whole.update(str(last).encode())
+    return int.from_bytes(whole.digest(), "little")
 
 
 def render(task: Prompted, record: Record, *, index: int, seed: int = 0, template_id: int | None = None) -> Rendered:

@@ -89,6 +89,12 @@ def test_missing_data_says_where_and_what_to_set(tmp_path):
             read()
 
 
+def test_a_byte_order_mark_is_no_content(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"x": 1}\r\n{"x": 2}\r\n')
+    assert list(jsonl(train=path).records("train")) == [{"x": 1}, {"x": 2}]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [('{"x": ', "line 2: not valid JSON"), ("[1]", "line 2: a record must be a JSON object, not list")],

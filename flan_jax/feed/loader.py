@@ -61,13 +61,6 @@ class _Recipe:
             corpus=corpus,
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Mapped files are opened again where they are needed.
-        return {**self.__dict__, "tasks": [(task.folder, task.manifest) for task in self.tasks]}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, tasks=tuple(StoredTask(*task) for task in state["tasks"]))
-
 
 class _BatchIterator(grain.DatasetIterator[_Element]):
     """Makes every ``stride``-th batch from a row on, in whatever thread or process asks."""

@@ -8,6 +8,7 @@ package, every function, class and plain constant that it names, and what those 
 import dataclasses
 import functools
 import inspect
+import threading
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -104,11 +105,16 @@ def _unfollowed(function: Any) -> str:
     return _written(function)
 
 
+# Python's parser, which finds the text of a class, fails now and then when two threads are in it.
+_parsing = threading.Lock()
+
+
 @functools.lru_cache(maxsize=4096)
 def _written(what: Any) -> str:
     """Source text, or the byte code of what was typed at a prompt."""
     try:
-        return inspect.getsource(what)
+        with _parsing:
+            return inspect.getsource(what)
     except (OSError, TypeError):
         code = getattr(what, "__code__", None)
         if code is None:

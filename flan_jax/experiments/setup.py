@@ -18,6 +18,7 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.feed.store import StoredTask, TokenStore
 from flan_jax.mixing.mixture import MIXTURES, Mixture, Suite, get_mixture
 from flan_jax.tasks.catalog import TASKS
+from flan_jax.tasks.modules import imported_modules
 from flan_jax.tasks.spec import Task
 
 TRAIN_SPLIT = "train"
@@ -142,14 +143,19 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
     if config.data_dir:
         sources.set_data_dir(config.data_dir)
     mixture = resolve_mixture(config.mixture)
+    tasks = wanted(mixture, chosen_suites(mixture, config.eval.suites))
+    modules = imported_modules()
+    # Another process finds a task of seqio's only where it knows which module registers it.
+    alone = not modules and any(isinstance(task, SeqioTask) for task, _ in tasks)
     return prepare(
-        wanted(mixture, chosen_suites(mixture, config.eval.suites)),
+        tasks,
         store=TokenStore(store_path(config)),
         vocabulary=resolve_vocabulary(config.vocabulary, mixture),
         lengths=config.lengths,
         seed=config.seed,
         progress=progress,
-        processes=os.cpu_count() or 1,
+        processes=1 if alone else os.cpu_count() or 1,
+        modules=modules,
         on_error=config.on_error,
         too_long=config.too_long,
     )

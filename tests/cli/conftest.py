@@ -77,10 +77,13 @@ def refused(cli):
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     """Writes a module, unloads it and what it registered afterwards, and returns its name."""
+    import mixtures  # noqa: F401  (what ships is there before, so it stays)
     from flan_jax.mixing.mixture import MIXTURES
+    from flan_jax.tasks import modules
     from flan_jax.tasks.catalog import TASKS
 
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(modules, "_imported", {})
     registries = [(registry, dict(registry._items)) for registry in (TASKS, MIXTURES)]
     names: list[str] = []
 

@@ -7,16 +7,31 @@ import numpy as np
 from flan_jax.feed.arrow import ChunkedTokens
 from flan_jax.feed.store import StoredTask
 
+# Reaching one of thousands of small mapped arrays costs about as much as the tokens of an example: a
+# handful of cache misses. Chunks of so few bytes are therefore copied into one array, up to so many in all.
+_SMALL_BYTES = 1 << 18
+_COPIED_BYTES = 1 << 28
+
 
 class _Side:
     """One side of every example of every task."""
 
     def __init__(self, sides: Sequence[ChunkedTokens]) -> None:
-        self._values = [values for side in sides for values in side.values]
+        chunks = [values for side in sides for values in side.values]
         # A chunk of r rows has r + 1 offsets, so row i of chunk c stands at i + c once all are joined.
         self._offsets = np.concatenate(
             [np.zeros(0, np.int32), *(offsets for side in sides for offsets in side.offsets)]
         )
+        sizes = np.array([values.nbytes for values in chunks], np.int64)
+        small = (sizes <= _SMALL_BYTES) & (np.cumsum(np.where(sizes <= _SMALL_BYTES, sizes, 0)) <= _COPIED_BYTES)
+        small &= np.array([values.dtype == chunks[0].dtype for values in chunks], bool)
+        joined = [values for values, is_small in zip(chunks, small.tolist(), strict=True) if is_small]
+        lengths = np.array([len(values) for values in chunks], np.int64)
+        # Chunk c is arrays[which[c]] from first[c] on.
+        self._arrays = [np.concatenate(joined)] if joined else [np.zeros(0, np.uint8)]
+        self._arrays += [values for values, is_small in zip(chunks, small.tolist(), strict=True) if not is_small]
+        self._which = np.where(small, 0, np.cumsum(~small))
+        self._first = np.where(small, np.cumsum(np.where(small, lengths, 0)) - lengths, 0)
 
     def lengths(self, rows: np.ndarray, chunks: np.ndarray) -> np.ndarray:
         slots = rows + chunks
@@ -24,17 +39,23 @@ class _Side:
 
     def tokens(self, rows: np.ndarray, chunks: np.ndarray) -> np.ndarray:
         slots = rows + chunks
-        starts, ends = self._offsets[slots].tolist(), self._offsets[slots + 1].tolist()
-        values = self._values
-        views = [values[chunk][start:end] for chunk, start, end in zip(chunks.tolist(), starts, ends, strict=True)]
+        first = self._first[chunks]
+        starts, ends = (first + self._offsets[slots]).tolist(), (first + self._offsets[slots + 1]).tolist()
+        arrays = self._arrays
+        if len(arrays) == 1:
+            joined = arrays[0]
+            views = [joined[start:end] for start, end in zip(starts, ends, strict=True)]
+        else:
+            which = self._which[chunks].tolist()
+            views = [arrays[index][start:end] for index, start, end in zip(which, starts, ends, strict=True)]
         return np.concatenate([np.zeros(0, np.uint8), *views]).astype(np.int32)
 
 
 class Corpus:
     """Examples of several tasks, numbered through: first those of task 0, then those of task 1, ….
 
-    Token ids stay in the mapped files until they are gathered; of the offsets, 4 bytes an example
-    and side are copied.
+    Token ids of large tasks stay in the mapped files until they are gathered; those of small ones are
+    copied together. Of the offsets, 4 bytes an example and side are copied.
 
     Args:
         tasks: at least one.

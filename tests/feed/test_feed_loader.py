@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.feed import arrow, handed_out, pools, rowstream
+from flan_jax.feed import arrow, corpus, handed_out, pools, rowstream
 from flan_jax.feed.layout import BATCH_KEYS
 from flan_jax.feed.loader import PackedBatches
 
@@ -497,3 +497,11 @@ def test_a_hundred_random_seeks_find_each_host_its_part(batches_of, hosts):
         parts[host].seek(step)
         rows = slice(host * 8 // hosts, (host + 1) * 8 // hosts)
         assert_equal(take(parts[host], 1), [{name: array[rows] for name, array in whole[step].items()}])
+
+
+@pytest.mark.parametrize(("small", "copied"), [(0, 0), (10**9, 10**9), (400, 10**9), (10**9, 900)])
+def test_what_is_copied_together_changes_nothing(batches_of, monkeypatch, small, copied):
+    whole = take(batches_of(), 20)
+    monkeypatch.setattr(corpus, "_SMALL_BYTES", small)
+    monkeypatch.setattr(corpus, "_COPIED_BYTES", copied)
+    assert_equal(take(batches_of(), 20), whole)

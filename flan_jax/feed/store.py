@@ -10,6 +10,7 @@ STORE is a folder (``flan_jax.feed.local``) or the address of one, such as ``gs:
 (``flan_jax.feed.remote``). The same examples give the same bytes in either, on every run.
 """
 
+import json
 import os
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
@@ -154,6 +155,9 @@ class TokenStore:
             if error in read_failures:
                 raise
             raise self._place.writing_failed(where, error) from error
+        if self._place.remote:
+            # It was read back when it was published. Another writer may be replacing it by its equal just now.
+            return StoredTask(self._place.folder(key), json.loads(encode_manifest(whole)))
         return self._stored(key, "changed")
 
     def open(

@@ -84,7 +84,9 @@ def test_data_benchmark_counts_padding_of_both_sides(fed: dict[str, Any]) -> Non
 
 
 def test_the_same_examples_are_dealt_to_few_tasks_and_to_many(tmp_path: Path) -> None:
-    found = run_tool("bench_task_count.py", tmp_path / "found.json", *["--tasks", "2", "5", "--rounds", "1", "--batches", "2"])
+    found = run_tool(
+        "bench_task_count.py", tmp_path / "found.json", *["--tasks", "2", "5", "--rounds", "1", "--batches", "2"]
+    )
     assert set(found["tokens_per_cpu_s"]) == {"2", "5"}
     assert all(rate > 0 for rate in found["tokens_per_cpu_s"].values())
     assert 0 < found["slowest_to_fastest"] <= 1

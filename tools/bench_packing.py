@@ -148,7 +148,7 @@ def compare(
     batches = PackedBatches(tasks, weights, seed=options.seed, batch_size=options.batch_size, lengths=limits)
     lengths: list[np.ndarray] = []
     rows = empty = drawn = 0
-    # Counting what was drawn is asked for now and then only: it need not be quick.
+    # What was drawn is asked for once in sixteen batches: adding it up takes as long as a batch.
     while drawn < options.draws or batches.realised().epochs.min() < options.epochs:
         for _ in range(16):
             batch = next(batches)

@@ -6,16 +6,16 @@ The rows of a batch do not depend on the number of hosts; each host assembles it
 import dataclasses
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import grain
 import numpy as np
 from absl import flags
 
 from flan_jax.errors import UserError
-from flan_jax.feed.corpus import Corpus
 from flan_jax.feed.handed_out import handed_out
 from flan_jax.feed.layout import Batch, Layout
+from flan_jax.feed.producing import BatchDataset, Element, Recipe
 from flan_jax.feed.realised import Realised
 from flan_jax.feed.rowstream import RowStream
 from flan_jax.feed.sampler import Exhausted, Start
@@ -30,104 +30,6 @@ _MEANING = {
     "weights": "the weights or the seed",
     "layout": "the lengths, packing, or what becomes of exhausted tasks",
 }
-
-
-class _Element(NamedTuple):
-    batch: Batch
-    counts: np.ndarray  # [3, tasks] int64, of the global batch: examples, input tokens, target tokens
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Recipe:
-    """All that a stream of rows is made from. It goes to other processes; the stream does not."""
-
-    tasks: tuple[StoredTask, ...]
-    weights: np.ndarray
-    seed: int
-    layout: Layout
-    exhausted: Exhausted
-    epochs: int
-    start: Start | None = None
-
-    def stream(self, corpus: Corpus | None = None) -> RowStream:
-        return RowStream(
-            self.tasks,
-            self.weights,
-            seed=self.seed,
-            layout=self.layout,
-            exhausted=self.exhausted,
-            epochs=self.epochs,
-            start=self.start,
-            corpus=corpus,
-        )
-
-
-class _BatchIterator(grain.DatasetIterator[_Element]):
-    """Makes every ``stride``-th batch from a row on, in whatever thread or process asks."""
-
-    def __init__(self, stream: RowStream, row: int, batch_size: int, own: tuple[int, int], stride: int) -> None:
-        super().__init__()
-        self._stream = stream
-        self._row = row
-        self._batch_size = batch_size
-        self._own = own
-        self._stride = stride
-
-    def __next__(self) -> _Element:
-        stream = self._stream
-        plan, rows = stream.plan(self._row, self._batch_size)
-        if not rows:
-            raise StopIteration
-        self._row += self._stride * self._batch_size
-        first, last = self._own
-        own = plan.part(first, last)
-        input_tokens, target_tokens = stream.corpus.tokens(own.row_in_corpus)
-        batch = stream.layout.assemble(
-            row=own.row,
-            task=own.task,
-            input_lengths=own.input_lengths,
-            target_lengths=own.target_lengths,
-            input_tokens=input_tokens,
-            target_tokens=target_tokens,
-            rows=last - first,
-        )
-        tasks = len(stream.corpus.sizes)
-        counts = [np.bincount(plan.task, w, tasks) for w in (None, plan.input_lengths, plan.target_lengths)]
-        return _Element(batch, np.stack(counts).astype(np.int64))
-
-    def get_state(self) -> dict[str, int]:
-        return {"row": self._row}
-
-    def set_state(self, state: Mapping[str, int]) -> None:
-        self._row = state["row"]
-
-
-class _BatchDataset(grain.IterDataset[_Element]):
-    """What grain's prefetching is wrapped around."""
-
-    def __init__(
-        self, recipe: _Recipe, stream: RowStream | None, row: int, batch_size: int, own: tuple[int, int]
-    ) -> None:
-        super().__init__()
-        self._recipe = recipe
-        self._stream = stream
-        self._row = row
-        self._batch_size = batch_size
-        self._own = own
-        self._stride = 1
-
-    def set_slice(self, sl: slice, sequential_slice: bool = False) -> None:
-        """Keeps every ``sl.step``-th batch; this is how grain tells worker processes apart."""
-        del sequential_slice
-        self._row += (sl.start or 0) * self._batch_size
-        self._stride = sl.step or 1
-
-    def __iter__(self) -> _BatchIterator:
-        stream = self._stream or self._recipe.stream()
-        return _BatchIterator(stream, self._row, self._batch_size, self._own, self._stride)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_stream": None}
 
 
 class PackedBatches(Iterator[Batch]):
@@ -196,7 +98,7 @@ class PackedBatches(Iterator[Batch]):
         self._prefetch = prefetch
         self._workers = workers
         self._on_weights = on_weights
-        self._begun = _Recipe(tuple(tasks), np.asarray(weights, np.float64), seed, layout, exhausted, epochs)
+        self._begun = Recipe(tuple(tasks), np.asarray(weights, np.float64), seed, layout, exhausted, epochs)
         self._recipe = self._begun
         self._stream = self._recipe.stream()
         self._identity = self._stream.identity(tasks)
@@ -205,7 +107,7 @@ class PackedBatches(Iterator[Batch]):
         self._counts: np.ndarray | None = np.zeros((3, len(tasks)), np.int64)
         # grain's iterator stops its thread when it is deleted, which fails once the interpreter is being
         # torn down. It is held where it can be let go of before: at the latest just before exit.
-        self._held: list[grain.DatasetIterator[_Element]] = []
+        self._held: list[grain.DatasetIterator[Element]] = []
         self._finalizer = weakref.finalize(self, _close_all, self._held)
 
     def __iter__(self) -> "PackedBatches":
@@ -345,7 +247,7 @@ class PackedBatches(Iterator[Batch]):
 
     def _continue_as(
         self,
-        recipe: _Recipe,
+        recipe: Recipe,
         stream: RowStream,
         *,
         from_row: int | None = None,
@@ -394,7 +296,7 @@ class PackedBatches(Iterator[Batch]):
         self._row = 0
         self._counts = np.zeros((3, len(self._names)), np.int64)
 
-    def _begin(self, recipe: _Recipe, before: Realised, step: int) -> None:
+    def _begin(self, recipe: Recipe, before: Realised, step: int) -> None:
         stream = recipe.stream(self._stream.corpus)  # first: unusable weights leave all as it is
         self._stop_prefetching()
         self._recipe, self._stream, self._before, self._part_began = recipe, stream, before, step
@@ -424,11 +326,11 @@ class PackedBatches(Iterator[Batch]):
 
     # --- prefetching ---------------------------------------------------------------------------------------------------
 
-    def _iterator(self) -> grain.DatasetIterator[_Element]:
+    def _iterator(self) -> grain.DatasetIterator[Element]:
         if not self._finalizer.alive:
             raise ValueError("these batches were closed")
         if not self._held:
-            dataset: grain.IterDataset[_Element] = _BatchDataset(
+            dataset: grain.IterDataset[Element] = BatchDataset(
                 self._recipe, None if self._workers else self._stream, self._row, self._batch_size, self._own
             )
             if self._workers:
@@ -455,6 +357,6 @@ class PackedBatches(Iterator[Batch]):
 _SUMMED = ("expected", "examples", "input_tokens", "target_tokens")
 
 
-def _close_all(held: list[grain.DatasetIterator[_Element]]) -> None:
+def _close_all(held: list[grain.DatasetIterator[Element]]) -> None:
     while held:
         held.pop().close()

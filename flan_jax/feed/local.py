@@ -93,12 +93,16 @@ class LocalPlace:
         """A folder beside the one that it will be renamed to."""
         target = self.folder(key)
         staged = target.with_name(unfinished_name(target.name))
-        staged.mkdir(parents=True)
+        _make(staged)
         try:
             remove_abandoned(target.parent)
             yield staged
         finally:
             shutil.rmtree(staged, ignore_errors=True)
+            # Where nothing came of it, no empty folders stay that look like a task.
+            with contextlib.suppress(OSError):
+                target.parent.rmdir()
+                target.parent.parent.rmdir()
 
     def publish(self, staged: Path, key: Key, manifest: dict[str, Any]) -> None:
         """Renames the finished folder into place, unless an equal one stands there already."""
@@ -172,3 +176,12 @@ def writing_failed(where: str, store: str, error: OSError) -> Exception:
             f"{where}: the store {store} cannot be written to ({os.strerror(error.errno)}). Choose another folder with --store."
         )
     return error
+
+
+def _make(folder: Path) -> None:
+    """Makes a folder and those above it, though another writer may be removing these while they are empty."""
+    for _ in range(8):
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True)
+            return
+    folder.mkdir(parents=True)

@@ -196,7 +196,7 @@ def test_an_interrupted_writer_leaves_nothing_behind(store, monkeypatch):
         store.write("rte", "train", A, failing(5), {"vocabulary_size": 1000})
     assert not store.has("rte", "train", A)
     assert store.tasks() == ()
-    assert list((store.path / "rte" / "train").iterdir()) == []
+    assert list(store.path.iterdir()) == []
 
 
 def _killed_while_writing(path):
@@ -311,7 +311,7 @@ def test_a_disk_that_takes_no_more_is_the_user_s_to_mend(store, monkeypatch, num
     monkeypatch.setattr("flan_jax.feed.store.write_arrow", refuse)
     with pytest.raises(UserError, match=sentence):
         store.write("rte", "train", A, examples(), {})
-    assert list((store.path / "rte" / "train").iterdir()) == []
+    assert list(store.path.iterdir()) == []
 
 
 def test_a_source_that_cannot_be_read_is_not_blamed_on_the_store(store):
@@ -342,3 +342,18 @@ def test_a_deleted_store_is_missing(store):
     assert not store.has("rte", "test", A)
     with pytest.raises(UserError, match="flan-jax prepare"):
         store.open("rte", "test")
+
+
+def test_nothing_stays_where_nothing_came_of_it(tmp_path):
+    def broken():
+        yield StoredExample(np.array([5, 1]), np.array([6, 1]))
+        raise UserError("line 2 is broken")
+
+    store = TokenStore(tmp_path / "store")
+    with pytest.raises(UserError, match="line 2"):
+        store.write("rte", "train", "a" * 32, broken(), {})
+    assert list((tmp_path / "store").iterdir()) == []
+    store.write("rte", "train", "a" * 32, [StoredExample(np.array([5, 1]), np.array([6, 1]))], {})
+    with pytest.raises(UserError, match="line 2"):
+        store.write("rte", "train", "b" * 32, broken(), {})
+    assert len(store.open("rte", "train")) == 1

@@ -203,6 +203,10 @@ class JsonSource:
                 if not line.isspace():
                     yield number, line
 
+    def count(self, split: str) -> int:
+        """The number of records, unreadable ones among them."""
+        return sum(1 for _ in self._contents(split))
+
     def fingerprint(self, split: str) -> str:
         """Digest of the file's content; moving the file changes nothing."""
         return digest("json", file_digest(self._path(split)))

@@ -14,7 +14,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from flan_jax.errors import UserError, did_you_mean
 
 Record = Mapping[str, Any]
-Fields = Callable[[Record], Mapping[str, Any]]
+Fields = Callable[[Record], Mapping[str, Any] | None]
+"""Record → slots; ``None`` for a record that is no example of the task (without a label, say) and is left out."""
 Predict = Literal["rank", "generate"]
 Unreadable = Callable[[UserError], None]
 """Told of each record that is left out because it cannot be read."""
@@ -31,6 +32,42 @@ class PromptMode(enum.StrEnum):
     """Zero-shot, the options listed in the input."""
     ZS_NOOPT = "zs_noopt"
     """Zero-shot, the options left out."""
+    FS_OPT = "fs_opt"
+    """Few-shot: solved examples of the same task first. Options are listed."""
+    FS_NOOPT = "fs_noopt"
+    """Few-shot, the options left out."""
+    COT_ZS_OPT = "cot_zs_opt"
+    """Zero-shot, options listed, and the target reasons before it answers."""
+    COT_ZS_NOOPT = "cot_zs_noopt"
+    """As above, the options left out."""
+    COT_FS_OPT = "cot_fs_opt"
+    """Few-shot with reasoned examples, options listed."""
+    COT_FS_NOOPT = "cot_fs_noopt"
+    """As above, the options left out."""
+    NO_TEMPLATE = "no_template"
+    """The fields alone, without any instruction: a baseline of FLAN 2021's ablation."""
+    DATASET_NAME = "dataset_name"
+    """The fields behind the name of the data set, without any instruction: the other baseline."""
+
+    @property
+    def shows_options(self) -> bool:
+        """Whether the options are listed in the input."""
+        return self.value.endswith("_opt")
+
+    @property
+    def few_shot(self) -> bool:
+        """Whether solved examples come first."""
+        return "fs_" in self.value
+
+    @property
+    def reasons(self) -> bool:
+        """Whether the target reasons before it answers."""
+        return self.value.startswith("cot_")
+
+    @property
+    def instructs(self) -> bool:
+        """Whether a template's words are used at all."""
+        return self not in (PromptMode.NO_TEMPLATE, PromptMode.DATASET_NAME)
 
 
 @runtime_checkable
@@ -141,6 +178,13 @@ class TaskSpec:
         predict: ``rank`` scores the options, ``generate`` decodes freely.
         slots: the slot names that ``fields`` returns, where they are known before a record is
             read. Declared, so that a template is checked when the task is built.
+        collection: the published collection that it belongs to (``flan2021``, ``cot``, …), or ``""``.
+        title: what people call the data set, shown to the model where a prompt is the data set's
+            name; ``""`` for the task's name.
+        rationale: the slot that holds the reasoning that leads to the answer, or ``""``.
+        cot_templates: used in their place where the target is to reason first: ``{rationale}`` (by
+            whatever name the slot has) and then ``{answer}``, at the end.
+        other_metrics: metrics reported beside ``metric``, as data sets with two official ones have.
     """
 
     name: str
@@ -153,6 +197,11 @@ class TaskSpec:
     options: tuple[str, ...] | str = ()
     metric: str = "accuracy"
     predict: Predict = "rank"
+    collection: str = ""
+    title: str = ""
+    rationale: str = ""
+    cot_templates: tuple[Template, ...] = ()
+    other_metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"Task {self.name!r}"

@@ -237,8 +237,8 @@ class ArrowTokens:
             self._batches = list(reader)
         rows = [batch.num_rows for batch in self._batches]
         self.starts = np.array(list(itertools.accumulate(rows, initial=0)), np.int64)
-        self.inputs = self._side("inputs")
-        self.targets = self._side("targets")
+        self.inputs = self.side("inputs")
+        self.targets = self.side("targets")
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -256,7 +256,8 @@ class ArrowTokens:
         self.inputs.check(input_tokens)
         self.targets.check(target_tokens)
 
-    def _side(self, name: str) -> ChunkedTokens:
+    def side(self, name: str) -> ChunkedTokens:
+        """A column of lists of numbers."""
         columns = [batch.column(name) for batch in self._batches]
         return ChunkedTokens(
             values=tuple(column.values.to_numpy(zero_copy_only=True) for column in columns),

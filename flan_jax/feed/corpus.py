@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from flan_jax.errors import UserError
 from flan_jax.feed.arrow import ChunkedTokens
+from flan_jax.feed.extras import LOSS_MASK, PREFIX, has_loss_mask
+from flan_jax.feed.manifest import REBUILD
 from flan_jax.feed.store import StoredTask
 
 # Reaching one of thousands of small mapped arrays costs about as much as the tokens of an example: a
@@ -51,6 +54,44 @@ class _Side:
         return np.concatenate([np.zeros(0, np.uint8), *views]).astype(np.int32)
 
 
+class _Masks:
+    """The loss masks of the tasks that have them, as a table of their own.
+
+    Args:
+        tasks: all tasks.
+        has: [tasks] which of them have masks; at least one.
+        bases: [tasks] the first row of each task in the table of all tasks.
+
+    Raises:
+        UserError: a mask that is not as long as its target.
+    """
+
+    def __init__(self, tasks: Sequence[StoredTask], has: np.ndarray, bases: np.ndarray) -> None:
+        masked = [task for task, own in zip(tasks, has.tolist(), strict=True) if own]
+        sides = [task.tokens.side(PREFIX + LOSS_MASK) for task in masked]
+        for task, side in zip(masked, sides, strict=True):
+            if not np.array_equal(side.lengths(), task.target_lengths):
+                raise UserError(
+                    f"Task {task.name!r}, split {task.split!r} has loss masks that are not as long as their targets. {REBUILD}"
+                )
+        self._has = has
+        sizes = np.where(has, [len(task) for task in tasks], 0)
+        self._shift = np.cumsum(sizes) - sizes - bases  # from a row of all tasks to a row here
+        chunk_rows = np.concatenate([np.diff(side.starts) for side in sides])
+        self._chunk_starts = np.cumsum(chunk_rows) - chunk_rows
+        self._side = _Side(sides)
+
+    def weights(self, rows: np.ndarray, task: np.ndarray, target_lengths: np.ndarray) -> np.ndarray | None:
+        own = self._has[task]
+        if not own.any():
+            return None
+        weights = np.ones(int(target_lengths.sum()), np.float32)
+        there = rows[own] + self._shift[task[own]]
+        chunks = np.searchsorted(self._chunk_starts, there, side="right") - 1
+        weights[np.repeat(own, target_lengths)] = self._side.tokens(there, chunks) != 0
+        return weights
+
+
 class Corpus:
     """Examples of several tasks, numbered through: first those of task 0, then those of task 1, ….
 
@@ -69,6 +110,8 @@ class Corpus:
         self._chunk_starts = np.cumsum(np.concatenate(chunk_rows)) - np.concatenate(chunk_rows)
         self._inputs = _Side([side.inputs for side in sides])
         self._targets = _Side([side.targets for side in sides])
+        has_mask = np.array([has_loss_mask(task.manifest, f"Task {task.name!r}") for task in tasks], bool)
+        self._masks = _Masks(tasks, has_mask, self.bases) if has_mask.any() else None
 
     def rows(self, task: np.ndarray, example: np.ndarray) -> np.ndarray:
         """[n] int64, the number of each example in this table."""
@@ -83,6 +126,20 @@ class Corpus:
         """The joined inputs and the joined targets of the rows, in their order, int32."""
         chunks = self._chunks(rows)
         return self._inputs.tokens(rows, chunks), self._targets.tokens(rows, chunks)
+
+    def target_weights(self, rows: np.ndarray, task: np.ndarray, target_lengths: np.ndarray) -> np.ndarray | None:
+        """What the loss counts of the joined targets of the rows, in their order.
+
+        Args:
+            rows: [n] numbers of examples.
+            task: [n] the task of each.
+            target_lengths: [n].
+
+        Returns:
+            [sum of target_lengths] float32, 0 where a task's loss mask is 0, else 1; ``None`` where
+            none of these examples has a mask.
+        """
+        return None if self._masks is None else self._masks.weights(rows, task, target_lengths)
 
     def _chunks(self, rows: np.ndarray) -> np.ndarray:
         return np.searchsorted(self._chunk_starts, rows, side="right") - 1

@@ -16,6 +16,8 @@ ExtraValue = np.ndarray | str | bytes | bool | int | float | Sequence[Any]
 """What may be written: an array, a plain value, or (nested) lists of them."""
 
 PREFIX = "extra."
+LOSS_MASK = "loss_mask"
+"""The extra that says of every target token whether the loss counts it: 1, or 0. Declared as ``MASK``."""
 TEXT, BYTES = "string", "bytes"
 NUMBERS = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
@@ -101,6 +103,27 @@ class Extra:
     def _list(self, value: pa.ListScalar) -> np.ndarray:
         values = value.values.cast(pa.binary()) if self.dtype == TEXT else value.values
         return values.to_numpy(zero_copy_only=False)
+
+
+MASK = Extra("uint8", 1)
+"""The type of ``LOSS_MASK``."""
+
+
+def has_loss_mask(manifest: Mapping[str, Any], where: str) -> bool:
+    """Whether a stored task has loss masks.
+
+    Raises:
+        UserError: its extra of that name is of another type.
+    """
+    declared = manifest.get("extras", {}).get(LOSS_MASK)
+    if declared is None:
+        return False
+    if Extra(**declared) != MASK:
+        raise UserError(
+            f"{where} has an extra {LOSS_MASK!r} of type {declared['dtype']} and rank {declared['rank']}, but a mask of the "
+            f"loss is a list of {MASK.dtype}. Declare it so, or give it another name."
+        )
+    return True
 
 
 def check_extras(extras: Mapping[str, Extra], where: str) -> dict[str, Extra]:

@@ -25,6 +25,10 @@ predicts the first target token:
     decoder_positions         0  1  2  3  4  0  1  2  3  4  0  0
     decoder_task_ids          0  0  0  0  0  2  2  2  2  2 -1 -1
 
+A task may say of every target token whether the loss counts it: the extra ``loss_mask`` of its examples. Of a
+whole conversation, kept as targets without inputs, that is what the assistant said. The mask 0 1 1 for the targets
+[9 4 1] above gives ``decoder_loss_weights`` 0 1 1 in their places, in either layout.
+
 A model lets a position attend only within its own segment, so packed and unpacked rows train alike.
 Names and meanings are those of T5X.
 """
@@ -34,6 +38,7 @@ import dataclasses
 import numpy as np
 
 from flan_jax.errors import UserError
+from flan_jax.feed.extras import has_loss_mask
 from flan_jax.feed.packing import Rows, one_per_row, pack
 from flan_jax.feed.store import StoredTask
 
@@ -87,12 +92,23 @@ class Layout:
         return self.input_limit + self.target_limit
 
     def check(self, task: StoredTask) -> None:
-        """Refuses a task with examples that are longer than a row.
+        """Refuses a task with examples that are longer than a row, or that this kind of row cannot show.
+
+        A decoder's row is one sequence, so a task without inputs may fill it with targets.
 
         Raises:
-            UserError: the task, the side, both lengths and the remedy.
+            UserError: the task, the side, both lengths and the remedy; or a task of whole
+                conversations in the rows of an encoder–decoder.
         """
-        for side, limit in (("input", self.input_limit), ("target", self.target_limit)):
+        masked, target_limit = has_loss_mask(task.manifest, f"Task {task.name!r}"), self.target_limit
+        if not task.manifest["max_input_length"]:
+            if masked and not self.decoder_only:
+                raise UserError(
+                    f"Task {task.name!r} has whole conversations without inputs, so an encoder would have nothing to read. "
+                    "Train a decoder on it, or give an encoder–decoder the replies one by one (dialog_task)."
+                )
+            target_limit = self.cells if self.decoder_only else target_limit
+        for side, limit in (("input", self.input_limit), ("target", target_limit)):
             longest = task.manifest[f"max_{side}_length"]
             if longest > limit:
                 raise UserError(
@@ -122,6 +138,7 @@ class Layout:
         input_tokens: np.ndarray,
         target_tokens: np.ndarray,
         rows: int,
+        target_weights: np.ndarray | None = None,
     ) -> Batch:
         """The arrays of a batch, as in the examples at the top of this file.
 
@@ -133,6 +150,8 @@ class Layout:
             input_tokens: [sum of input_lengths] every example's inputs, one after another.
             target_tokens: [sum of target_lengths] every example's targets, one after another.
             rows: rows in the batch; those with no example are padding.
+            target_weights: [sum of target_lengths] float32, what the loss counts of each target
+                token; ``None`` for all of them.
 
         Returns:
             With S and T the two limits, ``encoder_*`` [rows, S] and ``decoder_*`` [rows, T], or for a
@@ -141,7 +160,9 @@ class Layout:
         counts = np.bincount(row, minlength=rows)
         segment = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
         if self.decoder_only:
-            return self._decoder(row, task, segment, input_lengths, target_lengths, input_tokens, target_tokens, rows)
+            return self._decoder(
+                row, task, segment, input_lengths, target_lengths, input_tokens, target_tokens, rows, target_weights
+            )
         encoder = _Side(row, input_lengths, rows, self.input_limit)
         decoder = _Side(row, target_lengths, rows, self.target_limit)
         return {
@@ -150,7 +171,9 @@ class Layout:
             "encoder_positions": encoder.place(encoder.position),
             "decoder_input_tokens": decoder.place(decoder.shifted(target_tokens)),
             "decoder_target_tokens": decoder.place(target_tokens),
-            "decoder_loss_weights": decoder.place(np.float32(1), np.float32),
+            "decoder_loss_weights": decoder.place(
+                np.float32(1) if target_weights is None else target_weights, np.float32
+            ),
             "decoder_segment_ids": decoder.place(decoder.spread(segment)),
             "decoder_positions": decoder.place(decoder.position),
             "decoder_task_ids": decoder.place(decoder.spread(task), padding=-1),
@@ -166,6 +189,7 @@ class Layout:
         input_tokens: np.ndarray,
         target_tokens: np.ndarray,
         rows: int,
+        target_weights: np.ndarray | None,
     ) -> Batch:
         input_lengths = np.asarray(input_lengths, np.int64)
         decoder = _Side(row, input_lengths + target_lengths, rows, self.cells)
@@ -173,10 +197,13 @@ class Layout:
         tokens = np.empty(len(is_target), np.int32)
         tokens[~is_target] = input_tokens
         tokens[is_target] = target_tokens
+        weights = is_target.astype(np.float32)
+        if target_weights is not None:
+            weights[is_target] = target_weights
         return {
             "decoder_input_tokens": decoder.place(decoder.shifted(tokens)),
             "decoder_target_tokens": decoder.place(tokens),
-            "decoder_loss_weights": decoder.place(is_target.astype(np.float32), np.float32),
+            "decoder_loss_weights": decoder.place(weights, np.float32),
             "decoder_segment_ids": decoder.place(decoder.spread(segment)),
             "decoder_positions": decoder.place(decoder.position),
             "decoder_task_ids": decoder.place(decoder.spread(task), padding=-1),

@@ -79,6 +79,7 @@ class _BatchIterator(grain.DatasetIterator[Element]):
             target_lengths=own.target_lengths,
             input_tokens=input_tokens,
             target_tokens=target_tokens,
+            target_weights=stream.corpus.target_weights(own.row_in_corpus, own.task, own.target_lengths),
             rows=last - first,
         )
         tasks = len(stream.corpus.sizes)

@@ -20,7 +20,7 @@ from typing import Any
 
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.feed.arrow import StoredExample, narrowest, write_arrow
-from flan_jax.feed.extras import Extra, check_extras
+from flan_jax.feed.extras import LOSS_MASK, MASK, Extra, check_extras
 from flan_jax.feed.local import LocalPlace
 from flan_jax.feed.manifest import ARROW, MANIFEST, DamagedError, encode_manifest, make_manifest
 from flan_jax.feed.place import Key, Place
@@ -28,7 +28,7 @@ from flan_jax.feed.schema import NO_EXTRAS, write_dataset_files
 from flan_jax.feed.stored import StoredTask
 from flan_jax.feed.verified import Verify, checked_policy
 
-__all__ = ["Extra", "StoredExample", "StoredTask", "TokenStore", "Verify", "Wanted", "narrowest"]
+__all__ = ["LOSS_MASK", "MASK", "Extra", "StoredExample", "StoredTask", "TokenStore", "Verify", "Wanted", "narrowest"]
 
 Wanted = tuple[str, str, str | None, Mapping[str, str] | None]
 """A task to open: name, split, fingerprint and parts, as ``TokenStore.open`` takes them."""

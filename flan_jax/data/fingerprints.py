@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from flan_jax.data.sources import digest
 
+_SHARED = "flan_jax.tasks.fields"  # what it does to a record is part of what the caller does
 _PLAIN = (str, bytes, int, float, bool, type(None))
 
 
@@ -61,7 +62,7 @@ def _described(function: Any, seen: set[int]) -> Iterator[str]:
 def _value(value: Any, module: str, seen: set[int]) -> Iterator[str]:
     """A value that a function refers to; functions and classes of other packages by name only."""
     if callable(value) and hasattr(value, "__qualname__"):
-        if str(value.__module__).partition(".")[0] == module.partition(".")[0]:
+        if str(value.__module__).partition(".")[0] == module.partition(".")[0] or value.__module__ == _SHARED:
             yield from _described(value, seen)
         else:
             yield f"{value.__module__}.{value.__qualname__}"

@@ -10,14 +10,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from flan_jax.data.fingerprints import callable_digest
+from flan_jax.data.fingerprints import callable_digest, value_text
 from flan_jax.data.recipe import Recipe, Tally
 from flan_jax.data.sources import digest
 from flan_jax.data.tokenise import tokenise
+from flan_jax.data.tokenizers import keeps_newlines
 from flan_jax.errors import UserError
 from flan_jax.feed.store import Extra, StoredExample
+from flan_jax.tasks.fewshot import TRAIN_SPLIT
 from flan_jax.tasks.render import render_split
-from flan_jax.tasks.spec import Prompted, Task
+from flan_jax.tasks.spec import Prompted, Rendering, Task, Template
+from flan_jax.tasks.style import FLAN_2021
 
 __all__ = ["Producer", "PromptedProducer", "Recipe", "Tally", "producer"]
 
@@ -69,20 +72,46 @@ class PromptedProducer:
         return {
             "source": spec.source.fingerprint(split),
             "fields": callable_digest(spec.fields),
-            "templates": digest(*((t.inputs, t.targets, t.inverted) for t in spec.templates)),
+            "templates": digest(*map(_template_text, self.task.templates)),
             "template_ids": digest(self.task.template_ids),
             "options": digest(spec.options, spec.answer),
             "mode": digest(self.task.mode),
             # Templates are drawn from (seed, name, index).
             "seed": digest(self.recipe.seed, spec.name),
+            **self._prompt_parts(split),
             **self.recipe.parts(),
         }
+
+    def _prompt_parts(self, split: str) -> dict[str, str]:
+        """What only some prompts depend on."""
+        task, parts = self.task, {}
+        if task.style != FLAN_2021:
+            parts["style"] = digest(value_text(task.style))
+        if task.mode.few_shot:
+            parts["few_shot"] = digest(value_text(task.few_shot), value_text(task.style.exemplars))
+            parts["exemplars"] = task.spec.source.fingerprint(TRAIN_SPLIT)
+        if not task.mode.instructs:
+            parts["title"] = digest(task.spec.title or task.spec.name)
+        return parts
 
     def examples(self, split: str, tally: Tally) -> Iterator[StoredExample]:
         """Rendered records in the source's order, tokenised."""
         unreadable = tally.skip if self.recipe.on_error == "skip" else None
-        rendered = render_split(self.task, split, seed=self.recipe.seed, unreadable=unreadable)
+        rendered = render_split(
+            self.task,
+            split,
+            seed=self.recipe.seed,
+            newlines=keeps_newlines(self.recipe.vocabulary),
+            length=self._length,
+            max_length=self.recipe.lengths["inputs"],
+            unreadable=unreadable,
+            left_out=tally.leave_out,
+        )
         return tokenise(rendered, self.recipe, tally, where=f"task {self.task.name!r}, split {split!r}")
+
+    def _length(self, text: str) -> int:
+        """Tokens of an input, the end of sequence counted."""
+        return len(self.recipe.vocabulary.encode(text)) + 1
 
     def manifest(self, split: str) -> dict[str, Any]:
         """Cluster, source, mode and the recipe."""
@@ -101,3 +130,7 @@ class PromptedProducer:
     def extras(self, split: str) -> Mapping[str, Extra]:
         """None."""
         return {}
+
+
+def _template_text(template: Template | Rendering) -> object:
+    return (template.inputs, template.targets, template.inverted) if isinstance(template, Template) else repr(template)

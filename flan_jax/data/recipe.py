@@ -30,6 +30,8 @@ class Tally:
     Attributes:
         records: records that the source has in this split, readable or not.
         skipped: records left out because they cannot be read or rendered.
+        left_out: records that are no example of the task: without a label, say, or with no room
+            for a solved example before them.
         dropped: records left out because a side is too long.
         truncated: examples whose side was cut, by feature.
         messages: why the first records were skipped, each with its file and line or its index.
@@ -40,6 +42,12 @@ class Tally:
     dropped: int = 0
     truncated: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FEATURES, 0))
     messages: list[str] = dataclasses.field(default_factory=list)
+    left_out: int = 0
+
+    def leave_out(self) -> None:
+        """Counts a record that is no example of the task."""
+        self.records += 1
+        self.left_out += 1
 
     def skip(self, error: UserError) -> None:
         """Counts a record that was left out, and keeps the reason if it is among the first."""

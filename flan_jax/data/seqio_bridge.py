@@ -14,9 +14,10 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from flan_jax.data.recipe import DEFAULT_LENGTHS
 from flan_jax.data.seqio_vocabulary import SeqioVocabulary, TaskVocabulary, label
 from flan_jax.data.sources import FromDataFolder
-from flan_jax.data.tokenizers import Vocabulary
+from flan_jax.data.tokenizers import Vocabulary, keeps_newlines, load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import MIXTURES, Mixture, get_mixture
 from flan_jax.tasks.catalog import TASKS
@@ -35,15 +36,17 @@ _SIGNATURE = {
     "template_id": tf.TensorSpec([], tf.int32),
 }
 # seqio name → what we registered under it: (task, name of the vocabulary or its digest, seed).
-_ours: dict[str, tuple[Prompted, str, int]] = {}
+_ours: dict[str, tuple[Prompted, str, int, int]] = {}
 
 
 class RenderedSource(seqio.FunctionDataSource):
     """A task's rendered examples. Records are read when a data set is iterated or counted."""
 
-    def __init__(self, task: Prompted, seed: int) -> None:
+    def __init__(self, task: Prompted, seed: int, vocabulary: str | Vocabulary, input_length: int) -> None:
         self._task = task
         self._seed = seed
+        self._vocabulary = vocabulary
+        self._input_length = input_length
         self._counts: dict[str, int] = {}
         super().__init__(dataset_fn=self._dataset, splits=task.spec.source.splits)
 
@@ -58,7 +61,16 @@ class RenderedSource(seqio.FunctionDataSource):
         return tf.data.Dataset.from_generator(functools.partial(self._examples, split), output_signature=_SIGNATURE)
 
     def _examples(self, split: str) -> Iterator[dict[str, Any]]:
-        for rendered in render_split(self._task, split, seed=self._seed):
+        vocabulary = load_vocabulary(self._vocabulary) if isinstance(self._vocabulary, str) else self._vocabulary
+        examples = render_split(
+            self._task,
+            split,
+            seed=self._seed,
+            newlines=keeps_newlines(vocabulary),
+            length=lambda text: len(vocabulary.encode(text)) + 1,
+            max_length=self._input_length,
+        )
+        for rendered in examples:
             yield {
                 "inputs": rendered.inputs,
                 "targets": rendered.targets,
@@ -70,7 +82,12 @@ class RenderedSource(seqio.FunctionDataSource):
 
 
 def register_task(
-    task: Prompted, *, vocabulary: str | Vocabulary = DEFAULT_VOCABULARY, seed: int = 0, name: str | None = None
+    task: Prompted,
+    *,
+    vocabulary: str | Vocabulary = DEFAULT_VOCABULARY,
+    seed: int = 0,
+    name: str | None = None,
+    input_length: int = DEFAULT_LENGTHS["inputs"],
 ) -> seqio.Task:
     """Makes ``seqio.get_mixture_or_task(task.name)`` find the task.
 
@@ -81,6 +98,8 @@ def register_task(
         vocabulary: one of ours, its registered name, or the path of a SentencePiece model.
         seed: which example gets which template.
         name: under which name, if not the task's.
+        input_length: in tokens: how many solved examples a few-shot prompt has room for, where the
+            task gives no budget of its own.
 
     Returns:
         The task that stands there now; one of ours registered before with another vocabulary or
@@ -90,7 +109,7 @@ def register_task(
         UserError: the name belongs to a task or mixture that is not ours.
     """
     name = name or task.name
-    key = (task, label(vocabulary), seed)
+    key = (task, label(vocabulary), seed, input_length)
     if name in seqio.TaskRegistry.names():
         if _ours.get(name) == key:
             return seqio.TaskRegistry.get(name)
@@ -102,7 +121,7 @@ def register_task(
     feature = seqio.Feature(inner, add_eos=True, dtype=tf.int32)
     registered = seqio.TaskRegistry.add(
         name,
-        source=RenderedSource(task, seed),
+        source=RenderedSource(task, seed, vocabulary, input_length),
         preprocessors=[
             seqio.preprocessors.tokenize,
             seqio.CacheDatasetPlaceholder(),
@@ -182,7 +201,7 @@ def register_mixture(
     for task in mixture.all_tasks:
         name = task.name
         if isinstance(task, Prompted):
-            if keep and name in _ours and _ours[name] != (task, label(vocabulary), seed):
+            if keep and name in _ours and _ours[name][:3] != (task, label(vocabulary), seed):
                 name = f"{name}:{_seqio_name(label(vocabulary))}"
             register_task(task, vocabulary=vocabulary, seed=seed, name=name)
         names[task.name] = name

@@ -140,6 +140,8 @@ def _some(
     gone = []
     if tally.skipped:
         gone.append(f"{tally.skipped} cannot be read or rendered (the first: {tally.messages[0]})")
+    if tally.left_out:
+        gone.append(f"{tally.left_out} are no examples of the task")
     if tally.dropped:
         lengths = ", ".join(f"{feature} {recipe.lengths[feature]}" for feature in FEATURES)
         gone.append(f"{tally.dropped} are longer than the lengths {lengths}")

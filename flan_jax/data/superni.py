@@ -21,7 +21,7 @@ from flan_jax.data.sources import digest, file_digest, load_json, missing_data, 
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
 from flan_jax.mixing.rates import Policy, Proportional
-from flan_jax.tasks.render import counter_hash
+from flan_jax.tasks.hashing import counter_hash
 from flan_jax.tasks.spec import Prompted, Record, TaskSpec, Template, Unreadable
 
 TRAINING = "training"

@@ -98,6 +98,11 @@ def check_special_ids(vocabulary: Vocabulary) -> None:
     check_ids(vocabulary, vocabulary.encode(_PROBE), f"the text {_PROBE[:10]!r}…")
 
 
+def keeps_newlines(vocabulary: Vocabulary) -> bool:
+    """Whether a line end comes back from the ids. T5's SentencePiece turns it into a space."""
+    return "\n" in vocabulary.decode(vocabulary.encode("a\nb"))
+
+
 def check_ids(vocabulary: Vocabulary, ids: Iterable[int], what: str) -> None:
     """Refuses ids that text must not have.
 

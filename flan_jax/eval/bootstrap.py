@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from flan_jax.eval.metrics import Metric
-from flan_jax.tasks.render import counter_hash
+from flan_jax.eval.metric import Metric
+from flan_jax.tasks.hashing import counter_hash
 
 RESAMPLES = 2000
 _LEVEL = 0.95

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from flan_jax.tasks.render import counter_hash
+from flan_jax.tasks.hashing import counter_hash
 
 Output = Literal["text", "score"]
 Value = float | str

@@ -1,141 +1,317 @@
 """Text from a record: ``render(task, record, index, seed)``.
 
 Nothing here draws from a global generator: the template of example *i* is a hash of
-(seed, task, i), so it is the same on every machine, in any order, in every process.
+(seed, task, i), so it is the same on every machine, in any order, in every process. So are the
+solved examples before it and the way options are listed.
 """
 
+import dataclasses
 import functools
-import hashlib
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from flan_jax.errors import UserError
-from flan_jax.tasks.spec import (
-    ANSWER_SLOT,
-    OPTIONS_SLOT,
-    Prompted,
-    PromptMode,
-    Record,
-    Rendered,
-    Source,
-    TaskSpec,
-    Unreadable,
-    slots_of,
-)
+from flan_jax.tasks.fewshot import TRAIN_SPLIT, Exemplars, Slots, longest_that_fits
+from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
+from flan_jax.tasks.spec import Prompted, Record, Source, TaskSpec, Unreadable
+from flan_jax.tasks.style import OptionStyle
+from flan_jax.tasks.template import ANSWER_SLOT, OPTIONS_SLOT, Rendered, Rendering, Template, slots_of
 
-OPTIONS_HEADER = "OPTIONS:"
-OPTIONS_BULLET = "\n- "
+Length = Callable[[str], int]
+"""Text → tokens, the end of sequence counted."""
+Mark = Callable[[str, str], str]
+"""(what it is, text) → the text between marks: ``inspect`` colours it by them."""
 
-
-def counter_hash(*parts: object) -> int:
-    """A 64-bit integer from the printed parts: the counter-based source of every random choice.
-
-    >>> counter_hash(0, "rte", 7) == counter_hash(0, "rte", 7)
-    True
-    """
-    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
-
-
-def options_block(options: Sequence[str]) -> str:
-    """FLAN's options block.
-
-    >>> options_block(["yes", "no"])
-    'OPTIONS:\\n- yes\\n- no'
-    """
-    return OPTIONS_HEADER + "".join(OPTIONS_BULLET + option for option in options)
+_JOINT = "\n"
+_VISIBLE_JOINT = " | "  # where line ends are dropped
 
 
 def choose_template(task: Prompted, *, index: int, seed: int) -> int:
     """The template of example ``index``: a pure function of (seed, task name, index)."""
     drawn = task.drawn_templates
-    return drawn[_as_integer(_template_hash(seed, task.spec.name), index) % len(drawn)]
+    return drawn[ended_hash(_template_hash(seed, task.spec.name), index) % len(drawn)]
 
 
 @functools.lru_cache(maxsize=64)
-def _template_hash(seed: int, name: str) -> "hashlib.blake2b":
-    """``counter_hash("template", seed, name, index)`` up to the index, which alone differs among records."""
-    return hashlib.blake2b(f"template\x1f{seed}\x1f{name}\x1f".encode(), digest_size=8)
+def _template_hash(seed: int, name: str) -> Any:
+    return begun_hash("template", seed, name)
 
 
-def _as_integer(begun: "hashlib.blake2b", last: object) -> int:
-    whole = begun.copy()
-    whole.update(str(last).encode())
-    return int.from_bytes(whole.digest(), "little")
+class _Single(NamedTuple):
+    """A record in words, without what comes before it."""
+
+    inputs: str
+    targets: str
+    options: tuple[str, ...]
+    references: tuple[str, ...]
 
 
-def render(task: Prompted, record: Record, *, index: int, seed: int = 0, template_id: int | None = None) -> Rendered:
-    """Renders one record.
+@dataclasses.dataclass(frozen=True)
+class Renderer:
+    """Renders the records of one task.
 
-    Args:
+    Attributes:
         task: the spec with its prompt mode and templates.
-        record: as the source yields it.
-        index: the record's position in its split.
-        seed: changes which example gets which template.
-        template_id: overrides the choice of template.
-
-    Raises:
-        UserError: a missing slot, an answer outside the options, an empty side.
+        seed: changes which example gets which template, solved examples and style.
+        newlines: whether the vocabulary keeps line ends. Where it drops them, what separates the
+            parts of a prompt is something that stays.
+        length: counts tokens, so that solved examples stay within their budget; ``None`` for no limit.
+        max_length: of an input, in tokens; the budget is a part of it where the task gives none.
+        mark: puts marks around slots, options and solved examples.
     """
-    try:
-        return _render(task, record, index, seed, template_id)
-    except UserError as error:
-        raise UserError(f"Task {task.spec.name!r}, record {index}: {error}") from error
+
+    task: Prompted
+    seed: int = 0
+    newlines: bool = True
+    length: Length | None = None
+    max_length: int = 0
+    mark: Mark | None = None
+
+    def __call__(
+        self, record: Record, *, index: int, split: str = TRAIN_SPLIT, template_id: int | None = None
+    ) -> Rendered | None:
+        """Renders one record.
+
+        Args:
+            record: as the source yields it.
+            index: the record's position in its split.
+            split: the record's split.
+            template_id: overrides the choice of template.
+
+        Returns:
+            The example; ``None`` for a record that is no example of the task: its ``fields`` left
+            it out, or its template does not apply, or no solved example fits before it.
+
+        Raises:
+            UserError: a missing slot, an answer outside the options, an empty side.
+        """
+        try:
+            return self._render(record, index, split, template_id)
+        except UserError as error:
+            raise UserError(f"Task {self.task.spec.name!r}, record {index}: {error}") from error
+
+    def _render(self, record: Record, index: int, split: str, template_id: int | None) -> Rendered | None:
+        task = self.task
+        slots = _slots(task.spec, record)
+        if slots is None:
+            return None
+        if template_id is None:
+            template_id = choose_template(task, index=index, seed=self.seed)
+        style = self._option_style(split, index)
+        query = self._single(slots, template_id, style)
+        if query is None:
+            return None
+        inputs, exemplars = query.inputs, tuple[int, ...]()
+        if task.mode.few_shot:
+            shown = self._few_shot(query.inputs, slots, index, split, template_id, style)
+            if shown is None:
+                return None
+            inputs, exemplars = shown
+        return Rendered(inputs, query.targets, query.options, query.references, index, template_id, exemplars)
+
+    def _option_style(self, split: str, index: int) -> OptionStyle:
+        styles = self.task.style.options
+        if len(styles) == 1:
+            return styles[0]
+        return styles[counter_hash("options", self.seed, self.task.spec.name, split, index) % len(styles)]
+
+    def _single(self, slots: Slots, template_id: int, style: OptionStyle) -> _Single | None:
+        template = self.task.templates[template_id]
+        single = (
+            self._from_slots(slots, template, style)
+            if isinstance(template, Template)
+            else self._by_itself(slots, template, style)
+        )
+        if single is not None and not (single.inputs and single.targets):
+            side = "target" if single.inputs else "input"
+            raise UserError(
+                f"template {template_id} renders an empty {side}. Filter such records out or correct the template."
+            )
+        return single
+
+    def _from_slots(self, slots: Slots, template: Template, style: OptionStyle) -> _Single:
+        task, spec = self.task, self.task.spec
+        references = _references(slots[spec.answer])
+        options = _options(spec, slots)
+        if options and not all(reference in options for reference in references):
+            stray = next(reference for reference in references if reference not in options)
+            raise UserError(
+                f"the answer {stray!r} is not one of its options {list(options)}. Correct the record, `fields` or `options`."
+            )
+        text: dict[str, str] = {name: value for name, value in slots.items() if isinstance(value, str)}
+        listed = bool(options) and task.mode.shows_options and not template.inverted
+        block = ""
+        if listed:
+            block, options, references = _listed(style, options, references)
+        text[ANSWER_SLOT] = text[spec.answer] = references[0]
+        if task.mode.instructs:
+            inputs = template.inputs
+            # A template need not place the block itself; it then stands at the end.
+            if options and not template.inverted and OPTIONS_SLOT not in slots_of(inputs):
+                inputs += "\n\n{options}"
+        else:
+            inputs = self._without_words(text, spec)
+        targets = _fill(template.targets, {**text, OPTIONS_SLOT: block})
+        if self.mark:
+            text = {name: self.mark(name, value) for name, value in text.items()}
+            block = self.mark(OPTIONS_SLOT, block) if block else ""
+        text[OPTIONS_SLOT] = block
+        inputs = _fill(inputs, text)
+        if template.inverted:
+            options, references = (), (targets,)
+        return _Single(inputs, targets, () if task.mode.reasons else options, references)
+
+    def _without_words(self, text: Mapping[str, str], spec: TaskSpec) -> str:
+        """The fields alone, in the order in which the first scored template names them."""
+        first = spec.templates[spec.scored_templates[0]]
+        names = [name for name in slots_of(getattr(first, "inputs", "")) if name != OPTIONS_SLOT and name in text]
+        fields = (_JOINT if self.newlines else _VISIBLE_JOINT).join(f"{{{name}}}" for name in names)
+        if self.task.mode == "dataset_name":
+            title = (spec.title or spec.name).replace("{", "{{").replace("}", "}}")
+            return f"[Task: {title}] {fields}"
+        return fields
+
+    def _by_itself(self, record: Slots, template: Rendering, style: OptionStyle) -> _Single | None:
+        parts = template.render(record)
+        if parts is None:
+            return None
+        mode = self.task.mode
+        if not mode.instructs:
+            raise UserError(
+                "templates in a language of their own have no form without their words. Choose another mode."
+            )
+        inputs, options, references = parts.inputs.strip(), parts.options, parts.references or (parts.targets,)
+        references = tuple(reference.strip() for reference in references)
+        if options and mode.shows_options and not parts.lists_options and not template.inverted:
+            # Two choices may read the same; only the first of them could be told apart.
+            options = tuple(dict.fromkeys(option.strip() for option in options))
+            if all(reference in options for reference in references):
+                block, options, references = _listed(style, options, references)
+                inputs = f"{inputs}\n\n{self.mark(OPTIONS_SLOT, block) if self.mark else block}"
+        return _Single(inputs, references[0], () if template.inverted else options, references)
+
+    @functools.cached_property
+    def _exemplars(self) -> Exemplars:
+        """The training records to choose from, read once. What cannot be read or is no example is passed over."""
+        spec = self.task.spec
+        if TRAIN_SPLIT not in spec.source.splits:
+            raise UserError(
+                f"its source has no split {TRAIN_SPLIT!r} to take solved examples from, so it has no few-shot mode."
+            )
+        return Exemplars.of(spec.name, self.seed, self._training_slots())
+
+    def _training_slots(self) -> Iterator[tuple[int, Slots]]:
+        for index, record in numbered_records(self.task.spec.source, TRAIN_SPLIT, lambda error: None):
+            try:
+                slots = _slots(self.task.spec, record)
+            except UserError:
+                continue
+            if slots is not None:
+                yield index, slots
+
+    def _few_shot(
+        self, query: str, slots: Slots, index: int, split: str, template_id: int, style: OptionStyle
+    ) -> tuple[str, tuple[int, ...]] | None:
+        """The prompt with its solved examples, and where these stand in the training split; ``None`` if none fits."""
+        task, pool = self.task, self._exemplars
+        solved: list[tuple[str, str]] = []
+        places: list[int] = []
+        draws = 0
+        for position in pool.candidates(task.spec.name, self.seed, split, index, slots):
+            if len(solved) == task.few_shot.shots or draws == task.few_shot.shots:
+                break
+            own = template_id
+            if task.few_shot.templates != "same":
+                own = choose_template(task, index=pool.indices[position], seed=self.seed)
+            draws += task.few_shot.templates == "matching"
+            if task.few_shot.templates == "matching" and own != template_id:
+                continue
+            try:
+                single = self._single(pool.slots[position], own, style)
+            except UserError:  # a broken training record is reported where it is a query
+                continue
+            if single is not None:
+                solved.append((single.inputs, single.targets))
+                places.append(pool.indices[position])
+        styles = task.style.exemplar_styles(self.newlines)
+        setting = styles[counter_hash("exemplar style", self.seed, task.spec.name, split, index) % len(styles)]
+        kept = len(solved)
+        if self.length is not None:
+            budget = task.few_shot.budget or self.max_length * 15 // 16
+            count = self.length
+            kept = longest_that_fits(
+                solved, lambda some: setting.prompt(some, query), lambda text: count(text) <= budget
+            )
+        if not kept:
+            return None
+        prompt = setting.prompt(solved[:kept], query)
+        if self.mark:
+            whole, last = prompt, setting.prompt([], query)
+            before = whole[: len(whole) - len(last)]
+            prompt = self.mark("exemplars", before) + last
+        return prompt, tuple(places[:kept])
 
 
-def _render(task: Prompted, record: Record, index: int, seed: int, template_id: int | None) -> Rendered:
-    spec = task.spec
-    slots = _slots(spec, record)
-    references = _references(slots[spec.answer])
-    options = _options(spec, slots)
-    if options and not all(reference in options for reference in references):
-        stray = next(reference for reference in references if reference not in options)
-        raise UserError(
-            f"the answer {stray!r} is not one of its options {list(options)}. Correct the record, `fields` or `options`."
-        )
-    if template_id is None:
-        template_id = choose_template(task, index=index, seed=seed)
-    template = spec.templates[template_id]
-    text: dict[str, str] = {name: value for name, value in slots.items() if isinstance(value, str)}
-    text[ANSWER_SLOT] = text[spec.answer] = references[0]
-    shown = task.mode is PromptMode.ZS_OPT and not template.inverted
-    text[OPTIONS_SLOT] = options_block(options) if shown else ""
-    inputs = template.inputs
-    # A template need not place the block itself; it then stands at the end.
-    if options and not template.inverted and OPTIONS_SLOT not in slots_of(inputs):
-        inputs += "\n\n{options}"
-    rendered_inputs = _fill(inputs, text)
-    targets = _fill(template.targets, text)
-    if not rendered_inputs or not targets:
-        side = "input" if not rendered_inputs else "target"
-        raise UserError(
-            f"template {template_id} renders an empty {side}. Filter such records out or correct the template."
-        )
-    if template.inverted:
-        options, references = (), (targets,)
-    return Rendered(rendered_inputs, targets, options, references, index, template_id)
+def render(
+    task: Prompted, record: Record, *, index: int, seed: int = 0, template_id: int | None = None
+) -> Rendered | None:
+    """Renders one training record; see ``Renderer``."""
+    return Renderer(task, seed)(record, index=index, template_id=template_id)
 
 
 def render_split(
-    task: Prompted, split: str, *, seed: int = 0, unreadable: Unreadable | None = None
+    task: Prompted,
+    split: str,
+    *,
+    seed: int = 0,
+    newlines: bool = True,
+    length: Length | None = None,
+    max_length: int = 0,
+    unreadable: Unreadable | None = None,
+    left_out: Callable[[], None] | None = None,
 ) -> Iterator[Rendered]:
     """Renders every record of ``split`` in the source's order.
 
     Args:
         task: the spec with its prompt mode and templates.
         split: the split.
-        seed: changes which example gets which template.
+        seed: as for ``Renderer``. So are:
+        newlines, length, max_length: what the vocabulary does to a prompt.
         unreadable: called with the error of each record that cannot be read or rendered, which
             is then left out; the others keep their index, and with it their template. Without it
             the error is raised.
+        left_out: called for each record that is no example of the task.
 
     Raises:
         UserError: a record that cannot be read or rendered, named by its place in the source
             where the source knows it.
     """
-    source = task.spec.source
+    renderer = Renderer(task, seed, newlines, length, max_length)
+    source = renderer.task.spec.source
+    for index, record in numbered_records(source, split, unreadable):
+        try:
+            rendered = renderer(record, index=index, split=split)
+        except UserError as error:
+            place = getattr(source, "place", None)
+            located = UserError(f"{place(split, index)}: {error}") if place else error
+            if unreadable is None:
+                raise located from error
+            unreadable(located)
+            continue
+        if rendered is not None:
+            yield rendered
+        elif left_out is not None:
+            left_out()
+
+
+def numbered_records(source: Source, split: str, unreadable: Unreadable | None = None) -> Iterator[tuple[int, Record]]:
+    """(index, record) of every record that can be read; those that cannot keep their index.
+
+    Raises:
+        UserError: a record that cannot be read, without ``unreadable`` to tell.
+    """
     index = 0
 
     def leave_out(error: UserError) -> None:
@@ -145,14 +321,7 @@ def render_split(
             unreadable(error)
 
     for record in _records(source, split, leave_out if unreadable is not None else None):
-        try:
-            yield render(task, record, index=index, seed=seed)
-        except UserError as error:
-            place = getattr(source, "place", None)
-            located = UserError(f"{place(split, index)}: {error}") if place else error
-            if unreadable is None:
-                raise located from error
-            unreadable(located)
+        yield index, record
         index += 1
 
 
@@ -163,9 +332,12 @@ def _records(source: Source, split: str, unreadable: Unreadable | None) -> Itera
     return source.records(split, unreadable)
 
 
-def _slots(spec: TaskSpec, record: Record) -> dict[str, Any]:
+def _slots(spec: TaskSpec, record: Record) -> Slots | None:
     try:
-        slots = dict(spec.fields(record))
+        made = spec.fields(record)
+        if made is None:
+            return None
+        slots = dict(made)
     except UserError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
@@ -173,6 +345,8 @@ def _slots(spec: TaskSpec, record: Record) -> dict[str, Any]:
         raise UserError(
             f"its fields failed on the record{keys} ({type(error).__name__}: {error}). Correct the record or `fields`."
         ) from error
+    if spec.renders_itself:
+        return slots
     for slot in spec.slots:
         if slot not in slots:
             raise UserError(f"its fields gave no {slot!r} (they gave {sorted(slots)}). Correct `fields` or `slots`.")
@@ -188,7 +362,7 @@ def _references(answer: Any) -> tuple[str, ...]:
     return tuple(reference.strip() for reference in references)
 
 
-def _options(spec: TaskSpec, slots: dict[str, Any]) -> tuple[str, ...]:
+def _options(spec: TaskSpec, slots: Slots) -> tuple[str, ...]:
     if not isinstance(spec.options, str):
         return spec.options
     given = slots[spec.options]
@@ -198,7 +372,20 @@ def _options(spec: TaskSpec, slots: dict[str, Any]) -> tuple[str, ...]:
     return options
 
 
-def _fill(text: str, slots: dict[str, str]) -> str:
+def _listed(
+    style: OptionStyle, options: Sequence[str], references: Sequence[str]
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The options block, and the answers as it wants them: the options themselves, or their markers."""
+    if not style.fits(options):
+        style = OptionStyle()
+    block, markers = style.block(options), style.markers(len(options))
+    if not markers:
+        return block, tuple(options), tuple(references)
+    marker_of = dict(zip(options, markers, strict=True))
+    return block, markers, tuple(marker_of[reference] for reference in references)
+
+
+def _fill(text: str, slots: Mapping[str, str]) -> str:
     try:
         filled = text.format_map(slots)
     except KeyError as error:

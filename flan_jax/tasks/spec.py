@@ -5,13 +5,32 @@ closed set of answers, where there is one, travels along as ``options``.
 """
 
 import dataclasses
-import enum
-import functools
-import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from flan_jax.errors import UserError, did_you_mean
+from flan_jax.tasks.modes import PromptMode
+from flan_jax.tasks.style import FLAN_2021, FewShot, PromptStyle
+from flan_jax.tasks.template import ANSWER_SLOT, OPTIONS_SLOT, Parts, Rendered, Rendering, Template, slots_of
+
+__all__ = [
+    "ANSWER_SLOT",
+    "OPTIONS_SLOT",
+    "Fields",
+    "Parts",
+    "Predict",
+    "PromptMode",
+    "Prompted",
+    "Record",
+    "Rendered",
+    "Rendering",
+    "Source",
+    "Task",
+    "TaskSpec",
+    "Template",
+    "Unreadable",
+    "slots_of",
+]
 
 Record = Mapping[str, Any]
 Fields = Callable[[Record], Mapping[str, Any] | None]
@@ -19,55 +38,6 @@ Fields = Callable[[Record], Mapping[str, Any] | None]
 Predict = Literal["rank", "generate"]
 Unreadable = Callable[[UserError], None]
 """Told of each record that is left out because it cannot be read."""
-
-# Slots that the renderer itself fills.
-OPTIONS_SLOT = "options"
-ANSWER_SLOT = "answer"
-
-
-class PromptMode(enum.StrEnum):
-    """How a prompt is built. The names are those of the FLAN 2022 collection."""
-
-    ZS_OPT = "zs_opt"
-    """Zero-shot, the options listed in the input."""
-    ZS_NOOPT = "zs_noopt"
-    """Zero-shot, the options left out."""
-    FS_OPT = "fs_opt"
-    """Few-shot: solved examples of the same task first. Options are listed."""
-    FS_NOOPT = "fs_noopt"
-    """Few-shot, the options left out."""
-    COT_ZS_OPT = "cot_zs_opt"
-    """Zero-shot, options listed, and the target reasons before it answers."""
-    COT_ZS_NOOPT = "cot_zs_noopt"
-    """As above, the options left out."""
-    COT_FS_OPT = "cot_fs_opt"
-    """Few-shot with reasoned examples, options listed."""
-    COT_FS_NOOPT = "cot_fs_noopt"
-    """As above, the options left out."""
-    NO_TEMPLATE = "no_template"
-    """The fields alone, without any instruction: a baseline of FLAN 2021's ablation."""
-    DATASET_NAME = "dataset_name"
-    """The fields behind the name of the data set, without any instruction: the other baseline."""
-
-    @property
-    def shows_options(self) -> bool:
-        """Whether the options are listed in the input."""
-        return self.value.endswith("_opt")
-
-    @property
-    def few_shot(self) -> bool:
-        """Whether solved examples come first."""
-        return "fs_" in self.value
-
-    @property
-    def reasons(self) -> bool:
-        """Whether the target reasons before it answers."""
-        return self.value.startswith("cot_")
-
-    @property
-    def instructs(self) -> bool:
-        """Whether a template's words are used at all."""
-        return self not in (PromptMode.NO_TEMPLATE, PromptMode.DATASET_NAME)
 
 
 @runtime_checkable
@@ -92,74 +62,6 @@ class Source(Protocol):
         """One line for people."""
 
 
-@functools.lru_cache(maxsize=4096)
-def slots_of(text: str) -> tuple[str, ...]:
-    """The slot names in ``text``, in order of first appearance.
-
-    Raises:
-        UserError: unbalanced braces, or a slot that is not a plain name.
-    """
-    names: dict[str, None] = {}
-    try:
-        for _, name, spec, conversion in string.Formatter().parse(text):
-            if name is None:
-                continue
-            if not name.isidentifier() or spec or conversion:
-                raise UserError(
-                    f"Slot {{{name}}} in {text!r} is not a plain name. Write {{name}}, and {{{{ }}}} for literal braces."
-                )
-            names[name] = None
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            f"Template text {text!r} has unbalanced braces ({error}). Write {{{{ }}}} for literal braces."
-        ) from error
-    return tuple(names)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Template:
-    """One way to put a record into words.
-
-    Attributes:
-        inputs: text with ``{slot}``s; ``{options}`` places the options block.
-        targets: text with ``{slot}``s; ``{answer}`` is the task's answer.
-        inverted: the target is not the task's answer (a question from its answer, say); such a
-            template is used in training only, never scored.
-    """
-
-    inputs: str
-    targets: str = "{answer}"
-    inverted: bool = False
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """Every slot used on either side."""
-        return tuple(dict.fromkeys(slots_of(self.inputs) + slots_of(self.targets)))
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rendered:
-    """One example as text.
-
-    Attributes:
-        inputs: what the encoder reads.
-        targets: what the model is trained to write.
-        options: the closed set that rank classification scores, or ``()``.
-        references: every accepted answer, ``targets`` among them.
-        example_id: index of the record in its split.
-        template_id: index of the template in the task's ``templates``.
-    """
-
-    inputs: str
-    targets: str
-    options: tuple[str, ...]
-    references: tuple[str, ...]
-    example_id: int
-    template_id: int
-
-
 @dataclasses.dataclass(frozen=True)
 class TaskSpec:
     """A task, whole: its source, its fields, its options, its templates, its metric, its cluster.
@@ -170,7 +72,8 @@ class TaskSpec:
         source: where records come from.
         fields: record → slots. Values are strings, except the answer (a string or a sequence of
             accepted strings) and per-record options (a sequence of strings).
-        templates: at least one; ten is the custom.
+        templates: at least one; ten is the custom. Either all are ``Template``s, or all render by
+            themselves (``Rendering``) and read the record as ``fields`` returns it.
         answer: the slot that holds the answer.
         options: the closed set of answers: a tuple of strings, or the name of the field that
             holds each record's own options, or ``()`` for free text.
@@ -191,7 +94,7 @@ class TaskSpec:
     cluster: str
     source: Source
     fields: Fields
-    templates: tuple[Template, ...]
+    templates: tuple[Template | Rendering, ...]
     slots: tuple[str, ...]
     answer: str = ANSWER_SLOT
     options: tuple[str, ...] | str = ()
@@ -216,6 +119,21 @@ class TaskSpec:
             )
         if not self.templates:
             raise UserError(f"{where} has no templates. Give at least one.")
+        if self.predict not in ("rank", "generate"):
+            raise UserError(f"{where}: predict={self.predict!r} must be 'rank' or 'generate'.")
+        if all(template.inverted for template in self.templates):
+            raise UserError(
+                f"{where} has inverted templates only, so nothing can be scored. Add one whose target is the answer."
+            )
+        if not self.renders_itself:
+            self._check_slots(where)
+
+    @property
+    def renders_itself(self) -> bool:
+        """Whether the templates read the whole record instead of slots."""
+        return not isinstance(self.templates[0], Template)
+
+    def _check_slots(self, where: str) -> None:
         if self.answer not in self.slots:
             raise UserError(
                 f"{where}: answer={self.answer!r} is not one of its slots {sorted(self.slots)}."
@@ -229,26 +147,33 @@ class TaskSpec:
                 )
         elif self.options:
             _check_options(where, self.options)
-        if self.predict not in ("rank", "generate"):
-            raise UserError(f"{where}: predict={self.predict!r} must be 'rank' or 'generate'.")
         if self.predict == "rank" and not self.options:
             raise UserError(
                 f"{where}: predict='rank' scores a closed set, but the task has no options. Give options or use predict='generate'."
             )
-        for index, template in enumerate(self.templates):
-            self._check_template(f"{where}, template {index}", template)
-        if all(template.inverted for template in self.templates):
+        self._check_templates(where, self.templates)
+        if bool(self.rationale) != bool(self.cot_templates):
+            raise UserError(f"{where}: rationale and cot_templates go together. Give both, or neither.")
+        if self.rationale and self.rationale not in self.slots:
             raise UserError(
-                f"{where} has inverted templates only, so nothing can be scored. Add one whose target is the answer."
+                f"{where}: rationale={self.rationale!r} is not one of its slots {sorted(self.slots)}."
+                f"{did_you_mean(self.rationale, self.slots)}"
             )
-        texts = [(template.inputs, template.targets) for template in self.templates]
+        self._check_templates(f"{where}, reasoning", self.cot_templates, reasons=True)
+
+    def _check_templates(self, where: str, templates: Sequence[Any], *, reasons: bool = False) -> None:
+        for index, template in enumerate(templates):
+            if not isinstance(template, Template):
+                raise UserError(f"{where}, template {index} is a {type(template).__name__}. Use one kind for all.")
+            self._check_template(f"{where}, template {index}", template, reasons)
+        texts = [(template.inputs, template.targets) for template in templates]
         if len(set(texts)) < len(texts):
             twice = next(index for index, text in enumerate(texts) if text in texts[:index])
             raise UserError(
                 f"{where}: template {twice} repeats template {texts.index(texts[twice])}. Change or remove one."
             )
 
-    def _check_template(self, where: str, template: Template) -> None:
+    def _check_template(self, where: str, template: Template, reasons: bool) -> None:
         known = set(self.slots) | {ANSWER_SLOT} | ({OPTIONS_SLOT} if self.options else set())
         for slot in template.slots:
             if slot not in known:
@@ -264,6 +189,16 @@ class TaskSpec:
                 f"{where} renders the same target for every record: {template.targets!r}. Use at least one slot, {{answer}} as a rule."
             )
         if template.inverted:
+            return
+        if reasons:
+            wanted = (self.rationale, ANSWER_SLOT)
+            if slots_of(template.targets) != wanted or not template.targets.rstrip(" .!").endswith("{answer}"):
+                raise UserError(
+                    f"{where} has the target {template.targets!r}. Reason first and end with the answer: "
+                    f"'{{{self.rationale}}} … {{answer}}'."
+                )
+            if {ANSWER_SLOT, self.answer, self.rationale} & set(slots_of(template.inputs)):
+                raise UserError(f"{where} shows the answer or its reasoning in its input. Remove the slot.")
             return
         # A scored answer must be the answer itself: options and references are compared with it.
         if slots_of(template.targets) not in (
@@ -318,17 +253,29 @@ class Prompted:
         mode: how the prompt is built.
         template_ids: the templates that may be drawn; ``None`` for all.
         variant: tells apart two views of one spec and mode; part of the name.
+        style: how options are listed and how solved examples are set.
+        few_shot: how many solved examples, in the few-shot modes.
+
+    Raises:
+        UserError: a template that is not there, or a mode that reasons for a task without reasoning.
     """
 
     spec: TaskSpec
     mode: PromptMode = PromptMode.ZS_OPT
     template_ids: tuple[int, ...] | None = None
     variant: str = ""
+    style: PromptStyle = FLAN_2021
+    few_shot: FewShot = dataclasses.field(default_factory=FewShot)
 
     def __post_init__(self) -> None:
+        if self.mode.reasons and not self.spec.cot_templates:
+            raise UserError(
+                f"Task {self.spec.name!r} has no reasoning to learn from, so it has no mode {str(self.mode)!r}. "
+                "Give the spec a rationale and cot_templates, or choose another mode."
+            )
         if self.template_ids is None:
             return
-        count = len(self.spec.templates)
+        count = len(self.templates)
         bad = [index for index in self.template_ids if not 0 <= index < count]
         if bad or not self.template_ids:
             raise UserError(
@@ -352,6 +299,29 @@ class Prompted:
         return self.spec.source.splits
 
     @property
+    def templates(self) -> tuple[Template | Rendering, ...]:
+        """The spec's templates for this mode."""
+        return self.spec.cot_templates if self.mode.reasons else self.spec.templates
+
+    @property
     def drawn_templates(self) -> tuple[int, ...]:
         """Indices of the templates that examples are drawn from."""
-        return tuple(range(len(self.spec.templates))) if self.template_ids is None else self.template_ids
+        if self.template_ids is not None:
+            return self.template_ids
+        # Without words of its own, a prompt cannot say that another field than the answer is wanted.
+        return tuple(range(len(self.templates))) if self.mode.instructs else self.spec.scored_templates
+
+    @property
+    def scored_templates(self) -> tuple[int, ...]:
+        """Indices, among this mode's templates, of those whose target is the answer."""
+        return tuple(index for index, template in enumerate(self.templates) if not template.inverted)
+
+    @property
+    def predict(self) -> Predict:
+        """How an answer is got: reasoning is always generated."""
+        return "generate" if self.mode.reasons else self.spec.predict
+
+    @property
+    def metric(self) -> str:
+        """The metric: of reasoning, that of the answer it ends with."""
+        return "final_answer" if self.mode.reasons else self.spec.metric

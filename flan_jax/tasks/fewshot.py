@@ -1,0 +1,105 @@
+"""Solved examples before the question: chosen from the training split by (seed, task, example).
+
+The query is never among them, nor a record equal to it, nor one of another task. FLAN 2021's
+public code draws from the shuffled training split and so may show the very query.
+"""
+
+import dataclasses
+import heapq
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
+
+POOL = 4096
+"""At most so many training records are kept to choose from: those with the smallest hashes, a fair sample."""
+TRAIN_SPLIT = "train"
+
+Slots = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Exemplars:
+    """The training records that solved examples are chosen from.
+
+    Attributes:
+        indices: where each stands in the training split.
+        slots: what ``fields`` made of each.
+        keys: of their content: equal for equal records.
+    """
+
+    indices: tuple[int, ...]
+    slots: tuple[Slots, ...]
+    keys: tuple[int, ...]
+
+    @classmethod
+    def of(cls, task: str, seed: int, records: Iterable[tuple[int, Slots]], limit: int = POOL) -> "Exemplars":
+        """Keeps ``limit`` of a task's (index, slots), chosen by (seed, task, index)."""
+        begun = begun_hash("pool", seed, task)
+        kept = heapq.nsmallest(
+            limit, ((ended_hash(begun, index), index, slots) for index, slots in records), _first_two
+        )
+        kept.sort(key=lambda item: item[1])
+        return cls(
+            tuple(index for _, index, _ in kept),
+            tuple(slots for *_, slots in kept),
+            tuple(content_key(slots) for *_, slots in kept),
+        )
+
+    def candidates(self, task: str, seed: int, split: str, index: int, slots: Slots) -> Iterator[int]:
+        """Positions for the example at ``index`` of ``split`` in a drawn order; no content twice, the query's never.
+
+        Args:
+            task: the spec's name.
+            seed: of the run.
+            split: the query's split.
+            index: the query's place in it.
+            slots: the query's.
+        """
+        count = len(self.indices)
+        if not count:
+            return
+        drawn = counter_hash("exemplars", seed, task, split, index)
+        # From a drawn place on by a drawn stride that is coprime to the count, every record comes once.
+        place, stride = drawn % count, 1 + (drawn // count) % count
+        while math.gcd(stride, count) > 1:
+            stride += 1
+        used = {content_key(slots)}
+        for _ in range(count):
+            position, place = place, (place + stride) % count
+            if self.keys[position] in used or (split == TRAIN_SPLIT and self.indices[position] == index):
+                continue
+            used.add(self.keys[position])
+            yield position
+
+
+def _first_two(item: tuple[int, int, Slots]) -> tuple[int, int]:
+    return item[:2]
+
+
+def content_key(slots: Slots) -> int:
+    """Equal for slots of equal content."""
+    return counter_hash(*(f"{name}={slots[name]!r}" for name in sorted(slots)))
+
+
+def longest_that_fits(
+    solved: Sequence[tuple[str, str]], prompt: Callable[[Sequence[tuple[str, str]]], str], fits: Callable[[str], bool]
+) -> int:
+    """How many of ``solved``, from the first on, make a prompt that still fits.
+
+    Args:
+        solved: (input, target) of each example.
+        prompt: solved examples → the whole prompt.
+        fits: whether a prompt is within its budget. A longer prompt never fits where a shorter one does not.
+    """
+    low, high = 0, len(solved)
+    if fits(prompt(solved)):
+        return high
+    while low < high:  # the greatest number that fits is in [low, high)
+        middle = (low + high) // 2
+        if fits(prompt(solved[:middle])):
+            low = middle + 1
+        else:
+            high = middle
+    return max(low - 1, 0)

@@ -274,7 +274,7 @@ def register_catalogue() -> None:
             with contextlib.suppress(UserError):
                 register_mixture(mixture, keep=True)
     for name in TASKS:
-        for mode in PromptMode:
+        for mode in TASKS.get(name).modes:
             task = Prompted(TASKS.get(name), mode)
             if task.name not in seqio.TaskRegistry.names():
                 register_task(task)

@@ -212,6 +212,18 @@ class TaskSpec:
             raise UserError(f"{where} shows the answer in its input. Mark it inverted=True or remove the slot.")
 
     @property
+    def modes(self) -> tuple[PromptMode, ...]:
+        """The prompt modes that the task has: solved examples and reasoning must be there to be shown."""
+        can_show = "train" in self.source.splits
+        return tuple(
+            mode
+            for mode in PromptMode
+            if (can_show or not mode.few_shot)
+            and (self.cot_templates or not mode.reasons)
+            and (mode.instructs or not self.renders_itself)
+        )
+
+    @property
     def scored_templates(self) -> tuple[int, ...]:
         """Indices of the templates whose target is the answer."""
         return tuple(index for index, template in enumerate(self.templates) if not template.inverted)

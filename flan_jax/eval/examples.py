@@ -46,6 +46,7 @@ class EvalTask:
         examples: at least one.
         measure: the task's own, over these very examples; it takes the place of ``metric``, and
             its ``outputs`` that of ``predict``.
+        other_metrics: names of metrics of the same answers that are reported beside ``metric``.
 
     Raises:
         UserError: no examples, an example without tokens or references, or one to rank that has
@@ -58,6 +59,7 @@ class EvalTask:
     predict: Predict
     examples: Sequence[EvalExample]
     measure: Measure | None = None
+    other_metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"Task {self.name!r}"
@@ -128,7 +130,7 @@ class TaskResult:
         predictions: one an example, in the task's order; ``()`` when read back from a file.
         statistics: ``[n, k]``, the metric's sufficient statistics, one row an example.
         notes: what a reader of the value must know, a sentence each.
-        metrics: every value of the task's own measure, by name; ``{}`` for a metric of ours.
+        metrics: by name, the task's other metrics over all examples; of a task's own measure, all its values.
         as_given: the value is on the scale of the task's own measure, often 0 to 100: it is shown
             as it is and averaged with no other. Chance, majority and spread are not known then, and 0.
     """

@@ -1,56 +1,61 @@
-"""Metrics by name: ``METRICS.get("rougeL")``.
+"""Metrics by name: ``METRICS.get("rougeL")``, or with a parameter ``METRICS.get("f1_of:yes")``.
 
-A metric gives every example a row of sufficient statistics, and a score to any sum of rows. A
-mean is the one-column case; corpus BLEU needs ten columns. So one bootstrap serves all of them:
-it resamples rows. Scores run from 0 to 1, and people see them as per cent.
+Scores run from 0 to 1 (correlations from -1), and people see them as per cent.
 """
 
-import collections
-import dataclasses
 import functools
-import re
-import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from flan_jax.errors import UserError, unknown
+from flan_jax.eval import answers, corpus
+from flan_jax.eval.metric import ExampleScore, Metric, mean_of
 from flan_jax.tasks.catalog import Registry
 
-References = Sequence[Sequence[str]]
-ExampleScore = Callable[[str, str], float]
-
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_BLEU_ORDER = 4
+Family = Callable[[str, str], Metric]
 
 
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """A metric.
+class Metrics(Registry[Metric]):
+    """The metrics, and the families of them that take what follows a colon: ``f1_of:yes``."""
 
-    Attributes:
-        name: its name in ``METRICS``.
-        statistics: (predictions, references of each) → float64 ``[n, k]``, one row an example.
-        aggregate: (sums of rows ``[..., k]``, number of rows) → scores ``[...]`` from 0 to 1.
-        example_scores: rows ``[n, k]`` → ``[n]``, the score of each example alone.
-    """
+    def __init__(self) -> None:
+        super().__init__("metric")
+        self._families: dict[str, tuple[Family, str]] = {}
 
-    name: str
-    statistics: Callable[[Sequence[str], References], np.ndarray]
-    aggregate: Callable[[np.ndarray, int], np.ndarray]
-    example_scores: Callable[[np.ndarray], np.ndarray]
+    def add_family(self, name: str, family: Family, example: str) -> None:
+        """Registers the metrics ``NAME:PARAMETER``.
 
-    def __call__(self, predictions: Sequence[str], references: References) -> float:
-        """The score of all predictions together."""
-        return self.of(self.statistics(predictions, references))
+        Args:
+            name: what stands before the colon.
+            family: (whole name, parameter) → metric.
+            example: a parameter, for messages.
+        """
+        self._families[name] = (family, example)
 
-    def of(self, statistics: np.ndarray) -> float:
-        """The score of the examples whose rows these are, ``[n, k]``."""
-        return float(self.aggregate(statistics.sum(axis=0), len(statistics)))
+    def get(self, name: str) -> Metric:
+        """Returns a registered metric, or makes that of a family.
+
+        Raises:
+            UserError: unknown name, or a parameter that the family does not take.
+        """
+        family, colon, parameter = name.partition(":")
+        if name in self or family not in self._families:
+            known = [*self, *(f"{other}:{example}" for other, (_, example) in self._families.items())]
+            if name not in self:
+                raise unknown("metric", name, known)
+            return super().get(name)
+        make, example = self._families[family]
+        if not colon:
+            raise UserError(f"Metric {name!r} needs a parameter. Write it as in {family}:{example}.")
+        return _made(make, name, parameter)
 
 
-METRICS: Registry[Metric] = Registry("metric")
+@functools.cache
+def _made(family: Family, name: str, parameter: str) -> Metric:
+    return family(name, parameter)
+
+
+METRICS = Metrics()
 
 
 def mean_metric(name: str, score: ExampleScore) -> Metric:
@@ -60,54 +65,7 @@ def mean_metric(name: str, score: ExampleScore) -> Metric:
         name: the metric's name.
         score: (prediction, reference) → score from 0 to 1.
     """
-
-    def statistics(predictions: Sequence[str], references: References) -> np.ndarray:
-        best = [
-            max(score(prediction, reference) for reference in accepted)
-            for prediction, accepted in zip(predictions, references, strict=True)
-        ]
-        return np.asarray(best, np.float64)[:, None]
-
-    return METRICS.add(
-        name,
-        Metric(
-            name,
-            statistics,
-            aggregate=lambda sums, count: sums[..., 0] / count,
-            example_scores=lambda rows: rows[:, 0],
-        ),
-    )
-
-
-def normalize(text: str) -> str:
-    """Lower case, ASCII punctuation removed, white space closed up; articles stay.
-
-    This is how the Super-NaturalInstructions benchmark compares answers.
-
-    >>> normalize(" The  answer: it's B. ")
-    'the answer its b'
-    """
-    return " ".join(text.lower().translate(_PUNCTUATION).split())
-
-
-def _accuracy(prediction: str, reference: str) -> float:
-    return float(prediction == reference)
-
-
-def _exact_match(prediction: str, reference: str) -> float:
-    return float(normalize(prediction) == normalize(reference))
-
-
-def _token_f1(prediction: str, reference: str) -> float:
-    """SQuAD's F1 over bags of words, articles removed; two empty answers agree, as in SQuAD 2.0."""
-    predicted, expected = (
-        collections.Counter(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
-        for text in (prediction, reference)
-    )
-    if not predicted or not expected:
-        return float(predicted == expected)
-    shared = (predicted & expected).total()
-    return 2 * shared / (predicted.total() + expected.total())
+    return METRICS.add(name, mean_of(name, score))
 
 
 @functools.cache
@@ -122,57 +80,28 @@ def _rouge(kind: str, prediction: str, reference: str) -> float:
     return float(_rouge_scorer(kind).score(target=reference, prediction=prediction)[kind].fmeasure)
 
 
-@functools.cache
-def _sentence_bleu() -> Any:
-    from sacrebleu.metrics import BLEU
-
-    # Counts do not depend on `effective_order`; setting it silences a remark on sentence scores.
-    return BLEU(effective_order=True)
+def _rouge_lsum(prediction: str, reference: str) -> float:
+    """ROUGE-L sentence by sentence; sentences end at line ends and at free-standing stops, as in T5's evaluation."""
+    return _rouge("rougeLsum", prediction.replace(" . ", " .\n"), reference.replace(" . ", " .\n"))
 
 
-def _bleu_statistics(predictions: Sequence[str], references: References) -> np.ndarray:
-    """``[n, 10]``: matching n-grams for n = 1 to 4, all n-grams, hypothesis and reference length."""
-    rows = []
-    for prediction, accepted in zip(predictions, references, strict=True):
-        found = _sentence_bleu().sentence_score(prediction, list(accepted))
-        rows.append([*found.counts, *found.totals, found.sys_len, found.ref_len])
-    return np.asarray(rows, np.float64).reshape(-1, 2 * _BLEU_ORDER + 2)
-
-
-def _bleu(sums: np.ndarray, count: int, *, effective_order: bool = False) -> np.ndarray:
-    """BLEU (Papineni et al. 2002) of summed statistics, with sacrebleu's exponential smoothing.
-
-    Args:
-        sums: ``[..., 10]``, sums of ``_bleu_statistics`` rows.
-        count: not used; BLEU is a ratio of sums.
-        effective_order: leave out the orders that the hypothesis is too short for, as is right
-            for one sentence; a corpus that short scores 0.
-    """
-    matches, totals = sums[..., :_BLEU_ORDER], sums[..., _BLEU_ORDER : 2 * _BLEU_ORDER]
-    hypothesis, reference = sums[..., -2], sums[..., -1]
-    possible = totals > 0
-    # The k-th order without a match counts as 2^-k matches (NIST's smoothing).
-    missed = possible & (matches == 0)
-    smoothed = np.where(missed, 0.5 ** np.cumsum(missed, axis=-1), matches)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(possible, np.log(smoothed) - np.log(np.maximum(totals, 1)), 0.0 if effective_order else -np.inf)
-        orders = possible.sum(axis=-1) if effective_order else _BLEU_ORDER
-        precision = np.exp(logs.sum(axis=-1) / np.maximum(orders, 1))
-        brevity = np.exp(np.minimum(0.0, 1 - reference / hypothesis))
-    return np.where(matches.any(axis=-1), brevity * precision, 0.0)
-
-
-mean_metric("accuracy", _accuracy)
-mean_metric("exact_match", _exact_match)
-mean_metric("token_f1", _token_f1)
-mean_metric("rouge1", functools.partial(_rouge, "rouge1"))
-mean_metric("rougeL", functools.partial(_rouge, "rougeL"))
-METRICS.add(
-    "bleu",
-    Metric(
-        "bleu",
-        _bleu_statistics,
-        _bleu,
-        example_scores=lambda rows: _bleu(rows, 1, effective_order=True),
-    ),
-)
+for _score in (
+    answers.accuracy,
+    answers.exact_match,
+    answers.squad_em,
+    answers.squad_f1,
+    answers.trivia_qa_em,
+    answers.trivia_qa_f1,
+    answers.edit_similarity,
+    answers.final_answer,
+):
+    mean_metric(_score.__name__, _score)
+for _kind in ("rouge1", "rouge2", "rougeL"):
+    mean_metric(_kind, functools.partial(_rouge, _kind))
+mean_metric("rougeLsum", _rouge_lsum)
+METRICS.add("bleu", corpus.BLEU)
+METRICS.add("pearson", corpus.pearson("pearson"))
+METRICS.add_family("pearson", corpus.pearson, "0")
+METRICS.add_family("f1_of", corpus.f1_of, "yes")
+METRICS.add_family("macro_f1", corpus.macro_f1, "yes|no")
+METRICS.add_family("mcc", corpus.mcc, "yes")

@@ -9,7 +9,8 @@ import numpy as np
 
 from flan_jax.eval import bootstrap, measures
 from flan_jax.eval.examples import EvalExample, EvalTask, Prediction, TaskResult
-from flan_jax.eval.metrics import METRICS, Metric
+from flan_jax.eval.metric import Metric
+from flan_jax.eval.metrics import METRICS
 
 Advance = Callable[[int], None]
 """Called with the number of examples finished since the last call."""
@@ -53,6 +54,8 @@ def evaluate(
         UserError: a task with an unknown metric; before anything is predicted.
     """
     metrics = [None if task.measure is not None else METRICS.get(task.metric) for task in tasks]
+    for name in dict.fromkeys(name for task in tasks for name in task.other_metrics):
+        METRICS.get(name)
     ranked, written, scored = (_pool(tasks, wanted) for wanted in ("rank", "text", "score"))
     done, total = 0, len(ranked) + len(written) + len(scored)
 
@@ -116,7 +119,8 @@ def _choice(example: EvalExample, scores: np.ndarray) -> str:
 def _result(
     task: EvalTask, metric: Metric, answers: Sequence[str], option_scores: Sequence[np.ndarray], seed: int
 ) -> TaskResult:
-    statistics = metric.statistics(answers, [example.references for example in task.examples])
+    references = [example.references for example in task.examples]
+    statistics = metric.statistics(answers, references)
     by_template: dict[int, list[int]] = {}
     for row, example in enumerate(task.examples):
         by_template.setdefault(example.template_id, []).append(row)
@@ -149,6 +153,7 @@ def _result(
         predictions=predictions,
         statistics=statistics,
         notes=tuple(_notes(option_scores)),
+        metrics={name: METRICS.get(name)(answers, references) for name in task.other_metrics if name != task.metric},
     )
 
 

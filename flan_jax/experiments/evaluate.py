@@ -37,7 +37,8 @@ def eval_task(task: Task, stored: StoredTask, data: Data, config: RunConfig) -> 
                 f"Task {task.name!r}, split {stored.split!r} has no example to score. Give it templates that are not inverted."
             )
         examples = [_example(stored, index, data) for index in chosen]
-        return EvalTask(task.name, task.cluster, task.spec.metric, task.spec.predict, examples)
+        spec = task.spec
+        return EvalTask(task.name, task.cluster, spec.metric, spec.predict, examples, other_metrics=spec.other_metrics)
     if isinstance(task, SeqioTask):
         chosen = _first(range(len(stored)), config)
         measure = measure_of(task, [stored_example(stored, index) for index in chosen])

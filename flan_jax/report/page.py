@@ -12,7 +12,7 @@ from flan_jax.report.html import Markup, element
 from flan_jax.report.run import Run, by_task, read_runs
 from flan_jax.report.samples import sample_predictions
 from flan_jax.report.style import CSS
-from flan_jax.report.tables import own_scale, percent, score_interval, score_text, yardstick
+from flan_jax.report.tables import other_metrics, other_text, own_scale, percent, score_interval, score_text, yardstick
 
 _NOTHING = "–"
 _SAMPLES = 4
@@ -142,6 +142,9 @@ def _single_suite(runs: Sequence[Run], suite: str) -> Markup:
     for result in sorted(run.last.suites[suite], key=lambda r: (r.cluster, r.name)):
         cells = (result.name, result.cluster, result.metric, before.get(result.name), result)
         rows.append(_row(columns, run, *cells))
+        for name in other_metrics(result):
+            scores = [other_text(found, name) for found in ([before.get(result.name)] if run.before else []) + [result]]
+            rows.append(_cells(columns, ["", "", name, *scores, *[""] * 6], "other"))
     examples = (
         element("p", f"Mean over all {average.n:,} examples: {percent(average.example_mean)}.", class_="muted")
         if average

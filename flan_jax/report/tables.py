@@ -57,6 +57,17 @@ def yardstick(result: TaskResult | SuiteAverage, value: float) -> str:
     return _NOTHING if own_scale(result) else percent(value)
 
 
+def other_metrics(result: TaskResult) -> tuple[str, ...]:
+    """The metrics shown below a result's own, each in a row; values on a task's own scale have no such rows."""
+    return () if own_scale(result) else tuple(result.metrics)
+
+
+def other_text(result: TaskResult | None, name: str) -> str:
+    """One of a result's other metrics as people read it."""
+    value = None if result is None else result.metrics.get(name)
+    return percent(value) if isinstance(value, float) else _NOTHING
+
+
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned columns under their names; columns of numbers stand to the right.
 
@@ -119,10 +130,12 @@ def _heading(run: Run) -> str:
 def _suite_rows(run: Run, suite: str) -> list[list[str]]:
     assert run.last is not None
     before = by_task(run.before, suite)
-    rows = [
-        _row(r.name, r.cluster, r.metric, run, before.get(r.name), r)
-        for r in sorted(run.last.suites[suite], key=lambda r: (r.cluster, r.name))
-    ]
+    rows = []
+    for result in sorted(run.last.suites[suite], key=lambda r: (r.cluster, r.name)):
+        rows.append(_row(result.name, result.cluster, result.metric, run, before.get(result.name), result))
+        for name in other_metrics(result):
+            scores = [other_text(found, name) for found in ([before.get(result.name)] if run.before else []) + [result]]
+            rows.append(["", "", _cut(name, _WIDEST["metric"]), *scores, "", ""])
     average = run.last.averages.get(suite)
     if average is not None:
         earlier = run.before.averages.get(suite) if run.before else None

@@ -101,6 +101,25 @@ def test_majority_answers_the_most_frequent_label():
     assert majority(written(), METRICS.get("exact_match")) == pytest.approx(2 / 3)
 
 
+def test_other_metrics_are_reported_beside_the_first(tmp_path):
+    task = dataclasses.replace(ranked(right=3, wrong=1), other_metrics=("f1_of:no", "accuracy", "macro_f1:no|maybe"))
+    results = evaluate_suites(Scripted(), {"s": [task, written()]}, step=0)
+    (result, plain) = results.suites["s"]
+    assert result.value == 0.75
+    assert result.metrics == {"f1_of:no": 0.0, "macro_f1:no|maybe": pytest.approx((0 + 6 / 7) / 2)}
+    assert plain.metrics == {}
+    assert results.averages["s"].value == pytest.approx((0.75 + 2 / 3) / 2)
+    write_results(tmp_path, results)
+    assert read_results(tmp_path, 0).suites["s"][0].metrics == result.metrics
+
+
+def test_an_unknown_other_metric_is_refused_before_any_work():
+    predictor = Scripted()
+    with pytest.raises(UserError, match="Unknown metric 'f1off:no'"):
+        evaluate(predictor, [dataclasses.replace(ranked(), other_metrics=("f1off:no",))])
+    assert predictor.calls == []
+
+
 class Broken(Scripted):
     def rank(self, examples, advance):
         return [np.array([np.nan, np.nan]), *[np.array([1.0, 1.0])] * (len(examples) - 1)]

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from report_toys import make_run
 
 from flan_jax.errors import UserError
+from flan_jax.report.page import write_report
 from flan_jax.report.run import read_run
 from flan_jax.report.tables import results_table, text_table
 
@@ -71,3 +72,19 @@ def test_shares_are_weighted_by_loss_tokens(tmp_path):
     topic, write = read_run(folder).mixture_rows()
     assert (topic.requested, topic.realised, topic.last_loss) == (0.75, 0.75, 2.0)
     assert (write.requested, write.realised, write.first_loss) == (0.25, 0.25, 3.0)
+
+
+def test_other_metrics_stand_below_their_task_in_table_and_page(tmp_path):
+    folder = make_run(tmp_path / "r")
+    for step, value in ((0, 0.125), (100, 0.625)):
+        path = folder / "eval" / str(step) / "results.json"
+        content = json.loads(path.read_text())
+        content["suites"]["held_out"][0]["metrics"] = {"f1_of:yes": value}
+        path.write_text(json.dumps(content))
+    rows = [line.split() for line in results_table(folder).split("\n")]
+    at = next(index for index, row in enumerate(rows) if row[:1] == ["rte"])
+    assert rows[at + 1] == ["f1_of:yes", "12.5", "62.5"]
+    page = write_report([folder], tmp_path / "page.html").read_text()
+    row = page[page.index("f1_of:yes") :].split("</tr>", 1)[0]
+    assert "12.5" in row
+    assert "62.5" in row

@@ -1,0 +1,62 @@
+"""What a metric is: sufficient statistics of each example, and a score of any sum of them.
+
+A mean is the one-column case; corpus BLEU needs ten columns, a correlation five. So one bootstrap
+serves all of them: it resamples rows.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+References = Sequence[Sequence[str]]
+ExampleScore = Callable[[str, str], float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A metric.
+
+    Attributes:
+        name: its name in ``METRICS``.
+        statistics: (predictions, references of each) → float64 ``[n, k]``, one row an example.
+        aggregate: (sums of rows ``[..., k]``, number of rows) → scores ``[...]`` from 0 to 1;
+            correlations run from -1.
+        example_scores: rows ``[n, k]`` → ``[n]``, the score of each example alone, from 0 to 1.
+    """
+
+    name: str
+    statistics: Callable[[Sequence[str], References], np.ndarray]
+    aggregate: Callable[[np.ndarray, int], np.ndarray]
+    example_scores: Callable[[np.ndarray], np.ndarray]
+
+    def __call__(self, predictions: Sequence[str], references: References) -> float:
+        """The score of all predictions together."""
+        return self.of(self.statistics(predictions, references))
+
+    def of(self, statistics: np.ndarray) -> float:
+        """The score of the examples whose rows these are, ``[n, k]``."""
+        return float(self.aggregate(statistics.sum(axis=0), len(statistics)))
+
+
+def mean_of(name: str, score: ExampleScore) -> Metric:
+    """The mean over examples of the maximum over references of ``score``.
+
+    Args:
+        name: the metric's name.
+        score: (prediction, reference) → score from 0 to 1.
+    """
+
+    def statistics(predictions: Sequence[str], references: References) -> np.ndarray:
+        best = [
+            max(score(prediction, reference) for reference in accepted)
+            for prediction, accepted in zip(predictions, references, strict=True)
+        ]
+        return np.asarray(best, np.float64)[:, None]
+
+    return Metric(
+        name,
+        statistics,
+        aggregate=lambda sums, count: sums[..., 0] / count,
+        example_scores=lambda rows: rows[:, 0],
+    )

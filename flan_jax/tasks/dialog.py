@@ -98,7 +98,9 @@ def conversation(record: Record, *, repeated: Repeated = "merge", opening: Openi
     given = record.get("messages")
     if not isinstance(given, list | tuple) or not given:
         have = ", ".join(sorted(map(str, record))) or "none"
-        raise UserError(f"a conversation has a list 'messages' that is not empty, but this record has not (its fields: {have}).")
+        raise UserError(
+            f"a conversation has a list 'messages' that is not empty, but this record has not (its fields: {have})."
+        )
     messages = [_message(index, message) for index, message in enumerate(given)]
     if repeated == "merge":
         messages = _merged(messages)
@@ -121,9 +123,7 @@ def check_policies(repeated: str, opening: str) -> None:
     """
     for name, value, choices in (("repeated", repeated, get_args(Repeated)), ("opening", opening, get_args(Opening))):
         if value not in choices:
-            raise UserError(
-                f"{name}={value!r} must be one of {', '.join(choices)}.{did_you_mean(str(value), choices)}"
-            )
+            raise UserError(f"{name}={value!r} must be one of {', '.join(choices)}.{did_you_mean(str(value), choices)}")
 
 
 def _message(index: int, given: Any) -> Message:

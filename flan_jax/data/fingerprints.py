@@ -30,6 +30,9 @@ def _described(function: Any, seen: set[int]) -> Iterator[str]:
     seen.add(id(function))
     if isinstance(function, functools.partial):
         yield from _described(function.func, seen)
+        for argument in function.args:
+            if inspect.isfunction(argument) or isinstance(argument, functools.partial):
+                yield from _described(argument, seen)
         yield value_text(function.args)
         yield value_text(function.keywords)
     elif isinstance(function, types.MethodType):

@@ -40,15 +40,15 @@ def numbered(items: Sequence[str]) -> str:
     return "\n".join(f"{number}. {item}" for number, item in enumerate(items, start=1))
 
 
-def choices_in_order(record: Record, *names: str) -> tuple[str, ...]:
-    """A column's list of choices, which an index counts, so that none may be blank.
+def texts_in_order(record: Record, *names: str) -> tuple[str, ...]:
+    """A column's list of texts that something else counts or numbers, so that none may be blank.
 
     Raises:
         UserError: no such column, no list of texts, or a blank one among them.
     """
     found = texts(record, *names)
     if len(found) != len(column(record, *names)):
-        raise UserError(f"{names[0]!r} holds a blank choice.")
+        raise UserError(f"{names[0]!r} holds a blank text.")
     return found
 
 
@@ -62,7 +62,7 @@ def labelled_choices(given: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
         given = {key: [choice.get(key) for choice in given] for key in ("label", "text")}
     if not isinstance(given, Mapping):
         raise UserError(f"'choices' must hold 'label' and 'text', not {given!r:.60}.")
-    labels, found = (choices_in_order(given, key) for key in ("label", "text"))
+    labels, found = (texts_in_order(given, key) for key in ("label", "text"))
     if len(labels) != len(found):
         raise UserError(f"'choices' has {len(labels)} labels for {len(found)} texts.")
     return labels, found

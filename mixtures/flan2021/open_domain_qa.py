@@ -6,7 +6,7 @@ from flan_jax.data.published import PublishedSource, published
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
-from mixtures.questions import asked, choice_slots, choices_in_order, labelled_choices, place_of
+from mixtures.questions import asked, choice_slots, texts_in_order, labelled_choices, place_of
 
 
 def _trivia(record: Record) -> dict[str, Any] | None:
@@ -26,7 +26,7 @@ def _search_query(record: Record) -> dict[str, Any]:
 def _science_exam(record: Record) -> dict[str, Any] | None:
     if "gold" in record:
         question = text(record, "query").removeprefix("Question:").strip()
-        choices, place = choices_in_order(record, "choices"), column(record, "gold")
+        choices, place = texts_in_order(record, "choices"), column(record, "gold")
     else:
         question = text(record, "question")
         labels, choices = labelled_choices(column(record, "choices"))

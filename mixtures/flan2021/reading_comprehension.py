@@ -121,9 +121,7 @@ SQUAD_V1 = register(
             Template(
                 "Someone asks you “{question}” just as you are reading these lines. What do you reply?\n\n{context}"
             ),
-            Template(
-                "Where a text has the answer, one should quote it. Text: {context}\n\nWhat to look for: {question}"
-            ),
+            Template("Text: {context}\n\nQuote the words in it that answer this: {question}"),
             Template(
                 "{context}\n\nWrite a question about this passage to which the answer is “{answer}”.",
                 "{question}",

@@ -11,7 +11,7 @@ from flan_jax.errors import UserError
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import text
 from flan_jax.tasks.spec import Record, TaskSpec, Template, Unreadable
-from mixtures.questions import texts_in_order, numbered
+from mixtures.questions import numbered, texts_in_order
 
 _UNANSWERABLE = "unanswerable"
 # The last word of every QuAC section, so that a span of it can say that the section has no answer.

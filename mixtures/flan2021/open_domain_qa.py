@@ -6,7 +6,7 @@ from flan_jax.data.published import PublishedSource, published
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
-from mixtures.questions import asked, choice_slots, texts_in_order, labelled_choices, place_of
+from mixtures.questions import asked, choice_slots, labelled_choices, place_of, texts_in_order
 
 
 def _trivia(record: Record) -> dict[str, Any] | None:

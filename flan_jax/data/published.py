@@ -15,7 +15,7 @@ from pathlib import Path
 
 from flan_jax.data.sources import SPLITS, JsonSource, digest, hf, jsonl
 from flan_jax.errors import UserError
-from flan_jax.tasks.spec import Record, Source, Unreadable
+from flan_jax.tasks.spec import Record, Source, TaskSpec, Unreadable
 
 SOURCE_DIR_VARIABLE = "FLAN_JAX_SOURCE_DIR"
 TRAIN_LIMIT = 30_000
@@ -101,6 +101,10 @@ class PublishedSource:
         source, part = self._source(split)
         return digest("published", source.fingerprint(part), self._limit(split))
 
+    def origins(self) -> frozenset[str]:
+        """The data set, and the names that it goes by in local folders."""
+        return frozenset({origin(self.name, self.config), *map(_plain, self.folders)})
+
     def count(self, split: str) -> int | None:
         """The number of records of ``split`` as published, nothing being read; ``None`` if that is not known."""
         match = _SLICE.fullmatch(dict(self.parts).get(split, ""))
@@ -169,6 +173,36 @@ def published(
     return PublishedSource(
         name, config, revision, tfds, parts, tuple((sizes or {}).items()), tuple(folders), train_limit
     )
+
+
+_COLLECTIONS = {"glue", "superglue", "gem", "tweeteval"}
+"""Names that gather data sets of others: the configuration is the data set."""
+_MANY = {"wmt14", "wmt16", "paracrawl", "flores", "floresplus", "tatoebamt"}
+"""Names whose configurations are different texts."""
+
+
+def origins(spec: TaskSpec) -> frozenset[str]:
+    """The data sets that a task's records are made from, by names without case and punctuation.
+
+    A source says so itself with ``origins()``; a data set that is only a file has none.
+
+    >>> origin("GLUE", "MNLI"), origin("rajpurkar/squad_v2"), origin("nyu-mll/glue", "rte")
+    ('mnli', 'squadv2', 'rte')
+    """
+    own = getattr(spec.source, "origins", None)
+    return frozenset(own()) if own else frozenset()
+
+
+def origin(name: str, config: str | None = None) -> str:
+    """One data set's name, without the user it is published by, case and punctuation."""
+    plain = _plain(name.rpartition("/")[2])
+    if not config or plain not in _COLLECTIONS | _MANY:
+        return plain
+    return _plain(config) if plain in _COLLECTIONS else f"{plain} {_plain(config)}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _integer(digits: str | None) -> int | None:

@@ -21,7 +21,7 @@ MOST_INVERTED = 4
 _UNKNOWN_TO_T5 = re.compile(r"[{}~^\\<|`\t]")
 _ANNOUNCES = re.compile(
     r"\b(options?|choices?|(choose|pick|select)\s+(one\s+)?(from|between|among)|(given|listed|shown) (below|above)"
-    r"|one of (these|those|them|the following)|which of (these|the following)|the following (answers?|labels?))\b|\(A\)",
+    r"|one of (these|those|the following)|which of (these|the following)|the following (answers?|labels?))\b|\(A\)",
     re.IGNORECASE,
 )
 _UGLY = re.compile(r" {2,}|\s[,.;:?!](\s|$)|[ \t]\n|\.\.(?!\.)|,,|\?\?")

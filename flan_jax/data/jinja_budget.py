@@ -1,0 +1,126 @@
+"""What one rendering of a stranger's template may spend, and what it reads.
+
+The budget counts work and not seconds, so that a template is stopped at the same place on every
+machine. What a template draws by chance is a hash of the seed, the template, the record and the
+number of the draw.
+"""
+
+import collections
+import contextvars
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import jinja2
+from jinja2.utils import Namespace
+
+from flan_jax.errors import UserError
+from flan_jax.tasks.render import counter_hash
+
+MAX_WORK = 5_000_000
+"""Steps of one rendering at most: items gone through, and blocks of text handled."""
+MAX_OUTPUT = 2_000_000
+"""Characters of a text that a template makes at most."""
+MAX_DEPTH = 64
+"""How deeply lists and objects of a record may be nested."""
+BLOCK = 32
+"""Characters of text that count as one step."""
+
+
+class Refused(jinja2.TemplateRuntimeError):
+    """A template asked for what the sandbox does not give."""
+
+
+class Run:
+    """One rendering: what it may still spend, and its chance draws.
+
+    Args:
+        draw: number of the draw → a 64-bit integer.
+    """
+
+    def __init__(self, draw: Callable[[int], int]) -> None:
+        self._left = MAX_WORK
+        self._draw = draw
+        self._drawn = 0
+
+    def spend(self, steps: int) -> None:
+        """Pays for ``steps``."""
+        self._left -= steps
+        if self._left < 0:
+            raise Refused(f"it needs more than {MAX_WORK:,} steps")
+
+    def weigh(self, value: Any) -> Any:
+        """Pays for going through ``value`` once, and returns it."""
+        if isinstance(value, str):
+            self.spend(1 + len(value) // BLOCK)
+        elif isinstance(value, list | tuple | dict | range | collections.abc.KeysView | collections.abc.ValuesView):
+            self._weigh_items(value, 0)
+        elif isinstance(value, Namespace | jinja2.Undefined):
+            self.spend(1)
+        return value
+
+    def _weigh_items(self, value: Any, depth: int) -> None:
+        self.spend(1 + len(value))
+        if depth > 2 * MAX_DEPTH:
+            raise Refused("a value is nested too deeply")
+        if isinstance(value, range):
+            return
+        for item in value.values() if isinstance(value, dict) else value:
+            if isinstance(item, str):
+                self.spend(len(item) // BLOCK)
+            elif isinstance(item, list | tuple | dict):
+                self._weigh_items(item, depth + 1)
+
+    def text(self, length: int) -> None:
+        """Pays for a text of ``length`` characters before it is made."""
+        if length > MAX_OUTPUT:
+            raise Refused(f"it makes a text of more than {MAX_OUTPUT:,} characters")
+        self.spend(1 + length // BLOCK)
+
+    def each(self, items: Iterable[Any]) -> Iterator[Any]:
+        """The items, each paid for as it comes: a list may grow while it is gone through."""
+        for item in items:
+            self.spend(1)
+            yield item
+
+    def choose(self, items: Any) -> Any:
+        """One of ``items``, by the number of this draw."""
+        choices = self.weigh(items) if isinstance(items, list | tuple | str | range) else list(self.each(items))
+        if not choices:
+            raise Refused("it draws from an empty list")
+        self._drawn += 1
+        return choices[self._draw(self._drawn) % len(choices)]
+
+
+RUN: contextvars.ContextVar[Run] = contextvars.ContextVar("run")
+"""The rendering that is under way."""
+
+
+def plain(value: Any, change: Callable[[str], str], depth: int = 0) -> Any:
+    """A private copy of ``value`` in plain lists, dictionaries, text and numbers, every text passed through ``change``."""
+    if depth > MAX_DEPTH:
+        raise UserError(f"the record is nested more than {MAX_DEPTH} levels deep.")
+    if isinstance(value, str):
+        return change(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, change, depth + 1) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()  # an array
+    if isinstance(value, list | tuple):
+        return [plain(item, change, depth + 1) for item in value]
+    return value if isinstance(value, bool | int | float) else change(str(value))
+
+
+def draws(seed: int, template: str, record: Mapping[str, Any]) -> Callable[[int], int]:
+    """Number of a draw → a 64-bit integer that depends on the seed, the template, the record and the number alone."""
+
+    @functools.cache
+    def content() -> str:
+        text = json.dumps(record, sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+    return lambda number: counter_hash("draw", seed, template, content(), number)

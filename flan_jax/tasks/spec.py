@@ -180,7 +180,8 @@ class TaskSpec:
                 raise UserError(
                     f"{where} uses the unknown slot {{{slot}}}.{did_you_mean(slot, known)} Slots of this task: {', '.join(sorted(known))}."
                 )
-        if not slots_of(template.inputs):
+        # A text may be asked for without a word about it: one that is in French, a question for a school book.
+        if not slots_of(template.inputs) and not template.inverted:
             raise UserError(
                 f"{where} renders the same input for every record: {template.inputs!r}. Use at least one slot."
             )

@@ -1,6 +1,7 @@
 """Declarations only: one module per cluster or collection. Importing this package reads no data."""
 
 from flan_jax.data import seqio_hook
+from mixtures import cot as cot
 from mixtures import flan2021 as flan2021
 from mixtures import mini as mini
 from mixtures import open_tasks as open_tasks

@@ -61,9 +61,9 @@ COT_CREAK_INVERTED = question_from(
     'It should be answered with "{given}".',
     'A fact checker\'s note reads: {rationale} The verdict was "{given}". Restore the claim and the question about it.',
     "Set a yes-or-no question for a quiz. Correct answer: {given}. Explanation for the quiz master: {rationale}",
-    "Work back from the verdict {given} and its grounds to the question.\n\nGrounds: {rationale}",
-    "Ask whether some statement is true. Anyone who knows the following should be able to answer {given}.\n\n{rationale}",
-    "What statement does this text bear on? Phrase it as a question that has {given} for an answer.\n\nText: {rationale}",
+    'Work back from the verdict "{given}" and its grounds to the question.\n\nGrounds: {rationale}',
+    'Ask whether some statement is true. Anyone who knows the following should be able to answer "{given}".\n\n{rationale}',
+    'What statement does this text bear on? Phrase it as a question that has "{given}" for an answer.\n\nText: {rationale}',
 )
 
 COT_STRATEGYQA = cot_task(

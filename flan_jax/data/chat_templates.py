@@ -1,0 +1,349 @@
+"""Chat templates: a conversation as one text, and which of its characters the assistant said.
+
+A template is Jinja text, as published tokenizers carry it, and is run in a sandbox with what
+transformers gives it: ``messages``, ``add_generation_prompt``, the special tokens by name,
+``raise_exception``, ``tojson``, ``strftime_now`` and the tag ``{% generation %}``. There are two of
+our own, by the names ``plain`` and ``chatml``.
+
+What the assistant said is what stands between ``{% generation %}`` and ``{% endgeneration %}``. A
+template without these marks is asked twice for every reply: for the messages before it, with the
+prompt for one more, and for the messages up to it; the difference is the reply.
+
+``strftime_now`` gives the same day on every day: tokens that are prepared once must not depend on when.
+"""
+
+import dataclasses
+import datetime
+import functools
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flan_jax.data.sources import digest, load_json, resolve
+from flan_jax.errors import UserError, unknown
+from flan_jax.tasks.dialog import ASSISTANT, Message
+
+# Characters that Unicode keeps free for such a use; a message that has one is refused.
+_BEGIN, _END, EOS_MARK, BOS_MARK = "\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3"
+_MARKS = re.compile(f"[{_BEGIN}{_END}]")
+_RESERVED = re.compile(f"[{_BEGIN}-{BOS_MARK}]")
+_GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+_DAY = "2024-07-26"
+
+Span = tuple[int, int]
+"""First character and the one after the last."""
+
+
+class Marked(NamedTuple):
+    """A conversation as text.
+
+    Attributes:
+        text: whole.
+        spans: what the assistant said, in order.
+    """
+
+    text: str
+    spans: tuple[Span, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ChatTemplate:
+    """A chat template.
+
+    Attributes:
+        name: what errors call it.
+        text: Jinja.
+        special_tokens: names such as ``eos_token`` with their texts.
+        variables: further values that the template reads, such as ``("enable_thinking", False)``.
+        today: the day that ``strftime_now`` formats, as YYYY-MM-DD.
+    """
+
+    name: str
+    text: str
+    special_tokens: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, Any], ...] = ()
+    today: str = _DAY
+
+    @property
+    def marks_replies(self) -> bool:
+        """Whether it says itself, by ``{% generation %}``, what the assistant said."""
+        return _GENERATION.search(self.text) is not None
+
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of what the text of a conversation depends on."""
+        return digest(self.text, self.special_tokens, self.variables, self.today)
+
+    def with_marks(self) -> "ChatTemplate":
+        """The same, with ``EOS_MARK`` and ``BOS_MARK`` in the places of these two special tokens.
+
+        For a vocabulary whose ``encode`` never returns a special id: where a token stands is then
+        told apart from a message that has the same characters, such as HTML's ``<s>``.
+        """
+        text, special = self.text, dict(self.special_tokens)
+        for name, mark in (("eos_token", EOS_MARK), ("bos_token", BOS_MARK)):
+            if special.get(name):
+                text = text.replace(special[name], mark)
+            special[name] = mark
+        return dataclasses.replace(self, text=text, special_tokens=tuple(special.items()))
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+        """The text of messages.
+
+        Args:
+            messages: in order.
+            add_generation_prompt: end with what makes the assistant speak.
+
+        Raises:
+            UserError: the template cannot be parsed, or refuses the messages.
+        """
+        return _MARKS.sub("", self._run(messages, add_generation_prompt))
+
+    def marked(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> Marked:
+        """The text of messages with what the assistant said in them.
+
+        A span that the template does not mark itself ends with the marker of the turn's end, and
+        not with white space behind it, which only separates turns.
+
+        Raises:
+            UserError: as ``render``; or the text of the messages before a reply does not begin the
+                text of all, so that one cannot tell what the reply is.
+        """
+        if self.marks_replies:
+            return _between_marks(self._run(messages, add_generation_prompt), self)
+        text = self._run(messages, add_generation_prompt)
+        return Marked(
+            text, tuple(self._difference(messages, i, text) for i, m in enumerate(messages) if m.role == ASSISTANT)
+        )
+
+    def _difference(self, messages: Sequence[Message], index: int, whole: str) -> Span:
+        before = self._run(messages[:index], True)
+        until = self._run(messages[: index + 1], False)
+        if not until.startswith(before) or not whole.startswith(until) or len(until) == len(before):
+            raise self._error(
+                f"what it makes of the messages before reply {index} is not how it begins the whole conversation, so the "
+                "reply cannot be told from the rest. Put {% generation %} and {% endgeneration %} around what the assistant says"
+            )
+        said = until[len(before) :]
+        _, _, tail = said.rpartition(messages[index].content.strip())
+        # Where nothing but white space ends a turn, that is its marker.
+        return len(before), len(before) + len(said.rstrip() if tail.strip() else said)
+
+    def _run(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+        import jinja2
+
+        for index, message in enumerate(messages):
+            if found := _RESERVED.search(message.content):
+                raise UserError(
+                    f"message {index} has the character U+{ord(found[0]):04X}, which stands for no letter and is used as a mark here. Remove it."
+                )
+        try:
+            return _compiled(self.text).render(
+                **dict(self.special_tokens),
+                **dict(self.variables),
+                messages=[message.as_dict() for message in messages],
+                add_generation_prompt=add_generation_prompt,
+                tools=None,
+                documents=None,
+                strftime_now=_clock(self.today),
+            )
+        except jinja2.TemplateSyntaxError as error:
+            raise self._error(f"it is no valid Jinja ({error.message}, line {error.lineno})") from error
+        except (
+            jinja2.TemplateError,
+            ArithmeticError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            raise self._error(f"it refuses the conversation ({error or type(error).__name__})") from error
+
+    def _error(self, what: str) -> UserError:
+        return UserError(f"Chat template {self.name!r}: {what}.")
+
+
+def _between_marks(text: str, template: ChatTemplate) -> Marked:
+    plain: list[str] = []
+    spans: list[Span] = []
+    at = depth = start = 0
+    for part in re.split(f"({_MARKS.pattern})", text):
+        if part == _BEGIN:
+            start = start if depth else at
+            depth += 1
+        elif part == _END:
+            depth -= 1
+            if not depth and at > start:
+                spans.append((start, at))
+        else:
+            plain.append(part)
+            at += len(part)
+    if depth:
+        raise template._error("a {% generation %} block loses its end on the way into the text")
+    return Marked("".join(plain), tuple(spans))
+
+
+def _clock(today: str) -> Callable[[str], str]:
+    try:
+        day = datetime.datetime.fromisoformat(today)
+    except ValueError as error:
+        raise UserError(f"A chat template's today={today!r} is no day. Write it as YYYY-MM-DD.") from error
+    return day.strftime
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(text: str) -> Any:
+    return _environment().from_string(text)
+
+
+@functools.cache
+def _environment() -> Any:
+    """The sandbox: templates come from anywhere, so they can neither reach Python's insides nor change what they are given."""
+    import jinja2
+    from jinja2 import nodes
+    from jinja2.ext import Extension
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """``{% generation %}…{% endgeneration %}``: its text between marks."""
+
+        tags = {"generation"}  # noqa: RUF012 (Jinja wants a set)
+
+        def parse(self, parser: Any) -> Any:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.CallBlock(self.call_method("_mark"), [], [], body).set_lineno(line)
+
+        def _mark(self, caller: Callable[[], str]) -> str:
+            return f"{_BEGIN}{caller()}{_END}"
+
+    class Namespace(jinja2.utils.Namespace):
+        """``namespace()`` without names that begin with an underscore."""
+
+        def __setitem__(self, name: str, value: Any) -> None:
+            if str(name).startswith("_"):
+                raise jinja2.exceptions.SecurityError(f"a namespace has no room for {name!r}")
+            super().__setitem__(name, value)
+
+    def namespace(*pairs: Any, **values: Any) -> Namespace:
+        made = Namespace()
+        for name, value in dict(*pairs, **values).items():
+            made[name] = value
+        return made
+
+    def raise_exception(message: str) -> str:
+        raise jinja2.TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals.update(raise_exception=raise_exception, namespace=namespace, dict=lambda *a, **k: dict(*a, **k))
+    return environment
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Plain JSON; Jinja's own filter escapes for HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+# A speaker's name stands before each turn: T5's SentencePiece turns line ends into spaces. The end of the sequence
+# stands where the assistant stops, and only there.
+PLAIN = ChatTemplate(
+    "plain",
+    "{% for message in messages %}"
+    "{% if message.role == 'assistant' %}"
+    "Assistant:{% generation %} {{ message.content | trim }}{{ eos_token }}{% endgeneration %}{{ '\\n\\n' }}"
+    "{% else %}"
+    "{{ message.role | capitalize }}: {{ message.content | trim }}{{ '\\n\\n' }}"
+    "{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}",
+    (("eos_token", "</s>"),),
+)
+"""``User: …``, ``Assistant: …``, a blank line between turns."""
+CHATML = ChatTemplate(
+    "chatml",
+    "{% for message in messages %}"
+    "<|im_start|>{{ message.role }}{{ '\\n' }}"
+    "{% if message.role == 'assistant' %}"
+    "{% generation %}{{ message.content | trim }}{{ eos_token }}{% endgeneration %}"
+    "{% else %}"
+    "{{ message.content | trim }}{{ eos_token }}"
+    "{% endif %}"
+    "{{ '\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant{{ '\\n' }}{% endif %}",
+    (("eos_token", "<|im_end|>"),),
+)
+"""``<|im_start|>ROLE``, a line end, the message, ``<|im_end|>``, which ends the sequence."""
+CHAT_TEMPLATES: Mapping[str, ChatTemplate] = {template.name: template for template in (PLAIN, CHATML)}
+
+_CONFIG = "tokenizer_config.json"
+_JINJA = "chat_template.jinja"
+
+
+def load_chat_template(spec: str | Path | ChatTemplate) -> ChatTemplate:
+    """The chat template of a name, of a folder or file, or of Jinja text.
+
+    Args:
+        spec: ``plain`` or ``chatml``; a folder of a transformers tokenizer, whose template is
+            ``chat_template.jinja`` or stands in ``tokenizer_config.json``, special tokens with it; a
+            ``*.jinja`` file; or Jinja itself. A relative path is looked for in the working
+            directory, then in the data folder.
+
+    Raises:
+        UserError: none of these, or a folder without a template.
+    """
+    if isinstance(spec, ChatTemplate):
+        return spec
+    name = str(spec)
+    if name in CHAT_TEMPLATES:
+        return CHAT_TEMPLATES[name]
+    if "{%" in name or "{{" in name:
+        return ChatTemplate("given as text", name)
+    path = Path(name).expanduser()
+    path = path if path.exists() else resolve(path)
+    if path.is_dir():
+        return _of_folder(path)
+    if path.is_file():
+        return ChatTemplate(path.name, _read(path))
+    raise unknown(
+        "chat template", name, CHAT_TEMPLATES, remedy="Or give a tokenizer's folder, a *.jinja file, or Jinja text."
+    )
+
+
+def _of_folder(folder: Path) -> ChatTemplate:
+    config = load_json(folder / _CONFIG) if (folder / _CONFIG).is_file() else {}
+    text = config.get("chat_template") if isinstance(config, dict) else None
+    if (folder / _JINJA).is_file():
+        text = _read(folder / _JINJA)
+    if isinstance(text, list):  # several, by name
+        named = {one.get("name"): one.get("template") for one in text if isinstance(one, dict)}
+        text = named.get("default")
+    if not isinstance(text, str) or not text:
+        raise UserError(
+            f"{str(folder)!r} has no chat template, neither {_JINJA} nor 'chat_template' in {_CONFIG}. "
+            f"Choose one of ours: {', '.join(CHAT_TEMPLATES)}."
+        )
+    special = {}
+    for name, value in config.items():
+        content = value.get("content") if isinstance(value, dict) else value
+        if name.endswith("_token") and isinstance(content, str):
+            special[name] = content
+    return ChatTemplate(folder.name, text, tuple(sorted(special.items())))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Cannot read the chat template {str(path)!r} ({error}).") from error

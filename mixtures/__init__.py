@@ -6,6 +6,7 @@ from mixtures import flan2021 as flan2021
 from mixtures import mini as mini
 from mixtures import open_tasks as open_tasks
 from mixtures import superni as superni
+from mixtures import t0 as t0
 
 # seqio learns of what is catalogued here when, and only if, it is imported.
 seqio_hook.install()

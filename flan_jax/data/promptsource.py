@@ -52,7 +52,8 @@ class JinjaTemplate:
         name: the name, unique in its file.
         jinja: prompt, ``|||``, target.
         answer_choices: Jinja of the closed set of targets, joined by ``|||``; ``None`` for free text.
-        original_task: the target is what the data set was made to ask for; any other is never scored.
+        original_task: the target is what the data set was made to ask for.
+        scored: it is measured; one that asks for something else is trained on only.
         choices_in_prompt: the prompt lists the choices in its own words.
         metrics: the names of its metrics in promptsource.
         languages: the languages of its words.
@@ -68,6 +69,7 @@ class JinjaTemplate:
     jinja: str
     answer_choices: str | None = None
     original_task: bool = False
+    scored: bool = False
     choices_in_prompt: bool = False
     metrics: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
@@ -77,8 +79,8 @@ class JinjaTemplate:
 
     @property
     def inverted(self) -> bool:
-        """Whether its target is not the data set's answer."""
-        return not self.original_task
+        """Whether it is never scored."""
+        return not self.scored
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -260,6 +262,7 @@ def _template(path: Path, dataset: str, subset: str | None, key: Any, entry: Any
         jinja,
         choices,
         original_task=bool(metadata.get("original_task")),
+        scored=bool(metadata.get("original_task")),
         choices_in_prompt=bool(metadata.get("choices_in_prompt")),
         metrics=_names(metadata.get("metrics")),
         languages=_names(metadata.get("languages")),
@@ -328,7 +331,10 @@ def promptsource_task(
     name = name or task_name(dataset, subset)
     if cluster is None and known is None:
         raise UserError(f"Task {name!r}: T0 does not use {dataset!r}, so its family is not known. Give cluster=.")
-    scored = [template for template in chosen if template.original_task] or chosen
+    if not any(template.scored for template in chosen):
+        # No template asks for what the data set was made for: here, what they ask is the task.
+        chosen = tuple(dataclasses.replace(template, scored=True) for template in chosen)
+    scored = [template for template in chosen if template.scored]
     ranked = all(template.answer_choices is not None for template in scored)
     predict = predict or ("rank" if ranked else "generate")
     metrics = _metrics(scored, predict)

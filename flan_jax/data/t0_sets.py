@@ -192,5 +192,5 @@ T0_SETS: dict[tuple[str, str | None], T0Set] = {(data.dataset, data.subset): dat
 ANLI_ROUNDS = ("r1", "r2", "r3")
 """T0 measures ANLI round by round; its splits are ``train_r1``, ``dev_r1``, …"""
 
-LEFT_OUT = {("gigaword", None): ("summarize_",)}
+LEFT_OUT: dict[tuple[str, str | None], tuple[str, ...]] = {("gigaword", None): ("summarize_",)}
 """Templates that T0 does not use, by their name with everything but letters, digits and dots as ``_``."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.tasks.spec import TaskSpec
+from flan_jax.mixing.mixture import Entry, Mixture, Suite
+from flan_jax.tasks.spec import Prompted, PromptMode, Task, TaskSpec
 
 Origins = Callable[[TaskSpec], frozenset[str]]
 """A task → the published data sets that its records are made from."""
@@ -232,3 +233,97 @@ def diversity(
             if spec.name not in trained and spec.cluster not in test_clusters
         ),
     )
+
+
+SUITE = "held_out"
+_SCORED_SPLITS = ("test", "validation")
+
+
+def scored(spec: TaskSpec, mode: PromptMode = PromptMode.ZS_OPT) -> Prompted:
+    """The task as it is measured: drawn from the templates whose target is the answer."""
+    if len(spec.scored_templates) == len(spec.templates):
+        return Prompted(spec, mode)
+    return Prompted(spec, mode, spec.scored_templates, variant="scored")
+
+
+def hold_out_of(mixture: Mixture, names: Sequence[str], rules: HoldoutRules | None = None) -> Mixture:
+    """The mixture without some clusters or tasks, which it measures instead.
+
+    Clusters related to a held-out one and tasks made from the same data set are left out too, of
+    nested mixtures as well. Suites keep what is still trained on.
+
+    Args:
+        mixture: any.
+        names: clusters, or tasks by the names of their specs.
+        rules: what else must go.
+
+    Returns:
+        A mixture named ``MIXTURE_holdout_NAMES`` with the suite ``held_out``: the test split of the
+        held-out tasks, or their validation split where none has another, and what the mixture held
+        out before.
+
+    Raises:
+        UserError: an unknown name, nothing left to train on, or nothing to measure.
+    """
+    rules = rules or HoldoutRules()
+    tasks = mixture.all_tasks
+    clusters, specs = {task.cluster for task in tasks}, {_spec_name(task) for task in tasks}
+    held: set[str] = set()
+    for name in names:
+        if name not in clusters and name not in specs:
+            raise unknown(f"cluster or task of mixture {mixture.name!r}", name, clusters | specs)
+        held |= set(rules.family(name)) if name in specs else set()
+    whole = [name for name in names if name in clusters]
+    held |= {_spec_name(task) for task in tasks if task.cluster in whole}
+    related = {other for cluster in whole for other in rules.related_to(cluster)} - set(whole)
+    held_tasks = [task for task in tasks if _spec_name(task) in held]
+    origins = {origin for task in held_tasks for origin in _origins(task, rules)}
+
+    def kept(task: Task) -> bool:
+        near = task.cluster in related or bool(_origins(task, rules) & origins)
+        return _spec_name(task) not in held and not near
+
+    name = f"{mixture.name}_holdout_{'_'.join(names)}"
+    pruned = _without(mixture, kept)
+    if pruned is None or not pruned.drawn_tasks:
+        raise UserError(f"Mixture {mixture.name!r} without {', '.join(names)} has nothing left to train on.")
+    measured = {_spec_name(task): scored(task.spec) if isinstance(task, Prompted) else task for task in held_tasks}
+    split = next((s for s in _SCORED_SPLITS if any(s in task.splits for task in measured.values())), None)
+    if split is None:
+        raise UserError(f"Mixture {mixture.name!r}: {', '.join(names)} has no test or validation split to measure.")
+    unseen = tuple(task for task in measured.values() if split in task.splits)
+    clean = not {task.cluster for task in unseen} & {task.cluster for task in pruned.train_tasks}
+    earlier = [suite for suite in pruned.suites if suite.name == SUITE and suite.split == split]
+    others = [suite for suite in pruned.suites if suite not in earlier]
+    mine = {task.name for task in unseen}
+    merged = (*unseen, *(task for suite in earlier for task in suite.tasks if task.name not in mine))
+    suites = (Suite(SUITE, merged, split=split, held_out=clean), *others)
+    return dataclasses.replace(pruned, name=name, suites=suites)
+
+
+def _without(mixture: Mixture, kept: Callable[[Task], bool]) -> Mixture | None:
+    """The mixture with the tasks that ``kept`` keeps; ``None`` where it keeps none."""
+    entries: list[Entry] = []
+    for entry in mixture.entries:
+        if isinstance(entry.task, Mixture):
+            inner = _without(entry.task, kept)
+            entries += [] if inner is None else [dataclasses.replace(entry, task=inner)]
+        elif kept(entry.task):
+            entries.append(entry)
+    if not entries:
+        return None
+    trained = {task.name for entry in entries for task in entry.tasks}
+    suites = []
+    for suite in mixture.suites:
+        tasks = suite.tasks if suite.held_out else tuple(task for task in suite.tasks if kept(task))
+        suites += [dataclasses.replace(suite, tasks=tasks)] if tasks else []
+    lesson = tuple((name, rate) for name, rate in mixture.lesson if name in trained)
+    return dataclasses.replace(mixture, entries=tuple(entries), suites=tuple(suites), lesson=lesson)
+
+
+def _spec_name(task: Task) -> str:
+    return task.spec.name if isinstance(task, Prompted) else task.name
+
+
+def _origins(task: Task, rules: HoldoutRules) -> frozenset[str]:
+    return rules.origins(task.spec) if isinstance(task, Prompted) else frozenset()

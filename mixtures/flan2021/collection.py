@@ -16,6 +16,7 @@ from flan_jax.mixing.holdout import (
     hold_out_clusters,
     hold_out_tasks,
     intra_cluster,
+    scored,
 )
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
 from flan_jax.mixing.rates import Proportional
@@ -162,11 +163,11 @@ def mixture(
     """
     trained = specs() if split is None else split.train
     tasks = tuple(_trained(spec, mode, templates) for spec in trained)
-    suites: tuple[Suite, ...] = (Suite("held_in", tuple(_scored(spec, mode) for spec in trained), split="validation"),)
+    suites: tuple[Suite, ...] = (Suite("held_in", tuple(scored(spec, mode) for spec in trained), split="validation"),)
     if split is not None:
         # Tasks held out of a cluster that is trained on otherwise are unseen, but their cluster is not.
         whole = not {spec.cluster for spec in split.test} & {spec.cluster for spec in trained}
-        unseen = tuple(_scored(spec, mode) for spec in split.test)
+        unseen = tuple(scored(spec, mode) for spec in split.test)
         suites = (Suite("held_out", unseen, split="test", held_out=whole), *suites)
     return Mixture(name, tuple(Entry(task) for task in tasks), policy=Proportional(cap=RATE_CAP), suites=suites)
 
@@ -175,15 +176,6 @@ def _trained(spec: TaskSpec, mode: PromptMode, templates: int | None) -> Prompte
     if templates is None or templates >= len(spec.templates):
         return Prompted(spec, mode)
     return Prompted(spec, mode, tuple(range(templates)), variant=f"{templates}templates")
-
-
-def _scored(spec: TaskSpec, mode: PromptMode) -> Prompted:
-    scored = spec.scored_templates
-    return (
-        Prompted(spec, mode, variant="scored", template_ids=scored)
-        if len(scored) < len(spec.templates)
-        else Prompted(spec, mode)
-    )
 
 
 def _held_out(name: str, make: Callable[[str, Sequence[TaskSpec]], Holdout], **options: int) -> Mixture:

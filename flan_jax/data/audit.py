@@ -1,0 +1,246 @@
+"""Is anything that is held out also trained on? Compared by data set and by record, not only by name.
+
+A name proves little: ``boolq`` stands in SuperGLUE, in P3, in Super-NaturalInstructions and in a
+file on somebody's disk. So a held-out task is compared with every trained task twice: the data sets
+that both are made from, and the texts of their records.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from flan_jax.data.published import origins
+from flan_jax.data.sources import digest
+from flan_jax.errors import UserError
+from flan_jax.tasks.hashing import counter_hash
+from flan_jax.tasks.render import numbered_records
+from flan_jax.tasks.spec import Prompted, Source, Task, TaskSpec
+
+LONG_TEXT = 10
+"""A text of so many words is no chance: it is compared by itself, whatever stands around it."""
+SHOWN = 160
+
+Progress = Callable[[str, int], None]
+"""Told the name of a task and how many of its records were compared."""
+
+_WORD = re.compile(r"\w+")
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedSource:
+    """A data set that a held-out task and a trained one are both made from.
+
+    Attributes:
+        held_out: name of the held-out task.
+        trained: name of the trained task.
+        origin: the data set.
+    """
+
+    held_out: str
+    trained: str
+    origin: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedRecords:
+    """Held-out records whose text is in a trained task.
+
+    Attributes:
+        held_out: name of the held-out task.
+        trained: name of the trained task.
+        records: how many records of the held-out split are there.
+        of: how many the held-out split has.
+        place: where the first one stands in the training data.
+        text: its beginning.
+    """
+
+    held_out: str
+    trained: str
+    records: int
+    of: int
+    place: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        sources: data sets on both sides.
+        records: records on both sides, for each pair of tasks.
+        held_out_records: records of held-out tasks that were compared.
+        trained_records: records of trained tasks that were compared.
+        not_compared: tasks whose records cannot be read as text.
+    """
+
+    sources: tuple[SharedSource, ...]
+    records: tuple[SharedRecords, ...]
+    held_out_records: int
+    trained_records: int
+    not_compared: tuple[str, ...] = ()
+
+    def refused(self, tolerance: float = 0.0) -> str:
+        """Why a run on this must not be reported as held out: one sentence; ``""`` for no reason.
+
+        Args:
+            tolerance: the share of a held-out task's records that may be in the training data.
+        """
+        if self.sources:
+            first = self.sources[0]
+            more = f" ({len(self.sources) - 1} more pairs)" if len(self.sources) > 1 else ""
+            return (
+                f"the held-out task {first.held_out!r} and the trained task {first.trained!r} are both made from "
+                f"{first.origin!r}{more}"
+            )
+        over = [found for found in self.records if found.records > tolerance * found.of]
+        if over:
+            worst = max(over, key=lambda found: found.records / found.of)
+            return (
+                f"{worst.records} of {worst.of} records of the held-out task {worst.held_out!r} are in the training data "
+                f"of {worst.trained!r}, the first at {worst.place}: {worst.text!r}"
+            )
+        return ""
+
+
+def audit(trained: Sequence[Task], held_out: Sequence[tuple[Task, str]], *, progress: Progress | None = None) -> Audit:
+    """Compares what is held out with what is trained on.
+
+    A held-out record is in the training data if all its texts together, or its longest text of ten
+    words or more, are those of a training record, case, punctuation and white space aside. The
+    answer, its options and its reasoning are not compared: they recur by nature.
+
+    Args:
+        trained: the tasks trained on; of each its split ``train``.
+        held_out: the tasks measured, each with its split.
+        progress: told of every task.
+    """
+    specs: dict[str, Task] = {}
+    not_compared: list[str] = []
+    for task in trained:
+        if _source(task) is None:
+            not_compared.append(task.name)
+        else:
+            specs.setdefault(_key(task), task)
+    wanted: dict[int, list[tuple[str, int]]] = {}
+    sizes: dict[str, int] = {}
+    measured: dict[str, Task] = {}
+    for task, split in held_out:
+        if _source(task) is None:
+            not_compared.append(task.name)
+            continue
+        if _key(task) in sizes:
+            continue
+        measured[_key(task)] = task
+        sizes[_key(task)] = 0
+        for index, texts in _texts(task, split):
+            sizes[_key(task)] += 1
+            for key in _held_out_keys(texts):
+                wanted.setdefault(key, []).append((_key(task), index))
+        if progress:
+            progress(_key(task), sizes[_key(task)])
+    found: dict[tuple[str, str], dict[int, tuple[str, str]]] = {}
+    compared = 0
+    for name, task in specs.items():
+        begun = compared
+        for index, texts in _texts(task, "train"):
+            compared += 1
+            for key in _training_keys(texts):
+                for other, held in wanted.get(key, ()):
+                    pair = found.setdefault((other, name), {})
+                    if held not in pair:
+                        pair[held] = (_place(task, index), max(texts, key=len)[:SHOWN]) if not pair else ("", "")
+        if progress:
+            progress(name, compared - begun)
+    records = []
+    for (other, name), pair in found.items():
+        place, text = next(iter(pair.values()))
+        records.append(SharedRecords(other, name, len(pair), sizes[other], place, text))
+    shared = [
+        SharedSource(other, name, origin)
+        for other, task in measured.items()
+        for name, mine in specs.items()
+        for origin in sorted(_origins(task) & _origins(mine))[:1]
+    ]
+    return Audit(tuple(shared), tuple(records), sum(sizes.values()), compared, tuple(dict.fromkeys(not_compared)))
+
+
+def audit_key(trained: Sequence[Task], held_out: Sequence[tuple[Task, str]]) -> str:
+    """A digest of all that an audit reads, so that its result can be kept."""
+    parts = [f"{_key(task)} {source.fingerprint('train')}" for task in trained if (source := _source(task))]
+    parts += [
+        f"{_key(task)} {split} {source.fingerprint(split)}" for task, split in held_out if (source := _source(task))
+    ]
+    return digest("audit 1", *sorted(set(parts)))
+
+
+def _key(task: Task) -> str:
+    """The spec's name: several prompts of one spec have the same records."""
+    return task.spec.name if isinstance(task, Prompted) else task.name
+
+
+def _source(task: Task) -> Source | None:
+    return task.spec.source if isinstance(task, Prompted) else getattr(task, "source", None)
+
+
+def _origins(task: Task) -> frozenset[str]:
+    return origins(task.spec) if isinstance(task, Prompted) else frozenset()
+
+
+def _place(task: Task, index: int) -> str:
+    place = getattr(_source(task), "place", None)
+    return place("train", index) if place else f"record {index}"
+
+
+def _texts(task: Task, split: str) -> Iterator[tuple[int, list[str]]]:
+    """(index, normalised texts) of every record that can be read."""
+    source = _source(task)
+    assert source is not None
+    for index, record in numbered_records(source, split, lambda error: None):
+        given: Any = record
+        if isinstance(task, Prompted):
+            try:
+                given = _inputs(task.spec, record)
+            except (UserError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+                continue  # reported where it is prepared
+        texts = [text for text in (" ".join(_WORD.findall(leaf.lower())) for leaf in _leaves(given)) if text]
+        if texts:
+            yield index, texts
+
+
+def _inputs(spec: TaskSpec, record: Mapping[str, Any]) -> Any:
+    slots = spec.fields(record)
+    if slots is None or spec.renders_itself:
+        return slots
+    answers = {spec.answer, spec.rationale, "answer", spec.options if isinstance(spec.options, str) else ""}
+    return {name: value for name, value in slots.items() if name not in answers}
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """Every string in a nested value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+
+
+def _held_out_keys(texts: Sequence[str]) -> set[int]:
+    longest = max(texts, key=len)
+    keys = {_whole(texts)}
+    if longest.count(" ") + 1 >= LONG_TEXT:
+        keys.add(counter_hash(longest))
+    return keys
+
+
+def _training_keys(texts: Sequence[str]) -> set[int]:
+    long = {counter_hash(text) for text in texts if text.count(" ") + 1 >= LONG_TEXT}
+    return {_whole(texts), *long}
+
+
+def _whole(texts: Sequence[str]) -> int:
+    return counter_hash("whole", *sorted(set(texts)))

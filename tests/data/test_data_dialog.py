@@ -155,3 +155,21 @@ def test_it_is_prepared_as_any_task_and_again_when_its_reading_changes(tmp_path)
     assert again.skipped == 1
     shorter = prepare([(Prompted(dialog_task("talks", source, max_characters=50)), ["train"])], **arguments)
     assert shorter.written == 1
+
+
+@pytest.mark.realdata
+def test_every_reply_of_a_published_chat_is_an_example(realdata):
+    """FastChat has 500 conversations with 1,000 replies."""
+    names = {"human": "user", "gpt": "assistant"}
+    records = [
+        talk([(names[turn["from"]], turn["value"]) for turn in one["conversations"]])
+        for one in json.loads((realdata / "chat/fastchat/dummy_conversation.json").read_text())
+    ]
+    spec = dialog_task("fastchat", generated("fastchat", lambda split: records, 1), max_characters=300)
+    made = list(render_split(Prompted(spec), "train"))
+    replies = [m["content"].strip() for record in records for m in record["messages"] if m["role"] == "assistant"]
+    assert len(made) == len(replies) == 1000
+    for one, reply in zip(made, replies, strict=True):
+        assert reply == one.targets or (spec.templates[one.template_id].inverted and reply in one.inputs)
+        assert len(one.inputs) < 300 + len(reply) + 250
+    assert {one.template_id for one in made} == set(range(10))

@@ -43,6 +43,14 @@ def test_what_is_learned_follows_the_prompt_that_a_model_gets():
             assert template.render(TALK[:reply], add_generation_prompt=True) == marked.text[:start]
 
 
+def test_a_mark_within_a_mark_is_one_reply():
+    tag = "{% generation %}", "{% endgeneration %}"
+    text = (
+        f"{{% for m in messages %}}{{{{ m.role }}}}{tag[0]}a{tag[0]}{{{{ m.content }}}}{tag[1]}b{tag[1]}{{% endfor %}}"
+    )
+    assert said(ChatTemplate("n", text), TALK[:2]) == ["aBe brief.b", "a Is <s> a tag? b"]
+
+
 def test_without_marks_a_reply_is_the_difference_with_the_turns_end_and_no_space_behind_it():
     assert said(ChatTemplate("u", UNMARKED)) == ["It was one.\n</assistant>", "Use <del>.</assistant>"]
     lines = "{% for m in messages %}{{ m.role }}: {{ m.content | trim }}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"

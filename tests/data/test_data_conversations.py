@@ -114,6 +114,20 @@ def test_the_mask_selects_exactly_what_the_assistant_says(turns, last, template)
     assert learned == [token for reply in wanted for token in reply]
 
 
+def test_the_token_that_begins_a_sequence_is_left_to_the_row():
+    begun = ChatTemplate("begun", "<s>" + CHAT_TEMPLATES["plain"].text, (("bos_token", "<s>"), ("eos_token", "</s>")))
+    plain, with_token = (examples(task_of(talk(BEANS), template=one))[0] for one in ("plain", begun))
+    assert with_token.targets.tolist() == plain.targets.tolist()
+    (html,) = examples(task_of(talk([("user", "<s>?"), ("assistant", "A tag: </s>")]), template=begun))
+    assert shown(html) == "User: <s>?\n\nAssistant:[ A tag: </s>$]"
+
+
+def test_a_template_does_not_see_what_follows_the_last_reply():
+    ends = "{% if messages[-1].role != 'assistant' %}{{ raise_exception('unanswered') }}{% endif %}"
+    template = ChatTemplate("strict", ends + CHAT_TEMPLATES["plain"].text)
+    assert shown(examples(task_of(talk(BEANS), template=template))[0]) == GOLDEN["plain"]
+
+
 class Letters:
     """One id a character, places known; a vocabulary of a published tokenizer looks like this to us."""
 
@@ -199,9 +213,7 @@ def test_what_cannot_be_read_is_named_by_its_line_or_skipped(tmp_path):
     tally = Tally()
     assert [example.example_id for example in examples(task, tally=tally, on_error="skip")] == [0]
     assert (tally.records, tally.skipped) == (4, 3)
-    assert ["line 2" in tally.messages[0], "line 4" in tally.messages[1], "line 3" in tally.messages[2]].count(
-        True
-    ) >= 1
+    assert [f"line {line}" in message for line, message in zip((2, 3, 4), tally.messages, strict=True)] == [True] * 3
     kept = ConversationTask("talks", jsonl(train=str(path)), opening="drop")
     assert [example.example_id for example in examples(kept, on_error="skip")] == [0, 2]
 

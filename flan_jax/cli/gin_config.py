@@ -19,7 +19,7 @@ import gin
 
 from flan_jax.data.recipe import OnError, TooLong
 from flan_jax.errors import UserError, did_you_mean, unknown
-from flan_jax.experiments.config import CheckpointConfig, EvalConfig, OnDataChange, RunConfig
+from flan_jax.experiments.config import CheckpointConfig, EvalConfig, OnContamination, OnDataChange, RunConfig, names_of
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.config import T5Config
 from flan_jax.train.optimizer import OptimizerConfig
@@ -53,6 +53,11 @@ def run(
     store: str = "",
     use_cached_tasks: bool = False,
     data_dir: str = "",
+    source_dir: str = "",
+    hold_out: Sequence[str] = (),
+    templates: str = "",
+    audit: OnContamination = "refuse",
+    audit_tolerance: float = 0.0,
     on_error: OnError = "fail",
     too_long: TooLong = "truncate",
     pack: bool = True,
@@ -72,12 +77,10 @@ def run(
     ``model`` is a reference (``@T5Config``), called here with the vocabulary's end-of-sequence id
     and its size, unless ``vocab_size`` says otherwise.
     """
-    from flan_jax.data import sources
     from flan_jax.data.tokenizers import load_vocabulary
-    from flan_jax.experiments.setup import resolve_vocabulary
+    from flan_jax.experiments.setup import resolve_vocabulary, set_folders
 
-    if data_dir:
-        sources.set_data_dir(data_dir)
+    set_folders(data_dir, source_dir)
     # A vocabulary that is named needs no mixture, whose data may be elsewhere; whether it fits is seen when both are there.
     named = load_vocabulary(vocabulary) if vocabulary else resolve_vocabulary(vocabulary, mixture)
     if vocab_size is None:
@@ -98,6 +101,11 @@ def run(
         store=store,
         use_cached_tasks=use_cached_tasks,
         data_dir=data_dir,
+        source_dir=source_dir,
+        hold_out=names_of(hold_out),
+        templates=templates,
+        audit=audit,
+        audit_tolerance=audit_tolerance,
         on_error=on_error,
         too_long=too_long,
         pack=pack,

@@ -22,7 +22,7 @@ from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import MIXTURES, Mixture, get_mixture
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.render import render_split
-from flan_jax.tasks.spec import Prompted, PromptMode, Task
+from flan_jax.tasks.spec import Prompted, Task
 
 __all__ = ["SeqioVocabulary", "register", "register_catalogue", "register_mixture", "register_task", "registered_task"]
 

@@ -9,7 +9,7 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
-from flan_jax.data import sources
+from flan_jax.data import published, sources
 from flan_jax.data.recipe import Recipe
 from flan_jax.errors import UserError
 from flan_jax.feed.store import TokenStore
@@ -40,15 +40,17 @@ def unpacked(content: bytes) -> Any:
 def packed_setup(recipe: Recipe, store: TokenStore, modules: Sequence[str]) -> bytes:
     """What a worker is given once, before any task."""
     tools = packed((recipe, store), f"The vocabulary {recipe.vocabulary.name!r}, or the store,")
-    return packed((tuple(modules), sources.data_dir(), tools), "The data folder")
+    return packed((tuple(modules), sources.data_dir(), published.source_dir(), tools), "The data folder")
 
 
 def unpacked_setup(setup: bytes) -> tuple[Recipe, TokenStore]:
-    """Recipe and store, after the modules are imported and the data folder is set in this process."""
-    modules, data_dir, tools = unpacked(setup)
+    """Recipe and store, after the modules are imported and the folders are set in this process."""
+    modules, data_dir, source_dir, tools = unpacked(setup)
     for module in modules:
         importlib.import_module(module)
     if sources.data_dir() != data_dir:
         sources.set_data_dir(data_dir)
+    if published.source_dir() != source_dir:
+        published.set_source_dir(source_dir)
     recipe, store = unpacked(tools)
     return recipe, store

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from flan_jax.data.recipe import OnError, TooLong, checked_lengths
@@ -20,6 +20,9 @@ _FREE_FIELDS = frozenset(
         "store",
         "use_cached_tasks",
         "data_dir",
+        "source_dir",
+        "audit",
+        "audit_tolerance",
         "data_workers",
         "on_data_change",
         "steps",
@@ -30,11 +33,13 @@ _FREE_FIELDS = frozenset(
     }
 )
 OnDataChange = Literal["refuse", "accept"]
+OnContamination = Literal["refuse", "warn", "off"]
 _CHOICES = {
     "on_error": get_args(OnError),
     "too_long": get_args(TooLong),
     "exhausted": get_args(Exhausted),
     "on_data_change": get_args(OnDataChange),
+    "audit": get_args(OnContamination),
 }
 
 
@@ -105,6 +110,12 @@ class RunConfig:
         use_cached_tasks: train on what ``flan-jax prepare`` put into the store and prepare nothing;
             a task that is missing or was prepared otherwise is an error.
         data_dir: folder that sources look below; ``""`` leaves it to the environment.
+        source_dir: folder of local copies of published data sets; ``""`` leaves it to the environment.
+        hold_out: clusters or tasks of the mixture that are not trained on and are measured instead.
+        templates: a file of templates that take the place of the tasks' own; ``""`` for none.
+        audit: what a held-out record or data set among the training data does: ``refuse`` stops,
+            ``warn`` says it, ``off`` does not look.
+        audit_tolerance: the share of a held-out task's records that may be in the training data.
         on_error: what a record that cannot be read or rendered does to preparing: ``fail``, or ``skip`` it.
         too_long: what an example longer than ``lengths`` does: ``truncate`` it, ``drop`` it, or ``fail``.
         pack: several examples a row; ``False`` puts each into a row of its own.
@@ -132,6 +143,11 @@ class RunConfig:
     store: str = ""
     use_cached_tasks: bool = False
     data_dir: str = ""
+    source_dir: str = ""
+    hold_out: tuple[str, ...] = ()
+    templates: str = ""
+    audit: OnContamination = "refuse"
+    audit_tolerance: float = 0.0
     on_error: OnError = "fail"
     too_long: TooLong = "truncate"
     pack: bool = True
@@ -161,6 +177,9 @@ class RunConfig:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise unknown(f"value of run.{name}", str(getattr(self, name)), choices)
+        object.__setattr__(self, "hold_out", names_of(self.hold_out))
+        if isinstance(self.audit_tolerance, bool) or not 0 <= self.audit_tolerance <= 1:
+            raise UserError(f"run.audit_tolerance={self.audit_tolerance!r} must be a share from 0 to 1.")
         if self.eval.period % self.log_period:  # evaluation is a hook of logged steps
             raise UserError(f"EVAL_PERIOD={self.eval.period} must be a multiple of LOG_PERIOD={self.log_period}, or 0.")
         if not isinstance(self.z_loss, (int, float)) or not 0 <= self.z_loss < math.inf:
@@ -173,6 +192,16 @@ class RunConfig:
     def identity(self) -> dict[str, Any]:
         """The values that decide the run's numbers."""
         return {name: value for name, value in self.resolved().items() if name not in _FREE_FIELDS}
+
+
+def names_of(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Names in a sequence, or in one text with commas, as a command line has them.
+
+    >>> names_of("rte, cb"), names_of(("rte",)), names_of("")
+    (('rte', 'cb'), ('rte',), ())
+    """
+    names = given.split(",") if isinstance(given, str) else given
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from flan_jax.data import sources
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.setup import resolve_vocabulary
+from flan_jax.experiments.setup import resolve_vocabulary, run_mixture
 from flan_jax.experiments.weights import load_weights
 
 
@@ -22,10 +21,8 @@ class Answerer:
             step: a saved step; ``None`` for the newest.
             max_tokens: longest answer; 0 for the run's target length.
         """
-        if config.data_dir:
-            sources.set_data_dir(config.data_dir)
         self._lengths = config.lengths
-        self._vocabulary = resolve_vocabulary(config.vocabulary, config.mixture)
+        self._vocabulary = resolve_vocabulary(config.vocabulary, run_mixture(config))
         weights = load_weights(config, step=step)
         self._predictor = Predictor(
             weights.graphdef,

@@ -6,16 +6,18 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from flan_jax.data import sources
+from flan_jax.data import published, sources
 from flan_jax.data.prepare import PrepareReport, prepare
 from flan_jax.data.prepare import Progress as PrepareProgress
 from flan_jax.data.producers import producer
 from flan_jax.data.recipe import Recipe, combined
 from flan_jax.data.seqio_tasks import SeqioTask, registered_names, vocabulary_of
+from flan_jax.data.template_set import load_template_set, with_templates
 from flan_jax.data.tokenizers import Vocabulary, load_vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.config import RunConfig
 from flan_jax.feed.store import StoredTask, TokenStore
+from flan_jax.mixing.holdout import hold_out_of
 from flan_jax.mixing.mixture import MIXTURES, Mixture, Suite, get_mixture
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.modules import imported_modules
@@ -48,6 +50,39 @@ def resolve_mixture(name: str) -> Mixture:
         {*MIXTURES, *TASKS, *theirs},
         remedy="`flan-jax tasks` lists tasks and mixtures; a module that registers more is named with --module_import.",
     )
+
+
+def set_folders(data_dir: str = "", source_dir: str = "") -> None:
+    """Chooses where this process looks for files and for local copies; ``""`` changes nothing."""
+    if data_dir:
+        sources.set_data_dir(data_dir)
+    if source_dir:
+        published.set_source_dir(source_dir)
+
+
+def chosen_mixture(name: str, *, hold_out: Sequence[str] = (), templates: str = "") -> Mixture:
+    """The mixture or task of that name, with other templates or with a part held out, where asked for.
+
+    Args:
+        name: as for ``resolve_mixture``.
+        hold_out: clusters or tasks that are measured instead of trained on, with FLAN's exclusions.
+        templates: a file of templates that take the place of the tasks' own.
+
+    Raises:
+        UserError: as ``resolve_mixture`` and ``hold_out_of``; a file that holds no templates.
+    """
+    from mixtures.flan2021.collection import RULES
+
+    mixture = resolve_mixture(name)
+    if templates:
+        mixture = with_templates(mixture, load_template_set(templates))
+    return hold_out_of(mixture, hold_out, RULES) if hold_out else mixture
+
+
+def run_mixture(config: RunConfig) -> Mixture:
+    """The mixture of a run, its folders chosen."""
+    set_folders(config.data_dir, config.source_dir)
+    return chosen_mixture(config.mixture, hold_out=config.hold_out, templates=config.templates)
 
 
 def resolve_vocabulary(vocabulary: str, mixture: str | Mixture) -> Vocabulary:
@@ -140,9 +175,7 @@ def wanted(mixture: Mixture, suites: Iterable[Suite]) -> list[tuple[Task, tuple[
 
 def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -> PrepareReport:
     """Brings the store up to date with what the run reads; what is there already is not touched."""
-    if config.data_dir:
-        sources.set_data_dir(config.data_dir)
-    mixture = resolve_mixture(config.mixture)
+    mixture = run_mixture(config)
     tasks = wanted(mixture, chosen_suites(mixture, config.eval.suites))
     modules = imported_modules()
     # Another process finds a task of seqio's only where it knows which module registers it.
@@ -173,9 +206,7 @@ def open_data(config: RunConfig, *, training: bool = True) -> Data:
         UserError: a task is not prepared, or was prepared with another vocabulary, template,
             length or source; or every task is left out of training.
     """
-    if config.data_dir:
-        sources.set_data_dir(config.data_dir)
-    mixture = resolve_mixture(config.mixture)
+    mixture = run_mixture(config)
     vocabulary = resolve_vocabulary(config.vocabulary, mixture)
     if vocabulary.size > config.model.vocab_size:
         raise UserError(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from flan_jax.eval.results import saved_steps, write_results
 from flan_jax.eval.suites import evaluate_suites
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.contamination import AUDIT, check_contamination
 from flan_jax.experiments.evaluate import EvalProgress, eval_suites, make_predictor
 from flan_jax.experiments.sampling import (
     DataChange,
@@ -110,11 +112,14 @@ def train(
         prepare_run(config, progress=prepare_progress)
     data = open_data(config)
     change = run_dir.check_same_data(folder, data, accept=config.on_data_change == "accept")
+    audited = check_contamination(config, data.mixture, data.suites, say=say)
     # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs none.
     params = None if run_dir.has_checkpoint(folder) else initial_params(config)
     mesh = make_mesh(config.mesh)
     optimizer = make_optimizer(config.optimizer, logical_axes(config.model))
     run_dir.create(folder)
+    if audited and jax.process_index() == 0:
+        run_dir.write_text(folder / AUDIT, json.dumps(audited, indent=1, ensure_ascii=False) + "\n")
     with (
         Checkpointer(
             folder / run_dir.CHECKPOINTS,

@@ -5,6 +5,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="a registered name, 'bytes' or a SentencePiece file; default: the mixture's own",
     )
-    parser.add_argument("--data_dir", default="", help="folder that sources look below")
+    add_mixture_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, help="decides which example gets which template")
     parser.add_argument(
         "--processes",
@@ -68,7 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Prepares every task and split that the mixture trains on or measures."""
     from flan_jax.cli.console import prepare_progress, report_preparation
-    from flan_jax.data import sources
 
     if arguments.runner_option and not arguments.runner:
         raise UserError("--runner_option belongs to a Beam runner. Name one with --runner, such as DirectRunner.")
@@ -76,8 +76,6 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UserError(
             "--processes and --runner exclude each other: a Beam runner has workers of its own. Leave one out."
         )
-    if arguments.data_dir:
-        sources.set_data_dir(arguments.data_dir)
     progress = prepare_progress(quiet=arguments.json)
     try:
         report = _prepare(arguments, progress)
@@ -92,13 +90,13 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _prepare(arguments: argparse.Namespace, progress: Any) -> "PrepareReport":
-    from flan_jax.experiments.setup import resolve_mixture, resolve_vocabulary, wanted
+    from flan_jax.experiments.setup import resolve_vocabulary, wanted
     from flan_jax.feed.store import TokenStore
 
-    mixture = resolve_mixture(arguments.mixture)
+    mixture = mixture_of(arguments, arguments.mixture)
     common: dict[str, Any] = {
         "store": TokenStore(arguments.store),
-        "vocabulary": resolve_vocabulary(arguments.vocabulary, arguments.mixture),
+        "vocabulary": resolve_vocabulary(arguments.vocabulary, mixture),
         "lengths": {"inputs": arguments.inputs, "targets": arguments.targets},
         "seed": arguments.seed,
         "progress": progress,

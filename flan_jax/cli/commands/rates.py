@@ -8,6 +8,8 @@ import dataclasses
 import json
 from typing import Any
 
+from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
+
 EXAMPLE = "flan-jax rates mini --store store --draws 100000 --sort share"
 
 # Field of a row → heading: what was asked for, then what the sampler gives. --json has all fields.
@@ -41,25 +43,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("share", "examples", "epochs", "name"),
         help="order of the tasks, the largest first; default: the mixture's own",
     )
-    parser.add_argument("--data_dir", default="", help="folder that sources look below")
+    add_mixture_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prints the table."""
-    from flan_jax.data import sources
     from flan_jax.errors import UserError
     from flan_jax.experiments.rates import mixture_rates
-    from flan_jax.experiments.setup import resolve_mixture
     from flan_jax.report.tables import text_table
 
     if arguments.draws < 0:
         raise UserError(f"--draws {arguments.draws} must be at least 0.")
     if arguments.sort == "epochs" and not arguments.draws:
         raise UserError("--sort epochs needs the length of the run. Give it with --draws N.")
-    if arguments.data_dir:
-        sources.set_data_dir(arguments.data_dir)
-    mixture = resolve_mixture(arguments.mixture)
+    mixture = mixture_of(arguments, arguments.mixture)
     table = mixture_rates(mixture, draws=arguments.draws, store=arguments.store, seed=arguments.seed)
     if arguments.sort:
         table = table.sorted(arguments.sort)

@@ -1,0 +1,78 @@
+"""Before a run: what it holds out is compared with what it trains on, and a contaminated run is refused."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from flan_jax.data.audit import Audit, SharedRecords, SharedSource, audit, audit_key
+from flan_jax.errors import UserError
+from flan_jax.experiments.config import RunConfig
+from flan_jax.mixing.mixture import Mixture, Suite
+from flan_jax.tasks.spec import Prompted, Task
+
+AUDIT = "audit.json"
+
+
+def unseen_tasks(mixture: Mixture, suites: Sequence[Suite] | None = None) -> list[tuple[Task, str]]:
+    """The tasks that are measured and not trained on, each with its split."""
+    trained = {_spec_name(task) for task in mixture.drawn_tasks}
+    found: dict[tuple[str, str], tuple[Task, str]] = {}
+    for suite in mixture.suites if suites is None else suites:
+        for task in suite.tasks:
+            if suite.held_out or _spec_name(task) not in trained:
+                found.setdefault((_spec_name(task), suite.split), (task, suite.split))
+    return list(found.values())
+
+
+def check_contamination(
+    config: RunConfig, mixture: Mixture, suites: Sequence[Suite], *, say: Callable[[str], None] = lambda line: None
+) -> dict[str, Any] | None:
+    """Compares what the run holds out with what it trains on, unless that was done before.
+
+    Returns:
+        What ``audit.json`` should hold, or ``None`` where nothing is held out or nobody asked.
+
+    Raises:
+        UserError: something held out is trained on, and ``run.audit`` is ``refuse``.
+    """
+    held_out = unseen_tasks(mixture, suites)
+    if config.audit == "off" or not held_out:
+        return None
+    trained = mixture.drawn_tasks
+    key = audit_key(trained, held_out)
+    found = _kept(Path(config.model_dir) / AUDIT, key)
+    if found is None:
+        say(f"comparing {len(held_out)} held-out tasks with what is trained on")
+        found = audit(trained, held_out)
+    reason = found.refused(config.audit_tolerance)
+    if reason and config.audit == "refuse":
+        raise UserError(
+            f"This run would be contaminated: {reason}. Leave one of the two out, allow a share of such records with "
+            "--gin.run.audit_tolerance=SHARE, or go on with --gin.run.audit=warn and say so in what you report."
+        )
+    if reason:
+        say(f"warning: this run is contaminated: {reason}")
+    return {"key": key, **dataclasses.asdict(found)}
+
+
+def _kept(path: Path, key: str) -> Audit | None:
+    """The result of an earlier audit of the same records."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["key"] != key:
+            return None
+        return Audit(
+            tuple(SharedSource(**item) for item in kept["sources"]),
+            tuple(SharedRecords(**item) for item in kept["records"]),
+            kept["held_out_records"],
+            kept["trained_records"],
+            tuple(kept["not_compared"]),
+        )
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _spec_name(task: Task) -> str:
+    return task.spec.name if isinstance(task, Prompted) else task.name

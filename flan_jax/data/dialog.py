@@ -142,7 +142,7 @@ _SPEAKERS: Mapping[str, Mapping[str, str]] = {
     "dialogue_people": {USER: "Person A:", ASSISTANT: "Person B:", SYSTEM: "Note:", TOOL: "Lookup:"},
     "dialogue_questions": {USER: "Question:", ASSISTANT: "Answer:", SYSTEM: "Instruction:", TOOL: "Source:"},
 }
-SLOTS = ("system", "history", "last", "asked", "preface", "earlier", *_SPEAKERS, "reply")
+SLOTS = ("system", "history", "last", "asked", "preface", "earlier", "context", *_SPEAKERS, "reply")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +151,8 @@ class DialogFields:
 
     ``system``: the system messages before the first turn, maybe empty. ``asked``: the last user turn.
     ``last``: that, and what was said since, by tools as a rule. ``history``: the turns before that, maybe empty. ``preface`` and
-    ``earlier`` are these two introduced by words and closed by a blank line, or empty. ``dialogue``,
+    ``earlier`` are system and history introduced by words and closed by a blank line, or empty;
+    ``context`` is both. ``dialogue``,
     ``dialogue_people`` and ``dialogue_questions``: all turns up to the reply, each behind the name of its
     speaker, in three ways of naming. ``reply``: the answer.
 
@@ -182,13 +183,16 @@ class DialogFields:
         last = "\n".join(
             part for part in (turns[asked].content.strip(), _told(turns[asked + 1 :], _SPEAKERS["dialogue"])) if part
         )
+        preface = f"Instructions to the assistant: {system}\n\n" if system else ""
+        earlier = f"Earlier in the conversation: {history}\n\n" if history else ""
         return {
             "system": system,
             "history": history,
             "last": last,
             "asked": turns[asked].content.strip(),
-            "preface": f"Instructions to the assistant: {system}\n\n" if system else "",
-            "earlier": f"Earlier in the conversation: {history}\n\n" if history else "",
+            "preface": preface,
+            "earlier": earlier,
+            "context": preface + earlier,
             **{slot: _told(turns[oldest:], names) for slot, names in _SPEAKERS.items()},
             "reply": record["reply"],
         }
@@ -201,16 +205,16 @@ def _told(messages: tuple[Message, ...], names: Mapping[str, str]) -> str:
 TEMPLATES = (
     Template("{preface}Conversation so far: {dialogue}\n\nWrite what the assistant says next."),
     Template("{preface}What follows is a chat between a user and a helpful assistant. {dialogue}\nAssistant:"),
-    Template("{preface}{earlier}The user now says: {last}\n\nHow should the assistant reply?"),
+    Template("{context}The user now says: {last}\n\nHow should the assistant reply?"),
     Template("{preface}You are the assistant in this chat. Give your next turn.\n\nChat: {dialogue}\n\nYour turn:"),
     Template("{preface}Person A writes, and Person B, an assistant, replies. {dialogue_people}\nPerson B:"),
     Template(
         "{preface}Please continue the exchange below with one more answer that fits everything said before.\n\n"
         "Exchange: {dialogue_questions}\nAnswer:"
     ),
-    Template("{preface}{earlier}Latest message from the user: {last}\n\nReply to it:"),
+    Template("{context}Latest message from the user: {last}\n\nReply to it:"),
     Template("Read the conversation and answer its last message.\n\n{preface}Messages: {dialogue}\n\nReply:"),
-    Template("{preface}{dialogue}\nAssistant:"),
+    Template("{preface}Transcript: {dialogue}\nAssistant:"),
     Template(
         "{earlier}An assistant has just written the following to a user: {reply}\n\nWhat did the user say right before?",
         "{asked}",

@@ -12,6 +12,7 @@ from flan_jax.errors import UserError
 from flan_jax.feed.store import TokenStore
 from flan_jax.tasks.dialog import Message
 from flan_jax.tasks.render import render, render_split
+from flan_jax.tasks.review import review
 from flan_jax.tasks.spec import Prompted, Source
 
 GARDEN = [
@@ -95,6 +96,7 @@ def test_the_task_is_a_free_text_one_with_ten_templates():
     spec = dialog_task("talks", generated("talks", lambda split: [talk(GARDEN)], 1), "chat")
     assert (spec.cluster, spec.metric, spec.predict, len(spec.templates)) == ("chat", "rougeL", "generate", 10)
     assert len(set(spec.templates)) == len(TEMPLATES) == 10
+    assert list(review(spec)) == []
 
 
 def test_renders_golden():

@@ -30,15 +30,15 @@ def eval_task(task: Task, stored: StoredTask, data: Data, config: RunConfig) -> 
         UserError: nothing to score, or a task of a kind that says nothing of how it is measured.
     """
     if isinstance(task, Prompted):
-        scored = set(task.spec.scored_templates)
+        scored = set(task.scored_templates)
         chosen = _first([index for index, id_ in enumerate(stored.template_ids) if int(id_) in scored], config)
         if not chosen:
             raise UserError(
                 f"Task {task.name!r}, split {stored.split!r} has no example to score. Give it templates that are not inverted."
             )
         examples = [_example(stored, index, data) for index in chosen]
-        spec = task.spec
-        return EvalTask(task.name, task.cluster, spec.metric, spec.predict, examples, other_metrics=spec.other_metrics)
+        others = () if task.mode.reasons else task.spec.other_metrics
+        return EvalTask(task.name, task.cluster, task.metric, task.predict, examples, other_metrics=others)
     if isinstance(task, SeqioTask):
         chosen = _first(range(len(stored)), config)
         measure = measure_of(task, [stored_example(stored, index) for index in chosen])

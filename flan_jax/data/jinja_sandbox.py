@@ -123,7 +123,7 @@ def _choice(context: Any, items: Any) -> Any:
 @jinja2.pass_context
 def _most_frequent(context: Any, items: Any) -> list[Any] | None:
     """The items that occur most often, in the order of their first occurrence; ``None`` for no items."""
-    counted = collections.Counter(RUN.get().each(items))
+    counted = collections.Counter(RUN.get().each(items or ()))
     most = max(counted.values(), default=0)
     return [item for item, count in counted.items() if count == most] or None
 

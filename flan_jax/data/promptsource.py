@@ -387,7 +387,9 @@ def _metrics(scored: Iterable[JinjaTemplate], predict: Predict) -> tuple[str, ..
 
 def hub_source(data: T0Set, name: str) -> PublishedSource:
     """The data set on the Hugging Face hub, or in a local folder called like the task ``name`` or the data set."""
-    folders = (name, task_name(data.dataset, data.subset).removeprefix("p3_"))
+    full = task_name(data.dataset, data.subset).removeprefix("p3_")
+    alone = sum(dataset == data.dataset for dataset, _ in T0_SETS) == 1
+    short = data.dataset if alone else (data.subset or "").removesuffix(".fixed")
     return published(
         data.hub,
         data.config,
@@ -396,6 +398,6 @@ def hub_source(data: T0Set, name: str) -> PublishedSource:
         validation=data.validation or None,
         test=data.test or None,
         sizes={data.train: data.train_size} if data.train and data.train_size else None,
-        folders=tuple(dict.fromkeys(folders)),
+        folders=tuple(dict.fromkeys(folder for folder in (name, full, short) if folder)),
         train_limit=max(data.train_size, 1_000_000),
     )

@@ -16,6 +16,7 @@ DONE, OUR_FAULT, WRONG_INPUT, STOPPED = 0, 1, 2, 75
 COMMANDS = {
     "quickstart": "the whole job on the embedded world: prepare, train, measure, report",
     "tasks": "what is registered: tasks, clusters, templates, mixtures",
+    "data": "what instruction data holds: format, counts, what is left out",
     "inspect": "examples of a task exactly as the model sees them",
     "rates": "the effective rates of a mixture",
     "prepare": "tokenise and index each task of a mixture once",

@@ -1,0 +1,67 @@
+"""Say what instruction data holds: its format, what it gives, what is left out and why.
+
+A file, a folder of files, or a data set of the Hugging Face hub. Nothing is written.
+"""
+
+import argparse
+import json
+
+EXAMPLE = "flan-jax data chats.json   or   flan-jax data tatsu-lab/alpaca --clean duplicates --json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("place", metavar="PATH_OR_HUB", help="a file, a folder, or OWNER/NAME[:CONFIG][@REVISION]")
+    parser.add_argument("--format", default="auto", help="the records' format; default: told by the first of them")
+    parser.add_argument(
+        "--clean",
+        action="append",
+        default=[],
+        metavar="STEP",
+        help="clean with this step too: markdown, opening, empty, refused, duplicates, split; repeatable",
+    )
+    parser.add_argument(
+        "--no-clean",
+        action="append",
+        default=[],
+        metavar="STEP",
+        help="leave out a step that the format has of its own, or 'all' of them; repeatable",
+    )
+    parser.add_argument("--data_dir", default="", help="folder that paths start from")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Prints the report."""
+    from flan_jax.data import sources
+    from flan_jax.data.formats.report import data_report
+
+    if arguments.data_dir:
+        sources.set_data_dir(arguments.data_dir)
+    report = data_report(
+        arguments.place, arguments.format, clean=tuple(arguments.clean), no_clean=tuple(arguments.no_clean)
+    )
+    if arguments.json:
+        print(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
+        return 0
+    for file in report.files:
+        print(f"{file.place}")
+        named = f", {file.tasks:,} tasks" if file.tasks else ""
+        print(f"  format      {file.format} ({file.kind}{named})")
+        talk = f" with {file.messages:,} messages, {file.turns:,} of them the assistant's" if file.messages else ""
+        what = "conversations" if file.kind == "chat" else "examples"
+        print(f"  records     {file.records:,} → {file.examples:,} {what}{talk}")
+        out = [f"{reason} {number:,}" for reason, number in file.left_out.items()]
+        print(f"  left out    {', '.join(out) or 'nothing'}")
+        if file.changed:
+            made = {step: f" (+{file.added[step]:,})" if step in file.added else "" for step in file.changed}
+            print(f"  changed     {', '.join(f'{step} {n:,}{made[step]}' for step, n in file.changed.items())}")
+        print(f"  unreadable  {file.unreadable:,}")
+        for reason in file.reasons:
+            print(f"    {reason}")
+    if len(report.files) > 1:
+        print(
+            f"{len(report.files):,} files: {report.total('records'):,} records → {report.total('examples'):,} examples, "
+            f"{report.total('unreadable'):,} unreadable"
+        )
+    return 0

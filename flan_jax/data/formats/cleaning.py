@@ -1,0 +1,262 @@
+"""Cleaning that the papers of published data sets name: declared, counted, and one may switch each step.
+
+Cleaning(("empty", "duplicates"))                     # these two
+Cleaning(default_steps).without("refused")            # all but one
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from flan_jax.data.formats.markdown import is_html, to_markdown
+from flan_jax.errors import UserError, unknown
+from flan_jax.tasks.spec import Record
+
+Length = Callable[[str], int]
+
+REFUSALS = (
+    "as an ai language model",
+    "as a language model",
+    "as an ai assistant, i can",
+    "as an ai, i ",
+    "i'm sorry, but i can",
+    "i am sorry, but i can",
+    "i'm sorry, but as an ai",
+    "i apologize, but i can",
+    "sorry, i can't help",
+    "sorry, i cannot help",
+    "sorry, but i'm unable",
+    "i'm not able to help with that",
+    "i am unable to fulfill",
+    "i cannot fulfill",
+    "i can't fulfill",
+    "i cannot comply with",
+    "i must decline",
+    "it goes against my programming",
+    "my training data only goes",
+    "my knowledge cutoff",
+)
+"""Phrases of an answer that excuses itself; compared in small letters, with plain apostrophes."""
+
+MAX_LENGTH = 8192
+"""Characters of a conversation: about the 2,048 tokens that Vicuna was first trained on."""
+_LOOKED_AT = 400  # an excuse stands at the beginning
+
+
+@dataclasses.dataclass
+class StepCount:
+    """What a step did.
+
+    Attributes:
+        left_out: records that it left out.
+        changed: records that it changed.
+        added: records that it made beyond those that it was given.
+    """
+
+    left_out: int = 0
+    changed: int = 0
+    added: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Cleaning:
+    """The steps that records go through, in this order.
+
+    Attributes:
+        steps: names among ``STEPS``.
+        phrases: what ``refused`` looks for.
+        max_length: what ``split`` keeps conversations within.
+        length: how ``split`` measures a text; characters unless it is given.
+    """
+
+    steps: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = REFUSALS
+    max_length: int = MAX_LENGTH
+    length: Length = len
+
+    def __post_init__(self) -> None:
+        for step in self.steps:
+            if step not in STEPS:
+                raise unknown("cleaning step", str(step), STEPS)
+        if len(set(self.steps)) < len(self.steps):
+            raise UserError(f"Cleaning lists a step twice: {', '.join(self.steps)}.")
+        if self.max_length < 1:
+            raise UserError(f"Cleaning: max_length={self.max_length} must be at least 1.")
+
+    def with_steps(self, *steps: str) -> "Cleaning":
+        """With these steps too, each where it does its work best."""
+        wanted = {*self.steps, *steps}
+        return dataclasses.replace(
+            self, steps=(*(step for step in STEPS if step in wanted), *sorted(wanted - set(STEPS)))
+        )
+
+    def without(self, *steps: str) -> "Cleaning":
+        """Without these steps.
+
+        Raises:
+            UserError: an unknown step.
+        """
+        for step in steps:
+            if step not in STEPS:
+                raise unknown("cleaning step", step, STEPS)
+        return dataclasses.replace(self, steps=tuple(step for step in self.steps if step not in steps))
+
+    def begin(self) -> "Cleaner":
+        """Goes through records once, from their first on."""
+        return Cleaner(self)
+
+
+class Cleaner:
+    """One pass of a ``Cleaning`` over records; ``counts`` says what each step did so far."""
+
+    def __init__(self, cleaning: Cleaning) -> None:
+        self.cleaning = cleaning
+        self.counts = {step: StepCount() for step in cleaning.steps}
+        self.seen: set[bytes] = set()
+
+    def __call__(self, record: Record) -> list[Record]:
+        """What is left of a record: nothing, itself, another one, or several."""
+        records = [record]
+        for step in self.cleaning.steps:
+            count = self.counts[step]
+            results: list[Record] = []
+            for one in records:
+                made = STEPS[step](one, self)
+                count.left_out += not made
+                count.changed += bool(made) and (len(made) > 1 or made[0] is not one)
+                count.added += max(0, len(made) - 1)
+                results += made
+            records = results
+        return records
+
+
+def _messages(record: Record) -> list[dict[str, str]] | None:
+    return record.get("messages")
+
+
+def _outputs(record: Record) -> list[str]:
+    value = record["output"] if "output" in record else record.get("targets", "")
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _markdown(record: Record, cleaner: Cleaner) -> list[Record]:
+    """What the assistant says as HTML becomes Markdown; what a user pasted stays."""
+    messages = _messages(record)
+    if messages is None or not any(m["role"] == "assistant" and is_html(m["content"]) for m in messages):
+        return [record]
+    return [{**record, "messages": [_in_markdown(message) for message in messages]}]
+
+
+def _in_markdown(message: dict[str, str]) -> dict[str, str]:
+    if message["role"] != "assistant" or not is_html(message["content"]):
+        return message
+    return {**message, "content": to_markdown(message["content"]) or message["content"]}
+
+
+def _opening(record: Record, cleaner: Cleaner) -> list[Record]:
+    """Nothing of the assistant's stands before the user's first turn."""
+    messages = _messages(record)
+    if messages is None:
+        return [record]
+    first = next((index for index, message in enumerate(messages) if message["role"] == "user"), len(messages))
+    kept = [m for index, m in enumerate(messages) if index >= first or m["role"] == "system"]
+    return [record] if len(kept) == len(messages) else _with_answers(record, kept)
+
+
+def _empty(record: Record, cleaner: Cleaner) -> list[Record]:
+    """An answer is there; a conversation ends before its first empty turn."""
+    messages = _messages(record)
+    if messages is not None:
+        spoken = [m for m in messages if m["role"] != "system" or m["content"].strip()]
+        end = next((i for i, message in enumerate(spoken) if not message["content"].strip()), len(spoken))
+        return [record] if end == len(messages) else _with_answers(record, spoken[:end])
+    outputs = _outputs(record)
+    filled = [output for output in outputs if output.strip()]
+    asked = record["inputs"] if "inputs" in record else record["instruction"] + record.get("input", "")
+    if not filled or not asked.strip():
+        return []
+    if len(filled) == len(outputs):
+        return [record]
+    return [{**record, "output" if "output" in record else "targets": filled}]
+
+
+def _with_answers(record: Record, messages: list[dict[str, str]]) -> list[Record]:
+    """The conversation, up to its last answer, if there is one to a question."""
+    last = max((i for i, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
+    kept = messages[: last + 1]
+    return [{**record, "messages": kept}] if any(message["role"] == "user" for message in kept) else []
+
+
+def _refused(record: Record, cleaner: Cleaner) -> list[Record]:
+    """No answer begins with an excuse."""
+    messages = _messages(record)
+    said = _outputs(record) if messages is None else [m["content"] for m in messages if m["role"] == "assistant"]
+    heads = [text.lstrip()[:_LOOKED_AT].lower().replace("’", "'") for text in said]
+    return [] if any(phrase in head for head in heads for phrase in cleaner.cleaning.phrases) else [record]
+
+
+def _duplicates(record: Record, cleaner: Cleaner) -> list[Record]:
+    """Nothing is there twice, word for word."""
+    messages = _messages(record)
+    parts = [record.get(key, "") for key in ("instruction", "input", "inputs")] + _outputs(record)
+    if messages is not None:
+        parts = [text for message in messages for text in (message["role"], message["content"])]
+    key = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=12).digest()
+    if key in cleaner.seen:
+        return []
+    cleaner.seen.add(key)
+    return [record]
+
+
+def _split(record: Record, cleaner: Cleaner) -> list[Record]:
+    """A conversation that is too long is divided before turns of the user; system messages head every part."""
+    messages = _messages(record)
+    if messages is None:
+        return [record]
+    measure, limit = cleaner.cleaning.length, cleaner.cleaning.max_length
+    lengths = [measure(message["content"]) for message in messages]
+    if sum(lengths) <= limit:
+        return [record]
+    first = next((index for index, message in enumerate(messages) if message["role"] != "system"), len(messages))
+    begun = sum(lengths[:first])
+    parts: list[list[dict[str, str]]] = []
+    room = 0
+    for exchange, size in _exchanges(messages[first:], lengths[first:]):
+        if not parts or size > room:
+            parts.append(list(messages[:first]))
+            room = limit - begun
+        parts[-1] += exchange
+        room -= size
+    made = [whole for part in parts for whole in _with_answers(record, part)]
+    return [record] if len(made) == 1 and made[0]["messages"] == messages else made
+
+
+def _exchanges(messages: Iterable[dict[str, str]], lengths: Iterable[int]) -> list[tuple[list[dict[str, str]], int]]:
+    """(a turn of the user with all that answers it, its length), one after the other."""
+    exchanges: list[tuple[list[dict[str, str]], int]] = []
+    answered = True
+    for message, length in zip(messages, lengths, strict=True):
+        if not exchanges or (message["role"] == "user" and answered):
+            exchanges.append(([], 0))
+            answered = False
+        answered = answered or message["role"] == "assistant"
+        said, size = exchanges[-1]
+        said.append(message)
+        exchanges[-1] = (said, size + length)
+    return exchanges
+
+
+Step = Callable[[Record, Cleaner], list[Any]]
+STEPS: Mapping[str, Step] = {
+    "markdown": _markdown,
+    "opening": _opening,
+    "empty": _empty,
+    "refused": _refused,
+    "duplicates": _duplicates,
+    "split": _split,
+}
+"""Name → step, in the order in which they do their work best."""
+
+ABOUT = {name: (step.__doc__ or "").strip() for name, step in STEPS.items()}
+"""Name → what a record is like behind the step."""

@@ -1,0 +1,106 @@
+"""Which format records have: by their keys and the types of the values, never by a file's name."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from flan_jax.data.formats import alpaca, messages, natural_instructions, oasst, rendered, self_instruct, sharegpt
+from flan_jax.data.formats.record_format import Format
+from flan_jax.errors import UserError, unknown
+from flan_jax.tasks.spec import Record
+
+FORMATS: tuple[Format, ...] = (
+    messages.MESSAGES,
+    messages.PROMPT_COMPLETION_CHAT,
+    rendered.PROMPT_COMPLETION,
+    alpaca.ALPACA,
+    alpaca.EVOL_INSTRUCT,
+    alpaca.DOLLY,
+    alpaca.DOLLY_RENAMED,
+    sharegpt.SHAREGPT,
+    sharegpt.BAIZE,
+    sharegpt.LIMA,
+    oasst.OASST_TREE,
+    oasst.OASST_THREAD,
+    oasst.OASST_FLAT,
+    self_instruct.SELF_INSTRUCT,
+    self_instruct.UNNATURAL,
+    natural_instructions.NATURAL_INSTRUCTIONS,
+    natural_instructions.SUPER_NI,
+    rendered.FLAN_DUMP,
+    rendered.RECROSS,
+    rendered.FLAN_COT,
+)
+"""Every format that is known."""
+
+SAMPLE = 20
+"""How many records are looked at."""
+AUTO = "auto"
+_SHOWN_KEYS = 12
+_NEAR = 0.5  # a key or two in common, as `category`, say nothing
+
+
+def get_format(name: str) -> Format:
+    """The format of that name.
+
+    Raises:
+        UserError: there is none; the message suggests near ones.
+    """
+    found = next((known for known in FORMATS if known.name == name), None)
+    if found is None:
+        raise unknown("record format", name, [known.name for known in FORMATS] + [AUTO])
+    return found
+
+
+def detected(records: Sequence[Record], formats: Iterable[Format] = FORMATS) -> Format:
+    """The format that most of ``records`` have.
+
+    A damaged record among them does no harm; a file of two formats is refused.
+
+    Raises:
+        UserError: they have no known format, or two; with the keys seen, and what the nearest lacks.
+    """
+    formats = tuple(formats)
+    if not records:
+        raise UserError("there is no record to tell the format by. Give a file with records, or name the format.")
+    votes: Counter[str] = Counter()
+    for record in records:
+        fitting = [known for known in formats if known.detect(record)]
+        general = {name for known in fitting for name in known.refines}
+        votes.update(known.name for known in fitting if known.name not in general)
+    by_name = {known.name: known for known in formats}
+    # Some records of a more special format may lack what makes it special: the general one then has them all.
+    for name in list(votes):
+        for general_name in by_name[name].refines:
+            if votes[general_name]:
+                votes[general_name] += votes.pop(name)
+    best = [name for name, count in votes.items() if 2 * count > len(records)]
+    if len(best) == 1 and all(count <= len(records) // 4 for name, count in votes.items() if name != best[0]):
+        return by_name[best[0]]
+    if len(votes) > 1:
+        shares = ", ".join(f"{name} {count}" for name, count in votes.most_common())
+        raise UserError(
+            f"the first {len(records)} records fit several formats ({shares}). Name one with format=, or divide the file."
+        )
+    raise _unknown_format(records, formats)
+
+
+def _unknown_format(records: Sequence[Record], formats: Sequence[Format]) -> UserError:
+    """What was seen, and the format that most of its keys are there of."""
+    seen = list(dict.fromkeys(str(key) for record in records for key in record))
+    shown = ", ".join(key[:40] for key in seen[:_SHOWN_KEYS]) + (", …" if len(seen) > _SHOWN_KEYS else "")
+
+    def nearness(known: Format) -> tuple[float, int]:
+        there = sum(key in seen for key in known.keys)
+        return there / len(known.keys), there
+
+    nearest = max(formats, key=nearness)
+    lacking = [key for key in nearest.keys if key not in seen]
+    if nearness(nearest)[0] < _NEAR:
+        return UserError(
+            f"no known format has records with the keys {shown or '(none)'}. "
+            f"Known: {', '.join(known.name for known in formats)}."
+        )
+    lack = f"lacks {', '.join(map(repr, lacking))}" if lacking else "has its keys with other kinds of values"
+    return UserError(
+        f"no known format has records with the keys {shown}. The nearest is {nearest.name} ({nearest.about}): this one {lack}."
+    )

@@ -1,0 +1,143 @@
+"""What instruction data holds: counts of records, of what they give, of what is left out and why."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from flan_jax.data.formats.cleaning import Cleaning
+from flan_jax.data.formats.detect import AUTO
+from flan_jax.data.formats.origin import LocalFile, Origin, data_files, origins, split_files
+from flan_jax.data.formats.record_format import Format
+from flan_jax.data.formats.survey import format_of, survey
+from flan_jax.data.sources import resolve
+
+
+@dataclasses.dataclass(frozen=True)
+class FileReport:
+    """What one file, or one split of a data set of the hub, holds.
+
+    Attributes:
+        place: the file.
+        format: the name of its format.
+        kind: ``chat``, ``instruction`` or ``rendered``: what its records become.
+        records: as published.
+        examples: records that they give, cleaned.
+        messages: in the conversations among these.
+        turns: of these, the assistant's.
+        tasks: tasks that a dump names.
+        left_out: reason or cleaning step → how many it left out.
+        changed: cleaning step → records that it changed.
+        added: cleaning step → records that it made beyond those it was given.
+        unreadable: records, or examples in them, that cannot be read.
+        reasons: why the first of these cannot, with file and line.
+    """
+
+    place: str
+    format: str
+    kind: str
+    records: int
+    examples: int
+    messages: int
+    turns: int
+    tasks: int
+    left_out: Mapping[str, int]
+    changed: Mapping[str, int]
+    added: Mapping[str, int]
+    unreadable: int
+    reasons: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataReport:
+    """What instruction data holds, file by file."""
+
+    files: tuple[FileReport, ...]
+
+    def total(self, count: str) -> int:
+        """The sum of a count over the files."""
+        return sum(getattr(file, count) for file in self.files)
+
+    def totals(self, counts: str) -> dict[str, int]:
+        """The sums of ``left_out``, ``changed`` or ``added``, by reason or step."""
+        sums: dict[str, int] = {}
+        for file in self.files:
+            for name, number in getattr(file, counts).items():
+                sums[name] = sums.get(name, 0) + number
+        return sums
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        counts = ("records", "examples", "messages", "turns", "unreadable")
+        return {
+            **{count: self.total(count) for count in counts},
+            "left_out": self.totals("left_out"),
+            "files": [dataclasses.asdict(file) for file in self.files],
+        }
+
+
+def data_report(
+    path_or_hub: str | Path,
+    format: str | Format = AUTO,
+    *,
+    cleaning: Cleaning | None = None,
+    clean: tuple[str, ...] = (),
+    no_clean: tuple[str, ...] = (),
+) -> DataReport:
+    """Reads instruction data whole and counts.
+
+    Args:
+        path_or_hub: a file, a folder, or a data set of the hub, as for ``instruction_source``; of a
+            folder, every file of records is read.
+        format: as for ``instruction_source``.
+        cleaning: the steps; those of the data set's own paper where none are given.
+        clean: steps to take beside these.
+        no_clean: steps not to take; ``all`` for none at all.
+
+    Raises:
+        UserError: nothing there, an unknown step, or data of no known format.
+    """
+    return DataReport(
+        tuple(
+            _report(origin, format, _chosen(origin, format, cleaning, clean, no_clean))
+            for origin in _all_origins(str(path_or_hub))
+        )
+    )
+
+
+def _all_origins(place: str) -> Iterator[Origin]:
+    path = resolve(place)
+    if path.is_dir() and not split_files(path) and len(data_files(path)) > 1:
+        for file in data_files(path):
+            yield LocalFile(file)
+    else:
+        yield from origins(place).values()
+
+
+def _chosen(
+    origin: Origin, format: str | Format, cleaning: Cleaning | None, clean: tuple[str, ...], no_clean: tuple[str, ...]
+) -> Cleaning:
+    chosen = Cleaning(format_of(origin, format).cleaning) if cleaning is None else cleaning
+    if "all" in no_clean:
+        chosen = dataclasses.replace(chosen, steps=())
+    return chosen.without(*(step for step in no_clean if step != "all")).with_steps(*clean)
+
+
+def _report(origin: Origin, format: str | Format, cleaning: Cleaning) -> FileReport:
+    found = survey(origin, format, cleaning, 0, 0)
+    steps = found.steps
+    return FileReport(
+        place=str(origin.path) if isinstance(origin, LocalFile) else origin.place(0).rpartition(", ")[0],
+        format=found.format.name,
+        kind=found.format.kind,
+        records=found.records,
+        examples=found.examples,
+        messages=found.messages,
+        turns=found.turns,
+        tasks=sum(task != "" for task in found.tasks),
+        left_out={**found.left_out, **{name: step.left_out for name, step in steps.items()}},
+        changed={name: step.changed for name, step in steps.items() if step.changed},
+        added={name: step.added for name, step in steps.items() if step.added},
+        unreadable=found.unreadable,
+        reasons=found.reasons,
+    )

@@ -1,0 +1,194 @@
+"""Instruction data as a source: any known format, from a file, a folder or the hub."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from flan_jax.data.formats.cleaning import Cleaning
+from flan_jax.data.formats.detect import AUTO, get_format
+from flan_jax.data.formats.origin import HubPart, Origin, origins
+from flan_jax.data.formats.record_format import Format
+from flan_jax.data.formats.survey import Division, Survey, format_of, normalised, side_hash, survey, task_of
+from flan_jax.data.sources import SPLITS, digest, resolve
+from flan_jax.errors import UserError
+from flan_jax.tasks.spec import Record, Unreadable
+
+_VERSION = 1
+"""Raised when the same files give other records."""
+VALIDATION_LIMIT = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class InstructionSource:
+    """The normalised records of published instruction data. See ``instruction_source``.
+
+    Attributes:
+        task: of a dump of several tasks, the one whose records these are; ``None`` for all.
+        tells: whether it tells of records that cannot be read, as these belong to no task.
+    """
+
+    name: str
+    format: str | Format = AUTO
+    cleaning: Cleaning | None = None
+    max_validation: int = VALIDATION_LIMIT
+    seed: int = 0
+    parts: tuple[tuple[str, str], ...] = ()
+    task: str | None = None
+    tells: bool = True
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those that have files of their own, and the part of the training file that validates."""
+        found = set(self._origins()) if self.parts or resolve(self.name).exists() else {"train"}
+        if "train" in found and self.max_validation:
+            found.add("validation")
+        return tuple(split for split in SPLITS if split in found)
+
+    def _origins(self) -> dict[str, Origin]:
+        return origins(self.name, self.parts)
+
+    def _origin(self, split: str) -> tuple[Origin, int]:
+        """Where the records of a split lie, and how many of them at most validate beside the others."""
+        if split not in self.splits:
+            raise UserError(f"{self.describe()} has no split {split!r}. It has: {', '.join(self.splits)}.")
+        found = self._origins()
+        if split in found:
+            return found[split], self.max_validation if split == "train" and "validation" not in found else 0
+        return found["train"], self.max_validation
+
+    def survey(self, split: str = "train") -> Survey:
+        """What the file of ``split`` holds: its format, counts, what is left out.
+
+        Raises:
+            UserError: no such file, or one of no known format.
+        """
+        origin, held = self._origin(split)
+        return survey(origin, self.format, self.cleaning, held, self.seed)
+
+    @property
+    def known_format(self) -> Format:
+        """The format of the records; the head of a file is read to tell it.
+
+        Raises:
+            UserError: no such file, or one of no known format.
+        """
+        return format_of(self._origin(self.splits[0])[0], self.format)
+
+    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
+        """Yields the normalised records of ``split``, in the order of the file.
+
+        Raises:
+            UserError: no such file, no known format, or, without ``unreadable`` to tell, a record
+                that cannot be read, named by file and line.
+        """
+        origin, _ = self._origin(split)
+        for number, record in self._numbered(split):
+            if not isinstance(record, UserError):
+                yield record
+                continue
+            error = UserError(f"{origin.place(number)}: {record}")
+            if unreadable is None:
+                raise error
+            unreadable(error)
+
+    def _numbered(self, split: str) -> Iterator[tuple[int, Record | UserError]]:
+        """Unreadable records are on the side of training, as nobody knows what they ask."""
+        origin, held = self._origin(split)
+        found = self.survey(split)
+        divided: dict[str, Division] = dict(found.tasks)
+        for number, key, record in normalised(origin, found.format, found.cleaning.begin(), lambda reason: None):
+            if isinstance(record, UserError):
+                if self.tells and not (held and split == "validation"):
+                    yield number, record
+                continue
+            task = task_of(record)
+            if self.task is not None and task != self.task:
+                continue
+            if held and (side_hash(self.seed, key) <= divided[task].last) != (split == "validation"):
+                continue
+            yield number, record
+
+    def place(self, split: str, index: int) -> str:
+        """File and line of record ``index``."""
+        origin, _ = self._origin(split)
+        found = next(itertools.islice(self._numbered(split), index, None), None)
+        return f"{self.describe()}, split {split!r}, record {index}" if found is None else origin.place(found[0])
+
+    def count(self, split: str) -> int | None:
+        """The number of records, unreadable ones among them; ``None`` for the hub, which is not fetched for it."""
+        origin, held = self._origin(split)
+        if isinstance(origin, HubPart):
+            return None
+        found = self.survey(split)
+        tasks = found.tasks if self.task is None else {self.task: found.tasks[self.task]}
+        if held and split == "validation":
+            return sum(division.validation for division in tasks.values())
+        return sum(division.train for division in tasks.values()) + found.unreadable * self.tells
+
+    def fingerprint(self, split: str) -> str:
+        """Digest of the content, the format, the cleaning, and how the file is divided."""
+        origin, held = self._origin(split)
+        known = format_of(origin, self.format)
+        cleaning = Cleaning(known.cleaning) if self.cleaning is None else self.cleaning
+        length = f"{cleaning.length.__module__}.{getattr(cleaning.length, '__qualname__', cleaning.length)}"
+        return digest(
+            "instructions",
+            _VERSION,
+            origin.fingerprint(),
+            known.name,
+            known.parameters,
+            cleaning.steps,
+            cleaning.phrases if "refused" in cleaning.steps else "",
+            (cleaning.max_length, length) if "split" in cleaning.steps else "",
+            (split == "validation", held, self.seed) if held else "",
+            self.task,
+        )
+
+    def size_hint(self, split: str) -> int | None:
+        """Bytes of the file; of the hub nothing is known."""
+        return self._origin(split)[0].size_hint()
+
+    def describe(self) -> str:
+        """Where the data lies, in which format."""
+        known = self.format if isinstance(self.format, str) else self.format.name
+        kind = "instruction data" if known == AUTO else f"{known} data"
+        return f"{kind} {self.name!r}" + (f", task {self.task!r}" if self.task else "")
+
+
+def instruction_source(
+    path_or_hub: Any,
+    format: str | Format = AUTO,
+    *,
+    cleaning: Cleaning | None = None,
+    max_validation: int = VALIDATION_LIMIT,
+    seed: int = 0,
+    train: str | None = None,
+    validation: str | None = None,
+    test: str | None = None,
+) -> InstructionSource:
+    """A source over instruction data in the format that it is published in.
+
+    Args:
+        path_or_hub: a file; a folder with ``train.jsonl`` and maybe ``validation.jsonl`` and
+            ``test.jsonl`` (or .json, .parquet, .tsv); or ``OWNER/NAME[:CONFIG][@REVISION]`` on the hub.
+            Relative paths start at the data folder.
+        format: the name of a format, a ``Format``, or ``auto`` to tell it by the first records.
+        cleaning: the steps; those of the data set's own paper where none are given.
+        max_validation: where nothing else validates, at most so many training records do, and a
+            tenth at most, chosen by a hash of what they ask; 0 for none.
+        seed: which records those are.
+        train: for the hub, the split expression to train on (``train`` unless any is given).
+        validation: as above.
+        test: as above.
+
+    Raises:
+        UserError: an unknown format or a negative limit.
+    """
+    if isinstance(format, str) and format != AUTO:
+        get_format(format)
+    if max_validation < 0:
+        raise UserError(f"Instruction data {str(path_or_hub)!r}: max_validation={max_validation} must be 0 or more.")
+    given = {"train": train, "validation": validation, "test": test}
+    parts = tuple((split, part) for split, part in given.items() if part is not None)
+    return InstructionSource(str(path_or_hub), format, cleaning, max_validation, seed, parts)

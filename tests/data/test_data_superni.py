@@ -10,10 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.data import sources, superni
+from flan_jax.data import sources
 from flan_jax.data.prepare import prepare
+from flan_jax.data.published import origins
 from flan_jax.data.sources import FromDataFolder
-from flan_jax.data.superni import SuperNIFields, category, label, superni_file, superni_mixture, superni_task
+from flan_jax.data.superni import (
+    ENCODINGS,
+    SuperNIFields,
+    TaskFilter,
+    category,
+    label,
+    metadata,
+    niv2_mixture,
+    superni_file,
+    superni_mixture,
+    superni_task,
+)
+from flan_jax.data.superni_files import HEAD_BYTES
 from flan_jax.data.tokenizers import ByteVocabulary, load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.feed.store import TokenStore
@@ -166,9 +179,9 @@ def test_a_task_is_made_of_a_file(fixtures):
 def test_the_category_is_found_without_reading_the_instances(tmp_path):
     path = tmp_path / "task1_large.json"
     text = json.dumps({**GOOD, "Categories": ["Fill in The Blank", "Other"]})
-    path.write_text(text[: text.index('"Instances"')] + '"Instances": [' + " " * superni._HEAD_BYTES)  # never closed
+    path.write_text(text[: text.index('"Instances"')] + '"Instances": [' + " " * HEAD_BYTES)  # never closed
     assert category(path) == "Fill in The Blank"
-    late = {"Padding": "x" * superni._HEAD_BYTES, **GOOD}
+    late = {"Padding": "x" * HEAD_BYTES, **GOOD}
     path.write_text(json.dumps(late))
     assert category(path) == "A B"
     path.write_text(json.dumps({**GOOD, "Categories": []}))
@@ -382,3 +395,184 @@ def test_bad_instances_leave_the_templates_of_the_others_alone(fixtures, tmp_pat
     assert [rendered.example_id for rendered in kept] == [i for i in whole if i not in (0, 5)]
     assert all(rendered == whole[rendered.example_id] for rendered in kept)
     assert len(told) == 2
+
+
+def test_records_hold_negative_examples_and_explanations(tmp_path):
+    examples = {
+        "Positive Examples": [
+            {"input": "p1 ", "output": "q1", "explanation": " because "},
+            {"input": "p2", "output": ["q2", "r2"], "explanation": None},
+            {"input": "p3", "output": " "},
+        ],
+        "Negative Examples": [{"input": "n1", "output": "m1", "explanation": "not so"}],
+    }
+    path = tmp_path / "task1_examples.json"
+    path.write_text(json.dumps({**GOOD, **examples}))
+    record = next(iter(superni_file(path).records("train")))
+    assert record["positive"] == (("p1", "q1"), ("p2", "q2"))
+    assert record["positive_explanations"] == ("because", "")
+    assert record["negative"] == (("n1", "m1"),)
+    assert record["negative_explanations"] == ("not so",)
+    for changed, message in (
+        ({"Negative Examples": {}}, "Negative Examples: must be a list"),
+        (
+            {"Negative Examples": [{"input": "x", "output": "y", "explanation": 3}]},
+            r"Negative Examples\[0\]: 'explanation' must be a text",
+        ),
+    ):
+        path.write_text(json.dumps({**GOOD, **changed, "Padding": message}))
+        with pytest.raises(UserError, match=message):
+            next(iter(superni_file(path).records("train")))
+
+
+def full_record():
+    return {
+        **record(),
+        "positive_explanations": ("why0", "", "why2"),
+        "negative": tuple((f"u{i}", f"v{i}") for i in range(3)),
+        "negative_explanations": ("no0", "no1", "no2"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("def", ""),
+        ("def_pos", "x0 y0 x1 y1"),
+        ("def_pos_expl", "x0 y0 why0 x1 y1"),
+        ("def_pos_neg", "x0 y0 x1 y1 u0 v0 u1 v1"),
+        ("def_pos_neg_expl", "x0 y0 why0 x1 y1 u0 v0 no0 u1 v1 no1"),
+    ],
+)
+def test_encodings_show_what_the_paper_shows_in_its_order(encoding, shown):
+    slots = ENCODINGS[encoding](full_record())
+    for style in ("examples", "examples_qa", "examples_solved", "examples_prose"):
+        assert re.findall(r"\b(?:[xyuv]\d|why\d|no\d)\b", slots[style]) == shown.split()
+        assert slots[style].endswith("\n\n") or not shown
+        # Every part starts with words, and without line ends nothing runs together.
+        assert all(re.match(r"[A-Za-z ,]+\d?[A-Za-z ,]*[.:]", part) for part in slots[style].split("\n") if part)
+
+
+@given(st.integers(0, 400))
+def test_negative_examples_give_way_before_positive_ones(limit):
+    slots = SuperNIFields(3, max_characters=limit, num_negative=3, explanations=True)(full_record())
+    shown = re.findall(r"\b[xu]\d\b", slots["examples"])
+    everything = ["x0", "x1", "x2", "u0", "u1", "u2"]
+    costs = [4 + 4, 4, 4 + 4, 4 + 3, 4 + 3, 4 + 3]
+    positive = [name for at, name in enumerate(everything[:3]) if 20 + sum(costs[: at + 1]) <= limit]
+    assert [name for name in shown if name[0] == "x"] == positive
+    if len(positive) < 3:
+        assert len(shown) == len(positive)
+    else:
+        assert shown == [name for at, name in enumerate(everything) if 20 + sum(costs[: at + 1]) <= limit]
+
+
+def test_a_file_says_what_it_is_made_of(fixtures, tmp_path):
+    source = superni_file(PLURAL)
+    said = source.metadata()
+    assert (said.categories, said.sources, said.domains) == (("Word Semantics",), ("made for tests",), ("Test",))
+    assert said.input_languages == said.output_languages == said.instruction_languages == ("English",)
+    assert source.origins() == {"madefortests"}
+    path = tmp_path / "task700_mmmlu_things.json"
+    path.write_text(json.dumps({"Source": ["measuring_massive_multitask_language_understanding", "GLUE"], **GOOD}))
+    assert superni_file(path).origins() == {"mmlu", "glue"}
+    assert origins(superni_task(path)) == {"mmlu", "glue"}
+    assert metadata(path).input_languages == ()
+
+
+def made(folder, name, **fields):
+    (folder / "tasks").mkdir(parents=True, exist_ok=True)
+    (folder / "tasks" / f"{name}.json").write_text(json.dumps({**fields, **GOOD, **fields}))
+
+
+def test_filters_take_tasks_by_category_language_and_origin(tmp_path):
+    english = {key: ["English"] for key in ("Input_language", "Output_language", "Instruction_language")}
+    folder = tmp_path / "superni"
+    made(folder, "task1_plain", **english)
+    made(folder, "task2_translation", **{**english, "Output_language": ["English", "Finnish"]})
+    made(folder, "task700_mmmlu_anatomy", **english)
+    made(folder, "task4_other", **{**english, "Categories": ["Question Answering"]})
+    made(folder, "task5_silent")
+    made(folder, "task6_test", **{**english, "Categories": ["Fill in"], "Input_language": ["Finnish"]})
+    for track in ("default", "xlingual"):
+        (folder / "splits" / track).mkdir(parents=True)
+        names = sorted(path.stem for path in (folder / "tasks").iterdir())
+        (folder / "splits" / track / "test_tasks.txt").write_text("task6_test")
+        kept = [name for name in names if name != "task6_test"]
+        (folder / "splits" / track / "train_tasks.txt").write_text("\n".join(kept))
+
+    def numbers(**arguments):
+        mixture = superni_mixture(folder=folder, **arguments)
+        return [int(re.match(r"task(\d+)", task.spec.name)[1]) for task in mixture.train_tasks]
+
+    assert numbers() == [1, 2, 4, 5, 700]
+    assert numbers(train=TaskFilter(mmlu=False)) == [1, 2, 4, 5]
+    assert numbers(train=TaskFilter(output_languages=("English",))) == [1, 4, 700]
+    assert numbers(train=TaskFilter(output_languages=("English", "Finnish"), mmlu=False)) == [1, 2, 4]
+    assert numbers(train=TaskFilter(categories=("question answering",))) == [4]
+    with pytest.raises(UserError, match=r"no train task has the category 'Question Answring'. Did you mean"):
+        numbers(train=TaskFilter(categories=("Question Answring",)))
+    with pytest.raises(UserError, match="takes none of the 5 training tasks"):
+        numbers(train=TaskFilter(input_languages=("Finnish",)))
+    english_only = superni_mixture(folder=folder, test=TaskFilter(input_languages=("English",)))
+    assert [suite.name for suite in english_only.suites] == ["held_in"]
+
+    flan = niv2_mixture(folder=folder)
+    assert [task.spec.name for task in flan.train_tasks] == [
+        "task1_plain",
+        "task2_translation",
+        "task4_other",
+        "task5_silent",
+        "task6_test",
+    ]
+    sizes = dict.fromkeys((task.name for task in flan.train_tasks), 6000)
+    assert set(flan.rates(sizes).values()) == {5000.0}
+
+
+def test_named_mixtures_have_the_papers_encodings(fixtures):
+    import mixtures.superni  # noqa: F401  the registration is what is tested
+
+    named = {
+        "superni": "def_pos",
+        "superni_definition": "def",
+        "superni_pos_neg": "def_pos_neg",
+        "superni_pos_expl": "def_pos_expl",
+        "superni_pos_neg_expl": "def_pos_neg_expl",
+    }
+    for name, encoding in named.items():
+        mixture = get_mixture(name)
+        assert mixture.name == name
+        assert {task.spec.fields for task in mixture.all_tasks} == {ENCODINGS[encoding]}
+    assert get_mixture("superni_pos_4").entries[0].task.spec.fields.num_positive == 4
+    assert len(get_mixture("niv2").train_tasks) == 4
+    with pytest.raises(UserError, match=r"xlingual.train_tasks\.txt"):
+        get_mixture("superni_xlingual")
+    with pytest.raises(UserError, match="explains examples and shows none"):
+        superni_mixture(num_positive=0, explanations=True)
+    with pytest.raises(UserError, match="num_negative=-1 must be 0 or more"):
+        superni_mixture(num_negative=-1)
+
+
+@pytest.mark.realdata
+def test_every_published_task_renders_in_every_encoding(realdata: Path):
+    sources.set_data_dir(realdata)
+    files = sorted((realdata / "superni/tasks").glob("*.json"))
+    assert len(files) == 126
+    shown: dict[str, int] = {}
+    records = 0
+    for path in files:
+        for encoding, fields in ENCODINGS.items():
+            task = Prompted(superni_task(path, fields=fields, role="evaluation"))
+            rendered = list(render_split(task, "test"))
+            records += len(rendered)
+            shown[encoding] = shown.get(encoding, 0) + sum(len(one.inputs) for one in rendered)
+    assert records == 5 * 12_590  # 12,591 instances, one without an output
+    lengths = [shown[name] for name in ("def", "def_pos", "def_pos_expl", "def_pos_neg_expl")]
+    assert lengths == sorted(lengths)
+    assert len(set(lengths)) == 4
+    mmlu = [path for path in files if "mmlu" in superni_file(path).origins()]
+    assert len(mmlu) == 11
+    assert all(not TaskFilter(mmlu=False)(path) for path in mmlu)
+    assert len(niv2_mixture().train_tasks) == 115
+    assert len(superni_mixture(train=TaskFilter(mmlu=False)).train_tasks) == 76
+    assert all(TaskFilter((), ("English",), ("English",), ("English",))(path) for path in files)

@@ -91,8 +91,9 @@ RECORD = register(
                 "Replace the underscores and copy the words after them.\n{options}\nSolution:"
             ),
             Template(
-                "I read this story in the paper.\n\n{passage}\n\nMy friend then read me one more line and had to cough while doing "
-                'so, and what I heard was "{statement}" What did the line say from the cough onward?\n\n{options}'
+                "I read this story in the paper.\n\n{passage}\n\nMy friend then read me one more line and had to cough "
+                'while doing so, and what I heard was "{statement}" What did the line say from the cough onward?'
+                "\n\n{options}"
             ),
             Template(
                 "Fill in the name and carry the sentence through to its end: {statement}\n\n"

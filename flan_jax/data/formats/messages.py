@@ -76,7 +76,7 @@ def _content(message: Mapping[str, Any], key: str) -> str:
         value = "\n".join(_part(part) for part in value)
     if value is None and not calls:
         raise UserError(f"its {key!r} is {'null' if key in message else 'missing'}. Correct or remove the record.")
-    parts = [checked_text(value, key)] if value else []
+    parts = [checked_text(value, key)] if value not in (None, "") else []
     if calls:
         try:
             parts.append(checked_text(json.dumps(_called(calls), ensure_ascii=False), "tool_calls"))

@@ -88,7 +88,7 @@ class OasstReader:
                     yield path
 
     def _replies(self, message: Mapping[str, Any], left_out: LeftOut) -> list[Mapping[str, Any]]:
-        """The replies that are kept, best first; unranked ones behind, in the file's order."""
+        """The replies that are kept, best first; unranked ones behind, of equals the replied-to first."""
         if message.get("replies") is None:
             return []
         replies = [reply for reply in objects_of(message, "replies") if self._kept(reply, left_out)]
@@ -116,9 +116,10 @@ class OasstReader:
         return not reason
 
 
-def _rank(message: Mapping[str, Any]) -> float:
+def _rank(message: Mapping[str, Any]) -> tuple[float, bool]:
     rank = message.get("rank")
-    return rank if isinstance(rank, int | float) and rank == rank else float("inf")
+    ranked = isinstance(rank, int | float) and rank == rank
+    return rank if ranked else float("inf"), not message.get("replies")
 
 
 def gathered(rows: Iterable[Numbered], left_out: LeftOut) -> Iterator[Numbered]:

@@ -30,6 +30,14 @@ ROWS = {
 }
 """The rows of each file as FLAN counts them."""
 
+# What FLAN's file is made from, where that is another data set, by names without case and punctuation.
+_MADE_FROM = {
+    "aqua": ("aquarat",),
+    "ecqa": ("commonsenseqa",),
+    "esnli": ("snli",),
+    "qed": ("naturalquestions", "nqopen"),
+    "sensemaking": ("comve",),
+}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -53,6 +61,10 @@ class CotFile:
         if not path.is_file():
             raise missing_data(self.describe(), path)
         return path
+
+    def exists(self) -> bool:
+        """Whether the file is in the data folder."""
+        return resolve(self._file).is_file()
 
     @property
     def _file(self) -> Path:
@@ -112,6 +124,10 @@ class CotFile:
     def size_hint(self, split: str) -> int:
         """Bytes of the file."""
         return self._path(split).stat().st_size
+
+    def origins(self) -> frozenset[str]:
+        """The data sets that it is made from: a task of the same records is not held out while this one is trained on."""
+        return frozenset({self.name, *_MADE_FROM.get(self.name, ())})
 
     def describe(self) -> str:
         """The file and where FLAN publishes it."""

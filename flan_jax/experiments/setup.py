@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from flan_jax.data import published, sources
+from flan_jax.data.formats.mixture import is_path, mixture_of_path
 from flan_jax.data.prepare import PrepareReport, prepare
 from flan_jax.data.prepare import Progress as PrepareProgress
 from flan_jax.data.producers import producer
@@ -24,13 +25,17 @@ from flan_jax.tasks.modules import imported_modules
 from flan_jax.tasks.spec import Task
 
 TRAIN_SPLIT = "train"
+HUB = "hf:"
+"""Begins the name of a data set of the Hugging Face hub, where a mixture is asked for."""
 _READERS = 8
 
 
 def resolve_mixture(name: str) -> Mixture:
     """The mixture or task of that name, with the shipped collections registered.
 
-    What is not ours is looked for in seqio's registries, if a module that was imported has loaded seqio.
+    The path of instruction data, or ``hf:OWNER/NAME`` for such data on the hub, is a mixture of all
+    tasks in it. What else is not ours is looked for in seqio's registries, if a module that was
+    imported has loaded seqio.
 
     Raises:
         UserError: no such name; the message suggests near ones.
@@ -44,6 +49,12 @@ def resolve_mixture(name: str) -> Mixture:
         from flan_jax.data.seqio_mixtures import seqio_mixture  # loads TensorFlow
 
         return seqio_mixture(name)
+    if name.startswith(HUB):
+        return mixture_of_path(name.removeprefix(HUB))
+    if is_path(name):
+        return mixture_of_path(name)
+    if "/" in name:
+        raise sources.missing_data("The instruction data", sources.resolve(name))
     raise unknown(
         "mixture or task",
         name,

@@ -1,0 +1,91 @@
+"""``flan_local``: everything that lies on this machine, as one mixture. It needs no network.
+
+Published tasks are read from SOURCE_DIR (a folder of JSON lines a task), Super-NaturalInstructions,
+the chain-of-thought files and instruction data of any known format from DATA_DIR. What is not there
+is left out. A cluster is held out of all of it at once with HOLD_OUT.
+"""
+
+from flan_jax.data.cot import CotFile
+from flan_jax.data.formats.mixture import mixture_of_path
+from flan_jax.data.published import PublishedSource, source_dir
+from flan_jax.data.sources import FromDataFolder, resolve
+from flan_jax.data.superni import superni_mixture
+from flan_jax.errors import UserError
+from flan_jax.mixing.holdout import scored
+from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
+from flan_jax.mixing.rates import Proportional
+from flan_jax.tasks.catalog import TASKS
+from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
+
+NAME = "flan_local"
+CAP = 3000
+"""A task's rate is its number of examples, but no more than this."""
+INSTRUCTIONS = "instructions"
+"""Every file and folder in ``DATA_DIR/instructions`` is read, and these, where they are there:"""
+PLACES = (
+    "dolly/dolly_3k.jsonl",
+    "alpaca_schema_small/instruction-data.json",
+    "chat/oasst/en_100_tree.jsonl",
+    "chat/fastchat/dummy_conversation.json",
+)
+SUPERNI = "superni"
+CLASSIC = ("flan2021", "open")
+SHARES = {"classic": 0.5, "superni": 0.2, "cot": 0.1, "instructions": 0.2}
+"""The parts' shares of the draws; those of missing parts go to the others."""
+
+
+def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
+    """The mixture of what is there.
+
+    Args:
+        name: of the mixture.
+        files: further instruction data, below the data folder.
+
+    Returns:
+        Suites: ``held_in``, test records of the classic tasks; ``superni``, test tasks of that benchmark.
+
+    Raises:
+        UserError: nothing is there, or a named file is not.
+    """
+    classic = _here([spec for spec in map(TASKS.get, TASKS) if spec.collection in CLASSIC])
+    cot = [spec for spec in map(TASKS.get, TASKS) if isinstance(spec.source, CotFile) and spec.source.exists()]
+    parts: dict[str, Mixture] = {}
+    suites: list[Suite] = []
+    if classic:
+        parts["classic"] = _part(
+            f"{name}_classic", [Prompted(spec) for spec in classic if "train" in spec.source.splits]
+        )
+        suites.append(Suite("held_in", tuple(scored(spec) for spec in classic if "test" in spec.source.splits)))
+    if resolve(SUPERNI).is_dir():
+        parts["superni"] = superni_mixture(f"{name}_superni")
+        suites += [Suite("superni", suite.tasks) for suite in parts["superni"].suites if suite.held_out]
+    if cot:
+        modes = {spec: PromptMode.COT_ZS_OPT if spec.cot_templates else PromptMode.ZS_OPT for spec in cot}
+        parts["cot"] = _part(f"{name}_cot", [Prompted(spec, mode) for spec, mode in modes.items()])
+    found = [*files, *_instruction_data()]
+    if found:
+        tasks = [task for file in found for task in mixture_of_path(file).train_tasks if isinstance(task, Prompted)]
+        parts["instructions"] = _part(f"{name}_instructions", tasks)
+    if not parts:
+        raise UserError(
+            f"Mixture {name!r} finds nothing: SOURCE_DIR is {str(source_dir()) if source_dir() else 'not set'}, and the data "
+            f"folder {str(resolve('.'))!r} has no {SUPERNI}/, flan_cot/ or {INSTRUCTIONS}/. Set one of them."
+        )
+    return Mixture(name, tuple(Entry(part, SHARES[kind]) for kind, part in parts.items()), suites=tuple(suites))
+
+
+def _here(specs: list[TaskSpec]) -> list[TaskSpec]:
+    return [spec for spec in specs if isinstance(spec.source, PublishedSource) and spec.source.local() is not None]
+
+
+def _part(name: str, tasks: list[Prompted]) -> Mixture:
+    return Mixture(name, tuple(map(Entry, tasks)), policy=Proportional(cap=CAP))
+
+
+def _instruction_data() -> list[str]:
+    folder = resolve(INSTRUCTIONS)
+    found = [place for place in PLACES if resolve(place).is_file()]
+    return found + sorted(f"{INSTRUCTIONS}/{path.name}" for path in folder.iterdir()) if folder.is_dir() else found
+
+
+register_mixture(NAME, FromDataFolder(flan_local))

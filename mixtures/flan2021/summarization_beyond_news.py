@@ -13,7 +13,7 @@ from flan_jax.tasks.spec import Record, Template
 from mixtures.questions import numbered
 from mixtures.summaries import filled, summaries
 
-_ATTACHMENT = re.compile(r"<[^<>\n]*>")
+_ATTACHMENT = re.compile(r"<[A-Za-z]\w*>")
 _SHOWN = 10
 """FLAN shows the first ten opinions or arguments."""
 

@@ -4,8 +4,11 @@ Nothing is read before a mixture is asked for by name.
 """
 
 from flan_jax.data.sources import FromDataFolder
-from flan_jax.data.superni import niv2_mixture, superni_mixture
-from flan_jax.mixing.mixture import register_mixture
+from flan_jax.data.superni import SuperNIFields, niv2_tasks, superni_mixture
+from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
+from flan_jax.mixing.rates import Proportional
+from flan_jax.tasks.spec import Prompted, PromptMode
+from flan_jax.tasks.style import FLAN_2022, FewShot
 
 # The encodings that the benchmark's paper compares. Its default: the definition and two positive examples.
 _ENCODINGS: dict[str, tuple[tuple[str, object], ...]] = {
@@ -27,10 +30,42 @@ register_mixture(
     FromDataFolder(superni_mixture, (("name", "superni_xlingual"), ("track", "xlingual"))),
 )
 
-# FLAN 2022's part of it: every task but those made from MMLU, with the definition alone, or with one worked example
-# and its explanation.
+ONE_EXPLAINED = SuperNIFields(num_positive=1, explanations=True)
+
+
+def niv2_prompts(mode: PromptMode, *, folder: str = "superni") -> tuple[Prompted, ...]:
+    """Every task but MMLU's, as FLAN 2022 shows them in one mode: ``ZS_OPT`` or ``FS_OPT``.
+
+    Without solved examples, the definition alone. With them, either one worked example of the
+    task's own and why it is right, or two instances of its training split.
+
+    Args:
+        mode: how the prompt is built.
+        folder: as for ``niv2_tasks``.
+
+    Raises:
+        UserError: as ``niv2_tasks``.
+    """
+    defined = niv2_tasks(folder=folder)
+    if not mode.few_shot:
+        return tuple(Prompted(spec, mode, variant="v2", style=FLAN_2022) for spec in defined)
+    explained = niv2_tasks(folder=folder, fields=ONE_EXPLAINED)
+    return (
+        # Its example stands inside of the template, so that to the renderer it is no few-shot prompt.
+        *(Prompted(spec, PromptMode.ZS_OPT, variant="v2_explained", style=FLAN_2022) for spec in explained),
+        *(Prompted(spec, mode, variant="v2", style=FLAN_2022, few_shot=FewShot(shots=2)) for spec in defined),
+    )
+
+
+def niv2_mixture(name: str = "niv2", *, folder: str = "superni") -> Mixture:
+    """FLAN 2022's tasks of Super-NaturalInstructions by themselves, zero-shot, none counted above 5,000 examples."""
+    tasks = niv2_prompts(PromptMode.ZS_OPT, folder=folder)
+    return Mixture(
+        name,
+        tuple(map(Entry, tasks)),
+        policy=Proportional(cap=5_000),
+        suites=(Suite("held_in", tasks, split="validation"),),
+    )
+
+
 register_mixture("niv2", FromDataFolder(niv2_mixture))
-register_mixture(
-    "niv2_pos_1_expl",
-    FromDataFolder(niv2_mixture, (("name", "niv2_pos_1_expl"), ("num_positive", 1), ("explanations", True))),
-)

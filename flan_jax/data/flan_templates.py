@@ -104,8 +104,16 @@ _SLOTS: dict[str, tuple[str, ...]] = {
     "word": ("target_word", "target"),
     "pronoun": ("word",),
 }
-# Where that table would take a slot for what it is not: key → slot of theirs → slot of ours, "" for none.
-_EXCEPTIONS: dict[str, dict[str, str]] = {}
+# Where that table does not know better: key → slot of theirs → slot of ours.
+_EXCEPTIONS: dict[str, dict[str, str]] = {
+    # Theirs stop where the options go on.
+    "record": {"query": "lead"},
+    "winogrande": {"context": "lead"},
+    "wsc273": {"context": "lead"},
+    "copa": {"question": "relation"},
+    "wsc": {"text1": "mention"},
+    "fix_punct": {"no_punct": "bare"},
+}
 
 _REASONING = re.compile(r"\{(?:chain_of_thought|cot)\}")
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -200,8 +208,9 @@ def slot_of(slot: str, key: str, spec: TaskSpec, main: str) -> str:
         return ANSWER_SLOT
     if slot in ("chain_of_thought", "cot"):
         return spec.rationale
-    if slot in _EXCEPTIONS.get(key, {}):
-        return _EXCEPTIONS[key][slot]
+    special = _EXCEPTIONS.get(key, {}).get(slot)
+    if special in spec.slots:
+        return str(special)
     choices = spec.options if isinstance(spec.options, str) else ""
     return next(
         (name for name in (slot, *_SLOTS.get(slot, ())) if name in spec.slots and name not in (spec.answer, choices)),

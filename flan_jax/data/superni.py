@@ -33,7 +33,7 @@ __all__ = [
     "category",
     "label",
     "metadata",
-    "niv2_mixture",
+    "niv2_tasks",
     "read_split",
     "superni_file",
     "superni_mixture",
@@ -112,6 +112,7 @@ def superni_task(path: str | Path, *, fields: SuperNIFields | None = None, **sou
         templates=TEMPLATES,
         metric="rougeL",
         predict="generate",
+        collection="niv2",
     )
 
 
@@ -213,53 +214,35 @@ def superni_mixture(
     )
 
 
-def niv2_mixture(
-    name: str = "niv2",
+def niv2_tasks(
     *,
     folder: str | Path = "superni",
-    num_positive: int = 0,
-    num_negative: int = 0,
-    explanations: bool = False,
+    fields: SuperNIFields | None = None,
     max_train_instances: int = 10_000,
-    max_characters: int = 3500,
-    cap: int = 5000,
     train: TaskFilter | None = None,
     seed: int = 0,
-) -> Mixture:
+) -> tuple[TaskSpec, ...]:
     """Every task file on this machine, as FLAN 2022 trains on them: without those made from MMLU, none held out.
 
     Args:
-        name: the mixture's name.
         folder: holds ``tasks/*.json``; relative paths start at the data folder.
-        num_positive: worked examples in an input; FLAN's zero-shot inputs have none, its others one
-            with its explanation.
-        num_negative: examples of wrong outputs in an input.
-        explanations: show why an example is right or wrong.
+        fields: how examples are put into words; when not given, the definition alone.
         max_train_instances: training instances of a task at most; no published task has as many.
-        max_characters: see ``SuperNIFields``.
-        cap: the largest size of a task that counts for its rate.
         train: which tasks are taken; when not given, all but MMLU's.
         seed: which instances of a task validate.
 
     Raises:
         UserError: a missing folder, or no task in it.
     """
-    fields = _fields(name, num_positive, num_negative, explanations, max_characters)
-    tasks = _tasks_folder(folder)
-    files = _chosen(name, sorted(tasks.glob("*.json")), train or TaskFilter(mmlu=False), "train")
-    training = tuple(
-        Prompted(
-            superni_task(
-                Path(folder) / "tasks" / path.name, fields=fields, max_instances=max_train_instances, seed=seed
-            )
+    files = sorted(_tasks_folder(folder).glob("*.json"))
+    return tuple(
+        superni_task(
+            Path(folder) / "tasks" / path.name,
+            fields=fields or ENCODINGS["def"],
+            max_instances=max_train_instances,
+            seed=seed,
         )
-        for path in files
-    )
-    return Mixture(
-        name,
-        tuple(Entry(task) for task in training),
-        policy=Proportional(cap=cap),
-        suites=(Suite("held_in", training, split="validation"),),
+        for path in _chosen("niv2", files, train or TaskFilter(mmlu=False), "train")
     )
 
 

@@ -21,7 +21,7 @@ from flan_jax.data.superni import (
     category,
     label,
     metadata,
-    niv2_mixture,
+    niv2_tasks,
     superni_file,
     superni_mixture,
     superni_task,
@@ -32,7 +32,7 @@ from flan_jax.errors import UserError
 from flan_jax.feed.store import TokenStore
 from flan_jax.mixing.mixture import MIXTURES, get_mixture
 from flan_jax.tasks.render import render, render_split
-from flan_jax.tasks.spec import Prompted, Source
+from flan_jax.tasks.spec import Prompted, PromptMode, Source
 
 GOLDEN = Path(__file__).parents[1] / "golden/superni_renders.json"
 PLURAL = "superni/tasks/task9001_plural_generation.json"
@@ -517,16 +517,14 @@ def test_filters_take_tasks_by_category_language_and_origin(tmp_path):
     english_only = superni_mixture(folder=folder, test=TaskFilter(input_languages=("English",)))
     assert [suite.name for suite in english_only.suites] == ["held_in"]
 
-    flan = niv2_mixture(folder=folder)
-    assert [task.spec.name for task in flan.train_tasks] == [
+    assert [spec.name for spec in niv2_tasks(folder=folder)] == [
         "task1_plain",
         "task2_translation",
         "task4_other",
         "task5_silent",
         "task6_test",
     ]
-    sizes = dict.fromkeys((task.name for task in flan.train_tasks), 6000)
-    assert set(flan.rates(sizes).values()) == {5000.0}
+    assert len(niv2_tasks(folder=folder, train=TaskFilter())) == 6
 
 
 def test_named_mixtures_have_the_papers_encodings(fixtures):
@@ -544,13 +542,33 @@ def test_named_mixtures_have_the_papers_encodings(fixtures):
         assert mixture.name == name
         assert {task.spec.fields for task in mixture.all_tasks} == {ENCODINGS[encoding]}
     assert get_mixture("superni_pos_4").entries[0].task.spec.fields.num_positive == 4
-    assert len(get_mixture("niv2").train_tasks) == 4
+    niv2 = get_mixture("niv2")
+    assert len(niv2.train_tasks) == 4
+    assert {task.spec.fields for task in niv2.train_tasks} == {ENCODINGS["def"]}
+    assert set(niv2.rates(dict.fromkeys((task.name for task in niv2.train_tasks), 6000)).values()) == {5000.0}
     with pytest.raises(UserError, match=r"xlingual.train_tasks\.txt"):
         get_mixture("superni_xlingual")
     with pytest.raises(UserError, match="explains examples and shows none"):
         superni_mixture(num_positive=0, explanations=True)
     with pytest.raises(UserError, match="num_negative=-1 must be 0 or more"):
         superni_mixture(num_negative=-1)
+
+
+def test_flan_2022_shows_a_definition_or_one_explained_example_or_two_instances(fixtures):
+    from mixtures.superni import niv2_prompts
+
+    zero = niv2_prompts(PromptMode.ZS_OPT)
+    few = niv2_prompts(PromptMode.FS_OPT)
+    assert len(zero) == 4
+    assert len(few) == 8
+    assert len({task.name for task in (*zero, *few)}) == 12
+    by_name = {task.name: task for task in few}
+    inline = next(render_split(by_name["task9001_plural_generation_zs_opt_v2_explained"], "train"))
+    assert "ducks" in inline.inputs
+    assert "One adds an s." in inline.inputs
+    assert "goats" not in inline.inputs
+    assert by_name["task9001_plural_generation_fs_opt_v2"].few_shot.shots == 2
+    assert "duck" not in next(render_split(zero[0], "train")).inputs
 
 
 @pytest.mark.realdata
@@ -573,6 +591,6 @@ def test_every_published_task_renders_in_every_encoding(realdata: Path):
     mmlu = [path for path in files if "mmlu" in superni_file(path).origins()]
     assert len(mmlu) == 11
     assert all(not TaskFilter(mmlu=False)(path) for path in mmlu)
-    assert len(niv2_mixture().train_tasks) == 115
+    assert len(niv2_tasks()) == 115
     assert len(superni_mixture(train=TaskFilter(mmlu=False)).train_tasks) == 76
     assert all(TaskFilter((), ("English",), ("English",), ("English",))(path) for path in files)

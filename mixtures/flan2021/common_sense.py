@@ -8,6 +8,7 @@ from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, label, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
 from mixtures.choices import chosen
+from mixtures.questions import place_of
 
 # What COPA asks for, as a question, and as the word that joins the premise to it.
 _RELATIONS = {
@@ -44,8 +45,8 @@ def _story_cloze(record: Record) -> dict[str, Any] | None:
         context = " ".join(text(record, name) for name in _STORY)
         endings = tuple(text(record, name) for name in ("sentence_quiz1", "sentence_quiz2"))
         place = column(record, "answer_right_ending")
-    number = label(place, ("0", "1", "2"))  # counted from 1
-    slots = None if number in (None, "0") else chosen(endings, int(str(number)) - 1)
+    right = place_of(place, ("1", "2"))
+    slots = None if right is None else chosen(endings, right)
     return None if slots is None else {**slots, "context": context}
 
 

@@ -10,6 +10,7 @@ from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, label, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
 from mixtures.choices import chosen
+from mixtures.questions import place_of
 
 _NO_YES = ("no", "yes")
 _BLANK = "_____"
@@ -38,8 +39,8 @@ def _gap(record: Record) -> dict[str, Any] | None:
             raise UserError("'sentence' has no gap, which is written '_'.")
         names = (text(record, "option1"), text(record, "option2"))
         # The hub counts the answers from 1, in a text that is empty where there is none; TFDS counts labels from 0.
-        given = column(record, "answer", "label")
-        given = int(given) - 1 if given in ("1", "2") and "answer" in record else given
+        given = place_of(record["answer"], ("1", "2")) if "answer" in record else column(record, "label")
+        given = -1 if given is None else given
     slots = chosen(tuple(name + rest for name in names), given)
     return None if slots is None else {**slots, "sentence": f"{lead}{_BLANK}{rest}", "lead": lead.strip()}
 

@@ -282,6 +282,7 @@ WIKI_LINGUA_ENGLISH_EN = register(
             train="train",
             validation="validation",
             test="test",
+            sizes={"train": 99_020, "validation": 13_823, "test": 28_614},
             folders=("wiki_lingua_english_en", "wiki_lingua"),
         ),
         _wiki_lingua,

@@ -156,7 +156,7 @@ WINOGRANDE = register(
         slots=("sentence", "lead", "choices", "answer"),
         options="choices",
         templates=(
-            Template("Complete the sentence, from the blank to its end: {sentence}\n\n{options}"),
+            Template("What belongs where the underscores are, and from there to the end? {sentence}\n\n{options}"),
             Template("How does the following sentence go on? {lead}\n\n{options}"),
             Template(
                 'A name or a noun has been blotted out in "{sentence}" Restore the part that begins at the blot.'

@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from flan_jax.data.sources import SPLITS, JsonSource, digest, hf, jsonl
+from flan_jax.data.scattered import Scattered, ScatteredFile
+from flan_jax.data.sources import SPLITS, HubSource, JsonSource, digest, hf, jsonl
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record, Source, TaskSpec, Unreadable
 
@@ -58,6 +59,7 @@ class PublishedSource:
     sizes: tuple[tuple[str, int], ...]
     folders: tuple[str, ...]
     train_limit: int
+    scattered: bool = False
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -88,7 +90,15 @@ class PublishedSource:
         folder = self.local()
         if folder is not None:
             return _local_source(folder, self, split)
-        return hf(self.name, self.config, revision=self.revision, **dict(self.parts)), split
+        hub = hf(self.name, self.config, revision=self.revision, **dict(self.parts))
+        return (self._scattered(hub, split) if self.scattered else hub), split
+
+    def _scattered(self, hub: HubSource, split: str) -> HubSource:
+        match = _SLICE.fullmatch(dict(self.parts)[split])
+        assert match is not None  # checked when it was made
+        start, stop = _integer(match["start"]), _integer(match["stop"])
+        order = Scattered(f"{self.name} {match['split']}", start, stop, self._limit(split))
+        return dataclasses.replace(hub, parts=((split, match["split"]),), order=order)
 
     def place(self, split: str, index: int) -> str:
         """Where record ``index`` stands."""
@@ -142,6 +152,7 @@ def published(
     sizes: Mapping[str, int] | None = None,
     folders: Sequence[str] = (),
     train_limit: int = TRAIN_LIMIT,
+    scattered: bool = False,
 ) -> PublishedSource:
     """A source over a published data set.
 
@@ -158,6 +169,8 @@ def published(
             anything is downloaded.
         folders: the names that a local folder may have, the task's own first.
         train_limit: at most so many records are trained on.
+        scattered: the hub has it sorted by its labels, so that splits, prefixes and tails are taken in a
+            hashed order; of a local copy, too.
 
     Raises:
         UserError: no split, a split expression that is no slice, or no folder.
@@ -171,7 +184,7 @@ def published(
     if not folders:
         raise UserError(f"published({name!r}) names no local folder. Give folders=(TASK,).")
     return PublishedSource(
-        name, config, revision, tfds, parts, tuple((sizes or {}).items()), tuple(folders), train_limit
+        name, config, revision, tfds, parts, tuple((sizes or {}).items()), tuple(folders), train_limit, scattered
     )
 
 
@@ -259,7 +272,13 @@ def _local_source(folder: Path, source: PublishedSource, split: str) -> tuple[So
     path = folder / f"{split}.jsonl"
     training = folder / "train.jsonl"
     apart = (folder / "validation.jsonl").is_file() or "validation" not in source.splits
-    if split in ("train", "validation") and not apart and training.is_file():
+    shared = split in ("train", "validation") and not apart and training.is_file()
+    if source.scattered and (shared or path.is_file()):
+        part, held = ("train", VALIDATION_LIMIT) if shared else (split, 0)
+        file = jsonl(**{part: folder.absolute() / f"{part}.jsonl"})
+        validates = shared and split == "validation"
+        return ScatteredFile(file, part, source.name, held, source._limit(split), validates), split
+    if shared:
         return _Tail(jsonl(train=training.absolute()), VALIDATION_LIMIT), split
     if not path.is_file():
         have = ", ".join(sorted(file.name for file in folder.glob("*.jsonl")))

@@ -301,6 +301,8 @@ class HubSource:
     config: str | None
     revision: str | None
     parts: tuple[tuple[str, str], ...]
+    order: Callable[[int], Sequence[int]] | None = None
+    """Which rows are read, and in what order, given how many there are; ``None`` for all as they stand."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -329,12 +331,15 @@ class HubSource:
             raise UserError(
                 f"{self.describe()}, split {part!r}: cannot be loaded ({first_line}). Check its name and the network."
             ) from error
+        if self.order is not None:
+            rows = rows.select(self.order(len(rows)))
         yield from _rows(rows, f"{self.describe()}, split {part!r}", unreadable)
 
     def fingerprint(self, split: str) -> str:
         """Digest of name, config, revision and split: a revision pins the content, a branch name does not."""
         _check_split(self, split)
-        return digest("hf", self.name, self.config, self.revision, dict(self.parts)[split])
+        order = () if self.order is None else (self.order,)
+        return digest("hf", self.name, self.config, self.revision, dict(self.parts)[split], *order)
 
     def describe(self) -> str:
         """Name, config and revision."""

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from flan_jax.data.cot import ROWS, cot_file
+from flan_jax.data.published import origin
 from flan_jax.data.sources import DATA_DIR_VARIABLE
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Source
@@ -112,6 +113,16 @@ def test_without_the_file_only_the_published_count_is_known(folder):
         next(source.records("test"))
     with pytest.raises(UserError, match=r"Unknown chain-of-thought file 'esnl'. Did you mean 'esnli'"):
         cot_file("esnl")
+
+
+def test_a_file_tells_of_the_data_set_it_was_made_from():
+    assert cot_file("ecqa").origins() >= origins_of("tau/commonsense_qa")
+    assert cot_file("esnli").origins() >= origins_of("stanfordnlp/snli")
+    assert cot_file("gsm8k").origins() == {"gsm8k"} == origins_of("openai/gsm8k")
+
+
+def origins_of(name):
+    return {origin(name)}
 
 
 @pytest.mark.realdata

@@ -57,6 +57,18 @@ _SHARED = {
 }
 _PREFIXES = ("cot_", "stream_", "glue_")
 
+# What FLAN's processing calls a task's answer; other slots may be asked for more often.
+_ANSWERS = (
+    "answer",
+    "summary",
+    "highlights",
+    "subject",
+    "target",
+    "sent2",
+    "claim",
+    "critic_consensus",
+    "numbered_answers",
+)
 # A slot of theirs → what a task of ours may call the same thing, the best first. Its own name comes before all.
 _SLOTS: dict[str, tuple[str, ...]] = {
     "text": ("article", "document", "passage", "documents", "review", "source", "story", "sentence"),
@@ -286,8 +298,9 @@ def import_templates(
 def _main(pairs: Sequence[Pair]) -> str:
     """The slot that holds the answer: of that name, or most often the whole target."""
     whole = [match[1] for _, target in pairs if (match := _SLOT.fullmatch(target.strip()))]
-    if ANSWER_SLOT in whole:
-        return ANSWER_SLOT
+    known = next((slot for slot in _ANSWERS if slot in whole), "")
+    if known:
+        return known
     return collections.Counter(whole).most_common(1)[0][0] if whole else ""
 
 

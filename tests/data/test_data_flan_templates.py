@@ -1,3 +1,4 @@
+import ast
 import dataclasses
 import json
 import os
@@ -174,6 +175,12 @@ def test_tables_are_put_together_as_python_would(tmp_path):
     assert read_tables(path, "T", records=("R",))["T"] == space["T"]
 
 
+def test_the_answer_is_known_where_another_slot_is_asked_for_more_often():
+    assert count_inverted([("a", "{sent1}")] * 3 + [("b", "{sent2}")]) == 3
+    assert count_inverted([("a", "{chain_of_thought} {answer}"), ("b", "{answer}"), ("c", "{answer} {x}")]) == 1
+    assert count_inverted([("a", "{odd}")] * 2 + [("b", "{x}")]) == 1
+
+
 def test_keys_are_mapped_to_tasks():
     names = ["arc_easy", "arc_challenge", "rte", "cot_gsm8k", "mrpc", "wmt16_translate_deen", "wmt14_enfr"]
     assert tasks_of("arc", names) == ("arc_challenge", "arc_easy")
@@ -287,9 +294,23 @@ def test_the_published_sets():
         "wmt14_enfr",
         "wmt16_translate",
     }
+    table = ast.parse((folder / "flan/templates.py").read_text()).body[-1]
+    assert read["flan2021"] == ast.literal_eval(table.value)
+
     tasks = {name: OURS.get(name) for name in OURS}
     for name in SETS:
         imported = import_templates(folder, name, tasks)
         assert sum(kind == STRAY_N for kind, _, _ in imported.slips) == (9 if name == "flan2021" else 0)
+        # What the published copies of these data sets do not hold.
+        lacking = {(task, why) for task, _, why in imported.left_out if "no slot" in why}
+        assert lacking <= {
+            ("ag_news_subset", "ag_news_subset has no slot for {title}"),
+            ("bool_q", "bool_q has no slot for {title}"),
+            ("openbookqa", "openbookqa has no slot for {fact}"),
+        }
+        flan2021 = {spec.name for spec in tasks.values() if spec.collection == "flan2021"}
+        assert len(flan2021) == 70
+        assert flan2021 - set(imported.content["tasks"]) <= {"openbookqa"}
         if name == "flan2021":
             assert [slip for slip in imported.slips if slip[0] == REPEATED] == [(REPEATED, "cola", 3)]
+            assert imported.no_task == ()

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from flan_jax.data.fingerprints import callable_digest
 from flan_jax.data.published import origins
 from flan_jax.data.sources import digest
 from flan_jax.errors import UserError
@@ -168,11 +169,24 @@ def audit(trained: Sequence[Task], held_out: Sequence[tuple[Task, str]], *, prog
 
 def audit_key(trained: Sequence[Task], held_out: Sequence[tuple[Task, str]]) -> str:
     """A digest of all that an audit reads, so that its result can be kept."""
-    parts = [f"{_key(task)} {source.fingerprint('train')}" for task in trained if (source := _source(task))]
-    parts += [
-        f"{_key(task)} {split} {source.fingerprint(split)}" for task, split in held_out if (source := _source(task))
-    ]
-    return digest("audit 1", *sorted(set(parts)))
+    parts = {
+        f"{_key(task)} {split} {side} {_read(task, split)}"
+        for side, tasks in (("trained", ((task, "train") for task in trained)), ("held out", held_out))
+        for task, split in tasks
+    }
+    return digest("audit 2", *sorted(parts))
+
+
+def _read(task: Task, split: str) -> str:
+    """A digest of what is compared of one task: its records, what its fields make of them, its data sets."""
+    source = _source(task)
+    if source is None:
+        return ""
+    fields = ""
+    if isinstance(task, Prompted):
+        spec = task.spec
+        fields = digest(callable_digest(spec.fields), spec.answer, spec.options, spec.rationale, spec.renders_itself)
+    return digest(source.fingerprint(split), fields, sorted(_origins(task)))
 
 
 def _key(task: Task) -> str:

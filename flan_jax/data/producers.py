@@ -85,8 +85,8 @@ class PromptedProducer:
     def _prompt_parts(self, split: str) -> dict[str, str]:
         """What only some prompts depend on."""
         task, parts = self.task, {}
-        if task.style != FLAN_2021:
-            parts["style"] = digest(value_text(task.style))
+        if task.mode.shows_options and task.style.options != FLAN_2021.options:
+            parts["style"] = digest(value_text(task.style.options))
         if task.mode.few_shot:
             parts["few_shot"] = digest(value_text(task.few_shot), value_text(task.style.exemplars))
             parts["exemplars"] = task.spec.source.fingerprint(TRAIN_SPLIT)

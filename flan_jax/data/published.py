@@ -7,7 +7,6 @@ A published task that has a folder in it, ``TASK`` or ``CLUSTER/TASK``, is then 
 
 import dataclasses
 import functools
-import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +62,7 @@ class PublishedSource:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Those that were named, and ``validation`` wherever there is something to train on."""
+        """Those that were named."""
         named = {split for split, _ in self.parts}
         return tuple(split for split in SPLITS if split in named)
 
@@ -75,11 +74,13 @@ class PublishedSource:
     def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
         """Yields the records of ``split``, at most ``train_limit`` of them where it is ``train``.
 
+        A record that cannot be read counts as one, so that the others are the same with it and without.
+
         Raises:
             UserError: as the source that is read: no such file, no network, no such data set.
         """
         source, part = self._source(split)
-        return itertools.islice(source.records(part, unreadable), self._limit(split))
+        return _range(source, part, 0, self._limit(split), unreadable)
 
     def _limit(self, split: str) -> int | None:
         return self.train_limit if split == "train" else VALIDATION_LIMIT if split == "validation" else None
@@ -247,8 +248,8 @@ class _Tail:
 
     def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
         edge = self._edge()
-        inner = self.file.records("train", unreadable)
-        return itertools.islice(inner, edge) if split == "train" else itertools.islice(inner, edge, None)
+        start, stop = (0, edge) if split == "train" else (edge, None)
+        return _range(self.file, "train", start, stop, unreadable)
 
     def _edge(self) -> int:
         count = self.file.count("train")
@@ -265,6 +266,26 @@ class _Tail:
 
     def describe(self) -> str:
         return self.file.describe()
+
+
+def _range(source: Source, split: str, start: int, stop: int | None, unreadable: Unreadable | None) -> Iterator[Record]:
+    """The records at ``start`` to ``stop``. One that cannot be read has its place, and is told of only from within."""
+    place = 0
+
+    def pass_over(error: UserError) -> None:
+        nonlocal place
+        place += 1
+        if place > start and (stop is None or place <= stop):
+            if unreadable is None:
+                raise error
+            unreadable(error)
+
+    for record in source.records(split, pass_over):
+        if stop is not None and place >= stop:
+            return
+        place += 1
+        if place > start:
+            yield record
 
 
 def _local_source(folder: Path, source: PublishedSource, split: str) -> tuple[Source, str]:

@@ -4,6 +4,7 @@ Published copies of one data set differ in the names of their columns and in how
 label. A task names the variants that it knows; what fits none of them is an error that says so.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,13 +83,13 @@ def label(value: Any, names: Sequence[str]) -> str | None:
     if isinstance(value, str) and value in names:
         return value
     index: Any = value
-    if isinstance(value, str) and value.strip().lstrip("+-").isdecimal():
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+\s*", value):
         index = int(value)
     elif isinstance(value, str) and value.strip().lower() in ("true", "false") and len(names) == 2:
         index = value.strip().lower() == "true"
     if isinstance(index, float) and index.is_integer():
         index = int(index)
-    if isinstance(index, int):
+    if isinstance(index, int) and not (isinstance(index, bool) and len(names) != 2):
         if index == -1:
             return None
         if 0 <= index < len(names):

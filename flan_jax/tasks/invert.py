@@ -46,6 +46,8 @@ def inverted(
         raise UserError(
             f"{where}: {answer!r} is not one of its slots {sorted(spec.slots)}.{did_you_mean(answer, spec.slots)}"
         )
+    if GIVEN in spec.slots:
+        raise UserError(f"{where}: the task has a slot {GIVEN!r} of its own. Rename it, or turn the first task around.")
     if answer == spec.answer:
         raise UserError(f"{where} asks for {answer!r}, which the task asks for already. Choose another slot.")
     return dataclasses.replace(

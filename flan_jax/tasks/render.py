@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import inspect
 import re
+import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -182,14 +183,14 @@ class Renderer:
             raise UserError(
                 "templates in a language of their own have no form without their words. Choose another mode."
             )
-        inputs, options, references = parts.inputs.strip(), parts.options, parts.references or (parts.targets,)
-        references = tuple(reference.strip() for reference in references)
-        if options and mode.shows_options and not parts.lists_options and not template.inverted:
-            # Two choices may read the same; only the first of them could be told apart.
-            options = tuple(dict.fromkeys(option.strip() for option in options))
-            if all(reference in options for reference in references):
-                block, options, references = _listed(style, options, references)
-                inputs = f"{inputs}\n\n{self.mark(OPTIONS_SLOT, block) if self.mark else block}"
+        inputs = parts.inputs.strip()
+        references = tuple(dict.fromkeys(text.strip() for text in (parts.targets, *parts.references)))
+        # Two choices may read the same; only the first of them could be told apart.
+        options = tuple(dict.fromkeys(option.strip() for option in parts.options))
+        wanted = options and mode.shows_options and not parts.lists_options and not template.inverted
+        if wanted and all(reference in options for reference in references):
+            block, options, references = _listed(style, options, references)
+            inputs = f"{inputs}\n\n{self.mark(OPTIONS_SLOT, block) if self.mark else block}"
         return _Single(inputs, references[0], () if template.inverted else options, references)
 
     @functools.cached_property
@@ -238,8 +239,8 @@ class Renderer:
         styles = task.style.exemplar_styles(self.newlines)
         setting = styles[counter_hash("exemplar style", self.seed, task.spec.name, split, index) % len(styles)]
         kept = len(solved)
-        if self.length is not None:
-            budget = task.few_shot.budget or self.max_length * 15 // 16
+        budget = task.few_shot.budget or self.max_length * 15 // 16
+        if self.length is not None and budget:
             count = self.length
             kept = longest_that_fits(
                 solved, lambda some: setting.prompt(some, query), lambda text: count(text) <= budget
@@ -350,7 +351,8 @@ def _slots(spec: TaskSpec, record: Record) -> Slots | None:
     for slot in spec.slots:
         if slot not in slots:
             raise UserError(f"its fields gave no {slot!r} (they gave {sorted(slots)}). Correct `fields` or `slots`.")
-    return slots
+    # No others: a number that every record has to itself would make equal records look different.
+    return {slot: slots[slot] for slot in spec.slots}
 
 
 def _references(answer: Any) -> tuple[str, ...]:
@@ -366,8 +368,8 @@ def _options(spec: TaskSpec, slots: Slots) -> tuple[str, ...]:
     if not isinstance(spec.options, str):
         return spec.options
     given = slots[spec.options]
-    options = tuple(given) if isinstance(given, Iterable) else ()
-    if len(options) < 2 or len(set(options)) < len(options):
+    options = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else ()
+    if not all(isinstance(option, str) for option in options) or not 2 <= len(set(options)) == len(options):
         raise UserError(f"options {list(options) or given!r} must be at least two different strings.")
     return options
 
@@ -386,11 +388,21 @@ def _listed(
 
 
 def _fill(text: str, slots: Mapping[str, str]) -> str:
+    if not slots[OPTIONS_SLOT]:
+        text = _without_options(text)
     try:
-        filled = text.format_map(slots)
+        return text.format_map(slots).strip()
     except KeyError as error:
         raise UserError(f"slot {{{error.args[0]}}} is not text, so no template can show it.") from error
-    # An options slot left empty leaves its white space behind; the record's own is kept.
-    if not slots[OPTIONS_SLOT] and OPTIONS_SLOT in slots_of(text):
-        filled = re.sub(r"\n{3,}", "\n\n", filled)
-    return filled.strip()
+
+
+@functools.lru_cache(maxsize=4096)
+def _without_options(text: str) -> str:
+    """A template's text without its options slot and the blank lines around it; a record's own blank lines stay."""
+    if OPTIONS_SLOT not in slots_of(text):
+        return text
+    rest = ""
+    for literal, name, _, _ in string.Formatter().parse(text):
+        rest += literal.replace("{", "{{").replace("}", "}}")
+        rest += f"{{{name}}}" if name and name != OPTIONS_SLOT else ""
+    return re.sub(r"\n{3,}", "\n\n", rest)

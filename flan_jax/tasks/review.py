@@ -24,7 +24,7 @@ _ANNOUNCES = re.compile(
     r"|one of (these|those|the following)|which of (these|the following)|the following (answers?|labels?))\b|\(A\)",
     re.IGNORECASE,
 )
-_UGLY = re.compile(r" {2,}|\s[,.;:?!](\s|$)|[ \t]\n|\.\.(?!\.)|,,|\?\?")
+_UGLY = re.compile(r" {2,}|\s[,.;:?!](\s|$)|[ \t]\n|(?<!\.)\.\.(?!\.)|,,|\?\?")
 
 
 def review(spec: TaskSpec) -> list[str]:

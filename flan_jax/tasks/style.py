@@ -149,6 +149,10 @@ class FewShot:
                 f"FewShot(shots={self.shots}, templates={self.templates!r}): at least one shot, and templates that are "
                 "'same', 'mixed' or 'matching'."
             )
+        if self.budget is not None and self.budget < 1:
+            raise UserError(
+                f"FewShot(budget={self.budget}): a prompt needs at least one token. None is 15/16 of the input."
+            )
 
 
 FLAN_2021 = PromptStyle(

@@ -118,8 +118,9 @@ class OasstReader:
 
 def _rank(message: Mapping[str, Any]) -> tuple[float, bool]:
     rank = message.get("rank")
-    ranked = isinstance(rank, int | float) and rank == rank
-    return rank if ranked else float("inf"), not message.get("replies")
+    if not isinstance(rank, int | float) or rank != rank:
+        rank = float("inf")
+    return rank, not message.get("replies")
 
 
 def gathered(rows: Iterable[Numbered], left_out: LeftOut) -> Iterator[Numbered]:

@@ -117,7 +117,7 @@ def origins(place: str, parts: tuple[tuple[str, str], ...] = ()) -> dict[str, Or
         return {"train": LocalFile(path)}
     found = _HUB_NAME.fullmatch(place)
     is_file_name = place.lower().removesuffix(".gz").endswith(SUFFIXES)
-    if found is None or is_file_name or place.count("/") > 1 + place.count("@"):
+    if found is None or is_file_name:
         raise missing_data("Instruction data", path)
     source = HubSource(found["name"], found["config"], found["revision"], parts or (("train", "train"),))
     return {split: HubPart(source, split) for split in source.splits}

@@ -48,7 +48,7 @@ def one_reply(turns: Sequence[str]) -> dict[str, Any] | None:
 
 def _turns(record: Record, *names: str) -> list[str]:
     turns = column(record, *names)
-    if not isinstance(turns, Sequence) or not all(isinstance(turn, str) for turn in turns):
+    if isinstance(turns, str) or not isinstance(turns, Sequence) or not all(isinstance(turn, str) for turn in turns):
         raise UserError(f"{names[0]!r} must be a list of texts, not {turns!r:.60}.")
     return list(turns)
 

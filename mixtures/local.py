@@ -42,7 +42,8 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
         files: further instruction data, below the data folder.
 
     Returns:
-        Suites: ``held_in``, test records of the classic tasks; ``superni``, test tasks of that benchmark.
+        Suite: ``held_in``, test records of the classic tasks. The test tasks of Super-NaturalInstructions
+        are not among them: some are made from the same data sets.
 
     Raises:
         UserError: nothing is there, or a named file is not.
@@ -58,7 +59,6 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
         suites.append(Suite("held_in", tuple(scored(spec) for spec in classic if "test" in spec.source.splits)))
     if resolve(SUPERNI).is_dir():
         parts["superni"] = superni_mixture(f"{name}_superni")
-        suites += [Suite("superni", suite.tasks) for suite in parts["superni"].suites if suite.held_out]
     if cot:
         modes = {spec: PromptMode.COT_ZS_OPT if spec.cot_templates else PromptMode.ZS_OPT for spec in cot}
         parts["cot"] = _part(f"{name}_cot", [Prompted(spec, mode) for spec, mode in modes.items()])

@@ -82,7 +82,7 @@ def chosen_mixture(name: str, *, hold_out: Sequence[str] = (), templates: str = 
     Raises:
         UserError: as ``resolve_mixture`` and ``hold_out_of``; a file that holds no templates.
     """
-    from mixtures.flan2021.collection import RULES
+    from mixtures.rules import RULES
 
     mixture = resolve_mixture(name)
     if templates:

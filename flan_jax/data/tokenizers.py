@@ -203,6 +203,10 @@ class WordVocabulary:
         """Ids of the words of ``text``."""
         return [self._ids.get(word, UNK_ID) for word in split_words(text)]
 
+    def pieces(self, text: str) -> list[str]:
+        """What each id of ``encode(text)`` stands for, unknown words as they are."""
+        return split_words(text)
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text."""
         return [self.encode(text) for text in texts]
@@ -243,6 +247,10 @@ class ByteVocabulary:
     def encode(self, text: str) -> list[int]:
         """The bytes of ``text``, each moved up by three."""
         return [byte + _FIRST_FREE_ID for byte in text.encode()]
+
+    def pieces(self, text: str) -> list[str]:
+        """What each id of ``encode(text)`` stands for: a character of ASCII, or a byte of another."""
+        return [chr(byte) if byte < 0x80 else f"<0x{byte:02X}>" for byte in text.encode()]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text."""
@@ -319,6 +327,10 @@ class SentencePieceVocabulary:
     def encode(self, text: str) -> list[int]:
         """Ids of the pieces of ``text``, no control ids."""
         return list(self._processor.encode(text, out_type=int))
+
+    def pieces(self, text: str) -> list[str]:
+        """What each id of ``encode(text)`` stands for, unknown pieces as they stand in the text."""
+        return list(self._processor.encode(text, out_type=str))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, in one call into the library."""

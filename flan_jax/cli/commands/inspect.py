@@ -1,134 +1,234 @@
-"""Show examples of a task exactly as the model sees them: input, target, options, tokens, template."""
+"""Show examples of a task exactly as the model sees them: input, target, options, tokens, template.
+
+On a terminal the template's words, each slot, options, solved examples and the target have colours.
+"""
 
 import argparse
 import dataclasses
-import itertools
 import json
+import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flan_jax.errors import UserError
+from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
+from flan_jax.cli.paint import CHOICES
+from flan_jax.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from flan_jax.data.seqio_tasks import SeqioTask
+    from flan_jax.cli.shown import How, Shown
     from flan_jax.data.tokenizers import Vocabulary
-    from flan_jax.tasks.spec import Prompted
+    from flan_jax.mixing.mixture import Mixture
+    from flan_jax.tasks.spec import Prompted, Task
 
-EXAMPLE = "flan-jax inspect review_sentiment --mode zs_noopt -n 3"
+EXAMPLE = "flan-jax inspect review_sentiment --mode fs_opt --shots 2 -n 3   or   flan-jax inspect mini --tokens"
+_EXEMPLAR_TEMPLATES = ("same", "mixed", "matching")
+_STYLES = ("flan2021", "flan2022")
+_KEPT_FOR_LINE = 9
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("name", help="a task, or a mixture (its first tasks are shown)")
-    parser.add_argument("--mode", default="zs_opt", help="zs_opt (default) or zs_noopt; seqio tasks have none")
-    parser.add_argument("--split", default="train")
+    parser.add_argument("name", help="a task, or a mixture (its first tasks are shown, as the mixture has them)")
+    parser.add_argument(
+        "--mode",
+        default="",
+        help="a prompt mode, such as zs_noopt; default: zs_opt, or the mixture's own for each task",
+    )
+    parser.add_argument("--template", type=int, metavar="I", help="this template for every example; default: as drawn")
+    parser.add_argument("--split", default="", help="default: train, or the first that is there")
     parser.add_argument("-n", type=int, default=2, help="examples to show (default 2)")
     parser.add_argument("--seed", type=int, default=0, help="decides which example gets which template")
+    parser.add_argument(
+        "--style", default="", metavar="{flan2021,flan2022}", help="how options and solved examples look"
+    )
+    parser.add_argument("--shots", type=int, metavar="K", help="solved examples in the few-shot modes, at most")
+    parser.add_argument(
+        "--exemplar_templates",
+        default="",
+        metavar="{same,mixed,matching}",
+        help="solved examples in the query's template, in templates of their own, or those that happen to have the query's",
+    )
     parser.add_argument(
         "--vocabulary",
         default="",
         help="a registered name, 'bytes' or a SentencePiece file; default: the mixture's own",
     )
-    parser.add_argument("--data_dir", default="", help="folder that sources look below")
+    parser.add_argument(
+        "--tokens", action="store_true", help="show every piece, unknown ones and lost line ends marked"
+    )
+    parser.add_argument(
+        "--inputs",
+        type=int,
+        default=512,
+        help="length of inputs in tokens, which solved examples must fit (default 512)",
+    )
+    parser.add_argument(
+        "--color", choices=CHOICES, default="auto", help="default: on a terminal, unless NO_COLOR is set"
+    )
+    add_mixture_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Shown:
-    """One example as it is printed."""
-
-    heading: str
-    row: dict[str, Any]
-    lines: list[tuple[str, str]]
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prints examples."""
-    from flan_jax.data import sources
-    from flan_jax.data.seqio_tasks import SeqioTask
-    from flan_jax.errors import unknown
-    from flan_jax.experiments.setup import resolve_mixture, resolve_vocabulary
-    from flan_jax.tasks.spec import Prompted, PromptMode
+    from flan_jax.cli.paint import HEADING, Paint, wants_color
+    from flan_jax.cli.shown import How
+    from flan_jax.tasks.spec import PromptMode
 
-    if arguments.mode not in list(PromptMode):
-        raise unknown("prompt mode", arguments.mode, [str(mode) for mode in PromptMode])
-    if arguments.n < 1:
-        raise UserError(f"-n {arguments.n} must be at least 1.")
-    if arguments.data_dir:
-        sources.set_data_dir(arguments.data_dir)
-    mixture = resolve_mixture(arguments.name)
-    named = arguments.vocabulary or mixture.vocabulary
-    theirs = any(isinstance(task, SeqioTask) for task in mixture.all_tasks)
-    vocabulary = resolve_vocabulary(arguments.vocabulary, mixture) if named or theirs else None
-    # Two modes of one task are one task here: the mode shown is that of the command.
-    tasks = {task.spec.name if isinstance(task, Prompted) else task.name: task for task in mixture.train_tasks}
-    chosen = list(itertools.islice(tasks.values(), arguments.n))
+    for option, value, choices in (
+        ("prompt mode", arguments.mode, [str(mode) for mode in PromptMode]),
+        ("prompt style", arguments.style, _STYLES),
+        ("choice of exemplar templates", arguments.exemplar_templates, _EXEMPLAR_TEMPLATES),
+    ):
+        if value and value not in choices:
+            raise unknown(option, value, choices)
+    for option, number, least in (("-n", arguments.n, 1), ("--inputs", arguments.inputs, 2)):
+        if number < least:
+            raise UserError(f"{option} {number} must be at least {least}.")
+    mixture = mixture_of(arguments, arguments.name)
+    tasks = _chosen(mixture, arguments)
+    vocabulary = _vocabulary(mixture, tasks, arguments)
+    paint = Paint(not arguments.json and wants_color(arguments.color))
     each = 1 if len(tasks) > 1 else arguments.n
-    for task in chosen:
-        if arguments.split not in task.splits:
-            raise unknown(f"split of task {task.name!r}", arguments.split, task.splits)
-        if isinstance(task, Prompted):
-            task = dataclasses.replace(task, mode=PromptMode(arguments.mode))
-            examples = _ours(task, arguments, vocabulary)
-        elif isinstance(task, SeqioTask) and vocabulary is not None:
-            examples = _theirs(task, arguments, vocabulary)
-        else:
-            raise UserError(f"Task {task.name!r} is a {type(task).__name__}, whose examples cannot be shown.")
-        for shown in itertools.islice(examples, each):
-            if arguments.json:
-                print(json.dumps({"task": task.name, "split": arguments.split, **shown.row}, ensure_ascii=False))
+    for task in tasks[: arguments.n]:
+        how = How(
+            _split(task, arguments.split),
+            paint,
+            arguments.seed,
+            arguments.template,
+            vocabulary,
+            arguments.inputs,
+            arguments.tokens,
+        )
+        shown = read = 0
+        left_out = 0
+        for example in _examples(task, how):
+            read += 1
+            if example is None:
+                left_out += 1
                 continue
-            print(f"── {task.name} · {arguments.split} {shown.heading} · cluster {task.cluster}")
-            for label, text in shown.lines:
-                print(f"{label + ':' if label else '':<8} {_indent(text)}")
-            print()
+            if arguments.json:
+                row = {"task": task.name, "split": how.split, **example.row, "left_out": left_out}
+                print(json.dumps(row, ensure_ascii=False))
+            else:
+                title = f"── {task.name} · {how.split} {example.heading} · cluster {task.cluster}"
+                print(paint(HEADING, title))
+                for label, text in example.lines:
+                    print(f"{label + ':' if label else '':<8} {_indent(text)}")
+                print()
+            shown += 1
+            if shown == each:
+                break
+        if left_out:
+            print(
+                f"{task.name}: {left_out:,} of the first {read:,} records of its split {how.split!r} are no examples of it "
+                "and are left out.\n",
+                file=sys.stderr if arguments.json else sys.stdout,
+            )
+        elif not shown:
+            raise UserError(f"Task {task.name!r} has no record in its split {how.split!r}.")
+    if not arguments.json:
+        if vocabulary is None and any(getattr(task, "mode", "").startswith(("fs", "cot_fs")) for task in tasks):
+            print("Solved examples are held to a length where a vocabulary is named (--vocabulary).")
+        if paint.on:
+            print(paint.legend())
+        elif arguments.tokens:
+            print(
+                "│ stands between two pieces, ⟦ ⟧ around what the vocabulary cannot spell, ⏎ where it drops a line end."
+            )
     return 0
 
 
-def _ours(task: "Prompted", arguments: argparse.Namespace, vocabulary: "Vocabulary | None") -> Iterator[_Shown]:
-    from flan_jax.tasks.render import render
+def _chosen(mixture: "Mixture", arguments: argparse.Namespace) -> "list[Task]":
+    """The mixture's tasks with the mode, style and few-shot asked for; a task twice only if the mixture has it twice."""
+    from flan_jax.tasks.spec import Prompted, PromptMode
 
-    for index, record in enumerate(task.spec.source.records(arguments.split)):
-        rendered = render(task, record, index=index, seed=arguments.seed)
-        lines = [("input", rendered.inputs), ("target", rendered.targets)]
-        if rendered.options:
-            lines.append(("options", " | ".join(rendered.options)))
-        if len(rendered.references) > 1:
-            lines.append(("accepts", " | ".join(rendered.references)))
-        tokens = None
-        if vocabulary is not None:
-            tokens = {"inputs": vocabulary.encode(rendered.inputs), "targets": vocabulary.encode(rendered.targets)}
-            counts = f"{len(tokens['inputs'])} + EOS → {len(tokens['targets'])} + EOS, as {vocabulary.name} reads them:"
-            lines += [("tokens", counts), ("", vocabulary.decode(tokens["inputs"]))]
-        heading = f"{index} · template {rendered.template_id}"
-        yield _Shown(heading, {**dataclasses.asdict(rendered), "tokens": tokens}, lines)
+    tasks: list[Task] = list(mixture.train_tasks)
+    if arguments.mode:
+        mode = PromptMode(arguments.mode)
+        once = {task.spec.name if isinstance(task, Prompted) else task.name: task for task in tasks}
+        having = [task for task in once.values() if not isinstance(task, Prompted) or mode in task.spec.modes]
+        if not having:
+            spec = next(task.spec for task in once.values() if isinstance(task, Prompted))
+            whose = f"Task {spec.name!r}" if len(once) == 1 else f"No task of {mixture.name!r}"
+            raise UserError(
+                f"{whose} has {'no' if len(once) == 1 else 'the'} mode {str(mode)!r}."
+                + (f" It has: {', '.join(spec.modes)}." if len(once) == 1 else "")
+            )
+        if len(having) < len(once):
+            print(
+                f"{len(once) - len(having)} of {len(once)} tasks have no mode {str(mode)!r} and are not shown.",
+                file=sys.stderr,
+            )
+        # Another mode may have other templates, so a choice among them does not carry over.
+        tasks = [
+            dataclasses.replace(
+                task, mode=mode, template_ids=task.template_ids if mode.reasons == task.mode.reasons else None
+            )
+            if isinstance(task, Prompted)
+            else task
+            for task in having
+        ]
+    result = [_adapted(task, arguments) if isinstance(task, Prompted) else task for task in tasks]
+    shots = arguments.shots is not None or arguments.exemplar_templates
+    if shots and not any(isinstance(task, Prompted) and task.mode.few_shot for task in result):
+        raise UserError(
+            "--shots and --exemplar_templates belong to a mode with solved examples. Choose one, such as --mode fs_opt."
+        )
+    return result
 
 
-def _theirs(task: "SeqioTask", arguments: argparse.Namespace, vocabulary: "Vocabulary") -> Iterator[_Shown]:
-    """What seqio's pipeline yields: ids, and their text; then every further feature."""
-    from flan_jax.data.producers import producer
-    from flan_jax.data.recipe import Recipe, Tally
+def _adapted(task: "Prompted", arguments: argparse.Namespace) -> "Prompted":
+    from flan_jax.tasks.style import FLAN_2021, FLAN_2022
 
-    made = producer(task, Recipe(vocabulary, seed=arguments.seed))
-    for example in made.examples(arguments.split, Tally()):
-        ids = {"inputs": example.inputs.tolist(), "targets": example.targets.tolist()}
-        text = {name: vocabulary.decode(side) for name, side in ids.items()}
-        extras = {name: _plain(value) for name, value in example.extras.items()}
-        counts = f"{len(ids['inputs'])} → {len(ids['targets'])}, decoded by {vocabulary.name}"
-        lines = [("input", text["inputs"]), ("target", text["targets"]), ("tokens", counts)]
-        lines += [("", f"{name} = {json.dumps(value, ensure_ascii=False)}") for name, value in extras.items()]
-        row = {**text, "references": list(example.references), "example_id": example.example_id}
-        yield _Shown(str(example.example_id), {**row, "tokens": ids, "features": extras}, lines)
+    if arguments.style:
+        task = dataclasses.replace(task, style={"flan2021": FLAN_2021, "flan2022": FLAN_2022}[arguments.style])
+    few_shot = task.few_shot
+    if arguments.shots is not None:
+        few_shot = dataclasses.replace(few_shot, shots=arguments.shots)
+    if arguments.exemplar_templates:
+        few_shot = dataclasses.replace(few_shot, templates=arguments.exemplar_templates)
+    if arguments.template is not None and not 0 <= arguments.template < len(task.templates):
+        raise UserError(
+            f"Task {task.spec.name!r} has the templates 0 to {len(task.templates) - 1} in the mode {str(task.mode)!r}, "
+            f"and no template {arguments.template}."
+        )
+    return dataclasses.replace(task, few_shot=few_shot)
 
 
-def _plain(value: Any) -> Any:
-    """A feature as JSON has it; text that is no UTF-8 with its odd bytes written out."""
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    return _plain(value.tolist()) if hasattr(value, "tolist") else value
+def _split(task: "Task", named: str) -> str:
+    if not named:
+        return "train" if "train" in task.splits else task.splits[0]
+    if named not in task.splits:
+        raise unknown(f"split of task {task.name!r}", named, task.splits)
+    return named
+
+
+def _vocabulary(mixture: "Mixture", tasks: "list[Task]", arguments: argparse.Namespace) -> "Vocabulary | None":
+    from flan_jax.data.seqio_tasks import SeqioTask
+    from flan_jax.experiments.setup import resolve_vocabulary
+    from flan_jax.tasks.spec import Prompted
+
+    theirs = any(isinstance(task, SeqioTask) for task in mixture.all_tasks)
+    if arguments.vocabulary or mixture.vocabulary or theirs:
+        return resolve_vocabulary(arguments.vocabulary, mixture)
+    if arguments.tokens:
+        raise UserError("--tokens needs a vocabulary. Name one with --vocabulary: 'bytes', or a SentencePiece file.")
+    foreign = next((task for task in tasks if not isinstance(task, Prompted)), None)
+    if foreign is not None:
+        raise UserError(
+            f"Task {foreign.name!r} is a {type(foreign).__name__}, which is shown from its tokens. "
+            "Name a vocabulary with --vocabulary: 'bytes', or a SentencePiece file."
+        )
+    return None
+
+
+def _examples(task: "Task", how: "How") -> "Iterator[Shown | None]":
+    from flan_jax.cli.shown import produced_examples, prompted_examples
+    from flan_jax.tasks.spec import Prompted
+
+    return prompted_examples(task, how) if isinstance(task, Prompted) else produced_examples(task, how)
 
 
 def _indent(text: str) -> str:
-    return text.replace("\n", "\n         ")
+    return text.replace("\n", "\n" + " " * _KEPT_FOR_LINE)

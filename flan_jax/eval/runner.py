@@ -96,11 +96,19 @@ def _pool(tasks: Sequence[EvalTask], wanted: str) -> list[EvalExample]:
 
 
 def chance(task: EvalTask) -> float:
-    """What guessing uniformly gives: the mean share of right options; 0 where text is generated."""
+    """What guessing uniformly gives: the metric of the expected statistics; 0 where text is generated.
+
+    Of a metric that is a mean, it is the expected score: for accuracy, the mean share of right options.
+    """
     if task.predict == "generate":
         return 0.0
-    right = (sum(option in e.references for option in e.options) / len(e.options) for e in task.examples)
-    return math.fsum(right) / len(task.examples)
+    metric = METRICS.get(task.metric)
+    counts = [len(example.options) for example in task.examples]
+    guesses = [option for example in task.examples for option in example.options]
+    references = [example.references for example in task.examples for _ in example.options]
+    shares = np.repeat(1 / np.asarray(counts, np.float64), counts)
+    expected = (metric.statistics(guesses, references) * shares[:, None]).sum(axis=0)
+    return float(metric.aggregate(expected, len(counts)))
 
 
 def majority(task: EvalTask, metric: Metric) -> float:

@@ -13,6 +13,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval import bootstrap
 from flan_jax.eval.answers import normalize
 from flan_jax.eval.metrics import METRICS
+from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.hashing import counter_hash
 
 # Made by make_reference_scores.py with the official scripts of SQuAD and TriviaQA, scikit-learn, SciPy and rapidfuzz.
@@ -225,3 +226,15 @@ def test_a_bad_parameter_is_one_clear_error(name, message):
 def test_an_unknown_metric_suggests_its_neighbour():
     with pytest.raises(UserError, match=r"Unknown metric 'rouge_l'.*'rougeL'"):
         METRICS.get("rouge_l")
+
+
+def test_every_catalogued_task_names_metrics_that_are_there():
+    import mixtures  # noqa: F401  registers the tasks
+
+    for name in TASKS:
+        spec = TASKS.get(name)
+        for metric in (spec.metric, *spec.other_metrics):
+            METRICS.get(metric)
+            family, _, classes = metric.partition(":")
+            if family in ("f1_of", "macro_f1", "mcc"):
+                assert {normalize(text) for text in classes.split("|")} <= set(map(normalize, spec.options)), name

@@ -94,6 +94,15 @@ def test_chance_is_the_share_of_right_options():
     assert chance(written()) == 0
 
 
+def test_chance_is_that_of_the_tasks_own_metric():
+    rows = [example(i, options=["yes", "no"], references=["yes" if i < 2 else "no"]) for i in range(8)]
+    # Half of all are guessed "yes", a quarter of these rightly: precision 1/4, recall 1/2.
+    assert chance(EvalTask("t", "c", "f1_of:yes", "rank", rows)) == pytest.approx(1 / 3)
+    assert chance(EvalTask("t", "c", "mcc:yes", "rank", rows)) == pytest.approx(0)
+    numbers = [example(i, options=["0", "1", "5"], references=[str(i % 4)]) for i in range(8)]
+    assert chance(EvalTask("t", "c", "pearson", "rank", numbers)) == pytest.approx(0, abs=1e-9)
+
+
 def test_majority_answers_the_most_frequent_label():
     assert majority(ranked(right=3, wrong=1), METRICS.get("accuracy")) == 0.75
     assert majority(ranked(right=1, wrong=4), METRICS.get("accuracy")) == 0.8

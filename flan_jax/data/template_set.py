@@ -8,6 +8,7 @@ A template that reasons before it answers has ``"reasons": true``. Whatever else
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, overload
@@ -17,6 +18,7 @@ from flan_jax.errors import UserError, did_you_mean
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
 from flan_jax.tasks.spec import Prompted, Task, TaskSpec, Template
 
+_log = logging.getLogger(__name__)
 _KEYS = ("inputs", "targets", "inverted", "reasons")
 
 
@@ -95,7 +97,7 @@ def with_templates(of: Mixture, templates: TemplateSet) -> Mixture: ...
 def with_templates(of: TaskSpec | Mixture, templates: TemplateSet) -> TaskSpec | Mixture:
     """The same task, or a mixture of the same tasks, with the templates of a set.
 
-    A task that the set does not know keeps its own. Prepared stores of the others no longer fit:
+    A task that the set does not know keeps its own, and a log line names it. Prepared stores of the others no longer fit:
     templates are part of a fingerprint.
 
     Args:
@@ -113,6 +115,16 @@ def with_templates(of: TaskSpec | Mixture, templates: TemplateSet) -> TaskSpec |
             f"Template set {templates.name!r} has no templates for {_kind(of)} {of.name!r}."
             f"{did_you_mean(some, templates.tasks)} It has templates for {len(templates.tasks)} tasks, such as "
             f"{', '.join(templates.tasks[:3])}."
+        )
+    own = sorted(specs - set(templates.tasks))
+    if own:
+        shown = ", ".join(own[:5]) + (", …" if len(own) > 5 else "")
+        _log.warning(
+            "Template set %r has templates for %d of %d tasks; the others keep their own: %s",
+            templates.name,
+            len(specs) - len(own),
+            len(specs),
+            shown,
         )
     return _spec(of, templates) if isinstance(of, TaskSpec) else _mixture(of, templates)
 
@@ -138,7 +150,14 @@ def _spec(spec: TaskSpec, templates: TemplateSet) -> TaskSpec:
 
 
 def _task(task: Task, templates: TemplateSet) -> Task:
-    return dataclasses.replace(task, spec=_spec(task.spec, templates)) if isinstance(task, Prompted) else task
+    if not isinstance(task, Prompted):
+        return task
+    changed = dataclasses.replace(task, spec=_spec(task.spec, templates), template_ids=None)
+    if task.template_ids is None:
+        return changed
+    # Those that can be scored stay those that can be scored; any other choice goes by number.
+    chosen = changed.scored_templates if task.template_ids == task.scored_templates else task.template_ids
+    return dataclasses.replace(changed, template_ids=chosen)
 
 
 def _mixture(mixture: Mixture, templates: TemplateSet) -> Mixture:

@@ -204,7 +204,7 @@ def test_bad_checkouts_are_named(tmp_path):
         import_templates(checkout(tmp_path, "PATTERNS = {'a': [('{x}', '{y}')]}"), "flan2021", TASKS)
 
 
-def test_a_set_changes_the_templates_of_tasks_and_mixtures_alone(tmp_path):
+def test_a_set_changes_the_templates_of_tasks_and_mixtures_alone(tmp_path, caplog):
     path = tmp_path / "set.json"
     write_template_set(path, import_templates(checkout(tmp_path), "flan2021", TASKS).content)
     loaded = load_template_set(path)
@@ -220,12 +220,17 @@ def test_a_set_changes_the_templates_of_tasks_and_mixtures_alone(tmp_path):
     other = spec("other")
     inner = Mixture("inner", (Entry(Prompted(TASKS["colour"]), rate=2.0),))
     outer = Mixture("outer", (Entry(inner), Entry(Prompted(other))), suites=(Suite("s", (Prompted(TASKS["colour"]),)),))
-    mixed = with_templates(outer, loaded)
+    with caplog.at_level("WARNING"):
+        mixed = with_templates(outer, loaded)
+    assert "templates for 1 of 2 tasks; the others keep their own: other" in caplog.text
     assert mixed.entries[0].task.entries[0].task.spec == changed
     assert mixed.entries[0].task.entries[0].rate == 2.0
     assert mixed.entries[1].task.spec is not changed
     assert mixed.entries[1].task.spec == other
     assert mixed.suites[0].tasks[0].spec == changed
+    scored = Prompted(TASKS["colour"], template_ids=(0,))
+    (task,) = with_templates(Mixture("m", (Entry(scored),)), loaded).train_tasks
+    assert task.template_ids == task.scored_templates == (0, 1, 3)
     text = render(mixed.suites[0].tasks[0], {"passage": "P", "hue": "H", "answer": "RED"}, index=0, template_id=1)
     assert text.inputs.startswith("P and H\n\nOPTIONS:")
 

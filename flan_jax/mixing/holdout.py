@@ -274,7 +274,7 @@ def hold_out_of(mixture: Mixture, names: Sequence[str], rules: HoldoutRules | No
             raise unknown(f"cluster or task of mixture {mixture.name!r}", name, clusters | specs)
         held |= set(rules.family(name)) if name in specs else set()
     whole = [name for name in names if name in clusters]
-    held |= {_spec_name(task) for task in tasks if task.cluster in whole}
+    held |= {name for task in tasks if task.cluster in whole for name in rules.family(_spec_name(task))}
     related = {other for cluster in whole for other in rules.related_to(cluster)} - set(whole)
     held_tasks = [task for task in tasks if _spec_name(task) in held]
     origins = {origin for task in held_tasks for origin in _origins(task, rules)}
@@ -284,7 +284,8 @@ def hold_out_of(mixture: Mixture, names: Sequence[str], rules: HoldoutRules | No
         return _spec_name(task) not in held and not near
 
     name = f"{mixture.name}_holdout_{'_'.join(names)}"
-    pruned = _without(mixture, kept)
+    earlier_held = {_spec_name(task) for task in tasks} - {_spec_name(task) for task in mixture.train_tasks}
+    pruned = _without(mixture, kept, lambda task: kept(task) or _spec_name(task) in earlier_held - held)
     if pruned is None or not pruned.drawn_tasks:
         raise UserError(f"Mixture {mixture.name!r} without {', '.join(names)} has nothing left to train on.")
     measured = {_spec_name(task): scored(task.spec) if isinstance(task, Prompted) else task for task in held_tasks}
@@ -292,22 +293,27 @@ def hold_out_of(mixture: Mixture, names: Sequence[str], rules: HoldoutRules | No
     if split is None:
         raise UserError(f"Mixture {mixture.name!r}: {', '.join(names)} has no test or validation split to measure.")
     unseen = tuple(task for task in measured.values() if split in task.splits)
-    clean = not {task.cluster for task in unseen} & {task.cluster for task in pruned.train_tasks}
-    earlier = [suite for suite in pruned.suites if suite.name == SUITE and suite.split == split]
+    # A mixture that held something out before on another split keeps that suite beside this one.
+    taken = {suite.name for suite in pruned.suites if suite.split != split}
+    suite_name = SUITE if SUITE not in taken else f"{SUITE}_{split}"
+    earlier = [suite for suite in pruned.suites if suite.name == suite_name and suite.split == split]
     others = [suite for suite in pruned.suites if suite not in earlier]
     mine = {task.name for task in unseen}
     merged = (*unseen, *(task for suite in earlier for task in suite.tasks if task.name not in mine))
-    suites = (Suite(SUITE, merged, split=split, held_out=clean), *others)
+    clean = not {task.cluster for task in merged} & {task.cluster for task in pruned.train_tasks}
+    suites = (Suite(suite_name, merged, split=split, held_out=clean), *others)
     return dataclasses.replace(pruned, name=name, suites=suites)
 
 
-def _without(mixture: Mixture, kept: Callable[[Task], bool]) -> Mixture | None:
-    """The mixture with the tasks that ``kept`` keeps; ``None`` where it keeps none."""
+def _without(mixture: Mixture, kept: Callable[[Task], bool], measured: Callable[[Task], bool]) -> Mixture | None:
+    """The mixture trained on what ``kept`` keeps; ``None`` where it keeps none. Suites keep what is ``measured``."""
     entries: list[Entry] = []
     for entry in mixture.entries:
         if isinstance(entry.task, Mixture):
-            inner = _without(entry.task, kept)
-            entries += [] if inner is None else [dataclasses.replace(entry, task=inner)]
+            inner = _without(entry.task, kept, measured)
+            # What is left of it may have the rate 0, and nothing can be drawn from that.
+            drawn = inner is not None and (inner.drawn_tasks or not entry.task.drawn_tasks)
+            entries += [dataclasses.replace(entry, task=inner)] if inner is not None and drawn else []
         elif kept(entry.task):
             entries.append(entry)
     if not entries:
@@ -315,7 +321,7 @@ def _without(mixture: Mixture, kept: Callable[[Task], bool]) -> Mixture | None:
     trained = {task.name for entry in entries for task in entry.tasks}
     suites = []
     for suite in mixture.suites:
-        tasks = suite.tasks if suite.held_out else tuple(task for task in suite.tasks if kept(task))
+        tasks = suite.tasks if suite.held_out else tuple(task for task in suite.tasks if measured(task))
         suites += [dataclasses.replace(suite, tasks=tasks)] if tasks else []
     lesson = tuple((name, rate) for name, rate in mixture.lesson if name in trained)
     return dataclasses.replace(mixture, entries=tuple(entries), suites=tuple(suites), lesson=lesson)

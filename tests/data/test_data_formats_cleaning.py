@@ -54,8 +54,9 @@ def test_excuses_are_left_out_where_the_answer_begins_with_one():
     ]
     late = example("word " * 200 + "as an ai language model")
     asked = chat(("user", "Are you saying 'as an ai language model' often?"), ("assistant", "No."))
-    made, count = cleaned("refused", *refused, late, asked)
-    assert made == [late, asked]
+    named = example("As a language model I go by the name of Ada.")
+    made, count = cleaned("refused", *refused, late, asked, named)
+    assert made == [late, asked, named]
     assert count.left_out == 4
     assert cleaned("refused", example("Nope."), phrases=("nope",))[0] == []
 

@@ -17,7 +17,9 @@ Length = Callable[[str], int]
 
 REFUSALS = (
     "as an ai language model",
-    "as a language model",
+    "as a language model, i can",
+    "as a language model, i do not",
+    "as a language model, i don't",
     "as an ai assistant, i can",
     "as an ai, i ",
     "i'm sorry, but i can",
@@ -37,7 +39,7 @@ REFUSALS = (
     "my training data only goes",
     "my knowledge cutoff",
 )
-"""Phrases of an answer that excuses itself; compared in small letters, with plain apostrophes."""
+"""Phrases of an answer that excuses itself, not of one that only says who is speaking; compared in small letters, with plain apostrophes."""
 
 MAX_LENGTH = 8192
 """Characters of a conversation: about the 2,048 tokens that Vicuna was first trained on."""

@@ -2,12 +2,12 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flan_jax.data.formats.reading import SUFFIXES, counted_by, is_data_file, numbered_records
+from flan_jax.data.formats.reading import SUFFIXES, counted_by, is_data_file, numbered_records, records_at
 from flan_jax.data.formats.record_format import Numbered
-from flan_jax.data.sources import SPLITS, HubSource, digest, file_digest, missing_data, resolve
+from flan_jax.data.sources import SPLITS, HubSource, file_digest, missing_data, resolve
 from flan_jax.errors import UserError
 
 _HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*(/[\w.-]+)?)(:(?P<config>[\w.-]+))?(@(?P<revision>[\w./-]+))?", re.ASCII)
@@ -29,9 +29,9 @@ class LocalFile:
         stat = self.path.stat()
         return (stat.st_size, stat.st_mtime_ns)
 
-    def numbered(self) -> Iterator[Numbered]:
-        """The records with their numbers."""
-        return numbered_records(self.path)
+    def numbered(self, only: Sequence[int] | None = None) -> Iterator[Numbered]:
+        """The records with their numbers; those with these numbers, in order, where they are given."""
+        return numbered_records(self.path) if only is None else records_at(self.path, only)
 
     def place(self, number: int) -> str:
         """File and line, or file and position in its list."""
@@ -63,8 +63,14 @@ class HubPart:
         """The revision says what the content is."""
         return ()
 
-    def numbered(self) -> Iterator[Numbered]:
-        """The rows with their numbers from 0."""
+    def numbered(self, only: Sequence[int] | None = None) -> Iterator[Numbered]:
+        """The rows with their numbers from 0; those with these numbers, where they are given."""
+        if only is None:
+            return self._rows()
+        wanted = frozenset(only)
+        return (numbered for numbered in self._rows() if numbered[0] in wanted)
+
+    def _rows(self) -> Iterator[Numbered]:
         waiting: list[UserError] = []
         number = 0
         for row in self.source.records(self.split, waiting.append):
@@ -159,8 +165,3 @@ def _in_folder(folder: Path) -> dict[str, Origin]:
         f"{folder} holds {f'{len(files)} files of records ({have})' if files else 'no file of records'}. "
         "Name one file, or call the files after their splits: train.jsonl, validation.jsonl, test.jsonl."
     )
-
-
-def origin_digest(origin: Origin) -> str:
-    """Digest of what lies there."""
-    return digest("origin", origin.fingerprint())

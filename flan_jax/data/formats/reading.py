@@ -3,10 +3,12 @@
 A record that cannot be read is an error in its place and harms no other.
 """
 
+import array
+import functools
 import gzip
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,32 @@ def numbered_records(path: Path) -> Iterator[Numbered]:
     return _lines(path, _parsed)
 
 
+def records_at(path: Path, numbers: Sequence[int]) -> Iterator[Numbered]:
+    """The records with these numbers, which are in order. Of a file of lines, no others are read."""
+    if path.suffix == ".gz" or suffix_of(path) not in (".jsonl", ".ndjson"):
+        wanted = frozenset(numbers)
+        yield from (numbered for numbered in numbered_records(path) if numbered[0] in wanted)
+        return
+    stat = path.stat()
+    begins = _begins(path, stat.st_size, stat.st_mtime_ns)
+    with path.open("rb") as lines:
+        for number in numbers:
+            lines.seek(begins[number - 1])
+            yield number, _read_line(lines.readline(), number, _parsed)
+
+
+@functools.lru_cache(maxsize=4)
+def _begins(path: Path, size: int, modified_ns: int) -> "array.array[int]":
+    """Where each line of a file begins."""
+    begins = array.array("Q")
+    at = 0
+    with path.open("rb") as lines:
+        for line in lines:
+            begins.append(at)
+            at += len(line)
+    return begins
+
+
 def counted_by(path: Path) -> str:
     """What the numbers of its records count."""
     lines = suffix_of(path) in (".jsonl", ".ndjson", ".tsv") or (suffix_of(path) == ".json" and _is_lines(path))
@@ -59,7 +87,7 @@ def _open(path: Path) -> Any:
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
-def _lines(path: Path, parse: Any) -> Iterator[Numbered]:
+def _lines(path: Path, parse: Callable[[bytes], Any]) -> Iterator[Numbered]:
     with _open(path) as lines:
         numbers = itertools.count(1)
         while True:
@@ -70,18 +98,20 @@ def _lines(path: Path, parse: Any) -> Iterator[Numbered]:
                 raise UserError(f"{path}, line {number}: the file is damaged ({error}). Fetch it again.") from error
             if not line:
                 return
-            line = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
-            if line.isspace() or not line:
-                continue
-            try:
-                yield number, _object(parse(line))
-            except UserError as error:
-                yield number, error
+            if not line.isspace():
+                yield number, _read_line(line, number, parse)
+
+
+def _read_line(line: bytes, number: int, parse: Callable[[bytes], Any]) -> Mapping[str, Any] | UserError:
+    try:
+        return _object(parse(line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line))
+    except UserError as error:
+        return error
 
 
 def _parsed(line: bytes) -> Any:
     try:
-        return json.loads(line.decode())
+        return json.loads(line.decode().rstrip("\r\n"))
     except UnicodeDecodeError as error:
         raise UserError(f"not UTF-8 text (byte {error.start + 1} of the line). Convert the file.") from error
     except json.JSONDecodeError as error:

@@ -97,7 +97,11 @@ class InstructionSource:
         origin, held = self._origin(split)
         found = self.survey(split)
         divided: dict[str, Division] = dict(found.tasks)
-        for number, key, record in normalised(origin, found.format, found.cleaning.begin(), lambda reason: None):
+        only: list[int] | None = None
+        if self.task:  # one of many, maybe: what the others have is not read again for each
+            only = sorted({*divided[self.task].numbers, *(found.damaged if self.tells else ())})
+        cleaner = found.cleaning.begin()
+        for number, key, record in normalised(origin, found.format, cleaner, lambda reason: None, only=only):
             if isinstance(record, UserError):
                 if self.tells and not (held and split == "validation"):
                     yield number, record

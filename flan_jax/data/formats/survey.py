@@ -1,11 +1,12 @@
 """One pass over an origin: its format, its normalised records, what was left out, which of them validate."""
 
+import array
 import dataclasses
 import functools
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.data.formats.cleaning import Cleaner, Cleaning, StepCount
@@ -29,12 +30,14 @@ class Division:
         train: records to train on.
         validation: records to validate on.
         types: the template types that were seen.
+        numbers: of the task's records in the origin, where it is one of several there.
     """
 
     last: int
     train: int
     validation: int
     types: tuple[str, ...] = ()
+    numbers: Sequence[int] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Survey:
     steps: Mapping[str, StepCount]
     unreadable: int
     reasons: tuple[str, ...]
+    damaged: Sequence[int]
 
 
 def format_of(origin: Origin, given: str | Format) -> Format:
@@ -81,12 +85,27 @@ def _detected(origin: Origin, state: tuple[int, ...]) -> Format:
 
 
 def normalised(
-    origin: Origin, known: Format, cleaner: Cleaner, left_out: LeftOut, seen: Counter[str] | None = None
+    origin: Origin,
+    known: Format,
+    cleaner: Cleaner,
+    left_out: LeftOut,
+    *,
+    seen: Counter[str] | None = None,
+    only: Sequence[int] | None = None,
 ) -> Iterator[tuple[int, str, Record | UserError]]:
-    """(number, what decides on its split, record or what is wrong with it), in the origin's order."""
+    """(number, what decides on its split, record or what is wrong with it), in the origin's order.
+
+    Args:
+        origin: what to read.
+        known: its format.
+        cleaner: cleans the records.
+        left_out: told why something is left out.
+        seen: counts the records as published.
+        only: the numbers of those to read; all unless they are given.
+    """
 
     def counted() -> Iterator[Numbered]:
-        for number, record in origin.numbered():
+        for number, record in origin.numbered(only):
             if seen is not None:
                 seen["records"] += 1
             yield number, record
@@ -150,20 +169,21 @@ def _survey(
     tasks: dict[str, _Lowest] = {}
     sources: dict[str, str] = {}
     reasons: list[str] = []
+    damaged = array.array("Q")
 
     def leave_out(reason: str) -> None:
         left_out[reason] += 1
 
-    for number, key, record in normalised(origin, known, cleaner, leave_out, counts):
+    for number, key, record in normalised(origin, known, cleaner, leave_out, seen=counts):
         if isinstance(record, UserError):
-            counts["unreadable"] += 1
+            damaged.append(number)
             if len(reasons) < MESSAGES_KEPT:
                 reasons.append(f"{origin.place(number)}: {record}")
             continue
         counts["examples"] += 1
         task = task_of(record)
         sources.setdefault(task, str(record.get("task_source", "")))
-        tasks.setdefault(task, _Lowest(held)).add(side_hash(seed, key) if held else 0, record)
+        tasks.setdefault(task, _Lowest(held)).add(side_hash(seed, key) if held else 0, number, record)
         messages = record.get("messages", ())
         counts["messages"] += len(messages)
         counts["turns"] += sum(message["role"] == "assistant" for message in messages)
@@ -179,8 +199,9 @@ def _survey(
         counts["turns"],
         dict(left_out),
         cleaner.counts,
-        counts["unreadable"],
+        len(damaged),
         tuple(reasons),
+        damaged,
     )
 
 
@@ -198,9 +219,12 @@ class _Lowest:
         self.counts: dict[int, int] = {}
         self.total = self.distinct = 0
         self.types: dict[str, None] = {}
+        self.numbers = array.array("Q")
 
-    def add(self, value: int, record: Record) -> None:
+    def add(self, value: int, number: int, record: Record) -> None:
         self.total += 1
+        if task_of(record) and (not self.numbers or self.numbers[-1] != number):
+            self.numbers.append(number)
         kind: Any = record.get("template_type")
         if isinstance(kind, str) and len(self.types) < MESSAGES_KEPT:
             self.types[kind] = None
@@ -222,4 +246,4 @@ class _Lowest:
             if held + self.counts[value] > wanted:
                 break
             last, held = value, held + self.counts[value]
-        return Division(last, self.total - held, held, tuple(self.types))
+        return Division(last, self.total - held, held, tuple(self.types), self.numbers)

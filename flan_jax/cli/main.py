@@ -15,10 +15,11 @@ DONE, OUR_FAULT, WRONG_INPUT, STOPPED = 0, 1, 2, 75
 
 COMMANDS = {
     "quickstart": "the whole job on the embedded world: prepare, train, measure, report",
-    "tasks": "what is registered: tasks, clusters, templates, mixtures",
+    "tasks": "what is registered: tasks, modes, templates, sizes, mixtures",
     "data": "what instruction data holds: format, counts, what is left out",
     "inspect": "examples of a task exactly as the model sees them",
     "rates": "the effective rates of a mixture",
+    "audit": "whether a mixture trains on what it holds out",
     "prepare": "tokenise and index each task of a mixture once",
     "train": "train; the same command again resumes",
     "eval": "measure a checkpoint on the suites of a mixture",

@@ -1,14 +1,18 @@
-"""A mixture's effective rates, from its sources or from a prepared store."""
+"""A mixture's effective rates: from a prepared store, from its sources, or from the sizes they are published with."""
+
+import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
 from flan_jax.data.seqio_tasks import SeqioTask
+from flan_jax.data.sizes import is_elsewhere, published_size
 from flan_jax.errors import UserError
 from flan_jax.experiments.setup import TRAIN_SPLIT
 from flan_jax.feed.sampler import MixtureSampler
 from flan_jax.feed.store import TokenStore
 from flan_jax.mixing.mixture import Mixture
-from flan_jax.mixing.table import RateTable, rate_table
+from flan_jax.mixing.table import ExamplesFrom, RateTable, rate_table
 from flan_jax.tasks.spec import Prompted, Task
 
 MOST_DRAWS = 10**13
@@ -22,7 +26,8 @@ def mixture_rates(mixture: Mixture, *, draws: int = 0, store: str = "", seed: in
         mixture: what to describe.
         draws: examples drawn over a run, for epochs; 0 leaves them out.
         store: folder of prepared tasks, which know their sizes and tokens; without it the records
-            of the sources are counted. Only manifests are read.
+            of the sources are counted, or taken as published where they are not on this machine.
+            Of a store, only manifests are read.
         seed: of the run; with ``draws`` and ``store``, what the sampler will draw is told too.
 
     Raises:
@@ -31,7 +36,8 @@ def mixture_rates(mixture: Mixture, *, draws: int = 0, store: str = "", seed: in
     if not 0 <= draws <= MOST_DRAWS:
         raise UserError(f"{draws} draws cannot be described; give a number from 0 to {MOST_DRAWS:,}.")
     if not store:
-        return rate_table(mixture, count_all_records(mixture), draws=draws or None)
+        sizes, known = count_all_records(mixture)
+        return _with_origins(rate_table(mixture, sizes, draws=draws or None), known)
     # The only prepared form of each task; a task that is left out need not be there.
     wanted = [(task.name, TRAIN_SPLIT, None, None) for task in mixture.drawn_tasks]
     manifests = {task.name: task.manifest for task in TokenStore(store).open_many(wanted, verify="never", fetch=False)}
@@ -41,7 +47,19 @@ def mixture_rates(mixture: Mixture, *, draws: int = 0, store: str = "", seed: in
         for name, manifest in manifests.items()
     }
     counts = drawn_counts(sizes, mixture.weights(sizes, tokens), draws, seed) if draws else None
-    return rate_table(mixture, sizes, mean_tokens=tokens, draws=draws or None, counts=counts)
+    table = rate_table(mixture, sizes, mean_tokens=tokens, draws=draws or None, counts=counts)
+    return _with_origins(table, dict.fromkeys(sizes, "store"))
+
+
+def _with_origins(table: RateTable, known: Mapping[str, ExamplesFrom]) -> RateTable:
+    """The table with where each size is from, and a note of those that nobody counted."""
+    rows = tuple(dataclasses.replace(row, examples_from=known.get(row.task)) for row in table.rows)
+    published = sum(row.examples_from == "published" for row in rows)
+    notes = table.notes
+    if published:
+        sizes = "The size of 1 task is that" if published == 1 else f"The sizes of {published} tasks are those"
+        notes = (*notes, f"{sizes} published; nothing was read.")
+    return dataclasses.replace(table, rows=rows, notes=notes)
 
 
 def drawn_counts(sizes: dict[str, int], weights: dict[str, float], draws: int, seed: int) -> dict[str, int]:
@@ -58,26 +76,36 @@ def drawn_counts(sizes: dict[str, int], weights: dict[str, float], draws: int, s
     return dict(zip(drawn, np.asarray(sampler.counts(draws)).tolist(), strict=True))
 
 
-def count_all_records(mixture: Mixture) -> dict[str, int]:
-    """Task → number of training records, for every task that is drawn; each source is read once."""
-    counted: dict[int, int] = {}
-    sizes = {}
+def count_all_records(mixture: Mixture) -> tuple[dict[str, int], dict[str, ExamplesFrom]]:
+    """Task → number of training records, and task → where that is from, for every task that is drawn.
+
+    Each source is read once.
+    """
+    counted: dict[int, tuple[int, ExamplesFrom]] = {}
     for task in mixture.drawn_tasks:
-        source = id(task.spec.source if isinstance(task, Prompted) else task)
+        source = _source_id(task)
         if source not in counted:
-            counted[source] = count_records(task)
-        sizes[task.name] = counted[source]
-    return sizes
+            counted[source] = _size(task)
+    found = {task.name: counted[_source_id(task)] for task in mixture.drawn_tasks}
+    return {name: size for name, (size, _) in found.items()}, {name: known for name, (_, known) in found.items()}
+
+
+def _source_id(task: Task) -> int:
+    return id(task.spec.source if isinstance(task, Prompted) else task)
 
 
 def count_records(task: Task) -> int:
-    """The number of training records of a task.
+    """The number of training records of a task: as published where a published data set is not on this machine.
 
     Raises:
         UserError: the task has no records of its own that could be counted, or none to train on.
     """
+    return _size(task)[0]
+
+
+def _size(task: Task) -> tuple[int, ExamplesFrom]:
     if isinstance(task, SeqioTask):
-        return task.count(TRAIN_SPLIT)
+        return task.count(TRAIN_SPLIT), "counted"
     if not isinstance(task, Prompted):
         raise UserError(
             f"The examples of task {task.name!r} are known only when it is prepared. "
@@ -87,4 +115,9 @@ def count_records(task: Task) -> int:
         raise UserError(
             f"Task {task.name!r} has no split {TRAIN_SPLIT!r}, only {', '.join(task.splits)}. Leave it out with the rate 0."
         )
-    return sum(1 for _ in task.spec.source.records(TRAIN_SPLIT))
+    source = task.spec.source
+    if is_elsewhere(source):
+        size = published_size(source, TRAIN_SPLIT)
+        if size is not None:
+            return size, "published"
+    return sum(1 for _ in source.records(TRAIN_SPLIT)), "counted"

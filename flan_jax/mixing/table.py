@@ -9,9 +9,12 @@ from flan_jax.errors import UserError, unknown
 from flan_jax.mixing import rates
 from flan_jax.mixing.mixture import Mixture
 from flan_jax.mixing.units import Unit
+from flan_jax.tasks.spec import Prompted
 
 Order = Literal["share", "examples", "epochs", "name"]
 ORDERS: tuple[str, ...] = get_args(Order)
+ExamplesFrom = Literal["published", "counted", "store"]
+"""Where a number of examples is from."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,6 +37,9 @@ class RateRow:
         realised_tokens: tokens drawn: ``draws`` examples of the mean length.
         realised_token_share: of all tokens drawn.
         realised_epochs: how often the task is gone through.
+        collection: the published collection that the task belongs to, or ``""``.
+        mode: its prompt mode; ``""`` for a task that has none.
+        examples_from: where ``examples`` is from; ``None`` where it is not known.
     """
 
     task: str
@@ -50,6 +56,9 @@ class RateRow:
     realised_tokens: float | None = None
     realised_token_share: float | None = None
     realised_epochs: float | None = None
+    collection: str = ""
+    mode: str = ""
+    examples_from: ExamplesFrom | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -183,6 +192,8 @@ def rate_table(
                 realised_tokens=None if count is None or mean_tokens is None else count * (mean or 0.0),
                 realised_token_share=realised_token_shares.get(name, 0.0) if realised_token_shares else None,
                 realised_epochs=None if count is None else _epochs(count, size),
+                collection=task.spec.collection if isinstance(task, Prompted) else "",
+                mode=str(task.mode) if isinstance(task, Prompted) else "",
             )
         )
     return RateTable(

@@ -1,6 +1,7 @@
 """Show a mixture's effective rates: examples, cap, requested rate and share, tokens, epochs over a run.
 
-With --draws and --store, also what the run's sampler will really draw.
+With --draws and --store, also what the run's sampler will really draw. Published data that are not
+on this machine count as many examples as they are published with.
 """
 
 import argparse
@@ -15,6 +16,8 @@ EXAMPLE = "flan-jax rates mini --store store --draws 100000 --sort share"
 # Field of a row → heading: what was asked for, then what the sampler gives. --json has all fields.
 HEADINGS = {
     "task": "task",
+    "collection": "collection",
+    "mode": "mode",
     "cluster": "cluster",
     "examples": "examples",
     "cap": "cap",
@@ -28,6 +31,7 @@ HEADINGS = {
     "realised_tokens": "tokens drawn",
     "realised_epochs": "epochs drawn",
 }
+_WHERE_MANY = ("collection", "mode")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,8 +82,16 @@ def execute(arguments: argparse.Namespace) -> int:
         }
         print(json.dumps(described, indent=1))
         return 0
-    # A column that nothing is known of would only be dashes.
-    columns = [column for column in HEADINGS if any(row[column] is not None for row in rows)]
+    # A column that nothing is known of would only be dashes, and these two are told apart only where they differ.
+    columns = [
+        column
+        for column in HEADINGS
+        if (
+            len({row[column] for row in rows}) > 1
+            if column in _WHERE_MANY
+            else any(row[column] is not None for row in rows)
+        )
+    ]
     total["task"] = f"total of {len(rows):,} tasks"
     printed = [[_shown(column, row[column]) for column in columns] for row in (*rows, total)]
     print(f"Rates of {mixture.name} in {mixture.unit}, by {mixture.policy!r}.\n")
@@ -95,7 +107,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _shown(column: str, value: Any) -> str:
-    if value is None:
+    if value is None or (value == "" and column in _WHERE_MANY):
         return "–"
     if column.endswith("share"):
         return _percent(value)

@@ -1,0 +1,102 @@
+"""Compare what a mixture holds out with what it trains on, by data set and by record.
+
+Exit code 0 when nothing is shared, 2 when something is.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
+from flan_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from flan_jax.data.audit import Audit
+
+EXAMPLE = "flan-jax audit flan2021_holdout_entailment --source_dir data   or   flan-jax audit mini --hold_out sentiment"
+_SHOWN_TEXT = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("mixture", help="a mixture that holds something out, or with --hold_out any mixture")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="the share of a held-out task's records that may be trained on (default 0)",
+    )
+    add_mixture_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Prints what is shared.
+
+    Raises:
+        UserError: something is, more than is allowed; or nothing is held out.
+    """
+    from flan_jax.data.audit import audit
+    from flan_jax.experiments.contamination import unseen_tasks
+
+    if not 0 <= arguments.tolerance <= 1:
+        raise UserError(f"--tolerance {arguments.tolerance:g} must be a share from 0 to 1.")
+    mixture = mixture_of(arguments, arguments.mixture)
+    held_out = unseen_tasks(mixture)
+    if not held_out:
+        raise UserError(
+            f"Mixture {mixture.name!r} measures nothing that it does not train on. Hold clusters or tasks out with --hold_out."
+        )
+    trained = mixture.drawn_tasks
+    print(f"comparing {len(held_out)} held-out tasks with {len(trained)} that are trained on", file=sys.stderr)
+    found = audit(trained, held_out, progress=_progress)
+    reason = found.refused(arguments.tolerance)
+    if arguments.json:
+        described = {
+            "mixture": mixture.name,
+            "tolerance": arguments.tolerance,
+            "clean": not reason,
+            "reason": reason,
+            "held_out": [{"task": task.name, "split": split} for task, split in held_out],
+            **dataclasses.asdict(found),
+        }
+        print(json.dumps(described, indent=1, ensure_ascii=False))
+    else:
+        _print(found)
+    if reason:
+        raise UserError(f"Mixture {mixture.name!r} is contaminated: {reason}. Leave one of the two out.")
+    if not arguments.json:
+        allowed = f", at most {arguments.tolerance:.2%} of any task" if found.records else ""
+        print(f"Clean: {mixture.name} does not train on what it holds out{allowed}.")
+    return 0
+
+
+def _progress(name: str, records: int) -> None:
+    print(f"read {name}: {records:,} records", file=sys.stderr, flush=True)
+
+
+def _print(found: "Audit") -> None:
+    from flan_jax.report.tables import text_table
+
+    print(f"{found.held_out_records:,} held-out records compared with {found.trained_records:,} that are trained on.\n")
+    if found.sources:
+        print("Made from one data set:\n")
+        rows = [[pair.held_out, pair.trained, pair.origin] for pair in found.sources]
+        print(text_table(["held out", "trained on", "data set"], rows) + "\n")
+    if found.records:
+        print("Records in both:\n")
+        pairs = sorted(found.records, key=lambda pair: -pair.records / pair.of)
+        rows = [
+            [pair.held_out, pair.trained, f"{pair.records:,}", f"{pair.of:,}", f"{pair.records / pair.of:.2%}"]
+            for pair in pairs
+        ]
+        print(text_table(["held out", "trained on", "records", "of", "share"], rows) + "\n")
+        for pair in pairs:
+            text = pair.text if len(pair.text) <= _SHOWN_TEXT else pair.text[: _SHOWN_TEXT - 1] + "…"
+            print(f"  {pair.held_out} in {pair.trained}, first at {pair.place}: {text!r}")
+        print()
+    if found.not_compared:
+        print(f"Not compared, as their records are no text here: {', '.join(found.not_compared)}.\n")

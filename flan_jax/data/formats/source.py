@@ -48,7 +48,7 @@ class InstructionSource:
     def _origins(self) -> dict[str, Origin]:
         return origins(self.name, self.parts)
 
-    def _origin(self, split: str) -> tuple[Origin, int]:
+    def origin(self, split: str) -> tuple[Origin, int]:
         """Where the records of a split lie, and how many of them at most validate beside the others."""
         if split not in self.splits:
             raise UserError(f"{self.describe()} has no split {split!r}. It has: {', '.join(self.splits)}.")
@@ -63,7 +63,7 @@ class InstructionSource:
         Raises:
             UserError: no such file, or one of no known format.
         """
-        origin, held = self._origin(split)
+        origin, held = self.origin(split)
         return survey(origin, self.format, self.cleaning, held, self.seed)
 
     @property
@@ -73,7 +73,7 @@ class InstructionSource:
         Raises:
             UserError: no such file, or one of no known format.
         """
-        return format_of(self._origin(self.splits[0])[0], self.format)
+        return format_of(self.origin(self.splits[0])[0], self.format)
 
     def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
         """Yields the normalised records of ``split``, in the order of the file.
@@ -82,7 +82,7 @@ class InstructionSource:
             UserError: no such file, no known format, or, without ``unreadable`` to tell, a record
                 that cannot be read, named by file and line.
         """
-        origin, _ = self._origin(split)
+        origin, _ = self.origin(split)
         for number, record in self._numbered(split):
             if not isinstance(record, UserError):
                 yield record
@@ -94,7 +94,7 @@ class InstructionSource:
 
     def _numbered(self, split: str) -> Iterator[tuple[int, Record | UserError]]:
         """Unreadable records are on the side of training, as nobody knows what they ask."""
-        origin, held = self._origin(split)
+        origin, held = self.origin(split)
         found = self.survey(split)
         divided: dict[str, Division] = dict(found.tasks)
         only: list[int] | None = None
@@ -115,13 +115,13 @@ class InstructionSource:
 
     def place(self, split: str, index: int) -> str:
         """File and line of record ``index``."""
-        origin, _ = self._origin(split)
+        origin, _ = self.origin(split)
         found = next(itertools.islice(self._numbered(split), index, None), None)
         return f"{self.describe()}, split {split!r}, record {index}" if found is None else origin.place(found[0])
 
     def count(self, split: str) -> int | None:
         """The number of records, unreadable ones among them; ``None`` for the hub, which is not fetched for it."""
-        origin, held = self._origin(split)
+        origin, held = self.origin(split)
         if isinstance(origin, HubPart):
             return None
         found = self.survey(split)
@@ -132,7 +132,7 @@ class InstructionSource:
 
     def fingerprint(self, split: str) -> str:
         """Digest of the content, the format, the cleaning, and how the file is divided."""
-        origin, held = self._origin(split)
+        origin, held = self.origin(split)
         known = format_of(origin, self.format)
         cleaning = Cleaning(known.cleaning) if self.cleaning is None else self.cleaning
         length = f"{cleaning.length.__module__}.{getattr(cleaning.length, '__qualname__', cleaning.length)}"
@@ -151,7 +151,7 @@ class InstructionSource:
 
     def size_hint(self, split: str) -> int | None:
         """Bytes of the file; of the hub nothing is known."""
-        return self._origin(split)[0].size_hint()
+        return self.origin(split)[0].size_hint()
 
     def describe(self) -> str:
         """Where the data lies, in which format."""

@@ -163,7 +163,7 @@ def task_name(source: InstructionSource) -> str:
     path = resolve(source.name)
     if path.is_dir():
         return as_name(path.resolve().name)
-    origin = source._origin("train")[0]
+    origin = source.origin("train")[0]
     return as_name(origin.name) if isinstance(origin, HubPart) or origin.name else as_name(path.stem)
 
 

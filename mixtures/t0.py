@@ -183,3 +183,8 @@ _register("t0++_train", "t0++")
 _register("t0_train_one_og_prompt", "t0", "one")
 _register("t0_train_all_og_prompts", "t0", "original")
 register_mixture("t0_eval", FromDataFolder(t0_evaluation))
+
+
+def training_spec(data: T0Set, *, folder: str | Path = FOLDER, seed: int = 0, truncate: int = TRUNCATE) -> TaskSpec:
+    """A data set of T0's training as a task with all of its templates."""
+    return _Reader(folder, seed, truncate).spec(data, NO_LABEL)

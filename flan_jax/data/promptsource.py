@@ -14,7 +14,7 @@ from typing import Any
 
 from flan_jax.data.published import PublishedSource, published
 from flan_jax.data.sources import missing_data, resolve
-from flan_jax.data.t0_sets import HUB_REVISION, T0_SETS, T0Set
+from flan_jax.data.t0_sets import T0_SETS, T0Set
 from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.tasks.spec import Fields, Parts, Predict, Record, Source, TaskSpec
 
@@ -392,8 +392,8 @@ def hub_source(data: T0Set, name: str) -> PublishedSource:
     short = data.dataset if alone else (data.subset or "").removesuffix(".fixed")
     return published(
         data.hub,
-        data.config,
-        revision=HUB_REVISION,
+        data.subset,
+        revision=data.revision,
         train=data.train or None,
         validation=data.validation or None,
         test=data.test or None,

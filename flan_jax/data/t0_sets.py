@@ -10,9 +10,6 @@ from typing import Any, Literal
 
 from flan_jax.tasks.spec import Record
 
-HUB_REVISION = "refs/convert/parquet"
-"""The hub's own copy of every data set as Parquet: several of these are scripts, which ``datasets`` no longer runs."""
-
 Role = Literal["", "base", "gpt", "superglue"]
 """Trained on by T0 and all after it (``base``), from T0+ on (``gpt``), by T0++ alone (``superglue``), or never."""
 
@@ -49,7 +46,7 @@ class T0Set:
         train: the upstream split to train on.
         validation: the upstream split to choose a checkpoint on, ``""`` where there is none.
         test: the upstream split that is scored; T0 scores validation splits.
-        hub_config: the configuration on the hub, where it is not ``subset``.
+        revision: the hub's; its own conversion to Parquet, because several of these are scripts.
         fields: record → record, where published copies differ.
     """
 
@@ -63,18 +60,13 @@ class T0Set:
     train: str = "train"
     validation: str = "validation"
     test: str = ""
-    hub_config: str = ""
+    revision: str = "refs/convert/parquet"
     fields: Callable[[Record], Record] | None = None
 
     @property
     def cluster(self) -> str:
         """What it is held out with."""
         return CLUSTERS[self.family]
-
-    @property
-    def config(self) -> str | None:
-        """Its configuration on the hub."""
-        return self.hub_config or self.subset
 
 
 def as_on_hub(record: Record) -> dict[str, Any]:
@@ -159,7 +151,7 @@ _SETS = (
     _trained("base", "sentiment", "rotten_tomatoes", None, "cornell-movie-review-data/rotten_tomatoes", 8_530),
     _trained("base", "sentiment", "yelp_review_full", None, "Yelp/yelp_review_full", 650_000, ""),
     _trained("base", "structure-to-text", "common_gen", None, "allenai/common_gen", 67_389),
-    _trained("base", "structure-to-text", "wiki_bio", None, "michaelauli/wiki_bio", 582_659, "val"),
+    _trained("base", "structure-to-text", "wiki_bio", None, "michaelauli/wiki_bio", 582_659),
     _trained("base", "summarization", "cnn_dailymail", "3.0.0", "abisee/cnn_dailymail", 287_113),
     _trained("base", "summarization", "gigaword", None, "Harvard/gigaword", 3_803_957),
     _trained("base", "summarization", "multi_news", None, "alexfabbri/multi_news", 44_972),
@@ -172,7 +164,8 @@ _SETS = (
     _scored("coreference", "winogrande", "winogrande_xl", "allenai/winogrande", 40_398),
     _scored("natural language inference", "super_glue", "cb", "aps/super_glue", 250),
     _scored("natural language inference", "super_glue", "rte", "aps/super_glue", 2_490),
-    _scored("natural language inference", "anli", None, "facebook/anli", 162_865),
+    # The conversion goes by the names of splits, and knows none that are called after a round.
+    dataclasses.replace(_scored("natural language inference", "anli", None, "facebook/anli", 162_865), revision="main"),
     _scored("sentence completion", "super_glue", "copa", "aps/super_glue", 400, "superglue"),
     _scored("sentence completion", "story_cloze", "2016", "LSDSem/story_cloze", train=""),
     _scored("sentence completion", "hellaswag", None, "Rowan/hellaswag", 39_905, "gpt"),

@@ -12,7 +12,8 @@ import pytest
 from jinja2 import nodes
 
 from flan_jax.data.jinja_sandbox import _METHODS, _environment
-from flan_jax.data.promptsource import JinjaTemplate, read_templates, task_name, template_files
+from flan_jax.data.promptsource import JinjaTemplate, promptsource_task, read_templates, task_name, template_files
+from flan_jax.data.sources import set_data_dir
 from flan_jax.data.t0_sets import as_on_hub
 from flan_jax.errors import UserError
 
@@ -76,6 +77,20 @@ def test_every_file_is_read_and_every_template_compiles(realdata: Path) -> None:
                     assert call.node.attr in allowed, f"{template.describe()} calls {call.node.attr}"
                 else:
                     assert call.node.name in environment.globals, template.describe()
+
+
+def test_every_file_is_a_task(realdata: Path) -> None:
+    from flan_jax.eval.metrics import METRICS
+
+    set_data_dir(realdata)
+    tasks = {}
+    for path in template_files():
+        file = read_templates(path)
+        spec = promptsource_task(file.dataset, file.subset, cluster="any")
+        assert {spec.metric, *spec.other_metrics} <= set(METRICS), spec.name
+        tasks[spec.name] = spec
+    assert len(tasks) == 279
+    assert collections.Counter(spec.predict for spec in tasks.values()) == {"rank": 149, "generate": 130}
 
 
 # Raw data sets of other publishers, with their columns put as the hub has them.

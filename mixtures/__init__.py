@@ -4,6 +4,7 @@ from flan_jax.data import seqio_hook
 from mixtures import cot as cot
 from mixtures import dialog as dialog
 from mixtures import flan2021 as flan2021
+from mixtures import flan2022 as flan2022
 from mixtures import local as local
 from mixtures import mini as mini
 from mixtures import open_tasks as open_tasks

@@ -20,6 +20,8 @@ from flan_jax.tasks.spec import Record, Unreadable
 T = TypeVar("T")
 
 SPLITS = ("train", "validation", "test")
+CONVERTED = "refs/convert/parquet"
+"""The hub's branch of a data set that was a script, which ``datasets`` no longer runs."""
 DATA_DIR_VARIABLE = "FLAN_JAX_DATA_DIR"
 _chosen_data_dir: Path | None = None
 
@@ -325,8 +327,10 @@ class HubSource:
             ) from error
         part = dict(self.parts)[split]
         try:
-            rows = datasets.load_dataset(self.name, self.config, split=part, revision=self.revision)
-        except (OSError, ValueError) as error:  # no network, no such data set, config, split or revision
+            # The branch that the hub converts scripts to has a folder where the script had a configuration.
+            where = {"data_dir": self.config} if self.revision == CONVERTED else {"name": self.config}
+            rows = datasets.load_dataset(self.name, split=part, revision=self.revision, **where)
+        except (OSError, ValueError, RuntimeError) as error:  # no network, no such data set or split, or a script
             first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
                 f"{self.describe()}, split {part!r}: cannot be loaded ({first_line}). Check its name and the network."

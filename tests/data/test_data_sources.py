@@ -159,9 +159,12 @@ def test_the_hub_is_asked_for_exactly_what_was_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
     source = hf("some/set", "config", revision="abc", train="train[:10]", test="broken")
     assert list(source.records("train")) == [{"x": 1}]
-    assert asked == [(("some/set", "config"), {"split": "train[:10]", "revision": "abc"})]
+    assert asked == [(("some/set",), {"name": "config", "split": "train[:10]", "revision": "abc"})]
     with pytest.raises(UserError, match=r"some/set.*'broken'.*Unknown split"):
         list(source.records("test"))
+    # Where the hub converted a script, its configurations are folders.
+    list(hf("some/set", "config", revision="refs/convert/parquet", train="train").records("train"))
+    assert asked[-1][1] == {"data_dir": "config", "split": "train", "revision": "refs/convert/parquet"}
 
 
 def test_the_hub_fingerprint_needs_no_network():

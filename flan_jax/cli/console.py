@@ -93,6 +93,9 @@ def report_preparation(report: "PrepareReport") -> None:
     if report.dropped:
         print(f"Left out because a side is too long: {report.dropped:,} records.")
         _worst(report, "dropped")
+    if report.left_out:
+        print(f"Left out because they are no examples of their task: {report.left_out:,} records.")
+        _worst(report, "left_out")
     if report.unreadable:
         print(f"Left out because they cannot be read or rendered: {report.unreadable:,} records.")
         _worst(report, "unreadable")

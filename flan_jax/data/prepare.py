@@ -85,6 +85,11 @@ class PrepareReport:
         """Records of all splits left out because they cannot be read or rendered."""
         return sum(split.unreadable for split in self.splits)
 
+    @property
+    def left_out(self) -> int:
+        """Records of all splits left out because they are no examples of their task."""
+        return sum(split.left_out for split in self.splits)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
         totals = (
@@ -97,6 +102,7 @@ class PrepareReport:
             "truncated_targets",
             "dropped",
             "unreadable",
+            "left_out",
         )
         return {
             **{total: getattr(self, total) for total in totals},

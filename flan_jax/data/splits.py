@@ -31,6 +31,7 @@ class PreparedSplit:
         skipped: it was in the store already.
         damaged: it was in the store already, but did not match its checksums, so it was written again.
         seconds: wall-clock time spent on it; ``None`` where a machine elsewhere did.
+        left_out: records left out because they are no examples of the task.
     """
 
     task: str
@@ -47,6 +48,7 @@ class PreparedSplit:
     skipped: bool
     damaged: bool
     seconds: float | None
+    left_out: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,4 +174,5 @@ def outcome(
         skipped=skipped,
         damaged=damaged,
         seconds=seconds,
+        left_out=tally.left_out,
     )

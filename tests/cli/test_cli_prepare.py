@@ -18,8 +18,8 @@ from flan_jax.tasks.spec import Prompted, TaskSpec, Template
 
 SPEC = register(TaskSpec(
     name="own_lines", cluster="own", source=jsonl(train="lines.jsonl"),
-    fields=lambda record: {"text": record["text"], "answer": record["answer"]}, slots=("text", "answer"),
-    templates=(Template("Repeat: {text}"), Template("{text} Again:")), predict="generate", metric="exact_match",
+    fields=lambda record: {"text": record["text"], "answer": record["answer"]} if record["text"] else None,
+    slots=("text", "answer"), templates=(Template("Repeat: {text}"), Template("{text} Again:")), predict="generate", metric="exact_match",
 ))
 register_mixture("own_lines_mixture", lambda: Mixture("own_lines_mixture", (Entry(Prompted(SPEC)),), vocabulary="bytes"))
 """
@@ -61,6 +61,10 @@ def test_the_summary_counts_everything(cli, own):
     skipped = cli(*arguments, "--on_error", "skip").out
     assert "Left out because they cannot be read or rendered: 1 records." in skipped
     assert f"{path}, line 4: not valid JSON" in skipped
+    assert "no examples" not in skipped
+    path.write_text(path.read_text() + '{"text": null}\n')
+    left_out = cli(*arguments, "--on_error", "skip").out
+    assert "Left out because they are no examples of their task: 1 records.\n  own_lines_zs_opt train: 1\n" in left_out
 
 
 def test_json_holds_the_counts_and_the_reasons(cli, own):
@@ -77,6 +81,7 @@ def test_json_holds_the_counts_and_the_reasons(cli, own):
         "dropped": 1,
         "unreadable": 1,
     }
+    assert report["left_out"] == report["splits"][0]["left_out"] == 0
     assert report["splits"][0]["messages"] == [
         f"{path}, line 4: a record must be a JSON object, not int. Correct or remove the record."
     ]

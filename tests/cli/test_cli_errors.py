@@ -180,8 +180,7 @@ def test_gin_bindings_where_none_are_taken(refused):
 
 
 def test_json_output_is_json(cli):
-    assert {row["task"] for row in json.loads(cli("tasks", "--cluster", "sentiment", "--json").out)["tasks"]} == {
-        "review_sentiment",
-        "message_mood",
-    }
+    rows = json.loads(cli("tasks", "--cluster", "sentiment", "--json").out)["tasks"]
+    assert {"review_sentiment", "message_mood"} <= {row["task"] for row in rows}
+    assert {row["cluster"] for row in rows} == {"sentiment"}
     assert json.loads(cli("rates", "mini", "--json").out)["mixture"] == "mini"

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jinja2
-from jinja2.utils import Namespace
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.render import counter_hash
@@ -57,8 +56,8 @@ class Run:
             self.spend(1 + len(value) // BLOCK)
         elif isinstance(value, list | tuple | dict | range | collections.abc.KeysView | collections.abc.ValuesView):
             self._weigh_items(value, 0)
-        elif isinstance(value, Namespace | jinja2.Undefined):
-            self.spend(1)
+        elif callable(value) and not isinstance(value, jinja2.Undefined):
+            raise Refused("it shows a function, which has no text of its own")
         return value
 
     def _weigh_items(self, value: Any, depth: int) -> None:

@@ -278,6 +278,8 @@ def _finalizer(truncate: int) -> Callable[[Any, Any], Any]:
     @jinja2.pass_context
     def finalize(context: Any, value: Any) -> str:
         run = RUN.get()
+        if inspect.isgenerator(value):
+            raise Refused("it shows a list that is not made yet. Add |list")
         text = str(run.weigh(value))
         if truncate and len(text) > truncate + context.environment.policies["truncate.leeway"]:
             text = text[: truncate - len("...")].rsplit(" ", 1)[0] + "..."

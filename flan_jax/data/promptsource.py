@@ -7,14 +7,12 @@ task is built.
 """
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flan_jax.data.published import PublishedSource, published
 from flan_jax.data.sources import missing_data, resolve
-from flan_jax.data.t0_sets import T0_SETS, T0Set
+from flan_jax.data.t0_sets import T0_SETS, T0Set, hub_source, task_name
 from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.tasks.spec import Fields, Parts, Predict, Record, Source, TaskSpec
 
@@ -278,11 +276,6 @@ def whole_record(record: Record) -> Record:
     return record
 
 
-def task_name(dataset: str, subset: str | None = None) -> str:
-    """The name of the task of a data set: ``p3_super_glue_rte``."""
-    return re.sub(r"\W+", "_", "_".join(["p3", dataset, *([subset] if subset else [])])).lower()
-
-
 def promptsource_task(
     dataset: str,
     subset: str | None = None,
@@ -383,21 +376,3 @@ def _metrics(scored: Iterable[JinjaTemplate], predict: Predict) -> tuple[str, ..
     if predict == "rank":
         return ("accuracy",)
     return tuple(sorted(counts, key=lambda metric: -counts[metric])) or ("rougeL",)
-
-
-def hub_source(data: T0Set, name: str) -> PublishedSource:
-    """The data set on the Hugging Face hub, or in a local folder called like the task ``name`` or the data set."""
-    full = task_name(data.dataset, data.subset).removeprefix("p3_")
-    alone = sum(dataset == data.dataset for dataset, _ in T0_SETS) == 1
-    short = data.dataset if alone else (data.subset or "").removesuffix(".fixed")
-    return published(
-        data.hub,
-        data.subset,
-        revision=data.revision,
-        train=data.train or None,
-        validation=data.validation or None,
-        test=data.test or None,
-        sizes={data.train: data.train_size} if data.train and data.train_size else None,
-        folders=tuple(dict.fromkeys(folder for folder in (name, full, short) if folder)),
-        train_limit=max(data.train_size, 1_000_000),
-    )

@@ -5,9 +5,11 @@ it. Families that FLAN knows too have FLAN's name, so that both collections hold
 """
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
+from flan_jax.data.published import PublishedSource, published
 from flan_jax.tasks.spec import Record
 
 Role = Literal["", "base", "gpt", "superglue"]
@@ -187,3 +189,27 @@ ANLI_ROUNDS = ("r1", "r2", "r3")
 
 LEFT_OUT: dict[tuple[str, str | None], tuple[str, ...]] = {("gigaword", None): ("summarize_",)}
 """Templates that T0 does not use, by their name with everything but letters, digits and dots as ``_``."""
+
+
+def task_name(dataset: str, subset: str | None = None) -> str:
+    """The name of the task of a data set: ``p3_super_glue_rte``."""
+    return re.sub(r"\W+", "_", "_".join(["p3", dataset, *([subset] if subset else [])])).lower()
+
+
+def hub_source(data: T0Set, name: str) -> PublishedSource:
+    """The data set on the Hugging Face hub, or in a local folder called like the task ``name`` or the data set."""
+    folders = [name, name.removeprefix("p3_")]
+    if name == task_name(data.dataset, data.subset):
+        alone = sum(dataset == data.dataset for dataset, _ in T0_SETS) == 1
+        folders.append(data.dataset if alone or not data.subset else data.subset.removesuffix(".fixed"))
+    return published(
+        data.hub,
+        data.subset,
+        revision=data.revision,
+        train=data.train or None,
+        validation=data.validation or None,
+        test=data.test or None,
+        sizes={data.train: data.train_size} if data.train and data.train_size else None,
+        folders=tuple(dict.fromkeys(folders)),
+        train_limit=max(data.train_size, 1_000_000),
+    )

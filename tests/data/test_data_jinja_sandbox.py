@@ -59,6 +59,9 @@ def test_what_is_not_in_the_language_is_refused_before_a_record_is_read(source: 
         "{{ '%*d'|format(999999999, 1) }}",
         "{{ '%999999999d' % 1 }}",
         "{{ 1.5|round(999999999, 'ceil') }}",
+        "{{ range }}",
+        "{{ 'a' ~ text.upper }}",
+        "{{ [text]|map('upper') }}",
     ],
 )
 def test_what_is_only_seen_when_it_runs_is_stopped(source: str) -> None:

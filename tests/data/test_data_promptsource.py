@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from flan_jax.data import promptsource
-from flan_jax.data.promptsource import JinjaTemplate, promptsource_task, read_templates, task_name
+from flan_jax.data.promptsource import JinjaTemplate, promptsource_task, read_templates
 from flan_jax.data.sources import generated, set_data_dir
-from flan_jax.data.t0_sets import T0_SETS, as_on_hub
+from flan_jax.data.t0_sets import T0_SETS, as_on_hub, hub_source, task_name
 from flan_jax.errors import UserError
 from flan_jax.tasks.render import render_split
 from flan_jax.tasks.spec import Parts, Prompted, PromptMode, Rendering
@@ -280,12 +280,15 @@ def test_a_local_folder_takes_the_place_of_the_hub(tmp_path: Path) -> None:
     (tmp_path / "coreference" / "wsc" / "test.jsonl").write_text(
         '{"text": "Ann saw her.", "target": {"span1_text": "Ann", "span2_text": "her"}, "label": false}\n'
     )
-    source = promptsource.hub_source(T0_SETS["super_glue", "wsc.fixed"], task_name("super_glue", "wsc.fixed"))
+    source = hub_source(T0_SETS["super_glue", "wsc.fixed"], task_name("super_glue", "wsc.fixed"))
     published.set_source_dir(tmp_path)
     try:
         (record,) = source.records("test")
     finally:
         published.set_source_dir(None)
+    assert source.folders == ("p3_super_glue_wsc_fixed", "super_glue_wsc_fixed", "wsc")
+    assert hub_source(T0_SETS["anli", None], "p3_anli_r1").folders == ("p3_anli_r1", "anli_r1")
+    assert hub_source(T0_SETS["imdb", None], "p3_imdb").folders == ("p3_imdb", "imdb")
     unfolded = as_on_hub(record)
     assert (unfolded["span1_text"], unfolded["span2_text"], unfolded["label"]) == ("Ann", "her", 0)
     assert unfolded["label"] is not False

@@ -12,9 +12,9 @@ import pytest
 from jinja2 import nodes
 
 from flan_jax.data.jinja_sandbox import _METHODS, _environment
-from flan_jax.data.promptsource import JinjaTemplate, promptsource_task, read_templates, task_name, template_files
+from flan_jax.data.promptsource import JinjaTemplate, promptsource_task, read_templates, template_files
 from flan_jax.data.sources import set_data_dir
-from flan_jax.data.t0_sets import as_on_hub
+from flan_jax.data.t0_sets import as_on_hub, task_name
 from flan_jax.errors import UserError
 
 pytestmark = pytest.mark.realdata

@@ -146,7 +146,9 @@ def _chosen(mixture: "Mixture", arguments: argparse.Namespace) -> "list[Task]":
     tasks: list[Task] = list(mixture.train_tasks)
     if arguments.mode:
         mode = PromptMode(arguments.mode)
-        once = {task.spec.name if isinstance(task, Prompted) else task.name: task for task in tasks}
+        once: dict[str, Task] = {}
+        for task in tasks:  # two modes of one task are one task here
+            once.setdefault(task.spec.name if isinstance(task, Prompted) else task.name, task)
         having = [task for task in once.values() if not isinstance(task, Prompted) or mode in task.spec.modes]
         if not having:
             spec = next(task.spec for task in once.values() if isinstance(task, Prompted))

@@ -77,8 +77,13 @@ _ANLI_TEMPLATES = (
         "Check the assertion against the source, and beware: it may have been worded to mislead you.\n\n"
         "Assertion: {hypothesis}\n\nSource: {premise}\n\n{options}\n\nIs the assertion true? Verdict:"
     ),
-    Template('{options}\n\nIs it right to say "{hypothesis}" after reading the following? {premise}'),
-    Template('Take this as given: "{premise}" Does it follow that the next statement is true? "{hypothesis}"'),
+    Template(
+        "{options}\n\nAfter reading the paragraph below, would you call this sentence true? "
+        '"{hypothesis}"\n\nParagraph: {premise}'
+    ),
+    Template(
+        'Take the following as given: {premise}\n\nDoes it follow that the next statement is true? "{hypothesis}"'
+    ),
     Template(
         "Please fact-check one sentence for me, using nothing but this extract.\n\nExtract: {premise}\n\n"
         "Sentence: {hypothesis}\n\nIs it correct?\n\n{options}"
@@ -90,11 +95,11 @@ _ANLI_TEMPLATES = (
     ),
     Template(
         "Two friends were arguing, and all that they could find on the subject was this: {premise}\n\n"
-        'Now, is what one of them had claimed true? "{hypothesis}"\n\n{options}'
+        'One of them had claimed: "{hypothesis}" Was that true?\n\n{options}'
     ),
     Template(
-        "{premise}\n\nSomeone will ask whether your next sentence is true according to this paragraph, and the correct "
-        'reply must be "{answer}". Write that sentence.',
+        "{premise}\n\nWrite a statement on the same subject. Asked whether it is true, someone who knows "
+        'only the paragraph above should have to reply "{answer}".',
         "{hypothesis}",
         inverted=True,
     ),
@@ -155,27 +160,29 @@ CB = register(
         # The hypotheses are clauses without a full stop, so they can stand behind "that" and "whether".
         templates=(
             Template("{premise}\n\nGoing by this excerpt, is it the case that {hypothesis}?\n\n{options}"),
-            Template("Excerpt: {premise}\n\nCan a reader infer that {hypothesis}?\n\n{options}\n\nVerdict:"),
-            Template('Listen to what is being said: "{premise}" Should we understand from this that {hypothesis}?'),
+            Template("Excerpt: {premise}\nQuestion: Is it true that {hypothesis}?\n{options}\nVerdict:"),
+            Template(
+                "Listen to what is being said here. {premise}\n\nIf we take the speaker at their word, is it a "
+                "fact that {hypothesis}?"
+            ),
             Template(
                 "Somebody claims that {hypothesis}. Answer Yes if the lines below commit their author to this claim, No "
                 'if they commit the author to its opposite, and "It\'s impossible to say" if they leave the matter open.'
                 "\n\nThe lines: {premise}\n\n{options}"
             ),
             Template(
-                '"{premise}"\n\nSuppose that the person speaking is honest and well informed. Is it then true that '
-                "{hypothesis}?\n\n{options}"
+                "{premise}\n\nSuppose that the person speaking is honest and well informed. Is it the truth, "
+                "then, that {hypothesis}?\n\n{options}"
             ),
             Template("{options}\n\nRead the text and decide on that basis whether {hypothesis}.\n\nText: {premise}"),
             Template(
                 "Someone who has read only the following is asked whether {hypothesis}. What is the right answer?\n\n"
                 "{premise}\n\n{options}"
             ),
-            Template("Remark: {premise}\n\nDoes the one who made this remark believe that {hypothesis}?\n\n{options}"),
+            Template("Remark: {premise}\n\nDoes the author of this remark think that {hypothesis}?\n\n{options}"),
             Template('Is the statement "{hypothesis}" true, as far as this passage goes?\n\nPassage: {premise}'),
             Template(
-                'Here is a text: {premise}\n\nThink of a claim about it for which "{answer}" is the right reply to anyone '
-                "who asks whether the text shows the claim to be true. State the claim.",
+                "Text: {premise}\nIs the claim true, going by the text? {answer}\nClaim:",
                 "{hypothesis}",
                 inverted=True,
             ),
@@ -210,8 +217,8 @@ RTE = register(
             ),
             Template("Text: {premise}\nClaim: {hypothesis}\nDoes the text establish the claim?\n\n{options}"),
             Template(
-                'A newspaper printed this: "{premise}" A reader gathered from it the following: "{hypothesis}" '
-                "Was the reader right to do so?\n\n{options}"
+                'A newspaper printed this: {premise}\n\nA reader gathered from it: "{hypothesis}" Was the reader '
+                "right to do so?\n\n{options}"
             ),
             Template(
                 "{options}\n\nSay whether the second statement has to be true, given the first.\n\n"
@@ -219,23 +226,24 @@ RTE = register(
             ),
             Template('Is the sentence "{hypothesis}" supported by this passage?\n\n{premise}'),
             Template(
-                "All I know is this: {premise}\n\nMay I safely tell a friend what comes next? {hypothesis}\n\n{options}"
+                "All that I know about the matter is this: {premise}\n\nMay I tell a friend the following "
+                "without any risk of being wrong? {hypothesis}\n\n{options}"
             ),
             Template(
                 "Textual inference exercise. Answer yes if the conclusion follows from the source, and no if it does "
                 "not.\n\nSource: {premise}\n\nConclusion: {hypothesis}\n\n{options}\n\nAnswer:"
             ),
             Template(
-                "{premise}\n\nThis was a short report. Now judge a statement by it: {hypothesis}\n"
-                "Does the statement follow?\n\n{options}"
+                "{premise}\n\nThe lines above are from a report. Judge one statement by them: {hypothesis}\nDoes "
+                "it follow?\n\n{options}"
             ),
             Template(
                 "An editor checks every headline against its article.\n\nHeadline: {hypothesis}\n\n"
                 "Article: {premise}\n\nDoes the article bear the headline out?\n\n{options}"
             ),
             Template(
-                'Passage: {premise}\n\nWrite one sentence for which "{answer}" is the right reply to the question of '
-                "whether the passage implies it.",
+                "Passage: {premise}\n\nA pupil has to say whether a certain sentence follows from this passage, "
+                'and the right answer is "{answer}". Make up such a sentence.',
                 "{hypothesis}",
                 inverted=True,
             ),
@@ -249,16 +257,15 @@ _MNLI_TEMPLATES = (
         "Premise: {premise}\n\nHypothesis: {hypothesis}\n\nAssuming the premise, is the hypothesis true?\n\n{options}"
     ),
     Template(
-        "{premise}\n\nWith only these words to go by, would you agree with what comes next? {hypothesis}\n\n{options}"
+        'Would you agree that "{hypothesis}" is a true sentence if you had nothing but these words to go '
+        "by? {premise}\n\n{options}"
     ),
     Template("Suppose that the following is a fact: {premise}\n\nIs this a fact as well? {hypothesis}"),
     Template(
         "{options}\n\nFirst sentence: {premise}\nSecond sentence: {hypothesis}\n"
         "Knowing the first sentence, would you call the second one true?"
     ),
-    Template(
-        'A colleague reports: "{premise}" If we trust the report, is the following so? "{hypothesis}"\n\n{options}'
-    ),
+    Template('A colleague reports: "{premise}" If the report can be trusted, is this so? "{hypothesis}"\n\n{options}'),
     Template(
         "Decide what the passage lets us say about the claim: yes, it is true; no, it is false; or it is not possible "
         "to tell.\n\nPassage: {premise}\n\nClaim: {hypothesis}\n\n{options}\n\nDecision:"
@@ -330,11 +337,12 @@ QNLI = register(
                 "\n\n{options}"
             ),
             Template(
-                "{sentence}\n\nHaving read this, would you know what to reply to the next question? {question}\n\n{options}"
+                "{sentence}\n\nHaving read this, would you be able to answer somebody who asks you the "
+                "following? {question}\n\n{options}"
             ),
             Template(
-                'For the query "{question}" a search engine returned the line "{sentence}" Does the line give the '
-                "information that was wanted?"
+                'The query "{question}" brought up this line in a search engine: {sentence}\n\nDoes the line '
+                "give the information that was wanted?"
             ),
             Template(
                 "{options}\n\nTell me whether the question can be answered from the text.\n\n"
@@ -344,20 +352,24 @@ QNLI = register(
                 "I asked: {question}\n\nMy encyclopedia says: {sentence}\n\nHas my question been answered?\n\n{options}"
             ),
             Template(
-                "A student found this in an article: {sentence}\n\nThe homework asks: {question} "
-                "Will the sentence do as a source?"
+                "A student found this in an article: {sentence}\n\nThe homework asks: {question} Does the "
+                "student now have the answer?"
             ),
-            Template('Can one reply to "{question}" by pointing to the words that follow?\n\n{sentence}\n\n{options}'),
+            Template(
+                'Could you reply to "{question}" by pointing to the sentence that follows?\n\n{sentence}\n\n{options}'
+            ),
             Template(
                 "Relevance check. Answer yes if the sentence answers the question, and no if it merely touches on the "
                 "same subject.\n\nSentence: {sentence}\nQuestion: {question}\n\n{options}\n\nAnswer:"
             ),
             Template(
-                'Someone needs to find out the following: {question}\n\nDoes this settle it? "{sentence}"\n\n{options}'
+                "Someone needs to find this out: {question}\n\nDoes the next line settle the matter? "
+                "{sentence}\n\n{options}"
             ),
             Template(
-                "Write a question on the topic of this sentence. To anyone who wonders whether the sentence answers "
-                'your question, one should say "{answer}".\n\nSentence: {sentence}',
+                "Write a question on the topic of the sentence below. The sentence has to answer it if the last "
+                "line says yes, and must not answer it if the last line says no.\n\nSentence: {sentence}\n\n"
+                "Answered by the sentence: {answer}",
                 "{question}",
                 inverted=True,
             ),
@@ -390,7 +402,7 @@ WNLI = register(
                 "Sentence 1: {sentence1}\nSentence 2: {sentence2}\n"
                 "If sentence 1 is true, is sentence 2 true as well?\n\n{options}"
             ),
-            Template("Read this: {sentence1}\n\nDid you learn the following from it? {sentence2}\n\n{options}"),
+            Template("Read this: {sentence1}\n\nDoes it tell you the following? {sentence2}\n\n{options}"),
             Template(
                 "Look closely at what the pronouns stand for in the text below.\n\n{sentence1}\n\n"
                 "Does the following hold, then? {sentence2}\n\n{options}"
@@ -401,8 +413,8 @@ WNLI = register(
             ),
             Template('{options}\n\nDoes "{sentence2}" follow from what is written here?\n\n{sentence1}'),
             Template(
-                "A puzzle for your common sense: {sentence1}\n\nTrue, according to the puzzle? {sentence2}\n\n"
-                "{options}\n\nSolution:"
+                "A puzzle for your common sense: {sentence1}\n\nWould it be true to add the following? "
+                "{sentence2}\n\n{options}\n\nSolution:"
             ),
             Template(
                 "Is the short statement a correct reading of the longer text? Reply yes or no.\n\n"
@@ -446,10 +458,12 @@ SNLI = register(
                 "{hypothesis}\n\n{options}"
             ),
             Template(
-                "Caption: {premise}\nAnother person says about the same picture: {hypothesis}\n"
-                "Is that person right?\n\n{options}"
+                'Caption: {premise}\n\nAnother person says about the same picture: "{hypothesis}" Is that person '
+                "right?\n\n{options}"
             ),
-            Template("Imagine this scene. {premise}\n\nIn the scene that you imagine, is this so? {hypothesis}"),
+            Template(
+                "Imagine this scene: {premise}\n\nWould somebody who was there agree with the next remark? {hypothesis}"
+            ),
             Template(
                 'We were not there, but a witness told us: "{premise}" Is the next sentence true, then?\n\n'
                 "{hypothesis}\n\n{options}"
@@ -458,16 +472,19 @@ SNLI = register(
                 "{options}\n\nUsing the description, judge the sentence.\n\nDescription: {premise}\n\n"
                 "Sentence: {hypothesis}\n\nIs the sentence true?"
             ),
-            Template("Remark: {hypothesis}\n\nImage: {premise}\n\nWould you call the remark true?\n\n{options}"),
-            Template("Given: {premise}\nAsked: {hypothesis} Is that so?\n{options}\nReply:"),
+            Template(
+                "Remark: {hypothesis}\n\nWhat the image shows: {premise}\n\nIs the remark true of the image?\n\n"
+                "{options}"
+            ),
+            Template("Given: {premise}\nAsked: Is this true? {hypothesis}\n{options}\nReply:"),
             Template(
                 'Look at the caption below and say whether the claim about the scene holds ("yes"), fails ("no"), or '
                 'cannot be settled ("it is not possible to tell").\n\nCaption: {premise}\n\nClaim: {hypothesis}'
             ),
             Template("{premise}\n\nThat is all we are told. Is this true? {hypothesis}\n\n{options}"),
             Template(
-                "Here is the caption of a photo: {premise}\n\nMake up a sentence about the photo. Whoever asks whether "
-                'your sentence is true should be led by the caption to the answer "{answer}".',
+                "Photo caption: {premise}\n\nIs a second sentence about the photo true? With only the caption to "
+                'go by, the answer is "{answer}". Write a second sentence of which this holds.',
                 "{hypothesis}",
                 inverted=True,
             ),

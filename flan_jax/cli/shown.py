@@ -93,7 +93,7 @@ def _records(task: "Prompted", split: str) -> Iterator[tuple[int, "Record"]]:
         if not is_elsewhere(task.spec.source):
             raise
         raise UserError(
-            f"{error} Or name a folder of local copies with --source_dir (in it, {_folder(task)}/{split}.jsonl)."
+            f"{str(error).rstrip('.')}. Or name a folder of local copies with --source_dir (in it, {_folder(task)}/{split}.jsonl)."
         ) from error
 
 

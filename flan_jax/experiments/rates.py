@@ -116,8 +116,16 @@ def _size(task: Task) -> tuple[int, ExamplesFrom]:
             f"Task {task.name!r} has no split {TRAIN_SPLIT!r}, only {', '.join(task.splits)}. Leave it out with the rate 0."
         )
     source = task.spec.source
-    if is_elsewhere(source):
-        size = published_size(source, TRAIN_SPLIT)
-        if size is not None:
-            return size, "published"
-    return sum(1 for _ in source.records(TRAIN_SPLIT)), "counted"
+    elsewhere = is_elsewhere(source)
+    size = published_size(source, TRAIN_SPLIT) if elsewhere else None
+    if size is not None:
+        return size, "published"
+    try:
+        return sum(1 for _ in source.records(TRAIN_SPLIT)), "counted"
+    except UserError as error:
+        if not elsewhere:
+            raise
+        raise UserError(
+            f"The size of task {task.name!r} is not known without its data: {str(error).rstrip('.')}. "
+            "Or name a folder of local copies with --source_dir."
+        ) from error

@@ -1,6 +1,7 @@
 """``flan-jax rates``: the table, its JSON, its orders, and what it refuses."""
 
 import json
+import sys
 
 import pytest
 
@@ -17,6 +18,17 @@ OUTER = register_mixture("own_outer", lambda: Mixture("own_outer", (
     Entry(Prompted(PARITY, template_ids=(0,), variant="one")),
     Entry(Prompted(PARITY, template_ids=(1,), variant="left_out"), 0),
 ), policy=Proportional(cap=1)))
+"""
+# A published task beside one of no collection; nobody has its data, but its size is known.
+PUBLISHED = """
+import dataclasses
+from flan_jax.data.published import published
+FAR = register(dataclasses.replace(PARITY, name="own_far", collection="own", source=published(
+    "somebody/numbers", None, train="train[:-200]", sizes={"train": 1200}, folders=("numbers",), train_limit=900)))
+UNKNOWN = register(dataclasses.replace(PARITY, name="own_unknown", collection="own", source=published(
+    "somebody/letters", None, train="train", folders=("letters",))))
+register_mixture("own_published", lambda: Mixture("own_published", (Entry(Prompted(FAR)), Entry(Prompted(PARITY)))))
+register_mixture("own_unknown", lambda: Mixture("own_unknown", (Entry(Prompted(UNKNOWN)),)))
 """
 
 
@@ -46,22 +58,22 @@ def test_the_table(cli, store):
     assert outcome.code == 0, outcome.err
     rows = lines(outcome.out)
     assert outcome.out.startswith("Rates of own_outer in examples, by Proportional(cap=1, ")
-    assert rows["task"][:6] == ["task", "cluster", "examples", "cap", "rate", "share"]
+    assert rows["task"][:7] == ["task", "mode", "cluster", "examples", "cap", "rate", "share"]
     # A quarter of the draws is the capped task's, the rest is shared evenly by the two inside.
-    assert rows["own_parity_zs_opt_one"][2:6] == ["24", "1", "1", "25.00%"]
-    assert rows["own_parity_zs_opt"][2:6] == ["24", "–", "1.500", "37.50%"]
-    assert rows["own_parity_zs_opt_left_out"][2:6] == ["–", "–", "0", "0.00%"]
+    assert rows["own_parity_zs_opt_one"][3:7] == ["24", "1", "1", "25.00%"]
+    assert rows["own_parity_zs_opt"][3:7] == ["24", "–", "1.500", "37.50%"]
+    assert rows["own_parity_zs_opt_left_out"][3:7] == ["–", "–", "0", "0.00%"]
     assert rows["total"][:4] == ["total", "of", "4", "tasks"]
     assert rows["own_mixture"] == ["own_mixture", "2", "48", "3", "75.00%"]
-    drawn = [int(row[9].replace(",", "")) for name, row in rows.items() if name.startswith("own_parity")]
+    drawn = [int(row[10].replace(",", "")) for name, row in rows.items() if name.startswith("own_parity")]
     assert sum(drawn) == 240
 
 
 def test_without_a_store_columns_that_are_not_known_are_left_out(cli, module, own_tasks):
     module(own_tasks)
     rows = lines(cli("rates", "own_mixture", *IMPORT).out)
-    assert rows["task"] == ["task", "cluster", "examples", "rate", "share"]
-    assert rows["own_parity_zs_opt"] == ["own_parity_zs_opt", "own_numbers", "24", "1", "50.00%"]
+    assert rows["task"] == ["task", "mode", "cluster", "examples", "rate", "share"]
+    assert rows["own_parity_zs_opt"] == ["own_parity_zs_opt", "zs_opt", "own_numbers", "24", "1", "50.00%"]
     assert "drawn" not in lines(cli("rates", "own_mixture", *IMPORT, "--draws", "96").out)["task"]
 
 
@@ -155,3 +167,67 @@ def test_a_mixture_inside_itself(refused, module, own_tasks):
         )
     )
     assert "own_mixture → own_mixture" in refused("rates", "own_mixture", *IMPORT)
+
+
+@pytest.fixture
+def published_tasks(module, own_tasks, monkeypatch):
+    from flan_jax.data import published
+
+    monkeypatch.delenv(published.SOURCE_DIR_VARIABLE, raising=False)
+    module(own_tasks + PUBLISHED)
+    yield
+    published.set_source_dir(None)
+
+
+def test_sizes_as_published_where_the_data_are_not_here(cli, published_tasks):
+    outcome = cli("rates", "own_published", *IMPORT)
+    rows = lines(outcome.out)
+    assert rows["task"] == ["task", "collection", "cluster", "examples", "rate", "share"]
+    assert rows["own_far_zs_opt"][1:4] == ["own", "own_numbers", "900"]
+    assert rows["own_parity_zs_opt"][1:4] == ["–", "own_numbers", "24"]
+    assert "note: The size of 1 task is that published; nothing was read." in outcome.out
+    far, parity = json.loads(cli("rates", "own_published", *IMPORT, "--json").out)["tasks"]
+    assert (far["collection"], far["mode"], far["examples"], far["examples_from"]) == (
+        "own",
+        "zs_opt",
+        900,
+        "published",
+    )
+    assert (parity["collection"], parity["examples_from"]) == ("", "counted")
+
+
+@pytest.mark.parametrize(("records", "expected"), [(40, 40), (950, 900)])
+def test_local_data_are_counted_up_to_the_limit(cli, published_tasks, tmp_path, records, expected):
+    (tmp_path / "numbers").mkdir()
+    (tmp_path / "numbers" / "train.jsonl").write_text('{"number": "1", "label": "odd"}\n' * records)
+    described = json.loads(cli("rates", "own_published", *IMPORT, "--source_dir", str(tmp_path), "--json").out)
+    far = described["tasks"][0]
+    assert (far["examples"], far["examples_from"], described["notes"]) == (expected, "counted", [])
+
+
+def test_a_store_says_that_it_counted(cli, store):
+    rows = json.loads(cli("rates", "own_outer", *IMPORT, "--store", store, "--json").out)["tasks"]
+    assert {row["task"]: row["examples_from"] for row in rows} == {
+        "own_parity_zs_opt": "store",
+        "own_parity_zs_noopt": "store",
+        "own_parity_zs_opt_one": "store",
+        "own_parity_zs_opt_left_out": None,
+    }
+
+
+def test_no_size_and_no_data(refused, published_tasks, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    message = refused("rates", "own_unknown", *IMPORT)
+    assert "'own_unknown_zs_opt'" in message
+    assert "not known without its data" in message
+    assert "--source_dir" in message
+
+
+def test_flan_2021_before_anything_is_downloaded(cli, monkeypatch):
+    monkeypatch.delenv("FLAN_JAX_SOURCE_DIR", raising=False)
+    described = json.loads(cli("rates", "flan2021", "--json").out)
+    assert len(described["tasks"]) == 69
+    assert {row["examples_from"] for row in described["tasks"]} == {"published"}
+    assert max(row["examples"] for row in described["tasks"]) == 30_000
+    assert {row["rate"] for row in described["tasks"] if row["examples"] >= 3000} == {3000}
+    assert described["notes"] == ["The sizes of 69 tasks are those published; nothing was read."]

@@ -71,10 +71,10 @@ GLUE_MRPC = register(
                 "Two news agencies reported as follows.\n\nAgency A: {sentence1}\n\nAgency B: {sentence2}\n\n"
                 "Is this the same piece of news, told in different words?\n\n{options}"
             ),
-            Template('"{sentence1}"\n\nIs that a paraphrase of the next sentence? "{sentence2}"\n\n{options}'),
+            Template("{sentence1}\n\nIs that a paraphrase of the next sentence? {sentence2}\n\n{options}"),
             Template(
-                "Could an editor swap one of the two sentences for the other without changing what the article says?"
-                "\n\n(1) {sentence1}\n\n(2) {sentence2}"
+                "Could an editor put the second sentence in place of the first without changing what the article "
+                "says?\n\n(1) {sentence1}\n\n(2) {sentence2}"
             ),
             Template(
                 "{options}\n\nDetermine whether sentence B restates sentence A.\n\nA: {sentence1}\n\nB: {sentence2}"
@@ -94,7 +94,10 @@ GLUE_MRPC = register(
                 "them adds or drops something important.\n\nSentence one: {sentence1}\n\n"
                 "Sentence two: {sentence2}\n\n{options}\n\nAnswer:"
             ),
-            Template('Did the writer of "{sentence1}" report the same as the writer of "{sentence2}"?'),
+            Template(
+                "One writer put it like this: {sentence1}\n\nAnother put it like this: {sentence2}\n\nDid both "
+                "of them report the same thing?"
+            ),
         ),
     )
 )
@@ -131,8 +134,8 @@ GLUE_QQP = register(
                 "{question2}\n\n{options}"
             ),
             Template(
-                "{question1}\n\nSomeone else put it this way: {question2}\n\n"
-                "Do both of them want to know the same thing?"
+                "One person asks: {question1}\nAnother person asks: {question2}\nDo they both want to know the "
+                "same thing?"
             ),
             Template(
                 "{options}\n\nCompare the intent of the two questions and say whether it is identical.\n\n"
@@ -151,8 +154,8 @@ GLUE_QQP = register(
                 "it apart.\n\nFirst question: {question1}\n\nSecond question: {question2}"
             ),
             Template(
-                'Decide if this pair of questions differs in nothing but the wording: "{question1}" and '
-                '"{question2}"\n\n{options}'
+                "Judge whether two questions differ in nothing but their wording. These are the questions: "
+                '"{question1}" and "{question2}"\n\n{options}'
             ),
         ),
     )
@@ -180,8 +183,8 @@ PAWS_WIKI = register(
         options=_NO_YES,
         templates=(
             Template(
-                'These sentences use nearly the same words: "{sentence1}" and "{sentence2}" '
-                "Do they also have the same meaning?\n\n{options}"
+                'These two sentences use nearly the same words: "{sentence1}" and "{sentence2}" Do they also '
+                "have the same meaning?\n\n{options}"
             ),
             Template(
                 "Sentence A: {sentence1}\n\nSentence B: {sentence2}\n\n"
@@ -207,8 +210,8 @@ PAWS_WIKI = register(
                 "{sentence2}\n\nWould you let it through as a mere change of style?\n\n{options}\n\nDecision:"
             ),
             Template(
-                'Two translators worked on one foreign sentence. The first of them wrote "{sentence1}" The other wrote '
-                '"{sentence2}" Taken at their word, do they agree?\n\n{options}'
+                'Two translators worked on one foreign sentence. The first of them wrote "{sentence1}" The other '
+                'wrote "{sentence2}" Do the two translations say the same thing?\n\n{options}'
             ),
         ),
     )
@@ -249,8 +252,8 @@ STSB = register(
                 "{options}\nScore:"
             ),
             Template(
-                "Suppose that sentences which say the same get 5 points and sentences which have nothing in common get "
-                'none. How many points should this pair get? "{sentence1}" and "{sentence2}"'
+                "Suppose that two sentences which say the same thing get 5 points, and two which have nothing in "
+                'common get none. How many points should this pair get? "{sentence1}" and "{sentence2}"'
             ),
             Template(
                 "{options}\n\nA teacher grades how much of a model sentence lives on in a student's version, from 0 for "
@@ -262,8 +265,8 @@ STSB = register(
                 "and 5 (entirely).\n\n{options}"
             ),
             Template(
-                "By how much do two headlines or captions overlap in content, if 0 is the least and 5 the most?\n\n"
-                "One: {sentence1}\nTwo: {sentence2}\n\n{options}"
+                "How much do two headlines or captions have in common, if 0 means nothing at all and 5 means "
+                "everything?\n\nOne: {sentence1}\nTwo: {sentence2}\n\n{options}"
             ),
             Template(
                 'Compare the statement "{sentence1}" with this one: "{sentence2}" On a six-point scale from 0 to 5, '

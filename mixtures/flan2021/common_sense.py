@@ -77,7 +77,10 @@ COPA = register(
         options="choices",
         templates=(
             Template("Situation: {premise}\nQuestion: {ask}\n\n{options}"),
-            Template("Complete the sentence in a sensible way. {opening}\n\n{options}"),
+            Template(
+                "Complete this pair of sentences, of which the second has to give the {relation} of the first. "
+                "{premise}\n\n{options}"
+            ),
             Template("Here is something that happened: {premise} Name its likely {relation}.\n\n{options}"),
             Template(
                 "Think about everyday life and tell me the most plausible {relation} of what is described.\n\n"
@@ -87,8 +90,10 @@ COPA = register(
             Template(
                 '"{premise}"\n\nA curious child wants to know more: "{ask}" What do you tell the child?\n\n{options}'
             ),
-            Template("{premise}\n\nThis is one half of a story about cause and effect. Supply the {relation}."),
-            Template('A speaker broke off here: "{opening}" How was the speaker going to end?\n\n{options}'),
+            Template(
+                "{premise}\n\nThis is one half of a pair of events, a cause and its effect. Supply the {relation}."
+            ),
+            Template('A speaker broke off here: "{opening}" How was the sentence going to end?\n\n{options}'),
             Template(
                 "The {relation} of some event was this: {answer}\n\nWhat was the event?", "{premise}", inverted=True
             ),
@@ -124,26 +129,29 @@ HELLASWAG = register(
         options="choices",
         # The context may break off in the middle of a sentence.
         templates=(
-            Template("Unfinished text: {context}\n\nWhat comes next?\n\n{options}"),
+            Template("Unfinished text: {context} ...\n\nWhat comes next?\n\n{options}"),
             Template(
-                "Topic: {activity}\n\nA text on this topic begins as follows: {context}\n\n"
-                "Go on with it in the way that makes the most sense.\n\n{options}"
+                "Topic: {activity}\n\nA text on this topic begins as follows: {context} ...\n\nGo on with it in "
+                "the way that makes the most sense.\n\n{options}"
             ),
             Template("Continue this description of an activity or this piece of advice: {context}"),
             Template("{options}\n\nGive the ending that fits the beginning.\n\nBeginning: {context}\n\nEnding:"),
             Template(
-                'I tore a page while leafing through a manual, and all that is left of it is "{context}" '
+                'I tore a page while leafing through a manual, and all that is left of it is "{context} ..." '
                 "What did the missing part say?\n\n{options}"
             ),
             Template(
                 "With your knowledge of how things usually go, complete the passage.\n\nHeading: {activity}\n"
                 "Passage: {context}\n\n{options}"
             ),
-            Template('The first words of a sensible writer were "{context}" And the next?\n\n{options}'),
-            Template("Sentence completion, subject: {activity}. {context}"),
             Template(
-                "Someone is reading this aloud to you and pauses for breath at the end of it: {context}\n\n"
-                "What do you expect to hear in a moment?\n\n{options}"
+                'A sensible writer has got as far as "{context} ..." and is looking for the words that come '
+                "next. Suggest them.\n\n{options}"
+            ),
+            Template("Text completion.\nSubject: {activity}\nText so far: {context}"),
+            Template(
+                "Someone who is reading aloud to you has just paused for breath after these words: {context} "
+                "...\n\nWhat do you expect to hear in a moment?\n\n{options}"
             ),
             Template(
                 "Predict how the text proceeds. Your prediction should be believable and should agree with everything "
@@ -188,14 +196,16 @@ STORY_CLOZE = register(
                 "Then write the conclusion.\n\nThe story: {context}\n\n{options}"
             ),
             Template('I fell asleep while my friend was telling me this: "{context}" What did I miss?\n\n{options}'),
-            Template("{context}\n\nThe sentence that logically concludes the above is"),
+            Template("{context}\n\nThe sentence that brings this story to a logical conclusion is"),
             Template(
                 "Write a short story of five sentences, but leave out the fifth, which is this: {answer}",
                 "{context}",
                 inverted=True,
             ),
             Template(
-                'A story ends with the words "{answer}" Tell what happened before that.', "{context}", inverted=True
+                'A story ends with the words "{answer}" Tell in four sentences what happened before that.',
+                "{context}",
+                inverted=True,
             ),
         ),
     )
@@ -223,7 +233,7 @@ PIQA = register(
         slots=("goal", "choices", "answer"),
         options="choices",
         templates=(
-            Template("Goal: {goal}\n\nHow can this be achieved?\n\n{options}"),
+            Template("Goal: {goal}\nWay to achieve it:\n{options}"),
             Template("Say how one goes about this in real life.\n\n{goal}\n\n{options}"),
             Template("{options}\n\nName a method that would truly work in this case: {goal}"),
             Template(
@@ -231,16 +241,16 @@ PIQA = register(
                 "What do you advise?\n\n{options}"
             ),
             Template("Household hint wanted.\nSubject: {goal}\n{options}\nHint:"),
-            Template("{goal}\n\nGive the solution that makes physical sense.\n\n{options}"),
+            Template('"{goal}"\n\nGive the solution to this that makes physical sense.\n\n{options}'),
             Template(
                 'Somebody typed "{goal}" into a search engine. Write the instructions that would help this person.\n\n{options}'
             ),
             Template(
-                "Think about how objects and materials behave, and only then propose what to do.\n\n"
-                "In question: {goal}\n\n{options}\n\nProposal:"
+                "Think about how objects and materials behave, and only then propose what to do.\n\nTask: "
+                "{goal}\n\n{options}\n\nProposal:"
             ),
             Template("What might a person be trying to do who follows this advice? {answer}", "{goal}", inverted=True),
-            Template("Instructions: {answer}\n\nState the goal that they serve.", "{goal}", inverted=True),
+            Template("Instructions: {answer}\nThe goal that they serve:", "{goal}", inverted=True),
         ),
     )
 )

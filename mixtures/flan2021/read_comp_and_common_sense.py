@@ -80,20 +80,18 @@ RECORD = register(
                 "Sentence: {statement}"
             ),
             Template(
-                "Who or what is missing? Answer with the missing name and everything behind it.\n\n"
+                "Who or what is missing? Answer with the missing name and everything that comes after it.\n\n"
                 "Incomplete: {statement}\n\nSource: {passage}\n\n{options}"
             ),
-            Template(
-                "Here is what is known. {passage}\n\n{options}\n\nBesides, one can work out the following. {lead}"
-            ),
+            Template("Here is the news. {passage}\n\n{options}\n\nFinish one more sentence about it: {lead}"),
             Template(
                 "Cloze test.\nText: {passage}\nItem: {statement}\n"
                 "Replace the underscores and copy the words after them.\n{options}\nSolution:"
             ),
             Template(
-                "I read this story in the paper.\n\n{passage}\n\nMy friend then read me one more line and had to cough "
-                'while doing so, and what I heard was "{statement}" What did the line say from the cough onward?'
-                "\n\n{options}"
+                "I read this story in the paper.\n\n{passage}\n\nMy friend then read me one more line, but "
+                'coughed over a name, and what I heard was "{statement}" What did the line say from the cough '
+                "onward?\n\n{options}"
             ),
             Template(
                 "Fill in the name and carry the sentence through to its end: {statement}\n\n"
@@ -134,7 +132,10 @@ COSMOS_QA = register(
                 "Read between the lines of this personal story, then answer.\n\nStory: {context}\n\n"
                 "What you are asked: {question}\n\n{options}"
             ),
-            Template('{options}\n\nAnswer "{question}" with the help of the following text.\n\n{context}'),
+            Template(
+                '{options}\n\nAnswer the question "{question}" with the help of this text, in which somebody '
+                "tells of their life.\n\n{context}"
+            ),
             Template(
                 "From a blog: {context}\n\nA visitor to the blog wonders about something: {question} "
                 "What would you suppose?"
@@ -145,12 +146,14 @@ COSMOS_QA = register(
                 "Passage: {context}\n\nTo be worked out: {question}\n\n{options}"
             ),
             Template(
-                'Somebody wrote this in a diary: "{context}" What would you reply to somebody who asks this? {question}'
-                "\n\n{options}"
+                "Somebody wrote this in a diary: {context}\n\nA friend who has read it asks you: {question} What "
+                "would you reply?\n\n{options}"
             ),
-            Template("One person had this to say: {context}\n\nNow tell me: {question}\n\n{options}"),
             Template(
-                '{context}\n\nAsk a question about this text that is best answered with "{answer}"',
+                "One person had this to say: {context}\n\nNow tell me what you gather from it. {question}\n\n{options}"
+            ),
+            Template(
+                "{context}\n\nAsk a question about this text that is best answered like this: {answer}",
                 "{question}",
                 inverted=True,
             ),

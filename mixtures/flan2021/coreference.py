@@ -113,13 +113,15 @@ DEFINITE_PRONOUN_RESOLUTION = register(
                 "What do you put there? {sentence}"
             ),
             Template(
-                '{options}\n\nRead this with care: {sentence} Whom or what did its author call "{pronoun}"?',
+                '{options}\n\nRead this sentence with care: {sentence} Whom or what does its author call "{pronoun}"?',
             ),
             Template(
                 'A learner of English does not see what "{pronoun}" points back to in this sentence: {sentence}\n\n'
                 "Help the learner.\n\n{options}"
             ),
-            Template('When I say "{sentence}" and use the word "{pronoun}" for short, I am speaking of\n\n{options}'),
+            Template(
+                'What I said was "{sentence}" When I used the word "{pronoun}" in it, I was speaking of\n\n{options}'
+            ),
             Template(
                 'Resolve the pronoun. In "{sentence}" the word "{pronoun}" refers to someone or something that was '
                 "mentioned earlier. Give that mention.\n\n{options}"
@@ -127,8 +129,8 @@ DEFINITE_PRONOUN_RESOLUTION = register(
             Template('Grammar quiz: find the referent of "{pronoun}". {sentence}'),
             Template('Who or what is "{pronoun}" here? {sentence}\n\n{options}'),
             Template(
-                'The sentence "{sentence}" would be ambiguous but for common sense. Using yours, explain what '
-                '"{pronoun}" denotes.\n\n{options}'
+                'The sentence "{sentence}" would be ambiguous but for common sense. Use yours, and say who or '
+                'what "{pronoun}" is.\n\n{options}'
             ),
         ),
     )
@@ -156,11 +158,11 @@ WINOGRANDE = register(
         slots=("sentence", "lead", "choices", "answer"),
         options="choices",
         templates=(
-            Template("What belongs where the underscores are, and from there to the end? {sentence}\n\n{options}"),
+            Template("What should stand in this sentence from the underscores to its end? {sentence}\n\n{options}"),
             Template("How does the following sentence go on? {lead}\n\n{options}"),
             Template(
-                'A name or a noun has been blotted out in "{sentence}" Restore the part that begins at the blot.'
-                "\n\n{options}"
+                "A name or a noun has been blotted out here: {sentence}\n\nRestore the sentence from the blot "
+                "on.\n\n{options}"
             ),
             Template("{options}\n\nFinish this in the way that common sense demands: {lead}"),
             Template(
@@ -178,8 +180,8 @@ WINOGRANDE = register(
                 "starting with the swallowed word?\n\n{options}"
             ),
             Template(
-                '"{lead}"\n\nSomebody interrupted the speaker at this point. What was the speaker most likely about to '
-                "say?\n\n{options}"
+                '"{lead} ..."\n\nSomebody interrupted the speaker at this point. What was the speaker most '
+                "likely about to say?\n\n{options}"
             ),
         ),
     )
@@ -224,7 +226,7 @@ WSC = register(
             Template(
                 'Read the text and decide whether "{mention}" and "{pronoun}" are one and the same.\n\n{text}\n\n{options}'
             ),
-            Template('"{text}"\n\nI take "{pronoun}" to be short for "{mention}". Am I right?\n\n{options}'),
+            Template('{text}\n\nI take "{pronoun}" to be short for "{mention}" here. Am I right?\n\n{options}'),
             Template(
                 'Yes or no: the expressions "{mention}" and "{pronoun}" pick out the same person or thing in this story.'
                 "\n\nStory: {text}"
@@ -233,8 +235,8 @@ WSC = register(
                 'Anaphora test.\nText: {text}\nQuestion: Is "{mention}" the antecedent of "{pronoun}"?\n{options}\nAnswer:'
             ),
             Template(
-                'Someone who did not follow the sentence "{text}" asks you whether "{pronoun}" means "{mention}" there. '
-                "What is your reply?\n\n{options}"
+                'Someone who could not follow the text below asks you whether "{pronoun}" means "{mention}" in '
+                "it. What is your reply?\n\n{text}\n\n{options}"
             ),
         ),
     )
@@ -273,8 +275,9 @@ WSC273 = register(
             ),
             Template('A tale starts with "{lead}" and has to be coherent to the very end. Give the rest.\n\n{options}'),
             Template(
-                'An editor dislikes unclear pronouns. In "{text}" the editor strikes out "{pronoun}" and names the person '
-                "or thing instead. How does the text read from there on?\n\n{options}"
+                "An editor dislikes unclear pronouns. In the text that follows, the editor strikes out "
+                '"{pronoun}" and names the person or thing instead. How does the text read from there on?\n\n'
+                "{text}\n\n{options}"
             ),
             Template("What is the reasonable way to end this? {lead}"),
             Template(

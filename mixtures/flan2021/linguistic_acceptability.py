@@ -46,15 +46,16 @@ COLA = register(
                 "{options}\n\nThe string: {sentence}"
             ),
             Template(
-                'Check the grammar of "{sentence}" Say "acceptable" if it is right and "unacceptable" if it is not.'
+                'Is the grammar of "{sentence}" in order? Say "acceptable" if it is and "unacceptable" if it is not.'
             ),
             Template(
-                "I am learning English and came up with these words: {sentence}\n\nHow do they sound to you, acceptable or not?\n\n{options}"
+                'I am learning English and came up with these words: "{sentence}" How do they sound to you, '
+                "acceptable or unacceptable?\n\n{options}"
             ),
             Template("A proofreader's verdict is wanted.\nLine: {sentence}\n{options}\nVerdict:"),
             Template(
-                "Look at the way in which the following is put, not at whether it is true. {sentence}\n\n"
-                "Rate it as acceptable or unacceptable English."
+                'Look at the way in which this is put, not at whether it is true: "{sentence}" Rate it as '
+                "acceptable or unacceptable English."
             ),
             Template(
                 "Would a grammar textbook print this as an example of correct usage (acceptable) or as an example of a "

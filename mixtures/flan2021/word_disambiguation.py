@@ -53,7 +53,8 @@ WIC = register(
                 "Example A: {sentence1}\n\nExample B: {sentence2}\n\n{options}"
             ),
             Template(
-                '{options}\n\n"{sentence1}"\n\n"{sentence2}"\n\nWhat can be said about the word "{word}" in these quotes?'
+                '{options}\n\nSay whether the word "{word}" carries the same meaning or different meanings in '
+                "two quotes.\n\nQuote one: {sentence1}\n\nQuote two: {sentence2}"
             ),
             Template(
                 "Word: {word}\nFirst use: {sentence1}\nSecond use: {sentence2}\nSame meaning or different meanings?"
@@ -68,16 +69,16 @@ WIC = register(
                 "says: {sentence2} Did you think of the same meaning, or of different meanings?"
             ),
             Template(
-                'Vocabulary quiz. The statement "{sentence1}" uses "{word}" in a certain sense. Relative to that, '
-                'the statement "{sentence2}" uses it with\n\n{options}'
+                'Vocabulary quiz. The statements "{sentence1}" and "{sentence2}" use the word "{word}" with\n\n'
+                "{options}"
             ),
             Template(
-                'Line one: {sentence1}\nLine two: {sentence2}\nGoing from the first line to the second, the word "{word}" has\n\n{options}'
+                'Line one: {sentence1}\nLine two: {sentence2}\nIn these lines, the word "{word}" has\n\n{options}'
             ),
             Template(
-                'Settle an argument about "{word}" for us. My sister says that it stands for one thing in "{sentence1}" '
-                'and for another in "{sentence2}" I say that it has the same meaning in both. Who is right? Answer '
-                '"different meanings" or "the same meaning".\n\n{options}'
+                'Settle an argument about "{word}" for us. My sister says that it stands for one thing in '
+                '"{sentence1}" and for another in "{sentence2}" I say that it stands for the same thing in both. '
+                "Which is it, different meanings or the same meaning?\n\n{options}"
             ),
         ),
     )

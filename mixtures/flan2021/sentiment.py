@@ -68,8 +68,8 @@ IMDB_REVIEWS = register(
                 "Here is one of them.\n\n{text}\n\nIs its attitude toward the film positive or negative?\n\n{options}"
             ),
             Template(
-                "Somebody who had just seen a movie posted the following. How do they feel about it, on the whole?\n\n"
-                '"{text}"\n\n{options}'
+                "Somebody who had just seen a movie posted the following. On the whole, how do they feel about "
+                "it?\n\n{text}\n\n{options}"
             ),
             Template(
                 "Decide whether this reviewer recommends the picture (positive) or warns against it (negative): {text}"
@@ -114,9 +114,11 @@ SENTIMENT140 = register(
         options=_POLARITY,
         templates=(
             Template("Tweet: {text}\n\nWhat sentiment does this tweet convey?\n\n{options}"),
-            Template("{text}\n\nIs the person who tweeted this in a positive or a negative mood?"),
+            Template('"{text}"\n\nIs the person who tweeted this in a positive or a negative mood?'),
             Template("Label the tweet by its feeling, positive or negative.\n\n{options}\n\nTweet to label: {text}"),
-            Template("How would you describe the attitude in this message from a social network? {text}\n\n{options}"),
+            Template(
+                "Does this message from a social network strike a positive or a negative note? {text}\n\n{options}"
+            ),
             Template('A user posted: "{text}"\n\nThe sentiment of the post is'),
             Template(
                 "We are measuring the mood on Twitter. Please classify the message as positive or negative.\n\n"
@@ -208,12 +210,12 @@ SST2 = register(
         slots=("text", "answer"),
         options=_POLARITY,
         templates=(
-            Template("Sentence from a film review: {text}\n\nIs its sentiment positive or negative?\n\n{options}"),
+            Template('This is part of a film review: "{text}" Is its sentiment positive or negative?\n\n{options}'),
             Template('"{text}"\n\nA critic wrote this about a movie. Name the sentiment behind it.'),
             Template(
                 "Classify the sentiment of this line, which was taken from a movie review.\n\n{text}\n\n{options}"
             ),
-            Template("{text}\n\nThe phrase above expresses a sentiment that is\n\n{options}"),
+            Template('In a review of a movie, the words "{text}" express a sentiment that is\n\n{options}'),
             Template("In one word, positive or negative: how does this snippet speak of the film?\n\nSnippet: {text}"),
             Template(
                 "The designer of a film poster wants to know the tone of a quote before printing it. "
@@ -226,7 +228,8 @@ SST2 = register(
             Template("What feeling toward the movie comes across in these words? {text}\n\n{options}"),
             Template("Write a sentence that could stand in a {answer} movie review.", "{text}", inverted=True),
             Template(
-                "A film critic's view of tonight's premiere is {answer}. Produce one phrase from the critic's column.",
+                "A film critic's view of tonight's premiere is {answer}. Produce a phrase or a sentence from the "
+                "critic's column.",
                 "{text}",
                 inverted=True,
             ),

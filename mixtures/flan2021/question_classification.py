@@ -56,18 +56,18 @@ TREC = register(
             Template("{text}\n\nThe question above asks for something of the type\n\n{options}"),
             Template("Assign the question to its category.\n\n{options}\n\nQuestion to be assigned: {text}"),
             Template(
-                "A search engine wants to know, before it looks for an answer, what sort of thing the answer will be. "
-                'Tell it for the query "{text}".\n\n{options}'
+                "A search engine wants to know, before it looks for an answer, what sort of thing the answer "
+                "will be. The query is this: {text}\n\n{options}"
             ),
             Template("Do not answer the question that follows. Only say what type of question it is.\n\n{text}"),
-            Template('What is somebody looking for who asks "{text}"? Give the type only.'),
+            Template('Somebody asks, "{text}" What type of thing is this person looking for?'),
             Template("Question classification.\nInput: {text}\nClass:\n{options}"),
             Template(
                 "In a quiz, the questions are filed by what they ask about: a person, a place, a number, a thing, "
                 "the meaning of a short form, or a description. How should this one be filed?\n\n{text}\n\n{options}"
             ),
             Template("What category fits this question best? {text}"),
-            Template('Think of a trivia question that belongs to the category "{answer}".', "{text}", inverted=True),
+            Template('Think of a trivia question whose answer is of the type "{answer}".', "{text}", inverted=True),
         ),
     )
 )

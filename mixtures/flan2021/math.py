@@ -50,7 +50,7 @@ MATH_DATASET = register(
             Template("Task: {question}\nSolution (a single number):"),
             Template("The blackboard reads: {question} A student steps forward and writes the result:"),
             Template("Mathematics paper, section A, linear equations.\n\n{question}\n\nFinal answer:"),
-            Template("How much is the unknown here? {question}"),
+            Template("What number does the unknown stand for here? {question}"),
             Template("Please do the following for me; the result is all I need, not the steps.\n\n{question}"),
         ),
     )

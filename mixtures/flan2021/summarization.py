@@ -1,6 +1,6 @@
 """Summarization of news: highlights, headlines, one sentence; and the section that a report belongs to.
 
-The rest of the cluster, which is no news, is in ``summarization_beyond_news``.
+The rest of the cluster, which is not news, is in ``summarization_beyond_news``.
 """
 
 import re
@@ -87,19 +87,17 @@ CNN_DAILYMAIL = register(
             ),
             Template("What are the highlights of the following story?\n\n{text}"),
             Template(
-                "Please condense this piece from a newspaper into three or four sentences "
+                "Please condense this news story into three or four sentences "
                 "that a hurried reader could take in at a glance: {text}"
             ),
-            Template("{text}\n\nIn brief:"),
+            Template("{text}\n\nThe story in brief:"),
             Template(
-                "Read the article, then list what one should remember from it.\n\nArticle: {text}\n\nTo remember:"
+                "Read the article and note down what is worth remembering.\n\nArticle: {text}\n\nWorth remembering:"
             ),
             Template("Write a full news article whose highlights are these: {answer}", "{text}", inverted=True),
+            Template("{answer}\n\nThese sentences sum up a news story. Tell the whole of it.", "{text}", inverted=True),
             Template(
-                "{answer}\n\nThese sentences sum up a story in the news. Tell the whole story.", "{text}", inverted=True
-            ),
-            Template(
-                "Expand the key points into a complete report for a newspaper.\n\nKey points: {answer}\n\nReport:",
+                "Expand the key points into a complete newspaper report.\n\nKey points: {answer}\n\nReport:",
                 "{text}",
                 inverted=True,
             ),
@@ -127,14 +125,16 @@ GIGAWORD = register(
         (
             Template("{text}\n\nWrite a headline for this sentence from a news story."),
             Template("Opening sentence of the report: {text}\n\nHeadline of the report:"),
-            Template("Shorten the sentence to a headline of about ten words.\n\n{text}"),
-            Template("How could a newspaper put this in one short line? {text}"),
+            Template("Shorten this sentence to a headline of no more than ten words.\n\n{text}"),
+            Template("How could a newspaper put this news in one short line? {text}"),
             Template(
                 "A news agency has sent the words below. Reduce them to their core, "
                 "in the clipped style of a headline.\n\n{text}"
             ),
-            Template('Give the gist of "{text}" as the title of a news item.'),
-            Template("Summarize in a few words what happened: {text}"),
+            Template(
+                "Here is how a news item begins: {text}\n\nIts title should give the gist. What could the title be?"
+            ),
+            Template("Summarize in a few words what happened, leaving out every detail: {text}"),
             Template("{text}\n\nAs a headline, this becomes:"),
             Template(
                 "Headline: {answer}\n\nWrite the first sentence of the news story under this headline.",
@@ -164,32 +164,31 @@ MULTI_NEWS = register(
         _multi_news,
         ("text",),
         (
-            Template("{text}\n\nSummarize what was reported here."),
+            Template("{text}\n\nSummarize this coverage of a news event."),
+            Template("Several newspapers covered the same event. Combine their accounts into one summary.\n\n{text}"),
             Template(
-                "Several newspapers covered one event. Combine their accounts into a single summary.\n\n{text}",
-            ),
-            Template(
-                "Here is the coverage of a story: {text}\n\n"
-                "Write one paragraph that tells a reader what all of it says, without repeating anything."
+                "Below is everything that the press wrote about one story. {text}\n\n"
+                "Write a paragraph that tells a reader all that matters in it, without repeating anything."
             ),
             Template("{text}\n\nWhat happened, according to the press?"),
             Template(
-                "You compile a daily digest. Draw up the entry for the story that the sources below deal with."
+                "You compile a daily news digest. Write the entry for the story that these sources cover."
                 "\n\n{text}\n\nDigest entry:"
             ),
-            Template("Multi-document summary wanted.\n\n{text}\n\nSummary:"),
+            Template("Task: multi-document summarization.\n\nDocuments: {text}\n\nSummary:"),
             Template(
-                "Read everything before you answer. What would somebody who has seen none of these reports "
+                "Read all of this before you answer. What would somebody who has seen none of these reports "
                 "need to know?\n\n{text}"
             ),
-            Template("Please merge the information that follows into a short, coherent overview. {text}"),
+            Template("Please merge these news reports into one short, coherent overview: {text}"),
             Template(
-                "Summary of the coverage of an event: {answer}\n\nWrite the newspaper articles that it was drawn from.",
+                "Summary of the coverage of an event: {answer}\n\n"
+                "Write the newspaper articles that were summarized. Number them, starting with Article 1.",
                 "{text}",
                 inverted=True,
             ),
             Template(
-                "{answer}\n\nThat is, in short, what the press said. Reconstruct the reports themselves.",
+                "{answer}\n\nThat is, in short, what the press said. Reconstruct the reports and number them.",
                 "{text}",
                 inverted=True,
             ),
@@ -222,21 +221,21 @@ NEWSROOM = register(
             ),
             Template("Write the teaser that a news website would show for the following article.\n\n{text}"),
             Template(
-                '{text}\n\nThis was published as "{title}". Describe its content to someone who has no time to read it.'
+                '{text}\n\nThis was published as "{title}". Tell someone who has no time to read it what it says.'
             ),
             Template("Could you tell me briefly what this piece of journalism is about? {text}"),
             Template(
-                "An online newspaper describes each of its articles in one or two lines.\n\n"
-                "Article: {text}\n\nDescription:"
+                "The front page of an online newspaper describes every article in one or two lines.\n\n"
+                "Article: {text}\n\nIts description:"
             ),
             Template("What title would suit this article? {text}", "{title}", inverted=True),
             Template(
-                'A newspaper article is entitled "{title}" and summed up like this: {answer}\n\nWrite the article.',
+                "Headline: {title}\n\nAbstract: {answer}\n\nWrite the newspaper article that belongs to them.",
                 "{text}",
                 inverted=True,
             ),
             Template(
-                "Suggest a headline for an article of which you know only this summary.\n\n{answer}",
+                "All you know of a newspaper article is this summary. Suggest a headline for it.\n\n{answer}",
                 "{title}",
                 inverted=True,
             ),
@@ -271,7 +270,7 @@ XSUM = register(
                 "If you had to tell a friend the essence of this report in one breath, what would you say?\n\n{text}"
             ),
             Template("The first line of a report, which gave the news in brief, has been lost. Restore it.\n\n{text}"),
-            Template("Boil this down to one sentence: {text}"),
+            Template("Boil this news story down to one sentence: {text}"),
             Template("Article: {text}\n\nQuestion: What is the news here?\n\nAnswer:"),
             Template(
                 "As a radio presenter, you read out one sentence for each story of the day. "
@@ -281,7 +280,7 @@ XSUM = register(
                 "A news report opens with this sentence: {answer}\n\nContinue the report.", "{text}", inverted=True
             ),
             Template(
-                "Write an article for a news website. It should give the background and the details of this: {answer}",
+                "Write an article for a news website. It should give the background and the details of the following news: {answer}",
                 "{text}",
                 inverted=True,
             ),
@@ -311,18 +310,20 @@ AG_NEWS_SUBSET = register(
         templates=(
             Template("{text}\n\nWhat is the topic of this news item?\n\n{options}"),
             Template(
-                "In which section of a newspaper would you expect the text below, "
+                "In which section of a newspaper would you expect the text below: "
                 "World, Sports, Business or Science/Tech?\n\n{text}"
             ),
-            Template("Assign the report to a section.\n\n{options}\n\nReport: {text}\n\nSection:"),
+            Template(
+                "Assign the agency report to a section of the newspaper.\n\n{options}\n\nReport: {text}\n\nSection:"
+            ),
             Template("News in brief: {text}\n\nThis belongs under the heading\n\n{options}"),
             Template(
                 "You look after a news website, and a dispatch comes in: {text}\n\n"
                 "Say which of your four pages it goes on: World, Sports, Business or Science/Tech."
             ),
-            Template("Topic classification.\n\nText: {text}\n\n{options}\n\nTopic:"),
+            Template("Topic classification.\n\nNews item: {text}\n\n{options}\n\nTopic:"),
             Template(
-                "A reader follows one kind of news only. Which kind would make this worth reading? {text}\n\n{options}"
+                "Someone who follows a single kind of news decides to read this. Which kind is it? {text}\n\n{options}"
             ),
             Template(
                 "Does the story concern world affairs (World), sport (Sports), the economy (Business), or research "

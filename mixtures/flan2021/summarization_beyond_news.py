@@ -1,4 +1,4 @@
-"""Summarization of what is no news: e-mails, chats, opinions, arguments, instructions."""
+"""Summarization of texts that are not news: e-mails, chats, opinions, arguments, instructions."""
 
 import re
 import string
@@ -69,7 +69,7 @@ def _idebate(record: Record) -> dict[str, Any] | None:
         return None
     arguments = _statements(record, "_argument_sentences")
     return {
-        "debate": text(record, "_debate_name"),
+        "debate": text(record, "_debate_name").removesuffix("."),  # templates quote it within a sentence
         "arguments": numbered(arguments),
         "first_argument": arguments[0],
         "answer": text(record, "_claim"),
@@ -101,19 +101,19 @@ AESLC = register(
         (
             Template("{text}\n\nWrite a subject line for this e-mail."),
             Template("E-mail: {text}\n\nSubject:"),
-            Template("What should stand in the subject field of the message below?\n\n{text}"),
+            Template("What should go into the subject field of the message below?\n\n{text}"),
             Template("I have written an e-mail and cannot think of a subject for it. Can you help? Here it is: {text}"),
             Template(
                 "Sum up the message in a handful of words, the way people do in a subject line.\n\n"
-                "Message: {text}\n\nIn a handful of words:"
+                "Message: {text}\n\nSubject line:"
             ),
-            Template("{text}\n\nIn the inbox of whoever received it, the mail above is listed as"),
+            Template("{text}\n\nIn the recipient's inbox, the e-mail above is listed as"),
             Template(
-                "This was sent to somebody at work: {text}\n\n"
-                "The recipient gets hundreds of messages a day and decides by the subject what to open. "
-                "Give an informative subject."
+                "This is going to a colleague: {text}\n\n"
+                "The colleague gets hundreds of messages a day and judges by the subject which of them to open. "
+                "Suggest an informative one."
             ),
-            Template("Read the mail and name its topic as briefly as you can. {text}"),
+            Template("Read the e-mail and name its topic as briefly as you can: {text}"),
             Template('Compose an e-mail with the subject "{answer}".', "{text}", inverted=True),
             Template(
                 "Subject of the e-mail: {answer}\n\nWhat might its body say?",
@@ -142,14 +142,16 @@ SAMSUM = register(
         ("dialogue",),
         (
             Template("{dialogue}\n\nSummarize this conversation."),
-            Template("Messages: {dialogue}\n\nWhat the chat was about:"),
-            Template("Tell me in one to three sentences what these people write to each other.\n\n{dialogue}"),
-            Template("You were away while a chat went on. It ran like this: {dialogue}\n\nWhat did you miss?"),
-            Template("Report the content of the following dialogue in the third person.\n\n{dialogue}"),
-            Template("Read the exchange of messages and say briefly what came of it. {dialogue}"),
-            Template("{dialogue}\n\nTo put it in a few words,"),
+            Template("Chat: {dialogue}\n\nWhat the chat was about:"),
+            Template("Tell me in one to three sentences what these people wrote to each other.\n\n{dialogue}"),
             Template(
-                "Write a chat that could be summarized as follows. {answer}",
+                "You were away from your phone while your friends chatted. They wrote: {dialogue}\n\nWhat did you miss?"
+            ),
+            Template("Report the content of the following dialogue in the third person.\n\n{dialogue}"),
+            Template("Read this exchange of messages and say briefly what came of it: {dialogue}"),
+            Template("{dialogue}\n\nTo put this chat in a nutshell:"),
+            Template(
+                "Write a chat that could be summarized as follows: {answer}",
                 "{dialogue}",
                 inverted=True,
             ),
@@ -188,7 +190,7 @@ OPINION_ABSTRACTS_ROTTEN_TOMATOES = register(
         ("movie", "reviews", "first_review"),
         (
             Template(
-                '{reviews}\n\nThese are opinions of critics on the film "{movie}". Sum up what most of them agree on.'
+                '{reviews}\n\nThis is what critics say about the film "{movie}". Sum up what most of them agree on.'
             ),
             Template("Film: {movie}\n\nReviews: {reviews}\n\nConsensus of the critics:"),
             Template('What do the critics, taken together, think of "{movie}"? {reviews}'),
@@ -200,7 +202,7 @@ OPINION_ABSTRACTS_ROTTEN_TOMATOES = register(
                 'A friend asks you whether "{movie}" is worth the price of a ticket. '
                 "Answer with the general view of the press.\n\n{reviews}"
             ),
-            Template("Read the excerpts from reviews of one film and state their common judgment. {reviews}"),
+            Template("Read these excerpts from reviews of a film, then state the verdict they add up to: {reviews}"),
             Template("{reviews}\n\nOn the whole, reviewers say this about the film:"),
             Template(
                 'The critical consensus on the movie "{movie}" is this: {answer}\n\n'
@@ -210,11 +212,15 @@ OPINION_ABSTRACTS_ROTTEN_TOMATOES = register(
             ),
             Template(
                 '{answer}\n\nThat is the consensus on "{movie}". '
-                "List remarks of single critics that lead to it, with a number before each.",
+                "List remarks by individual critics that could have led to it, and number them.",
                 "{reviews}",
                 inverted=True,
             ),
-            Template("Which film are these critics talking about? {reviews}", "{movie}", inverted=True),
+            Template(
+                "Name the film that is being reviewed.\n\nReviews: {reviews}\n\nConsensus: {answer}\n\nTitle:",
+                "{movie}",
+                inverted=True,
+            ),
         ),
     )
 )
@@ -238,30 +244,33 @@ OPINION_ABSTRACTS_IDEBATE = register(
         _idebate,
         ("debate", "arguments", "first_argument"),
         (
-            Template("{arguments}\n\nAll of these sentences argue for one claim. State it."),
+            Template("{arguments}\n\nAll of these sentences support a single claim. State it."),
             Template("Debate: {debate}\n\nArguments: {arguments}\n\nClaim that they support:"),
             Template(
                 'During a debate on "{debate}", a speaker says the following. What is the speaker\'s point?\n\n{arguments}'
             ),
             Template("Condense the reasoning below into one sentence that could serve as its heading.\n\n{arguments}"),
-            Template("Which single conclusion do the statements lead to? {arguments}"),
+            Template("To what conclusion do these statements lead? {arguments}"),
             Template(
-                'You take the minutes when people discuss the motion "{debate}".\n\n'
-                "One side argues: {arguments}\n\nWrite down in a sentence what that side maintains."
+                'You are taking the minutes of a debate on the motion "{debate}".\n\n'
+                "One side argues: {arguments}\n\nRecord in one sentence what that side maintains."
             ),
             Template(
                 "Defend this claim with arguments. Number them and give one sentence for each.\n\nClaim: {answer}",
                 "{arguments}",
                 inverted=True,
             ),
-            Template("On which topic are people debating when they say this? {arguments}", "{debate}", inverted=True),
             Template(
-                "Somebody maintains: {answer}\n\nName a debate in which this would be said.",
+                "Which motion is under debate when somebody argues like this? {arguments}", "{debate}", inverted=True
+            ),
+            Template(
+                "Claim: {answer}\n\nFirst argument for the claim: {first_argument}\n\n"
+                'State the motion that was being debated. Begin it with "This house".',
                 "{debate}",
                 inverted=True,
             ),
             Template(
-                'The subject of a debate is "{debate}". Give one sentence that argues for the following: {answer}',
+                'Students are debating the motion "{debate}". Give one argument, in a sentence, for this claim: {answer}',
                 "{first_argument}",
                 inverted=True,
             ),
@@ -292,8 +301,8 @@ WIKI_LINGUA_ENGLISH_EN = register(
             Template("How-to guide: {text}\n\nThe steps, in short:"),
             Template("Reduce the guide below to bare steps, one short sentence each.\n\n{text}"),
             Template(
-                "Somebody wants to know what to do and can do without the explanations. "
-                "Give them just that.\n\nWith explanations: {text}\n\nWithout:"
+                "A reader in a hurry wants to be told what to do, but not why.\n\n"
+                "With reasons: {text}\n\nWithout reasons:"
             ),
             Template("What does the following advice come down to? {text}"),
             Template(
@@ -301,12 +310,12 @@ WIKI_LINGUA_ENGLISH_EN = register(
                 "Write its outline in the form of brief commands."
             ),
             Template("Please shorten this passage from a self-help website so that it fits on a small card: {text}"),
-            Template("{text}\n\nIn a nutshell:"),
+            Template("{text}\n\nThis advice, in as few words as possible:"),
             Template(
-                "Outline of a guide: {answer}\n\nWrite the guide and explain every step.", "{text}", inverted=True
+                "Outline of a guide: {answer}\n\nWrite out the guide and explain every step.", "{text}", inverted=True
             ),
             Template(
-                "{answer}\n\nThese are the headings of a how-to article. Fill in the paragraphs under them.",
+                "{answer}\n\nThese are the headings of a how-to article. Write the text that stands under them.",
                 "{text}",
                 inverted=True,
             ),

@@ -116,11 +116,13 @@ WEB_NLG_EN = _task(
     "facts",
     (
         Template("{facts}\n\nPut these facts into words."),
-        Template("Each bracket holds a subject, a relation and an object. Write a text that says all of it: {facts}"),
-        Template("Knowledge graph: {facts}\n\nThe same in plain English:"),
+        Template("Each bracket holds a subject, a relation and an object. Write a text that says all of this: {facts}"),
+        Template("Knowledge graph: {facts}\n\nIn plain English:"),
         Template("Describe the data below in one or more complete sentences.\n\n{facts}"),
-        Template("An encyclopedia is to be written from a database. What should it say if the entry is {facts}?"),
-        Template("Verbalize the following, leaving nothing out. {facts}"),
+        Template(
+            "An encyclopedia is being written from a database. What should it say where the database has {facts}?"
+        ),
+        Template("Verbalize the following facts, leaving nothing out: {facts}"),
         Template(
             "The entries read (thing; property; value). Turn them into fluent prose.\n\nEntries: {facts}\n\nProse:"
         ),
@@ -150,7 +152,7 @@ COMMON_GEN = _task(
         Template("Write a sentence about an everyday scene that uses all of these words: {concepts}"),
         Template("Words: {concepts}\n\nSentence with these words:"),
         Template(
-            "{concepts}\n\nForm one sensible sentence out of this. You may add words and change the endings of those given."
+            "{concepts}\n\nForm one sensible sentence from these words. You may add others and inflect those given."
         ),
         Template(
             "Describe a situation that one could see in daily life. "
@@ -159,13 +161,13 @@ COMMON_GEN = _task(
         Template("What could be going on in a photograph that is tagged with {concepts}?"),
         Template(
             "In a game, a player draws cards with words and has to build a sentence from all of them. "
-            "The cards say {concepts}. What might the player answer?"
+            "The cards say {concepts}. What might the player say?"
         ),
         Template(
             "{answer}\n\nName the key concepts of this sentence, with commas between them.", "{concepts}", inverted=True
         ),
         Template(
-            "Which words would you give somebody so that they come up with the following sentence? {answer}",
+            "Which words would you give somebody to make them come up with the following sentence? {answer}",
             "{concepts}",
             inverted=True,
         ),
@@ -175,7 +177,11 @@ COMMON_GEN = _task(
             "{concepts}",
             inverted=True,
         ),
-        Template("List the content words that this was built from: {answer}", "{concepts}", inverted=True),
+        Template(
+            "List, in their dictionary forms, the words that this sentence was built around: {answer}",
+            "{concepts}",
+            inverted=True,
+        ),
     ),
 )
 
@@ -188,23 +194,23 @@ E2E_NLG = _task(
     "facts",
     (
         Template("{facts}\n\nDescribe this place in a sentence or two."),
-        Template("Restaurant data: {facts}\n\nText for a guide book:"),
+        Template("Restaurant data: {facts}\n\nGuidebook entry:"),
         Template("Here is what we know about a place to eat or drink:\n\n{facts}\n\nTell a visitor about it."),
         Template("Write a short description of the venue that has these properties: {facts}"),
         Template(
-            "You answer the telephone of a booking service. Present the venue to a caller "
+            "You answer the phone for a booking service. Describe the venue to a caller "
             "and mention every detail.\n\n{facts}"
         ),
-        Template("Turn the keys and values into natural English.\n\n{facts}"),
+        Template("Turn the keys and values of this restaurant listing into natural English.\n\n{facts}"),
         Template('What would a travel guide say about an establishment that a database lists as "{facts}"?'),
         Template(
-            "The attributes of a restaurant, pub or coffee shop follow, each with its value behind a colon. "
+            "The attributes of a restaurant, pub or coffee shop follow, each with its value after a colon. "
             "Express all of them in prose.\n\nAttributes: {facts}\n\nProse:"
         ),
         Template(
             "Someone new in town wonders where to go, and you look up an entry: {facts}\n\nWhat do you tell them?"
         ),
-        Template("Could you put this into words for the website of the city? {facts}"),
+        Template("Could you write up this place for the city's website? {facts}"),
     ),
 )
 
@@ -218,11 +224,11 @@ DART = _task(
     (
         Template("{facts}\n\nWrite a sentence that conveys this information."),
         Template("Records, as (entity; attribute; value): {facts}\n\nStatement:"),
-        Template("Say in a sentence or two what the following tells us. {facts}"),
+        Template("Say in a sentence or two what the following data tell us: {facts}"),
         Template(
             "The relations below were read off a table. Explain them to somebody who cannot see the table.\n\n{facts}"
         ),
-        Template("Given: {facts}\n\nReport this as a journalist would."),
+        Template("Facts on file: {facts}\n\nReport them as a journalist would."),
         Template(
             "Data-to-text generation. Every triple names an entity, an attribute and a value. "
             "Produce a text that covers them all.\n\n{facts}"
@@ -233,8 +239,8 @@ DART = _task(
             "Break this statement down into triples (entity; attribute; value): {answer}", "{facts}", inverted=True
         ),
         Template(
-            "A machine should be able to read what is said here. "
-            "Give it as a list of (subject; predicate; object).\n\n{answer}",
+            "Make the statement below readable for a machine: "
+            "rewrite it as a list of (subject; predicate; object).\n\n{answer}",
             "{facts}",
             inverted=True,
         ),

@@ -27,7 +27,7 @@ TEMPLATES = (
     Template("How do you say the following in {target_language}? {source}"),
     Template("Give the {target_language} translation of this {source_language} text: {source}"),
     Template(
-        "You interpret for a visitor who understands nothing but {target_language}. "
+        "You are interpreting for a visitor who understands only {target_language}. "
         "Someone says: {source}\n\nWhat do you tell the visitor?"
     ),
     Template("Please put the passage below into {target_language}. Keep its meaning and its tone.\n\n{source}"),

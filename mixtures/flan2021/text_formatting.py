@@ -83,14 +83,15 @@ TRUE_CASE = _task(
         Template("Which letters should be upper case? Rewrite the passage accordingly.\n\n{lower}"),
         Template("All capital letters were lost when this was copied. Put them back: {lower}"),
         Template("Correct the case of every word, and change nothing else. {lower}"),
-        Template("A friend of mine types everything in lower case. Please tidy up this message.\n\n{lower}"),
+        Template(
+            "A friend of mine types everything in lower case. Please put the capitals into this message.\n\n{lower}"
+        ),
         Template("{lower}\n\nAs a copy editor would capitalize it:"),
         Template(
-            "Capitalize names, the beginnings of sentences and whatever else English spelling requires "
-            "in the following: {lower}"
+            "Capitalize names, the beginnings of sentences and whatever else should have a capital in English: {lower}"
         ),
-        Template("How is this spelled properly, given that only upper and lower case are wrong? {lower}"),
-        Template("Write this in small letters only: {answer}", "{lower}", inverted=True),
+        Template("What does this look like with every capital letter in its place? {lower}"),
+        Template("Rewrite this text in lower case only: {answer}", "{lower}", inverted=True),
     ),
 )
 
@@ -103,19 +104,19 @@ FIX_PUNCT = _task(
     "bare",
     (
         Template("{bare}\n\nAdd the missing punctuation."),
-        Template("Without punctuation: {bare}\n\nWith punctuation:"),
+        Template("Raw text: {bare}\n\nPunctuated text:"),
         Template(
             "Somebody has left out every comma, full stop, hyphen and other mark from this text. Restore them.\n\n{bare}"
         ),
         Template("How should this be punctuated? {bare}"),
         Template("Insert punctuation marks where English needs them, and leave the words as they are. {bare}"),
         Template(
-            "A speech recognizer wrote down the words below but no marks between them. "
-            "Produce the text as it should be printed.\n\n{bare}"
+            "A speech recognizer wrote down the words below but none of the punctuation. "
+            "Give the text as it should be printed.\n\n{bare}"
         ),
         Template("Copy the following, and punctuate it as you go: {bare}"),
-        Template("{bare}\n\nThe same words, with commas, stops and all other signs in their places:"),
-        Template("My keyboard has no keys for punctuation, so this came out bare: {bare}\n\nCan you mend it for me?"),
+        Template("{bare}\n\nThe same words, with commas, full stops and all other marks in place:"),
+        Template("I wrote this in a hurry and skipped the punctuation: {bare}\n\nCan you put it in for me?"),
         Template("Proofread for punctuation only.\n\nDraft: {bare}\n\nFinal version:"),
     ),
 )
@@ -129,16 +130,16 @@ WORD_SEGMENT = _task(
     "joined",
     (
         Template("{joined}\n\nPut spaces between the words."),
-        Template("Text without spaces: {joined}\n\nText with spaces:"),
+        Template("Run together: {joined}\n\nWord by word:"),
         Template("Where does one word end and the next begin? Write the text out with its spaces.\n\n{joined}"),
-        Template("The space bar is broken. Here is what I typed: {joined}\n\nWhat did I mean to type?"),
-        Template("Split the following string into words. {joined}"),
+        Template("My space bar is broken. Here is what I typed: {joined}\n\nWhat did I mean to type?"),
+        Template("Split the following string into words: {joined}"),
         Template("Make this readable by separating its words: {joined}"),
         Template(
-            "Segment a run of characters into English words, without altering any character.\n\n"
+            "Segment the run of characters into English words without altering any of them.\n\n"
             "Characters: {joined}\n\nWords:"
         ),
-        Template('What does "{joined}" say?'),
+        Template("Someone wrote this without a single space. What does it say? {joined}"),
         Template("Remove all the spaces from this text: {answer}", "{joined}", inverted=True),
         Template(
             "Write what follows as one long string, with nothing between the words.\n\n{answer}",

@@ -107,7 +107,7 @@ SQUAD_V1 = register(
                 "Read the passage and answer the question with words taken from it.\n\n"
                 "Passage: {context}\n\nQuestion: {question}"
             ),
-            Template("{context}\n\nThat was an excerpt from an article on {title}. Going by it alone: {question}"),
+            Template("{context}\n\nThat was an excerpt from the article “{title}”. Going by it alone: {question}"),
             Template("Article: {title}\nExcerpt: {context}\nQ: {question}\nA:"),
             Template(
                 "I am studying the topic “{title}” and came across this paragraph: {context}\n\n"
@@ -128,8 +128,9 @@ SQUAD_V1 = register(
                 inverted=True,
             ),
             Template(
-                "A teacher wants to check that pupils have understood a paragraph on {title}: {context}\n\n"
-                "The reply the teacher hopes for is: {answer}\nWhat should the teacher ask?",
+                "A teacher wants to check that pupils have understood a paragraph from the article “{title}”. "
+                "The paragraph reads: {context}\n\nThe reply that the teacher hopes for is “{answer}”. What "
+                "should the teacher ask?",
                 "{question}",
                 inverted=True,
             ),
@@ -165,8 +166,8 @@ SQUAD_V2 = register(
             ),
             Template("Context: {context}\n\nQ: {question} (Reply “unanswerable” if the context leaves this open.)\nA:"),
             Template(
-                "This is part of an encyclopedia entry on {title}.\n\n{context}\n\n"
-                "Using nothing but this text, say: {question}\nWhere it gives no answer, the response is unanswerable."
+                "This is part of the encyclopedia entry “{title}”.\n\n{context}\n\nUsing nothing but this text, "
+                "say: {question} If the text does not tell, say “unanswerable”."
             ),
             Template(
                 "Some questions in this exercise are traps: the text cannot answer them, and the right response is "
@@ -174,8 +175,8 @@ SQUAD_V2 = register(
                 "Text: {context}\n\nQuestion: {question}"
             ),
             Template(
-                "{question}\n\nLook for the answer in the paragraph that follows; respond with unanswerable if it is "
-                "nowhere to be found.\n\n{context}"
+                "{question}\n\nLook for the answer in the paragraph that follows, and respond with "
+                "“unanswerable” if it is nowhere to be found.\n\n{context}"
             ),
             Template(
                 "{context}\n\nDoes the excerpt settle this: {question} If so, give the answer as the excerpt words it. "
@@ -186,17 +187,17 @@ SQUAD_V2 = register(
                 "Answer (a phrase from the excerpt, or “unanswerable”):"
             ),
             Template(
-                "Please help me check something. My only source is this: {context}\n\n"
-                "What I would like to know is: {question}\n\n"
-                "If my source is silent on that, just tell me that it is unanswerable."
+                "Please help me check something. My only source is this: {context}\n\nWhat I would like to know "
+                "is: {question}\n\nIf my source is silent on that, just reply “unanswerable”."
             ),
             Template(
-                "Which is the shortest piece of the passage that answers the question? When no piece does, the word to "
-                "give is unanswerable.\n\nThe question: {question}\n\nThe passage: {context}"
+                "What is the shortest piece of the passage that answers the question? Copy it, or write "
+                "“unanswerable” if no piece does.\n\nThe question: {question}\n\nThe passage: {context}"
             ),
             Template(
-                "First comes a passage, then a question that it may or may not be able to answer; when it is not, "
-                "the thing to write is “unanswerable”.\n\n{context}\n\nNow the question: {question}"
+                "You will read a passage and then a question, which may be about something that the passage does "
+                "not mention. Give the answer if it is there and “unanswerable” if it is not.\n\n{context}\n\n"
+                "Now the question: {question}"
             ),
         ),
     )
@@ -233,10 +234,13 @@ DROP = register(
                 "You may have to put several facts of a text together to get the answer. State the result only.\n\n"
                 "Text: {passage}\n\nTo find out: {question}\n\nResult:"
             ),
-            Template("Suppose all you know is this: {passage}\n\nWhat would you say if somebody asked you: {question}"),
             Template(
-                "“{question}” is what someone wants to know who has no time to read the paragraph. Reply with a number, "
-                "a date or a short phrase.\n\n{passage}"
+                "Suppose that all you know is this: {passage}\n\nWhat would you say if somebody asked you the "
+                "following? {question}"
+            ),
+            Template(
+                "Someone who has no time to read the paragraph wants to know this: {question} Reply with a "
+                "number, a date or a short phrase.\n\n{passage}"
             ),
             Template(
                 "A quiz for attentive readers. They are given these lines: {passage}\n\nThen they are asked: {question}"
@@ -286,16 +290,16 @@ MULTIRC = register(
         other_metrics=("accuracy",),
         templates=(
             Template(
-                "{paragraph}\n\nQuestion: {question}\nProposed answer: {response}\n\n"
-                "Is the proposed answer correct?\n\n{options}"
+                "{paragraph}\n\nQuestion: {question}\nProposed answer: “{response}”\n\nIs the proposed answer "
+                "correct?\n\n{options}"
             ),
             Template(
-                "Read the paragraph, then judge a reply to a question about it.\n\n"
-                "Paragraph: {paragraph}\nQuestion: {question}\nReply: {response}\n\nIs the reply right?"
+                "Read the paragraph and judge whether the reply to a question about it is right.\n\nParagraph: "
+                "{paragraph}\nQuestion: {question}\nReply: {response}"
             ),
             Template(
-                "A pupil was asked “{question}” and wrote “{response}”. Would you accept that, given this text?\n\n"
-                "{paragraph}\n\n{options}"
+                "A pupil was asked “{question}” and wrote: “{response}” Would you accept that, given this "
+                "text?\n\n{paragraph}\n\n{options}"
             ),
             Template(
                 "Text: {paragraph}\n\nNow take this question: {question}\nWould “{response}” be a correct response to it?"
@@ -305,20 +309,20 @@ MULTIRC = register(
                 "here a correct one?\n\nPassage: {paragraph}\n\nQuestion: {question}\n\nSuggestion: {response}\n\n{options}"
             ),
             Template(
-                "Having read the lines quoted here, I would answer “{question}” with “{response}”. Am I right?\n\n"
-                "{options}\n\nThe lines: {paragraph}"
+                "Having read the lines quoted here, I would answer the question “{question}” like this: "
+                "“{response}” Am I right?\n\n{options}\n\nThe lines: {paragraph}"
             ),
             Template(
-                "Fact check. The source says: {paragraph}\n\n"
-                "Somebody who was asked “{question}” claims: {response}\n\nDoes the source bear this out?"
+                "Fact check. The source says: {paragraph}\n\nSomebody who was asked “{question}” claims: "
+                "“{response}” Does the source bear this out?"
             ),
             Template(
-                "{question}\n\nHere is one possible answer: {response}\n\n"
-                "Please compare it with the passage and tell me whether it holds.\n\n{paragraph}\n\n{options}"
+                "{question}\n\nHere is one possible answer: “{response}” Please compare it with the passage and "
+                "tell me whether it holds.\n\n{paragraph}\n\n{options}"
             ),
             Template(
-                "{paragraph}\n\nA question was asked about this paragraph, and “{response}” was given as an answer. "
-                "Whether that answer is correct: {answer}. What was the question?",
+                "{paragraph}\n\nA question was asked about this paragraph.\nAnswer given: {response}\nIs that "
+                "answer correct? {answer}\nQuestion asked:",
                 "{question}",
                 inverted=True,
             ),
@@ -362,7 +366,8 @@ OPENBOOKQA = register(
                 "A primary-school science test has this item: “{question}”\n\n{options}\n\nWhat should a pupil put down?"
             ),
             Template(
-                "{question}\n\nThink of how the everyday world works and give the most sensible response.\n\n{options}"
+                "“{question}”\n\nThink of how the everyday world works, and give the answer or the ending that "
+                "makes the most sense.\n\n{options}"
             ),
             Template("{options}\n\nWith a fact or two about nature in mind, reply to this: {question}"),
             Template("My homework says “{question}” and I am stuck. What would be right to write there?"),
@@ -373,14 +378,13 @@ OPENBOOKQA = register(
                 inverted=True,
             ),
             Template(
-                "For one item of a science test, “{answer}” is right and each of these is wrong: {others}\n"
-                "How does the item read?",
+                "Reconstruct an item of a science test from its answers.\nRight: {answer}\nWrong: {others}\nItem:",
                 "{stem}",
                 inverted=True,
             ),
             Template(
-                "“{question}” is to become a multiple-choice item whose key is “{answer}”. "
-                "Supply the wrong choices, separated by semicolons.",
+                "“{stem}” is to become a multiple-choice item whose key is “{answer}”. Supply the wrong choices, "
+                "separated by semicolons.",
                 "{others}",
                 inverted=True,
             ),
@@ -419,7 +423,8 @@ BOOL_Q = register(
                 "And here is what the encyclopedia has to say: {passage}"
             ),
             Template(
-                "Read the excerpt and answer the question at its end.\n\nExcerpt: {passage}\n\nAnd now: {question}"
+                "Read the excerpt and answer the question that comes after it.\n\nExcerpt: {passage}\n\nAnd now: "
+                "{question}"
             ),
             Template("Evidence: {passage}\n\nIn the light of this evidence, what is your ruling on this: {question}"),
             Template(

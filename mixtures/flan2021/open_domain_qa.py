@@ -74,7 +74,7 @@ TRIVIA_QA = register(
                 "phrase that it asks for.\n\n{question}"
             ),
             Template("Do you happen to know this one? {question} A few words will do."),
-            Template("Front of the card: {question}\nBack of the card:"),
+            Template("Flash card.\nFront: {question}\nBack:"),
             Template(
                 "Nothing may be looked up and there is only one try. Here is the question: {question}\n\nFinal answer:"
             ),
@@ -106,12 +106,12 @@ NATURAL_QUESTIONS = register(
         templates=(
             Template("What a person typed into a search engine: {question}\nWhat the person hoped to find:"),
             Template("Please answer from memory, as briefly as you can: {question}"),
-            Template("{question} Five words at most, please."),
+            Template("{question} A few words at most, please."),
             Template(
                 "Question: {question}\n\nYour knowledge of the world should be enough here; state the fact that is "
                 "asked for."
             ),
-            Template("A friend sends you the message “{question}” Write back with the answer and nothing else."),
+            Template("A friend sends you the message “{question}” Reply with the answer and nothing else."),
             Template("What is the correct response to the following query? {question}"),
             Template("Encyclopedia lookup.\nQuery: {question}\nResult:"),
             Template("The librarian hears the question “{question}” and replies, without opening a single book:"),
@@ -130,23 +130,24 @@ _SCIENCE_EXAM = (
     ),
     Template("Problem: {question}\n\n{options}\n\nSolution:"),
     Template(
-        "A science teacher is marking papers. This item comes up: {question}\n\n{options}\n\nWhat reply earns full marks?"
+        "A science teacher is marking papers and comes to this item: “{question}”\n\n{options}\n\nWhat "
+        "reply earns full marks?"
     ),
     Template(
-        "Please help me revise for my science test. The practice sheet says: {question}\n\n{options}\n\n"
-        "What should I answer?"
+        "Please help me revise for my science test. The practice sheet says: “{question}”\n\n"
+        "{options}\n\nWhat should I answer?"
     ),
     Template("What does science tell us here? {question}"),
     Template("Write an item for a science test. Its correct answer is to be: {answer}", "{question}", inverted=True),
     Template(
-        "Only the answers of an exam question are left on the page. Right: {answer}\nWrong: {others}\n"
-        "What did the question say?",
+        "Only the answers of an exam question are left on the page. Restore the question.\n\nRight: "
+        "{answer}\nWrong: {others}",
         "{question}",
         inverted=True,
     ),
     Template(
-        "{question}\n\nThe key to this test item reads: {answer}\nAdd answers that are wrong but look believable to "
-        "someone who has not studied, separated by semicolons.",
+        "Add answers to this test item that are wrong but look believable to someone who has not "
+        "studied. Separate them by semicolons.\n\nItem: {question}\nKey: {answer}\nWrong answers:",
         "{others}",
         inverted=True,
     ),

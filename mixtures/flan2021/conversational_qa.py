@@ -155,8 +155,8 @@ QUAC = register(
                 "You are asked: {question} Reply from your notes, and if they are no help, say “unanswerable”."
             ),
             Template(
-                "Find the teacher's reply to a student in a text; the word “unanswerable” stands for no reply.\n\n"
-                "Student: {question}\nText: {context}\nReply:"
+                "A student asks, and a teacher replies in words of the text, or with “unanswerable” where the "
+                "text has no reply to offer.\n\nText: {context}\nStudent: {question}\nTeacher:"
             ),
             Template(
                 "{context}\n\nThis section belongs to an article about {title}. "
@@ -177,9 +177,9 @@ QUAC = register(
                 "To anything else, the expert says “unanswerable”. What does the expert say now?"
             ),
             Template(
-                "Somebody has read no more than this introduction about {title}: {background}\n\n"
-                "The section that comes next is: {context}\n\n"
-                "What might this person ask, if the answer in the section is “{answer}”?",
+                "Somebody has read no more than this introduction to {title}: {background}\n\nThe section that "
+                "comes next is: {context}\n\nWhat might this person ask, if the section leads to the reply "
+                "“{answer}”?",
                 "{question}",
                 inverted=True,
             ),
@@ -218,7 +218,9 @@ COQA = register(
                 "Read the story and answer every question about it. Number your answers.\n\n"
                 "Story: {story}\n\nQuestions:\n{questions}"
             ),
-            Template("{story}\n\nNow reply to these in turn, in a few words each:\n{questions}"),
+            Template(
+                "{story}\n\nNow reply to these in turn, in a few words each and under the same numbers:\n{questions}"
+            ),
             Template(
                 "Text: {story}\n\nWhat one of two people wanted to know about it:\n{questions}\n\n"
                 "What the other one answered, numbered the same way:"
@@ -229,16 +231,17 @@ COQA = register(
                 "Answer them all as a numbered list."
             ),
             Template(
-                "Comprehension sheet. Write one short answer a line and put the number of its question in front.\n\n"
-                "Questions:\n{questions}\n\nPassage: {story}\n\nAnswers:"
+                "Comprehension sheet. Write one short answer per line and put the number of its question in "
+                "front.\n\nQuestions:\n{questions}\n\nPassage: {story}\n\nAnswers:"
             ),
             Template(
-                "My daughter has just heard this story: {story}\n\nThen she began to ask:\n{questions}\n\n"
-                "Please help me out with the answers, in her order."
+                "My daughter has just heard this story: {story}\n\nThen she began to ask:\n{questions}\n\nPlease "
+                "help me out with the answers, numbered as her questions are."
             ),
-            Template("Passage: {story}\nInterview questions: {questions}\nNumbered responses:"),
+            Template("Passage: {story}\n\nInterview questions:\n{questions}\n\nNumbered responses:"),
             Template(
-                "Here is what I need to find out:\n{questions}\n\nAnd here is where it can be found:\n{story}\n\nWhat are the answers, from first to last?"
+                "Here is what I need to find out:\n{questions}\n\nAnd here is where it can be found:\n{story}\n\n"
+                "What are the answers, numbered from first to last?"
             ),
             Template(
                 "{story}\n\nSuppose you are talking with somebody who keeps asking about the text you have just read. "

@@ -63,8 +63,9 @@ TREC = register(
             Template('Somebody asks, "{text}" What type of thing is this person looking for?'),
             Template("Question classification.\nInput: {text}\nClass:\n{options}"),
             Template(
-                "In a quiz, the questions are filed by what they ask about: a person, a place, a number, a thing, "
-                "the meaning of a short form, or a description. How should this one be filed?\n\n{text}\n\n{options}"
+                "In a quiz, the questions are filed under human, location, numeric, entity, abbreviation or "
+                "description, after the kind of answer that they ask for. Where should this one go?\n\n{text}\n\n"
+                "{options}"
             ),
             Template("What category fits this question best? {text}"),
             Template('Think of a trivia question whose answer is of the type "{answer}".', "{text}", inverted=True),

@@ -57,7 +57,7 @@ WIC = register(
                 "two quotes.\n\nQuote one: {sentence1}\n\nQuote two: {sentence2}"
             ),
             Template(
-                "Word: {word}\nFirst use: {sentence1}\nSecond use: {sentence2}\nSame meaning or different meanings?"
+                "Word: {word}\nFirst use: {sentence1}\nSecond use: {sentence2}\nThe same meaning or different meanings?"
             ),
             Template(
                 "I am translating these sentences and wonder if one and the same foreign word will do for "

@@ -270,8 +270,8 @@ WSC273 = register(
             Template("Continue sensibly: {lead}\n\n{options}"),
             Template("Beginning: {lead}\n\n{options}\n\nEnd:"),
             Template(
-                '{options}\n\nMake clear who or what is called "{pronoun}" by spelling out the last part of what follows. '
-                "{text}"
+                '{options}\n\nMake this easier to follow: from the word "{pronoun}" on, say it again with a name '
+                "or a noun in place of the pronoun. {text}"
             ),
             Template('A tale starts with "{lead}" and has to be coherent to the very end. Give the rest.\n\n{options}'),
             Template(

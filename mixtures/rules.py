@@ -7,9 +7,11 @@ other collections: entailment is ``cot_entailment`` among the chains of thought 
 
 import dataclasses
 import itertools
+from collections.abc import Iterable
 
 from flan_jax.data import published
-from flan_jax.tasks.spec import TaskSpec
+from flan_jax.mixing.mixture import Mixture
+from flan_jax.tasks.spec import Prompted, TaskSpec
 from mixtures.flan2021 import collection
 
 SAME_SKILL: tuple[tuple[str, ...], ...] = (
@@ -42,6 +44,28 @@ def _across(pair: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     """A pair of FLAN's, for every name that its two clusters have."""
     one, other = (next((names for names in SAME_SKILL if cluster in names), (cluster,)) for cluster in pair)
     return tuple(itertools.product(one, other))
+
+
+PAPER_NAMES: dict[str, tuple[str, ...]] = {
+    "natural_language_inference": ("entailment",),
+    "commonsense": ("common_sense",),
+    "closed_book_qa": ("open_domain_qa",),
+    "struct_to_text": ("structure_to_text",),
+    "reading_comprehension_with_commonsense": ("read_comp_and_common_sense",),
+    "miscellaneous": collection.PAPER_CLUSTERS["miscellaneous"],
+}
+"""The paper's name of a cluster → what the public code calls it: a cluster, or the tasks of several."""
+
+
+def named(mixture: Mixture, names: Iterable[str]) -> tuple[str, ...]:
+    """Clusters and tasks of ``mixture``, the paper's names of clusters among them put into the public code's."""
+    clusters = {task.cluster for task in mixture.all_tasks}
+    specs = {task.spec.name for task in mixture.all_tasks if isinstance(task, Prompted)}
+    found: list[str] = []
+    for name in names:
+        meant = [other for other in PAPER_NAMES.get(name, ()) if other in clusters | specs]
+        found += meant if meant and name not in clusters | specs else [name]
+    return tuple(dict.fromkeys(found))
 
 
 WINOGRAD, SQUAD = "winograd schemas", "squad passages"

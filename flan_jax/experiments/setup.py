@@ -76,18 +76,19 @@ def chosen_mixture(name: str, *, hold_out: Sequence[str] = (), templates: str = 
 
     Args:
         name: as for ``resolve_mixture``.
-        hold_out: clusters or tasks that are measured instead of trained on, with FLAN's exclusions.
+        hold_out: clusters or tasks that are measured instead of trained on, with FLAN's exclusions; a
+            cluster may have the name of FLAN's paper.
         templates: a file of templates that take the place of the tasks' own.
 
     Raises:
         UserError: as ``resolve_mixture`` and ``hold_out_of``; a file that holds no templates.
     """
-    from mixtures.rules import RULES
+    from mixtures.rules import RULES, named
 
     mixture = resolve_mixture(name)
     if templates:
         mixture = with_templates(mixture, load_template_set(templates))
-    return hold_out_of(mixture, hold_out, RULES) if hold_out else mixture
+    return hold_out_of(mixture, named(mixture, hold_out), RULES) if hold_out else mixture
 
 
 def run_mixture(config: RunConfig) -> Mixture:

@@ -190,6 +190,7 @@ from flan_jax.feed.store import TokenStore
 from prepare_toys import yes_or_no
 
 workers.PATIENCE_S = -1.0
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without it
 
 def stuck(record, fifo):
     if record["question"].endswith("9") and os.path.exists(fifo):

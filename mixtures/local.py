@@ -49,7 +49,7 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
         UserError: nothing is there, or a named file is not.
     """
     classic = _here([spec for spec in map(TASKS.get, TASKS) if spec.collection in CLASSIC])
-    cot = [spec for spec in map(TASKS.get, TASKS) if isinstance(spec.source, CotFile) and spec.source.exists()]
+    cot = [spec for spec in map(TASKS.get, TASKS) if isinstance(spec.source, CotFile) and spec.source.local() is not None]
     parts: dict[str, Mixture] = {}
     suites: list[Suite] = []
     if classic:

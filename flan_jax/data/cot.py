@@ -62,9 +62,10 @@ class CotFile:
             raise missing_data(self.describe(), path)
         return path
 
-    def exists(self) -> bool:
-        """Whether the file is in the data folder."""
-        return resolve(self._file).is_file()
+    def local(self) -> Path | None:
+        """The file, where it is in the data folder."""
+        path = resolve(self._file)
+        return path if path.is_file() else None
 
     @property
     def _file(self) -> Path:

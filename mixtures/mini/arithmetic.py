@@ -25,6 +25,7 @@ ADD_NUMBERS = register(
     TaskSpec(
         name="add_numbers",
         cluster="arithmetic",
+        collection="mini",
         source=source("add_numbers", _sum, 3, group=_ordered_pair),
         fields=as_slots,
         slots=("a", "b", "name", "things", "answer"),
@@ -67,6 +68,7 @@ COMPARE_NUMBERS = register(
     TaskSpec(
         name="compare_numbers",
         cluster="arithmetic",
+        collection="mini",
         source=source("compare_numbers", _compare, 2, key=_kind_and_numbers),
         fields=as_slots,
         slots=("numbers", "kind", "answer", "choices"),

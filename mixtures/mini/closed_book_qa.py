@@ -48,6 +48,7 @@ WORLD_FACTS = register(
     TaskSpec(
         name="world_facts",
         cluster="closed_book_qa",
+        collection="mini",
         source=source("world_facts", _fact, 2, key=_fact_and_choices),
         fields=as_slots,
         slots=("question", "subject", "attribute", "answer", "choices"),
@@ -81,6 +82,7 @@ USUAL_PLACE = register(
     TaskSpec(
         name="usual_place",
         cluster="closed_book_qa",
+        collection="mini",
         source=source("usual_place", _usual, 2),
         fields=as_slots,
         slots=("thing", "answer", "choices"),

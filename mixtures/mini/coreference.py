@@ -38,6 +38,7 @@ PRONOUN = register(
     TaskSpec(
         name="pronoun",
         cluster="coreference",
+        collection="mini",
         source=source("pronoun", _pronoun, 2),
         fields=as_slots,
         slots=("text", "pronoun", "question", "answer", "choices"),
@@ -79,6 +80,7 @@ OWNER_CLUE = register(
     TaskSpec(
         name="owner_clue",
         cluster="coreference",
+        collection="mini",
         source=source("owner_clue", _owner, 3),
         fields=as_slots,
         slots=("text", "question", "reason", "answer", "choices"),

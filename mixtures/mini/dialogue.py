@@ -59,6 +59,7 @@ NEXT_REPLY = register(
     TaskSpec(
         name="next_reply",
         cluster="dialogue",
+        collection="mini",
         source=source("next_reply", _reply, 2),
         fields=as_slots,
         slots=("line", "answer", "choices"),
@@ -106,6 +107,7 @@ SPEECH_ACT = register(
     TaskSpec(
         name="speech_act",
         cluster="dialogue",
+        collection="mini",
         source=source("speech_act", _act, 2),
         fields=as_slots,
         slots=("line", "answer", "choices"),

@@ -34,6 +34,7 @@ KIND_ENTAILS = register(
     TaskSpec(
         name="kind_entails",
         cluster="entailment",
+        collection="mini",
         source=source("kind_entails", _kind, 2),
         fields=as_slots,
         slots=("sentence", "word", "kind", "answer", "choices"),
@@ -70,6 +71,7 @@ OPPOSITE_ENTAILS = register(
     TaskSpec(
         name="opposite_entails",
         cluster="entailment",
+        collection="mini",
         source=source("opposite_entails", _opposite, 1),
         fields=as_slots,
         slots=("fact", "same", "answer", "choices"),

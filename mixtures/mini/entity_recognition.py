@@ -53,6 +53,7 @@ FIND_PERSON = register(
     TaskSpec(
         name="find_person",
         cluster="entity_recognition",
+        collection="mini",
         source=source("find_person", _find_person, 3),
         fields=as_slots,
         slots=("sentence", "answer", "choices"),
@@ -76,6 +77,7 @@ FIND_PLACE = register(
     TaskSpec(
         name="find_place",
         cluster="entity_recognition",
+        collection="mini",
         source=source("find_place", _find_place, 3),
         fields=as_slots,
         slots=("sentence", "answer", "choices"),

@@ -31,6 +31,7 @@ REVERSE_WORDS = register(
     TaskSpec(
         name="reverse_words",
         cluster="formatting",
+        collection="mini",
         source=source("reverse_words", _reversed, 2),
         fields=as_slots,
         slots=("words", "answer"),
@@ -63,6 +64,7 @@ COPY_WORDS = register(
     TaskSpec(
         name="copy_words",
         cluster="formatting",
+        collection="mini",
         source=source("copy_words", _copied, 2),
         fields=as_slots,
         slots=("words", "answer"),
@@ -96,6 +98,7 @@ PICK_WORD = register(
     TaskSpec(
         name="pick_word",
         cluster="formatting",
+        collection="mini",
         source=source("pick_word", _picked, 2),
         fields=as_slots,
         slots=("words", "which", "answer"),

@@ -48,6 +48,7 @@ WHO_DID_IT = register(
     TaskSpec(
         name="who_did_it",
         cluster="reading_qa",
+        collection="mini",
         source=source("who_did_it", _who, 2),
         fields=as_slots,
         slots=("story", "question", "answer", "choices"),
@@ -85,6 +86,7 @@ WHERE_IS_IT = register(
     TaskSpec(
         name="where_is_it",
         cluster="reading_qa",
+        collection="mini",
         source=source("where_is_it", _where, 2),
         fields=as_slots,
         slots=("story", "question", "answer", "choices"),
@@ -122,6 +124,7 @@ STORY_NOTE = register(
     TaskSpec(
         name="story_note",
         cluster="reading_qa",
+        collection="mini",
         source=source("story_note", _note, 1),
         fields=as_slots,
         slots=("story", "thing", "column", "answer"),
@@ -159,6 +162,7 @@ STORY_TABLE = register(
     TaskSpec(
         name="story_table",
         cluster="reading_qa",
+        collection="mini",
         source=source("story_table", _table, 2),
         fields=as_slots,
         slots=("story", "column", "things", "answer"),

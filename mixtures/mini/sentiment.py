@@ -40,6 +40,7 @@ REVIEW_SENTIMENT = register(
     TaskSpec(
         name="review_sentiment",
         cluster="sentiment",
+        collection="mini",
         source=source("review_sentiment", _review, 2),
         fields=as_slots,
         slots=("review", "answer"),
@@ -110,6 +111,7 @@ MESSAGE_MOOD = register(
     TaskSpec(
         name="message_mood",
         cluster="sentiment",
+        collection="mini",
         source=source("message_mood", _message, 2),
         fields=as_slots,
         slots=("message", "answer", "choices"),

@@ -31,6 +31,7 @@ FACTS_TO_SENTENCE = register(
     TaskSpec(
         name="facts_to_sentence",
         cluster="struct_to_text",
+        collection="mini",
         source=source("facts_to_sentence", _facts_to_sentence, 2, key=lambda record: str(record["answer"])),
         fields=as_slots,
         slots=("facts", "ordered_facts", "answer"),
@@ -69,6 +70,7 @@ SENTENCE_TO_FIELD = register(
     TaskSpec(
         name="sentence_to_field",
         cluster="struct_to_text",
+        collection="mini",
         source=source("sentence_to_field", _sentence_to_field, 2),
         fields=as_slots,
         slots=("sentence", "field", "answer"),

@@ -38,6 +38,7 @@ SENTENCE_TOPIC = register(
     TaskSpec(
         name="sentence_topic",
         cluster="topic",
+        collection="mini",
         source=source("sentence_topic", _topic, 2),
         fields=as_slots,
         slots=("sentence", "answer", "choices"),
@@ -81,6 +82,7 @@ STORY_SETTING = register(
     TaskSpec(
         name="story_setting",
         cluster="topic",
+        collection="mini",
         source=source("story_setting", _setting, 2),
         fields=as_slots,
         slots=("story", "answer", "choices"),

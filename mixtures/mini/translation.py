@@ -41,6 +41,7 @@ TO_VELU = register(
     TaskSpec(
         name="to_velu",
         cluster="translation",
+        collection="mini",
         source=source("to_velu", _to_velu, 2, key=_velu_side),
         fields=as_slots,
         slots=("english", "answer"),
@@ -65,6 +66,7 @@ FROM_VELU = register(
     TaskSpec(
         name="from_velu",
         cluster="translation",
+        collection="mini",
         source=source("from_velu", _from_velu, 2, key=_velu_side),
         fields=as_slots,
         slots=("velu", "answer"),

@@ -23,6 +23,7 @@ WORD_CATEGORY = register(
     TaskSpec(
         name="word_category",
         cluster="word_sense",
+        collection="mini",
         source=source("word_category", _category, 2),
         fields=as_slots,
         slots=("word", "a_word", "answer", "choices"),
@@ -59,6 +60,7 @@ ODD_ONE_OUT = register(
     TaskSpec(
         name="odd_one_out",
         cluster="word_sense",
+        collection="mini",
         source=source("odd_one_out", _odd, 3, key=_same_words),
         fields=as_slots,
         slots=("words", "kinds", "answer", "choices"),

@@ -193,7 +193,7 @@ class TaskSpec:
             return
         if reasons:
             wanted = (self.rationale, ANSWER_SLOT)
-            if slots_of(template.targets) != wanted or not template.targets.rstrip(" .!").endswith("{answer}"):
+            if slots_of(template.targets) != wanted or not template.targets.rstrip(" .!\"”'").endswith("{answer}"):
                 raise UserError(
                     f"{where} has the target {template.targets!r}. Reason first and end with the answer: "
                     f"'{{{self.rationale}}} … {{answer}}'."

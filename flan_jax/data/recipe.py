@@ -13,7 +13,7 @@ from flan_jax.data.sources import digest
 from flan_jax.data.tokenizers import Vocabulary, check_special_ids
 from flan_jax.errors import UserError, did_you_mean, unknown
 
-FORMAT = 2
+FORMAT = 3
 """Raised when rendering or trimming changes in a way that no other part of a fingerprint shows."""
 FEATURES = ("inputs", "targets")
 DEFAULT_LENGTHS: Mapping[str, int] = {"inputs": 512, "targets": 128}

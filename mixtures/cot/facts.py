@@ -11,8 +11,8 @@ COT_CREAK = cot_task(
         "{question}",
         "Fact check: {question}\n\nVerdict:",
         "Use general knowledge to judge the claim. Reply with a single word.\n\n{question}",
-        "You may not look anything up. {question}",
-        "{question} Is it yes, or is it no?",
+        "Without looking anything up, answer this. {question}",
+        "{question}\n\nIs it yes, or is it no?",
         "A friend tells you something at dinner, and somebody asks you about it. What is your reply?\n\n{question}",
         'True claims get a "yes" and false ones a "no". {question}',
         "Decide quickly.\n\n{question}\n\nDecision:",
@@ -29,17 +29,17 @@ COT_CREAK = cot_task(
             "{rationale} On these grounds, the answer is {answer}.",
         ),
         (
-            "As a fact checker you must publish the evidence together with the verdict. {question}",
+            "As a fact checker, you publish the evidence before the verdict. {question}",
             "Evidence: {rationale} The answer is {answer}.",
         ),
         (
             "What fact supports or refutes the claim, and what follows from it? {question}",
             "{rationale} It follows that the answer is {answer}.",
         ),
-        ("Think before you answer.\n\n{question}", "{rationale} The answer is {answer}"),
+        ("Think before you answer.\n\n{question}", "{rationale} The answer is {answer}."),
         ("{question}\nExplanation and answer:", "{rationale} Hence the answer is {answer}."),
         (
-            "Somebody doubts your judgment, so put your reasoning in front of it.\n\n{question}",
+            "Somebody doubts your judgment, so begin with your reasoning.\n\n{question}",
             "{rationale} That is why the answer is {answer}.",
         ),
         (
@@ -55,15 +55,16 @@ COT_CREAK_INVERTED = question_from(
     "Fact: {rationale}\n\nWrite a claim that this fact confirms or refutes, together with a yes-or-no question about "
     "it. The answer must be {given}.",
     "Answer: {given}\nBecause: {rationale}\nQuestion:",
-    'Which claim was being checked when somebody answered "{given}" and gave this explanation? {rationale}',
+    'Somebody was asked about a claim, answered "{given}" and gave this explanation: {rationale} How did the question go?',
     "{rationale}\n\nSo the answer was {given}. What was asked?",
-    "Think up a question that can be settled with the following piece of knowledge: {rationale} "
-    'It should be answered with "{given}".',
+    "Think up a claim, and a question about it that the following piece of knowledge settles: {rationale} "
+    'The answer should be "{given}".',
     'A fact checker\'s note reads: {rationale} The verdict was "{given}". Restore the claim and the question about it.',
     "Set a yes-or-no question for a quiz. Correct answer: {given}. Explanation for the quiz master: {rationale}",
     'Work back from the verdict "{given}" and its grounds to the question.\n\nGrounds: {rationale}',
-    'Ask whether some statement is true. Anyone who knows the following should be able to answer "{given}".\n\n{rationale}',
-    'What statement does this text bear on? Phrase it as a question that has "{given}" for an answer.\n\nText: {rationale}',
+    'Make up a statement and ask whether it is true. Anyone who knows the following should be able to answer "{given}".\n\n{rationale}',
+    'What statement might this text confirm or refute? Ask about it in such a way that the answer is "{given}".'
+    "\n\nText: {rationale}",
 )
 
 COT_STRATEGYQA = cot_task(
@@ -75,7 +76,7 @@ COT_STRATEGYQA = cot_task(
         "Q: {question}\nA:",
         "Answer the question with yes or no. It may take some background knowledge.\n\n{question}",
         "{question}",
-        "The answer to this is hardly written down anywhere, but it can be inferred: {question}",
+        "You will not find the answer to this in any book, but you can infer it: {question}",
         "Guess if you must, but say either yes or no. {question}",
         'In a radio quiz you have three seconds to reply "yes" or "no".\n\n{question}',
         "{question} Reply with one word.",
@@ -87,7 +88,7 @@ COT_STRATEGYQA = cot_task(
             "{question}\n\nWhich facts do you need? List them and then answer.",
             "{rationale} So the answer is {answer}.",
         ),
-        ("Q: {question}\nA: Let's think step by step.", "{rationale} The answer is {answer}"),
+        ("Q: {question}\nA: Let's think step by step.", "{rationale} The answer is {answer}."),
         (
             "Break the question into smaller ones, answer those, and finish with yes or no.\n\n{question}",
             "{rationale} Therefore, the answer is {answer}.",
@@ -122,12 +123,12 @@ COT_STRATEGYQA_INVERTED = question_from(
     COT_STRATEGYQA,
     "Facts: {rationale}\n\nAsk a yes-or-no question that can be answered from these facts taken together. "
     "The answer is {given}.",
-    "{rationale} So, {given}.\n\nWhat was the question?",
+    "{rationale} So the answer was {given}.\n\nWhat, then, was the question?",
     "Answer: {given}\nArgument: {rationale}\nQuestion behind the argument:",
-    "Come up with a tricky question. To answer it one has to know this: {rationale} "
+    "Come up with a tricky yes-or-no question. To answer it, one has to know this: {rationale} "
     "The answer should turn out to be {given}.",
     'Which question makes somebody reason as follows and end with "{given}"?\n\n{rationale}',
-    "From the chain of facts, guess what somebody wanted to find out.\n\n{rationale}",
+    "From the facts that somebody put together, guess which yes-or-no question they were after.\n\n{rationale}",
     'A contestant said "{given}" and argued: {rationale} Give the host\'s question.',
     "Write a question whose answer has to be inferred from several facts instead of being looked up.\n\n"
     "Facts to use: {rationale}\nAnswer to reach: {given}",

@@ -19,7 +19,7 @@ COT_GSM8K = cot_task(
         "The following story contains everything that is needed to calculate one number.\n\n{question}\n\nThat number is",
     ),
     reasoning=(
-        ("{question}\n\nThink step by step.", "{rationale} The answer is {answer}"),
+        ("{question}\n\nThink step by step.", "{rationale} The answer is {answer}."),
         (
             "Solve the math problem and show each step of your work.\n\nProblem: {question}",
             "{rationale} So the answer is {answer}.",
@@ -29,7 +29,7 @@ COT_GSM8K = cot_task(
             "{rationale} Therefore, the answer is {answer}.",
         ),
         (
-            "How would you explain the way to the solution to a classmate? {question}",
+            "How would you explain the solution to a classmate? {question}",
             "{rationale} Hence the answer is {answer}.",
         ),
         ("Question: {question}\nLet's work through it slowly.", "{rationale} This means that the answer is {answer}."),
@@ -79,9 +79,9 @@ COT_AQUA = cot_task(
         "Select the right answer to this algebra question.\n\n{question}\n\nCorrect letter:",
         "The problem comes from an entrance test. Which letter should be marked?\n\n{question}",
         "{question}\n\nWhat is the correct choice?",
-        "Find the value that is asked for and reply with the letter in front of it, nothing else.\n\n{question}",
-        "You are taking a timed quantitative exam, so there is no room for working. {question}",
-        "Only one of the values given is right. Which? {question}",
+        "Find what is asked for and reply with the letter in front of it, nothing else.\n\n{question}",
+        "You are taking a timed quantitative exam, so there is no time to show your work. {question}",
+        "Only one of the options is right. Which? {question}",
         "Test item: {question}\nKey:",
         "Pick the answer.\n\n{question}",
     ),
@@ -92,10 +92,10 @@ COT_AQUA = cot_task(
             "Explain how the right value is reached, and end with its letter.\n\n{question}",
             "{rationale} Therefore, the correct answer is {answer}.",
         ),
-        ("Problem: {question}\n\nCalculation and answer:", "{rationale} Hence, the answer is {answer}"),
+        ("Problem: {question}\n\nCalculation and answer:", "{rationale} Hence, the answer is {answer}."),
         (
-            "{question}\n\nFirst calculate, then compare with the values given.",
-            "{rationale} Comparing with the values given, the answer is {answer}.",
+            "{question}\n\nFirst calculate, then compare with the choices given.",
+            "{rationale} Among the choices given, the answer is {answer}.",
         ),
         (
             "Give the derivation and then the choice for this multiple-choice question in mathematics. {question}",
@@ -127,7 +127,7 @@ COT_AQUA_INVERTED = question_from(
     "Explanation: {rationale}\nCorrect letter: {given}\nTest item:",
     "An answer sheet gives the key {given} and the following note: {rationale} What was the item on the test?",
     "Write an aptitude question, lettered from (A) to (E), that someone would solve like this.\n\n{rationale}",
-    "What problem is being solved here? State it together with the values to choose from.\n\n{rationale}",
+    "What problem is being solved here? State it together with five lettered values to choose from.\n\n{rationale}",
     "The working is complete, but the problem is missing. Supply it, along with lettered choices such that {given} "
     "is correct.\n\nWorking: {rationale}",
     "Turn this piece of working into an exam question in which {given} is the letter to mark: {rationale}",

@@ -22,7 +22,8 @@ def test_nine_tasks_and_their_inversions_are_catalogued():
 def test_reasoning_ends_in_an_answer_that_the_metric_finds(spec):
     for template in spec.cot_templates:
         assert "{rationale}" in template.targets
-        assert "answer is {answer}" in template.targets
+        # A full stop behind it; a clause such as "it is not possible to tell" stands in quotation marks.
+        assert template.targets.endswith(("answer is {answer}.", 'answer is "{answer}".'))
     inverted = TASKS.get(f"{spec.name}_inverted")
     assert inverted.cluster == spec.cluster
     assert all("{rationale}" in template.inputs for template in inverted.templates)

@@ -95,9 +95,9 @@ WIKI_DIALOG = register(
             Template("An expert answers a curious visitor. Supply the expert's reply to the last message.\n\n{dialog}"),
             Template("Conversation so far: {dialog}\n\nReply:"),
             Template("Respond to the final message with the information that is asked for. {dialog}"),
-            Template("You know the subject well. How do you answer the person who asks here?\n\n{dialog}"),
+            Template("You know the subject well. How do you answer the person who spoke last?\n\n{dialog}"),
             Template("The transcript breaks off just before an answer. Write the answer.\n\nTranscript: {dialog}"),
-            Template("Read the chat and produce the sentence with which it goes on.\n\n{dialog}\n\nSentence:"),
+            Template("Read the chat and write the message that comes next.\n\n{dialog}\n\nMessage:"),
             Template("{dialog}\n\nKeep the dialogue going, in line with everything that has been said."),
         ),
     )
@@ -110,19 +110,19 @@ WIKI_DIALOG_INVERTED = register(
         (
             Template("Reply: {given}\n\nWrite the conversation that led up to this reply."),
             Template("What might two people have talked about before one of them said the following?\n\n{given}"),
-            Template("A dialogue ends with these words: {given} Write everything that came before them."),
+            Template("Here is how a dialogue ends: {given}\n\nWrite everything that came before."),
             Template("{given}\n\nThat was the last turn of a chat. Reconstruct the turns before it."),
             Template("Make up a conversation of questions and answers whose final answer is this: {given}"),
             Template('Someone joined a conversation late and only heard: "{given}" Tell them what was said earlier.'),
-            Template("Give a dialogue that could be continued with this sentence: {given}"),
+            Template("Give a dialogue that could go on with these words: {given}"),
             Template("Closing line: {given}\nDialogue before the closing line:"),
             Template(
-                "Imagine that an expert is being interviewed. Write down the interview up to the following remark, "
-                "with which it finishes.\n\n{given}"
+                "Imagine an interview with an expert that finishes with the following remark. "
+                "Write down the interview up to that point.\n\n{given}"
             ),
             Template(
-                "Facts can be told as dialogues. Take this fact and write the talk to which it is the answer.\n\n"
-                "Fact: {given}\nTalk:"
+                "A fact can be told as a dialogue. Write the conversation to which this fact is the last answer.\n\n"
+                "Fact: {given}\nConversation:"
             ),
         ),
     )
@@ -155,16 +155,16 @@ QRECC = register(
             Template("{dialog}\n\nAnswer the question that was asked last."),
             Template("A user and a search assistant are talking. Write the assistant's next message.\n\n{dialog}"),
             Template("Answer the latest question; the earlier turns tell what it is about.\n\n{dialog}\n\nAnswer:"),
-            Template("Chat log: {dialog}\n\nWhat should be the response?"),
+            Template("Chat log: {dialog}\n\nWhat should the response be?"),
             Template("The last question may only make sense in context. Use the context to respond. {dialog}"),
             Template("What would a helpful partner say at this point?\n\n{dialog}"),
             Template(
                 "Each question here builds on those before it. Give the answer to the newest one.\n\nHistory: {dialog}"
             ),
-            Template("{dialog}\n\nPlease take the part of the one who answers."),
+            Template("{dialog}\n\nPlease take the part of the one who answers, and reply."),
             Template(
-                "Someone is looking for information step by step. Help them with the step that they have reached."
-                "\n\n{dialog}\n\nHelp:"
+                "Someone is looking for information step by step. Tell them what they want to know now."
+                "\n\n{dialog}\n\nInformation:"
             ),
             Template("Conversational question answering.\nInput: {dialog}\nOutput:"),
         ),
@@ -181,7 +181,7 @@ QRECC_INVERTED = register(
                 "Here is an answer without its context. Write the exchange of questions and answers that comes before "
                 "it.\n\n{given}"
             ),
-            Template('How could a user have got to the point where an assistant says "{given}"?'),
+            Template("What conversation could end in the following words from an assistant? {given}"),
             Template("Recover the chat history.\nFinal response: {given}\nHistory:"),
             Template(
                 "Write a dialogue in which somebody asks one thing after another, up to the question that this "

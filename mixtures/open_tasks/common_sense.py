@@ -73,20 +73,18 @@ COMMONSENSEQA = register(
             Template("Even a child would know this, but a computer may not. Show that you do: {question}\n\n{options}"),
             Template("What would most people say? {question}"),
             Template(
-                "This is about everyday life with “{concept}” in it, so no expert knowledge is called for.\n\n"
+                "You need no expert knowledge for this question about “{concept}”, only common sense.\n\n"
                 "{options}\n\nQuestion: {question}"
             ),
             Template("Complete the exchange.\n\nAnna: {question}\n\n{options}\n\nBen:"),
             Template("I would be glad of a quick and obvious answer here: {question}\n\n{options}\n\nThank you!"),
             Template(
-                "Make up a common-sense question that mentions or is about “{concept}”. It should be natural to answer: "
-                "{answer}",
+                "Make up a common-sense question that involves “{concept}” and to which the natural answer is: {answer}",
                 "{question}",
                 inverted=True,
             ),
             Template(
-                "Someone asked a question about “{concept}”. The fitting answer was “{answer}”, while these would not "
-                "have fitted: {others}\nWhat was the question?",
+                "Which question about “{concept}” would people answer with “{answer}” rather than with any of these? {others}",
                 "{question}",
                 inverted=True,
             ),
@@ -129,13 +127,13 @@ SIQA = register(
             ),
             Template("I heard the following and keep thinking about it: {context}\n\nHelp me out. {question}"),
             Template(
-                "{context}\n\nAbout this situation somebody asked a question, and a thoughtful person answered: {answer}\n"
+                "{context}\n\nAbout this situation somebody asked a question, and a thoughtful person answered “{answer}”.\n"
                 "What was the question?",
                 "{question}",
                 inverted=True,
             ),
             Template(
-                "Tell in a sentence or two what may have happened before this exchange took place.\n\n"
+                "Describe in a sentence or two what may have happened before this exchange took place.\n\n"
                 "Question: {question}\nAnswer: {answer}",
                 "{context}",
                 inverted=True,

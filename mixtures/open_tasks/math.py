@@ -20,6 +20,8 @@ _LETTER_AT_END = re.compile(
     rf"|{_LEAD}(?:{_NOUN}\s*)?\(?\b[A-E]\b\)?\s+(?i:is)\b(?:\s|\b(?i:the|correct|right)\b|{_NOUN})*\.?"
     r"|\n\(?[A-E]\b[).\s]*)$"
 )
+# A full stop behind a choice, which few have, would come twice where the answer ends a sentence; "p.m." keeps its own.
+_CHOICE_STOP = re.compile(r"(?:(?<=\w\w)|(?<=[\d$%)]))\.$")
 _BARE_FRACTION = re.compile(r"(\d)\.0\b")
 
 
@@ -35,7 +37,7 @@ def _without_letter(rationale: str) -> str:
 
 def _choice_text(choice: str) -> str:
     found = _LETTERED.fullmatch(choice)
-    return (found[2] if found else choice).strip()
+    return _CHOICE_STOP.sub("", (found[2] if found else choice).strip())
 
 
 def _aqua(record: Record) -> dict[str, Any] | None:
@@ -102,7 +104,7 @@ def _svamp(record: Record) -> dict[str, str]:
     }
 
 
-_REASONED = "{rationale}\nThe answer is {answer}"
+_REASONED = "{rationale}\nThe answer is {answer}."
 
 AQUA = register(
     TaskSpec(
@@ -127,9 +129,7 @@ AQUA = register(
             Template("Solve the problem and give the result.\n\n{question}\n\n{options}"),
             Template("{question}\n\n{options}\n\nResult:"),
             Template("Entrance examination, quantitative part.\n\nProblem: {question}\n\n{options}\n\nCorrect answer:"),
-            Template(
-                "Do the sums on scratch paper and hand in no more than the final answer.\n\n{question}\n\n{options}"
-            ),
+            Template("Do the sums on scratch paper and hand in only the final answer.\n\n{question}\n\n{options}"),
             Template("How would a good mathematician answer? {question}"),
             Template("Math problem: {question}\n\nWhat does it come to?"),
             Template(
@@ -197,7 +197,7 @@ SVAMP = register(
             Template("My son brought this home from school and wants it checked. {problem} What is the right number?"),
             Template("Story: {story}\nQuestion: {question}\nNumber:"),
             Template("{question} You can work it out from what is known: {story}"),
-            Template("Here is a small puzzle for you, with one step or two of mental arithmetic in it.\n\n{problem}"),
+            Template("Here is a small puzzle for you that takes a step or two of mental arithmetic.\n\n{problem}"),
             Template(
                 "Which calculation solves this problem? Write it as an expression without working it out.\n\n{problem}",
                 "{equation}",

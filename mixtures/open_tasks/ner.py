@@ -71,12 +71,12 @@ WNUT17 = register(
         other_metrics=("squad_em",),
         templates=(
             Template(
-                "List the named entities of this post, each with its kind in parentheses: person, location, "
+                "List the named entities in this post, each with its kind in parentheses: person, location, "
                 'corporation, group, product or creative work. If there are none, write "none".\n\nPost: {text}'
             ),
             Template(
-                "{text}\n\nWhich people, places, companies, groups, products and works of art are named above? "
-                "Put the kind behind every name."
+                "{text}\n\nWhich people, places, companies, groups, products and creative works are named above? "
+                'Put the kind in parentheses after every name, or answer "none".'
             ),
             Template("Named entity recognition for social media.\nInput: {text}\nEntities and their types:"),
             Template(
@@ -91,7 +91,7 @@ WNUT17 = register(
                 "What proper names do you see here, and of what kind are they?\n\n{text}\n\n"
                 'Names with kinds, separated by commas, or "none":'
             ),
-            Template('Tag the entities in "{text}" by writing them out with their types.'),
+            Template("Tag the entities by writing them out, each with its type in parentheses: {text}"),
             Template(
                 "Some names are new or rare, and still a careful reader notices them. Read the message and note every "
                 "name together with its category, which may be person, location, corporation, group, product or "

@@ -50,7 +50,7 @@ STRATEGYQA = register(
                 "Think it through in silence, then give your verdict only.\n\n{options}\n\nTo be judged: {question}"
             ),
             Template("At dinner the talk turned to “{term}”, and my sister asked: {question} What should I have said?"),
-            Template("Is the following question to be answered in the affirmative? {question}\n\n{options}"),
+            Template("Would you answer the following question in the affirmative? {question}\n\n{options}"),
             Template(
                 "Write a question about “{term}” that takes several steps of reasoning and can be answered in one word, "
                 "namely: {answer}",

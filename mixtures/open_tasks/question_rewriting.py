@@ -43,7 +43,7 @@ DISFL_QA = register(
                 "In the following transcript of a question, the speaker says something wrong and corrects it at once. "
                 "Remove the mistake and the correcting words, and keep the rest.\n\nTranscript: {spoken}\nClean question:"
             ),
-            Template('What did a person want to ask who said "{spoken}"?'),
+            Template("Somebody said this: {spoken}\n\nWhat did they want to ask?"),
             Template(
                 "A voice assistant cannot deal with false starts. Rephrase the request so that it can.\n\n"
                 "Heard: {spoken}\n\nRephrased:"

@@ -41,8 +41,8 @@ XQUAD_EN = register(
             Template("Source: {context}\n\nQuestion: {question}\n\nWhich words of the source answer it?"),
             Template("{context}\n\nBased on the paragraph, answer this. {question}"),
             Template(
-                "Before the paragraph comes the question that you should keep in mind while reading it, and answer in "
-                "a few of its words.\n\nQuestion: {question}\n\nParagraph: {context}"
+                "Keep the question in mind while you read the paragraph, then answer it in a few of the paragraph's own "
+                "words.\n\nQuestion: {question}\n\nParagraph: {context}"
             ),
             Template("Q. {question}\nReference: {context}\nA."),
             Template(

@@ -43,12 +43,12 @@ POEM_SENTIMENT = register(
             Template("{text}\n\nThis line is from a poem. The feeling in it is\n\n{options}"),
             Template("What mood does the poet strike here?\n\n{text}\n\n{options}"),
             Template("Classify the verse by its emotional tone.\n\n{options}\n\nVerse to classify: {text}"),
-            Template('"{text}"\n\nHow would a reader of poetry describe the sentiment of these words?'),
+            Template("A poet wrote: {text}\n\nHow would a reader describe the sentiment of these words?"),
             Template(
                 "A poem can lift the heart, weigh on it, do both at once, or leave it unmoved. "
                 "Name the sentiment of this excerpt.\n\nExcerpt: {text}\n\n{options}"
             ),
-            Template("Poetry class, first exercise: state which sentiment the following words express. {text}"),
+            Template("Poetry class, first exercise: state which sentiment the following verse expresses. {text}"),
             Template("Line from a poem: {text}\nSentiment:\n{options}"),
             Template("Compose one line of verse. Its sentiment: {answer}.", "{text}", inverted=True),
             Template(

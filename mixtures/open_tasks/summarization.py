@@ -37,13 +37,13 @@ SCITLDR_A = register(
                 "A researcher scrolls through a list of new papers and reads one line about each. "
                 "Write that line for the paper that has the abstract below.\n\n{abstract}"
             ),
-            Template("What is the main idea or finding here? {abstract}"),
+            Template("What is the main idea or finding of this study? {abstract}"),
             Template("Explain in about twenty words what the authors did.\n\n{abstract}"),
             Template(
-                "You review a paper, and your report opens with one sentence on what it is about. "
-                "The paper says of itself: {abstract}\n\nYour sentence:"
+                "You are reviewing a paper, and your report opens with one sentence on what it is about. "
+                "The authors say this: {abstract}\n\nYour sentence:"
             ),
-            Template("Compress this scientific abstract into an extremely short summary. {abstract}"),
+            Template("Compress this scientific abstract into an extremely short summary: {abstract}"),
             Template("{abstract}\n\nIf I remember a single thing about this work, what should it be?"),
             Template(
                 "Write the abstract of a paper that can be summed up like this: {answer}", "{abstract}", inverted=True

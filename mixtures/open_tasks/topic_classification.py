@@ -138,13 +138,13 @@ BANKING77 = register(
         options="choices",
         templates=(
             Template("Message to a bank: {text}\n\nWhat is the customer's concern?\n\n{options}"),
-            Template("{text}\n\nThe customer who wrote this is contacting the bank about\n\n{options}"),
+            Template("{text}\n\nThe bank files this customer's message under\n\n{options}"),
             Template("Identify the banking topic.\n\n{options}\n\nCustomer: {text}"),
             Template(
                 "You route incoming questions at an online bank to the team that deals with them. "
                 "Under which heading does this one fall?\n\n{text}\n\n{options}"
             ),
-            Template('A client types "{text}" into the chat of a banking app. State the intent.'),
+            Template("A client types this into the chat of a banking app: {text}\n\nState the intent."),
             Template("Query: {text}\nIntent of the query:\n{options}"),
             Template(
                 "Before a bank can help, it has to know what the matter is. Put the matter in a few words.\n\n"
@@ -152,7 +152,7 @@ BANKING77 = register(
             ),
             Template("Which subject would a bank's help page list this question under? {text}\n\n{options}"),
             Template(
-                "This is the concern of a bank's customer: {answer}. Write what the customer might ask.",
+                "A customer contacts a bank on this subject: {answer}. Write what the customer might ask.",
                 "{text}",
                 inverted=True,
             ),
@@ -194,12 +194,12 @@ CLINC150 = register(
                 "An assistant has one skill for each kind of request. Name the skill that it should use.\n\n"
                 "{options}\n\nRequest: {text}"
             ),
-            Template('Tell a computer what "{text}" is about, so that it can respond.'),
+            Template("So that a computer can respond to it, say what this is about: {text}"),
             Template(
-                "Please understand the user. You do not have to fulfil the wish, only to name it.\n\n"
+                "What is the user after? You do not have to carry out the request, only to name it.\n\n"
                 "User: {text}\n\n{options}"
             ),
-            Template("Map the spoken command to its function. Command: {text}\n\n{options}"),
+            Template("Map the spoken words to a function of the assistant. Words: {text}\n\n{options}"),
             Template("What is the topic of the following question or command?\n\n{text}"),
             Template(
                 "A user turns to an assistant about the following: {answer}. What might the user say?",

@@ -78,12 +78,12 @@ class _Style:
 _STYLES = {
     "examples": _Style(
         "Example {n}. Input: {x}\nOutput: {y}",
-        "Counterexample {n}. Input: {x}\nOutput that would be wrong: {y}",
+        "Counterexample {n}. Input: {x}\nWrong output: {y}",
         "Why:",
     ),
     "examples_qa": _Style(
         "Question: {x}\nAnswer: {y}",
-        "Question: {x}\nAnswer not to give: {y}",
+        "Question: {x}\nWrong answer: {y}",
         "Because:",
     ),
     "examples_solved": _Style(
@@ -122,13 +122,13 @@ TEMPLATES = (
     Template("Follow these instructions. {definition}\n\n{examples_solved}New case: {input}\nSolution:"),
     Template("What to do: {definition}\n\n{examples_prose}Now you are given: {input}\nThe right response is:"),
     Template(
-        "Read the instruction and answer for the last input. Instruction: {definition}\n\n{examples}Last input: {input}\nOutput:"
+        "Read the instruction and give the output for the last input. Instruction: {definition}\n\n{examples}Last input: {input}\nOutput:"
     ),
     Template("{definition}\n\n{examples_prose}Do the same for this: {input}\nResponse:"),
-    Template("Here is a job. {definition}\n\n{examples_solved}Work on this one: {input}\nSolution:"),
+    Template("Here is a task. {definition}\n\n{examples_solved}Work on this one: {input}\nSolution:"),
     Template("Instructions: {definition}\n\n{examples_qa}Here is the question for you: {input}\nYour answer:"),
     Template(
-        "You will get an input and should write the output that is asked for. {definition}\n\n{examples}Input to work on: {input}\nOutput:"
+        "You will get an input and have to write the output that is asked for. {definition}\n\n{examples}Input to work on: {input}\nOutput:"
     ),
     Template("Guideline: {definition}\n\n{examples_solved}Apply the guideline to the following: {input}\nResult:"),
 )

@@ -28,14 +28,14 @@ SLOTS = ("instruction", "input", *_STYLES, "answer")
 TEMPLATES = (
     Template("{request}\n\nAnswer:"),
     Template("Instruction: {request}\n\nResponse:"),
-    Template("Someone asks you for the following. {request_given}\n\nWrite what you would reply."),
+    Template("Someone asks you the following. {request_given}\n\nWrite what you would reply."),
     Template("Carry out this task and give the result only.\n\nTask: {request_text}\n\nResult:"),
     Template("{request_last}\n\nOutput:"),
     Template("You are a careful assistant. Do what the user wants.\n\nUser: {request_context}\n\nAssistant:"),
     Template("Please help with this request: {request}\n\nHelpful answer:"),
-    Template("Below is something to be done, with all that is needed for it. {request_given}\n\nIt is done like this:"),
+    Template("Below is a task, with everything needed to do it. {request_given}\n\nThe finished work:"),
     Template("Q: {request_context}\nA:"),
-    Template("A reply that completes the request is wanted.\n\nThe request: {request_text}\n\nThe reply:"),
+    Template("Write a reply that completes the request.\n\nThe request: {request_text}\n\nThe reply:"),
 )
 """Ten ways to put an instruction; each reads well with an input and without."""
 

@@ -8,7 +8,7 @@ that both are made from, and the texts of their records.
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from flan_jax.data.fingerprints import callable_digest
 from flan_jax.data.published import origins
@@ -21,6 +21,14 @@ from flan_jax.tasks.spec import Prompted, Source, Task, TaskSpec
 LONG_TEXT = 10
 """A text of so many words is no chance: it is compared by itself, whatever stands around it."""
 SHOWN = 160
+
+
+class _Held(NamedTuple):
+    """A split that is held out."""
+
+    task: str
+    split: str
+
 
 Progress = Callable[[str, int], None]
 """Told the name of a task and how many of its records were compared."""
@@ -124,40 +132,41 @@ def audit(trained: Sequence[Task], held_out: Sequence[tuple[Task, str]], *, prog
             not_compared.append(task.name)
         else:
             specs.setdefault(_key(task), task)
-    wanted: dict[int, list[tuple[str, int]]] = {}
-    sizes: dict[str, int] = {}
+    wanted: dict[int, list[tuple[_Held, int]]] = {}
+    sizes: dict[_Held, int] = {}
     measured: dict[str, Task] = {}
     for task, split in held_out:
         if _source(task) is None:
             not_compared.append(task.name)
             continue
-        if _key(task) in sizes:
+        held = _Held(_key(task), split)
+        if held in sizes:
             continue
-        measured[_key(task)] = task
-        sizes[_key(task)] = 0
+        measured[held.task] = task
+        sizes[held] = 0
         for index, texts in _texts(task, split):
-            sizes[_key(task)] += 1
+            sizes[held] += 1
             for key in _held_out_keys(texts):
-                wanted.setdefault(key, []).append((_key(task), index))
+                wanted.setdefault(key, []).append((held, index))
         if progress:
-            progress(_key(task), sizes[_key(task)])
-    found: dict[tuple[str, str], dict[int, tuple[str, str]]] = {}
+            progress(held.task, sizes[held])
+    found: dict[tuple[_Held, str], dict[int, tuple[str, str]]] = {}
     compared = 0
     for name, task in specs.items():
         begun = compared
         for index, texts in _texts(task, "train"):
             compared += 1
             for key in _training_keys(texts):
-                for other, held in wanted.get(key, ()):
-                    pair = found.setdefault((other, name), {})
-                    if held not in pair:
-                        pair[held] = (_place(task, index), max(texts, key=len)[:SHOWN]) if not pair else ("", "")
+                for held, place in wanted.get(key, ()):
+                    pair = found.setdefault((held, name), {})
+                    if place not in pair:
+                        pair[place] = (_place(task, index), max(texts, key=len)[:SHOWN]) if not pair else ("", "")
         if progress:
             progress(name, compared - begun)
     records = []
-    for (other, name), pair in found.items():
-        place, text = next(iter(pair.values()))
-        records.append(SharedRecords(other, name, len(pair), sizes[other], place, text))
+    for (held, name), pair in found.items():
+        first, text = next(iter(pair.values()))
+        records.append(SharedRecords(held.task, name, len(pair), sizes[held], first, text))
     shared = [
         SharedSource(other, name, origin)
         for other, task in measured.items()

@@ -1,0 +1,269 @@
+"""What is held out and trained on all the same is found: by data set, and by the text of records."""
+
+import dataclasses
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prepare_toys import write_lines
+
+from flan_jax.data.audit import LONG_TEXT, Audit, SharedRecords, SharedSource, audit, audit_key
+from flan_jax.data.published import published
+from flan_jax.data.sources import jsonl
+from flan_jax.tasks.modes import PromptMode
+from flan_jax.tasks.spec import Prompted, TaskSpec, Template
+
+LONG = "The mayor of Brindle opened a new bridge over the Ash on Monday morning."
+WORDS = [f"{first}{last}" for first in "bdfgklmn" for last in ("ar", "el", "id", "on", "um", "ast", "ent", "ing")]
+
+
+def pairs(count, seed):
+    """Records of long premises and short claims, no two alike."""
+    draw = random.Random(seed)
+    return [
+        {
+            "premise": " ".join(draw.choices(WORDS, k=14)),
+            "hypothesis": " ".join(draw.choices(WORDS, k=4)),
+            "label": "yes",
+        }
+        for _ in range(count)
+    ]
+
+
+def inference(path, name="rte", **changes):
+    values = {
+        "name": name, "cluster": "entailment", "source": jsonl(train=path, test=path), "fields": dict,
+        "slots": ("premise", "hypothesis", "label"), "answer": "label", "options": ("yes", "no"),
+        "templates": (Template("{premise} {hypothesis}"),),
+    }  # fmt: skip
+    return Prompted(TaskSpec(**{**values, **changes}))
+
+
+def reading(path, name="reader", **changes):
+    """The same texts under other names, inside lists, with a question of its own."""
+    return inference(
+        path, name,
+        fields=lambda record: {"passage": record["document"]["text"], "question": record["q"], "label": record["a"]},
+        slots=("passage", "question", "label"), cluster="reading", options=(), predict="generate",
+        templates=(Template("{passage} {question}"),), **changes,
+    )  # fmt: skip
+
+
+def document(text, question="What happened?", answer="a bridge"):
+    return {"document": {"text": text}, "q": question, "a": answer}
+
+
+@pytest.fixture
+def files(tmp_path):
+    write_lines(tmp_path / "test.jsonl", pairs(20, 0))
+    write_lines(
+        tmp_path / "other.jsonl", [document(" ".join(random.Random(i).choices(WORDS, k=20))) for i in range(30)]
+    )
+    return tmp_path
+
+
+def test_clean_tasks_are_found_clean(files):
+    found = audit([reading(files / "other.jsonl")], [(inference(files / "test.jsonl"), "test")])
+    assert found == Audit((), (), 20, 30)
+    assert found.refused() == ""
+
+
+def test_a_record_under_other_names_and_in_other_case_is_found_with_its_file_and_line(files):
+    planted = pairs(20, 0)[7]
+    shouted = "  " + planted["premise"].upper().replace(" ", ",\n ") + "!"
+    lines = [document(" ".join(random.Random(i).choices(WORDS, k=20))) for i in range(30)]
+    write_lines(files / "other.jsonl", [*lines[:11], b"", document(shouted), *lines[11:]])
+    found = audit([reading(files / "other.jsonl")], [(inference(files / "test.jsonl"), "test")])
+    (shared,) = found.records
+    assert (shared.held_out, shared.trained, shared.records, shared.of) == ("rte", "reader", 1, 20)
+    assert shared.place == f"{files / 'other.jsonl'}, line 13"
+    assert shared.text == planted["premise"]
+    assert found.refused() == (
+        "1 of 20 records of the held-out task 'rte' are in the training data of 'reader', the first at "
+        f"{files / 'other.jsonl'}, line 13: {planted['premise']!r}"
+    )
+    assert found.refused(tolerance=0.05) == ""
+    assert found.refused(tolerance=0.049)
+
+
+def test_a_short_record_is_found_whole_and_its_parts_alone_are_no_finding(files):
+    short = {"premise": "It rained.", "hypothesis": "It was wet.", "label": "yes"}
+    write_lines(files / "test.jsonl", [*pairs(3, 0), short])
+
+    def found(*records):
+        write_lines(files / "other.jsonl", [*pairs(3, 1), *records])
+        return audit([inference(files / "other.jsonl", "twin")], [(inference(files / "test.jsonl"), "test")]).records
+
+    assert found({**short, "hypothesis": "It was dry."}, {**short, "premise": "It snowed."}) == ()
+    (shared,) = found({"premise": "it was WET", "hypothesis": "It rained", "label": "no"})  # sides and label changed
+    assert (shared.records, shared.of, shared.place) == (1, 4, f"{files / 'other.jsonl'}, line 4")
+
+
+@pytest.mark.parametrize(("count", "caught"), [(LONG_TEXT - 1, False), (LONG_TEXT, True)])
+def test_a_text_of_ten_words_is_no_chance(files, count, caught):
+    text = " ".join(WORDS[:count])
+    write_lines(files / "test.jsonl", [{"premise": text, "hypothesis": "one", "label": "yes"}])
+    write_lines(files / "other.jsonl", [document(text)])
+    found = audit([reading(files / "other.jsonl")], [(inference(files / "test.jsonl"), "test")])
+    assert bool(found.records) == caught
+
+
+def test_answers_options_and_reasons_recur_by_nature(files):
+    rest = {"premise": "a b", "hypothesis": "c", "kinds": [LONG, "no"], "why": LONG + " So."}
+    write_lines(files / "test.jsonl", [{**rest, "label": LONG}])
+    write_lines(files / "other.jsonl", [{**rest, "premise": "d e", "label": LONG}])
+    changes = {
+        "slots": ("premise", "hypothesis", "label", "kinds", "why"), "options": "kinds", "rationale": "why",
+        "cot_templates": (Template("{premise} {hypothesis}", "{why} {answer}"),),
+    }  # fmt: skip
+    held_out = [(inference(files / "test.jsonl", **changes), "test")]
+    assert audit([inference(files / "other.jsonl", "twin", **changes)], held_out).records == ()
+    # What is an answer there may be a text to read here.
+    write_lines(files / "other.jsonl", [{**rest, "premise": LONG, "label": LONG}])
+    write_lines(files / "test.jsonl", [{**rest, "premise": LONG, "label": LONG}])
+    assert audit([inference(files / "other.jsonl", "twin", **changes)], held_out).records[0].records == 1
+
+
+@settings(max_examples=25)
+@given(st.sets(st.integers(0, 19), max_size=6), st.integers(0, 3))
+def test_every_planted_record_is_counted_once(tmp_path_factory, planted, copies):
+    folder = tmp_path_factory.mktemp("audit")
+    held = pairs(20, 0)
+    write_lines(folder / "test.jsonl", held)
+    write_lines(folder / "train.jsonl", [*pairs(5, 1), *([held[i] for i in sorted(planted)] * copies)])
+    write_lines(folder / "clean.jsonl", pairs(5, 2))
+    trained = [inference(folder / "train.jsonl", "twin"), inference(folder / "clean.jsonl", "clean")]
+    found = audit(trained, [(inference(folder / "test.jsonl"), "test")])
+    count = len(planted) if copies else 0
+    assert [(shared.trained, shared.records, shared.of) for shared in found.records] == [("twin", count, 20)] * bool(
+        count
+    )
+    assert (found.held_out_records, found.trained_records) == (20, 10 + len(planted) * copies)
+
+
+def test_the_worst_pair_is_the_one_told(files):
+    held = pairs(20, 0)
+    write_lines(files / "few.jsonl", [*pairs(3, 1), *held[:2]])
+    write_lines(files / "many.jsonl", [*pairs(3, 2), *held[3:8]])
+    trained = [inference(files / f"{name}.jsonl", name) for name in ("few", "many")]
+    found = audit(trained, [(inference(files / "test.jsonl"), "test")])
+    assert {shared.trained: shared.records for shared in found.records} == {"few": 2, "many": 5}
+    assert found.refused(0.1).startswith("5 of 20 records")
+    assert found.refused(0.25) == ""
+
+
+def test_modes_of_one_task_are_compared_once(files):
+    spec = inference(files / "test.jsonl").spec
+    prompts = [Prompted(spec, mode) for mode in (PromptMode.ZS_OPT, PromptMode.ZS_NOOPT, PromptMode.FS_OPT)]
+    told = []
+    found = audit(prompts, [(task, "test") for task in prompts], progress=lambda *told_of: told.append(told_of))
+    assert (found.held_out_records, found.trained_records) == (20, 20)
+    assert told == [("rte", 20), ("rte", 20)]
+    assert found.records[0].records == 20
+
+
+def test_every_split_that_is_measured_is_compared(files):
+    held = pairs(20, 0)
+    write_lines(files / "validation.jsonl", held[:4])
+    source = jsonl(train=files / "other.jsonl", validation=files / "validation.jsonl", test=files / "test.jsonl")
+    task = inference("", "rte", source=source)
+    write_lines(files / "test.jsonl", held[4:])
+    write_lines(files / "train.jsonl", held[3:7])
+    found = audit([inference(files / "train.jsonl", "twin")], [(task, "test"), (task, "validation")])
+    assert [(shared.records, shared.of) for shared in found.records] == [(1, 4), (3, 16)]
+    assert found.held_out_records == 20
+
+
+def test_a_shared_data_set_is_found_by_name(files):
+    def hub(task, name, config=None, *folders):
+        source = published(name, config, train="train", test="test", folders=(task, *folders))
+        # Its records are the file's: a data set may be named and cleaned beyond recognition.
+        return inference("", task, source=Named(source.origins(), files / f"{task}.jsonl"))
+
+    for number, task in enumerate(("rte", "nli", "qa")):
+        write_lines(files / f"{task}.jsonl", pairs(4, number))
+    rte, nli, qa = hub("rte", "aps/super_glue", "rte"), hub("nli", "nyu-mll/glue", "rte"), hub("qa", "rajpurkar/squad")
+    found = audit([qa, nli], [(rte, "test")])
+    assert found.sources == (SharedSource("rte", "nli", "rte"),)
+    assert found.records == ()
+    assert found.refused(1.0) == "the held-out task 'rte' and the trained task 'nli' are both made from 'rte'"
+    assert audit([qa], [(rte, "test")]).refused() == ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A file that is made from data sets."""
+
+    made_from: frozenset
+    path: object
+    splits: tuple = ("train", "test")
+
+    def origins(self):
+        return self.made_from
+
+    def records(self, split, unreadable=None):
+        return jsonl(train=self.path, test=self.path).records(split, unreadable)
+
+    def fingerprint(self, split):
+        return f"{self.path}"
+
+    def describe(self):
+        return "named"
+
+
+@dataclasses.dataclass(frozen=True)
+class Elsewhere:
+    """A task that keeps its records to itself."""
+
+    name: str = "elsewhere"
+    cluster: str = "other"
+    splits: tuple = ("train", "test")
+
+
+def test_what_cannot_be_compared_is_named(files):
+    tasks = [Elsewhere(), inference(files / "other.jsonl", "twin", fields=lambda record: {})]
+    found = audit(tasks, [(inference(files / "test.jsonl"), "test"), (Elsewhere("third"), "test")])
+    assert found.not_compared == ("elsewhere", "third")
+    assert found.refused() == ""
+
+
+def test_records_that_are_no_examples_or_cannot_be_read_are_no_training_data(files):
+    held = pairs(20, 0)
+    lines = [b"{", {**held[0], "label": ""}, {"premise": held[1]["premise"]}, held[2]]
+    write_lines(files / "train.jsonl", lines)
+
+    def fields(record):
+        return {**record, "hypothesis": record["hypothesis"]} if record["label"] else None
+
+    found = audit(
+        [inference(files / "train.jsonl", "twin", fields=fields)], [(inference(files / "test.jsonl"), "test")]
+    )
+    assert found.trained_records == 1
+    assert found.records == (
+        SharedRecords("rte", "twin", 1, 20, f"{files / 'train.jsonl'}, line 4", held[2]["premise"]),
+    )
+
+
+def test_the_key_changes_with_all_that_is_compared_and_with_nothing_else(files):
+    rte, reader = inference(files / "test.jsonl"), reading(files / "other.jsonl")
+    twin = inference(files / "other.jsonl", "twin")
+    first = audit_key([reader], [(rte, "test")])
+    assert audit_key([Prompted(reader.spec, PromptMode.FS_OPT), reader], [(rte, "test"), (rte, "test")]) == first
+    keys = [
+        first,
+        audit_key([rte], [(reader, "test")]),
+        audit_key([reader], [(rte, "train")]),
+        audit_key([reader, twin], [(rte, "test")]),
+        audit_key([reader], [(rte, "test"), (twin, "test")]),
+        audit_key([reading(files / "other.jsonl", "another")], [(rte, "test")]),
+        audit_key(
+            [reader], [(inference(files / "test.jsonl", fields=lambda record: {**record, "hypothesis": "x"}), "test")]
+        ),
+    ]
+    write_lines(files / "other.jsonl", [document("a b c")])
+    keys.append(audit_key([reader], [(rte, "test")]))
+    write_lines(files / "test.jsonl", pairs(21, 0))
+    keys.append(audit_key([reader], [(rte, "test")]))
+    assert len(set(keys)) == len(keys)
+    assert audit_key([Elsewhere()], []) != audit_key([], [])

@@ -201,7 +201,7 @@ def produced_examples(task: "Task", how: How) -> Iterator[Shown]:
         else:  # one text, of which a part is learnt
             runs = itertools.groupby(zip(mask, ids["targets"], strict=True), key=lambda pair: bool(pair[0]))
             parts = [
-                (paint.TARGET if learnt else paint.PROMPT, vocabulary.decode([index for _, index in run]))
+                (paint.TARGET if learnt else paint.PROMPT, _decoded(vocabulary, [index for _, index in run]))
                 for learnt, run in runs
             ]
             lines = [("text", how.paint.segments(parts))]
@@ -209,6 +209,20 @@ def produced_examples(task: "Task", how: How) -> Iterator[Shown]:
         lines += [("tokens", counts), *(("", f"{name} = {_json(value)}") for name, value in extras.items())]
         row |= {"references": list(example.references), "example_id": example.example_id, "tokens": ids}
         yield Shown(str(example.example_id), {**row, "features": extras}, lines)
+
+
+END = "⟨EOS⟩"
+
+
+def _decoded(vocabulary: "Vocabulary", ids: Sequence[int]) -> str:
+    """The text of ids among which sequences end, as turns of a chat do: some vocabularies decode up to the first end only."""
+    pieces: list[list[int]] = [[]]
+    for index in ids:
+        if index == vocabulary.eos_id:
+            pieces.append([])
+        else:
+            pieces[-1].append(index)
+    return END.join(vocabulary.decode(piece) if piece else "" for piece in pieces)
 
 
 def _json(value: Any) -> str:

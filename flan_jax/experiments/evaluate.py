@@ -1,5 +1,6 @@
 """Measuring a run: prepared tasks become evaluation tasks, a checkpoint becomes a predictor."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,23 @@ def _example(stored: StoredTask, index: int, data: Data) -> EvalExample:
 
 
 def eval_suites(data: Data, config: RunConfig) -> dict[str, list[EvalTask]]:
-    """Every suite of the run with its tasks."""
+    """Every suite of the run with its tasks.
+
+    A task that the mixture measures on several splits is called ``TASK_SPLIT`` in the results.
+    """
     wanted = {(task.name, suite.split): task for suite in data.suites for task in suite.tasks}
     opened = open_tasks(data.store, [(task, split) for (_, split), task in wanted.items()], data.vocabulary, config)
     made = {
         key: eval_task(task, stored, data, config) for (key, task), stored in zip(wanted.items(), opened, strict=True)
     }
+    # Of all suites, so that a name does not depend on which of them a run measures.
+    splits: dict[str, set[str]] = {}
+    for suite in data.mixture.suites:
+        for task in suite.tasks:
+            splits.setdefault(task.name, set()).add(suite.split)
+    for (name, split), own in made.items():
+        if len(splits[name]) > 1:
+            made[name, split] = dataclasses.replace(own, name=f"{name}_{split}")
     return {suite.name: [made[task.name, suite.split] for task in suite.tasks] for suite in data.suites}
 
 

@@ -263,3 +263,26 @@ def test_conversations(cli, module):
     assert "Hello you" in learnt[0]
     assert "Hi" not in learnt[0]
     assert "text:    " in cli("inspect", "own_talks", "--module_import", name).out
+
+
+def test_a_conversation_is_shown_behind_the_end_of_its_first_turn(cli, module):
+    name = module(
+        """
+        from flan_jax.data.conversations import ConversationTask
+        from flan_jax.data.sources import generated
+        from flan_jax.mixing.mixture import Entry, Mixture, register_mixture
+
+        SAID = ("Hi", "Hello", "Bye", "See you")
+        TALK = [{"messages": [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(SAID)]}]
+        TASK = ConversationTask("own_turns", generated("own_turns", lambda split: TALK, 1), template="chatml")
+        register_mixture("own_turns", lambda: Mixture("own_turns", (Entry(TASK),), vocabulary="bytes"))
+        """,
+        "own_turns",
+    )
+    row = json.loads(cli("inspect", "own_turns", "--module_import", name, "--json").out)
+    assert row["targets"].count("⟨EOS⟩") == 4
+    assert [part["text"].partition("⟨")[0] for part in row["segments"] if part["kind"] == "target"] == [
+        "Hello",
+        "See you",
+    ]
+    assert "Bye⟨EOS⟩" in row["targets"]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from flan_jax.data import sources
+from flan_jax.errors import UserError
 
 
 @pytest.fixture
@@ -39,6 +40,16 @@ def test_the_report_for_programs_with_other_steps(cli, file):
     assert report["left_out"] == {"empty": 1, "refused": 1, "duplicates": 1}
     assert (report["records"], report["examples"], report["unreadable"]) == (5, 1, 1)
     assert json.loads(cli("data", str(file), "--no-clean", "all", "--json").out)["examples"] == 4
+
+
+def test_a_name_of_the_hub_may_begin_as_a_mixture_s_does(refused, monkeypatch):
+    from flan_jax.data.formats import report
+
+    def asked(place, *arguments, **options):
+        raise UserError(place)
+
+    monkeypatch.setattr(report, "data_report", asked)
+    assert refused("data", "hf:owner/name") == refused("data", "owner/name")
 
 
 def test_conversations_are_counted(cli, tmp_path):

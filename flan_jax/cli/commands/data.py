@@ -38,9 +38,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
     if arguments.data_dir:
         sources.set_data_dir(arguments.data_dir)
-    report = data_report(
-        arguments.place, arguments.format, clean=tuple(arguments.clean), no_clean=tuple(arguments.no_clean)
-    )
+    place = arguments.place.removeprefix("hf:")  # where a mixture is asked for, a name of the hub begins so
+    report = data_report(place, arguments.format, clean=tuple(arguments.clean), no_clean=tuple(arguments.no_clean))
     if arguments.json:
         print(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
         return 0

@@ -109,7 +109,7 @@ WIKI_DIALOG_INVERTED = register(
         "dialog",
         (
             Template("Reply: {given}\n\nWrite the conversation that led up to this reply."),
-            Template("What might two people have talked about before one of them said the following?\n\n{given}"),
+            Template("What might two people have said to each other before one of them went on like this?\n\n{given}"),
             Template("Here is how a dialogue ends: {given}\n\nWrite everything that came before."),
             Template("{given}\n\nThat was the last turn of a chat. Reconstruct the turns before it."),
             Template("Make up a conversation of questions and answers whose final answer is this: {given}"),

@@ -31,7 +31,7 @@ COT_ESNLI = cot_task(
             "Compare the sentences piece by piece before you decide.\n\n{question}",
             '{rationale} Hence the answer is "{answer}".',
         ),
-        ("{question}\nRationale and answer:", '{rationale} The answer is "{answer}".'),
+        ("{question}\n\nRationale, followed by the judgment:", '{rationale} The answer is "{answer}".'),
         (
             "Be a good logician, who never answers without giving a reason.\n\n{question}",
             '{rationale} By this reasoning, the answer is "{answer}".',

@@ -7,7 +7,7 @@ COT_CREAK = cot_task(
     cluster="cot_facts",
     title="CREAK",
     direct=(
-        "{question}\n\nAnswer yes or no.",
+        "{question}\n\nReply with a plain yes or no, please.",
         "{question}",
         "Fact check: {question}\n\nVerdict:",
         "Use general knowledge to judge the claim. Reply with a single word.\n\n{question}",
@@ -37,7 +37,10 @@ COT_CREAK = cot_task(
             "{rationale} It follows that the answer is {answer}.",
         ),
         ("Think before you answer.\n\n{question}", "{rationale} The answer is {answer}."),
-        ("{question}\nExplanation and answer:", "{rationale} Hence the answer is {answer}."),
+        (
+            "Claim check with explanation.\n\n{question}\n\nExplanation, then yes or no:",
+            "{rationale} Hence the answer is {answer}.",
+        ),
         (
             "Somebody doubts your judgment, so begin with your reasoning.\n\n{question}",
             "{rationale} That is why the answer is {answer}.",
@@ -123,7 +126,7 @@ COT_STRATEGYQA_INVERTED = question_from(
     COT_STRATEGYQA,
     "Facts: {rationale}\n\nAsk a yes-or-no question that can be answered from these facts taken together. "
     "The answer is {given}.",
-    "{rationale} So the answer was {given}.\n\nWhat, then, was the question?",
+    '{rationale} Whoever knows this can say "{given}" to a certain question. What is the question?',
     "Answer: {given}\nArgument: {rationale}\nQuestion behind the argument:",
     "Come up with a tricky yes-or-no question. To answer it, one has to know this: {rationale} "
     "The answer should turn out to be {given}.",
@@ -132,7 +135,8 @@ COT_STRATEGYQA_INVERTED = question_from(
     'A contestant said "{given}" and argued: {rationale} Give the host\'s question.',
     "Write a question whose answer has to be inferred from several facts instead of being looked up.\n\n"
     "Facts to use: {rationale}\nAnswer to reach: {given}",
-    "Reverse the inference. It ended in the answer {given}, and it went like this: {rationale} Where did it start?",
+    "Reverse this inference to find the yes-or-no question behind it. It ended in the answer {given} and went as follows. "
+    "{rationale}",
     "Here is the explanation printed on the back of a quiz card: {rationale} "
     'The answer printed there is "{given}". What does the front of the card ask?',
 )

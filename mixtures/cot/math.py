@@ -59,7 +59,7 @@ COT_GSM8K_INVERTED = question_from(
     "Which word problem has the answer {given} if the calculation goes like this? {rationale}",
     "A teacher has lost the text of an exercise but still has the worked solution. Restore the exercise.\n\n"
     "Worked solution: {rationale}\nResult: {given}",
-    "{rationale}\n\nSo the result is {given}. What was the question?",
+    "{rationale}\n\nThat makes {given}. Which word problem has been solved here?",
     "Make up a story problem that is solved in these steps: {rationale}",
     "Result: {given}\nSteps: {rationale}\nProblem:",
     "Invent an arithmetic question whose answer is {given}. The reasoning that leads to it should be: {rationale}",
@@ -76,7 +76,7 @@ COT_AQUA = cot_task(
     direct=(
         "{question}\n\nAnswer with the letter in brackets.",
         "Multiple-choice math: {question}",
-        "Select the right answer to this algebra question.\n\n{question}\n\nCorrect letter:",
+        "Select the right answer to this math question.\n\n{question}\n\nCorrect letter:",
         "The problem comes from an entrance test. Which letter should be marked?\n\n{question}",
         "{question}\n\nWhat is the correct choice?",
         "Find what is asked for and reply with the letter in front of it, nothing else.\n\n{question}",
@@ -92,7 +92,7 @@ COT_AQUA = cot_task(
             "Explain how the right value is reached, and end with its letter.\n\n{question}",
             "{rationale} Therefore, the correct answer is {answer}.",
         ),
-        ("Problem: {question}\n\nCalculation and answer:", "{rationale} Hence, the answer is {answer}."),
+        ("Problem: {question}\n\nSolution, ending in a letter:", "{rationale} Hence, the answer is {answer}."),
         (
             "{question}\n\nFirst calculate, then compare with the choices given.",
             "{rationale} Among the choices given, the answer is {answer}.",
@@ -125,13 +125,13 @@ COT_AQUA_INVERTED = question_from(
     "{rationale} The answer is {given}.\n\nReconstruct the multiple-choice question, with all its options.",
     "Create a math question with five lettered values, of which {given} is right. The way to solve it is this: {rationale}",
     "Explanation: {rationale}\nCorrect letter: {given}\nTest item:",
-    "An answer sheet gives the key {given} and the following note: {rationale} What was the item on the test?",
+    "An answer sheet gives the key {given} and the following note: {rationale} What was the item on the test, choices included?",
     "Write an aptitude question, lettered from (A) to (E), that someone would solve like this.\n\n{rationale}",
     "What problem is being solved here? State it together with five lettered values to choose from.\n\n{rationale}",
     "The working is complete, but the problem is missing. Supply it, along with lettered choices such that {given} "
     "is correct.\n\nWorking: {rationale}",
-    "Turn this piece of working into an exam question in which {given} is the letter to mark: {rationale}",
-    "Find a problem that fits.\nKey: {given}\nSolution: {rationale}",
+    "Turn this piece of working into an exam question with five choices, of which {given} is the one to mark: {rationale}",
+    "Find a problem, and choices for it, that fit.\nKey: {given}\nSolution: {rationale}",
     "{rationale}\n\nYou have just read how somebody arrived at choice {given}. "
     "Which question, with which choices, were they looking at?",
 )

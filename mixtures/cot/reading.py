@@ -27,7 +27,7 @@ COT_QED = cot_task(
             "Which part of the text helps? Reason from there.\n\n{question}",
             "{rationale} Therefore, the answer is {answer}.",
         ),
-        ("{question}\nEvidence and answer:", "{rationale} The answer is {answer}."),
+        ("{question}\n\nEvidence from the passage, with the answer after it:", "{rationale} The answer is {answer}."),
         (
             "Explain how the text answers the question, then answer. {question}",
             "{rationale} Hence the answer is {answer}.",

@@ -7,8 +7,8 @@ COT_QASC = cot_task(
     cluster="cot_science",
     title="QASC",
     direct=(
-        "{question}\n\nReply with the letter in brackets.",
-        "Science question: {question}\n\nAnswer:",
+        "{question}\n\nWhich letter, in brackets, stands before the right option?",
+        "Science trivia. {question}\n\nLetter of the right option:",
         "Elementary science test. Mark one letter.\n\n{question}",
         "Which choice is correct? {question}",
         "{question}\n\nThe correct option is",

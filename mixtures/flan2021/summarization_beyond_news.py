@@ -200,7 +200,7 @@ OPINION_ABSTRACTS_ROTTEN_TOMATOES = register(
             ),
             Template(
                 'A friend asks you whether "{movie}" is worth the price of a ticket. '
-                "Answer with the general view of the press.\n\n{reviews}"
+                "Answer with the general view of the reviewers below.\n\n{reviews}"
             ),
             Template("Read these excerpts from reviews of a film, then state the verdict they add up to: {reviews}"),
             Template("{reviews}\n\nOn the whole, reviewers say this about the film:"),

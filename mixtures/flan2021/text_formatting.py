@@ -136,7 +136,7 @@ WORD_SEGMENT = _task(
         Template("Split the following string into words: {joined}"),
         Template("Make this readable by separating its words: {joined}"),
         Template(
-            "Segment the run of characters into English words without altering any of them.\n\n"
+            "Segment this run of characters into English words without altering a single one.\n\n"
             "Characters: {joined}\n\nWords:"
         ),
         Template("Someone wrote this without a single space. What does it say? {joined}"),

@@ -12,7 +12,26 @@ class UserError(ValueError):
 
     The message says what was found, where, what the limit is and what to do.
     Any other exception that reaches the command line is our own fault (exit code 1).
+
+    A message may quote a record, and a record may be of any size, so the middle of a long one is left out.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_within(message))
+
+
+_LONGEST = 2000
+_BEGINNING, _END = 1200, 400
+
+
+def _within(message: str) -> str:
+    if len(message) <= _LONGEST:
+        return message
+    return f"{message[:_BEGINNING]} […] {message[-_END:]}"
+
+
+_NAME = 100
+"""Of a name so much is compared and shown: it may come from a record."""
 
 
 def did_you_mean(name: str, known: Iterable[str], *, limit: int = 3) -> str:
@@ -21,7 +40,7 @@ def did_you_mean(name: str, known: Iterable[str], *, limit: int = 3) -> str:
     >>> did_you_mean("sentimnt", ["sentiment", "topic"])
     " Did you mean 'sentiment'?"
     """
-    known = list(known)
+    known, name = list(known), name[:_NAME]
     near = difflib.get_close_matches(name, known, n=limit, cutoff=0.6)
     if not near:  # a shared fragment helps where the edit distance is large
         near = [candidate for candidate in known if name and name.lower() in candidate.lower()][:limit]
@@ -37,4 +56,5 @@ def unknown(kind: str, name: str, known: Iterable[str], *, remedy: str = "") -> 
     if not hint and known:
         shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
         hint = f" Known: {shown}."
-    return UserError(f"Unknown {kind} {name!r}.{hint}{' ' + remedy if remedy else ''}")
+    shown_name = name if len(name) <= _NAME else name[:_NAME] + "…"
+    return UserError(f"Unknown {kind} {shown_name!r}.{hint}{' ' + remedy if remedy else ''}")

@@ -267,14 +267,19 @@ def _not_an_object(record: object) -> str:
     return f": a record must be a JSON object, not {type(record).__name__}. Correct or remove the record."
 
 
-def load_json(path: Path) -> Any:
+def load_json(path: Path, *, spoiled: bool = False) -> Any:
     """The content of a JSON file.
+
+    Args:
+        path: the file.
+        spoiled: bytes that are not UTF-8 become halves of surrogate pairs, so that they spoil the record that
+            they stand in (``flan_jax.tasks.texts.unsound``) and no other.
 
     Raises:
         UserError: not UTF-8 or not JSON, named by file, line and column.
     """
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode(errors="surrogateescape" if spoiled else "strict")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}, line {line} is not UTF-8 text. Convert the file.") from error
@@ -284,10 +289,12 @@ def load_json(path: Path) -> Any:
         raise UserError(
             f"{path}, line {error.lineno}: not valid JSON ({error.msg}, column {error.colno}). Correct the file."
         ) from error
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
+        raise UserError(f"{path}: JSON that cannot be read ({error}). Correct the file.") from error
 
 
 def _json_list(path: Path) -> list[Any]:
-    content = load_json(path)
+    content = load_json(path, spoiled=True)
     if not isinstance(content, list):
         raise UserError(
             f"{path} holds {type(content).__name__}, not a list of records. One object a line is written as .jsonl."

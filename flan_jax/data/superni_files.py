@@ -19,6 +19,7 @@ from flan_jax.data.sources import digest, file_digest, load_json, missing_data, 
 from flan_jax.errors import UserError
 from flan_jax.tasks.hashing import counter_hash
 from flan_jax.tasks.spec import Record, Unreadable
+from flan_jax.tasks.texts import unsound
 
 TRAINING = "training"
 EVALUATION = "evaluation"
@@ -75,45 +76,54 @@ class SuperNIFile:
             for instance in instances:
                 if "error" in instance:
                     raise UserError(str(instance["error"]))
-        if self.role == EVALUATION:
-            # The benchmark counts before anything is left out: its first 100 are these.
-            instances = instances[: self.max_instances]
-        usable = [instance for instance in instances if instance["output"] or "error" in instance]
-        if len(usable) < len(instances):
+        considered, usable = self._usable(instances)
+        if len(usable) < considered:
             _log.warning(
-                "%s: %d of %d instances have no output and are left out",
-                path,
-                len(instances) - len(usable),
-                len(instances),
+                "%s: %d of %d instances have no output and are left out", path, considered - len(usable), considered
             )
-        if self.role == TRAINING:
-            usable = self._part(usable, split)
-        for instance in usable:
+        for number in self._part(instances, usable, split):
+            instance = instances[number]
             if "error" not in instance:
                 yield {**instance, **instructions}
             elif unreadable is not None:
                 unreadable(instance["error"])
 
-    def _part(self, instances: Sequence[dict[str, Any]], split: str) -> list[dict[str, Any]]:
-        """A tenth, at most ``max_validation``, for validation; at most ``max_instances`` of the rest for training.
+    def place(self, split: str, index: int) -> str:
+        """File and instance of record ``index``."""
+        path = self._file(split)
+        stat = path.stat()
+        _, instances = _content(path, stat.st_size, stat.st_mtime_ns)
+        return f"{path}, Instances[{self._part(instances, self._usable(instances)[1], split)[index]}]"
 
-        Both are drawn by a hash of the input text, so that equal inputs never stand on both sides
+    def _usable(self, instances: Sequence[dict[str, Any]]) -> tuple[int, list[int]]:
+        """How many instances are considered, and the numbers of those that can be learned or scored."""
+        # The benchmark counts before anything is left out: its first 100 are these.
+        considered = min(self.max_instances, len(instances)) if self.role == EVALUATION else len(instances)
+        return considered, [
+            number for number in range(considered) if instances[number]["output"] or "error" in instances[number]
+        ]
+
+    def _part(self, instances: Sequence[dict[str, Any]], usable: list[int], split: str) -> list[int]:
+        """The numbers of a split's instances, in order.
+
+        Of a training task, a tenth, at most ``max_validation``, is for validation, and at most
+        ``max_instances`` of the rest for training. Both are drawn by a hash of the input text, so that equal inputs never stand on both sides
         and a longer file of the same task does not reorder what a shorter one held.
         """
+        if self.role == EVALUATION:
+            return usable
         groups: dict[str, list[int]] = {}
-        for index, instance in enumerate(instances):
-            groups.setdefault(instance["input"], []).append(index)
+        for number in usable:
+            groups.setdefault(instances[number]["input"], []).append(number)
         drawn = [
             groups[text] for text in sorted(groups, key=lambda text: (counter_hash("superni", self.seed, text), text))
         ]
-        wanted = min(self.max_validation, max(1, len(instances) // 10)) if len(groups) > 1 else 0
+        wanted = min(self.max_validation, max(1, len(usable) // 10)) if len(groups) > 1 else 0
         validation: list[int] = []
         while drawn and len(validation) < wanted:
             validation += drawn.pop(0)
-        chosen = (
-            validation if split == "validation" else [index for group in drawn for index in group][: self.max_instances]
-        )
-        return [instances[index] for index in sorted(chosen)]
+        rest = [number for group in drawn for number in group]
+        return sorted(validation if split == "validation" else rest[: self.max_instances])
 
     def fingerprint(self, split: str) -> str:
         """Digest of the file's content and of how it is split."""
@@ -167,15 +177,21 @@ def superni_file(
 @functools.lru_cache(maxsize=1)  # one file at a time: its splits are read one after the other
 def _content(path: Path, size: int, modified_ns: int) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
     """What all records share, and the instances of a file; an unreadable instance has an ``error``."""
-    content = load_json(path)
+    content = load_json(path, spoiled=True)
     instructions = _instructions(content, path)
     instances = []
     for index, instance in enumerate(content["Instances"]):
         try:
             instances.append(_instance(instance, f"{path}, Instances[{index}]"))
         except UserError as error:
-            instances.append({"input": json.dumps(instance), "output": (), "error": error})
+            instances.append({"input": _written(instance, index), "output": (), "error": error})
     return instructions, tuple(instances)
+
+
+def _written(instance: Any, index: int) -> str:
+    with contextlib.suppress(RecursionError):
+        return json.dumps(instance)
+    return f"instance {index}"
 
 
 def _instructions(content: Any, path: Path) -> dict[str, Any]:
@@ -190,6 +206,8 @@ def _instructions(content: Any, path: Path) -> dict[str, Any]:
         definition = definition[0]
     if not isinstance(definition, str) or not definition.strip():
         raise UserError(f"{path}: 'Definition' must be a text, or a list that starts with one.")
+    if wrong := unsound(definition):
+        raise UserError(f"{path}: 'Definition' {wrong}. Correct the file.")
     if not isinstance(content["Instances"], list) or not isinstance(content["Positive Examples"], list):
         raise UserError(f"{path}: 'Instances' and 'Positive Examples' must be lists.")
     found: dict[str, Any] = {"definition": definition.strip()}
@@ -210,6 +228,8 @@ def _examples(examples: Any, where: str) -> list[tuple[str, str, str]]:
         why = example.get("explanation")
         if why is not None and not isinstance(why, str):
             raise UserError(f"{where}[{index}]: 'explanation' must be a text. Correct or remove it.")
+        if wrong := unsound(why or ""):
+            raise UserError(f"{where}[{index}]: 'explanation' {wrong}. Correct or remove it.")
         if shown["output"]:
             found.append((shown["input"], shown["output"][0], (why or "").strip()))
     return found
@@ -221,6 +241,9 @@ def _instance(instance: Any, where: str) -> dict[str, Any]:
     outputs = instance["output"] if isinstance(instance["output"], list) else [instance["output"]]
     if not all(isinstance(output, str) for output in outputs):
         raise UserError(f"{where}: 'output' must be a text or a list of texts. Correct or remove it.")
+    for name, text in (("input", instance["input"]), *(("output", output) for output in outputs)):
+        if wrong := unsound(text):
+            raise UserError(f"{where}: {name!r} {wrong}. Correct or remove it.")
     kept = tuple(dict.fromkeys(output.strip() for output in outputs if output.strip()))
     return {"id": str(instance.get("id", "")), "input": instance["input"].strip(), "output": kept}
 
@@ -289,7 +312,8 @@ def _metadata(path: Path, size: int, modified_ns: int) -> Metadata:
 def _in_head(head: str, key: str) -> Any:
     """The value of a field that begins in the head; ``None`` for none, or one cut in the middle."""
     match = re.search(rf'"{key}"\s*:\s*', head)
-    with contextlib.suppress(json.JSONDecodeError):
+    # Not JSON, cut in the middle, nested too deeply, or a number of too many digits.
+    with contextlib.suppress(ValueError, RecursionError):
         return json.JSONDecoder().raw_decode(head, match.end())[0] if match else None
     return None
 

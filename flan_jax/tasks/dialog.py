@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.tasks.spec import Record
+from flan_jax.tasks.texts import unsound
 
 SYSTEM, USER, ASSISTANT, TOOL = "system", "user", "assistant", "tool"
 ROLES = (SYSTEM, USER, ASSISTANT, TOOL)
@@ -44,6 +45,8 @@ class Message:
             raise _no_text("content", self.content)
         if not self.content.strip():
             raise UserError("its content is empty. Fill it, or leave the message out.")
+        if wrong := unsound(self.content):
+            raise UserError(f"its content {wrong}. Correct it, or leave the record out.")
 
     def as_dict(self) -> dict[str, str]:
         """As a chat template takes it."""

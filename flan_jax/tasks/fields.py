@@ -30,7 +30,7 @@ def column(record: Record, *names: str) -> Any:
         if value is not None:
             return value
     have = ", ".join(sorted(map(str, record))) or "none"
-    raise UserError(f"the record has no {' or '.join(map(repr, names))} (its fields: {have}).")
+    raise UserError(f"the record has no {' or '.join(map(repr, names))} (its fields: {have:.300}).")
 
 
 def text(record: Record, *names: str) -> str:
@@ -94,4 +94,4 @@ def label(value: Any, names: Sequence[str]) -> str | None:
             return None
         if 0 <= index < len(names):
             return names[index]
-    raise UserError(f"the label {value!r} is none of {', '.join(names)}, nor a number from 0 to {len(names) - 1}.")
+    raise UserError(f"the label {value!r:.60} is none of {', '.join(names)}, nor a number from 0 to {len(names) - 1}.")

@@ -19,6 +19,7 @@ from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
 from flan_jax.tasks.spec import Prompted, Record, Source, TaskSpec, Unreadable
 from flan_jax.tasks.style import OptionStyle
 from flan_jax.tasks.template import ANSWER_SLOT, OPTIONS_SLOT, Rendered, Rendering, Template, slots_of
+from flan_jax.tasks.texts import unsound
 
 Length = Callable[[str], int]
 """Text → tokens, the end of sequence counted."""
@@ -130,6 +131,8 @@ class Renderer:
             raise UserError(
                 f"template {template_id} renders an empty {side}. Filter such records out or correct the template."
             )
+        if single is not None:
+            _check_texts(single)
         return single
 
     def _from_slots(self, slots: Slots, template: Template, style: OptionStyle) -> _Single:
@@ -139,7 +142,7 @@ class Renderer:
         if options and not all(reference in options for reference in references):
             stray = next(reference for reference in references if reference not in options)
             raise UserError(
-                f"the answer {stray!r} is not one of its options {list(options)}. Correct the record, `fields` or `options`."
+                f"the answer {stray!r:.80} is not one of its options {list(options)!s:.300}. Correct the record, `fields` or `options`."
             )
         text: dict[str, str] = {name: value for name, value in slots.items() if isinstance(value, str)}
         listed = bool(options) and task.mode.shows_options and not template.inverted
@@ -333,6 +336,17 @@ def _records(source: Source, split: str, unreadable: Unreadable | None) -> Itera
     return source.records(split, unreadable)
 
 
+def _check_texts(single: _Single) -> None:
+    for side, texts in (
+        ("input", (single.inputs,)),
+        ("target", (single.targets, *single.references)),
+        ("options", single.options),
+    ):
+        for text in texts:
+            if wrong := unsound(text):
+                raise UserError(f"its {side} {wrong}. Correct or remove the record.")
+
+
 def _slots(spec: TaskSpec, record: Record) -> Slots | None:
     try:
         made = spec.fields(record)
@@ -341,7 +355,7 @@ def _slots(spec: TaskSpec, record: Record) -> Slots | None:
         slots = dict(made)
     except UserError:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         keys = f" with the keys {sorted(map(str, record))}" if isinstance(record, Mapping) else f" {record!r:.80}"
         raise UserError(
             f"its fields failed on the record{keys} ({type(error).__name__}: {error}). Correct the record or `fields`."
@@ -360,7 +374,7 @@ def _references(answer: Any) -> tuple[str, ...]:
         return (answer.strip(),)
     references = tuple(answer) if isinstance(answer, Iterable) else ()
     if not references or not all(isinstance(reference, str) for reference in references):
-        raise UserError(f"the answer {answer!r} is neither a string nor a non-empty sequence of strings.")
+        raise UserError(f"the answer {answer!r:.80} is neither a string nor a non-empty sequence of strings.")
     return tuple(reference.strip() for reference in references)
 
 
@@ -370,7 +384,7 @@ def _options(spec: TaskSpec, slots: Slots) -> tuple[str, ...]:
     given = slots[spec.options]
     options = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else ()
     if not all(isinstance(option, str) for option in options) or not 2 <= len(set(options)) == len(options):
-        raise UserError(f"options {list(options) or given!r} must be at least two different strings.")
+        raise UserError(f"options {list(options) or given!r:.300} must be at least two different strings.")
     return options
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record
+from flan_jax.tasks.texts import unsound
 
 Kind = Literal["chat", "instruction", "rendered"]
 LeftOut = Callable[[str], None]
@@ -98,13 +99,8 @@ def checked_text(value: Any, name: str) -> str:
     """
     if not isinstance(value, str):
         raise UserError(f"{name!r} must be a text, not {type(value).__name__} ({value!r:.60}). {_DAMAGED}")
-    if "\0" in value:
-        raise UserError(f"{name!r} holds a NUL character, so it is binary or wrongly decoded. {_DAMAGED}")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(f"{name!r} is not valid Unicode (character {error.start + 1}). {_DAMAGED}") from error
+    if wrong := unsound(value):
+        raise UserError(f"{name!r} {wrong}. {_DAMAGED}")
     return value
 
 

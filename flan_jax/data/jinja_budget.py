@@ -5,7 +5,7 @@ machine. What a template draws by chance is a hash of the seed, the template, th
 number of the draw.
 """
 
-import collections
+import collections.abc
 import contextvars
 import functools
 import hashlib
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jinja2
+from jinja2.utils import Namespace
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.render import counter_hash
@@ -26,6 +27,16 @@ MAX_DEPTH = 64
 """How deeply lists and objects of a record may be nested."""
 BLOCK = 32
 """Characters of text that count as one step."""
+
+_HOLDERS = (
+    list,
+    tuple,
+    dict,
+    range,
+    collections.abc.KeysView,
+    collections.abc.ValuesView,
+    collections.abc.ItemsView,
+)
 
 
 class Refused(jinja2.TemplateRuntimeError):
@@ -54,13 +65,20 @@ class Run:
         """Pays for going through ``value`` once, and returns it."""
         if isinstance(value, str):
             self.spend(1 + len(value) // BLOCK)
-        elif isinstance(value, list | tuple | dict | range | collections.abc.KeysView | collections.abc.ValuesView):
-            self._weigh_items(value, 0)
-        elif callable(value) and not isinstance(value, jinja2.Undefined):
-            raise Refused("it shows a function, which has no text of its own")
+        else:
+            self._weigh_inside(value, 0)
         return value
 
-    def _weigh_items(self, value: Any, depth: int) -> None:
+    def _weigh_inside(self, value: Any, depth: int) -> None:
+        # What holds the same list twice shows it twice, so what is shared is paid for as often as it is met.
+        if callable(value) and not isinstance(value, jinja2.Undefined):
+            raise Refused("it shows a function, which has no text of its own")
+        if isinstance(value, Namespace):
+            value = value._Namespace__attrs  # type: ignore[attr-defined]  # what Jinja keeps its values in
+        if isinstance(value, Iterator) and depth:
+            raise Refused("it puts a list that is not made yet into another. Add |list")
+        if not isinstance(value, _HOLDERS):
+            return
         self.spend(1 + len(value))
         if depth > 2 * MAX_DEPTH:
             raise Refused("a value is nested too deeply")
@@ -69,8 +87,8 @@ class Run:
         for item in value.values() if isinstance(value, dict) else value:
             if isinstance(item, str):
                 self.spend(len(item) // BLOCK)
-            elif isinstance(item, list | tuple | dict):
-                self._weigh_items(item, depth + 1)
+            else:
+                self._weigh_inside(item, depth + 1)
 
     def text(self, length: int) -> None:
         """Pays for a text of ``length`` characters before it is made."""

@@ -54,7 +54,8 @@ _METHODS: dict[type, frozenset[str]] = {
     dict: _words("get items keys pop setdefault update values"),
 }
 _LOOP_METHODS = _words("cycle changed")
-_WIDE = re.compile(r"%[^a-zA-Z%]*(?:\*|\d{3})")
+# A width of three digits or one that is given, or a name in brackets that could hide one.
+_WIDE = re.compile(r"%(?:\((?!\w*\))|(?:\(\w*\))?[^a-zA-Z%(]*(?:\*|\d{3}))")
 
 
 def _paid(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,7 +71,9 @@ def _paid(function: Callable[..., Any]) -> Callable[..., Any]:
         for given in (value, *args, *kwargs.values()):
             run.weigh(given)
         result = function(*((first(context),) if first else ()), value, *args, **kwargs)
-        return run.each(result) if inspect.isgenerator(result) else result
+        if isinstance(result, list):
+            run.spend(len(result))
+        return map(run.weigh, run.each(result)) if inspect.isgenerator(result) else result
 
     # functools.wraps copies what the wrapped one wants passed.
     filtered.jinja_pass_arg = jinja2.pass_context(lambda c: None).jinja_pass_arg  # type: ignore[attr-defined]
@@ -205,7 +208,8 @@ class Environment(sandbox.SandboxedEnvironment):
             run.weigh(owner)
         else:
             run.spend(1 + (len(owner) if isinstance(owner, list | dict) else 0) // BLOCK)
-        return context.call(obj, *args, **kwargs)
+        result = context.call(obj, *args, **kwargs)
+        return run.weigh(result) if isinstance(owner, str) else result
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Arithmetic whose result stays small."""
@@ -256,6 +260,13 @@ def _metered(node: nodes.Node) -> None:
         node.expr = _through("_weighed", node.expr)
     elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
         node.node = _through("_weighed", node.node)
+    elif isinstance(node, nodes.Getitem):
+        node.arg = _through("_weighed", node.arg)
+    elif isinstance(node, nodes.Pair):
+        node.key = _through("_weighed", node.key)
+    elif isinstance(node, nodes.Test):
+        node.node = _through("_weighed", node.node)
+        node.args = [_through("_weighed", given) for given in node.args]
     for name, value in list(node.iter_fields()):
         if isinstance(value, nodes.Concat):
             setattr(node, name, _as_call(value))
@@ -278,7 +289,7 @@ def _finalizer(truncate: int) -> Callable[[Any, Any], Any]:
     @jinja2.pass_context
     def finalize(context: Any, value: Any) -> str:
         run = RUN.get()
-        if inspect.isgenerator(value):
+        if isinstance(value, Iterator):
             raise Refused("it shows a list that is not made yet. Add |list")
         text = str(run.weigh(value))
         if truncate and len(text) > truncate + context.environment.policies["truncate.leeway"]:

@@ -226,7 +226,11 @@ def _load_yaml(path: Path) -> Any:
 
     # The C parser where there is one; both know plain data only, and no tag that makes an object.
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        pass
+        def flatten_mapping(self, node: Any) -> None:
+            # A merge of merges doubles at every step; promptsource's files have none.
+            for key, _ in node.value:
+                if key.tag == "tag:yaml.org,2002:merge":
+                    raise yaml.constructor.ConstructorError(None, None, "'<<' merges a mapping", key.start_mark)
 
     for tag in ("!Template", "!TemplateMetadata"):
         Loader.add_constructor(tag, lambda loader, node: loader.construct_mapping(node, deep=True))

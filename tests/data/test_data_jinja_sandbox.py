@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from flan_jax.data import jinja_budget
 from flan_jax.data.jinja_budget import MAX_OUTPUT, Refused, Run, draws, plain
 from flan_jax.data.jinja_sandbox import compiled
 from flan_jax.errors import UserError
@@ -62,6 +63,15 @@ def test_what_is_not_in_the_language_is_refused_before_a_record_is_read(source: 
         "{{ range }}",
         "{{ 'a' ~ text.upper }}",
         "{{ [text]|map('upper') }}",
+        "{{ '%(a)999999999d'|format(a=1) }}",
+        "{{ '%(a(b))999999999d'|format(1) }}",
+        # Shown, these would be addresses in memory, others in every process.
+        "{{ [text.upper] }}",
+        "{{ [text.upper]|join }}",
+        "{{ namespace(a=[]).a + [text.upper] }}",
+        "{{ {'a': text.upper}.items() }}",
+        "{{ [[text]|map('upper')] }}",
+        "{% for i in [1] %}{{ [loop] }}{% endfor %}",
     ],
 )
 def test_what_is_only_seen_when_it_runs_is_stopped(source: str) -> None:
@@ -98,6 +108,35 @@ def test_a_bomb_is_stopped_soon_and_small(source: str) -> None:
     with pytest.raises(Refused):
         rendered(source, text="a" * 20_000)
     assert time.process_time() - started < 20, "the budget counts work; this much takes a second or two"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "{{ n }}",
+        "{{ 'a' ~ n }}",
+        "{{ '%s'|format(n) }}",
+        "{{ {'a': n.x}.items() }}",
+        "{{ {'a': n.x}.items() == {'a': n.y}.items() }}",
+        "{{ n.x is eq(n.y) }}",
+        "{{ n.x is lower }}",
+        "{{ {}[n.x] }}",
+        "{{ {n.x: 1}|length }}",
+        "{{ [m, n]|map(attribute='x')|max|length }}",
+        "{{ [m, n]|sort(attribute='x')|length }}",
+    ],
+)
+def test_a_value_that_holds_itself_many_times_is_paid_for_wherever_it_is_gone_through(
+    use: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jinja_budget, "MAX_WORK", 20_000)
+    doubled = "{% set n.x = (n.x, n.x) %}{% set n.y = (n.y, n.y) %}"
+    made = (
+        f"{{% set n = namespace(x=1, y=1) %}}{{% for i in range(16) %}}{doubled}{{% endfor %}}"
+        "{% set m = namespace() %}{% set m.x = n.y %}"
+    )
+    with pytest.raises(Refused, match="steps"):
+        rendered(made + use)
 
 
 def test_the_whole_output_is_limited() -> None:

@@ -194,6 +194,7 @@ def test_an_attack_is_refused_and_says_which_template() -> None:
         ("dataset: d\ntemplates: !!python/object/apply:os.system [true]\n", "cannot be read as YAML"),
         ("dataset: d\ntemplates: !Other {}\n", "line 2: cannot be read as YAML"),
         ("dataset: [\n", "cannot be read as YAML"),
+        ("dataset: d\ntemplates:\n  a: &a {k: v}\n  b: {<<: [*a, *a]}\n", "line 4: .*'<<' merges"),
         ("dataset: d\n", "no mapping 'templates'"),
         ("- 1\n", "no mapping 'templates'"),
         ("dataset: 3\ntemplates: {}\n", "'dataset' is 3"),

@@ -7,7 +7,7 @@ is left out. A cluster is held out of all of it at once with HOLD_OUT.
 
 from flan_jax.data.cot import CotFile
 from flan_jax.data.formats.mixture import mixture_of_path
-from flan_jax.data.published import PublishedSource, source_dir
+from flan_jax.data.published import source_dir
 from flan_jax.data.sources import FromDataFolder, resolve
 from flan_jax.data.superni import superni_mixture
 from flan_jax.errors import UserError
@@ -49,7 +49,9 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
         UserError: nothing is there, or a named file is not.
     """
     classic = _here([spec for spec in map(TASKS.get, TASKS) if spec.collection in CLASSIC])
-    cot = [spec for spec in map(TASKS.get, TASKS) if isinstance(spec.source, CotFile) and spec.source.local() is not None]
+    cot = [
+        spec for spec in map(TASKS.get, TASKS) if isinstance(spec.source, CotFile) and spec.source.local() is not None
+    ]
     parts: dict[str, Mixture] = {}
     suites: list[Suite] = []
     if classic:
@@ -75,7 +77,9 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
 
 
 def _here(specs: list[TaskSpec]) -> list[TaskSpec]:
-    return [spec for spec in specs if isinstance(spec.source, PublishedSource) and spec.source.local() is not None]
+    # Any source that may have a local copy says where it is.
+    places = ((spec, getattr(spec.source, "local", None)) for spec in specs)
+    return [spec for spec, place in places if place is not None and place() is not None]
 
 
 def _part(name: str, tasks: list[Prompted]) -> Mixture:

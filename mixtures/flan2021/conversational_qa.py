@@ -63,6 +63,10 @@ class Turns:
         """The folder that takes the place of the hub, if there is one."""
         return self.dialogues.local()
 
+    def origins(self) -> frozenset[str]:
+        """Those of the dialogues."""
+        return self.dialogues.origins()
+
     def fingerprint(self, split: str) -> str:
         """Digest of the dialogues' own."""
         return digest("turns", self.dialogues.fingerprint(split), self._limit(split))

@@ -4,7 +4,7 @@ Standard library only; every layer may import it.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class UserError(ValueError):
@@ -28,6 +28,30 @@ def _within(message: str) -> str:
     if len(message) <= _LONGEST:
         return message
     return f"{message[:_BEGINNING]} […] {message[-_END:]}"
+
+
+class PlacedError(UserError):
+    """A mistake in a record; where the record stands is looked up when somebody reads the message.
+
+    To find a line again is to read its file up to there, and of a million bad records few are read about.
+
+    Args:
+        place: says where it stands.
+        error: the mistake.
+    """
+
+    def __init__(self, place: Callable[[], str], error: UserError) -> None:
+        super().__init__(str(error))
+        self._place: Callable[[], str] | str = place
+
+    def __str__(self) -> str:
+        if not isinstance(self._place, str):
+            self._place = self._place()
+        return _within(f"{self._place}: {super().__str__()}")
+
+    def __reduce__(self) -> tuple[type[UserError], tuple[str]]:
+        # What finds the place may not travel to another process; the message does.
+        return UserError, (str(self),)
 
 
 _NAME = 100

@@ -20,7 +20,7 @@ from flan_jax.data.chat_templates import ChatTemplate, load_chat_template
 from flan_jax.data.chat_tokens import ChatTokenizer, Tokens
 from flan_jax.data.recipe import Recipe, Tally
 from flan_jax.data.sources import digest
-from flan_jax.errors import UserError
+from flan_jax.errors import PlacedError, UserError
 from flan_jax.feed.store import LOSS_MASK, MASK, Extra, StoredExample
 from flan_jax.tasks.dialog import Conversation, Opening, Repeated, check_policies, conversation
 from flan_jax.tasks.render import numbered_records
@@ -175,8 +175,9 @@ class ConversationProducer:
     def _refuse(self, error: UserError, split: str, index: int, tally: Tally) -> None:
         """Counts a conversation that cannot be read or rendered, or raises."""
         place = getattr(self.task.source, "place", None)
-        where = f"{place(split, index)}: " if place else ""
-        located = UserError(f"{where}Task {self.task.name!r}, record {index}: {error}")
+        located = UserError(f"Task {self.task.name!r}, record {index}: {error}")
+        if place:
+            located = PlacedError(functools.partial(place, split, index), located)
         if self.recipe.on_error != "skip":
             raise located from error
         tally.skip(located)

@@ -7,12 +7,13 @@ replies with what was said before. A conversation stands in one split, and so do
 """
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flan_jax.data.sources import digest
-from flan_jax.errors import UserError
+from flan_jax.errors import PlacedError, UserError
 from flan_jax.tasks.dialog import (
     ASSISTANT,
     SYSTEM,
@@ -66,7 +67,7 @@ class ReplySource:
         """
         for index, talk in self._conversations(split, unreadable):
             if isinstance(talk, UserError):
-                error = UserError(f"{self._place(split, index)}: {talk}")
+                error = PlacedError(functools.partial(self._place, split, index), talk)
                 if unreadable is None:
                     raise error from talk
                 unreadable(error)

@@ -13,7 +13,7 @@ import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from flan_jax.errors import UserError
+from flan_jax.errors import PlacedError, UserError
 from flan_jax.tasks.fewshot import TRAIN_SPLIT, Exemplars, Slots, longest_that_fits
 from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
 from flan_jax.tasks.spec import Prompted, Record, Source, TaskSpec, Unreadable
@@ -107,7 +107,7 @@ class Renderer:
             return None
         inputs, exemplars = query.inputs, tuple[int, ...]()
         if task.mode.few_shot:
-            shown = self._few_shot(query.inputs, slots, index, split, template_id, style)
+            shown = self._few_shot(query, slots, index, split, template_id, style)
             if shown is None:
                 return None
             inputs, exemplars = shown
@@ -216,10 +216,12 @@ class Renderer:
                 yield index, slots
 
     def _few_shot(
-        self, query: str, slots: Slots, index: int, split: str, template_id: int, style: OptionStyle
+        self, asked: _Single, slots: Slots, index: int, split: str, template_id: int, style: OptionStyle
     ) -> tuple[str, tuple[int, ...]] | None:
         """The prompt with its solved examples, and where these stand in the training split; ``None`` if none fits."""
-        task, pool = self.task, self._exemplars
+        task, pool, query = self.task, self._exemplars, asked.inputs
+        # A record that templates read whole may differ from the query in a number of its own alone, so text is compared.
+        seen = {asked[:2]} if task.spec.renders_itself else None
         solved: list[tuple[str, str]] = []
         places: list[int] = []
         draws = 0
@@ -234,8 +236,15 @@ class Renderer:
                 continue
             try:
                 single = self._single(pool.slots[position], own, style)
+                alike = single
+                if seen is not None and own != template_id:
+                    alike = self._single(pool.slots[position], template_id, style)
             except UserError:  # a broken training record is reported where it is a query
                 continue
+            if seen is not None and alike is not None:
+                if alike[:2] in seen:
+                    continue
+                seen.add(alike[:2])
             if single is not None:
                 solved.append((single.inputs, single.targets))
                 places.append(pool.indices[position])
@@ -299,7 +308,7 @@ def render_split(
             rendered = renderer(record, index=index, split=split)
         except UserError as error:
             place = getattr(source, "place", None)
-            located = UserError(f"{place(split, index)}: {error}") if place else error
+            located = PlacedError(functools.partial(place, split, index), error) if place else error
             if unreadable is None:
                 raise located from error
             unreadable(located)

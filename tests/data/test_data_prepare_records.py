@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pickle
 
 import pytest
 from prepare_toys import contents, records, write_lines, yes_or_no
@@ -13,7 +14,7 @@ from flan_jax.data.producers import producer
 from flan_jax.data.recipe import MESSAGES, Recipe, Tally
 from flan_jax.data.sources import generated, jsonl
 from flan_jax.data.tokenizers import ByteVocabulary
-from flan_jax.errors import UserError
+from flan_jax.errors import PlacedError, UserError
 from flan_jax.feed.store import TokenStore
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.tasks import COPY, PARITY
@@ -286,3 +287,26 @@ def test_a_missing_source_is_found_before_anything_is_written(tmp_path, store):
     with pytest.raises(UserError, match="nowhere"):
         prepare([(there, ["train"]), (missing, ["train"])], store=store, vocabulary=BYTES)
     assert store.tasks() == ()
+
+
+def test_the_place_of_a_bad_record_is_looked_up_only_where_it_is_told(tmp_path, store, monkeypatch):
+    path = write_lines(tmp_path / "a.jsonl", [GOOD, *[BAD["'maybe' is not one of its options"]] * 50])
+    asked = []
+    place = sources.JsonSource.place
+
+    def counted(self, split, index):
+        asked.append(index)
+        return place(self, split, index)
+
+    monkeypatch.setattr(sources.JsonSource, "place", counted)
+    report = prepare([(yes_or_no("a", path), ["train"])], store=store, vocabulary=BYTES, on_error="skip")
+    assert report.unreadable == 50
+    assert asked == [1, 2, 3, 4, 5][:MESSAGES], "looking it up reads the file, so 50 times would be quadratic"
+    assert all(message.startswith(f"{path}, line ") for message in report.splits[0].messages)
+
+
+def test_an_error_with_a_place_reads_the_same_in_another_process():
+    error = PlacedError(lambda: "a.jsonl, line 7", UserError("'answer' is empty."))
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error) == "a.jsonl, line 7: 'answer' is empty."
+    assert type(again) is UserError

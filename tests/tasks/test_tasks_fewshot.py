@@ -13,7 +13,7 @@ from flan_jax.errors import UserError
 from flan_jax.tasks.fewshot import Exemplars, content_key, longest_that_fits
 from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.render import Renderer, choose_template, render_split
-from flan_jax.tasks.spec import Prompted
+from flan_jax.tasks.spec import Parts, Prompted
 from flan_jax.tasks.style import FLAN_2022, FewShot
 
 QUERY = {"question": "zz?", "answer": "yes", "why": "w"}
@@ -60,6 +60,28 @@ def test_what_no_template_sees_does_not_make_a_record_another():
     twins = tuple({**record(number % 3), "id": number} for number in range(12))
     for example in render_split(few(make(source=Listed(twins))), "train"):
         assert {place % 3 for place in example.exemplars} == {0, 1, 2} - {example.example_id % 3}
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """A template in a language of its own."""
+
+    word: str
+    inverted: bool = False
+
+    def render(self, record):
+        return Parts(f"{self.word} {record['question']}", record["answer"])
+
+
+@pytest.mark.parametrize("templates", ["same", "mixed"])
+def test_records_that_templates_read_whole_are_compared_as_text(templates):
+    twins = tuple({**record(number % 4), "id": number} for number in range(16))
+    source = Listed(twins, tuple({**record(number), "id": -number} for number in range(4)))
+    words = (Said("Say"), Said("Tell"))
+    spec = make(source=source, templates=words, slots=(), answer="", options=(), rationale="", cot_templates=())
+    for split in ("train", "test"):
+        for example in render_split(few(spec, 9, templates=templates), split):
+            assert sorted(place % 4 for place in example.exemplars) == sorted({0, 1, 2, 3} - {example.example_id % 4})
 
 
 def test_the_place_of_the_query_decides_and_nothing_else():

@@ -11,7 +11,8 @@ from flan_jax.cli.paint import Paint
 from flan_jax.data.sizes import is_elsewhere
 from flan_jax.errors import UserError
 from flan_jax.tasks.marks import Marking, Segment, aligned, unmarked
-from flan_jax.tasks.render import Renderer, numbered_records
+from flan_jax.tasks.reading import numbered_records
+from flan_jax.tasks.render import Renderer
 
 if TYPE_CHECKING:
     from flan_jax.data.pieces import Piece

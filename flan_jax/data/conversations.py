@@ -23,7 +23,7 @@ from flan_jax.data.sources import digest
 from flan_jax.errors import PlacedError, UserError
 from flan_jax.feed.store import LOSS_MASK, MASK, Extra, StoredExample
 from flan_jax.tasks.dialog import Conversation, Opening, Repeated, check_policies, conversation
-from flan_jax.tasks.render import numbered_records
+from flan_jax.tasks.reading import numbered_records
 from flan_jax.tasks.spec import Source
 
 _VERSION = 1

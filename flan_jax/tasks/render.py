@@ -7,16 +7,16 @@ solved examples before it and the way options are listed.
 
 import dataclasses
 import functools
-import inspect
 import re
 import string
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flan_jax.errors import PlacedError, UserError
 from flan_jax.tasks.fewshot import TRAIN_SPLIT, Exemplars, Slots, longest_that_fits
 from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
-from flan_jax.tasks.spec import Prompted, Record, Source, TaskSpec, Unreadable
+from flan_jax.tasks.reading import numbered_records, options_of, references_of, slots_from
+from flan_jax.tasks.spec import Prompted, Record, TaskSpec, Unreadable
 from flan_jax.tasks.style import OptionStyle
 from flan_jax.tasks.template import ANSWER_SLOT, OPTIONS_SLOT, Rendered, Rendering, Template, slots_of
 from flan_jax.tasks.texts import unsound
@@ -96,7 +96,7 @@ class Renderer:
 
     def _render(self, record: Record, index: int, split: str, template_id: int | None) -> Rendered | None:
         task = self.task
-        slots = _slots(task.spec, record)
+        slots = slots_from(task.spec, record)
         if slots is None:
             return None
         if template_id is None:
@@ -137,8 +137,8 @@ class Renderer:
 
     def _from_slots(self, slots: Slots, template: Template, style: OptionStyle) -> _Single:
         task, spec = self.task, self.task.spec
-        references = _references(slots[spec.answer])
-        options = _options(spec, slots)
+        references = references_of(slots[spec.answer])
+        options = options_of(spec, slots)
         if options and not all(reference in options for reference in references):
             stray = next(reference for reference in references if reference not in options)
             raise UserError(
@@ -209,7 +209,7 @@ class Renderer:
     def _training_slots(self) -> Iterator[tuple[int, Slots]]:
         for index, record in numbered_records(self.task.spec.source, TRAIN_SPLIT, lambda error: None):
             try:
-                slots = _slots(self.task.spec, record)
+                slots = slots_from(self.task.spec, record)
             except UserError:
                 continue
             if slots is not None:
@@ -319,32 +319,6 @@ def render_split(
             left_out()
 
 
-def numbered_records(source: Source, split: str, unreadable: Unreadable | None = None) -> Iterator[tuple[int, Record]]:
-    """(index, record) of every record that can be read; those that cannot keep their index.
-
-    Raises:
-        UserError: a record that cannot be read, without ``unreadable`` to tell.
-    """
-    index = 0
-
-    def leave_out(error: UserError) -> None:
-        nonlocal index
-        index += 1
-        if unreadable is not None:
-            unreadable(error)
-
-    for record in _records(source, split, leave_out if unreadable is not None else None):
-        yield index, record
-        index += 1
-
-
-def _records(source: Source, split: str, unreadable: Unreadable | None) -> Iterator[Record]:
-    """The source's records; one that cannot tell its bad records from its good ones raises as ever."""
-    if unreadable is None or "unreadable" not in inspect.signature(source.records).parameters:
-        return source.records(split)
-    return source.records(split, unreadable)
-
-
 def _check_texts(single: _Single) -> None:
     for side, texts in (
         ("input", (single.inputs,)),
@@ -354,47 +328,6 @@ def _check_texts(single: _Single) -> None:
         for text in texts:
             if wrong := unsound(text):
                 raise UserError(f"its {side} {wrong}. Correct or remove the record.")
-
-
-def _slots(spec: TaskSpec, record: Record) -> Slots | None:
-    try:
-        made = spec.fields(record)
-        if made is None:
-            return None
-        slots = dict(made)
-    except UserError:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        keys = f" with the keys {sorted(map(str, record))}" if isinstance(record, Mapping) else f" {record!r:.80}"
-        raise UserError(
-            f"its fields failed on the record{keys} ({type(error).__name__}: {error}). Correct the record or `fields`."
-        ) from error
-    if spec.renders_itself:
-        return slots
-    for slot in spec.slots:
-        if slot not in slots:
-            raise UserError(f"its fields gave no {slot!r} (they gave {sorted(slots)}). Correct `fields` or `slots`.")
-    # No others: a number that every record has to itself would make equal records look different.
-    return {slot: slots[slot] for slot in spec.slots}
-
-
-def _references(answer: Any) -> tuple[str, ...]:
-    if isinstance(answer, str):
-        return (answer.strip(),)
-    references = tuple(answer) if isinstance(answer, Iterable) else ()
-    if not references or not all(isinstance(reference, str) for reference in references):
-        raise UserError(f"the answer {answer!r:.80} is neither a string nor a non-empty sequence of strings.")
-    return tuple(reference.strip() for reference in references)
-
-
-def _options(spec: TaskSpec, slots: Slots) -> tuple[str, ...]:
-    if not isinstance(spec.options, str):
-        return spec.options
-    given = slots[spec.options]
-    options = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else ()
-    if not all(isinstance(option, str) for option in options) or not 2 <= len(set(options)) == len(options):
-        raise UserError(f"options {list(options) or given!r:.300} must be at least two different strings.")
-    return options
 
 
 def _listed(

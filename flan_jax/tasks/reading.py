@@ -1,0 +1,91 @@
+"""Records of a source, and what of each a task reads: its slots, its accepted answers, its options."""
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from flan_jax.errors import UserError
+from flan_jax.tasks.fewshot import Slots
+from flan_jax.tasks.spec import Record, Source, TaskSpec, Unreadable
+
+
+def numbered_records(source: Source, split: str, unreadable: Unreadable | None = None) -> Iterator[tuple[int, Record]]:
+    """(index, record) of every record that can be read; those that cannot keep their index.
+
+    Raises:
+        UserError: a record that cannot be read, without ``unreadable`` to tell.
+    """
+    index = 0
+
+    def leave_out(error: UserError) -> None:
+        nonlocal index
+        index += 1
+        if unreadable is not None:
+            unreadable(error)
+
+    for record in _records(source, split, leave_out if unreadable is not None else None):
+        yield index, record
+        index += 1
+
+
+def _records(source: Source, split: str, unreadable: Unreadable | None) -> Iterator[Record]:
+    """The source's records; one that cannot tell its bad records from its good ones raises as ever."""
+    if unreadable is None or "unreadable" not in inspect.signature(source.records).parameters:
+        return source.records(split)
+    return source.records(split, unreadable)
+
+
+def slots_from(spec: TaskSpec, record: Record) -> Slots | None:
+    """What ``spec.fields`` makes of a record; ``None`` where the record is no example of the task.
+
+    Raises:
+        UserError: the fields fail on it, or a declared slot is missing.
+    """
+    try:
+        made = spec.fields(record)
+        if made is None:
+            return None
+        slots = dict(made)
+    except UserError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        keys = f" with the keys {sorted(map(str, record))}" if isinstance(record, Mapping) else f" {record!r:.80}"
+        raise UserError(
+            f"its fields failed on the record{keys} ({type(error).__name__}: {error}). Correct the record or `fields`."
+        ) from error
+    if spec.renders_itself:
+        return slots
+    for slot in spec.slots:
+        if slot not in slots:
+            raise UserError(f"its fields gave no {slot!r} (they gave {sorted(slots)}). Correct `fields` or `slots`.")
+    # No others: a number that every record has to itself would make equal records look different.
+    return {slot: slots[slot] for slot in spec.slots}
+
+
+def references_of(answer: Any) -> tuple[str, ...]:
+    """The accepted answers, the first of which is the target.
+
+    Raises:
+        UserError: neither a text nor a sequence of texts.
+    """
+    if isinstance(answer, str):
+        return (answer.strip(),)
+    references = tuple(answer) if isinstance(answer, Iterable) else ()
+    if not references or not all(isinstance(reference, str) for reference in references):
+        raise UserError(f"the answer {answer!r:.80} is neither a string nor a non-empty sequence of strings.")
+    return tuple(reference.strip() for reference in references)
+
+
+def options_of(spec: TaskSpec, slots: Slots) -> tuple[str, ...]:
+    """The closed set of a record's answers, as declared or in its own slot; ``()`` for free text.
+
+    Raises:
+        UserError: a record's own options are not two or more different texts.
+    """
+    if not isinstance(spec.options, str):
+        return spec.options
+    given = slots[spec.options]
+    options = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else ()
+    if not all(isinstance(option, str) for option in options) or not 2 <= len(set(options)) == len(options):
+        raise UserError(f"options {list(options) or given!r:.300} must be at least two different strings.")
+    return options

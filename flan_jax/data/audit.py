@@ -7,15 +7,17 @@ that both are made from, and the texts of their records.
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from flan_jax.data.containment import Needles
 from flan_jax.data.fingerprints import callable_digest
 from flan_jax.data.published import origins
 from flan_jax.data.sources import digest
 from flan_jax.errors import UserError
 from flan_jax.tasks.hashing import counter_hash
-from flan_jax.tasks.render import numbered_records
+from flan_jax.tasks.reading import numbered_records
 from flan_jax.tasks.spec import Prompted, Source, Task, TaskSpec
 
 LONG_TEXT = 10
@@ -28,6 +30,10 @@ class _Held(NamedTuple):
 
     task: str
     split: str
+
+
+_Found = dict[tuple[_Held, str], dict[int, tuple[int, str]]]
+"""(held-out task, trained task) → held-out record → training record and text where it was first seen."""
 
 
 Progress = Callable[[str, int], None]
@@ -82,6 +88,9 @@ class Audit:
         held_out_records: records of held-out tasks that were compared.
         trained_records: records of trained tasks that were compared.
         not_compared: tasks whose records cannot be read as text.
+        contained: held-out records whose longest text stands inside a longer one of a trained task. That is
+            told and refuses nothing: a sentence that somebody asks about may well stand in a passage that
+            somebody else asks something else about.
     """
 
     sources: tuple[SharedSource, ...]
@@ -89,6 +98,7 @@ class Audit:
     held_out_records: int
     trained_records: int
     not_compared: tuple[str, ...] = ()
+    contained: tuple[SharedRecords, ...] = ()
 
     def refused(self, tolerance: float = 0.0) -> str:
         """Why a run on this must not be reported as held out: one sentence; ``""`` for no reason.
@@ -117,8 +127,10 @@ def audit(trained: Sequence[Task], held_out: Sequence[tuple[Task, str]], *, prog
     """Compares what is held out with what is trained on.
 
     A held-out record is in the training data if all its texts together, or its longest text of ten
-    words or more, are those of a training record, case, punctuation and white space aside. The
-    answer, its options and its reasoning are not compared: they recur by nature.
+    words or more, are those of a training record, case, punctuation and white space aside. It is
+    contained in the training data if that longest text is a part of a longer text. The answer, its
+    options and its reasoning are not compared: they recur by nature. Nor is found what was put in
+    other words, a text of which a part is missing, or a shorter text inside a longer one.
 
     Args:
         trained: the tasks trained on; of each its split ``train``.
@@ -133,6 +145,7 @@ def audit(trained: Sequence[Task], held_out: Sequence[tuple[Task, str]], *, prog
         else:
             specs.setdefault(_key(task), task)
     wanted: dict[int, list[tuple[_Held, int]]] = {}
+    longest: dict[str, list[tuple[_Held, int]]] = {}
     sizes: dict[_Held, int] = {}
     measured: dict[str, Task] = {}
     for task, split in held_out:
@@ -148,32 +161,75 @@ def audit(trained: Sequence[Task], held_out: Sequence[tuple[Task, str]], *, prog
             sizes[held] += 1
             for key in _held_out_keys(texts):
                 wanted.setdefault(key, []).append((held, index))
+            longest.setdefault(max(texts, key=len), []).append((held, index))
         if progress:
             progress(held.task, sizes[held])
-    found: dict[tuple[_Held, str], dict[int, tuple[str, str]]] = {}
-    compared = 0
+    needles = Needles(longest, LONG_TEXT)
+    found: _Found = {}
+    inside: _Found = {}
+    compared: Counter[str] = Counter()
     for name, task in specs.items():
-        begun = compared
-        for index, texts in _texts(task, "train"):
-            compared += 1
-            for key in _training_keys(texts):
-                for held, place in wanted.get(key, ()):
-                    pair = found.setdefault((held, name), {})
-                    if place not in pair:
-                        pair[place] = (_place(task, index), max(texts, key=len)[:SHOWN]) if not pair else ("", "")
+        for index, needle in needles.search(_long_texts(name, task, wanted, found, compared)):
+            _note(inside, name, index, needle, longest[needle])
         if progress:
-            progress(name, compared - begun)
-    records = []
-    for (held, name), pair in found.items():
-        first, text = next(iter(pair.values()))
-        records.append(SharedRecords(held.task, name, len(pair), sizes[held], first, text))
+            progress(name, compared[name])
+    for tasks, pair in inside.items():
+        for place in found.get(tasks, {}):
+            pair.pop(place, None)
+
+    def shared_records(pairs: _Found) -> tuple[SharedRecords, ...]:
+        return tuple(
+            SharedRecords(held.task, name, len(pair), sizes[held], _place(specs[name], index), text[:SHOWN])
+            for (held, name), pair in pairs.items()
+            for index, text in list(pair.values())[:1]
+        )
+
     shared = [
         SharedSource(other, name, origin)
         for other, task in measured.items()
         for name, mine in specs.items()
         for origin in sorted(_origins(task) & _origins(mine))[:1]
     ]
-    return Audit(tuple(shared), tuple(records), sum(sizes.values()), compared, tuple(dict.fromkeys(not_compared)))
+    return Audit(
+        tuple(shared),
+        shared_records(found),
+        sum(sizes.values()),
+        compared.total(),
+        tuple(dict.fromkeys(not_compared)),
+        shared_records(inside),
+    )
+
+
+def _long_texts(
+    name: str,
+    task: Task,
+    wanted: Mapping[int, Sequence[tuple[_Held, int]]],
+    found: _Found,
+    compared: Counter[str],
+) -> Iterator[tuple[int, str]]:
+    """(index, text) for the long texts of a trained task, each record first compared as a whole."""
+    for index, texts in _texts(task, "train"):
+        compared[name] += 1
+        for key in _training_keys(texts):
+            if key in wanted:
+                _note(found, name, index, max(texts, key=len), wanted[key])
+        for text in _outermost(texts):
+            yield index, text
+
+
+def _note(pairs: _Found, name: str, index: int, text: str, held: Sequence[tuple[_Held, int]]) -> None:
+    """Notes where held-out records were first seen in a trained task."""
+    for task, place in held:
+        pairs.setdefault((task, name), {}).setdefault(place, (index, text))
+
+
+def _outermost(texts: Sequence[str]) -> Iterator[str]:
+    """The texts that are not a part of another of the record."""
+    kept: list[str] = []
+    for text in sorted(set(texts), key=len, reverse=True):
+        if not any(text in other for other in kept):
+            kept.append(text)
+            yield text
 
 
 def audit_key(trained: Sequence[Task], held_out: Sequence[tuple[Task, str]]) -> str:
@@ -183,7 +239,7 @@ def audit_key(trained: Sequence[Task], held_out: Sequence[tuple[Task, str]]) -> 
         for side, tasks in (("trained", ((task, "train") for task in trained)), ("held out", held_out))
         for task, split in tasks
     }
-    return digest("audit 2", *sorted(parts))
+    return digest("audit 3", *sorted(parts))
 
 
 def _read(task: Task, split: str) -> str:

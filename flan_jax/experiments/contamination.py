@@ -69,6 +69,7 @@ def _kept(path: Path, key: str) -> Audit | None:
             kept["held_out_records"],
             kept["trained_records"],
             tuple(kept["not_compared"]),
+            tuple(SharedRecords(**item) for item in kept["contained"]),
         )
     except (OSError, ValueError, LookupError, TypeError):
         return None

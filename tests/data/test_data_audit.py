@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from prepare_toys import write_lines
 
 from flan_jax.data.audit import LONG_TEXT, Audit, SharedRecords, SharedSource, audit, audit_key
+from flan_jax.data.containment import Needles
+from flan_jax.data.formats.task import instruction_task
 from flan_jax.data.published import published
 from flan_jax.data.sources import jsonl
 from flan_jax.tasks.modes import PromptMode
@@ -58,7 +60,7 @@ def document(text, question="What happened?", answer="a bridge"):
 def files(tmp_path):
     write_lines(tmp_path / "test.jsonl", pairs(20, 0))
     write_lines(
-        tmp_path / "other.jsonl", [document(" ".join(random.Random(i).choices(WORDS, k=20))) for i in range(30)]
+        tmp_path / "other.jsonl", [document(" ".join(random.Random(100 + i).choices(WORDS, k=20))) for i in range(30)]
     )
     return tmp_path
 
@@ -267,3 +269,75 @@ def test_the_key_changes_with_all_that_is_compared_and_with_nothing_else(files):
     keys.append(audit_key([reader], [(rte, "test")]))
     assert len(set(keys)) == len(keys)
     assert audit_key([Elsewhere()], []) != audit_key([], [])
+
+
+def requests(path, *records):
+    """Instruction data in a file, three harmless records first."""
+    harmless = [{"instruction": f"Name {word}.", "input": "", "output": word} for word in WORDS[:3]]
+    return Prompted(instruction_task("requests", write_lines(path, [*harmless, *records])))
+
+
+def test_a_whole_record_in_instruction_data_is_found(files):
+    """Under another key it is the same text; inside a longer one it is contained, which is told and refuses nothing."""
+    held = pairs(20, 0)
+    given = {"instruction": "Is the claim true?", "input": held[4]["premise"].title(), "output": "yes"}
+    told = {
+        "instruction": f"Read this: {held[6]['premise']}. Now, is it so that {held[6]['hypothesis']}?",
+        "input": "",
+        "output": "yes",
+    }
+    rte = (inference(files / "test.jsonl"), "test")
+    found = audit([requests(files / "r.jsonl", given, told)], [rte])
+    (shared,) = found.records
+    assert (shared.records, shared.of, shared.place) == (1, 20, f"{files / 'r.jsonl'}, line 4")
+    assert found.contained == (
+        SharedRecords("rte", "requests", 1, 20, f"{files / 'r.jsonl'}, line 5", held[6]["premise"]),
+    )
+    assert audit([requests(files / "r.jsonl", told)], [rte]).refused() == ""
+
+
+def test_what_is_not_found(files):
+    """Other words, a part of a text, a short text inside a long one, and what only the answer holds."""
+    premise = pairs(20, 0)[6]["premise"]
+    words = premise.split()
+    write_lines(
+        files / "test.jsonl", [*pairs(20, 0), {"premise": "It rained.", "hypothesis": "It did.", "label": "yes"}]
+    )
+    hidden = [
+        " ".join(["another", *words[1:]]),  # one word of fourteen is another
+        " ".join(words[:-1]),
+        " ".join(reversed(words)),
+        "It rained. It did. " + " ".join(WORDS[:20]),
+    ]
+    lines = [{"instruction": "Go on.", "input": text, "output": "yes"} for text in hidden]
+    lines.append({"instruction": "Write a sentence.", "input": "", "output": premise})
+    found = audit([requests(files / "r.jsonl", *lines)], [(inference(files / "test.jsonl"), "test")])
+    assert (found.records, found.contained) == ((), ())
+
+
+def test_a_record_is_contained_once_for_each_task_and_not_where_it_is_shared(files):
+    held = pairs(20, 0)
+    twice = [document(f"so {held[i]['premise']} and so") for i in (3, 3, 5)]
+    write_lines(files / "many.jsonl", [*twice, document(held[5]["premise"])])
+    write_lines(files / "few.jsonl", [document(f"{held[8]['premise']} {held[9]['premise']}")])
+    found = audit(
+        [reading(files / "many.jsonl"), reading(files / "few.jsonl", "few")],
+        [(inference(files / "test.jsonl"), "test")],
+    )
+    assert [(one.trained, one.records) for one in found.records] == [("reader", 1)]
+    assert [(one.trained, one.records) for one in found.contained] == [("reader", 1), ("few", 2)]
+    assert found.contained[0].place == f"{files / 'many.jsonl'}, line 1"
+
+
+few_words = st.lists(st.sampled_from("abc"), max_size=12).map(" ".join)
+
+
+@given(st.lists(few_words, max_size=6), st.lists(few_words, max_size=6), st.integers(1, 4))
+def test_needles_are_found_exactly_where_a_slow_search_finds_them(texts, others, window):
+    needles = [text for text in dict.fromkeys(texts) if text and text.count(" ") + 1 >= window]
+    expected = {
+        (tag, needle) for tag, other in enumerate(others) for needle in needles if f" {needle} " in f" {other} "
+    }
+    found = list(Needles(texts, window).search(enumerate(others)))
+    assert set(found) == expected
+    assert len(found) == len(expected)

@@ -8,7 +8,7 @@ import functools
 import gzip
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,26 @@ def numbered_records(path: Path) -> Iterator[Numbered]:
 
 
 def records_at(path: Path, numbers: Sequence[int]) -> Iterator[Numbered]:
-    """The records with these numbers, which are in order. Of a file of lines, no others are read."""
-    if path.suffix == ".gz" or suffix_of(path) not in (".jsonl", ".ndjson"):
-        wanted = frozenset(numbers)
-        yield from (numbered for numbered in numbered_records(path) if numbered[0] in wanted)
+    """The records with these numbers, which are in order.
+
+    A dump of a thousand tasks is read a thousand times, so no others are parsed: of a file of lines
+    these alone are read, of a gzipped one no more than up to the last, and one list is kept.
+    """
+    suffix, stat = suffix_of(path), path.stat()
+    wanted = frozenset(numbers)
+    if suffix == ".parquet":
+        yield from _parquet(path, wanted)
         return
-    stat = path.stat()
+    if suffix == ".tsv" or (path.suffix == ".gz" and suffix in (".jsonl", ".ndjson")):
+        yield from _lines(path, _row if suffix == ".tsv" else _parsed, wanted)
+        return
+    if suffix == ".json":
+        if _is_lines(path):
+            yield from _lines(path, _parsed, wanted)
+        else:
+            elements = _kept_elements(path, stat.st_size, stat.st_mtime_ns)
+            yield from ((number, _object_or_error(elements[number])) for number in numbers)
+        return
     begins = _begins(path, stat.st_size, stat.st_mtime_ns)
     with path.open("rb") as lines:
         for number in numbers:
@@ -87,18 +101,22 @@ def _open(path: Path) -> Any:
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
-def _lines(path: Path, parse: Callable[[bytes], Any]) -> Iterator[Numbered]:
+def _lines(path: Path, parse: Callable[[bytes], Any], wanted: Collection[int] | None = None) -> Iterator[Numbered]:
+    """The lines, or those of the numbers ``wanted``."""
+    last = None if wanted is None else max(wanted, default=0)
     with _open(path) as lines:
         numbers = itertools.count(1)
         while True:
             number = next(numbers)
+            if last is not None and number > last:
+                return
             try:
                 line = lines.readline()
             except (OSError, EOFError) as error:  # a gzipped file that was cut off
                 raise UserError(f"{path}, line {number}: the file is damaged ({error}). Fetch it again.") from error
             if not line:
                 return
-            if not line.isspace():
+            if (wanted is None or number in wanted) and not line.isspace():
                 yield number, _read_line(line, number, parse)
 
 
@@ -158,6 +176,18 @@ def _is_lines(path: Path) -> bool:
 
 
 def _json(path: Path) -> Iterator[Numbered]:
+    for number, element in enumerate(_elements(path)):
+        yield number, _object_or_error(element)
+
+
+def _object_or_error(element: Any) -> Mapping[str, Any] | UserError:
+    try:
+        return _object(element)
+    except UserError as error:
+        return error
+
+
+def _elements(path: Path) -> list[Any]:
     """The elements of a list, or one object. Bytes that are no text spoil the records that they stand in only."""
     with _open(path) as file:
         try:
@@ -175,20 +205,28 @@ def _json(path: Path) -> Iterator[Numbered]:
         raise UserError(f"{path}: JSON that cannot be read ({error}). Correct the file.") from error
     if not isinstance(loaded, list | Mapping):
         raise UserError(f"{path} holds {type(loaded).__name__}, neither a list of records nor one. Correct the file.")
-    for number, element in enumerate(loaded if isinstance(loaded, list) else [loaded]):
-        try:
-            yield number, _object(element)
-        except UserError as error:
-            yield number, error
+    return loaded if isinstance(loaded, list) else [loaded]
 
 
-def _parquet(path: Path) -> Iterator[Numbered]:
+@functools.lru_cache(maxsize=1)
+def _kept_elements(path: Path, size: int, modified_ns: int) -> list[Any]:
+    return _elements(path)
+
+
+def _parquet(path: Path, wanted: Collection[int] | None = None) -> Iterator[Numbered]:
+    """The rows, or those of the numbers ``wanted``."""
     import pyarrow
     import pyarrow.parquet
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        rows = (row for batch in file.iter_batches(1024) for row in batch.to_pylist())
-        yield from enumerate(rows)
+        begun = 0
+        for batch in file.iter_batches(1024):
+            own = range(batch.num_rows)
+            chosen = own if wanted is None else [row for row in own if begun + row in wanted]
+            rows = batch if wanted is None else batch.take(pyarrow.array(chosen, pyarrow.int64()))
+            for row, record in zip(chosen, rows.to_pylist(), strict=True):
+                yield begun + row, record
+            begun += batch.num_rows
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable as Parquet ({str(error).splitlines()[0]}). Fetch it again.") from error

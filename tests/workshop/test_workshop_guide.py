@@ -1,0 +1,192 @@
+"""The guide, followed to the letter: its files are written, its commands run, its outputs looked for.
+
+In a page, a block of JSON lines behind "`NAME`:" and a block that begins with "# NAME" are files
+("# NAME, continued" goes on with one), a bash block is run, and a text block behind it holds lines
+of what it prints. A text block that begins with "error:" says that the last command is refused.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import mixtures  # noqa: F401  (registers the tasks)
+from flan_jax.data.published import PublishedSource
+from flan_jax.tasks.catalog import TASKS
+from flan_jax.tasks.invert import SUFFIX
+
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "guide"
+BLOCK = re.compile(r"(?:`(?P<file>[\w./-]+)`:\n\n)?^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
+TITLE = re.compile(r"# (?P<file>[\w./-]+\.\w+)(?P<goes_on>, continued)?\n")
+
+
+class Step(NamedTuple):
+    """A block: ``kind`` is file, more (of a file), run, or prints."""
+
+    kind: str
+    file: str
+    body: str
+
+
+def steps(page: str) -> Iterator[Step]:
+    for block in BLOCK.finditer((GUIDE / page).read_text(encoding="utf-8")):
+        body, title = block["body"], TITLE.match(block["body"])
+        if block["language"] == "bash":
+            yield Step("run", "", body)
+        elif block["language"] == "text":
+            yield Step("prints", "", body)
+        elif title:
+            yield Step("more" if title["goes_on"] else "file", title["file"], body)
+        else:
+            assert block["file"], f"{page}: this block has no file name: {body[:80]!r}"
+            yield Step("file", block["file"], body)
+
+
+def follow(page: str, folder: Path) -> str:
+    """Does what the page says, in ``folder``; returns all that was printed."""
+    bin_folder = Path(sys.executable).parent
+    # As few optimisations as XLA can do with: the runs are of a few steps, and compiling them is what takes time.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLAN_JAX_", "XLA_FLAGS"))}
+    environment = {
+        **kept,
+        "PATH": f"{bin_folder}{os.pathsep}{kept['PATH']}",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_PLATFORMS": "cpu",
+        "HF_HUB_OFFLINE": "1",
+    }
+    printed = ""
+    todo = list(steps(page))
+    for number, step in enumerate(todo):
+        if step.kind in ("file", "more"):
+            path = folder / step.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = path.read_text(encoding="utf-8") + "\n\n" if step.kind == "more" else ""
+            path.write_text(text + step.body, encoding="utf-8")
+        if step.kind != "run":
+            continue
+        expected = todo[number + 1].body if todo[number + 1 : number + 2] and todo[number + 1].kind == "prints" else ""
+        run = subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", step.body],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        output = run.stdout + run.stderr
+        assert run.returncode == (2 if expected.startswith("error:") else 0), f"{step.body}\n{output}"
+        words = " ".join(output.split())  # the width of a column is no matter
+        for line in expected.splitlines():
+            assert " ".join(line.split()) in words, f"{step.body}\nprints no line with {line!r}:\n{output}"
+        printed += output
+    return printed
+
+
+def tasks_of(folder: Path, run: str, suite: str) -> set[str]:
+    """What the run measured after its fourth step."""
+    path = folder / "runs" / run / "eval" / "4" / "results.json"
+    return {task["task"] for task in json.loads(path.read_text(encoding="utf-8"))["suites"][suite]}
+
+
+def lines_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def drawn_by(folder: Path, run: str) -> set[str]:
+    """The tasks that a run has drawn examples from."""
+    return set(lines_of(folder / "runs" / run / "metrics.jsonl")[-1]["sampled"])
+
+
+def test_tasks_and_a_cluster_are_added_as_the_guide_says(tmp_path):
+    follow("tasks.md", tmp_path)
+    assert drawn_by(tmp_path, "one_task") == {"tool_for_job_zs_opt"}
+    # Held out: no tools are trained on, and only tools are measured, in both directions.
+    assert drawn_by(tmp_path, "no_tools") == {"trade_for_job_zs_opt", "trade_makes_zs_opt", "made_of_zs_opt"}
+    measured = {"tool_for_job_zs_opt_scored", "tool_for_job_inverted_zs_opt"}
+    assert tasks_of(tmp_path, "no_tools", "held_out") == measured
+    audit = json.loads((tmp_path / "runs" / "no_tools" / "audit.json").read_text(encoding="utf-8"))
+    assert (audit["records"], audit["held_out_records"], audit["trained_records"]) == ([], 6, 9)
+
+
+def test_own_data_is_brought_as_the_guide_says(tmp_path):
+    follow("your_data.md", tmp_path)
+    assert drawn_by(tmp_path, "errands") == {"errands_zs_opt"}
+    assert tasks_of(tmp_path, "errands", "held_in") == {"errands_zs_opt_validation"}
+    assert tasks_of(tmp_path, "errands", "test") == {"errands_zs_opt_test"}
+
+
+KINDS = {int: "number", float: "number", bool: "true or false", list: "list"}
+
+
+class Read(dict):
+    """A record that notes which of its columns are read."""
+
+    def __init__(self, record):
+        super().__init__({name: Read(value) if isinstance(value, dict) else value for name, value in record.items()})
+        self.names: dict[str, None] = {}
+
+    def __getitem__(self, name):
+        value = super().__getitem__(name)
+        self.names[name] = None
+        return value
+
+    def get(self, name, default=None):
+        return self[name] if name in self else default  # noqa: SIM401  (it would call itself)
+
+    def shown(self) -> str:
+        """What was read, in the record's order."""
+        return ", ".join(self._column(name) for name in self if name in self.names)
+
+    def _column(self, name: str) -> str:
+        value = super().__getitem__(name)
+        if isinstance(value, Read):
+            return f"`{name}`" + (f" {{{value.shown()}}}" if value.names else " (object)")
+        kind = KINDS.get(type(value))
+        return f"`{name}` ({kind})" if kind else f"`{name}`"
+
+
+def columns_read(spec, records) -> str:
+    """The columns that a task needs; where its two records are of two published copies, those of either."""
+    found: dict[str, None] = {}
+    for record in records:
+        noted = Read(record)
+        assert spec.fields(noted) is not None
+        found[noted.shown()] = None
+    return "; or ".join(found)
+
+
+def column_tables() -> str:
+    """The columns that every task with a folder of its own reads, of the made-up records in tests/mixtures."""
+    examples = {
+        task: records
+        for file in (ROOT / "tests/mixtures/records").glob("*/*.json")
+        for task, records in json.loads(file.read_text(encoding="utf-8")).items()
+    }
+    lines: list[str] = []
+    for collection, title in (("flan2021", "Flan 2021"), ("dialog", "Dialog"), ("open", "Open tasks")):
+        specs = [spec for spec in map(TASKS.get, TASKS) if spec.collection == collection]
+        rows = []
+        for spec in sorted(specs, key=lambda spec: (spec.cluster, spec.name)):
+            source = getattr(spec.source, "dialogues", spec.source)
+            if not isinstance(source, PublishedSource) or spec.name.endswith(SUFFIX):
+                continue
+            named = columns_read(spec, examples[spec.name])
+            folders = " or ".join(f"`{folder}`" for folder in dict.fromkeys(source.folders))
+            files = ", ".join(split for split in spec.source.splits if split != "validation")
+            rows.append(f"| {spec.cluster} | {folders} | {named} | {files} |")
+        lines += [f"## {title}", "", "| cluster | folder | columns | files |", "|---|---|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def test_the_tables_of_columns_are_those_of_the_tasks():
+    path = GUIDE / "columns.md"
+    head, mark, tables = path.read_text(encoding="utf-8").partition("## Flan 2021\n")
+    if os.environ.get("FLAN_JAX_UPDATE_GOLDEN"):
+        path.write_text(head + column_tables(), encoding="utf-8")
+        return
+    assert mark + tables == column_tables()

@@ -362,6 +362,22 @@ def test_a_tab_separated_file_is_chains_of_thought(tmp_path):
     assert "line 4: 2 column(s) instead of 3" in str(told[0])
 
 
+def test_fingerprints_change_with_the_code_of_a_format_and_of_a_length(file):
+    def told(record, left_out):
+        yield {"instruction": record["instruction"], "input": "", "output": record["output"]}
+
+    def turned(record, left_out):
+        yield {"instruction": record["output"], "input": "", "output": record["instruction"]}
+
+    def fingerprint(read, length=len):
+        own = Format("own", "", "instruction", ("instruction",), lambda record: True, read)
+        return instruction_source(file, own, cleaning=Cleaning(("split",), length=length)).fingerprint("train")
+
+    found = [fingerprint(told), fingerprint(turned), fingerprint(told, lambda text: 2 * len(text))]
+    assert len(set(found)) == 3
+    assert fingerprint(told) == found[0]
+
+
 def test_reading_is_lazy(file):
     source = instruction_source(file.parent / "not there yet.jsonl")
     assert source.splits == ("train", "validation")

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from flan_jax.data.fingerprints import callable_digest
 from flan_jax.data.formats.cleaning import Cleaning
 from flan_jax.data.formats.detect import AUTO, get_format
 from flan_jax.data.formats.origin import HubPart, Origin, origins
@@ -135,16 +136,17 @@ class InstructionSource:
         origin, held = self.origin(split)
         known = format_of(origin, self.format)
         cleaning = Cleaning(known.cleaning) if self.cleaning is None else self.cleaning
-        length = f"{cleaning.length.__module__}.{getattr(cleaning.length, '__qualname__', cleaning.length)}"
         return digest(
             "instructions",
             _VERSION,
             origin.fingerprint(),
             known.name,
             known.parameters,
+            callable_digest(known.read),
+            callable_digest(known.gather) if known.gather else "",
             cleaning.steps,
             cleaning.phrases if "refused" in cleaning.steps else "",
-            (cleaning.max_length, length) if "split" in cleaning.steps else "",
+            (cleaning.max_length, callable_digest(cleaning.length)) if "split" in cleaning.steps else "",
             (split == "validation", held, self.seed) if held else "",
             self.task,
         )

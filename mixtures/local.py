@@ -5,8 +5,12 @@ the chain-of-thought files and instruction data of any known format from DATA_DI
 is left out. A cluster is held out of all of it at once with HOLD_OUT.
 """
 
+import dataclasses
+
 from flan_jax.data.cot import CotFile
 from flan_jax.data.formats.mixture import mixture_of_path
+from flan_jax.data.formats.reading import is_data_file
+from flan_jax.data.formats.task import free_name
 from flan_jax.data.published import source_dir
 from flan_jax.data.sources import FromDataFolder, resolve
 from flan_jax.data.superni import superni_mixture
@@ -21,7 +25,7 @@ NAME = "flan_local"
 CAP = 3000
 """A task's rate is its number of examples, but no more than this."""
 INSTRUCTIONS = "instructions"
-"""Every file and folder in ``DATA_DIR/instructions`` is read, and these, where they are there:"""
+"""Every file of records and every folder in ``DATA_DIR/instructions`` is read, and these, where they are there:"""
 PLACES = (
     "dolly/dolly_3k.jsonl",
     "alpaca_schema_small/instruction-data.json",
@@ -67,6 +71,9 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
     found = [*files, *_instruction_data()]
     if found:
         tasks = [task for file in found for task in mixture_of_path(file).train_tasks if isinstance(task, Prompted)]
+        taken = set(TASKS)  # a file may be called like a task that ships, or like another file
+        named = [dataclasses.replace(task.spec, name=free_name(task.spec.name, taken)) for task in tasks]
+        tasks = [dataclasses.replace(task, spec=spec) for task, spec in zip(tasks, named, strict=True)]
         parts["instructions"] = _part(f"{name}_instructions", tasks)
     if not parts:
         raise UserError(
@@ -89,7 +96,10 @@ def _part(name: str, tasks: list[Prompted]) -> Mixture:
 def _instruction_data() -> list[str]:
     folder = resolve(INSTRUCTIONS)
     found = [place for place in PLACES if resolve(place).is_file()]
-    return found + sorted(f"{INSTRUCTIONS}/{path.name}" for path in folder.iterdir()) if folder.is_dir() else found
+    if not folder.is_dir():
+        return found
+    shown = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return found + sorted(f"{INSTRUCTIONS}/{path.name}" for path in shown if path.is_dir() or is_data_file(path))
 
 
 register_mixture(NAME, FromDataFolder(flan_local))

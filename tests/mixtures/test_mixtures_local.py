@@ -48,6 +48,18 @@ def test_it_has_what_is_there(folder):
     assert {task.name for task in held_out.train_tasks} == {"quac_zs_opt", "requests_zs_opt"}
 
 
+def test_what_is_no_file_of_records_is_passed_over_and_names_stay_apart(folder):
+    data = folder / "data" / "instructions"
+    for name in ("rte.jsonl", "notes.jsonl", "notes/train.jsonl", ".cache/x.jsonl"):
+        write(data / name, REQUEST)
+    (data / "README.md").write_text("Read me.")
+    (data / ".DS_Store").write_bytes(b"\0")
+    for split in ("train", "test"):
+        write(folder / "copies" / "rte" / f"{split}.jsonl", RTE)
+    names = [task.name for task in flan_local().train_tasks]
+    assert names == ["rte_zs_opt", "notes_zs_opt", "notes_2_zs_opt", "rte_2_zs_opt"]
+
+
 def test_it_says_where_it_looked(folder):
     with pytest.raises(UserError, match=r"finds nothing: SOURCE_DIR is .*copies.* has no superni/, flan_cot/"):
         flan_local()

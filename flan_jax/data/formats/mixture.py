@@ -7,7 +7,7 @@ from flan_jax.data.formats.detect import AUTO
 from flan_jax.data.formats.origin import LocalFile, data_files, split_files
 from flan_jax.data.formats.source import instruction_source
 from flan_jax.data.formats.survey import format_of
-from flan_jax.data.formats.task import tasks_in
+from flan_jax.data.formats.task import free_name, tasks_in
 from flan_jax.data.sources import resolve
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
@@ -49,7 +49,8 @@ def mixture_of_path(path: str | Path, format: str = AUTO, *, policy: Policy | No
         specs += _tasks(file, format)
     if not specs:
         specs = list(tasks_in(instruction_source(path, format)))
-    specs = _renamed(specs)
+    taken: set[str] = set()
+    specs = [dataclasses.replace(spec, name=free_name(spec.name, taken)) for spec in specs]
     tasks = tuple(Prompted(spec) for spec in specs)
     suites = []
     for suite, split in (("held_in", "validation"), ("test", "test")):
@@ -76,17 +77,6 @@ def _tasks(file: Path, format: str) -> list[TaskSpec]:
 
         return [superni_task(file)]
     return list(tasks_in(instruction_source(file, format)))
-
-
-def _renamed(specs: list[TaskSpec]) -> list[TaskSpec]:
-    """Two files may hold tasks of one name."""
-    taken: dict[str, int] = {}
-    renamed = []
-    for spec in specs:
-        taken[spec.name] = taken.get(spec.name, 0) + 1
-        again = taken[spec.name]
-        renamed.append(spec if again == 1 else dataclasses.replace(spec, name=f"{spec.name}_{again}"))
-    return renamed
 
 
 def _has(spec: TaskSpec, split: str) -> bool:

@@ -144,12 +144,13 @@ def tasks_in(source: InstructionSource | str | Path, name: str = "") -> tuple[Ta
     if list(found.tasks) in ([""], []):
         return (instruction_task(name, source),)
     specs: list[TaskSpec] = []
+    taken: set[str] = set()
     for index, (task, division) in enumerate(found.tasks.items()):
         own = dataclasses.replace(source, task=task, tells=index == 0)
         types = ", ".join(division.types)
         specs.append(
             instruction_task(
-                _unique(as_name(task) if task else name, [spec.name for spec in specs]),
+                free_name(as_name(task) if task else name, taken),
                 own,
                 as_name(found.sources[task]).lower() if found.sources[task] else "rendered",
                 title=f"{task} ({types})" if types else task,
@@ -177,9 +178,15 @@ def as_name(text: str) -> str:
     return name if name.isidentifier() else f"_{name}"
 
 
-def _unique(name: str, taken: list[str]) -> str:
-    """Two names may differ in marks alone, which a task's name does not have."""
+def free_name(name: str, taken: set[str]) -> str:
+    """The name, numbered where it is taken, and from now on taken: two files may hold tasks of one name.
+
+    >>> taken = {"a", "a_2"}
+    >>> free_name("b", taken), free_name("a", taken), free_name("a", taken)
+    ('b', 'a_3', 'a_4')
+    """
     number, found = 2, name
     while found in taken:
         found, number = f"{name}_{number}", number + 1
+    taken.add(found)
     return found

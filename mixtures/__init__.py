@@ -8,6 +8,7 @@ from mixtures import flan2022 as flan2022
 from mixtures import local as local
 from mixtures import mini as mini
 from mixtures import open_tasks as open_tasks
+from mixtures import program_synthesis as program_synthesis
 from mixtures import superni as superni
 from mixtures import t0 as t0
 

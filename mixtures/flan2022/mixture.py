@@ -16,6 +16,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
+from flan_jax.data.folder import FolderSource
 from flan_jax.data.sources import FromDataFolder
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, get_mixture, register_mixture
 from flan_jax.mixing.rates import Proportional
@@ -27,22 +28,32 @@ from mixtures.flan2021.collection import specs as flan2021_specs
 from mixtures.flan2022.t0 import t0_prompts
 from mixtures.superni import niv2_prompts
 
-CAPS = {"flan2021": 30_000, "t0": 20_000, "niv2": 5_000, "cot": 100_000, "dialog": 200_000}
+CAPS = {
+    "flan2021": 30_000,
+    "t0": 20_000,
+    "niv2": 5_000,
+    "cot": 100_000,
+    "dialog": 200_000,
+    "program_synthesis": 100_000,
+}
 """A task's rate is its number of examples, but no more than this."""
 PUBLIC_CODE = {"flan2021": 0.40, "t0": 0.32, "niv2": 0.20, "cot": 0.05, "dialog": 0.03}
 """Weights of the public ``run_example.py``."""
 PROPORTION_A = {"flan2021": 0.52, "t0": 0.15, "cot": 0.03, "niv2": 0.30}
 PROPORTION_B = {"flan2021": 0.460, "t0": 0.279, "cot": 0.018, "niv2": 0.242}
 """Weights of the paper's table 23; its program synthesis data were not published."""
+WITH_PROGRAMS = {**PUBLIC_CODE, "program_synthesis": 0.03}
+"""The public code's weights, and those of the user's own programs, whose share was published nowhere: the same as
+dialog's is our choice, as is the cap. Mixing makes shares of weights, whatever their sum."""
 INVERTED_RATE = 0.3
 """In cot and dialog, what the inverted tasks get where the tasks themselves get 1."""
 
 OPT = (PromptMode.ZS_OPT, PromptMode.FS_OPT)
 ALL = (PromptMode.ZS_OPT, PromptMode.FS_OPT, PromptMode.ZS_NOOPT, PromptMode.FS_NOOPT)
-MODES = {"flan2021": ALL, "t0": ALL, "niv2": OPT, "cot": OPT, "dialog": OPT}
+MODES = {"flan2021": ALL, "t0": ALL, "niv2": OPT, "cot": OPT, "dialog": OPT, "program_synthesis": OPT}
 """The prompt modes of a collection, in equal parts."""
 
-SHORT = {"flan2021": "flan", "t0": "t0", "niv2": "niv2", "cot": "cot", "dialog": "dialog"}
+SHORT = {collection: "flan" if collection == "flan2021" else collection for collection in MODES}
 MIXED = FewShot(shots=5, templates="mixed")
 """Five solved examples, each with a template of its own."""
 MATCHING = FewShot(shots=25, templates="matching")
@@ -108,7 +119,9 @@ def prompts_of(spec: TaskSpec, mode: PromptMode) -> tuple[Prompted, ...]:
 
 
 def _collected(collection: str) -> list[TaskSpec]:
-    return [spec for spec in map(TASKS.get, TASKS) if spec.collection == collection]
+    """Its tasks; a user's own folder counts where there is something in it."""
+    found = [spec for spec in map(TASKS.get, TASKS) if spec.collection == collection]
+    return [spec for spec in found if not isinstance(spec.source, FolderSource) or spec.source.exists()]
 
 
 def _entries(prompts: Sequence[Prompted], recipe: Recipe) -> tuple[Entry, ...]:
@@ -153,6 +166,7 @@ def _without(collection: str) -> Recipe:
 
 VARIANTS: dict[str, Recipe] = {
     "flan2022_submix": PUBLIC,
+    "flan2022_with_programs": Recipe(WITH_PROGRAMS),
     "flan2022_proportion_a": Recipe(PROPORTION_A),
     "flan2022_proportion_b": Recipe(PROPORTION_B),
     "flan2022_no_inversion": Recipe(inversion=False),
@@ -163,7 +177,7 @@ VARIANTS: dict[str, Recipe] = {
 }
 """The public mixture, the paper's proportions, and its ablations."""
 
-_FROM_FOLDERS = ("t0", "niv2")
+_FROM_FOLDERS = ("t0", "niv2", "program_synthesis")
 
 
 def _register() -> None:
@@ -179,7 +193,8 @@ def _register() -> None:
             name = f"{SHORT[collection]}_{str(mode).replace('_', '')}"
             add(name, mode_mixture, reads, collection=collection, mode=mode)
         add(f"{collection}_submix", submix, reads, collection=collection)
-        if collection not in ("flan2021", "niv2"):  # there, the name is that of the collection's own mixture
+        # There, the name is that of the collection's own mixture, or of its task.
+        if collection not in ("flan2021", "niv2", "program_synthesis"):
             add(collection, whole_collection, reads, collection=collection)
     for name, recipe in VARIANTS.items():
         add(name, flan2022, bool(set(recipe.weights) & set(_FROM_FOLDERS)), name=name, recipe=recipe)

@@ -22,7 +22,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "renders"
 EXAMPLES = {
     task: records for file in sorted(RECORDS.glob("*/*.json")) for task, records in json.loads(file.read_text()).items()
 }
-COLLECTIONS = ("flan2021", "cot", "dialog", "open")
+COLLECTIONS = ("flan2021", "cot", "dialog", "open", "program_synthesis")
 SPECS = [spec for spec in map(TASKS.get, TASKS) if spec.collection in COLLECTIONS]
 
 

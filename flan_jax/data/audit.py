@@ -281,7 +281,7 @@ def _texts(task: Task, split: str) -> Iterator[tuple[int, list[str]]]:
         if isinstance(task, Prompted):
             try:
                 given = _inputs(task.spec, record)
-            except (UserError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+            except (UserError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
                 continue  # reported where it is prepared
         texts = [text for text in (" ".join(_WORD.findall(leaf.lower())) for leaf in _leaves(given)) if text]
         if texts:
@@ -297,15 +297,16 @@ def _inputs(spec: TaskSpec, record: Mapping[str, Any]) -> Any:
 
 
 def _leaves(value: Any) -> Iterator[str]:
-    """Every string in a nested value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _leaves(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _leaves(item)
+    """Every string in a nested value, however deep."""
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, Mapping):
+            rest += [*item.values()][::-1]
+        elif isinstance(item, list | tuple):
+            rest += reversed(item)
 
 
 def _held_out_keys(texts: Sequence[str]) -> set[int]:

@@ -341,3 +341,13 @@ def test_needles_are_found_exactly_where_a_slow_search_finds_them(texts, others,
     found = list(Needles(texts, window).search(enumerate(others)))
     assert set(found) == expected
     assert len(found) == len(expected)
+
+
+def test_a_text_is_compared_however_deep_it_stands(files):
+    text = pairs(20, 0)[2]["premise"]
+    nested = text
+    for _ in range(900):
+        nested = [nested]
+    write_lines(files / "other.jsonl", [{"premise": nested, "hypothesis": "one", "label": "yes"}])
+    found = audit([inference(files / "other.jsonl", "twin")], [(inference(files / "test.jsonl"), "test")])
+    assert found.records[0].records == 1

@@ -289,7 +289,7 @@ KINDS = {
     "promptsource": Kind(
         part(jinja, ("text",)),
         LINE,
-        only("missing", "endless_number", "bottomless", "nul", "raw_nul", "half_a_pair", "latin_1"),
+        only("missing", "endless_number", "deep", "bottomless", "nul", "raw_nul", "half_a_pair", "latin_1"),
     ),
     "list": Kind(part(listed, ("text",)), f"record {HOLE}", without(*NO_DOCUMENT)),
 }

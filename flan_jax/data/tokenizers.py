@@ -277,6 +277,9 @@ class SentencePieceVocabulary:
     piece that ``encode`` never returns); where it has neither, one id is added behind the last
     piece. Where it declares no end of sequence, a control piece ``</s>`` or ``[SEP]`` (ALBERT)
     serves.
+
+    A control piece never comes from a text that spells its name, such as ``</s>`` in a record. A
+    user-defined symbol does, wherever it stands: that is what SentencePiece has them for.
     """
 
     def __init__(self, path: str | Path) -> None:

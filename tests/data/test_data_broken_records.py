@@ -465,6 +465,20 @@ def test_the_names_of_special_tokens_in_a_text_are_no_special_tokens(sentencepie
         assert vocabulary.eos_id not in ids
 
 
+def test_user_defined_symbols_are_text_as_their_model_declares_them(tmp_path):
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the cat sat on the mat and the dog ran to the door"] * 20),
+        model_prefix=str(tmp_path / "own"), vocab_size=40, hard_vocab_limit=False, minloglevel=2,
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, user_defined_symbols=["<turn>"], control_symbols=["<stop>"],
+    )  # fmt: skip
+    vocabulary = SentencePieceVocabulary(tmp_path / "own.model")
+    pieces = vocabulary.pieces("the <turn> <stop> </s>")
+    assert "<turn>" in pieces
+    assert not {"<stop>", "</s>"} & set(pieces)
+
+
 def test_a_message_is_bounded_and_keeps_its_beginning_and_its_end():
     said = str(UserError("a.jsonl, line 3: " + "x" * 10_000_000 + ". Correct it."))
     assert len(said) < 2000

@@ -158,6 +158,7 @@ class ChatTemplate:
             ValueError,
             AttributeError,
             RecursionError,
+            MemoryError,
         ) as error:
             raise self._error(f"it refuses the conversation ({error or type(error).__name__})") from error
 
@@ -200,7 +201,10 @@ def _compiled(text: str) -> Any:
 
 @functools.cache
 def _environment() -> Any:
-    """The sandbox: templates come from anywhere, so they can neither reach Python's insides nor change what they are given."""
+    """The sandbox: templates come from anywhere, so they can neither reach Python's insides nor change what they are given.
+
+    How long one takes is not limited, as it is for promptsource's: a tokenizer is chosen by its user.
+    """
     import jinja2
     from jinja2 import nodes
     from jinja2.ext import Extension

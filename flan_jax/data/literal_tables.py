@@ -15,6 +15,8 @@ from flan_jax.errors import UserError, unknown
 
 _LARGEST = 1_000_000
 """Elements or characters that a repetition may make: a table is no larger, and a hostile file could be."""
+_MOST_WORK = 5_000_000
+"""Values, and elements of joined ones, that a file may ask for: names that double each other ask for no end of them."""
 
 
 def read_tables(path: Path, *names: str, records: Collection[str] = ()) -> dict[str, Any]:
@@ -38,7 +40,12 @@ def read_tables(path: Path, *names: str, records: Collection[str] = ()) -> dict[
         raise UserError(f"{path}{line} is not Python. Take the file as it was published.") from error
     reader = _Reader(path, frozenset(names), frozenset(records))
     for statement in module.body:
-        reader.read(statement)
+        try:
+            reader.read(statement)
+        except RecursionError as error:
+            raise UserError(
+                f"{path}, line {statement.lineno}: too deeply nested. Take the file as it was published."
+            ) from error
     for name in names:
         if name not in reader.tables:
             raise unknown(f"table in {path}:", name, reader.assigned)
@@ -50,6 +57,7 @@ class _Reader:
         self._path, self._wanted, self._records = path, wanted, records
         self.tables: dict[str, Any] = {}
         self.assigned: dict[str, ast.expr] = {}
+        self._left = _MOST_WORK
 
     def read(self, statement: ast.stmt) -> None:
         """Takes in one statement of the module: an assignment to a table, or nothing."""
@@ -70,7 +78,7 @@ class _Reader:
                 table = self.tables.get(target.value.id)
                 if not isinstance(table, dict):
                     self._refuse(target, f"{target.value.id} is no dictionary here")
-                table[self._value(target.slice)] = self._value(value)
+                table[self._key(target.slice)] = self._value(value)
         else:
             self._check_harmless(target)
 
@@ -80,7 +88,13 @@ class _Reader:
             if isinstance(node, ast.Name) and node.id in self._wanted:
                 self._refuse(node, f"{node.id} is used in a statement that is no plain assignment")
 
+    def _spend(self, node: ast.expr, work: int) -> None:
+        self._left -= work
+        if self._left < 0:
+            self._refuse(node, f"the file asks for more than {_MOST_WORK:,} values")
+
     def _value(self, node: ast.expr) -> Any:
+        self._spend(node, 1)
         match node:
             case ast.Constant(value=str() | int() | float() | None):
                 return node.value
@@ -124,8 +138,10 @@ class _Reader:
                 self._refuse(node, "only a text or a list can be repeated")
             if times * len(repeated) > _LARGEST:
                 self._refuse(node, f"it repeats something to more than {_LARGEST:,} elements")
+            self._spend(node, times * len(repeated))
             return repeated * times
         if type(left) is type(right) and isinstance(left, str | list | tuple):
+            self._spend(node, len(left) + len(right))
             return left + right
         self._refuse(node, "only two texts or two lists can be joined")
 

@@ -157,6 +157,12 @@ def test_a_file_is_never_run(tmp_path):
         ("T = (", "line 1 is not Python"),
         ("T = " + "-" * 9999 + "1", "is not Python"),
         ("S = 1", "Unknown table in .*: 'T'"),
+        ("T = {}\nT[['a']] = 1", "line 2: a key must be a text or a number"),
+        ("T = 'a'" + " + 'a'" * 700, "line 1: too deeply nested|is not Python"),
+        (
+            "A0 = 'x'\n" + "".join(f"A{i + 1} = A{i} + A{i}\n" for i in range(40)) + "T = A40",
+            "the file asks for more than 5,000,000 values",
+        ),
     ],
 )
 def test_what_is_no_literal_is_one_clear_error(tmp_path, text, message):

@@ -5,6 +5,7 @@ In a page, a block of JSON lines behind "`NAME`:" and a block that begins with "
 of what it prints. A text block that begins with "error:" says that the last command is refused.
 """
 
+import fnmatch
 import json
 import os
 import re
@@ -16,8 +17,10 @@ from typing import NamedTuple
 
 import mixtures  # noqa: F401  (registers the tasks)
 from flan_jax.data.published import PublishedSource
+from flan_jax.mixing.mixture import MIXTURES
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.invert import SUFFIX
+from mixtures.flan2022 import mixture as flan2022
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "guide"
@@ -57,6 +60,8 @@ def follow(page: str, folder: Path) -> str:
         "PATH": f"{bin_folder}{os.pathsep}{kept['PATH']}",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "HF_HUB_OFFLINE": "1",
     }
     printed = ""
@@ -190,3 +195,32 @@ def test_the_tables_of_columns_are_those_of_the_tasks():
         path.write_text(head + column_tables(), encoding="utf-8")
         return
     assert mark + tables == column_tables()
+
+
+def test_the_collections_page_names_every_mixture_and_no_other():
+    page = (GUIDE / "collections.md").read_text(encoding="utf-8")
+    table = page.partition("## Mixtures\n")[2].partition("\n### ")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+    patterns = {re.sub("[A-Z]{5,}|(?<=_)[0-9]+(?=$|templates)", "*", name) for name in named - {"9", "7", "4"}}
+    patterns |= {"t0_fsopt", "t0_*noopt", "*_fsopt", "*_zsopt"}  # where the table says "and so on"
+    shipped = {name for name in MIXTURES if name != "mini"}
+    unknown = {pattern for pattern in patterns if not fnmatch.filter(shipped, pattern)}
+    assert not unknown, "no such mixture"
+    silent = {name for name in shipped if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
+    assert not silent, "not on the page"
+
+
+def test_the_collections_page_has_the_weights_and_caps_of_flan_2022():
+    page = (GUIDE / "collections.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    names = next(row for row in rows if row[:2] == ["", "flan2021"])[1:]
+    given = {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows if len(row) == len(names) + 1}
+    for row, weights in (
+        ("weight, public code", flan2022.PUBLIC_CODE),
+        ("proportion A", flan2022.PROPORTION_A),
+        ("proportion B", flan2022.PROPORTION_B),
+    ):
+        assert {name: float(value) for name, value in given[row].items() if value != "–"} == weights
+    caps = {name: int(value.replace(",", "")) for name, value in given["cap on a task's rate"].items()}
+    assert caps == {name: flan2022.CAPS[name] for name in names}

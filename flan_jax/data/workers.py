@@ -35,6 +35,13 @@ _SMALL_BYTES = 1 << 20
 _GRACE_S = 5.0
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: a container or a job scheduler may give it fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def write_all(
     works: Sequence[Work], recipe: Recipe, store: TokenStore, *, processes: int = 1, modules: Sequence[str] = ()
 ) -> Generator[tuple[Work, PreparedSplit], None, None]:

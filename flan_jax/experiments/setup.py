@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from flan_jax.data.recipe import Recipe, combined
 from flan_jax.data.seqio_tasks import SeqioTask, registered_names, vocabulary_of
 from flan_jax.data.template_set import load_template_set, with_templates
 from flan_jax.data.tokenizers import Vocabulary, load_vocabulary
+from flan_jax.data.workers import usable_cores
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.config import RunConfig
 from flan_jax.feed.store import StoredTask, TokenStore
@@ -199,7 +199,7 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
         lengths=config.lengths,
         seed=config.seed,
         progress=progress,
-        processes=1 if alone else os.cpu_count() or 1,
+        processes=1 if alone else usable_cores(),
         modules=modules,
         on_error=config.on_error,
         too_long=config.too_long,

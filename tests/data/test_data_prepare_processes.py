@@ -270,3 +270,11 @@ def test_killed_again_and_again_it_makes_the_same_store(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"equal": true' in done.stdout
     assert done.stdout.count("after_s") == 2
+
+
+def test_no_more_processes_than_this_one_may_use_cores(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5}, raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 192)
+    assert workers.usable_cores() == 2
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert workers.usable_cores() == 192

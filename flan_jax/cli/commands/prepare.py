@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
@@ -111,12 +110,6 @@ def _prepare(arguments: argparse.Namespace, progress: Any) -> "PrepareReport":
 
         return prepare_with_beam(tasks, runner=arguments.runner, options=arguments.runner_option, **common)
     from flan_jax.data.prepare import prepare
+    from flan_jax.data.workers import usable_cores
 
-    return prepare(tasks, processes=_cores() if arguments.processes is None else arguments.processes, **common)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return prepare(tasks, processes=usable_cores() if arguments.processes is None else arguments.processes, **common)

@@ -13,7 +13,9 @@ from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixt
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from flan_jax.data.audit import Audit
+    from collections.abc import Sequence
+
+    from flan_jax.data.audit import Audit, SharedRecords
 
 EXAMPLE = "flan-jax audit flan2021_holdout_entailment --source_dir data   or   flan-jax audit mini --hold_out sentiment"
 _SHOWN_TEXT = 100
@@ -86,17 +88,24 @@ def _print(found: "Audit") -> None:
         print("Made from one data set:\n")
         rows = [[pair.held_out, pair.trained, pair.origin] for pair in found.sources]
         print(text_table(["held out", "trained on", "data set"], rows) + "\n")
-    if found.records:
-        print("Records in both:\n")
-        pairs = sorted(found.records, key=lambda pair: -pair.records / pair.of)
-        rows = [
-            [pair.held_out, pair.trained, f"{pair.records:,}", f"{pair.of:,}", f"{pair.records / pair.of:.2%}"]
-            for pair in pairs
-        ]
-        print(text_table(["held out", "trained on", "records", "of", "share"], rows) + "\n")
-        for pair in pairs:
-            text = pair.text if len(pair.text) <= _SHOWN_TEXT else pair.text[: _SHOWN_TEXT - 1] + "…"
-            print(f"  {pair.held_out} in {pair.trained}, first at {pair.place}: {text!r}")
-        print()
+    _print_records("Records in both:", found.records)
+    _print_records("Part of a longer text that is trained on, which refuses nothing:", found.contained)
     if found.not_compared:
         print(f"Not compared, as their records are no text here: {', '.join(found.not_compared)}.\n")
+
+
+def _print_records(heading: str, found: "Sequence[SharedRecords]") -> None:
+    from flan_jax.report.tables import text_table
+
+    if not found:
+        return
+    pairs = sorted(found, key=lambda pair: -pair.records / pair.of)
+    rows = [
+        [pair.held_out, pair.trained, f"{pair.records:,}", f"{pair.of:,}", f"{pair.records / pair.of:.2%}"]
+        for pair in pairs
+    ]
+    print(f"{heading}\n\n" + text_table(["held out", "trained on", "records", "of", "share"], rows) + "\n")
+    for pair in pairs:
+        text = pair.text if len(pair.text) <= _SHOWN_TEXT else pair.text[: _SHOWN_TEXT - 1] + "…"
+        print(f"  {pair.held_out} in {pair.trained}, first at {pair.place}: {text!r}")
+    print()

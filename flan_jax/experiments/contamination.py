@@ -44,7 +44,7 @@ def check_contamination(
     key = audit_key(trained, held_out)
     found = _kept(Path(config.model_dir) / AUDIT, key)
     if found is None:
-        say(f"comparing {len(held_out)} held-out tasks with what is trained on")
+        say(f"comparing what is held out with what is trained on ({len(held_out)} with {len(trained)} tasks)")
         found = audit(trained, held_out)
     reason = found.refused(config.audit_tolerance)
     if reason and config.audit == "refuse":

@@ -20,6 +20,7 @@ RUNS = {
         ("models/t5_tiny.gin",),
         ("CHECKPOINT_PATH=runs/a", "EVAL_OUTPUT_DIR=runs/b", "MIXTURE_OR_TASK_NAME=mini", LENGTHS),
     ),
+    "runs/flan_local.gin": ((), ("VOCABULARY=bytes", "MODEL_DIR=runs/l", "HOLD_OUT=entailment,math")),
     "runs/superni.gin": ((), ("VOCABULARY=bytes", "MODEL_DIR=runs/s")),
 }
 

@@ -86,7 +86,7 @@ def test_the_hub_is_read_in_the_same_way(monkeypatch):
     monkeypatch.delenv(SOURCE_DIR_VARIABLE, raising=False)
     asked = []
 
-    def load_dataset(name, config, *, split, revision):
+    def load_dataset(path, *, name=None, data_dir=None, split, revision):
         asked.append(split)
         return datasets.Dataset.from_list(SORTED)
 

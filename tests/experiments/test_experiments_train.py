@@ -96,6 +96,7 @@ def test_the_folder_is_complete(tmp_path):
     train(config, operative="# the text of the run\n")
     folder = Path(config.model_dir)
     names = {
+        "audit.json",
         "config.gin",
         "model-info.txt",
         "manifest.json",

@@ -82,9 +82,9 @@ MADE_FROM: dict[str, str] = {
 
 
 def origins(spec: TaskSpec) -> frozenset[str]:
-    """The data sets of a task, and the texts that these are made from."""
+    """The data sets of a task, the texts that these are made from, and the very source: a task's inversion has it too."""
     shared = {MADE_FROM[spec.name]} if spec.name in MADE_FROM else set()
-    return published.origins(spec) | shared
+    return published.origins(spec) | shared | {spec.source.describe()}
 
 
 RULES = dataclasses.replace(

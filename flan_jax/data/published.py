@@ -6,7 +6,6 @@ A published task that has a folder in it, ``TASK`` or ``CLUSTER/TASK``, is then 
 """
 
 import dataclasses
-import functools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -223,7 +222,6 @@ def _integer(digits: str | None) -> int | None:
     return int(digits) if digits else None
 
 
-@functools.lru_cache(maxsize=4096)
 def _find(root: Path, folders: tuple[str, ...]) -> Path | None:
     """``root/TASK`` or ``root/CLUSTER/TASK`` for the first name that is there."""
     for name in folders:

@@ -121,7 +121,7 @@ def test_a_clean_run_says_so_and_an_audit_is_made_again_only_where_something_cha
     first = kept(config)
     assert (first["sources"], first["records"], first["held_out_records"]) == ([], [], 10)
     assert first["trained_records"] == 8 + 64
-    assert "comparing 1 held-out tasks with what is trained on" in said
+    assert "comparing what is held out with what is trained on (1 with 2 tasks)" in said
     assert check(config) == first
     assert check(dataclasses.replace(config, audit_tolerance=0.5, steps=9)) == first
     assert len(counted) == 1

@@ -65,3 +65,9 @@ def test_every_rule_names_something():
 
 def test_a_task_and_its_copy_under_another_user_are_one_origin():
     assert published("a/rte", train="train", folders=("x",)).origins() & TASKS.get("rte").source.origins()
+
+
+def test_a_task_of_one_s_own_takes_its_inversion_along():
+    tasks = [Prompted(TASKS.get(name)) for name in ("cot_gsm8k", "cot_gsm8k_inverted", "cot_aqua")]
+    made = hold_out_of(Mixture("some", tuple(map(Entry, tasks))), ("cot_gsm8k",), RULES)
+    assert [task.spec.name for task in made.train_tasks] == ["cot_aqua"]

@@ -29,7 +29,7 @@ def unseen_tasks(mixture: Mixture, suites: Sequence[Suite] | None = None) -> lis
 def check_contamination(
     config: RunConfig, mixture: Mixture, suites: Sequence[Suite], *, say: Callable[[str], None] = lambda line: None
 ) -> dict[str, Any] | None:
-    """Compares what the run holds out with what it trains on, unless that was done before.
+    """Compares what the run holds out with what it trains on, unless that was done before, for this run or one beside it.
 
     Returns:
         What ``audit.json`` should hold, or ``None`` where nothing is held out or nobody asked.
@@ -42,7 +42,7 @@ def check_contamination(
         return None
     trained = mixture.drawn_tasks
     key = audit_key(trained, held_out)
-    found = _kept(Path(config.model_dir) / AUDIT, key)
+    found = next((kept for path in _audits(Path(config.model_dir)) if (kept := _kept(path, key))), None)
     if found is None:
         say(f"comparing what is held out with what is trained on ({len(held_out)} with {len(trained)} tasks)")
         found = audit(trained, held_out)
@@ -55,6 +55,11 @@ def check_contamination(
     if reason:
         say(f"warning: this run is contaminated: {reason}")
     return {"key": key, **dataclasses.asdict(found)}
+
+
+def _audits(folder: Path) -> list[Path]:
+    """Where a run's audit may be: in its folder, or in those of the runs beside it, which compare the same as a rule."""
+    return [folder / AUDIT, *sorted(folder.absolute().parent.glob(f"*/{AUDIT}"))]
 
 
 def _kept(path: Path, key: str) -> Audit | None:

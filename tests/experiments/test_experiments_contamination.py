@@ -124,6 +124,7 @@ def test_a_clean_run_says_so_and_an_audit_is_made_again_only_where_something_cha
     assert "comparing what is held out with what is trained on (1 with 2 tasks)" in said
     assert check(config) == first
     assert check(dataclasses.replace(config, audit_tolerance=0.5, steps=9)) == first
+    assert check(dataclasses.replace(config, model_dir=str(files / "other_weights"))) == first
     assert len(counted) == 1
     plant(files, 1)
     with pytest.raises(UserError, match="1 of 10 records"):

@@ -129,8 +129,10 @@ def audit(trained: Sequence[Task], held_out: Sequence[tuple[Task, str]], *, prog
     A held-out record is in the training data if all its texts together, or its longest text of ten
     words or more, are those of a training record, case, punctuation and white space aside. It is
     contained in the training data if that longest text is a part of a longer text. The answer, its
-    options and its reasoning are not compared: they recur by nature. Nor is found what was put in
-    other words, a text of which a part is missing, or a shorter text inside a longer one.
+    options and its reasoning are not compared: they recur by nature. Only what a training record is
+    to have written freely is compared too, as a task turned around asks for what another shows. Not
+    found is what was put in other words, a text of which a part is missing, or a shorter text inside
+    a longer one.
 
     Args:
         trained: the tasks trained on; of each its split ``train``.
@@ -157,7 +159,7 @@ def audit(trained: Sequence[Task], held_out: Sequence[tuple[Task, str]], *, prog
             continue
         measured[held.task] = task
         sizes[held] = 0
-        for index, texts in _texts(task, split):
+        for index, texts, _ in _texts(task, split):
             sizes[held] += 1
             for key in _held_out_keys(texts):
                 wanted.setdefault(key, []).append((held, index))
@@ -208,12 +210,12 @@ def _long_texts(
     compared: Counter[str],
 ) -> Iterator[tuple[int, str]]:
     """(index, text) for the long texts of a trained task, each record first compared as a whole."""
-    for index, texts in _texts(task, "train"):
+    for index, texts, written in _texts(task, "train"):
         compared[name] += 1
-        for key in _training_keys(texts):
+        for key in _training_keys(texts, written):
             if key in wanted:
-                _note(found, name, index, max(texts, key=len), wanted[key])
-        for text in _outermost(texts):
+                _note(found, name, index, max((*texts, *written), key=len), wanted[key])
+        for text in _outermost((*texts, *written)):
             yield index, text
 
 
@@ -239,7 +241,7 @@ def audit_key(trained: Sequence[Task], held_out: Sequence[tuple[Task, str]]) -> 
         for side, tasks in (("trained", ((task, "train") for task in trained)), ("held out", held_out))
         for task, split in tasks
     }
-    return digest("audit 3", *sorted(parts))
+    return digest("audit 4", *sorted(parts))
 
 
 def _read(task: Task, split: str) -> str:
@@ -272,28 +274,35 @@ def _place(task: Task, index: int) -> str:
     return place("train", index) if place else f"record {index}"
 
 
-def _texts(task: Task, split: str) -> Iterator[tuple[int, list[str]]]:
-    """(index, normalised texts) of every record that can be read."""
+def _texts(task: Task, split: str) -> Iterator[tuple[int, list[str], list[str]]]:
+    """(index, normalised texts that are read, those that are written freely) of every record that can be read."""
     source = _source(task)
     assert source is not None
     for index, record in numbered_records(source, split, lambda error: None):
         given: Any = record
+        asked: Any = ()
         if isinstance(task, Prompted):
             try:
-                given = _inputs(task.spec, record)
+                given, asked = _sides(task.spec, record)
             except (UserError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
                 continue  # reported where it is prepared
-        texts = [text for text in (" ".join(_WORD.findall(leaf.lower())) for leaf in _leaves(given)) if text]
+        texts = _normalised(given)
         if texts:
-            yield index, texts
+            yield index, texts, _normalised(asked)
 
 
-def _inputs(spec: TaskSpec, record: Mapping[str, Any]) -> Any:
+def _normalised(value: Any) -> list[str]:
+    return [text for text in (" ".join(_WORD.findall(leaf.lower())) for leaf in _leaves(value)) if text]
+
+
+def _sides(spec: TaskSpec, record: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What is read of a record, and what is written freely."""
     slots = spec.fields(record)
     if slots is None or spec.renders_itself:
-        return slots
+        return slots, ()
     answers = {spec.answer, spec.rationale, "answer", spec.options if isinstance(spec.options, str) else ""}
-    return {name: value for name, value in slots.items() if name not in answers}
+    read = {name: value for name, value in slots.items() if name not in answers}
+    return read, () if spec.options else slots[spec.answer]
 
 
 def _leaves(value: Any) -> Iterator[str]:
@@ -317,8 +326,8 @@ def _held_out_keys(texts: Sequence[str]) -> set[int]:
     return keys
 
 
-def _training_keys(texts: Sequence[str]) -> set[int]:
-    long = {counter_hash(text) for text in texts if text.count(" ") + 1 >= LONG_TEXT}
+def _training_keys(texts: Sequence[str], written: Sequence[str]) -> set[int]:
+    long = {counter_hash(text) for text in (*texts, *written) if text.count(" ") + 1 >= LONG_TEXT}
     return {_whole(texts), *long}
 
 

@@ -13,6 +13,7 @@ from flan_jax.data.containment import Needles
 from flan_jax.data.formats.task import instruction_task
 from flan_jax.data.published import published
 from flan_jax.data.sources import jsonl
+from flan_jax.tasks.invert import inverted
 from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.spec import Prompted, TaskSpec, Template
 
@@ -163,6 +164,16 @@ def test_modes_of_one_task_are_compared_once(files):
     assert (found.held_out_records, found.trained_records) == (20, 20)
     assert told == [("rte", 20), ("rte", 20)]
     assert found.records[0].records == 20
+
+
+def test_a_task_turned_around_trains_on_the_question_of_the_other(files):
+    held_out = [(reading(files / "test.jsonl"), "test")]
+    write_lines(files / "test.jsonl", [document(LONG, answer="bridge")])
+    write_lines(files / "other.jsonl", [document(LONG, question="Why?", answer="To cross.")])
+    turned = inverted(reading(files / "other.jsonl", "copy").spec, "passage", (Template("{question} {given}"),))
+    (shared,) = audit([Prompted(turned)], held_out).records
+    assert (shared.trained, shared.records, shared.of) == ("copy_inverted", 1, 1)
+    assert shared.text.startswith("the mayor of brindle")
 
 
 def test_every_split_that_is_measured_is_compared(files):

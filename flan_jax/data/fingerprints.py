@@ -1,21 +1,28 @@
 """Digests of functions: by how they are written and by what they refer to, never by an address.
 
 A store prepared before a ``fields`` function was edited must not be taken for a new one. A
-digest therefore covers the function's text, its captured and default values, and, in the same
-package, every function, class and plain constant that it names, and what those name in turn.
+digest therefore covers the function's text, its captured and default values, and every function,
+class and plain constant of one's own code that it names, and what those name in turn. One's own is
+what stands in the same package, or in a module that nobody installed.
 """
 
 import dataclasses
 import functools
 import inspect
+import sys
+import sysconfig
 import threading
 import types
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from flan_jax.data.sources import digest
 
 _SHARED = "flan_jax.tasks.fields"  # what it does to a record is part of what the caller does
+_SHIPPED = ("flan_jax", "mixtures")  # the same whether they are installed or worked on
+_INSTALLED = {"site-packages", "dist-packages"}
+_PYTHONS_OWN = Path(sysconfig.get_path("stdlib")).resolve()
 _PLAIN = (str, bytes, int, float, bool, type(None))
 
 
@@ -44,10 +51,15 @@ def _described(function: Any, seen: set[int]) -> Iterator[str]:
         yield value_text(function.__kwdefaults__)
         for cell in function.__closure__ or ():
             yield from _value(cell.cell_contents, function.__module__, seen)
-        for name in sorted(_names(function.__code__)):
+        names = sorted(_names(function.__code__))
+        for name in names:
             if name in function.__globals__:
+                value = function.__globals__[name]
                 yield name
-                yield from _value(function.__globals__[name], function.__module__, seen)
+                yield from _value(value, function.__module__, seen)
+                if isinstance(value, types.ModuleType) and _is_own(value.__name__, function.__module__):
+                    for inner in (inner for inner in names if inner in vars(value)):
+                        yield from _value(vars(value)[inner], value.__name__, seen)
     elif inspect.isclass(function):
         yield _written(cast(Any, function))
         for member in vars(function).values():
@@ -63,9 +75,9 @@ def _described(function: Any, seen: set[int]) -> Iterator[str]:
 
 
 def _value(value: Any, module: str, seen: set[int]) -> Iterator[str]:
-    """A value that a function refers to; functions and classes of other packages by name only."""
+    """A value that a function refers to; functions and classes that others wrote by name only."""
     if callable(value) and hasattr(value, "__qualname__"):
-        if str(value.__module__).partition(".")[0] == module.partition(".")[0] or value.__module__ == _SHARED:
+        if _is_own(str(value.__module__), module):
             yield from _described(value, seen)
         else:
             yield f"{value.__module__}.{value.__qualname__}"
@@ -75,6 +87,19 @@ def _value(value: Any, module: str, seen: set[int]) -> Iterator[str]:
         yield from _described(value, seen)
     else:
         yield value_text(value)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_own(name: str, module: str) -> bool:
+    """Whether the code of the module ``name``, which ``module`` refers to, may be edited as that of ``module`` is."""
+    top = name.partition(".")[0]
+    if top == module.partition(".")[0] or name == _SHARED:
+        return True
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if top in _SHIPPED or file is None:
+        return False
+    path = Path(file).resolve()
+    return not _INSTALLED & set(path.parts) and not path.is_relative_to(_PYTHONS_OWN)
 
 
 def _names(code: types.CodeType) -> set[str]:

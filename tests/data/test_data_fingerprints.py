@@ -45,6 +45,21 @@ def test_what_a_function_refers_to_counts(tmp_path, edit):
     assert digest_in(tmp_path, "before", BEFORE) != digest_in(tmp_path, "after", after)
 
 
+@pytest.mark.parametrize("named", ["from helpers import clean", "import helpers"])
+def test_a_helper_in_a_file_beside_counts_and_an_installed_one_does_not(tmp_path, named):
+    call = "clean" if named.startswith("from") else "helpers.clean"
+
+    def digest_with(folder, helper):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "helpers.py").write_text(f"def clean(text): return text.{helper}()\n")
+        text = f"import sys; sys.path.insert(0, {str(tmp_path / folder)!r})\n{named}\ndef fields(record): return {call}(record)\n"
+        return digest_in(tmp_path, "tasks_here", text)
+
+    assert digest_with("project", "strip") != digest_with("project", "lower")
+    assert digest_with("project", "strip") == digest_with("elsewhere", "strip")
+    assert digest_with("site-packages", "strip") == digest_with("site-packages", "lower")
+
+
 def test_the_digest_is_the_same_in_every_process(tmp_path):
     # Sets print in another order where strings hash otherwise.
     assert len({digest_in(tmp_path, "same", BEFORE) for _ in range(3)}) == 1

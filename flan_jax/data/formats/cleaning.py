@@ -259,6 +259,3 @@ STEPS: Mapping[str, Step] = {
     "split": _split,
 }
 """Name → step, in the order in which they do their work best."""
-
-ABOUT = {name: (step.__doc__ or "").strip() for name, step in STEPS.items()}
-"""Name → what a record is like behind the step."""

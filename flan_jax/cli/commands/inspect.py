@@ -73,7 +73,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Prints examples."""
     from flan_jax.cli.paint import HEADING, Paint, wants_color
     from flan_jax.cli.shown import How
-    from flan_jax.tasks.spec import PromptMode
+    from flan_jax.tasks.spec import Prompted, PromptMode
 
     for option, value, choices in (
         ("prompt mode", arguments.mode, [str(mode) for mode in PromptMode]),
@@ -128,7 +128,7 @@ def execute(arguments: argparse.Namespace) -> int:
         elif not shown:
             raise UserError(f"Task {task.name!r} has no record in its split {how.split!r}.")
     if not arguments.json:
-        if vocabulary is None and any(getattr(task, "mode", "").startswith(("fs", "cot_fs")) for task in tasks):
+        if vocabulary is None and any(isinstance(task, Prompted) and task.mode.few_shot for task in tasks):
             print("Solved examples are held to a length where a vocabulary is named (--vocabulary).")
         if paint.on:
             print(paint.legend())

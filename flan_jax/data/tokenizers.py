@@ -1,4 +1,4 @@
-"""Text to ids and back: one protocol, three vocabularies, and names for them.
+"""Text to ids and back: one protocol, three vocabularies, names for them, and published ones by their files.
 
 Ids follow T5 where the vocabulary leaves a choice: 0 pads, 1 ends a sequence, 2 is unknown.
 No vocabulary here appends the end-of-sequence id; whoever trims to a length does.
@@ -15,6 +15,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from flan_jax.data.encoding import content_ids, encoding_threads
+from flan_jax.data.encoding import set_encoding_threads as set_encoding_threads  # also found here
 from flan_jax.data.sources import resolve
 from flan_jax.errors import UserError, unknown
 from flan_jax.tasks.catalog import Registry
@@ -23,16 +25,6 @@ PAD_ID = 0
 EOS_ID = 1
 UNK_ID = 2
 _FIRST_FREE_ID = 3
-
-
-_threads = -1
-"""Threads that a SentencePiece model encodes a batch with: one a core unless somebody chose."""
-
-
-def set_encoding_threads(threads: int) -> None:
-    """Chooses for this process how many threads encode a batch; -1 for one a core."""
-    global _threads
-    _threads = threads
 
 
 @runtime_checkable
@@ -127,17 +119,6 @@ def encode_arrays(vocabulary: Vocabulary, texts: Sequence[str]) -> list[np.ndarr
     return own(texts) if own else [np.array(ids, np.int32) for ids in vocabulary.encode_batch(texts)]
 
 
-def _content_ids(ids: Iterable[int], *, pad_id: int, eos_id: int) -> list[int]:
-    """What stands before the end of the sequence, without padding."""
-    kept = []
-    for token in map(int, ids):
-        if token == eos_id:
-            break
-        if token != pad_id:
-            kept.append(token)
-    return kept
-
-
 # A word keeps an inner apostrophe ("don't") and a number its inner separators ("3.5", "10:30");
 # any other mark is a token by itself.
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+(?:[.,:]\d+)*|[^\w\s]|_")
@@ -217,7 +198,7 @@ class WordVocabulary:
         An id outside the vocabulary, which a network with a padded table may write, reads as
         unknown.
         """
-        kept = _content_ids(ids, pad_id=PAD_ID, eos_id=EOS_ID)
+        kept = content_ids(ids, pad_id=PAD_ID, eos_id=EOS_ID)
         tokens = [self._tokens[i if 0 <= i < self.size else UNK_ID] for i in kept]
         text = ""
         before = ""
@@ -262,7 +243,7 @@ class ByteVocabulary:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the bytes; what is no byte, or no valid UTF-8, is left out."""
-        kept = _content_ids(ids, pad_id=PAD_ID, eos_id=EOS_ID)
+        kept = content_ids(ids, pad_id=PAD_ID, eos_id=EOS_ID)
         return bytes(i - _FIRST_FREE_ID for i in kept if _FIRST_FREE_ID <= i < self.size).decode(errors="ignore")
 
     def fingerprint(self) -> str:
@@ -335,9 +316,13 @@ class SentencePieceVocabulary:
         """What each id of ``encode(text)`` stands for, unknown pieces as they stand in the text."""
         return list(self._processor.encode(text, out_type=str))
 
+    def piece(self, index: int) -> str:
+        """The piece of an id."""
+        return str(self._processor.id_to_piece(index))
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, in one call into the library."""
-        return self._processor.encode(list(texts), out_type=int, num_threads=_threads) if texts else []
+        return self._processor.encode(list(texts), out_type=int, num_threads=encoding_threads()) if texts else []
 
     def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Ids of each text, [length] int32."""
@@ -345,11 +330,11 @@ class SentencePieceVocabulary:
             return []
         if not hasattr(self._processor, "EncodeAsNumpy"):  # SentencePiece before 0.2.2
             return [np.array(ids, np.int32) for ids in self.encode_batch(texts)]
-        return self._processor.EncodeAsNumpy(list(texts), num_threads=_threads)
+        return self._processor.EncodeAsNumpy(list(texts), num_threads=encoding_threads())
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the pieces. An id behind the last piece reads as unknown."""
-        kept = _content_ids(ids, pad_id=self.pad_id, eos_id=self.eos_id)
+        kept = content_ids(ids, pad_id=self.pad_id, eos_id=self.eos_id)
         if self.unk_id is None:
             return str(self._processor.decode([i for i in kept if 0 <= i < self._pieces]))
         return str(self._processor.decode([i if 0 <= i < self._pieces else self.unk_id for i in kept]))
@@ -362,9 +347,8 @@ class SentencePieceVocabulary:
         return SentencePieceVocabulary, (self.path,)
 
 
-VOCABULARIES: Registry[Callable[[], Vocabulary]] = Registry(
-    "vocabulary", "Or give the path of a SentencePiece *.model file."
-)
+_FILES = "Or give a tokenizer's folder, its tokenizer.json, or a SentencePiece *.model file."
+VOCABULARIES: Registry[Callable[[], Vocabulary]] = Registry("vocabulary", _FILES)
 
 
 def register_vocabulary(name: str, factory: Callable[[], Vocabulary]) -> None:
@@ -376,22 +360,50 @@ register_vocabulary("bytes", ByteVocabulary)
 
 
 def load_vocabulary(spec: str | Path) -> Vocabulary:
-    """The vocabulary of a registered name, or of the path of a SentencePiece ``*.model`` file.
+    """The vocabulary of a registered name, or of the files of a published tokenizer.
 
-    A relative path is looked for in the working directory, then in the data folder. Each
-    vocabulary is built once a process.
+    These are a folder, such as a model of Hugging Face's, a ``tokenizer.json``, or a SentencePiece
+    ``*.model``. A relative path is looked for in the working directory, then in the data folder.
+    Each vocabulary but SentencePiece's is built once a process.
 
     Raises:
-        UserError: neither a name nor a readable model.
+        UserError: neither a name nor a readable tokenizer.
     """
     name = str(spec)
     if name in VOCABULARIES:
         return _built(VOCABULARIES.get(name))
-    looks_like_path = isinstance(spec, Path) or name.endswith(".model") or "/" in name or "\\" in name
-    if not looks_like_path and not Path(name).is_file():
-        raise unknown("vocabulary", name, VOCABULARIES, remedy="Or give the path of a SentencePiece *.model file.")
     path = Path(name).expanduser()
-    return SentencePieceVocabulary(path if path.exists() else resolve(path))
+    path = path if path.exists() else resolve(path)
+    if name and path.is_dir():
+        return _of_folder(path)
+    looks_like_path = isinstance(spec, Path) or name.endswith((".model", ".json")) or "/" in name or "\\" in name
+    if not looks_like_path and not path.is_file():
+        raise unknown("vocabulary", name, VOCABULARIES, remedy=_FILES)
+    if path.suffix == ".json":
+        from flan_jax.data.fast_tokenizer import load_fast
+
+        return load_fast(path)
+    if not path.suffix and not path.exists():
+        raise UserError(f"Vocabulary {name!r}: {str(path)!r} does not exist. Name a folder or file that does.")
+    return SentencePieceVocabulary(path)
+
+
+def _of_folder(folder: Path) -> Vocabulary:
+    from flan_jax.data.fast_files import SENTENCEPIECE, find, named_tokens
+    from flan_jax.data.fast_tokenizer import load_fast
+
+    found = find(folder)
+    if found.name not in SENTENCEPIECE:
+        return load_fast(folder)
+    vocabulary = SentencePieceVocabulary(found)
+    end, named = vocabulary.piece(vocabulary.eos_id), named_tokens(folder).get("eos")
+    if named not in (None, end):
+        raise UserError(
+            f"{str(folder)!r} ends a sequence with {named!r}, but its {found.name} with {end!r}, and there is no "
+            "tokenizer.json that knows both. Write one with transformers: "
+            "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
+        )
+    return vocabulary
 
 
 @functools.cache

@@ -12,15 +12,20 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from flan_jax.models import decoder
 from flan_jax.models.config import T5Config
+from flan_jax.models.decoder import Decoder
+from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.layers import Key
 from flan_jax.models.t5 import T5
 
 Params = dict[str, Any]
 Axes = dict[str, Any]
+ModelConfig = T5Config | DecoderConfig
+"""What decides the kind of model: an encoder–decoder or a decoder."""
 
 
-def init_model(config: T5Config, key: Key) -> tuple[nnx.GraphDef, Params]:
+def init_model(config: ModelConfig, key: Key) -> tuple[nnx.GraphDef, Params]:
     """A model with fresh parameters.
 
     Args:
@@ -36,45 +41,52 @@ def init_model(config: T5Config, key: Key) -> tuple[nnx.GraphDef, Params]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _init_params(config: T5Config, key: Key) -> Params:
-    return nnx.to_pure_dict(nnx.state(T5(config, rngs=nnx.Rngs(params=key))))
+def _init_params(config: ModelConfig, key: Key) -> Params:
+    return nnx.to_pure_dict(nnx.state(_new(config, nnx.Rngs(params=key))))
 
 
-def abstract_model(config: T5Config) -> tuple[nnx.GraphDef, Params]:
+def _new(config: ModelConfig, rngs: nnx.Rngs) -> T5 | Decoder:
+    return Decoder(config, rngs=rngs) if isinstance(config, DecoderConfig) else T5(config, rngs=rngs)
+
+
+def abstract_model(config: ModelConfig) -> tuple[nnx.GraphDef, Params]:
     """What ``init_model`` returns, with ``jax.ShapeDtypeStruct`` for arrays: no memory, whatever the size."""
-    graphdef, state = nnx.split(nnx.eval_shape(lambda: T5(config, rngs=nnx.Rngs(params=0))))
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: _new(config, nnx.Rngs(params=0))))
     return graphdef, nnx.to_pure_dict(state)
 
 
-def abstract_params(config: T5Config) -> Params:
+def abstract_params(config: ModelConfig) -> Params:
     """The shapes and types of all parameters, as ``jax.ShapeDtypeStruct``."""
     return abstract_model(config)[1]
 
 
-def num_params(config: T5Config) -> int:
+def num_params(config: ModelConfig) -> int:
     """How many numbers the parameters hold."""
     return sum(leaf.size for leaf in jax.tree.leaves(abstract_params(config)))
 
 
-def merge(graphdef: nnx.GraphDef, params: Mapping[str, Any]) -> T5:
-    """The model with these parameters; NumPy arrays, such as imported weights, become JAX's."""
+def merge(graphdef: nnx.GraphDef, params: Mapping[str, Any]) -> Any:
+    """The model, a ``T5`` or a ``Decoder``, with these parameters; NumPy arrays, such as imported weights, become JAX's."""
     return nnx.merge(graphdef, jax.tree.map(jnp.asarray, params))
 
 
 def apply(
     graphdef: nnx.GraphDef, params: Mapping[str, Any], batch: Mapping[str, Any], *, dropout_key: Key | None = None
 ) -> Float[Array, "B T V"]:
-    """The model's float32 logits on a batch; see ``T5.__call__``."""
+    """The model's float32 logits on a batch; see ``T5.__call__`` and ``Decoder.__call__``."""
     return merge(graphdef, params)(batch, dropout_key=dropout_key)
 
 
-def logical_axes(config: T5Config) -> Axes:
+def logical_axes(config: ModelConfig) -> Axes:
     """The parameters' structure with a tuple of axis names in place of each array.
 
     ``layers``; ``vocab``; ``embed`` (the residual stream); ``mlp`` (inside the feed-forward); ``heads``
     (all heads side by side in projections, one number a head in the position bias); ``buckets`` (of
-    distances). Training maps the names to mesh axes; no model file knows of a mesh.
+    distances). Training maps the names to mesh axes; no model file knows of a mesh. ``None`` is an axis
+    that is never split.
     """
+    if isinstance(config, DecoderConfig):
+        return decoder.logical_axes(config)
     attention = {
         "norm": {"scale": ("layers", "embed")},
         "q": ("layers", "embed", "heads"),

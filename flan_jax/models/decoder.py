@@ -1,0 +1,322 @@
+"""A decoder: whole rows for training and scoring, a prompt and then token by token for generation.
+
+One network covers GPT-2, Llama, Mistral, Qwen, Gemma and OLMo 2; ``DecoderConfig`` says what differs.
+
+Shapes: B rows of a batch, T length of a row, S length of a prompt, N places in a cache, D model width,
+G key heads, K width of one head, V vocabulary, L layers.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from flan_jax.errors import UserError
+from flan_jax.models.decoder_config import DecoderConfig
+from flan_jax.models.decoder_layers import CausalLayer, Norm, View
+from flan_jax.models.layers import AnyArray, Key, dropout, normal, split_key
+from flan_jax.models.rotary import turns
+
+
+class DecoderCache(NamedTuple):
+    """What decoding remembers: a pytree of fixed shapes that a ``lax.while_loop`` can carry.
+
+    Rows end at the same place and begin at different ones, so that every step writes one column.
+
+    Attributes:
+        k, v: keys and values of prompt and decoded tokens, ``[L, B, N, G, K]``.
+        first: the place of each row's first token, ``[B]``.
+        place: int32 scalar, where the next token goes.
+    """
+
+    k: Float[Array, "L B N G K"]
+    v: Float[Array, "L B N G K"]
+    first: Int[Array, "B"]
+    place: Int[Array, ""]
+
+
+def visible(
+    query_BT: Int[AnyArray, "B T"],
+    key_BS: Int[AnyArray, "B S"],
+    *,
+    offset: int | Int[Array, ""] = 0,
+    window: int | None = None,
+    prefix_BT: Int[AnyArray, "B T"] | None = None,
+) -> Bool[Array, "B 1 T S"]:
+    """Where a query sees a key: itself and what is before it in its own segment.
+
+    A window of 2 over segment ids ``[1, 1, 1, 2, 0]`` leaves the places (x), and a prefix of the first two
+    tokens adds the place (p)::
+
+        query 0 (1)  x p . . .
+        query 1 (1)  x x . . .
+        query 2 (1)  . x x . .
+        query 3 (2)  . . . x .
+        query 4 (0)  . . . . .
+
+    Args:
+        query_BT: segment ids; 0 is padding, and is seen by nobody.
+        key_BS: segment ids.
+        offset: the place of the first query among the keys.
+        window: of how many tokens, itself included, a query sees the last; within a prefix, the next too.
+        prefix_BT: 1 where tokens of a segment see each other in both directions.
+    """
+    place_T1 = jnp.arange(query_BT.shape[1])[:, None] + offset
+    behind_TS = place_T1 - jnp.arange(key_BS.shape[1])[None]
+    seen_BTS = (behind_TS >= 0)[None]
+    if prefix_BT is not None:
+        prefix_BT = jnp.asarray(prefix_BT) > 0
+        seen_BTS = seen_BTS | (prefix_BT[:, :, None] & prefix_BT[:, None, :])
+    if window is not None:
+        seen_BTS = seen_BTS & (jnp.abs(behind_TS) < window)
+    query_BT, key_BS = jnp.asarray(query_BT), jnp.asarray(key_BS)
+    own_BTS = (query_BT[:, :, None] == key_BS[:, None, :]) & (key_BS > 0)[:, None, :]
+    return (seen_BTS & own_BTS)[:, None]
+
+
+def positions_in_segments(segment_ids_BT: Int[AnyArray, "B T"]) -> Int[Array, "B T"]:
+    """Each token's place in its segment, whose tokens stand together: ``[1, 1, 2, 2, 2]`` → ``[0, 1, 0, 1, 2]``."""
+    segment_ids_BT = jnp.asarray(segment_ids_BT)
+    place_T = jnp.arange(segment_ids_BT.shape[1], dtype=jnp.int32)
+    begins_BT = jnp.pad(segment_ids_BT[:, 1:] != segment_ids_BT[:, :-1], ((0, 0), (1, 0)))
+    return place_T - jax.lax.cummax(jnp.where(begins_BT, place_T, 0), axis=1)
+
+
+class Decoder(nnx.Module):
+    """A stack of layers between an embedding and the logits; layers are stacked on a leading axis and scanned."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs) -> None:
+        width, vocab = config.d_model, config.vocab_size
+        self.config = config
+        self.embedding = normal(rngs, (vocab, width), width**-0.5)
+        if config.position == "learned":
+            self.positions = normal(rngs, (config.max_positions, width), width**-0.5)
+
+        def make(key: Key) -> nnx.State:
+            return nnx.state(CausalLayer(config, rngs=nnx.Rngs(params=key)))
+
+        keys = jax.random.split(rngs.params(), config.num_layers)
+        graphdef = nnx.graphdef(nnx.eval_shape(lambda: CausalLayer(config, rngs=nnx.Rngs(0))))
+        self.layers = nnx.merge(graphdef, jax.vmap(make)(keys))
+        self.norm = Norm(config, width)
+        if not config.tie_embeddings:
+            self.lm_head = normal(rngs, (width, vocab), width**-0.5)
+
+    def __call__(self, batch: Mapping[str, Any], *, dropout_key: Key | None = None) -> Float[Array, "B T V"]:
+        """Float32 logits of every place.
+
+        Args:
+            batch: ``decoder_input_tokens [B, T]``: before each target token the one it follows, and 0 before the
+                first, which is read as ``config.bos_id``. For packed rows also ``decoder_segment_ids``; positions
+                are those of ``decoder_positions``, or counted from the start of each segment. Without segment
+                ids a row is one example, whose padding behind it changes nothing. A prefix model needs
+                ``decoder_causal_attention``, 1 for what is seen in both directions.
+            dropout_key: ``None`` computes without dropout.
+
+        Raises:
+            UserError: a prefix model without a prefix, or rows longer than the learned positions.
+        """
+        tokens_BT, config = jnp.asarray(batch["decoder_input_tokens"]), self.config
+        segments_BT, positions_BT = batch.get("decoder_segment_ids"), batch.get("decoder_positions")
+        if segments_BT is None:
+            segments_BT = jnp.ones_like(tokens_BT)
+            if positions_BT is None:
+                self._check_length(tokens_BT.shape[1])
+        if positions_BT is None:
+            positions_BT = positions_in_segments(segments_BT)
+        prefix_BT = batch.get("decoder_causal_attention") if config.prefix_lm else None
+        if config.prefix_lm and prefix_BT is None:
+            raise UserError("A prefix model needs to know the prefix: give decoder_causal_attention with the batch.")
+        x_BTD, _, _ = self._run(tokens_BT, segments_BT, positions_BT, prefix_BT, dropout_key)
+        return self._logits(x_BTD)
+
+    def prefill(
+        self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], max_length: int
+    ) -> tuple[Float[Array, "B V"], DecoderCache]:
+        """Reads a prompt and returns the logits of the token after it, float32, and the cache.
+
+        Args:
+            tokens_BS: prompts with padding behind them, as a row's inputs: a 0 in front is read as ``config.bos_id``.
+            lengths_B: tokens of each prompt, from 1 to S.
+            max_length: room for so many tokens after the prompt.
+
+        Raises:
+            UserError: ``max_length`` is below 1, or exceeds the learned positions.
+        """
+        if max_length < 1:
+            raise UserError(f"max_length is {max_length}; decode at least one token.")
+        tokens_BS, lengths_B = jnp.asarray(tokens_BS), jnp.asarray(lengths_B)
+        length = tokens_BS.shape[1]
+        self._check_length(length + max_length)
+        first_B = length - lengths_B
+        positions_BS = jnp.arange(length)[None] - first_B[:, None]
+        segments_BS = (positions_BS >= 0).astype(jnp.int32)
+        positions_BS = jnp.maximum(positions_BS, 0)
+        tokens_BS = jnp.take_along_axis(tokens_BS, positions_BS, axis=1)
+        prefix_BS = segments_BS if self.config.prefix_lm else None
+        x_BSD, k, v = self._run(tokens_BS, segments_BS, positions_BS, prefix_BS, None)
+        room = ((0, 0), (0, 0), (0, max_length), (0, 0), (0, 0))
+        cache = DecoderCache(jnp.pad(k, room), jnp.pad(v, room), first_B, jnp.asarray(length, jnp.int32))
+        return self._logits(x_BSD[:, -1:])[:, 0], cache
+
+    def decode_step(
+        self, cache: DecoderCache, tokens_B: Int[AnyArray, "B"]
+    ) -> tuple[Float[Array, "B V"], DecoderCache]:
+        """Reads one token a row and returns the logits of the next, float32, and the cache after it.
+
+        At most as many steps as ``prefill`` made room for.
+        """
+        place_N = jnp.arange(cache.k.shape[2])
+        held_BN = ((place_N >= cache.first[:, None]) & (place_N <= cache.place)).astype(jnp.int32)
+        position_B1 = (cache.place - cache.first)[:, None]
+        views = self._views(jnp.ones_like(position_B1), held_BN, position_B1, offset=cache.place)
+
+        def step(layer: CausalLayer, x_B1D: Array, view: View, cached: tuple[Array, Array]) -> tuple[Array, Any]:
+            q, k, v = layer.attention.heads(x_B1D, view)
+            k_BNGK, v_BNGK = (_put(old, new, cache.place, 1) for old, new in zip(cached, (k, v), strict=True))
+            x_B1D += layer.attention.attend(q, k_BNGK, v_BNGK, view.mask)
+            return x_B1D + layer.mlp(x_B1D), (k, v)
+
+        # Only what this token adds leaves the scan: the large arrays are updated once, in place.
+        x_B1D = self._embed(jnp.asarray(tokens_B)[:, None], position_B1, None)
+        x_B1D, (k, v) = self._scan(x_B1D, views, step, (cache.k, cache.v))
+        cache = cache._replace(
+            k=_put(cache.k, k, cache.place, 2), v=_put(cache.v, v, cache.place, 2), place=cache.place + 1
+        )
+        return self._logits(x_B1D)[:, 0], cache
+
+    def _run(
+        self,
+        tokens_BT: Int[Array, "B T"],
+        segments_BT: Int[AnyArray, "B T"],
+        positions_BT: Int[AnyArray, "B T"],
+        prefix_BT: Int[AnyArray, "B T"] | None,
+        dropout_key: Key | None,
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "L B T G K"], Float[Array, "L B T G K"]]:
+        """The residual stream after all layers, and every layer's keys and values."""
+        in_key, layers_key = split_key(dropout_key, 2)
+        views = self._views(segments_BT, segments_BT, positions_BT, prefix_BT=prefix_BT)
+        positions_BT, bos_id = jnp.asarray(positions_BT), self.config.bos_id
+        if bos_id is not None:
+            tokens_BT = jnp.where((positions_BT == 0) & (tokens_BT == 0), bos_id, tokens_BT)
+
+        def step(layer: CausalLayer, x_BTD: Array, view: View, key: Key | None) -> tuple[Array, Any]:
+            x_BTD, k, v = layer(x_BTD, view, key)
+            return x_BTD, (k, v)
+
+        keys = None if layers_key is None else jax.random.split(layers_key, self.config.num_layers)
+        x_BTD = self._embed(tokens_BT, positions_BT, in_key)
+        x_BTD, (k, v) = self._scan(x_BTD, views, step, keys)
+        return x_BTD, k, v
+
+    def _views(
+        self,
+        query_BT: Int[AnyArray, "B T"],
+        key_BS: Int[AnyArray, "B S"],
+        positions_BT: Int[AnyArray, "B T"],
+        *,
+        offset: int | Int[Array, ""] = 0,
+        prefix_BT: Int[AnyArray, "B T"] | None = None,
+    ) -> tuple[View, View]:
+        """What layers without the window may look at, and what those with it may."""
+        config = self.config
+
+        def view(window: int | None, theta: float, scaling: Any) -> View:
+            mask = visible(query_BT, key_BS, offset=offset, window=window, prefix_BT=prefix_BT)
+            if config.position == "learned":
+                return View(mask, None, None)
+            return View(mask, *turns(positions_BT, config.d_head, theta, scaling))
+
+        local = (config.rope_theta, config.rope_scaling)
+        if config.local_rope_theta is not None:
+            local = (config.local_rope_theta, None)
+        return view(None, config.rope_theta, config.rope_scaling), view(config.sliding_window, *local)
+
+    def _scan(
+        self, x: Array, views: tuple[View, View], step: Callable[[CausalLayer, Array, View, Any], Any], scanned: Any
+    ) -> Any:
+        """Carries ``x`` through the layers and returns it with what every layer gives besides, stacked."""
+        graphdef, state = nnx.split(self.layers)
+        everywhere, nearby = views
+        kinds = self.config.local_layers
+
+        def body(x: Array, layer_inputs: tuple[nnx.State, Array, Any]) -> tuple[Array, Any]:
+            layer_state, local, part = layer_inputs
+            if len(set(kinds)) == 1:
+                view = nearby if kinds[0] else everywhere
+            else:
+                view = jax.tree.map(lambda near, far: jnp.where(local, near, far), nearby, everywhere)
+            return step(nnx.merge(graphdef, layer_state), x, view, part)
+
+        body = jax.checkpoint(body) if self.config.remat else body
+        return jax.lax.scan(body, x, (state, jnp.asarray(kinds), scanned))
+
+    def _check_length(self, length: int) -> None:
+        if self.config.position == "learned" and length > self.config.max_positions:
+            raise UserError(
+                f"A row of {length} tokens is longer than the {self.config.max_positions} positions that the model has "
+                "learned. Make it shorter."
+            )
+
+    def _embed(
+        self, tokens_BT: Int[Array, "B T"], positions_BT: Int[Array, "B T"], key: Key | None
+    ) -> Float[Array, "B T D"]:
+        config = self.config
+        x_BTD = self.embedding[...][tokens_BT].astype(config.dtype)
+        if config.embed_scale:
+            x_BTD *= jnp.asarray(config.d_model**0.5, config.dtype)
+        if config.position == "learned":
+            # A position that does not exist must show: as NaN, where clamping would repeat the last.
+            x_BTD += self.positions[...].at[positions_BT].get(mode="fill", fill_value=jnp.nan).astype(config.dtype)
+        return dropout(x_BTD, config.dropout_rate, key)
+
+    def _logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Products in the compute type, summed in float32."""
+        x_BTD = self.norm(x_BTD)
+        table, equation = (
+            (self.embedding, "BTD,VD->BTV") if self.config.tie_embeddings else (self.lm_head, "BTD,DV->BTV")
+        )
+        logits = jnp.einsum(equation, x_BTD, table[...].astype(x_BTD.dtype), preferred_element_type=jnp.float32)
+        cap = self.config.logit_softcap
+        return logits if cap is None else cap * jnp.tanh(logits / cap)
+
+
+def logical_axes(config: DecoderConfig) -> dict[str, Any]:
+    """The parameters' structure with a tuple of axis names in place of each array; see ``build.logical_axes``."""
+    norm: dict[str, Any] = {"scale": ("layers", "embed")}
+    if config.norm == "layer":
+        norm["bias"] = ("layers", "embed")
+    norms = {
+        **({"norm": norm} if config.norm_placement != "post" else {}),
+        **({"post_norm": norm} if config.norm_placement != "pre" else {}),
+    }
+    into, out = ("layers", "embed", "heads"), ("layers", "heads", "embed")
+    attention: dict[str, Any] = {**norms, "q": into, "k": into, "v": into, "o": out}
+    if config.attention_bias:
+        attention |= dict.fromkeys(("q_bias", "k_bias", "v_bias"), ("layers", "heads"))
+    if config.output_bias:
+        attention["o_bias"] = ("layers", "embed")
+    if config.qk_norm:
+        of_heads = {name: ("layers", "heads" if config.qk_norm == "full" else None) for name in norm}
+        attention |= {"q_norm": of_heads, "k_norm": of_heads}
+    ups = ("wi_0", "wi_1") if config.gated else ("wi",)
+    mlp: dict[str, Any] = {**norms, **dict.fromkeys(ups, ("layers", "embed", "mlp")), "wo": ("layers", "mlp", "embed")}
+    if config.mlp_bias:
+        mlp |= {**{f"{name}_bias": ("layers", "mlp") for name in ups}, "wo_bias": ("layers", "embed")}
+    axes: dict[str, Any] = {
+        "embedding": ("vocab", "embed"),
+        "layers": {"attention": attention, "mlp": mlp},
+        "norm": {name: ("embed",) for name in norm},
+    }
+    if config.position == "learned":
+        axes["positions"] = (None, "embed")
+    if not config.tie_embeddings:
+        axes["lm_head"] = ("embed", "vocab")
+    return axes
+
+
+def _put(cached: Array, new: Array, index: Array, axis: int) -> Array:
+    return jax.lax.dynamic_update_slice_in_dim(cached, new.astype(cached.dtype), index, axis)

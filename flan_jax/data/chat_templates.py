@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flan_jax.data.encoding import GUARD
 from flan_jax.data.sources import digest, load_json, resolve
 from flan_jax.errors import UserError, unknown
 from flan_jax.tasks.dialog import ASSISTANT, Message
@@ -28,7 +29,7 @@ from flan_jax.tasks.dialog import ASSISTANT, Message
 # Characters that Unicode keeps free for such a use; a message that has one is refused.
 _BEGIN, _END, EOS_MARK, BOS_MARK = "\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3"
 _MARKS = re.compile(f"[{_BEGIN}{_END}]")
-_RESERVED = re.compile(f"[{_BEGIN}-{BOS_MARK}]")
+_RESERVED = re.compile("[\ufdd0-\ufdd5]")
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 _DAY = "2024-07-26"
 
@@ -58,6 +59,8 @@ class ChatTemplate:
         special_tokens: names such as ``eos_token`` with their texts.
         variables: further values that the template reads, such as ``("enable_thinking", False)``.
         today: the day that ``strftime_now`` formats, as YYYY-MM-DD.
+        guarded: special tokens. Where a message spells one, ``GUARD`` stands behind its first
+            character in what ``marked`` returns, so that only the template's own are read as such.
     """
 
     name: str
@@ -65,6 +68,7 @@ class ChatTemplate:
     special_tokens: tuple[tuple[str, str], ...] = ()
     variables: tuple[tuple[str, Any], ...] = ()
     today: str = _DAY
+    guarded: tuple[str, ...] = ()
 
     @property
     def marks_replies(self) -> bool:
@@ -98,7 +102,7 @@ class ChatTemplate:
         Raises:
             UserError: the template cannot be parsed, or refuses the messages.
         """
-        return _MARKS.sub("", self._run(messages, add_generation_prompt))
+        return _MARKS.sub("", self._run(messages, add_generation_prompt)).replace(GUARD, "")
 
     def marked(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> Marked:
         """The text of messages with what the assistant said in them.
@@ -126,7 +130,7 @@ class ChatTemplate:
                 "reply cannot be told from the rest. Put {% generation %} and {% endgeneration %} around what the assistant says"
             )
         said = until[len(before) :]
-        _, _, tail = said.rpartition(messages[index].content.strip())
+        _, _, tail = said.rpartition(self._guard(messages[index].content).strip())
         # Where nothing but white space ends a turn, that is its marker.
         return len(before), len(before) + len(said.rstrip() if tail.strip() else said)
 
@@ -142,7 +146,7 @@ class ChatTemplate:
             return _compiled(self.text).render(
                 **dict(self.special_tokens),
                 **dict(self.variables),
-                messages=[message.as_dict() for message in messages],
+                messages=[{**message.as_dict(), "content": self._guard(message.content)} for message in messages],
                 add_generation_prompt=add_generation_prompt,
                 tools=None,
                 documents=None,
@@ -161,6 +165,9 @@ class ChatTemplate:
             MemoryError,
         ) as error:
             raise self._error(f"it refuses the conversation ({error or type(error).__name__})") from error
+
+    def _guard(self, content: str) -> str:
+        return _spelled(self.guarded).sub(rf"\1{GUARD}", content) if self.guarded else content
 
     def _error(self, what: str) -> UserError:
         return UserError(f"Chat template {self.name!r}: {what}.")
@@ -192,6 +199,12 @@ def _clock(today: str) -> Callable[[str], str]:
     except ValueError as error:
         raise UserError(f"A chat template's today={today!r} is no day. Write it as YYYY-MM-DD.") from error
     return day.strftime
+
+
+@functools.lru_cache(maxsize=8)
+def _spelled(texts: tuple[str, ...]) -> re.Pattern[str]:
+    """The first character of each place where one of ``texts`` begins."""
+    return re.compile(f"(?=(?:{'|'.join(map(re.escape, texts))}))(.)", re.DOTALL)
 
 
 @functools.lru_cache(maxsize=64)

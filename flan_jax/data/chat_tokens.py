@@ -2,7 +2,9 @@
 
 A tokenizer that knows where its tokens stand gives ids and places of the whole text: a vocabulary
 with a method ``encode_offsets(text)``. The text then holds special tokens as its template writes
-them, and a token belongs to a reply if it has a character of it.
+them, and a token belongs to a reply if it has a character of it. Where such a vocabulary names its
+special tokens (``special_tokens``), a message that spells one keeps it as text, and a template that
+ends replies with a token that is not among them, as ours may, ends them with the vocabulary's own.
 
 Any other vocabulary gets the text in pieces, cut where a reply begins and ends, each encoded by
 itself; special tokens stand between pieces. A model that answers a prompt reads it cut in just this
@@ -10,8 +12,9 @@ way. The end-of-sequence token becomes the vocabulary's own; one that begins a s
 as rows begin every example by themselves.
 """
 
+import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -30,6 +33,18 @@ class Offsets(Protocol):
 
     def encode_offsets(self, text: str) -> tuple[Sequence[int], Sequence[Span]]:
         """Ids of ``text``, special tokens in it read as such and none added, and the characters of each id."""
+
+
+@runtime_checkable
+class SpecialTokens(Protocol):
+    """What a vocabulary has beside ``Offsets`` if it names its special tokens.
+
+    ``encode_offsets`` then takes one with ``encoding.GUARD`` behind its first character for text.
+    """
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """Ids of special tokens by their texts."""
 
 
 class Tokens(NamedTuple):
@@ -55,7 +70,11 @@ class ChatTokenizer:
     def __init__(self, template: ChatTemplate, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.has_offsets = isinstance(vocabulary, Offsets)
-        self.template = template if self.has_offsets else template.with_marks()
+        self.knows_end = not self.has_offsets or isinstance(vocabulary, SpecialTokens)
+        if isinstance(vocabulary, Offsets) and isinstance(vocabulary, SpecialTokens):
+            self.template = _with_own(template, vocabulary)
+        else:
+            self.template = template if self.has_offsets else template.with_marks()
 
     def __call__(self, conversations: Sequence[Sequence[Message]]) -> list[Tokens | UserError]:
         """Each conversation as ids, or what is wrong with it.
@@ -131,6 +150,16 @@ def _joined(parts: Sequence[tuple[np.ndarray, bool]]) -> Tokens:
     return Tokens(ids, mask)
 
 
+def _with_own(template: ChatTemplate, vocabulary: SpecialTokens) -> ChatTemplate:
+    """The template with the vocabulary's own token where its own that ends or begins a sequence is none of them."""
+    own = vocabulary.special_tokens
+    special = dict(template.special_tokens)
+    for name, index in (("eos_token", "eos_id"), ("bos_token", "bos_id")):
+        if special.get(name) not in own:
+            special[name] = next((text for text, i in own.items() if i == getattr(vocabulary, index, None)), "")
+    return dataclasses.replace(template, special_tokens=tuple(special.items()), guarded=tuple(own))
+
+
 def _by_offsets(vocabulary: Offsets, text: Marked) -> Tokens:
     ids, offsets = vocabulary.encode_offsets(text.text)
     said = np.zeros(len(text.text) + 1, np.int64)
@@ -139,4 +168,5 @@ def _by_offsets(vocabulary: Offsets, text: Marked) -> Tokens:
     before = np.cumsum(said)  # characters of replies before each place
     places = np.array(offsets, np.int64).reshape(-1, 2)
     mask = before[places[:, 1]] > before[places[:, 0]]
-    return Tokens(np.array(ids, np.int32), mask.astype(np.uint8))
+    begins = len(ids) > 0 and ids[0] == getattr(vocabulary, "bos_id", None)
+    return Tokens(np.array(ids, np.int32)[begins:], mask.astype(np.uint8)[begins:])

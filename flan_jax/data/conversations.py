@@ -140,7 +140,7 @@ class ConversationProducer:
                 says to skip it; or one that is too long where the recipe says to fail.
         """
         read = self._read(split, tally)
-        stops = self._tokenizer.has_offsets
+        stops = not self._tokenizer.knows_end
         while batch := list(itertools.islice(read, _BATCH)):
             made = self._tokenizer([talk.messages for _, talk in batch])
             for (index, talk), tokens in zip(batch, made, strict=True):

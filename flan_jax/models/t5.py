@@ -27,7 +27,12 @@ class Cache(NamedTuple):
         cross_k, cross_v: keys and values of the encoded inputs, ``[L, B, H, S, K]``.
         cross_mask: mask over the encoded inputs, ``[B, 1, 1, S]``.
         step: int32 scalar, how many tokens were decoded.
+
+    Several rows may decode from one encoded input, such as the beams of a search. They then have
+    self-attention rows of their own, side by side for each input, and read its cross rows together.
     """
+
+    beam_axes = {"self_k": 1, "self_v": 1}  # noqa: RUF012 (no field, so it takes no annotation)
 
     self_k: Float[Array, "L B H N K"]
     self_v: Float[Array, "L B H N K"]
@@ -162,6 +167,7 @@ class T5(nnx.Module):
         """Reads one token a row and returns the logits of the next, float32, and the cache after it.
 
         The first token is ``config.decoder_start_id``. At most as many steps as the cache has room for.
+        There is a token for each row of ``self_k``: one an encoded input, or as many for each.
         """
         x_B1D = self._embed(tokens_B[:, None], None)
         place = jnp.arange(cache.self_k.shape[3])[None]
@@ -175,7 +181,10 @@ class T5(nnx.Module):
             k_BH1K, v_BH1K = attention.keys_values(normed)
             self_k, self_v = _put(self_k, k_BH1K, cache.step, 2), _put(self_v, v_BH1K, cache.step, 2)
             x_B1D += attention.attend(attention.queries(normed), self_k, self_v, position, visible)
-            x_B1D += cross.attend(cross.queries(cross.norm(x_B1D)), cross_k, cross_v, None, cache.cross_mask)
+            # Rows that share an input ask side by side, as so many queries.
+            asked = cross.norm(x_B1D).reshape(cross_k.shape[0], -1, x_B1D.shape[-1])
+            answer = cross.attend(cross.queries(asked), cross_k, cross_v, None, cache.cross_mask)
+            x_B1D += answer.reshape(x_B1D.shape)
             return x_B1D + layer.mlp(x_B1D), (k_BH1K, v_BH1K)
 
         # Only what this token adds leaves the scan: the large arrays are updated once, in place.

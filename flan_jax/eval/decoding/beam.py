@@ -1,0 +1,135 @@
+"""Beam search: the likeliest W beginnings of each prompt are carried on together.
+
+What is kept, when an example is done and what a text is worth are as in transformers' ``generate``. One
+thing is stricter: an example that is done is left alone, so its company never changes its text.
+
+Shapes: B prompts, W beams, R = B * W rows of the cache, C = 2 * W candidates of a prompt, T longest
+output, V vocabulary, N stop sequences of at most M tokens.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from flan_jax.eval.decoding.config import DecodingConfig
+from flan_jax.eval.decoding.filters import allowed
+from flan_jax.eval.decoding.interface import Begun, repeat_rows, take_rows
+from flan_jax.eval.decoding.stopping import stopped
+
+
+class Texts(NamedTuple):
+    """Texts of each prompt, best first.
+
+    Attributes:
+        tokens: ids, padding behind the token that ended a text.
+        worth: log-likelihood (nats) over the length to the power of the penalty; -inf where there is no text.
+    """
+
+    tokens: Int[Array, "B W T"]
+    worth: Float[Array, "B W"]
+
+
+class _Carry(NamedTuple):
+    step: Int[Array, ""]
+    cache: Any
+    last: Int[Array, "R"]
+    going: Texts  # unfinished; worth is the plain log-likelihood
+    ended: Texts
+    done: Bool[Array, "B"]
+
+
+def beam_texts(
+    model: Any,
+    begun: Begun,
+    finished_B: Bool[Array, "B"],
+    stops_NM: Int[Array, "N M"] | None,
+    *,
+    decoding: DecodingConfig,
+    max_length: int,
+    vocabulary_size: int | None,
+) -> Texts:
+    """The best texts of each prompt, at most one a beam; the arguments are those of ``single_texts``."""
+    config, beams, batch = model.config, decoding.beams, begun.last.shape[0]
+
+    def accept(carry: _Carry, logits_RV: Float[Array, "R V"]) -> tuple[_Carry, Int[Array, "R"]]:
+        # Forbidden tokens are left out after the softmax: what a text is worth stays its log-likelihood.
+        steps_RV = allowed(
+            jax.nn.log_softmax(logits_RV, axis=-1),
+            carry.step,
+            eos_id=config.eos_id,
+            min_length=decoding.min_length,
+            vocabulary_size=vocabulary_size,
+        )
+        vocabulary = steps_RV.shape[-1]
+        steps_BWV = steps_RV.reshape(batch, beams, vocabulary)
+        sums_BX = (steps_BWV + carry.going.worth[..., None]).reshape(batch, beams * vocabulary)
+        # At most one candidate of a beam is EOS, so of twice as many as beams enough go on.
+        sum_BC, index_BC = jax.lax.top_k(sums_BX, min(2, vocabulary) * beams)
+        parent_BC, token_BC = index_BC // vocabulary, (index_BC % vocabulary).astype(jnp.int32)
+        tokens_BCT = _take(carry.going.tokens, parent_BC).at[:, :, carry.step].set(token_BC)
+        ends_BC = (token_BC == config.eos_id) | stopped(tokens_BCT, carry.step, stops_NM)
+        ends_BC |= carry.step + 1 == max_length
+
+        going = _best(Texts(tokens_BCT, jnp.where(ends_BC, -jnp.inf, sum_BC)), beams)
+        parent_BW = jnp.take_along_axis(parent_BC, going.rank, axis=1)
+
+        # Candidates beyond the beams are there to go on, not to end.
+        length = (carry.step + 1).astype(jnp.float32)
+        ends_BC &= (jnp.arange(ends_BC.shape[1]) < beams) & ~carry.done[:, None]
+        worth_BC = jnp.where(ends_BC, sum_BC / length**decoding.length_penalty, -jnp.inf)
+        ended = _best(
+            Texts(*(jnp.concatenate(pair, axis=1) for pair in zip(carry.ended, (tokens_BCT, worth_BC), strict=True))),
+            beams,
+        )
+
+        rows_R = (jnp.arange(batch)[:, None] * beams + parent_BW).reshape(-1)
+        last_R = jnp.take_along_axis(token_BC, going.rank, axis=1).reshape(-1)
+        done_B = carry.done | _done(going.texts, ended.texts, carry.step + 1)
+        return _Carry(carry.step + 1, carry.cache, last_R, going.texts, ended.texts, done_B), rows_R
+
+    def _done(going: Texts, ended: Texts, length: Int[Array, ""]) -> Bool[Array, "B"]:
+        full_B = (ended.worth > -jnp.inf).all(axis=1)
+        if decoding.early_stopping is not True:
+            longest = decoding.early_stopping == "never" and decoding.length_penalty > 0
+            reach = jnp.float32(max_length) if longest else length.astype(jnp.float32)
+            full_B &= going.worth[:, 0] / reach**decoding.length_penalty <= ended.worth.min(axis=1)
+        return full_B | ~(going.worth > -jnp.inf).any(axis=1)  # or nothing is left to go on with
+
+    def advance(carry: _Carry) -> _Carry:
+        logits_RV, cache = model.decode_step(carry.cache, carry.last)
+        carry, rows_R = accept(carry, logits_RV)
+        return carry._replace(cache=take_rows(cache, rows_R))
+
+    def unfinished(carry: _Carry) -> Bool[Array, ""]:
+        return (carry.step < max_length) & ~carry.done.all()
+
+    blank_BWT = jnp.full((batch, beams, max_length), config.pad_id, jnp.int32)
+    none_BW = jnp.full((batch, beams), -jnp.inf, jnp.float32)
+    first = _Carry(
+        step=jnp.zeros((), jnp.int32),
+        cache=repeat_rows(begun.cache, beams),
+        last=jnp.repeat(begun.last, beams),
+        # All beams begin alike: only the first counts, or every text would be found W times.
+        going=Texts(blank_BWT, none_BW.at[:, 0].set(0.0)),
+        ended=Texts(blank_BWT, none_BW),
+        done=finished_B,
+    )
+    if begun.logits is not None:
+        first, _ = accept(first, jnp.repeat(begun.logits, beams, axis=0))  # the rows of a prompt are equal yet
+    return jax.lax.while_loop(unfinished, advance, first).ended
+
+
+class _Best(NamedTuple):
+    texts: Texts
+    rank: Int[Array, "B W"]
+
+
+def _best(texts: Texts, count: int) -> _Best:
+    worth_BW, rank_BW = jax.lax.top_k(texts.worth, count)
+    return _Best(Texts(_take(texts.tokens, rank_BW), worth_BW), rank_BW)
+
+
+def _take(tokens_BCT: Int[Array, "B C T"], index_BW: Int[Array, "B W"]) -> Int[Array, "B W T"]:
+    return jnp.take_along_axis(tokens_BCT, index_BW[..., None], axis=1)

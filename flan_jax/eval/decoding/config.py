@@ -1,0 +1,140 @@
+"""How a model writes, as plain frozen data."""
+
+import dataclasses
+import math
+from typing import Any, Literal, get_args
+
+from flan_jax.errors import UserError, unknown
+
+Method = Literal["greedy", "sample", "beam"]
+
+# Which settings mean something for one method only, and for which.
+_METHOD_OF = {
+    "temperature": "sample",
+    "top_k": "sample",
+    "top_p": "sample",
+    "beams": "beam",
+    "length_penalty": "beam",
+    "early_stopping": "beam",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodingConfig:
+    """How a model writes. The default takes the most likely next token again and again.
+
+    The meanings are those of transformers' ``generate``, so that settings can be carried over.
+
+    Attributes:
+        method: ``greedy``; ``sample`` draws each token; ``beam`` keeps the likeliest ``beams``
+            beginnings at every step.
+        temperature: of ``sample``: logits are divided by it. Below 1 the likely becomes likelier.
+        top_k: of ``sample``: only the k likeliest tokens are drawn from; 0 for all.
+        top_p: of ``sample``, after ``top_k``: only the likeliest tokens that together have this
+            share of the probability are drawn from; 1 for all.
+        beams: of ``beam``: how many beginnings are kept.
+        length_penalty: of ``beam``: a finished text is worth its log-likelihood divided by its
+            length to this power, EOS counted. Above 0 favours long texts, as log-likelihoods are
+            negative.
+        early_stopping: of ``beam``, when an example has as many finished texts as beams. ``True``
+            ends it then; ``False`` ends it when no unfinished text of the present length is worth
+            more; ``"never"`` when none of any possible length can be.
+        max_length: the most tokens that are written, EOS included; ``None`` leaves it to whoever
+            decodes, as a rule the target length of the run.
+        min_length: so many tokens are written before EOS may be.
+        stop: writing ends where one of these stands, and it is cut off with what follows. Texts, or
+            sequences of token ids. A text is looked for in what was written, so it does not matter
+            how it was tokenised; ids are looked for as they stand. Whoever decodes ids alone, without
+            a vocabulary, gives ids.
+        seed: of ``sample``. A draw depends on the seed, the example and the place in the text alone.
+
+    Raises:
+        UserError: a value out of range, or one that the method does not read.
+    """
+
+    method: Method = "greedy"
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    beams: int = 1
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
+    max_length: int | None = None
+    min_length: int = 0
+    stop: tuple[str | tuple[int, ...], ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise unknown("value of DecodingConfig.method", str(self.method), get_args(Method))
+        for field in dataclasses.fields(self):
+            wanted = _METHOD_OF.get(field.name, self.method)
+            if wanted != self.method and getattr(self, field.name) != field.default:
+                raise UserError(
+                    f"DecodingConfig.{field.name}={getattr(self, field.name)!r} is read with method={wanted!r} only, and the "
+                    f"method is {self.method!r}. Set method={wanted!r}, or leave {field.name} out."
+                )
+        self._check_numbers()
+        object.__setattr__(self, "stop", _stops(self.stop))
+
+    def compiled_part(self) -> "DecodingConfig":
+        """The settings that a compiled loop depends on; seed and stop sequences are its arguments."""
+        return dataclasses.replace(self, seed=0, stop=(), max_length=None)
+
+    def _check_numbers(self) -> None:
+        _number("temperature", self.temperature)
+        if not self.temperature > 0:
+            raise UserError(
+                f"DecodingConfig.temperature={self.temperature!r} must be above 0. What it becomes near 0 is method='greedy'."
+            )
+        _number("top_p", self.top_p)
+        if not 0 < self.top_p <= 1:
+            raise UserError(
+                f"DecodingConfig.top_p={self.top_p!r} must be above 0 and at most 1, which keeps every token."
+            )
+        _number("length_penalty", self.length_penalty)
+        if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":
+            raise UserError(f"DecodingConfig.early_stopping={self.early_stopping!r} must be True, False or 'never'.")
+        _whole("top_k", self.top_k, at_least=0)
+        _whole("beams", self.beams, at_least=1)
+        _whole("min_length", self.min_length, at_least=0)
+        _whole("seed", self.seed, at_least=0)
+        if self.max_length is None:
+            return
+        _whole("max_length", self.max_length, at_least=1)
+        if self.min_length >= self.max_length:
+            raise UserError(
+                f"DecodingConfig.min_length={self.min_length} leaves no room for EOS: max_length is {self.max_length}. "
+                "Let it be larger."
+            )
+
+
+def _stops(given: Any) -> tuple[str | tuple[int, ...], ...]:
+    if isinstance(given, str):
+        raise UserError(f"DecodingConfig.stop={given!r} must be a tuple of texts. Write ({given!r},).")
+    stops: list[str | tuple[int, ...]] = []
+    for stop in given:
+        if not isinstance(stop, str):
+            stop = tuple(stop) if isinstance(stop, (tuple, list)) else (stop,)
+            if any(isinstance(token, bool) or not isinstance(token, int) or token < 0 for token in stop):
+                raise UserError(f"DecodingConfig.stop has {stop!r}: give texts, or sequences of token ids.")
+        if not stop:
+            raise UserError(
+                "DecodingConfig.stop has an empty entry, which would stop before the first token. Leave it out."
+            )
+        stops.append(stop)
+    return tuple(stops)
+
+
+def _number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise UserError(f"DecodingConfig.{name}={value!r} must be a finite number.")
+
+
+def _whole(name: str, value: Any, *, at_least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise UserError(f"DecodingConfig.{name}={value!r} must be a whole number of at least {at_least}.")
+
+
+GREEDY = DecodingConfig()
+"""The most likely next token again and again."""

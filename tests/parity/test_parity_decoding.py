@@ -1,0 +1,109 @@
+"""The same weights in transformers' PyTorch T5 and here write the same tokens; the same filters leave the same logits."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_parity_t5 import ours, random_config, torch_model
+
+from flan_jax.eval.decoding.config import DecodingConfig
+from flan_jax.eval.decoding.filters import drawn_from
+from flan_jax.eval.generation import generate
+
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.filterwarnings("default"),  # the peers' own warnings are not ours to forbid
+]
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+EOS, LENGTH = 1, 12
+
+
+def models(seed, likely_eos):
+    """A T5 whose scores differ clearly, and which ends its texts early here and there."""
+    fields = {**random_config(seed), "eos_token_id": EOS, "pad_token_id": 0, "tie_word_embeddings": False}
+    fields["num_decoder_layers"] = fields["num_layers"]  # transformers' cache counts the encoder's
+    model = torch_model(fields, seed)
+    with torch.no_grad():
+        model.lm_head.weight *= 4.0
+        model.lm_head.weight[EOS] *= likely_eos
+    return fields, model, *ours(model, fields)
+
+
+def prompts(fields, seed, rows=6, longest=14):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, longest + 1, rows).astype(np.int32)
+    tokens = rng.integers(2, fields["vocab_size"], (rows, longest)).astype(np.int32)
+    return np.where(np.arange(longest) < lengths[:, None], tokens, 0).astype(np.int32), lengths
+
+
+def theirs(model, tokens, lengths, **settings):
+    mask = np.arange(tokens.shape[1]) < lengths[:, None]
+    written = model.generate(
+        input_ids=torch.from_numpy(tokens).long(), attention_mask=torch.from_numpy(mask).long(), max_new_tokens=LENGTH,
+        do_sample=False, **settings,
+    ).numpy()[:, 1:]  # fmt: skip
+    return [up_to_eos(row) for row in written]
+
+
+def up_to_eos(row):
+    row = [int(token) for token in row]
+    return row[: row.index(EOS) + 1] if EOS in row else row
+
+
+def mine(graphdef, params, tokens, lengths, decoding):
+    written = generate(params, tokens, lengths, graphdef=graphdef, max_length=LENGTH, decoding=decoding)
+    return [up_to_eos(row) for row in np.asarray(written)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("shortest", [0, 4])
+def test_greedy(seed, shortest):
+    fields, model, graphdef, params = models(seed, 3.0)
+    tokens, lengths = prompts(fields, seed)
+    expected = theirs(model, tokens, lengths, num_beams=1, min_new_tokens=shortest or None)
+    assert mine(graphdef, params, tokens, lengths, DecodingConfig(min_length=shortest)) == expected
+
+
+@pytest.mark.parametrize("early_stopping", [True, False, "never"])
+@pytest.mark.parametrize(
+    ("seed", "beams", "length_penalty", "shortest"),
+    [(0, 1, 1.0, 0), (1, 2, 1.0, 0), (2, 3, 0.0, 0), (0, 4, 2.0, 0), (1, 5, -1.0, 0), (1, 4, 0.6, 3)],
+)
+def test_beam_search(seed, beams, length_penalty, early_stopping, shortest):
+    fields, model, graphdef, params = models(seed, 3.0)
+    tokens, lengths = prompts(fields, seed + 10 * beams)
+    settings = {"length_penalty": length_penalty, "early_stopping": early_stopping}
+    expected = theirs(model, tokens, lengths, num_beams=beams, min_new_tokens=shortest or None, **settings)
+    decoding = DecodingConfig(method="beam", beams=beams, min_length=shortest, **settings)
+    assert mine(graphdef, params, tokens, lengths, decoding) == expected
+    # Texts end early and late, so that what ends them is compared.
+    assert len(set(map(len, expected))) > 1
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"),
+    [
+        (0.7, 0, 1.0),
+        (1.0, 5, 1.0),
+        (1.0, 1, 1.0),
+        (1.0, 500, 1.0),
+        (1.0, 0, 0.9),
+        (1.0, 0, 0.01),
+        (1.3, 10, 0.8),
+        (0.5, 40, 0.95),
+    ],
+)
+def test_filters(temperature, top_k, top_p):
+    logits = np.random.default_rng(0).normal(size=(64, 100)).astype(np.float32) * 3
+    processors = transformers.LogitsProcessorList([transformers.TemperatureLogitsWarper(temperature)])
+    if top_k:
+        processors.append(transformers.TopKLogitsWarper(top_k))
+    if top_p < 1:
+        processors.append(transformers.TopPLogitsWarper(top_p))
+    expected = processors(None, torch.from_numpy(logits)).numpy()
+    found = drawn_from(jnp.asarray(logits), DecodingConfig("sample", temperature, top_k, top_p))
+    np.testing.assert_array_equal(np.isinf(found), np.isinf(expected))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert np.isfinite(expected).sum() < expected.size or (top_k in (0, 500) and top_p == 1)

@@ -12,6 +12,7 @@ from flan_jax.data import sources
 from flan_jax.data.chat_templates import CHATML, PLAIN, ChatTemplate
 from flan_jax.data.chat_tokens import ChatTokenizer, Offsets
 from flan_jax.data.encoding import GUARD, set_encoding_threads
+from flan_jax.data.fast_tokenizer import FastVocabulary
 from flan_jax.data.pieces import pieces_of
 from flan_jax.data.recipe import Recipe
 from flan_jax.data.tokenise import tokenise
@@ -26,11 +27,9 @@ from flan_jax.data.tokenizers import (
 from flan_jax.errors import UserError
 from flan_jax.tasks.dialog import Message
 from flan_jax.tasks.spec import Rendered
+from flan_jax.testing import tokenizers as made
 
 pytest.importorskip("tokenizers")
-import fast_tokenizers as made
-
-from flan_jax.data.fast_tokenizer import FastVocabulary
 
 END, START, STOP = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 QWEN = (END, START, STOP)

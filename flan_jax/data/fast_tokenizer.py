@@ -78,7 +78,8 @@ class FastVocabulary:
             raise UserError(f"The tokenizer {str(path)!r} cannot be built: {error}.") from error
         self._check_ids(ids)
         self._bytes = _speaks_bytes(described.content)
-        found = sorted(map(re.escape, special), key=len, reverse=True)
+        words = {token["content"] for token in described.content["added_tokens"] if token.get("single_word")}
+        found = [_pattern(text, text in words) for text in sorted(special, key=len, reverse=True)]
         self._special = re.compile(f"({'|'.join([*found, GUARD])})")
 
     def _check_ids(self, ids: Mapping[str, int]) -> None:
@@ -202,6 +203,10 @@ def _plain(text: str) -> str:
     return text.replace(_MARK, _INSTEAD) if _MARK in text else text
 
 
+def _pattern(text: str, word: bool) -> str:
+    return rf"(?<!\w){re.escape(text)}(?!\w)" if word else re.escape(text)
+
+
 def _name(index: int) -> str:
     return f"{_MARK}{index}{_MARK}"
 
@@ -316,12 +321,12 @@ def _renamed(content: Mapping[str, Any], special: Mapping[str, int]) -> dict[str
         model["unk_token"] = names[model["unk_token"]]
     # Whether a token is looked for before or behind the normaliser; BERT's drops characters such as the mark.
     bert = any(rule.get("type") == "BertNormalizer" for rule in _rules(content.get("normalizer")))
-    normalized = {"normalized": False} if bert else {}
+    closed = {"single_word": False} | ({"normalized": False} if bert else {})  # a name never stands in a word
     plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     added = []
     for token in content["added_tokens"]:
         own = {**plain, **token, "special": token["content"] in names}
-        added.append({**own, "content": names[own["content"]], **normalized} if own["special"] else own)
+        added.append({**own, "content": names[own["content"]], **closed} if own["special"] else own)
     known = {token["content"] for token in added}
     added += [
         {**plain, "id": index, "content": _name(index)} for index in special.values() if _name(index) not in known

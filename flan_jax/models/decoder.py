@@ -37,6 +37,11 @@ class DecoderCache(NamedTuple):
     first: Int[Array, "B"]
     place: Int[Array, ""]
 
+    @property
+    def beam_axes(self) -> dict[str, int]:
+        """The fields that every beam has for itself, with the axis of their rows."""
+        return {"k": 1, "v": 1, "first": 0}
+
 
 def visible(
     query_BT: Int[AnyArray, "B T"],

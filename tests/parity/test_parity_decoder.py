@@ -1,0 +1,234 @@
+"""The same weights in transformers' PyTorch decoders and here: logits, gradients, generation, tensors, sizes."""
+
+import random
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flan_jax.models import build
+from flan_jax.models.decoder_config import PRESETS, preset
+from flan_jax.models.decoder_families import (
+    FAMILIES,
+    decoder_config_from_huggingface,
+    decoder_config_to_huggingface,
+    decoder_from_huggingface,
+    decoder_to_huggingface,
+)
+
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.filterwarnings("default"),  # the peers' own warnings are not ours to forbid
+]
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+LENGTH = 23
+SEEDS = range(3)
+SCALINGS = [
+    None,
+    {"rope_type": "linear", "factor": 2.5},
+    {
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16,
+    },
+    {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16},
+]  # fmt: skip
+
+
+def random_fields(kind, seed):
+    """The fields of a small model; seeds 0, 1, 2 are chosen to differ in what matters."""
+    draw = random.Random(f"{kind} {seed}")
+    tokens = {"eos_token_id": 1, "bos_token_id": 2, "pad_token_id": 0 if "gemma" in kind else None}
+    tied = bool((seed + draw.randrange(2)) % 2) if seed < 2 else draw.random() < 0.5
+    kv_heads, ratio, head = [(1, 3), (3, 1), (2, 5)][seed] + (draw.choice([4, 6, 10]),)
+    if kind == "gpt2":
+        heads = [3, 5, 7][seed]
+        return {
+            "vocab_size": draw.randrange(30, 90), "n_embd": heads * draw.choice([3, 5, 8]), "n_head": heads,
+            "n_layer": draw.randrange(1, 4), "n_inner": [None, 37, 64][seed], "n_positions": 64,
+            "activation_function": ["gelu_new", "gelu", "relu"][seed], "layer_norm_epsilon": [1e-5, 1e-3, 1e-6][seed],
+            "tie_word_embeddings": seed != 1, **tokens,
+        }  # fmt: skip
+    heads = kv_heads * ratio
+    fields = {
+        "vocab_size": draw.randrange(30, 90), "hidden_size": heads * draw.choice([6, 8]), "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads, "intermediate_size": draw.randrange(5, 60), "max_position_embeddings": 64,
+        "num_hidden_layers": 1 + seed, "rms_norm_eps": draw.choice([1e-6, 1e-3]), "tie_word_embeddings": tied, **tokens,
+    }  # fmt: skip
+    if kind not in ("olmo2", "qwen2"):
+        fields["head_dim"] = head
+    scaling = SCALINGS[(seed + draw.randrange(4)) % 4]
+    window = draw.randrange(2, 9)
+    if kind == "gemma3_text":
+        scaling = SCALINGS[seed % 2] or {"rope_type": "default"}
+        fields["rope_parameters"] = {
+            "full_attention": {**scaling, "rope_theta": 5000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+        }
+    else:
+        fields["rope_parameters"] = {
+            **(scaling or {"rope_type": "default"}),
+            "rope_theta": draw.choice([100.0, 10_000.0]),
+        }
+    if kind in ("llama", "qwen3", "olmo2", "gemma"):
+        fields["attention_bias"] = seed == 1
+    if kind == "llama":
+        fields |= {"mlp_bias": seed == 2, "hidden_act": ["silu", "gelu", "gelu_pytorch_tanh"][seed]}
+    if kind in ("qwen2", "qwen3") and seed:
+        fields |= {"use_sliding_window": True, "sliding_window": window, "max_window_layers": seed - 1}
+    if kind == "mistral":
+        fields["sliding_window"] = None if seed == 0 else window
+    if kind in ("gemma2", "gemma3_text"):
+        fields |= {"sliding_window": window, "query_pre_attn_scalar": draw.choice([3, 8, 144])}
+        fields |= {"final_logit_softcapping": [3.0, None, 5.0][seed], "num_hidden_layers": [2, 3, 8][seed]}
+    if kind == "gemma2":
+        fields["attn_logit_softcapping"] = [2.0, 5.0, None][seed]
+    if kind == "gemma3_text" and seed == 1:
+        fields["layer_types"] = ["full_attention", "sliding_attention", "sliding_attention"]
+    return fields
+
+
+def torch_model(kind, fields, seed=0):
+    """A model in which every parameter matters, small enough that logits are of size 1."""
+    torch.manual_seed(seed)
+    model_class = getattr(transformers, FAMILIES[kind].architecture)
+    model = model_class(model_class.config_class(**fields, attn_implementation="eager")).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1:
+                around = 0.0 if "bias" in name or "gemma" in kind else 1.0
+                parameter.uniform_(around - 0.5, around + 0.5)
+            else:
+                parameter.normal_(0, 0.2)
+    return model
+
+
+def tensors_of(model):
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+
+def config_json(model):
+    return {**model.config.to_dict(), "architectures": [type(model).__name__]}
+
+
+def some_tokens(fields, shape, seed):
+    return np.random.default_rng(seed).integers(3, fields["vocab_size"], shape)
+
+
+def ours(model):
+    config, params = decoder_from_huggingface(config_json(model), tensors_of(model))
+    return config, build.abstract_model(config)[0], params
+
+
+CASES = [(kind, seed) for kind in FAMILIES for seed in SEEDS]
+
+
+@pytest.mark.parametrize(("kind", "seed"), CASES)
+def test_logits(kind, seed):
+    fields = random_fields(kind, seed)
+    model = torch_model(kind, fields, seed)
+    config, graphdef, params = ours(model)
+    tokens = some_tokens(fields, (2, LENGTH), seed)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(tokens)).logits.numpy()
+    logits = build.apply(graphdef, params, {"decoder_input_tokens": tokens})
+    assert np.abs(expected).max() > 0.3
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+    # The windows and scalings drawn must matter, or the comparison says nothing of them.
+    for change in [
+        *([{"sliding_window": None, "local_rope_theta": None}] if config.sliding_window else []),
+        *([{"rope_scaling": None}] if config.rope_scaling and not all(config.local_layers) else []),
+        *([{"attention_softcap": None}] if config.attention_softcap else []),
+        *([{"logit_softcap": None}] if config.logit_softcap else []),
+    ]:
+        other = build.abstract_model(type(config)(**{**vars(config), **change}))[0]
+        assert np.abs(build.apply(other, params, {"decoder_input_tokens": tokens}) - expected).max() > 1e-3, change
+
+
+@pytest.mark.parametrize(("kind", "seed"), CASES)
+def test_tensors_and_configuration_come_back_as_they_were(kind, seed):
+    model = torch_model(kind, random_fields(kind, seed), seed)
+    tensors = tensors_of(model)
+    config, params = decoder_from_huggingface(config_json(model), tensors)
+    written, back = decoder_to_huggingface(config, params)
+    if config.tie_embeddings:
+        del tensors["lm_head.weight"]
+    assert sorted(back) == sorted(tensors)
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(back[name], tensor, err_msg=name)
+    assert decoder_config_from_huggingface(written) == config
+
+    # transformers builds the same model from what is written here
+    again = type(model)(type(model.config).from_dict({**written, "attn_implementation": "eager"})).eval()
+    missing, unexpected = again.load_state_dict({name: torch.from_numpy(x) for name, x in back.items()}, strict=False)
+    assert not unexpected
+    assert set(missing) <= ({"lm_head.weight"} if config.tie_embeddings else set())
+    again.tie_weights()
+    tokens = torch.from_numpy(some_tokens({"vocab_size": config.vocab_size}, (2, LENGTH), seed))
+    with torch.no_grad():
+        np.testing.assert_array_equal(again(tokens).logits.numpy(), model(tokens).logits.numpy())
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_loss_and_gradients(kind):
+    fields = random_fields(kind, 2)
+    model = torch_model(kind, fields)
+    _, graphdef, params = ours(model)
+    tokens = some_tokens(fields, (2, LENGTH + 1), 0)
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+
+    def loss(params):
+        logits = build.apply(graphdef, params, {"decoder_input_tokens": inputs})
+        return -jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.asarray(targets)[..., None], axis=-1).mean()
+
+    value, gradients = jax.jit(jax.value_and_grad(loss))(params)
+    logits = model(torch.from_numpy(inputs)).logits
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(targets).flatten())
+    expected.backward()
+    assert value == pytest.approx(expected.item(), rel=1e-5)
+    theirs = {name: p.grad.numpy() for name, p in model.named_parameters()}
+    norm = np.sqrt(sum(np.square(g).sum() for g in theirs.values()))
+    assert np.sqrt(sum(np.square(g).sum() for g in jax.tree.leaves(gradients))) == pytest.approx(norm, rel=1e-4)
+    _, expected_gradients = decoder_from_huggingface(config_json(model), theirs)
+    for (path, a), b in zip(jax.tree.leaves_with_path(gradients), jax.tree.leaves(expected_gradients), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * norm, err_msg=jax.tree_util.keystr(path))
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_greedy_generation(kind):
+    fields = random_fields(kind, 2)
+    model = torch_model(kind, fields, 1)
+    config, graphdef, params = ours(model)
+    lengths, steps = np.array([9, 4, 1]), 10
+    prompts = some_tokens(fields, (3, 9), 5)
+    left = np.zeros_like(prompts)
+    for row, length in enumerate(lengths):
+        left[row, 9 - length :] = prompts[row, :length]
+    expected = model.generate(
+        input_ids=torch.from_numpy(left), attention_mask=torch.from_numpy((np.arange(9) >= 9 - lengths[:, None]).astype(int)),
+        max_new_tokens=steps, min_new_tokens=steps, do_sample=False, num_beams=1, pad_token_id=0,
+    ).numpy()[:, 9:]  # fmt: skip
+
+    decoder = build.merge(graphdef, params)
+    logits, cache = decoder.prefill(prompts, lengths, steps)
+    step = jax.jit(lambda cache, token: build.merge(graphdef, params).decode_step(cache, token))
+    generated = []
+    for _ in range(steps):
+        token = logits.at[:, config.eos_id].set(-jnp.inf).argmax(-1)
+        generated.append(token)
+        logits, cache = step(cache, token)
+    np.testing.assert_array_equal(np.stack(generated, axis=1), expected)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_preset_sizes(name):
+    config = preset(name)
+    fields = decoder_config_to_huggingface(config)
+    model_class = getattr(transformers, fields["architectures"][0])
+    with torch.device("meta"):
+        model = model_class(model_class.config_class.from_dict(fields))
+    assert build.num_params(config) == sum(parameter.numel() for parameter in set(model.parameters()))
+    assert decoder_config_from_huggingface(config_json(model)) == decoder_config_from_huggingface(fields)

@@ -19,6 +19,7 @@ import gin
 
 from flan_jax.data.recipe import OnError, TooLong
 from flan_jax.errors import UserError, did_you_mean, unknown
+from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, OnContamination, OnDataChange, RunConfig, names_of
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.config import T5Config
@@ -33,7 +34,7 @@ VOCABULARY_MULTIPLE = 128
 # would be taken for one, and every file not found there is logged as an error.
 gin.config._FILE_READERS[:] = [(open, os.path.isfile)]
 
-for _configurable in (T5Config, OptimizerConfig, MeshConfig, CheckpointConfig, EvalConfig):
+for _configurable in (T5Config, OptimizerConfig, MeshConfig, CheckpointConfig, EvalConfig, DecodingConfig):
     gin.external_configurable(_configurable, module="flan_jax")
 
 

@@ -11,6 +11,9 @@ from flax import nnx
 from flan_jax.errors import UserError
 from flan_jax.eval import generation, scoring
 from flan_jax.eval.batching import batches, bucket_lengths, padded
+from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
+from flan_jax.eval.decoding.sampling import draw_key
+from flan_jax.eval.decoding.stopping import cut, stop_table, token_stops
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.runner import Advance
 from flan_jax.models.build import merge
@@ -31,6 +34,7 @@ class Predictor:
         batch_size: examples encoded, and options decoded, at a time.
         target_length: longest target in tokens, EOS included. Longer options are cut, as in training.
         vocabulary_size: ids from here on are never generated; ``None`` allows the whole table.
+        decoding: how texts are written; ``max_length`` ``None`` is ``target_length``.
     """
 
     graphdef: nnx.GraphDef
@@ -40,6 +44,7 @@ class Predictor:
     batch_size: int = 64
     target_length: int = 128
     vocabulary_size: int | None = None
+    decoding: DecodingConfig = GREEDY
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "target_length"):
@@ -89,8 +94,24 @@ class Predictor:
             advance(len(members))
         return scores
 
-    def generate(self, examples: Sequence[EvalExample], advance: Advance = lambda count: None) -> list[str]:
-        """For each example, the greedy continuation as text."""
+    def generate(
+        self,
+        examples: Sequence[EvalExample],
+        advance: Advance = lambda count: None,
+        decoding: DecodingConfig | None = None,
+    ) -> list[str]:
+        """For each example, the continuation as text.
+
+        What is drawn depends on an example and its template, never on the batch it is in.
+
+        Args:
+            examples: what to go on from.
+            advance: told how many examples are finished.
+            decoding: in place of the predictor's own.
+        """
+        decoding = decoding or self.decoding
+        table = stop_table(token_stops(decoding.stop, self.encode, self.decode))
+        stops = None if table is None else self._put(table)[0]
         texts = [""] * len(examples)
         rows = min(self.batch_size, len(examples))
         for members, length in batches([len(example.inputs) for example in examples], rows):
@@ -99,14 +120,25 @@ class Predictor:
                 self.params,
                 tokens,
                 lengths,
+                self._draw_keys([examples[index] for index in members], rows, decoding),
+                stops,
                 graphdef=self.graphdef,
-                max_length=self.target_length,
+                max_length=decoding.max_length or self.target_length,
                 vocabulary_size=self.vocabulary_size,
+                decoding=decoding.compiled_part(),
             )
             for index, ids in zip(members, self._fetch(output), strict=False):
-                texts[index] = self.decode(ids.tolist())
+                texts[index] = cut(ids.tolist(), decoding.stop, self.decode)
             advance(len(members))
         return texts
+
+    def _draw_keys(self, examples: Sequence[EvalExample], rows: int, decoding: DecodingConfig) -> jax.Array | None:
+        if decoding.method != "sample":
+            return None
+        keys = np.zeros((rows, 2), np.uint32)
+        for row, example in enumerate(examples):
+            keys[row] = draw_key(decoding.seed, example.example_id, example.template_id)
+        return self._put(keys)[0]
 
     def _pair_scores(
         self,

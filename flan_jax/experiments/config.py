@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from flan_jax.data.recipe import OnError, TooLong, checked_lengths
 from flan_jax.errors import UserError, unknown
+from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.config import T5Config
 from flan_jax.train.optimizer import OptimizerConfig
@@ -73,6 +74,7 @@ class EvalConfig:
         before: evaluate step 0 too.
         batch_size: examples scored or decoded at a time.
         max_examples: examples a task, the first ones; 0 for all.
+        decoding: how texts are written; ``max_length`` ``None`` is the run's target length.
     """
 
     suites: tuple[str, ...] | None = None
@@ -80,6 +82,7 @@ class EvalConfig:
     before: bool = False
     batch_size: int = 64
     max_examples: int = 0
+    decoding: DecodingConfig = GREEDY
 
     def __post_init__(self) -> None:
         if isinstance(self.suites, str):

@@ -95,6 +95,7 @@ def make_predictor(graphdef: Any, params: Any, data: Data, config: RunConfig) ->
         batch_size=config.eval.batch_size,
         target_length=config.lengths["targets"],
         vocabulary_size=data.vocabulary.size,
+        decoding=config.eval.decoding,
     )
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from flan_jax.errors import UserError
+from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor
 from flan_jax.experiments.config import RunConfig
@@ -11,15 +12,18 @@ from flan_jax.experiments.weights import load_weights
 
 
 class Answerer:
-    """A trained run that answers text with text, greedily."""
+    """A trained run that answers text with text."""
 
-    def __init__(self, config: RunConfig, *, step: int | None = None, max_tokens: int = 0) -> None:
+    def __init__(
+        self, config: RunConfig, *, step: int | None = None, max_tokens: int = 0, decoding: DecodingConfig = GREEDY
+    ) -> None:
         """Loads the newest checkpoint of the run, or that of ``step``.
 
         Args:
             config: the run.
             step: a saved step; ``None`` for the newest.
-            max_tokens: longest answer; 0 for the run's target length.
+            max_tokens: longest answer where ``decoding`` does not say; 0 for the run's target length.
+            decoding: how answers are written.
         """
         self._lengths = config.lengths
         self._vocabulary = resolve_vocabulary(config.vocabulary, run_mixture(config))
@@ -32,10 +36,15 @@ class Answerer:
             batch_size=1,
             target_length=max_tokens or config.lengths["targets"],
             vocabulary_size=self._vocabulary.size,
+            decoding=decoding,
         )
 
-    def answer(self, text: str) -> str:
+    def answer(self, text: str, index: int = 0) -> str:
         """The model's answer.
+
+        Args:
+            text: the instruction.
+            index: which of several instructions it is: each has draws of its own.
 
         Raises:
             UserError: an instruction that is empty or longer than the run was trained for.
@@ -49,5 +58,5 @@ class Answerer:
                 f"The instruction has {len(tokens)} tokens, and this run reads at most {limit}. Shorten it."
             )
         inputs = np.array([*tokens, self._vocabulary.eos_id], np.int32)
-        example = EvalExample(inputs, (), ("",), example_id=0, template_id=0)
+        example = EvalExample(inputs, (), ("",), example_id=index, template_id=0)
         return self._predictor.generate([example], lambda count: None)[0]

@@ -32,14 +32,17 @@ class Cache(NamedTuple):
     self-attention rows of their own, side by side for each input, and read its cross rows together.
     """
 
-    beam_axes = {"self_k": 1, "self_v": 1}  # noqa: RUF012 (no field, so it takes no annotation)
-
     self_k: Float[Array, "L B H N K"]
     self_v: Float[Array, "L B H N K"]
     cross_k: Float[Array, "L B H S K"]
     cross_v: Float[Array, "L B H S K"]
     cross_mask: Float[Array, "B 1 1 S"]
     step: Int[Array, ""]
+
+    @property
+    def beam_axes(self) -> dict[str, int]:
+        """The fields that every beam has for itself, with the axis of their rows."""
+        return {"self_k": 1, "self_v": 1}
 
 
 class T5(nnx.Module):

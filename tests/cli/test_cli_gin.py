@@ -115,3 +115,12 @@ def test_a_misspelt_include_is_named(tmp_path):
     mine.write_text("include 'runs/quikstart.gin'\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"runs/quikstart.gin.*Did you mean 'runs/quickstart.gin'"):
         gin_config.load([str(mine)])
+
+
+def test_how_an_evaluation_writes_is_bound_like_the_rest():
+    bindings = ("EvalConfig.decoding=@DecodingConfig()", "DecodingConfig.method=beam", "DecodingConfig.beams=4")
+    found = resolve("runs/quickstart.gin", extra=bindings).config.eval.decoding
+    assert (found.method, found.beams, found.length_penalty) == ("beam", 4, 1.0)
+    assert resolve("runs/quickstart.gin").config.eval.decoding.method == "greedy"
+    with pytest.raises(UserError, match="beams"):
+        resolve("runs/quickstart.gin", extra=("EvalConfig.decoding=@DecodingConfig()", "DecodingConfig.beam=4"))

@@ -7,6 +7,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from flan_jax.errors import UserError
 from flan_jax.eval import generation, scoring
+from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.predictor import Predictor
 from flan_jax.models.build import apply
 
@@ -85,6 +86,59 @@ def test_batch_size_and_company_do_not_matter(model, predictor, examples, batch_
     for left, right in zip(predictor.rank(examples), other.rank(examples[::-1])[::-1], strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5)
     assert predictor.generate(examples) == other.generate(examples[::-1])[::-1]
+
+
+@pytest.mark.parametrize(
+    "decoding",
+    [
+        DecodingConfig("sample", temperature=0.8, top_k=20, top_p=0.95, seed=3),
+        DecodingConfig("beam", beams=3, early_stopping=True),
+    ],
+)
+def test_batch_size_and_company_do_not_matter_to_other_ways_of_writing(model, predictor, examples, decoding):
+    other = Predictor(*model, encode, decode, batch_size=3, target_length=6, decoding=decoding)
+    with jax.transfer_guard("disallow"):
+        together = predictor.generate(examples, decoding=decoding)
+        assert other.generate(examples[::-1])[::-1] == together != predictor.generate(examples)
+
+
+def test_a_search_finds_texts_that_are_likelier_than_the_greedy_ones(model, predictor, examples):
+    def score(example, text):
+        ids = list(map(int, text.split()))
+        ids = ids[: ids.index(CONFIG.eos_id) + 1] if CONFIG.eos_id in ids else ids
+        logits = logits_of(model, example.inputs, [CONFIG.decoder_start_id, *ids[:-1]])
+        return sum((logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True)))[range(len(ids)), ids])
+
+    found = predictor.generate(examples, decoding=DecodingConfig("beam", beams=8, length_penalty=0.0))
+    gained = [
+        score(example, best) - score(example, greedy)
+        for example, best, greedy in zip(examples, found, predictor.generate(examples), strict=True)
+    ]
+    assert min(gained) > -1e-3
+    assert max(gained) > 0.1
+
+
+def test_a_stop_cuts_what_is_written_and_compiles_once(predictor, examples):
+    whole = predictor.generate(examples)
+    before = generation.generate._cache_size()
+    for stop in (whole[0].split()[2], whole[1].split()[1], "no text of this kind"):
+        found = predictor.generate(examples, decoding=DecodingConfig(stop=(stop,)))
+        assert found == [text[: text.index(stop)] if stop in text else text for text in whole]
+        ids = (int(stop),) if stop.isdigit() else (2,)
+        held = predictor.generate(examples, decoding=DecodingConfig(stop=(ids,)))
+        assert [text.split() for text in held] == [_before(text.split(), str(ids[0])) for text in whole]
+    assert generation.generate._cache_size() - before <= 2  # the shapes of prompts, once
+
+
+def _before(words, stop):
+    return words[: words.index(stop)] if stop in words else words
+
+
+def test_the_length_of_a_text_may_be_set(predictor, examples):
+    for text, whole in zip(
+        predictor.generate(examples, decoding=DecodingConfig(max_length=3)), predictor.generate(examples), strict=True
+    ):
+        assert text.split() == whole.split()[:3]
 
 
 def test_other_parameters_compile_nothing_again(predictor, examples):

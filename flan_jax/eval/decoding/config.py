@@ -85,7 +85,7 @@ class DecodingConfig:
         _number("temperature", self.temperature)
         if not self.temperature > 0:
             raise UserError(
-                f"DecodingConfig.temperature={self.temperature!r} must be above 0. What it becomes near 0 is method='greedy'."
+                f"DecodingConfig.temperature={self.temperature!r} must be above 0. Greedy decoding is what it becomes near 0."
             )
         _number("top_p", self.top_p)
         if not 0 < self.top_p <= 1:

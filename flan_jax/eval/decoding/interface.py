@@ -1,7 +1,7 @@
 """What decoding asks of a model and its cache, for encoder-decoders and decoders alike.
 
 A model has ``decode_step(cache, tokens_R) -> (logits_RV, cache)``. Its cache is a NamedTuple of arrays
-with a class attribute ``beam_axes``: for each field that a row writes for itself, the axis of the rows.
+with a property ``beam_axes``: for each field that a row writes for itself, the axis of the rows.
 Beams repeat and reorder these fields only. A field that is not named, such as the keys and values of
 an encoded input, stays one a prompt, and ``decode_step`` reads it for all beams of the prompt.
 

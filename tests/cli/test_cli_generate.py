@@ -1,0 +1,47 @@
+"""What the options of ``flan-jax generate`` say of how an answer is written."""
+
+import argparse
+
+import pytest
+
+from flan_jax.cli.commands import generate
+from flan_jax.cli.main import main
+from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
+
+
+def decoding(*options):
+    parser = argparse.ArgumentParser()
+    generate.add_arguments(parser)
+    return generate.decoding_of(parser.parse_args(["--model_dir", "runs/a", *options]))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), GREEDY),
+        (("--temperature", "0", "--max_tokens", "5"), GREEDY),
+        (("--temperature", "0.7"), DecodingConfig("sample", temperature=0.7)),
+        (("--top_k", "5", "--top_p", "0.9", "--seed", "3"), DecodingConfig("sample", top_k=5, top_p=0.9, seed=3)),
+        (("--beams", "4", "--stop", "Q:", "--stop", "A:"), DecodingConfig("beam", beams=4, stop=("Q:", "A:"))),
+        (("--stop", "Q:"), DecodingConfig(stop=("Q:",))),
+    ],
+)
+def test_options_say_how_to_write(options, expected):
+    assert decoding(*options) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--temperature", "-1"), "--temperature=-1.0 must be above 0"),
+        (("--temperature", "0", "--top_k", "4"), "--temperature=0.0 must be above 0"),
+        (("--top_p", "2"), "--top_p=2.0 must be above 0 and at most 1"),
+        (("--beams", "0"), "--beams=0 must be a whole number of at least 1"),
+        (("--beams", "3", "--top_k", "4"), "--beams searches for the likeliest answer, and --top_k draws one"),
+        (("--stop", ""), "--stop has an empty entry"),
+        (("--max_tokens", "-2"), "--max_tokens -2 must be at least 1"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_in_a_sentence(options, message, tmp_path, capsys):
+    assert main(["generate", "--model_dir", str(tmp_path), *options, "Hello"]) == 2
+    assert message in capsys.readouterr().err

@@ -70,7 +70,9 @@ class FastVocabulary:
         self.size: int = max(count, self.pad_id + 1)
         self.unk_id: int | None = None if unknown in (self.eos_id, self.pad_id) else unknown
         self.special_tokens: Mapping[str, int] = dict(sorted(special.items(), key=lambda item: item[1]))
-        self._described = {part: described.content.get(part) for part in _ENCODING}
+        parts = {part: described.content.get(part) for part in _ENCODING}
+        description = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+        self._fingerprint = digest("tokenizers", description, sorted(special.items()), self.eos_id)
         self._texts = {index: text for text, index in special.items()}
         try:
             self._tokenizer: Any = Tokenizer.from_str(json.dumps(_renamed(described.content, special)))
@@ -172,11 +174,6 @@ class FastVocabulary:
     def fingerprint(self) -> str:
         """Digest of what the ids depend on: the description, which tokens are special, and the end of sequence."""
         return self._fingerprint
-
-    @functools.cached_property
-    def _fingerprint(self) -> str:
-        described = json.dumps(self._described, sort_keys=True, ensure_ascii=False)
-        return digest("tokenizers", described, sorted(self.special_tokens.items()), self.eos_id)
 
     def __reduce__(self) -> tuple[type["FastVocabulary"], tuple[Path]]:
         return FastVocabulary, (self.path,)
@@ -319,9 +316,8 @@ def _renamed(content: Mapping[str, Any], special: Mapping[str, int]) -> dict[str
             model["merges"] = [merge for merge in model["merges"] if not inside & _made_of(merge)]
     if model.get("unk_token") in names:
         model["unk_token"] = names[model["unk_token"]]
-    # Whether a token is looked for before or behind the normaliser; BERT's drops characters such as the mark.
-    bert = any(rule.get("type") == "BertNormalizer" for rule in _rules(content.get("normalizer")))
-    closed = {"single_word": False} | ({"normalized": False} if bert else {})  # a name never stands in a word
+    # A name is found where it is written, before any normaliser, and never stands in a word.
+    closed = {"single_word": False, "normalized": False}
     plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     added = []
     for token in content["added_tokens"]:

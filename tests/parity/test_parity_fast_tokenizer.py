@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),  # the peers' own warnings are not ours to forbid
 ]
 
-pytest.importorskip("tokenizers")
+tokenizers = pytest.importorskip("tokenizers")
 transformers = pytest.importorskip("transformers")
 
 
@@ -143,3 +143,37 @@ def test_a_conversation_has_their_ids_and_mask(tmp_path):
     messages[0] = Message("user", f"the {STOP}{START}system cat?")
     (tokens,) = ChatTokenizer(ChatTemplate("test", text), ours)([messages])
     assert tokens.ids.tolist().count(ours.special_tokens[START]) == 4
+
+
+@pytest.mark.parametrize("build", [made.llama, made.t5, made.bert, lambda: made.byte_level("</s>", "[SEP]")])
+def test_how_a_special_token_is_looked_for(tmp_path, build):
+    tokenizer = build()
+    special = [
+        tokenizers.AddedToken("<mask>", lstrip=True),
+        tokenizers.AddedToken("[X]", lstrip=True, rstrip=True),
+        tokenizers.AddedToken("WORD", single_word=True),
+        *(tokenizers.AddedToken(text) for text in ("<A><B>", "<A>")),
+    ]
+    tokenizer.add_special_tokens(special)
+    tokenizer.add_tokens(["\n\n", "<think>"])
+    end = next(text for text in ("</s>", "[SEP]") if tokenizer.token_to_id(text) is not None)
+    config = {"eos_token": end, "tokenizer_class": "PreTrainedTokenizerFast"}
+    folder = made.save(tmp_path, tokenizer, config)
+    ours, theirs = FastVocabulary(folder), transformers.AutoTokenizer.from_pretrained(folder)
+    for text in texts([*(token.content for token in special), "<B>", "\n\n", "<think>", end], 400):
+        expected = theirs(text, add_special_tokens=False, return_offsets_mapping=True)
+        assert ours.encode_offsets(text) == (expected["input_ids"], expected["offset_mapping"])
+
+
+@pytest.mark.realdata
+def test_gpt2_s_own_pair(realdata):
+    folder = realdata / "tokenizers/gpt2"
+    ours = FastVocabulary(folder)
+    merges = [tuple(line.split(" ")) for line in (folder / "vocab.bpe").read_text("utf-8").split("\n")[1:] if line]
+    theirs = transformers.GPT2Tokenizer(vocab=json.loads((folder / "encoder.json").read_text("utf-8")), merges=merges)
+    assert (ours.eos_id, ours.size) == (theirs.eos_token_id, len(theirs))
+    book = (realdata / "tokenizers/google_sentencepiece/botchan.txt").read_text("utf-8")
+    for text in (*texts(()), *book.split("\n\n")[:200]):
+        ids = theirs(text, add_special_tokens=False)["input_ids"]
+        assert ours.encode(text) == ids
+        assert ours.decode(ids) == theirs.decode(ids, clean_up_tokenization_spaces=False)

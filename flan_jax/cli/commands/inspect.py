@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vocabulary",
         default="",
-        help="a registered name, 'bytes' or a SentencePiece file; default: the mixture's own",
+        help="a registered name, 'bytes', a tokenizer's folder or file; default: the mixture's own",
     )
     parser.add_argument(
         "--tokens", action="store_true", help="show every piece, unknown ones and lost line ends marked"
@@ -215,12 +215,14 @@ def _vocabulary(mixture: "Mixture", tasks: "list[Task]", arguments: argparse.Nam
     if arguments.vocabulary or mixture.vocabulary or theirs:
         return resolve_vocabulary(arguments.vocabulary, mixture)
     if arguments.tokens:
-        raise UserError("--tokens needs a vocabulary. Name one with --vocabulary: 'bytes', or a SentencePiece file.")
+        raise UserError(
+            "--tokens needs a vocabulary. Name one with --vocabulary: 'bytes', or a tokenizer's folder or file."
+        )
     foreign = next((task for task in tasks if not isinstance(task, Prompted)), None)
     if foreign is not None:
         raise UserError(
             f"Task {foreign.name!r} is a {type(foreign).__name__}, which is shown from its tokens. "
-            "Name a vocabulary with --vocabulary: 'bytes', or a SentencePiece file."
+            "Name a vocabulary with --vocabulary: 'bytes', or a tokenizer's folder or file."
         )
     return None
 

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vocabulary",
         default="",
-        help="a registered name, 'bytes' or a SentencePiece file; default: the mixture's own",
+        help="a registered name, 'bytes', a tokenizer's folder or file; default: the mixture's own",
     )
     add_mixture_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, help="decides which example gets which template")

@@ -1,6 +1,6 @@
-"""Writes tests/golden/t5_logits: tiny random T5s of transformers with the logits that PyTorch computes.
+"""Writes tests/golden/t5_logits and decoder_logits: tiny random models of transformers with PyTorch's logits.
 
-Run by hand when a case is added:  python tools/make_golden_logits.py [FOLDER]
+Run by hand when a case is added:  python tools/make_golden_logits.py {t5,decoder} [FOLDER]
 Needs torch and transformers; the tests that read the files need neither.
 """
 
@@ -33,6 +33,49 @@ SIZES: dict[str, Any] = {
     "relative_attention_max_distance": 10,
     "decoder_start_token_id": 0,
 }
+DECODER_SIZES: dict[str, Any] = {
+    "vocab_size": 23,
+    "hidden_size": 12,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "intermediate_size": 10,
+    "max_position_embeddings": 32,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "bos_token_id": 2,
+}
+_LLAMA3 = {
+    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "rope_theta": 100.0,
+    "original_max_position_embeddings": 16,
+}  # fmt: skip
+_GEMMA3_ROPE = {
+    "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1000.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+}
+# Windows shorter than the rows, so that they matter.
+DECODER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("LlamaForCausalLM", {"rope_parameters": _LLAMA3, "head_dim": 4}),
+    "qwen2": ("Qwen2ForCausalLM", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}),
+    "mistral": ("MistralForCausalLM", {"sliding_window": 5, "head_dim": 4, "tie_word_embeddings": True}),
+    "gpt2": (
+        "GPT2LMHeadModel",
+        {"vocab_size": 23, "n_embd": 12, "n_layer": 2, "n_head": 3, "n_positions": 32, "eos_token_id": 1, "bos_token_id": 2},
+    ),
+    "qwen3": ("Qwen3ForCausalLM", {"head_dim": 4, "tie_word_embeddings": True}),
+    "gemma": ("GemmaForCausalLM", {"head_dim": 4}),
+    "olmo2": ("Olmo2ForCausalLM", {}),
+    "gemma2": (
+        "Gemma2ForCausalLM",
+        {"head_dim": 4, "sliding_window": 4, "query_pre_attn_scalar": 9, "attn_logit_softcapping": 2.0,
+         "final_logit_softcapping": 4.0},
+    ),
+    "gemma3_text": (
+        "Gemma3ForCausalLM",
+        {"head_dim": 4, "sliding_window": 4, "query_pre_attn_scalar": 9, "rope_parameters": _GEMMA3_ROPE,
+         "layer_types": ["sliding_attention", "sliding_attention", "full_attention"]},
+    ),
+}  # fmt: skip
 INPUT_LENGTHS = (14, 9, 3)
 TARGET_LENGTH = 13
 
@@ -65,7 +108,7 @@ def make_inputs(vocab_size: int, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def main(folder: Path) -> None:
+def write_t5(folder: Path) -> None:
     """Writes one file a case."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed, (name, case) in enumerate(CASES.items()):
@@ -88,6 +131,37 @@ def main(folder: Path) -> None:
         print(f"{name}: logits {list(logits.shape)}, largest {logits.abs().max():.3f}")
 
 
+def write_decoders(folder: Path) -> None:
+    """Writes one file a family: the config.json in the metadata, the weights, tokens and logits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, (name, (architecture, case)) in enumerate(DECODER_CASES.items()):
+        torch.manual_seed(seed)
+        model_class = getattr(transformers, architecture)
+        fields = case if name == "gpt2" else {**DECODER_SIZES, **case}
+        model = model_class(model_class.config_class(**fields, attn_implementation="eager")).eval()
+        with torch.no_grad():
+            for key, parameter in model.named_parameters():
+                if parameter.ndim == 1:
+                    parameter.uniform_(-0.5, 0.5) if "bias" in key or "gemma" in name else parameter.uniform_(0.5, 1.5)
+                else:
+                    parameter.normal_(0, 0.3)
+            rng = np.random.default_rng(seed)
+            tokens = rng.integers(3, fields["vocab_size"], (2, TARGET_LENGTH), dtype=np.int32)
+            logits = model(torch.from_numpy(tokens).long()).logits
+        config = {**model.config.to_dict(), "architectures": [architecture]}
+        kept = dict(model.state_dict())
+        if config["tie_word_embeddings"]:
+            del kept["lm_head.weight"]
+        tensors = {f"weights/{key}": value.numpy() for key, value in kept.items()}
+        tensors |= {"tokens": tokens, "logits": logits.numpy()}
+        versions = f"transformers {transformers.__version__}, torch {torch.__version__}"
+        save_file(tensors, folder / f"{name}.safetensors", metadata={"config": json.dumps(config), "made_by": versions})
+        print(f"{name}: logits {list(logits.shape)}, largest {logits.abs().max():.3f}")
+
+
 if __name__ == "__main__":
-    default = Path(__file__).parents[1] / "tests" / "golden" / "t5_logits"
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else default)
+    kind = sys.argv[1] if len(sys.argv) > 1 else ""
+    if kind not in ("t5", "decoder"):
+        sys.exit(f"usage: {sys.argv[0]} {{t5,decoder}} [FOLDER]")
+    default = Path(__file__).parents[1] / "tests" / "golden" / f"{kind}_logits"
+    (write_t5 if kind == "t5" else write_decoders)(Path(sys.argv[2]) if len(sys.argv) > 2 else default)

@@ -5,8 +5,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from flan_jax.models.build import abstract_params
+from flan_jax.models.build import ModelConfig, abstract_params
 from flan_jax.models.config import T5Config
+from flan_jax.models.decoder_config import DecoderConfig
 
 _TINY: dict[str, Any] = {
     "vocab_size": 61,
@@ -31,7 +32,28 @@ def tiny_t5(**overrides: Any) -> T5Config:
     return T5Config(**{**_TINY, **overrides})
 
 
-def random_params(config: T5Config, seed: int = 0) -> dict[str, Any]:
+_TINY_DECODER: dict[str, Any] = {
+    "vocab_size": 61,
+    "d_model": 20,
+    "num_layers": 3,
+    "num_heads": 6,
+    "num_kv_heads": 2,
+    "d_head": 4,
+    "d_ff": 28,
+    "max_positions": 48,
+}
+
+
+def tiny_decoder(**overrides: Any) -> DecoderConfig:
+    """A decoder of some ten thousand parameters, a Llama where nothing else is said.
+
+    Args:
+        overrides: fields of ``DecoderConfig`` to set.
+    """
+    return DecoderConfig(**{**_TINY_DECODER, **overrides})
+
+
+def random_params(config: ModelConfig, seed: int = 0) -> dict[str, Any]:
     """Parameters in which everything matters, without compiling an initialiser.
 
     Norm scales lie away from 1, and position biases are as large as scores, so that a layer left out or a
@@ -46,7 +68,9 @@ def random_params(config: T5Config, seed: int = 0) -> dict[str, Any]:
         name = path[-1].key
         if name == "scale":
             return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
-        std = 1.0 if name in ("table", "embedding") else leaf.shape[-2] ** -0.5
+        if name.endswith("bias"):
+            return (0.3 * rng.normal(size=leaf.shape)).astype(np.float32)
+        std = 1.0 if name in ("table", "embedding", "positions") else leaf.shape[-2] ** -0.5
         return (std * rng.normal(size=leaf.shape)).astype(np.float32)
 
     return jax.tree.map_with_path(draw, abstract_params(config))

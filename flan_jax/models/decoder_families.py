@@ -255,17 +255,18 @@ def decoder_config_to_huggingface(config: DecoderConfig) -> dict[str, Any]:
         )
     if config.family and config.family not in FAMILIES:
         raise unknown("family", config.family, FAMILIES)
-    differences = {kind: _difference(config, kind) for kind in ([config.family] if config.family else FAMILIES)}
-    kind = next((kind for kind, difference in differences.items() if not difference), "")
-    if kind:
-        return _write(config, kind)
+    kinds = [config.family] if config.family else list(FAMILIES)
+    lost = {kind: _lost(config, kind) for kind in kinds}
+    for kind in kinds:
+        if not lost[kind]:
+            return _write(config, kind)
     if config.family:
-        others = [kind for kind in FAMILIES if not _difference(config, kind)]
+        others = [kind for kind in FAMILIES if not _lost(config, kind)]
         remedy = f"Set family={others[0]!r}, which has it so." if others else "No other family has it so either."
-        raise UserError(f"The model is no {config.family!r} of transformers: {differences[config.family][0]}. {remedy}")
-    nearest = min(differences, key=lambda kind: len(differences[kind]))
+        raise UserError(f"The model is no {config.family!r} of transformers: {lost[config.family][0]}. {remedy}")
+    nearest = min(lost, key=lambda kind: len(lost[kind]))
     raise UserError(
-        f"No family of transformers has this shape; the nearest is {nearest!r}, but {'; '.join(differences[nearest][:3])}."
+        f"No family of transformers has this shape; the nearest is {nearest!r}, but {'; '.join(lost[nearest][:3])}."
     )
 
 
@@ -286,13 +287,13 @@ def _write(config: DecoderConfig, kind: str) -> dict[str, Any]:
     return written
 
 
-def _difference(config: DecoderConfig, kind: str) -> list[str]:
+def _lost(config: DecoderConfig, kind: str) -> list[str]:
     """What is lost when the configuration is written as one of this kind and read again."""
+    ours = dict(_effects(config))
     try:
-        again = decoder_config_from_huggingface(_write(config, kind))
-    except UserError as error:
-        return [str(error)]
-    ours, theirs = dict(_effects(config)), dict(_effects(again))
+        theirs = dict(_effects(decoder_config_from_huggingface(_write(config, kind))))
+    except UserError as error:  # it has no word for something: as far away as can be
+        return [f"it has no such value. {error}", *ours]
     return [f"{name} is {ours[name]!r}, there {theirs[name]!r}" for name in ours if ours[name] != theirs[name]]
 
 
@@ -309,7 +310,7 @@ def _effects(config: DecoderConfig) -> Iterator[tuple[str, Any]]:
         elif field.name == "local_rope_theta" and config.sliding_window is not None and config.rope_scaling is None:
             value = value or config.rope_theta
         elif field.name == "rope_theta" and config.position == "learned":
-            continue
+            value = None
         yield field.name, value
 
 

@@ -319,7 +319,7 @@ _NAMES = {local: name for name, local in _KINDS.items()}
 
 def _windows(given: Reader, default: Callable[[int], bool]) -> dict[str, Any]:
     """The window and its pattern; layers that ``layer_types`` does not name are as the family has them."""
-    depth, types = given.required("num_hidden_layers"), given["layer_types"]
+    depth, types, window = given.required("num_hidden_layers"), given["layer_types"], given["sliding_window"]
     if types is None:
         local = [default(layer) for layer in range(depth)]
     else:
@@ -329,9 +329,9 @@ def _windows(given: Reader, default: Callable[[int], bool]) -> dict[str, Any]:
         if len(types) != depth:
             raise UserError(f"config.json: layer_types names {len(types)} layers of {depth}.")
         local = [_KINDS[kind] for kind in types]
-    if not any(local) or given["sliding_window"] is None:
+    if not any(local) or window is None:
         return {"sliding_window": None}
-    return {"sliding_window": given["sliding_window"], "window_pattern": shortest_pattern(local)}
+    return {"sliding_window": window, "window_pattern": shortest_pattern(local)}
 
 
 def shortest_pattern(local: Sequence[bool]) -> tuple[bool, ...]:

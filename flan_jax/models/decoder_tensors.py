@@ -38,6 +38,9 @@ class Renamed(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         return self._items[self._names[name]]
 
+    def __contains__(self, name: object) -> bool:  # the inherited one reads the tensor
+        return name in self._names
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 

@@ -317,7 +317,7 @@ def logical_axes(config: DecoderConfig) -> dict[str, Any]:
         "norm": {name: ("embed",) for name in norm},
     }
     if config.position == "learned":
-        axes["positions"] = (None, "embed")
+        axes["positions"] = ("buckets", "embed")  # a table to look up, as that of distances
     if not config.tie_embeddings:
         axes["lm_head"] = ("embed", "vocab")
     return axes

@@ -12,8 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int, Key
 
 from flan_jax.errors import UserError
-from flan_jax.models.build import abstract_model, init_model, logical_axes
-from flan_jax.models.config import T5Config
+from flan_jax.models.build import ModelConfig, abstract_model, init_model, logical_axes
 from flan_jax.train.sharding import ShardingRules, param_shardings, place, replicated
 
 
@@ -81,7 +80,7 @@ def _names(path: Any) -> tuple[Any, ...]:
 
 
 def init_state(
-    config: T5Config,
+    config: ModelConfig,
     optimizer: optax.GradientTransformation,
     seed: int,
     mesh: Mesh,
@@ -116,7 +115,7 @@ def init_state(
 
 
 def abstract_sharded_state(
-    config: T5Config, optimizer: optax.GradientTransformation, mesh: Mesh, rules: ShardingRules | None = None
+    config: ModelConfig, optimizer: optax.GradientTransformation, mesh: Mesh, rules: ShardingRules | None = None
 ) -> tuple[nnx.GraphDef, TrainState]:
     """Returns what `init_state` returns with shapes and shardings for arrays, at no memory.
 

@@ -49,7 +49,7 @@ def train_step(
         "z_loss": sums.z_loss / sums.weight,
         "accuracy": sums.correct / sums.weight,
         "weight": sums.weight,
-        "tokens": sum(jnp.sum(batch[f"{side}_segment_ids"] > 0) for side in ("encoder", "decoder")),
+        "tokens": sum(jnp.sum(ids > 0) for name, ids in batch.items() if name.endswith("_segment_ids")),
         "grad_norm": optax.tree.norm(grads),
         "learning_rate": schedule(state.step),
         "task_loss": sums.task_loss / jnp.maximum(sums.task_weight, 1e-9),

@@ -96,7 +96,8 @@ def test_every_axis_of_every_parameter_has_a_name_of_one_size(config):
         "mlp": {config.d_ff},
         "heads": {config.d_heads, config.d_kv_heads},
         "layers": {config.num_layers},
-        None: {config.d_head, config.max_positions},
+        "buckets": {config.max_positions},
+        None: {config.d_head},
     }
     for (path, leaf), (_, names) in zip(leaves, named, strict=True):
         assert len(names) == leaf.ndim

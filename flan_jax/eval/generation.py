@@ -52,6 +52,6 @@ def generate(
     model = merge(graphdef, params)
     begun = begin(model, tokens_BS, lengths_B, max_length)
     sizes: dict[str, Any] = {"max_length": max_length, "vocabulary_size": vocabulary_size, "decoding": decoding}
-    if decoding.method == "beam":
+    if decoding.method == "beam" and decoding.beams > 1:
         return beam_texts(model, begun, lengths_B == 0, stops_NM, **sizes).tokens[:, 0]
     return single_texts(model, begun, lengths_B == 0, keys_B2, stops_NM, **sizes)

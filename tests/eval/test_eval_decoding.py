@@ -19,7 +19,8 @@ from flan_jax.eval.decoding.interface import Begun, repeat_rows
 from flan_jax.eval.decoding.sampling import draw_key, single_texts
 from flan_jax.eval.decoding.stopping import cut, stop_table, token_stops
 from flan_jax.eval.generation import generate
-from flan_jax.models.build import merge
+from flan_jax.models.build import abstract_model, apply, merge
+from flan_jax.testing.models import random_params, tiny_decoder
 
 PAD, EOS, VOCABULARY, LENGTH, STATES = 0, 1, 4, 4, 101
 
@@ -363,6 +364,46 @@ def test_a_search_holds_no_second_copy_of_what_the_encoder_read(model):
     assert f"f32[{layers},3,{heads},7,{width}]" in program  # the inputs' keys, a row a prompt
     assert f"f32[{layers},6,{heads},5,{width}]" in program  # the beams' own
     assert f"f32[{layers},6,{heads},7,{width}]" not in program
+
+
+# --- a decoder ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_decoder_goes_on_from_prompts_of_many_lengths(beams):
+    config = tiny_decoder()
+    graphdef, params = abstract_model(config)[0], random_params(config)
+    # EOS is made likely, so that some rows end early.
+    params["lm_head"][:, config.eos_id] *= 2.0
+    tokens, lengths = prompts_of_t5()
+    decoding = DecodingConfig("beam", beams=beams) if beams > 1 else GREEDY
+    found = np.asarray(
+        generate(params, tokens, lengths, graphdef=graphdef, max_length=6, vocabulary_size=40, decoding=decoding)
+    )
+    forward = jax.jit(functools.partial(apply, graphdef))
+
+    def log_probabilities(row, text):
+        whole = [*tokens[row, : lengths[row]].tolist(), *text]
+        batch = {"decoder_input_tokens": jnp.array([whole + [0] * (16 - len(whole))])}
+        return np.asarray(jax.nn.log_softmax(forward(params, batch)[0, len(whole) - 1]))[:40]
+
+    for row, written_ids in enumerate(found.tolist()):
+        going, ended = [(0.0, ())], []
+        while going and len(going[0][1]) < 6:
+            step = sorted(
+                (
+                    (total + own, (*text, token))
+                    for total, text in going
+                    for token, own in enumerate(log_probabilities(row, text))
+                ),
+                reverse=True,
+            )
+            ended += [
+                (total / len(text), text) for total, text in step[:beams] if text[-1] == config.eos_id or len(text) == 6
+            ]
+            going = [item for item in step if item[1][-1] != config.eos_id][:beams]
+        # With one beam the first text to end is it; with more, a search may stop before this loop does.
+        assert written_ids in [filled(text, 6) for _, text in (ended[:1] if beams == 1 else ended)]
 
 
 # --- the configuration -------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
-"""The same weights in transformers' PyTorch T5 and here write the same tokens; the same filters leave the same logits."""
+"""The same weights in transformers' PyTorch models and here write the same tokens; the same filters leave the same logits."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import test_parity_decoder as decoders
 from test_parity_t5 import ours, random_config, torch_model
 
 from flan_jax.eval.decoding.config import DecodingConfig
@@ -18,20 +19,22 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 EOS, LENGTH = 1, 12
+# Random models, with how much likelier EOS is made in each, so that texts end early and late.
+SEEDS = {0: 1.5, 3: 2.0, 4: 3.0, 5: 2.0}
 
 
-def models(seed, likely_eos):
+def models(seed):
     """A T5 whose scores differ clearly, and which ends its texts early here and there."""
     fields = {**random_config(seed), "eos_token_id": EOS, "pad_token_id": 0, "tie_word_embeddings": False}
     fields["num_decoder_layers"] = fields["num_layers"]  # transformers' cache counts the encoder's
     model = torch_model(fields, seed)
     with torch.no_grad():
         model.lm_head.weight *= 4.0
-        model.lm_head.weight[EOS] *= likely_eos
+        model.lm_head.weight[EOS] *= SEEDS[seed]
     return fields, model, *ours(model, fields)
 
 
-def prompts(fields, seed, rows=6, longest=14):
+def prompts(fields, seed, rows=16, longest=14):
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, longest + 1, rows).astype(np.int32)
     tokens = rng.integers(2, fields["vocab_size"], (rows, longest)).astype(np.int32)
@@ -57,10 +60,10 @@ def mine(graphdef, params, tokens, lengths, decoding):
     return [up_to_eos(row) for row in np.asarray(written)]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("shortest", [0, 4])
 def test_greedy(seed, shortest):
-    fields, model, graphdef, params = models(seed, 3.0)
+    fields, model, graphdef, params = models(seed)
     tokens, lengths = prompts(fields, seed)
     expected = theirs(model, tokens, lengths, num_beams=1, min_new_tokens=shortest or None)
     assert mine(graphdef, params, tokens, lengths, DecodingConfig(min_length=shortest)) == expected
@@ -69,17 +72,38 @@ def test_greedy(seed, shortest):
 @pytest.mark.parametrize("early_stopping", [True, False, "never"])
 @pytest.mark.parametrize(
     ("seed", "beams", "length_penalty", "shortest"),
-    [(0, 1, 1.0, 0), (1, 2, 1.0, 0), (2, 3, 0.0, 0), (0, 4, 2.0, 0), (1, 5, -1.0, 0), (1, 4, 0.6, 3)],
+    [(0, 1, 1.0, 0), (3, 2, 1.0, 0), (4, 3, 0.0, 0), (5, 4, 2.0, 0), (0, 5, -1.0, 0), (3, 4, 0.6, 3), (4, 8, 1.0, 0)],
 )
 def test_beam_search(seed, beams, length_penalty, early_stopping, shortest):
-    fields, model, graphdef, params = models(seed, 3.0)
+    fields, model, graphdef, params = models(seed)
     tokens, lengths = prompts(fields, seed + 10 * beams)
     settings = {"length_penalty": length_penalty, "early_stopping": early_stopping}
     expected = theirs(model, tokens, lengths, num_beams=beams, min_new_tokens=shortest or None, **settings)
     decoding = DecodingConfig(method="beam", beams=beams, min_length=shortest, **settings)
     assert mine(graphdef, params, tokens, lengths, decoding) == expected
-    # Texts end early and late, so that what ends them is compared.
-    assert len(set(map(len, expected))) > 1
+    assert len(set(map(len, expected))) > 2
+    assert beams == 1 or expected != theirs(model, tokens, lengths, num_beams=1)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen3", "gemma2"])
+@pytest.mark.parametrize("options", [{}, {"beams": 4, "early_stopping": True}, {"beams": 3, "length_penalty": 2.0}])
+def test_decoders(kind, options):
+    """The prompts of a batch differ in length: transformers wants their padding in front."""
+    fields = decoders.random_fields(kind, 1)
+    model = decoders.torch_model(kind, fields, 1)
+    _, graphdef, params = decoders.ours(model)
+    tokens, lengths = prompts(fields, 7)
+    left = np.zeros_like(tokens)
+    for row, length in enumerate(lengths):
+        left[row, tokens.shape[1] - length :] = tokens[row, :length]
+    expected = model.generate(
+        input_ids=torch.from_numpy(left).long(),
+        attention_mask=torch.from_numpy((np.arange(14) >= 14 - lengths[:, None]).astype(int)),
+        max_new_tokens=LENGTH, do_sample=False, pad_token_id=0, num_beams=options.get("beams", 1),
+        **{name: value for name, value in options.items() if name != "beams"},
+    ).numpy()[:, tokens.shape[1] :]  # fmt: skip
+    decoding = DecodingConfig("beam", **options) if options else DecodingConfig()
+    assert mine(graphdef, params, tokens, lengths, decoding) == [up_to_eos(row) for row in expected]
 
 
 @pytest.mark.parametrize(

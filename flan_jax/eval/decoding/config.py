@@ -32,7 +32,7 @@ class DecodingConfig:
         top_k: of ``sample``: only the k likeliest tokens are drawn from; 0 for all.
         top_p: of ``sample``, after ``top_k``: only the likeliest tokens that together have this
             share of the probability are drawn from; 1 for all.
-        beams: of ``beam``: how many beginnings are kept.
+        beams: of ``beam``: how many beginnings are kept; 1 is ``greedy``, as there is nothing to choose between.
         length_penalty: of ``beam``: a finished text is worth its log-likelihood divided by its
             length to this power, EOS counted. Above 0 favours long texts, as log-likelihoods are
             negative.

@@ -56,6 +56,8 @@ class PlacedError(UserError):
 
 _NAME = 100
 """Of a name so much is compared and shown: it may come from a record."""
+_SHOWN = 12
+"""Of the known names so many are shown: all prompt modes, not all tasks."""
 
 
 def did_you_mean(name: str, known: Iterable[str], *, limit: int = 3) -> str:
@@ -63,9 +65,16 @@ def did_you_mean(name: str, known: Iterable[str], *, limit: int = 3) -> str:
 
     >>> did_you_mean("sentimnt", ["sentiment", "topic"])
     " Did you mean 'sentiment'?"
+    >>> did_you_mean("SNLI", ["cot_esnli", "snli"])
+    " Did you mean 'snli'?"
     """
     known, name = list(known), name[:_NAME]
-    near = difflib.get_close_matches(name, known, n=limit, cutoff=0.6)
+    spelt: dict[str, list[str]] = {}  # capitals and small letters are no difference between names
+    for candidate in known:
+        spelt.setdefault(candidate.lower(), []).append(candidate)
+    same = spelt.get(name.lower(), [])
+    near = same or difflib.get_close_matches(name.lower(), list(spelt), n=limit, cutoff=0.6)
+    near = list(dict.fromkeys(candidate for spelling in near for candidate in spelt[spelling.lower()]))[:limit]
     if not near:  # a shared fragment helps where the edit distance is large
         near = [candidate for candidate in known if name and name.lower() in candidate.lower()][:limit]
     if not near:
@@ -78,7 +87,7 @@ def unknown(kind: str, name: str, known: Iterable[str], *, remedy: str = "") -> 
     known = sorted(known)
     hint = did_you_mean(name, known)
     if not hint and known:
-        shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
+        shown = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
         hint = f" Known: {shown}."
     shown_name = name if len(name) <= _NAME else name[:_NAME] + "…"
     return UserError(f"Unknown {kind} {shown_name!r}.{hint}{' ' + remedy if remedy else ''}")

@@ -12,7 +12,7 @@ from flan_jax.data.formats.mixture import mixture_of_path
 from flan_jax.data.formats.reading import is_data_file
 from flan_jax.data.formats.task import free_name
 from flan_jax.data.published import source_dir
-from flan_jax.data.sources import FromDataFolder, resolve
+from flan_jax.data.sources import FromDataFolder, data_dir, resolve
 from flan_jax.data.superni import superni_mixture
 from flan_jax.errors import UserError
 from flan_jax.mixing.holdout import scored
@@ -50,8 +50,10 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
         are not among them: some are made from the same data sets.
 
     Raises:
-        UserError: nothing is there, or a named file is not.
+        UserError: nothing is there, or a named file or the data folder is not.
     """
+    if not data_dir().is_dir():  # a misspelt one would train on less, and nobody would see it
+        raise UserError(f"DATA_DIR {str(data_dir())!r} is not a folder. Name the folder that holds the data.")
     classic = _here([spec for spec in map(TASKS.get, TASKS) if spec.collection in CLASSIC])
     cot = [
         spec for spec in map(TASKS.get, TASKS) if isinstance(spec.source, CotFile) and spec.source.local() is not None

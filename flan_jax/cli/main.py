@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import logging
 import sys
 import traceback
 from collections.abc import Sequence
@@ -101,8 +102,28 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Warnings(logging.Handler):
+    """Prints warnings to standard error as they are worded, each of them once.
+
+    Without it the first library that logs decides how they look, and what is read for three prompt
+    modes is warned of three times.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record)
+        if text not in self._said:
+            self._said.add(text)
+            print(text, file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
+    if not logging.getLogger().handlers:
+        logging.getLogger().addHandler(_Warnings())
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]

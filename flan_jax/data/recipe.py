@@ -115,12 +115,17 @@ def checked_lengths(lengths: Mapping[str, int]) -> dict[str, int]:
     """``lengths`` as a plain dictionary of ``inputs`` and ``targets``.
 
     Raises:
-        UserError: an unknown or missing feature, or a length that leaves no room for a token and
-            the end-of-sequence id.
+        UserError: no mapping, an unknown or missing feature, or a length that leaves no room for a
+            token and the end-of-sequence id.
     """
+    if not isinstance(lengths, Mapping):
+        raise UserError(
+            f"The lengths (TASK_FEATURE_LENGTHS) are {lengths!r}, but each feature has its own. "
+            "Write them as {'inputs': 512, 'targets': 128}."
+        )
     for feature in lengths:
         if feature not in FEATURES:
-            raise unknown("feature length", feature, FEATURES)
+            raise unknown("feature length", str(feature), FEATURES)
     for feature in FEATURES:
         length = lengths.get(feature)
         if not isinstance(length, int | np.integer) or isinstance(length, bool) or length < 2:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from flan_jax.data.hub import hub_in_reach
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record, Unreadable
 
@@ -44,10 +45,13 @@ def resolve(path: str | Path) -> Path:
 
 def missing_data(what: str, path: Path) -> UserError:
     """The one message for data that is not where it should be."""
-    return UserError(
-        f"{what}: {str(path)!r} does not exist (the data folder is {str(data_dir())!r}). "
-        f"Set the DATA_DIR of the run, or {DATA_DIR_VARIABLE}, to the folder that holds it."
-    )
+    folder = data_dir()
+    here = path.relative_to(folder) if path.is_relative_to(folder) else path
+    if not here.is_absolute() and here != path and here.exists():
+        remedy = f"It is there in the working folder: write its whole path, {str(here.absolute())!r}."
+    else:
+        remedy = f"Set the DATA_DIR of the run, or {DATA_DIR_VARIABLE}, to the folder that holds it."
+    return UserError(f"{what}: {str(path)!r} does not exist (the data folder is {str(folder)!r}). {remedy}")
 
 
 def _check_split(source: Any, split: str) -> None:
@@ -336,7 +340,8 @@ class HubSource:
         try:
             # The branch that the hub converts scripts to has a folder where the script had a configuration.
             where = {"data_dir": self.config} if self.revision == CONVERTED else {"name": self.config}
-            rows = datasets.load_dataset(self.name, split=part, revision=self.revision, **where)
+            with hub_in_reach():
+                rows = datasets.load_dataset(self.name, split=part, revision=self.revision, **where)
         except (OSError, ValueError, RuntimeError) as error:  # no network, no such data set or split, or a script
             first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(

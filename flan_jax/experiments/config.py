@@ -204,6 +204,8 @@ def names_of(given: str | Sequence[str]) -> tuple[str, ...]:
     (('rte', 'cb'), ('rte',), ())
     """
     names = given.split(",") if isinstance(given, str) else given
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"HOLD_OUT is {given!r}, but names are texts. Write them with commas: 'rte,sentiment'.")
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 

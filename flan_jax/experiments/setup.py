@@ -21,6 +21,7 @@ from flan_jax.feed.store import StoredTask, TokenStore
 from flan_jax.mixing.holdout import hold_out_of
 from flan_jax.mixing.mixture import MIXTURES, Mixture, Suite, get_mixture
 from flan_jax.tasks.catalog import TASKS
+from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.modules import imported_modules
 from flan_jax.tasks.spec import Task
 
@@ -53,12 +54,28 @@ def resolve_mixture(name: str) -> Mixture:
         return mixture_of_path(name.removeprefix(HUB))
     if is_path(name):
         return mixture_of_path(name)
-    if "/" in name:
+    if "/" in name or Path(name).is_file():
         raise sources.missing_data("The instruction data", sources.resolve(name))
-    raise unknown(
+    raise _unknown_name(name, {*MIXTURES, *TASKS, *theirs})
+
+
+def _unknown_name(name: str, known: set[str]) -> UserError:
+    # What tables print is a task's name with its mode; what papers name is often a cluster.
+    for mode in PromptMode:
+        task = name.removesuffix(f"_{mode}")
+        if task != name and task in TASKS:
+            return UserError(
+                f"Unknown mixture or task {name!r}: it is task {task!r} in the mode {mode.value!r}. "
+                f"`flan-jax inspect {task} --mode {mode}` shows it; a mixture that trains on it is declared in a module."
+            )
+    if any(TASKS.get(task).cluster == name for task in TASKS):
+        return UserError(
+            f"{name!r} is a cluster, not a mixture or task. `flan-jax tasks --cluster {name}` lists its tasks."
+        )
+    return unknown(
         "mixture or task",
         name,
-        {*MIXTURES, *TASKS, *theirs},
+        known,
         remedy="`flan-jax tasks` lists tasks and mixtures; a module that registers more is named with --module_import.",
     )
 

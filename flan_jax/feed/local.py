@@ -173,7 +173,7 @@ def writing_failed(where: str, store: str, error: OSError) -> Exception:
         )
     if error.errno in _REFUSED:
         return UserError(
-            f"{where}: the store {store} cannot be written to ({os.strerror(error.errno)}). Choose another folder with --store."
+            f"{where}: the store {store} cannot be written to ({os.strerror(error.errno)}). Choose another folder with --store (for a run, --gin.STORE)."
         )
     return error
 

@@ -287,7 +287,9 @@ def hold_out_of(mixture: Mixture, names: Sequence[str], rules: HoldoutRules | No
     earlier_held = {_spec_name(task) for task in tasks} - {_spec_name(task) for task in mixture.train_tasks}
     pruned = _without(mixture, kept, lambda task: kept(task) or _spec_name(task) in earlier_held - held)
     if pruned is None or not pruned.drawn_tasks:
-        raise UserError(f"Mixture {mixture.name!r} without {', '.join(names)} has nothing left to train on.")
+        raise UserError(
+            f"Mixture {mixture.name!r} without {', '.join(names)} has nothing left to train on. Hold less out."
+        )
     measured = {_spec_name(task): scored(task.spec) if isinstance(task, Prompted) else task for task in held_tasks}
     split = next((s for s in _SCORED_SPLITS if any(s in task.splits for task in measured.values())), None)
     if split is None:

@@ -8,6 +8,7 @@ import textwrap
 import pytest
 
 from flan_jax.cli.main import main
+from flan_jax.data import published, sources
 
 # What a user's own module looks like: two tasks from records in the file, one mixture of them.
 OWN_TASKS = """
@@ -48,8 +49,10 @@ class Outcome:
 
 
 @pytest.fixture
-def cli(capsys):
-    """Runs ``flan-jax`` with these arguments and returns exit code and output."""
+def cli(capsys, monkeypatch):
+    """Runs ``flan-jax`` with these arguments and returns exit code and output; the folders it chose are forgotten."""
+    monkeypatch.setattr(sources, "_chosen_data_dir", None)
+    monkeypatch.setattr(published, "_chosen_source_dir", None)
 
     def run(*arguments: str) -> Outcome:
         code = main(list(arguments))

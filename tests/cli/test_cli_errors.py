@@ -1,8 +1,11 @@
 """Mistakes through the command line: one clear sentence each, exit code 2, nothing half-written."""
 
 import json
+import logging
 
 import pytest
+
+from flan_jax.cli.main import main
 
 LENGTHS = "--gin.TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}"
 
@@ -127,6 +130,7 @@ def test_places_that_cannot_be_written(refused, module, own_tasks, tmp_path):
     module(own_tasks)
     (tmp_path / "file").write_text("x", encoding="utf-8")
     (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.gin").touch()
     below = str(tmp_path / "file" / "below")
     prepare = ("prepare", "--module_import", "own_tasks", "--mixture", "own_mixture", "--store", below)
     assert "cannot be written to" in refused(*prepare)
@@ -184,3 +188,57 @@ def test_json_output_is_json(cli):
     assert {"review_sentiment", "message_mood"} <= {row["task"] for row in rows}
     assert {row["cluster"] for row in rows} == {"sentiment"}
     assert json.loads(cli("rates", "mini", "--json").out)["mixture"] == "mini"
+
+
+def test_names_of_tables_papers_and_capitals(refused):
+    assert "--mode zs_noopt" in refused("inspect", "snli_zs_noopt")
+    assert "cot_gsm8k --mode cot_zs_opt" in refused("inspect", "cot_gsm8k_cot_zs_opt")
+    assert "flan-jax tasks --cluster entailment" in refused("inspect", "entailment")
+    assert "Did you mean 'snli'?" in refused("rates", "SNLI")
+
+
+def test_every_mode_is_listed(refused):
+    assert "zs_opt" in refused("inspect", "snli", "--mode", "few shots")
+
+
+def test_a_file_of_the_working_folder_beside_a_data_folder(refused, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "mine.jsonl").write_text("{}\n")
+    monkeypatch.chdir(tmp_path)
+    for command in (["inspect", "mine.jsonl"], ["rates", "./mine.jsonl"], ["data", "mine.jsonl"]):
+        assert str(tmp_path / "mine.jsonl") in refused(*command, "--data_dir", str(tmp_path / "data"))
+
+
+def test_a_data_folder_that_is_not_there_is_not_an_empty_one(refused, tmp_path):
+    (tmp_path / "copies" / "rte").mkdir(parents=True)
+    (tmp_path / "copies" / "rte" / "train.jsonl").write_text("{}\n")
+    folders = ("--data_dir", str(tmp_path / "dta"), "--source_dir", str(tmp_path / "copies"))
+    assert "dta' is not a folder" in refused("rates", "flan_local", *folders)
+
+
+@pytest.mark.parametrize(
+    "binding", ["TASK_FEATURE_LENGTHS=512", "TASK_FEATURE_LENGTHS=[('inputs', 64)]", "HOLD_OUT=5", "HOLD_OUT=(5,)"]
+)
+def test_values_of_another_kind(refused, module, own_tasks, tmp_path, binding):
+    module(own_tasks)
+    assert binding.split("=")[0] in refused(*own_run(tmp_path / "run"), f"--gin.{binding}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_no_run_gets_no_page(refused, tmp_path):
+    (tmp_path / "records.bin").touch()
+    assert "not the folder of a run" in refused("report", str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["records.bin"]
+
+
+def test_a_warning_is_printed_once_and_as_it_is_worded(monkeypatch, capsys):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    assert main([]) == 0
+    for text in ("3 of 5 are there", "3 of 5 are there", "4 of 5 are there"):
+        logging.getLogger("flan_jax.data.superni").warning(text)
+    logging.warning("from a library that sets logging up when it first logs")
+    assert capsys.readouterr().err.splitlines() == [
+        "3 of 5 are there",
+        "4 of 5 are there",
+        "from a library that sets logging up when it first logs",
+    ]

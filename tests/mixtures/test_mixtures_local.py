@@ -61,7 +61,13 @@ def test_what_is_no_file_of_records_is_passed_over_and_names_stay_apart(folder):
 
 
 def test_it_says_where_it_looked(folder):
+    (folder / "data").mkdir()
     with pytest.raises(UserError, match=r"finds nothing: SOURCE_DIR is .*copies.* has no superni/, flan_cot/"):
+        flan_local()
+
+
+def test_a_data_folder_that_is_not_there_is_not_an_empty_one(folder):
+    with pytest.raises(UserError, match=r"DATA_DIR .*data' is not a folder"):
         flan_local()
 
 

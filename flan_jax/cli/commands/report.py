@@ -6,6 +6,8 @@ from pathlib import Path
 from flan_jax.errors import UserError
 
 EXAMPLE = "flan-jax report runs/first runs/second --output compare.html"
+TRACES = ("config.gin", "manifest.json", "metrics.jsonl", "eval")
+"""What a run leaves: a folder with none of it is another's, and no page is written into it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +23,10 @@ def execute(arguments: argparse.Namespace) -> int:
     for folder in arguments.model_dir:
         if not Path(folder).is_dir():
             raise UserError(f"There is no run folder {folder!r}. Give the MODEL_DIR of a run.")
+        if not any((Path(folder) / name).exists() for name in TRACES):
+            raise UserError(
+                f"{folder!r} holds none of {', '.join(TRACES)}, so it is not the folder of a run. Give the MODEL_DIR of a run."
+            )
     output = Path(arguments.output or Path(arguments.model_dir[0]) / "report.html")
     try:
         write_report([Path(folder) for folder in arguments.model_dir], output)

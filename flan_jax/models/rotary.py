@@ -18,8 +18,8 @@ from flan_jax.models.layers import AnyArray
 def frequencies(d_head: int, theta: float, scaling: RopeScaling | None = None) -> tuple[np.ndarray, float]:
     """Radians a position for every pair, float32 ``[F]``, and what rotated vectors are multiplied by.
 
-    >>> frequencies(4, 100.0)[0].round(3).tolist()
-    [1.0, 0.1]
+    >>> frequencies(4, 16.0)[0].tolist()
+    [1.0, 0.25]
     """
     # float32 from the start, as in the reference implementations that the weights were trained with
     base_F = np.float32(1.0) / np.float32(theta) ** (np.arange(0, d_head, 2, dtype=np.float32) / np.float32(d_head))

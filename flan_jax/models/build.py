@@ -66,7 +66,7 @@ def num_params(config: ModelConfig) -> int:
 
 
 def merge(graphdef: nnx.GraphDef, params: Mapping[str, Any]) -> Any:
-    """The model, a ``T5`` or a ``Decoder``, with these parameters; NumPy arrays, such as imported weights, become JAX's."""
+    """The model (a ``T5`` or a ``Decoder``) with these parameters; NumPy arrays, such as imported weights, become JAX's."""
     return nnx.merge(graphdef, jax.tree.map(jnp.asarray, params))
 
 

@@ -129,7 +129,7 @@ def resolve_vocabulary(vocabulary: str, mixture: str | Mixture) -> Vocabulary:
     if not theirs:
         if not name:
             raise UserError(
-                f"Mixture {mixture.name!r} has no vocabulary of its own. Name one with --gin.VOCABULARY=FOLDER of a tokenizer, PATH.model, or 'bytes'."
+                f"Mixture {mixture.name!r} has no vocabulary of its own. Name one: the folder of a tokenizer, a SentencePiece file or 'bytes' (--vocabulary; in a run --gin.VOCABULARY)."
             )
         return load_vocabulary(name)
     first, shared = theirs[0]

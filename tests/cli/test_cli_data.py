@@ -1,6 +1,7 @@
 """``flan-jax data``: what instruction data holds."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +79,8 @@ def test_an_unknown_format_says_what_is_lacking(refused, tmp_path):
     path.write_text('{"instruction": "x", "answer": "y"}\n')
     assert "The nearest is" in refused("data", str(path))
     assert "lacks 'output'" in refused("data", str(path))
+
+
+def test_the_benchmark_is_told_by_its_folders(cli):
+    fixtures = Path(__file__).parents[1] / "data" / "fixtures" / "superni"
+    assert "4 files: 4 records" in cli("data", str(fixtures)).out

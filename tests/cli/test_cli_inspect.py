@@ -132,6 +132,14 @@ def test_a_mixture_shows_its_tasks_as_it_has_them(rows):
     assert [row["task"] for row in rows("own_views", "-n", "3", "--mode", "zs_noopt")] == ["own_doors_zs_noopt"] * 3
 
 
+def test_one_task_of_a_mixture(rows, refused):
+    shown = rows("own_views", "--task", "own_doors_zs_opt_listed", "-n", "1")
+    assert [row["task"] for row in shown] == ["own_doors_zs_opt_listed"]
+    assert len({row["task"] for row in rows("own_views", "--task", "own_doors", "-n", "9")}) == 3
+    said = refused("inspect", "own_views", "--task", "own_dors", *IMPORT)
+    assert "Did you mean 'own_doors'" in str(said)
+
+
 def test_template_and_seed(rows):
     def drawn(*arguments):
         return [row["template_id"] for row in rows("own_doors", "-n", "12", *arguments)]

@@ -29,6 +29,7 @@ _KEPT_FOR_LINE = 9
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("name", help="a task, or a mixture (its first tasks are shown, as the mixture has them)")
+    parser.add_argument("--task", default="", metavar="NAME", help="of a mixture, this task only, as `rates` names it")
     parser.add_argument(
         "--mode",
         default="",
@@ -139,11 +140,22 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _names(task: "Task") -> tuple[str, ...]:
+    """What a task goes by: its own name, and its spec's."""
+    spec = getattr(task, "spec", None)
+    return (task.name,) if spec is None else (task.name, spec.name)
+
+
 def _chosen(mixture: "Mixture", arguments: argparse.Namespace) -> "list[Task]":
     """The mixture's tasks with the mode, style and few-shot asked for; a task twice only if the mixture has it twice."""
     from flan_jax.tasks.spec import Prompted, PromptMode
 
     tasks: list[Task] = list(mixture.train_tasks)
+    if arguments.task:
+        known = {name for task in mixture.all_tasks for name in _names(task)}
+        if arguments.task not in known:
+            raise unknown(f"task in mixture {mixture.name!r}", arguments.task, known)
+        tasks = [task for task in mixture.all_tasks if arguments.task in _names(task)]
     if arguments.mode:
         mode = PromptMode(arguments.mode)
         once: dict[str, Task] = {}

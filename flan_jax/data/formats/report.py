@@ -107,6 +107,8 @@ def data_report(
 
 def _all_origins(place: str) -> Iterator[Origin]:
     path = resolve(place)
+    if (path / "tasks").is_dir() and (path / "splits").is_dir():  # the benchmark Super-NaturalInstructions
+        path = path / "tasks"
     if path.is_dir() and not split_files(path) and len(data_files(path)) > 1:
         for file in data_files(path):
             yield LocalFile(file)

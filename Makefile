@@ -5,6 +5,8 @@
 VENV   ?= .venv
 # The Python that VENV is made with; empty for the first suitable one.
 PYTHON ?=
+# Processes that run tests side by side; the files of tests are dealt to them.
+JOBS   ?= 2
 # More arguments for the command behind a target: make test ARGS="tests/tasks -x"
 ARGS   =
 
@@ -64,7 +66,7 @@ $(BIN)/python -m pytest $(1) $(ARGS) || { code=$$?; [ $$code -ne 5 ] || echo "No
 endef
 
 test: env  ## every test but those against PyTorch
-	$(call pytest)
+	$(call pytest,-n $(JOBS) --dist loadfile)
 
 test-parity: $(PARITY)  ## compare live with PyTorch and transformers (installs both)
 	$(call pytest,-m parity)

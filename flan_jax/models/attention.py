@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from flan_jax.models.config import T5Config
 from flan_jax.models.layers import AnyArray, Key, RMSNorm, dropout, normal, split_key
+from flan_jax.models.linear import from_heads, to_heads
 from flan_jax.models.weighing import MASKED, weigh
 
 
@@ -148,11 +149,12 @@ class Attention(nnx.Module):
 
     def queries(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B H T K"]:
         """Queries of all heads."""
-        return self._heads(x_BTD, self.q)
+        return to_heads(x_BTD, self.q, self.config.num_heads)
 
     def keys_values(self, x_BSD: Float[Array, "B S D"]) -> tuple[Float[Array, "B H S K"], Float[Array, "B H S K"]]:
         """Keys and values of all heads."""
-        return self._heads(x_BSD, self.k), self._heads(x_BSD, self.v)
+        heads = self.config.num_heads
+        return to_heads(x_BSD, self.k, heads), to_heads(x_BSD, self.v, heads)
 
     def attend(
         self,
@@ -171,14 +173,9 @@ class Attention(nnx.Module):
             key: for dropout.
         """
         weight_key, outer_key = split_key(key, 2)
-        rate, heads = self.config.dropout_rate, self.config.num_heads
+        rate = self.config.dropout_rate
         o_BHTK = weigh(q_BHTK, k_BHSK, _drop_keys(v_BHSK, rate, weight_key), position, mask)
-        kernel_HKD = self.o[...].astype(o_BHTK.dtype).reshape(heads, -1, self.config.d_model)
-        return dropout(jnp.einsum("BHTK,HKD->BTD", o_BHTK, kernel_HKD), rate, outer_key)
-
-    def _heads(self, x_BTD: Float[Array, "B T D"], kernel: nnx.Param) -> Float[Array, "B H T K"]:
-        kernel_DHK = kernel[...].astype(x_BTD.dtype).reshape(-1, self.config.num_heads, self.config.d_kv)
-        return jnp.einsum("BTD,DHK->BHTK", x_BTD, kernel_DHK)
+        return dropout(from_heads(o_BHTK, self.o), rate, outer_key)
 
 
 def _drop_keys(v_BHSK: Float[Array, "B H S K"], rate: float, key: Key | None) -> Float[Array, "B H S K"]:

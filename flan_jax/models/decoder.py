@@ -111,7 +111,11 @@ class Decoder(nnx.Module):
             self.lm_head = normal(rngs, (width, vocab), width**-0.5)
 
     def __call__(self, batch: Mapping[str, Any], *, dropout_key: Key | None = None) -> Float[Array, "B T V"]:
-        """Float32 logits of every place.
+        """Float32 logits of every place; the arguments are those of ``hidden``."""
+        return self.logits(self.hidden(batch, dropout_key=dropout_key))
+
+    def hidden(self, batch: Mapping[str, Any], *, dropout_key: Key | None = None) -> Float[Array, "B T D"]:
+        """What the network says of every place, normed, in the compute type: ``logits`` makes logits of it.
 
         Args:
             batch: ``decoder_input_tokens [B, T]``: before each target token the one it follows, and 0 before the
@@ -136,7 +140,7 @@ class Decoder(nnx.Module):
         if config.prefix_lm and prefix_BT is None:
             raise UserError("A prefix model needs to know the prefix: give decoder_causal_attention with the batch.")
         x_BTD, _, _ = self._run(tokens_BT, segments_BT, positions_BT, prefix_BT, dropout_key)
-        return self._logits(x_BTD)
+        return self.norm(x_BTD)
 
     def prefill(
         self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], max_length: int
@@ -165,7 +169,7 @@ class Decoder(nnx.Module):
         x_BSD, k, v = self._run(tokens_BS, segments_BS, positions_BS, prefix_BS, None)
         room = ((0, 0), (0, 0), (0, max_length), (0, 0), (0, 0))
         cache = DecoderCache(jnp.pad(k, room), jnp.pad(v, room), first_B, jnp.asarray(length, jnp.int32))
-        return self._logits(x_BSD[:, -1:])[:, 0], cache
+        return self.logits(self.norm(x_BSD[:, -1:]))[:, 0], cache
 
     def decode_step(
         self, cache: DecoderCache, tokens_B: Int[AnyArray, "B"]
@@ -191,7 +195,7 @@ class Decoder(nnx.Module):
         cache = cache._replace(
             k=_put(cache.k, k, cache.place, 2), v=_put(cache.v, v, cache.place, 2), place=cache.place + 1
         )
-        return self._logits(x_B1D)[:, 0], cache
+        return self.logits(self.norm(x_B1D))[:, 0], cache
 
     def _run(
         self,
@@ -278,9 +282,8 @@ class Decoder(nnx.Module):
             x_BTD += self.positions[...].at[positions_BT].get(mode="fill", fill_value=jnp.nan).astype(config.dtype)
         return dropout(x_BTD, config.dropout_rate, key)
 
-    def _logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
-        """Products in the compute type, summed in float32."""
-        x_BTD = self.norm(x_BTD)
+    def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Float32 logits: products in the compute type, summed in float32."""
         table, equation = (
             (self.embedding, "BTD,VD->BTV") if self.config.tie_embeddings else (self.lm_head, "BTD,DV->BTV")
         )

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.layers import Key, dropout, normal, split_key
+from flan_jax.models.linear import linear
 from flan_jax.models.rotary import rotate
 from flan_jax.models.weighing import MASKED
 
@@ -44,7 +45,7 @@ def zeros(width: int) -> nnx.Param:
 
 def project(x: Float[Array, "... m"], kernel: nnx.Param, bias: nnx.Param | None) -> Float[Array, "... n"]:
     """``x @ kernel + bias`` in the type of ``x``."""
-    product = x @ kernel[...].astype(x.dtype)
+    product = linear(x, kernel)
     return product if bias is None else product + bias[...].astype(x.dtype)
 
 

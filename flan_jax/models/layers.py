@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from flan_jax.models.config import T5Config
+from flan_jax.models.linear import linear
 
 AnyArray = Array | np.ndarray  # tokens, segment ids and positions may come straight from the feed
 Key = PRNGKeyArray | Array  # typed keys, and the raw uint32 ones of jax.random.PRNGKey
@@ -27,11 +28,6 @@ _ACTIVATIONS = {
 def normal(rngs: nnx.Rngs, shape: tuple[int, ...], std: float) -> nnx.Param:
     """A float32 parameter drawn from a normal distribution with standard deviation ``std``."""
     return nnx.Param(std * jax.random.normal(rngs.params(), shape, jnp.float32))
-
-
-def dense(x: Float[Array, "... m"], kernel: nnx.Param) -> Float[Array, "... n"]:
-    """``x @ kernel`` in the type of ``x``; T5 has no biases."""
-    return x @ kernel[...].astype(x.dtype)
 
 
 def split_key(key: Key | None, count: int) -> list[Key] | list[None]:
@@ -88,7 +84,7 @@ class FeedForward(nnx.Module):
         activation, rate = _ACTIVATIONS[self.config.feed_forward], self.config.dropout_rate
         x_BTD = self.norm(x_BTD)
         if self.config.gated:
-            h_BTF = activation(dense(x_BTD, self.wi_0)) * dense(x_BTD, self.wi_1)
+            h_BTF = activation(linear(x_BTD, self.wi_0)) * linear(x_BTD, self.wi_1)
         else:
-            h_BTF = activation(dense(x_BTD, self.wi))
-        return dropout(dense(dropout(h_BTF, rate, inner_key), self.wo), rate, outer_key)
+            h_BTF = activation(linear(x_BTD, self.wi))
+        return dropout(linear(dropout(h_BTF, rate, inner_key), self.wo), rate, outer_key)

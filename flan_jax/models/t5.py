@@ -64,7 +64,11 @@ class T5(nnx.Module):
             self.lm_head = normal(rngs, (width, vocab), factor * width**-0.5)
 
     def __call__(self, batch: Mapping[str, Any], *, dropout_key: Key | None = None) -> Float[Array, "B T V"]:
-        """Float32 logits of every decoder position.
+        """Float32 logits of every decoder position; the arguments are those of ``hidden``."""
+        return self.logits(self.hidden(batch, dropout_key=dropout_key))
+
+    def hidden(self, batch: Mapping[str, Any], *, dropout_key: Key | None = None) -> Float[Array, "B T D"]:
+        """What the decoder says of every position, in the compute type: ``logits`` makes logits of it.
 
         Args:
             batch: ``encoder_input_tokens [B, S]`` and ``decoder_input_tokens [B, T]``; for packed rows
@@ -82,7 +86,7 @@ class T5(nnx.Module):
         if decoder_segments is None and batch.get("decoder_target_tokens") is not None:
             decoder_segments = self._segments(batch["decoder_target_tokens"])
         encoded = self.encode(encoder_tokens, encoder_segments, dropout_key=encoder_key)
-        return self.decode(decoder_tokens, encoded, encoder_segments, decoder_segments, dropout_key=decoder_key)
+        return self.decode_hidden(decoder_tokens, encoded, encoder_segments, decoder_segments, dropout_key=decoder_key)
 
     def encode(
         self,
@@ -121,10 +125,23 @@ class T5(nnx.Module):
         encoder_segment_ids_BS: Int[AnyArray, "B S"],
         segment_ids_BT: Int[AnyArray, "B T"] | None = None,
         positions_BT: Int[AnyArray, "B T"] | None = None,
+    ) -> Float[Array, "B T V"]:
+        """Float32 logits for decoder inputs; the arguments are those of ``decode_hidden``."""
+        return self.logits(
+            self.decode_hidden(tokens_BT, encoded_BSD, encoder_segment_ids_BS, segment_ids_BT, positions_BT)
+        )
+
+    def decode_hidden(
+        self,
+        tokens_BT: Int[AnyArray, "B T"],
+        encoded_BSD: Float[Array, "B S D"],
+        encoder_segment_ids_BS: Int[AnyArray, "B S"],
+        segment_ids_BT: Int[AnyArray, "B T"] | None = None,
+        positions_BT: Int[AnyArray, "B T"] | None = None,
         *,
         dropout_key: Key | None = None,
-    ) -> Float[Array, "B T V"]:
-        """Float32 logits for decoder inputs, each position seeing itself and what is before it.
+    ) -> Float[Array, "B T D"]:
+        """What the decoder says of its inputs, each position seeing itself and what is before it.
 
         Args:
             segment_ids_BT: by default all positions belong to example 1; padding behind it changes
@@ -144,7 +161,7 @@ class T5(nnx.Module):
 
         keys = self.decoder.layer_keys(layers_key)
         x_BTD, _ = self.decoder.scan(x_BTD, step, keys, remat=self.config.remat)
-        return self._logits(dropout(self.decoder.norm(x_BTD), self.config.dropout_rate, out_key))
+        return dropout(self.decoder.norm(x_BTD), self.config.dropout_rate, out_key)
 
     def init_cache(
         self, encoded_BSD: Float[Array, "B S D"], encoder_segment_ids_BS: Int[AnyArray, "B S"], max_length: int
@@ -197,7 +214,7 @@ class T5(nnx.Module):
             self_v=_put(cache.self_v, v, cache.step, 3),
             step=cache.step + 1,
         )
-        return self._logits(self.decoder.norm(x_B1D))[:, 0], cache
+        return self.logits(self.decoder.norm(x_B1D))[:, 0], cache
 
     def _segments(self, tokens: Int[AnyArray, "B T"]) -> Int[Array, "B T"]:
         return (jnp.asarray(tokens) != self.config.pad_id).astype(jnp.int32)
@@ -206,8 +223,8 @@ class T5(nnx.Module):
         x_BTD = self.embedding[...][tokens_BT].astype(self.config.dtype)
         return dropout(x_BTD, self.config.dropout_rate, key)
 
-    def _logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
-        """Products in the compute type, summed in float32."""
+    def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Float32 logits: products in the compute type, summed in float32."""
         if self.config.tie_embeddings:
             x_BTD, table = x_BTD * self.config.d_model**-0.5, self.embedding[...]
             return jnp.einsum("BTD,VD->BTV", x_BTD, table.astype(x_BTD.dtype), preferred_element_type=jnp.float32)

@@ -8,10 +8,11 @@ Shapes: B rows, T decoder length, V vocabulary, K tasks.
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 
 @jax.tree_util.register_dataclass
@@ -31,6 +32,27 @@ class LossSums:
     """`loss` by task."""
     task_weight: Float[Array, "K"]
     """`weight` by task."""
+
+
+def model_loss(
+    model: Any,
+    batch: Mapping[str, Array],
+    *,
+    num_tasks: int,
+    z_loss: float = 0.0,
+    dropout_key: Key[Array, ""] | None = None,
+) -> LossSums:
+    """The loss of a model on a batch; see ``token_loss``.
+
+    Args:
+      model: with ``hidden(batch, dropout_key=…)`` and ``logits(hidden)``.
+      batch: what the model reads, and what ``token_loss`` reads.
+      num_tasks: K.
+      z_loss: the coefficient, 0 for none.
+      dropout_key: ``None`` computes without dropout.
+    """
+    logits = model.logits(model.hidden(batch, dropout_key=dropout_key))
+    return token_loss(logits, batch, num_tasks=num_tasks, z_loss=z_loss)
 
 
 def token_loss(

@@ -11,8 +11,8 @@ from flax import nnx
 from jaxtyping import Array
 
 from flan_jax.errors import UserError
-from flan_jax.models.build import apply
-from flan_jax.train.loss import LossSums, token_loss
+from flan_jax.models.build import merge
+from flan_jax.train.loss import LossSums, model_loss
 from flan_jax.train.sharding import ShardingRules, batch_sharding, replicated
 from flan_jax.train.state import TrainState
 
@@ -36,8 +36,8 @@ def train_step(
     step_key = jax.random.fold_in(state.key, state.step)
 
     def objective(params: Any, part: Batch, index: Array) -> tuple[Array, LossSums]:
-        logits = apply(graphdef, params, part, dropout_key=jax.random.fold_in(step_key, index))
-        sums = token_loss(logits, part, num_tasks=num_tasks, z_loss=z_loss)
+        key = jax.random.fold_in(step_key, index)
+        sums = model_loss(merge(graphdef, params), part, num_tasks=num_tasks, z_loss=z_loss, dropout_key=key)
         return sums.loss + sums.z_loss, sums
 
     sums, grads = sum_over_microbatches(jax.grad(objective, has_aux=True), state.params, batch, microbatches)
@@ -146,7 +146,7 @@ def compile_loss_step(
     mesh = shardings.step.mesh  # type: ignore[attr-defined]
 
     def loss_step(params: Any, batch: Batch) -> LossSums:
-        return token_loss(apply(graphdef, params, batch), batch, num_tasks=num_tasks)
+        return model_loss(merge(graphdef, params), batch, num_tasks=num_tasks)
 
     return jax.jit(
         loss_step, in_shardings=(shardings.params, batch_sharding(mesh, rules)), out_shardings=replicated(mesh)

@@ -1,12 +1,26 @@
 """What a T5 looks like: sizes, activation, tied or untied embeddings, compute type."""
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flan_jax.errors import UserError, unknown
 
 FEED_FORWARDS = ("gated-gelu", "gated-silu", "relu", "gelu")
 DTYPES = ("float32", "bfloat16")
+
+
+def checked_stop_ids(owner: str, given: Iterable[int], vocab_size: int) -> tuple[int, ...]:
+    """The ids as a tuple, each once.
+
+    Raises:
+        UserError: something else than ids of the vocabulary.
+    """
+    if isinstance(given, (str, int)) or not all(type(i) is int and 0 <= i < vocab_size for i in given):
+        raise UserError(
+            f"{owner}: stop_ids is {given!r}; give a sequence of token ids, each from 0 to {vocab_size - 1}."
+        )
+    return tuple(dict.fromkeys(given))
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,7 @@ class T5Config:
             (Trockman & Kolter 2023, arXiv:2305.09828, find this in trained networks). 0 is T5's own start.
         pad_id: token of padding.
         eos_id: token that ends a sequence.
+        stop_ids: further tokens that end what is generated; training writes ``eos_id`` alone.
         decoder_start_id: first token that the decoder reads.
         remat: recompute each layer's activations in the backward pass instead of storing them.
 
@@ -67,6 +82,7 @@ class T5Config:
     eos_id: int = 1
     decoder_start_id: int = 0
     remat: bool = False
+    stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "d_kv", "num_heads", "d_ff", "num_encoder_layers", "num_decoder_layers"):
@@ -100,6 +116,7 @@ class T5Config:
                 raise UserError(
                     f"T5Config: {name} is {getattr(self, name)}, outside of the vocabulary of {self.vocab_size} tokens."
                 )
+        object.__setattr__(self, "stop_ids", checked_stop_ids("T5Config", self.stop_ids, self.vocab_size))
 
     @property
     def gated(self) -> bool:
@@ -110,6 +127,11 @@ class T5Config:
     def d_heads(self) -> int:
         """Width of all heads side by side, ``num_heads * d_kv``."""
         return self.num_heads * self.d_kv
+
+    @property
+    def prompt_start(self) -> tuple[int, ...]:
+        """What the model reads in front of every prompt: nothing, as the encoder reads inputs as they are."""
+        return ()
 
 
 def _v1_1(d_model: int, num_heads: int, d_ff: int, layers: int) -> T5Config:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.models.config import DTYPES
+from flan_jax.models.config import DTYPES, checked_stop_ids
 
 FEED_FORWARDS = ("gated-silu", "gated-gelu", "gated-gelu-exact", "gelu", "gelu-exact", "silu", "relu")
 NORMS = ("rms", "layer")
@@ -101,6 +101,7 @@ class DecoderConfig:
         dtype: of activations and matrix products. Parameters, softmax, norms and logits are float32.
         pad_id: token of padding.
         eos_id: token that ends a sequence.
+        stop_ids: further tokens that end what is generated, such as the end of a turn; training writes ``eos_id`` alone.
         bos_id: token that begins one: it stands where the first input of an example is 0. ``None`` leaves the 0.
         remat: recompute each layer's activations in the backward pass instead of storing them.
         family: the family as which the model is exported; "" for the first that has its shape.
@@ -145,6 +146,7 @@ class DecoderConfig:
     bos_id: int | None = None
     remat: bool = False
     family: str = ""
+    stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "window_pattern", tuple(self.window_pattern))  # gin gives a list
@@ -191,6 +193,7 @@ class DecoderConfig:
                 raise UserError(
                     f"DecoderConfig: {name} is {value}, outside of the vocabulary of {self.vocab_size} tokens."
                 )
+        object.__setattr__(self, "stop_ids", checked_stop_ids("DecoderConfig", self.stop_ids, self.vocab_size))
 
     @property
     def gated(self) -> bool:
@@ -218,6 +221,11 @@ class DecoderConfig:
     def decoder_start_id(self) -> int:
         """First token that the decoder reads."""
         return 0 if self.bos_id is None else self.bos_id
+
+    @property
+    def prompt_start(self) -> tuple[int, ...]:
+        """What the model reads in front of every prompt, as in the rows of training: 0, which stands for ``bos_id``."""
+        return (0,)
 
 
 def _sized(

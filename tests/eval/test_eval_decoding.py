@@ -39,9 +39,10 @@ class TableModel:
     """Logits from a table that every prompt and every text leads to another row of."""
 
     class config:
-        eos_id, pad_id = EOS, PAD
+        eos_id, pad_id, stop_ids = EOS, PAD, ()
 
-    def __init__(self, seed=0):
+    def __init__(self, seed=0, stop_ids=()):
+        self.config = type("config", (TableModel.config,), {"stop_ids": stop_ids})
         self.table = np.random.default_rng(seed).normal(size=(STATES, VOCABULARY)).astype(np.float32) * 2
 
     def row(self, state, prompt):
@@ -71,16 +72,18 @@ class TableModel:
         return row - np.log(np.exp(row).sum())
 
 
-@functools.partial(jax.jit, static_argnames=("seed", "decoding", "read", "length"))
-def _written(prompts, finished, keys, stops, *, seed, decoding, read, length):
-    model = TableModel(seed)
+@functools.partial(jax.jit, static_argnames=("seed", "decoding", "read", "length", "stop_ids"))
+def _written(prompts, finished, keys, stops, *, seed, decoding, read, length, stop_ids):
+    model = TableModel(seed, stop_ids)
     settings = {"decoding": decoding, "max_length": length, "vocabulary_size": None}
     if decoding.method == "beam":
         return beam_texts(model, model.begun(prompts, read), finished, stops, **settings)
     return single_texts(model, model.begun(prompts, read), finished, keys, stops, **settings)
 
 
-def written(decoding, prompts, *, seed=0, read=False, finished=None, stops=(), length=LENGTH, examples=None):
+def written(
+    decoding, prompts, *, seed=0, read=False, finished=None, stops=(), length=LENGTH, examples=None, stop_ids=()
+):
     prompts = np.asarray(prompts)
     examples = range(len(prompts)) if examples is None else examples
     keys = np.array([draw_key(decoding.seed, example) for example in examples])
@@ -94,6 +97,7 @@ def written(decoding, prompts, *, seed=0, read=False, finished=None, stops=(), l
         decoding=decoding.compiled_part(),
         read=read,
         length=length,
+        stop_ids=stop_ids,
     )
 
 
@@ -186,6 +190,22 @@ def test_a_text_is_not_ended_before_its_shortest_length():
         tokens = np.asarray(tokens.tokens[:, 0] if decoding.method == "beam" else tokens)
         assert not (tokens[:, :3] == EOS).any()
         assert (tokens[:, 3] == EOS).any()
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, DecodingConfig("beam", beams=64), DecodingConfig("sample")])
+def test_further_tokens_of_the_model_end_a_text_as_a_stop_would(decoding):
+    stopped, ended = (written(decoding, range(12), **how) for how in ({"stops": [(2,), (3,)]}, {"stop_ids": (2, 3)}))
+    jax.tree.map(np.testing.assert_array_equal, stopped, ended)
+    tokens = ended.tokens if decoding.method == "beam" else ended
+    assert {2, 3, EOS} <= set(np.asarray(tokens).ravel().tolist())
+
+
+@pytest.mark.parametrize("decoding", [DecodingConfig(min_length=3), DecodingConfig("beam", beams=3, min_length=3)])
+def test_the_shortest_length_holds_for_every_token_that_ends(decoding):
+    found = written(decoding, range(40), length=6, stop_ids=(2,))
+    tokens = np.asarray(found.tokens[:, 0] if decoding.method == "beam" else found)
+    assert not np.isin(tokens[:, :3], (EOS, 2)).any()
+    assert (tokens[:, 3] == 2).any()
 
 
 @pytest.mark.parametrize("method", ["greedy", "sample", "beam"])

@@ -10,7 +10,7 @@ import pytest
 from flan_jax.errors import UserError
 from flan_jax.models import build
 from flan_jax.models.decoder_config import PRESETS, DecoderConfig, RopeScaling, preset
-from flan_jax.testing.models import random_params, tiny_decoder
+from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
 
 # As transformers counts them, a tied embedding once; of Gemma 3 the language model without its vision tower.
 PUBLISHED = {
@@ -207,3 +207,11 @@ def test_wrong_scalings_are_named(fields, message):
 def test_the_defaults_are_valid_with_sizes_alone():
     config = DecoderConfig(10, 8, 1, 2, 1, 4, 16)
     assert (config.d_heads, config.d_kv_heads, config.gated) == (8, 4, True)
+
+
+@pytest.mark.parametrize("make", [tiny_decoder, tiny_t5])
+def test_tokens_that_end_a_text_are_ids_of_the_vocabulary(make):
+    assert make(stop_ids=[5, 7, 5]).stop_ids == (5, 7)
+    for wrong in (3, "ab", (61,), (-1,), (True,)):
+        with pytest.raises(UserError, match="stop_ids is"):
+            make(stop_ids=wrong)

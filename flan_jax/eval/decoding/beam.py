@@ -3,8 +3,8 @@
 What is kept, when an example is done and what a text is worth are as in transformers' ``generate``. One
 thing is stricter: an example that is done is left alone, so its company never changes its text.
 
-Shapes: B prompts, W beams, R = B * W rows of the cache, C = 2 * W candidates of a prompt, T longest
-output, V vocabulary, N stop sequences of at most M tokens.
+Shapes: B prompts, W beams, R = B * W rows of the cache, C candidates of a prompt (W and as many for each
+token that ends a text), T longest output, V vocabulary, N stop sequences of at most M tokens.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.eval.decoding.filters import allowed
+from flan_jax.eval.decoding.filters import allowed, end_ids, is_end
 from flan_jax.eval.decoding.interface import Begun, repeat_rows, take_rows
 from flan_jax.eval.decoding.stopping import stopped
 
@@ -52,24 +52,25 @@ def beam_texts(
 ) -> Texts:
     """The best texts of each prompt, at most one a beam; the arguments are those of ``single_texts``."""
     config, beams, batch = model.config, decoding.beams, begun.last.shape[0]
+    ends = end_ids(config)
 
     def accept(carry: _Carry, logits_RV: Float[Array, "R V"]) -> tuple[_Carry, Int[Array, "R"]]:
         # Forbidden tokens are left out after the softmax: what a text is worth stays its log-likelihood.
         steps_RV = allowed(
             jax.nn.log_softmax(logits_RV, axis=-1),
             carry.step,
-            eos_id=config.eos_id,
+            ends=ends,
             min_length=decoding.min_length,
             vocabulary_size=vocabulary_size,
         )
         vocabulary = steps_RV.shape[-1]
         steps_BWV = steps_RV.reshape(batch, beams, vocabulary)
         sums_BX = (steps_BWV + carry.going.worth[..., None]).reshape(batch, beams * vocabulary)
-        # At most one candidate of a beam is EOS, so of twice as many as beams enough go on.
-        sum_BC, index_BC = jax.lax.top_k(sums_BX, min(2, vocabulary) * beams)
+        # At most so many candidates of a beam are ends, so of one more for each beam enough go on.
+        sum_BC, index_BC = jax.lax.top_k(sums_BX, min(1 + len(ends), vocabulary) * beams)
         parent_BC, token_BC = index_BC // vocabulary, (index_BC % vocabulary).astype(jnp.int32)
         tokens_BCT = _take(carry.going.tokens, parent_BC).at[:, :, carry.step].set(token_BC)
-        ends_BC = (token_BC == config.eos_id) | stopped(tokens_BCT, carry.step, stops_NM)
+        ends_BC = is_end(token_BC, ends) | stopped(tokens_BCT, carry.step, stops_NM)
         ends_BC |= carry.step + 1 == max_length
 
         going = _best(Texts(tokens_BCT, jnp.where(ends_BC, -jnp.inf, sum_BC)), beams)

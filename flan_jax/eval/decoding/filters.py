@@ -3,21 +3,42 @@
 Shapes: R rows, V vocabulary.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.eval.decoding.config import DecodingConfig
 
 
+def end_ids(config: Any) -> tuple[int, ...]:
+    """The tokens that end a text: the one that training writes, and those that end what is generated too.
+
+    Args:
+        config: of the model, with ``eos_id`` and ``stop_ids``.
+    """
+    return tuple(dict.fromkeys((config.eos_id, *config.stop_ids)))
+
+
+def is_end(tokens: Int[Array, "*shape"], ends: tuple[int, ...]) -> Bool[Array, "*shape"]:
+    """Where one of ``ends`` stands."""
+    return (tokens[..., None] == jnp.array(ends)).any(axis=-1)
+
+
 def allowed(
-    logits_RV: Float[Array, "R V"], step: Int[Array, ""], *, eos_id: int, min_length: int, vocabulary_size: int | None
+    logits_RV: Float[Array, "R V"],
+    step: Int[Array, ""],
+    *,
+    ends: tuple[int, ...],
+    min_length: int,
+    vocabulary_size: int | None,
 ) -> Float[Array, "R V"]:
-    """The logits of the vocabulary's own tokens, without EOS before ``min_length`` tokens are written."""
+    """The logits of the vocabulary's own tokens, without ``ends`` before ``min_length`` tokens are written."""
     logits_RV = logits_RV[:, :vocabulary_size]
     if not min_length:
         return logits_RV
-    early = (jnp.arange(logits_RV.shape[-1]) == eos_id) & (step < min_length)
+    early = is_end(jnp.arange(logits_RV.shape[-1]), ends) & (step < min_length)
     return jnp.where(early, -jnp.inf, logits_RV)
 
 

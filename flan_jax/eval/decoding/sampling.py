@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.eval.decoding.filters import allowed, drawn_from
+from flan_jax.eval.decoding.filters import allowed, drawn_from, end_ids, is_end
 from flan_jax.eval.decoding.interface import Begun
 from flan_jax.eval.decoding.stopping import stopped
 from flan_jax.tasks.hashing import counter_hash
@@ -68,13 +68,13 @@ def single_texts(
         max_length: T.
         vocabulary_size: ids from here on are never written.
     """
-    config = model.config
+    config, ends = model.config, end_ids(model.config)
 
     def accept(carry: _Carry, logits_BV: Float[Array, "B V"]) -> _Carry:
         logits_BV = allowed(
             logits_BV,
             carry.step,
-            eos_id=config.eos_id,
+            ends=ends,
             min_length=decoding.min_length,
             vocabulary_size=vocabulary_size,
         )
@@ -85,7 +85,7 @@ def single_texts(
             next_B = jnp.argmax(logits_BV, axis=-1)
         next_B = jnp.where(carry.finished, config.pad_id, next_B.astype(jnp.int32))
         output_BT = carry.output.at[:, carry.step].set(next_B)
-        ended_B = (next_B == config.eos_id) | stopped(output_BT, carry.step, stops_NM)
+        ended_B = is_end(next_B, ends) | stopped(output_BT, carry.step, stops_NM)
         return _Carry(carry.step + 1, carry.cache, next_B, output_BT, carry.finished | ended_B)
 
     def advance(carry: _Carry) -> _Carry:

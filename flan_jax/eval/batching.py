@@ -26,17 +26,24 @@ class Batch(NamedTuple):
 
 
 def bucket_lengths(
-    lengths: Sequence[int], batch_size: int, *, most: int = MAX_BUCKETS, step: int = _STEP
+    lengths: Sequence[int],
+    batch_size: int,
+    *,
+    most: int = MAX_BUCKETS,
+    step: int = _STEP,
+    limit: int | None = None,
 ) -> tuple[int, ...]:
     """The lengths to pad to, ascending: those that compute the fewest padded tokens.
 
-    At most ``most`` multiples of ``step``, one at least as long as the longest example. A dynamic programme over the rounded lengths; a split is made only where it saves a tenth, as each
-    bucket costs a compilation.
+    At most ``most`` multiples of ``step``, or ``limit`` where a multiple would exceed it; one is at least as
+    long as the longest example, which may not exceed it itself. A dynamic programme over the rounded lengths;
+    a split is made only where it saves a tenth, as each bucket costs a compilation.
 
     >>> bucket_lengths([5] * 64 + [60] * 64, batch_size=64)
     (8, 64)
     """
-    edges, counts = np.unique(-(-np.asarray(lengths, np.int64) // step) * step, return_counts=True)
+    rounded = -(-np.asarray(lengths, np.int64) // step) * step
+    edges, counts = np.unique(rounded if limit is None else np.minimum(rounded, limit), return_counts=True)
     cumulative = [0, *np.cumsum(counts).tolist()]
     size = len(edges)
 
@@ -61,12 +68,12 @@ def bucket_lengths(
     return tuple(int(edges[last - 1]) for last in chosen)
 
 
-def batches(lengths: Sequence[int], batch_size: int) -> Iterator[Batch]:
-    """Every example once, batched with others of its bucket, long buckets first.
+def batches(lengths: Sequence[int], batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
+    """Every example once, batched with others of its bucket, long buckets first; none is padded beyond ``limit``.
 
     Long first: if memory is short, it shows at once, and the estimate of the time left errs upwards.
     """
-    buckets = bucket_lengths(lengths, batch_size)
+    buckets = bucket_lengths(lengths, batch_size, limit=limit)
     member_of = np.searchsorted(buckets, lengths)
     for bucket in reversed(range(len(buckets))):
         members = np.flatnonzero(member_of == bucket)

@@ -1,6 +1,7 @@
 """A model as something that can be evaluated: tokens in, option scores and texts out."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,16 +13,17 @@ from flan_jax.errors import UserError
 from flan_jax.eval import generation, scoring
 from flan_jax.eval.batching import batches, bucket_lengths, padded
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
+from flan_jax.eval.decoding.interface import Context
 from flan_jax.eval.decoding.sampling import draw_key
 from flan_jax.eval.decoding.stopping import cut, stop_table, token_stops
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.runner import Advance
-from flan_jax.models.build import merge
+from flan_jax.models.build import ModelConfig, merge
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Predictor:
-    """A T5 with a vocabulary.
+    """A model, of either kind, with a vocabulary.
 
     Parameters are an argument of what is compiled, so ``with_params`` after training compiles
     nothing again. They may be sharded over a mesh; every device then computes every example.
@@ -31,7 +33,7 @@ class Predictor:
         params: its parameters, arrays on the device.
         encode: text → token ids without EOS.
         decode: token ids → text; stops at EOS and skips padding.
-        batch_size: examples encoded, and options decoded, at a time.
+        batch_size: prompts read, and options or texts computed, at a time.
         target_length: longest target in tokens, EOS included. Longer options are cut, as in training.
         vocabulary_size: ids from here on are never generated; ``None`` allows the whole table.
         decoding: how texts are written; ``max_length`` ``None`` is ``target_length``.
@@ -82,13 +84,14 @@ class Predictor:
         option_buckets = bucket_lengths(option_lengths, self.batch_size, most=2, step=1)
         scores: list[np.ndarray] = [np.zeros(0)] * len(examples)
         rows = min(self.batch_size, len(examples))
-        # A target that follows nothing is scored after an encoder row of padding.
-        for members, length in batches([max(1, len(example.inputs)) for example in examples], rows):
-            tokens, lengths = self._put(*padded([examples[index].inputs for index in members], (rows, length)))
-            encoded = scoring.encode(self.params, tokens, lengths, graphdef=self.graphdef)
+        prompts, limit = self._prompts(examples, option_buckets[-1])
+        # An encoder has to read something, be it padding, before a target that follows nothing.
+        for members, length in batches([max(1, len(prompt)) for prompt in prompts], rows, limit=limit):
+            tokens, lengths = self._put(*padded([prompts[index] for index in members], (rows, length)))
+            context = scoring.read(self.params, tokens, lengths, graphdef=self.graphdef, longest=option_buckets[-1])
             # Equal targets of an example are computed once.
             pairs = list(dict.fromkeys((row, ids) for row, index in enumerate(members) for ids in targets[index]))
-            found = dict(self._pair_scores(pairs, option_buckets, rows, encoded, lengths))
+            found = dict(self._pair_scores(pairs, option_buckets, rows, context))
             for row, index in enumerate(members):
                 scores[index] = np.array([found[row, ids] for ids in targets[index]])
             advance(len(members))
@@ -114,8 +117,11 @@ class Predictor:
         stops = None if table is None else self._put(table)[0]
         texts = [""] * len(examples)
         rows = min(self.batch_size, len(examples))
-        for members, length in batches([len(example.inputs) for example in examples], rows):
-            tokens, lengths = self._put(*padded([examples[index].inputs for index in members], (rows, length)))
+        max_length = decoding.max_length or self.target_length
+        prompts, limit = self._prompts(examples, max_length)
+        ends = tuple((index,) for index in self._config.stop_ids)
+        for members, length in batches([len(prompt) for prompt in prompts], rows, limit=limit):
+            tokens, lengths = self._put(*padded([prompts[index] for index in members], (rows, length)))
             output = generation.generate(
                 self.params,
                 tokens,
@@ -123,14 +129,41 @@ class Predictor:
                 self._draw_keys([examples[index] for index in members], rows, decoding),
                 stops,
                 graphdef=self.graphdef,
-                max_length=decoding.max_length or self.target_length,
+                max_length=max_length,
                 vocabulary_size=self.vocabulary_size,
                 decoding=decoding.compiled_part(),
             )
             for index, ids in zip(members, self._fetch(output), strict=False):
-                texts[index] = cut(ids.tolist(), decoding.stop, self.decode)
+                texts[index] = cut(ids.tolist(), (*decoding.stop, *ends), self.decode)
             advance(len(members))
         return texts
+
+    @functools.cached_property
+    def _config(self) -> ModelConfig:
+        return merge(self.graphdef, self.params).config
+
+    def _prompts(self, examples: Sequence[EvalExample], longest: int) -> tuple[list[np.ndarray], int | None]:
+        """What the model reads of each example, and the length that no prompt may be padded beyond.
+
+        Args:
+            examples: to read.
+            longest: the most tokens that follow one.
+
+        Raises:
+            UserError: a prompt is too long for the positions that the model has learned.
+        """
+        start = np.array(self._config.prompt_start, np.int32)
+        prompts = [np.concatenate([start, example.inputs]).astype(np.int32) for example in examples]
+        positions = self._config.learned_positions
+        if positions is None:
+            return prompts, None
+        for example, prompt in zip(examples, prompts, strict=True):
+            if len(prompt) + longest > positions:
+                raise UserError(
+                    f"Example {example.example_id} has {len(prompt)} tokens, the first of the sequence counted, and up to "
+                    f"{longest} follow, but the model has learned {positions} positions. Shorten it, or what is to follow."
+                )
+        return prompts, positions - longest
 
     def _draw_keys(self, examples: Sequence[EvalExample], rows: int, decoding: DecodingConfig) -> jax.Array | None:
         if decoding.method != "sample":
@@ -145,8 +178,7 @@ class Predictor:
         pairs: Sequence[tuple[int, tuple[int, ...]]],
         buckets: Sequence[int],
         size: int,
-        encoded: jax.Array,
-        lengths: jax.Array,
+        context: Context,
     ) -> Iterator[tuple[tuple[int, tuple[int, ...]], float]]:
         """Yields (pair, score); ``size`` pairs of a bucket are computed together."""
         bucket_of = np.searchsorted(buckets, [len(ids) for _, ids in pairs])
@@ -158,7 +190,7 @@ class Predictor:
                 owners = np.zeros(size, np.int32)
                 owners[: len(part)] = [row for row, _ in part]
                 arguments = self._put(owners, *padded([ids for _, ids in part], (size, width)))
-                part_scores = scoring.target_scores(self.params, encoded, lengths, *arguments, graphdef=self.graphdef)
+                part_scores = scoring.target_scores(self.params, context, *arguments, graphdef=self.graphdef)
                 pending.append((part, part_scores))
         # Fetched only now, so that the device computes one part while the next is laid out.
         for part, part_scores in pending:
@@ -166,8 +198,7 @@ class Predictor:
 
     def _target_ids(self, option: str, cache: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
         if option not in cache:
-            eos = merge(self.graphdef, self.params).config.eos_id
-            cache[option] = (*self.encode(option)[: self.target_length - 1], eos)
+            cache[option] = (*self.encode(option)[: self.target_length - 1], self._config.eos_id)
         return cache[option]
 
     def _replicated(self) -> jax.sharding.Sharding | None:

@@ -133,6 +133,11 @@ class T5Config:
         """What the model reads in front of every prompt: nothing, as the encoder reads inputs as they are."""
         return ()
 
+    @property
+    def learned_positions(self) -> int | None:
+        """How many tokens of an example there are positions for: any number, as only distances count."""
+        return None
+
 
 def _v1_1(d_model: int, num_heads: int, d_ff: int, layers: int) -> T5Config:
     return T5Config(

@@ -2,8 +2,8 @@
 
 One network covers GPT-2, Llama, Mistral, Qwen, Gemma and OLMo 2; ``DecoderConfig`` says what differs.
 
-Shapes: B rows of a batch, T length of a row, S length of a prompt, N places in a cache, D model width,
-G key heads, K width of one head, V vocabulary, L layers.
+Shapes: B rows of a batch, T length of a row, S length of a prompt, N places in a cache, P continuations,
+D model width, G key heads, K width of one head, V vocabulary, L layers.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from flan_jax.errors import UserError
 from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.decoder_layers import CausalLayer, Norm, View
+from flan_jax.models.head import Head, make_head
 from flan_jax.models.layers import AnyArray, Key, dropout, normal, split_key
 from flan_jax.models.rotary import turns
 
@@ -178,24 +179,48 @@ class Decoder(nnx.Module):
 
         At most as many steps as ``prefill`` made room for.
         """
-        place_N = jnp.arange(cache.k.shape[2])
-        held_BN = ((place_N >= cache.first[:, None]) & (place_N <= cache.place)).astype(jnp.int32)
-        position_B1 = (cache.place - cache.first)[:, None]
-        views = self._views(jnp.ones_like(position_B1), held_BN, position_B1, offset=cache.place)
-
-        def step(layer: CausalLayer, x_B1D: Array, view: View, cached: tuple[Array, Array]) -> tuple[Array, Any]:
-            q, k, v = layer.attention.heads(x_B1D, view)
-            k_BNGK, v_BNGK = (_put(old, new, cache.place, 1) for old, new in zip(cached, (k, v), strict=True))
-            x_B1D += layer.attention.attend(q, k_BNGK, v_BNGK, view.mask)
-            return x_B1D + layer.mlp(x_B1D), (k, v)
-
-        # Only what this token adds leaves the scan: the large arrays are updated once, in place.
-        x_B1D = self._embed(jnp.asarray(tokens_B)[:, None], position_B1, None)
-        x_B1D, (k, v) = self._scan(x_B1D, views, step, (cache.k, cache.v))
+        x_B1D, k, v = self._behind(cache, jnp.asarray(tokens_B)[:, None], None)
         cache = cache._replace(
             k=_put(cache.k, k, cache.place, 2), v=_put(cache.v, v, cache.place, 2), place=cache.place + 1
         )
         return self.logits(self.norm(x_B1D))[:, 0], cache
+
+    def extend(
+        self, cache: DecoderCache, rows_P: Int[AnyArray, "P"], tokens_PT: Int[AnyArray, "P T"]
+    ) -> Float[Array, "P T V"]:
+        """Float32 logits of what follows each of T tokens that are read in one pass behind a cached row.
+
+        Several continuations of one prompt so share its keys and values. The cache stays as it is.
+
+        Args:
+            cache: of ``prefill``, with room for T tokens.
+            rows_P: the row that each continuation goes on from.
+            tokens_PT: the continuations; what stands behind the end of one changes nothing before it.
+        """
+        x_PTD, _, _ = self._behind(cache, jnp.asarray(tokens_PT), jnp.asarray(rows_P))
+        return self.logits(self.norm(x_PTD))
+
+    def _behind(
+        self, cache: DecoderCache, tokens_PT: Int[Array, "P T"], rows_P: Int[Array, "P"] | None
+    ) -> tuple[Float[Array, "P T D"], Float[Array, "L P T G K"], Float[Array, "L P T G K"]]:
+        """As ``_run``, for tokens behind the cache's rows; ``None`` for one continuation of every row."""
+        first_P = cache.first if rows_P is None else cache.first[rows_P]
+        place_N, place_T = jnp.arange(cache.k.shape[2]), cache.place + jnp.arange(tokens_PT.shape[1])
+        held_PN = ((place_N >= first_P[:, None]) & (place_N <= place_T[-1])).astype(jnp.int32)
+        positions_PT = place_T[None] - first_P[:, None]
+        views = self._views(jnp.ones_like(positions_PT), held_PN, positions_PT, offset=cache.place)
+
+        def step(layer: CausalLayer, x_PTD: Array, view: View, cached: tuple[Array, Array]) -> tuple[Array, Any]:
+            q, k, v = layer.attention.heads(x_PTD, view)
+            # Rows are taken a layer at a time: all layers' at once would be the cache once more for each continuation.
+            held = cached if rows_P is None else tuple(rows[rows_P] for rows in cached)
+            k_PNGK, v_PNGK = (_put(old, new, cache.place, 1) for old, new in zip(held, (k, v), strict=True))
+            x_PTD += layer.attention.attend(q, k_PNGK, v_PNGK, view.mask)
+            return x_PTD + layer.mlp(x_PTD), (k, v)
+
+        # Only what these tokens add leaves the scan, so that a large cache is updated once, in place.
+        x_PTD, (k, v) = self._scan(self._embed(tokens_PT, positions_PT, None), views, step, (cache.k, cache.v))
+        return x_PTD, k, v
 
     def _run(
         self,
@@ -284,12 +309,12 @@ class Decoder(nnx.Module):
 
     def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """Float32 logits: products in the compute type, summed in float32."""
-        table, equation = (
-            (self.embedding, "BTD,VD->BTV") if self.config.tie_embeddings else (self.lm_head, "BTD,DV->BTV")
-        )
-        logits = jnp.einsum(equation, x_BTD, table[...].astype(x_BTD.dtype), preferred_element_type=jnp.float32)
-        cap = self.config.logit_softcap
-        return logits if cap is None else cap * jnp.tanh(logits / cap)
+        return self.head()(x_BTD)
+
+    def head(self) -> Head:
+        """What makes logits of the hidden states."""
+        tied, cap = self.config.tie_embeddings, self.config.logit_softcap
+        return make_head((self.embedding if tied else self.lm_head)[...], tied=tied, softcap=cap)
 
 
 def logical_axes(config: DecoderConfig) -> dict[str, Any]:

@@ -227,6 +227,11 @@ class DecoderConfig:
         """What the model reads in front of every prompt, as in the rows of training: 0, which stands for ``bos_id``."""
         return (0,)
 
+    @property
+    def learned_positions(self) -> int | None:
+        """How many tokens of an example there are positions for; ``None`` for any number."""
+        return self.max_positions if self.position == "learned" else None
+
 
 def _sized(
     vocab_size: int, d_model: int, layers: int, heads: int, kv_heads: int, d_head: int, d_ff: int, **rest: Any

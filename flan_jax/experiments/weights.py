@@ -11,7 +11,7 @@ from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
 from flan_jax.models.build import abstract_model, logical_axes
-from flan_jax.models.huggingface import load_hf
+from flan_jax.models.huggingface import folder as huggingface_folder
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.sharding import make_mesh, param_shardings
 from flan_jax.train.state import check_same_shapes
@@ -76,7 +76,7 @@ def initial_params(config: RunConfig) -> Any:
             "downloaded Hugging Face folder (config.json and *.safetensors)."
         )
     if (folder / HF_CONFIG).is_file():
-        _, tensors = load_hf(folder)
+        _, tensors = huggingface_folder.load(folder)
         wanted = abstract_params(config)
         check_same_shapes(tensors, wanted, what=f"The weights in {str(folder)!r} do", than="the configured model")
         return jax.tree.map(lambda leaf, like: jax.device_put(leaf, like.sharding), tensors, wanted)

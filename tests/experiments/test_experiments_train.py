@@ -21,7 +21,7 @@ from flan_jax.experiments.generate import Answerer
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights import load_weights
 from flan_jax.models.config import T5Config
-from flan_jax.models.huggingface import save_hf
+from flan_jax.models.huggingface import writer
 from flan_jax.train.optimizer import OptimizerConfig
 
 WITHOUT_TIME = {"seconds"}
@@ -147,7 +147,7 @@ def test_weights_of_another_run_and_of_a_hugging_face_folder(tmp_path):
     first = run_config(tmp_path / "first", steps=2)
     train(first)
     weights = load_weights(first).params
-    save_hf(tmp_path / "hf", first.model, weights)
+    writer.save(tmp_path / "hf", first.model, weights)
     for source in ("first", "hf"):
         config = run_config(tmp_path / f"from_{source}", steps=0, initial_checkpoint=str(tmp_path / source))
         for one, other in zip(jax.tree.leaves(load_weights(config).params), jax.tree.leaves(weights), strict=True):

@@ -14,8 +14,9 @@ from flan_jax.errors import UserError
 from flan_jax.models import build
 from flan_jax.models.decoder import positions_in_segments, visible
 from flan_jax.models.decoder_config import RopeScaling
-from flan_jax.models.decoder_families import FAMILIES, decoder_from_huggingface
 from flan_jax.models.decoder_layers import capped_attention
+from flan_jax.models.huggingface.decoders import FAMILIES, config_from_fields, layout
+from flan_jax.models.huggingface.tensors import params_from_tensors
 from flan_jax.testing.models import random_params, tiny_decoder
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "decoder_logits"
@@ -61,7 +62,8 @@ def test_logits_equal_those_of_transformers(name):
         stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
         fields = json.loads(file.metadata()["config"])
     weights = {key.removeprefix("weights/"): x for key, x in stored.items() if key.startswith("weights/")}
-    config, params = decoder_from_huggingface(fields, weights)
+    config = config_from_fields(fields)
+    params = params_from_tensors(config, layout(config), weights)
     logits = apply(build.abstract_model(config)[0], params, {"decoder_input_tokens": stored["tokens"]})
     assert logits.dtype == jnp.float32
     close(logits, stored["logits"], 1e-5)

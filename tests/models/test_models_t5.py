@@ -13,7 +13,8 @@ from safetensors import safe_open
 from flan_jax.errors import UserError
 from flan_jax.models import build
 from flan_jax.models.attention import _drop_keys
-from flan_jax.models.huggingface import config_from_hf, params_from_hf
+from flan_jax.models.huggingface.t5 import config_from_fields, layout
+from flan_jax.models.huggingface.tensors import params_from_tensors
 from flan_jax.models.layers import dropout
 from flan_jax.testing.models import random_batch, random_params, tiny_t5
 
@@ -37,12 +38,12 @@ def tiny():
 @pytest.mark.parametrize("name", ["gated_untied", "gated_tied", "plain_untied", "plain_tied"])
 def test_logits_equal_those_of_transformers(name):
     with safe_open(GOLDEN / f"{name}.safetensors", framework="numpy") as file:
-        config = config_from_hf(json.loads(file.metadata()["config"]))
+        config = config_from_fields(json.loads(file.metadata()["config"]))
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     weights = {key.removeprefix("weights/"): value for key, value in tensors.items() if key.startswith("weights/")}
     batch = {key.removeprefix("inputs/"): value for key, value in tensors.items() if key.startswith("inputs/")}
     graphdef, _ = build.abstract_model(config)
-    logits = apply(graphdef, params_from_hf(config, weights), batch)
+    logits = apply(graphdef, params_from_tensors(config, layout(config), weights), batch)
     assert logits.dtype == jnp.float32
     assert np.abs(tensors["logits"]).max() > 1
     np.testing.assert_allclose(logits, tensors["logits"], rtol=0, atol=1e-4)

@@ -9,13 +9,8 @@ import pytest
 
 from flan_jax.models import build
 from flan_jax.models.decoder_config import PRESETS, preset
-from flan_jax.models.decoder_families import (
-    FAMILIES,
-    decoder_config_from_huggingface,
-    decoder_config_to_huggingface,
-    decoder_from_huggingface,
-    decoder_to_huggingface,
-)
+from flan_jax.models.huggingface.decoders import FAMILIES, config_from_fields, fields_from_config, layout
+from flan_jax.models.huggingface.tensors import params_from_tensors, tensors_from_params
 
 pytestmark = [
     pytest.mark.parity,
@@ -24,6 +19,16 @@ pytestmark = [
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+
+
+def decoder_from_huggingface(fields, tensors):
+    config = config_from_fields(fields)
+    return config, params_from_tensors(config, layout(config), tensors)
+
+
+def decoder_to_huggingface(config, params):
+    return fields_from_config(config), tensors_from_params(layout(config), params)
+
 
 LENGTH = 23
 SEEDS = range(3)
@@ -159,7 +164,7 @@ def test_tensors_and_configuration_come_back_as_they_were(kind, seed):
     assert sorted(back) == sorted(tensors)
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(back[name], tensor, err_msg=name)
-    assert decoder_config_from_huggingface(written) == config
+    assert config_from_fields(written) == config
 
     # transformers builds the same model from what is written here
     again = type(model)(type(model.config).from_dict({**written, "attn_implementation": "eager"})).eval()
@@ -226,9 +231,9 @@ def test_greedy_generation(kind):
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_preset_sizes(name):
     config = preset(name)
-    fields = decoder_config_to_huggingface(config)
+    fields = fields_from_config(config)
     model_class = getattr(transformers, fields["architectures"][0])
     with torch.device("meta"):
         model = model_class(model_class.config_class.from_dict(fields))
     assert build.num_params(config) == sum(parameter.numel() for parameter in set(model.parameters()))
-    assert decoder_config_from_huggingface(config_json(model)) == decoder_config_from_huggingface(fields)
+    assert config_from_fields(config_json(model)) == config_from_fields(fields)

@@ -10,7 +10,9 @@ import pytest
 from flan_jax.models import build
 from flan_jax.models.attention import distance_buckets
 from flan_jax.models.config import PRESETS, preset
-from flan_jax.models.huggingface import config_from_hf, config_to_hf, load_hf, params_from_hf, save_hf
+from flan_jax.models.huggingface import folder, writer
+from flan_jax.models.huggingface.t5 import config_from_fields, fields_from_config, layout
+from flan_jax.models.huggingface.tensors import params_from_tensors, tensors_from_params
 
 pytestmark = [
     pytest.mark.parity,
@@ -19,6 +21,14 @@ pytestmark = [
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+
+
+def params_from_hf(config, tensors):
+    return params_from_tensors(config, layout(config), tensors)
+
+
+def params_to_hf(config, params):
+    return tensors_from_params(layout(config), params)
 
 
 def random_config(seed):
@@ -55,7 +65,7 @@ def torch_model(fields, seed=0, separate_head=True):
 
 
 def ours(model, fields):
-    config = config_from_hf(fields)
+    config = config_from_fields(fields)
     return build.abstract_model(config)[0], params_from_hf(
         config, {k: v.numpy() for k, v in model.state_dict().items()}
     )
@@ -117,7 +127,7 @@ def test_gradients():
     output = model(input_ids=torch.from_numpy(inputs), decoder_input_ids=torch.from_numpy(decoder))
     (output.logits * torch.from_numpy(weights)).sum().backward()
     theirs = {name: p.grad.numpy() for name, p in model.named_parameters()}
-    expected = params_from_hf(config_from_hf(fields), theirs)
+    expected = params_from_hf(config_from_fields(fields), theirs)
     for (path, a), b in zip(jax.tree.leaves_with_path(gradients), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-4 * np.abs(b).max(), err_msg=jax.tree_util.keystr(path))
 
@@ -149,16 +159,16 @@ def test_greedy_generation():
 @pytest.mark.parametrize("tied", [False, True])
 def test_transformers_loads_what_is_saved_here_and_the_reverse(tied, tmp_path):
     fields = {**random_config(5), "tie_word_embeddings": tied}
-    config = config_from_hf(fields)
+    config = config_from_fields(fields)
     graphdef, params = build.init_model(config, jax.random.key(0))
-    save_hf(tmp_path / "ours", config, params)
+    writer.save(tmp_path / "ours", config, params)
     model = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "ours").eval()
     inputs, decoder = tokens(fields, (2, 9), 0), tokens(fields, (2, 5), 1)
     logits = build.apply(graphdef, params, {"encoder_input_tokens": inputs, "decoder_input_tokens": decoder})
     expected = torch_logits(model, inputs, np.ones_like(inputs), decoder)
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * max(1.0, np.abs(expected).max()))
     model.save_pretrained(tmp_path / "theirs")
-    again_config, again = load_hf(tmp_path / "theirs")
+    again_config, again = folder.load(tmp_path / "theirs")
     assert again_config == config
     jax.tree.map(np.testing.assert_array_equal, again, params)
 
@@ -166,7 +176,7 @@ def test_transformers_loads_what_is_saved_here_and_the_reverse(tied, tmp_path):
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_preset_sizes(name):
     config = preset(name)
-    fields = {k: v for k, v in config_to_hf(config).items() if k not in {"architectures", "model_type"}}
+    fields = {k: v for k, v in fields_from_config(config).items() if k not in {"architectures", "model_type"}}
     with torch.device("meta"):
         model = transformers.T5ForConditionalGeneration(transformers.T5Config(**fields))
     separate_head = 0 if config.tie_embeddings else config.vocab_size * config.d_model

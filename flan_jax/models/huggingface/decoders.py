@@ -1,19 +1,16 @@
 """The decoders of Hugging Face transformers: names of tensors and fields of ``config.json``, in and out.
 
 A family is one row of ``FAMILIES``: what its configuration says, what it always is, and how its tensors are
-called. Files are read and written elsewhere; here are dictionaries.
+called.
 """
 
 import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from flan_jax.errors import UserError, did_you_mean, unknown
-from flan_jax.models.build import Params
 from flan_jax.models.decoder_config import DecoderConfig
-from flan_jax.models.decoder_fields import (
+from flan_jax.models.huggingface.fields import (
     ALTERNATE_WINDOWS,
     EVERY_WINDOW,
     FIVE_OF_SIX_WINDOWS,
@@ -28,8 +25,8 @@ from flan_jax.models.decoder_fields import (
     read_tokens,
     write_tokens,
 )
-from flan_jax.models.decoder_names import GPT2_NAMES, LLAMA_NAMES, POST_NORM_NAMES
-from flan_jax.models.decoder_tensors import Renamed, params_from_tensors, tensors_from_params
+from flan_jax.models.huggingface.names import GPT2_NAMES, LLAMA_NAMES, POST_NORM_NAMES
+from flan_jax.models.huggingface.tensors import Layout
 
 _SIZES = {  # transformers' name: ours
     "vocab_size": "vocab_size",
@@ -175,39 +172,12 @@ FAMILIES: dict[str, Family] = {
 _OURS_ALONE = ("dtype", "remat", "dropout_rate", "pad_id", "family")
 
 
-def decoder_from_huggingface(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> tuple[DecoderConfig, Params]:
-    """The model that a ``config.json`` and the tensors saved with it describe.
+def config_from_fields(config: Mapping[str, Any], *, dtype: str = "float32") -> DecoderConfig:
+    """The model that a ``config.json`` describes.
 
     Args:
         config: the parsed file.
-        tensors: name to NumPy array; may be lazy, as each is asked for once.
-
-    Returns:
-        The configuration, and float32 NumPy arrays in the structure of ``init_model``.
-
-    Raises:
-        UserError: another kind of model, a field whose effect is unknown here, or tensors that do not fit.
-    """
-    ours = decoder_config_from_huggingface(config)
-    family = FAMILIES[ours.family]
-    return ours, params_from_tensors(ours, family.names, _canonical(ours, tensors), turned=family.turned)
-
-
-def decoder_to_huggingface(
-    config: DecoderConfig, params: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The reverse: a ``config.json`` and float32 tensors; tied embeddings are written once.
-
-    Raises:
-        UserError: no family has this shape.
-    """
-    fields = decoder_config_to_huggingface(config)
-    family = FAMILIES[fields["model_type"]]
-    return fields, tensors_from_params(config, family.names, params, turned=family.turned)
-
-
-def decoder_config_from_huggingface(config: Mapping[str, Any]) -> DecoderConfig:
-    """The configuration that a ``config.json`` describes.
+        dtype: the compute type, which is ours to choose.
 
     Raises:
         UserError: another kind of model, a missing size, or a field whose effect is unknown here.
@@ -239,10 +209,10 @@ def decoder_config_from_huggingface(config: Mapping[str, Any]) -> DecoderConfig:
     given.refuse_the_rest(kind, {*NO_EFFECT, *family.ignored})
     if values.get("sliding_window") is None:
         values.pop("local_rope_theta", None)  # of layers that there are none of
-    return DecoderConfig(**values)
+    return DecoderConfig(**values, dtype=dtype)
 
 
-def decoder_config_to_huggingface(config: DecoderConfig) -> dict[str, Any]:
+def fields_from_config(config: DecoderConfig) -> dict[str, Any]:
     """The ``config.json`` that lets transformers (4 or 5) compute what this model does.
 
     Raises:
@@ -291,7 +261,7 @@ def _lost(config: DecoderConfig, kind: str) -> list[str]:
     """What is lost when the configuration is written as one of this kind and read again."""
     ours = dict(_effects(config))
     try:
-        theirs = dict(_effects(decoder_config_from_huggingface(_write(config, kind))))
+        theirs = dict(_effects(config_from_fields(_write(config, kind))))
     except UserError as error:  # it has no word for something: as far away as can be
         return [f"it has no such value. {error}", *ours]
     return [f"{name} is {ours[name]!r}, there {theirs[name]!r}" for name in ours if ours[name] != theirs[name]]
@@ -326,25 +296,19 @@ _UNUSED = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")  # constant
 _OTHER_TOWERS = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
 
 
-def _canonical(config: DecoderConfig, tensors: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The tensors under the names of the whole language model; constants and copies are left out."""
-    family = FAMILIES[config.family]
-    base = "transformer." if config.family == "gpt2" else "model."
-    names: dict[str, str] = {}
-    for name in tensors:
+def layout(config: DecoderConfig) -> Layout:
+    """Where the parameters lie in the tensors of the model's family; without one, of the first of its shape."""
+    kind = config.family or fields_from_config(config)["model_type"]
+    family = FAMILIES[kind]
+    base = "transformer." if kind == "gpt2" else "model."
+    embedding = next(name for name, ours in family.names.items() if ours == "embedding")
+
+    def called(name: str) -> str | None:
         if name.endswith(_UNUSED) or name.startswith(_OTHER_TOWERS):
-            continue
-        ours = name.replace("model.language_model.", "model.", 1)
-        ours = ours.removeprefix("language_model.")
-        if not ours.startswith((base, "lm_head.")):
-            ours = base + ours  # saved without the head
-        names[ours] = name
-    head, embedding = "lm_head.weight", next(name for name, ours in family.names.items() if ours == "embedding")
-    if config.tie_embeddings and head in names:
-        if embedding in names and not np.array_equal(tensors[names[head]], tensors[names[embedding]]):
-            raise UserError(
-                f"Tensors {names[head]!r} and {names[embedding]!r} differ, but the configuration has one embedding for both. "
-                "For a separate output projection set tie_word_embeddings to false."
-            )
-        del names[head]
-    return Renamed(tensors, names)
+            return None
+        name = name.replace("model.language_model.", "model.", 1).removeprefix("language_model.")
+        return name if name.startswith((base, "lm_head.")) else base + name  # saved without the head
+
+    return Layout(
+        family.names, family.turned, called, copies={"lm_head.weight": embedding} if config.tie_embeddings else {}
+    )

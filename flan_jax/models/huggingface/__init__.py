@@ -1,0 +1,5 @@
+"""Models as Hugging Face transformers keeps them: ``config.json`` and safetensors weights, in and out.
+
+``t5`` and ``decoders`` know the families, ``tensors`` moves values by their tables of names, ``folder`` reads and
+``writer`` writes. Only safetensors files are read: other formats can run code when they are opened.
+"""

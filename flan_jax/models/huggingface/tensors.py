@@ -1,0 +1,234 @@
+"""Our parameters as transformers' tensors, in and out, by a table of names.
+
+A table maps a tensor's name, with ``{}`` for the number of a layer, to our parameter; a fused tensor names
+several, which lie side by side in it: ``"h.{}.attn.c_attn.weight": "layers.attention.q layers.attention.k …"``.
+Tables are in the order of transformers' modules, which decides what lies in which file of several.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from flax import traverse_util
+
+from flan_jax.errors import UserError, did_you_mean
+from flan_jax.models.build import ModelConfig, Params, abstract_params
+
+Path = tuple[str, ...]
+REMEDY = "Use the config.json that was saved with the weights."
+_TABLES = ("embedding", "positions", "table")  # kept as they are; every other matrix of a linear layer is turned
+
+
+def _same(name: str) -> str | None:
+    return name
+
+
+class Layout(NamedTuple):
+    """How a kind of model lies in its tensors.
+
+    Attributes:
+        names: tensors' names, with ``{}`` for the layer, to our parameters.
+        turned: whether kernels are stored outputs first, as PyTorch's linear layers are.
+        called: the name in ``names`` of a tensor that a file calls otherwise; ``None`` of one to leave out.
+        copies: names under which a file may hold another tensor again, which then must be equal.
+        stands_for: tensors that may be missing, and whose values they then have.
+    """
+
+    names: Mapping[str, str]
+    turned: bool = True
+    called: Callable[[str], str | None] = _same
+    copies: Mapping[str, str] = {}
+    stands_for: Mapping[str, str] = {}
+
+
+class Place(NamedTuple):
+    """One tensor.
+
+    Attributes:
+        name: transformers'.
+        paths: the parameters it holds.
+        layer: of these parameters; ``None`` where they are not stacked.
+        turned: whether it is stored the other way round.
+        shape: in the file.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    layer: int | None
+    turned: bool
+    shape: tuple[int, ...]
+
+
+def shapes_of(config: ModelConfig) -> dict[Path, tuple[int, ...]]:
+    """The shape of every parameter of a model, by its path."""
+    return {path: leaf.shape for path, leaf in traverse_util.flatten_dict(abstract_params(config)).items()}
+
+
+def places(layout: Layout, shapes: Mapping[Path, Sequence[int]]) -> list[Place]:
+    """Every tensor of a model with parameters of these shapes, in the order of transformers' modules."""
+    found: list[tuple[tuple[int, int, int], Place]] = []
+    groups: dict[str, int] = {}
+    for row, (name, ours) in enumerate(layout.names.items()):
+        # Of a group (a stack of blocks) one layer comes after the other, whatever the table lists first.
+        before, number = re.fullmatch(r"(\D*?)(?:\{\}.*|(\d+)\..*)?", name).groups()  # type: ignore[union-attr]
+        group = groups.setdefault(before, len(groups))
+        paths = tuple(tuple(path.split(".")) for path in ours.split())
+        if paths[0] not in shapes:
+            continue
+        stacked = "layers" in paths[0]
+        inner = [tuple(shapes[path][1:] if stacked else shapes[path]) for path in paths]
+        # The output projection is a linear layer everywhere, whatever the layers before it are.
+        is_kernel = len(inner[0]) == 2 and paths[0][-1] not in _TABLES
+        turned = is_kernel and (layout.turned or ours == "lm_head")
+        whole = (*inner[0][:-1], sum(shape[-1] for shape in inner))
+        shape = whole[::-1] if turned else whole
+        for layer in range(shapes[paths[0]][0]) if stacked else (None,):
+            order = (group, int(number or 0) if layer is None else layer, row)
+            found.append((order, Place(name.format(layer), paths, layer, turned, shape)))
+    return [place for _, place in sorted(found, key=lambda pair: pair[0])]
+
+
+def stream_params(
+    layout: Layout,
+    shapes: Mapping[Path, Sequence[int]],
+    tensors: Mapping[str, Any],
+    *,
+    allow_nonfinite: bool = False,
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Our parameters, each whole, from tensors that are read one at a time.
+
+    Args:
+        layout: of the tensors.
+        shapes: of all parameters.
+        tensors: name to array; may be lazy, as each is asked for once (embeddings that appear under several
+            names, twice).
+        allow_nonfinite: take weights that are infinite or no numbers.
+
+    Yields:
+        The path of a parameter and its float32 values, layers stacked.
+
+    Raises:
+        UserError: before the first parameter, where a tensor is missing or unknown or copies differ; when its
+            turn comes, where a tensor has another shape or holds what is no finite number.
+    """
+    found = _canonical(layout, tensors)
+    expected = places(layout, shapes)
+    _check_names([place.name for place in expected], found)
+    rows: dict[tuple[Path, ...], list[Place]] = {}
+    for place in expected:
+        rows.setdefault(place.paths, []).append(place)
+    for paths, row in rows.items():
+        values = [np.empty(shapes[path], np.float32) for path in paths]
+        for place in row:
+            tensor = checked(tensors, found[place.name], place, allow_nonfinite=allow_nonfinite)
+            for part, value in zip(split(place, tensor, shapes), values, strict=True):
+                value[... if place.layer is None else place.layer] = part
+            del tensor
+        yield from zip(paths, values, strict=True)
+
+
+def checked(tensors: Mapping[str, Any], name: str, place: Place, *, allow_nonfinite: bool = False) -> np.ndarray:
+    """The tensor ``name`` as float32.
+
+    Raises:
+        UserError: it has another shape than its place, or holds what is no finite number.
+    """
+    tensor = np.asarray(tensors[name])
+    if tensor.shape != place.shape:
+        raise UserError(
+            f"Tensor {name!r} has shape {list(tensor.shape)}, but the configuration gives {list(place.shape)}. {REMEDY}"
+        )
+    tensor = tensor.astype(np.float32, copy=False)
+    # The extremes are enough, as no number comes through them, and they need no mask of the tensor's size.
+    if not allow_nonfinite and not (np.isfinite(tensor.min()) and np.isfinite(tensor.max())):
+        count = int(np.size(tensor) - np.isfinite(tensor).sum())
+        raise UserError(
+            f"Tensor {name!r} holds {count} value{'' if count == 1 else 's'} that {'is' if count == 1 else 'are'} infinite "
+            "or not a number. Download the weights again, or allow such values with --allow_nonfinite."
+        )
+    return tensor
+
+
+def split(place: Place, tensor: np.ndarray, shapes: Mapping[Path, Sequence[int]]) -> Iterator[np.ndarray]:
+    """What a tensor holds of each of its parameters, as they lie with us."""
+    ours = tensor.T if place.turned else tensor
+    start = 0
+    for path in place.paths:
+        width = shapes[path][-1]
+        yield ours[..., start : start + width]
+        start += width
+
+
+def join(place: Place, parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The reverse of ``split``: the tensor, contiguous."""
+    whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+    return np.ascontiguousarray(whole.T if place.turned else whole)
+
+
+def names_in(layout: Layout, tensors: Mapping[str, Any], shapes: Mapping[Path, Sequence[int]]) -> dict[str, str]:
+    """The name in the file of every tensor of a model.
+
+    Raises:
+        UserError: one is missing or unknown, or copies differ.
+    """
+    found = _canonical(layout, tensors)
+    _check_names([place.name for place in places(layout, shapes)], found)
+    return found
+
+
+def _canonical(layout: Layout, tensors: Mapping[str, Any]) -> dict[str, str]:
+    """The layout's names of the tensors that are there; copies are compared with what they are copies of."""
+    found: dict[str, str] = {}
+    for name in tensors:
+        ours = layout.called(name)
+        if ours is not None:
+            found[ours] = name
+    for alias, original in layout.copies.items():
+        theirs = found.pop(alias, None)
+        if theirs is None:
+            continue
+        if original in found and not np.array_equal(tensors[found[original]], tensors[theirs]):
+            raise UserError(
+                f"Tensors {found[original]!r} and {theirs!r} differ, but the configuration has one embedding for both. "
+                "For a separate output projection set tie_word_embeddings to false."
+            )
+        found.setdefault(original, theirs)
+    for name, original in layout.stands_for.items():
+        if original in found:
+            found.setdefault(name, found[original])
+    return found
+
+
+def _check_names(expected: Sequence[str], found: Mapping[str, str]) -> None:
+    def some(names: Sequence[str]) -> str:
+        return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+    known = set(expected)
+    missing = [name for name in expected if name not in found]
+    extra = sorted(theirs for name, theirs in found.items() if name not in known)
+    if missing:
+        raise UserError(f"The weights lack {some(missing)}.{did_you_mean(missing[0], extra)} {REMEDY}")
+    if extra:
+        raise UserError(f"The weights have {some(extra)}, which this configuration has no place for. {REMEDY}")
+
+
+def params_from_tensors(
+    config: ModelConfig, layout: Layout, tensors: Mapping[str, Any], *, allow_nonfinite: bool = False
+) -> Params:
+    """All parameters at once; see ``stream_params``.
+
+    Returns:
+        float32 NumPy arrays in the structure of ``init_model``.
+    """
+    flat = dict(stream_params(layout, shapes_of(config), tensors, allow_nonfinite=allow_nonfinite))
+    return traverse_util.unflatten_dict(flat)
+
+
+def tensors_from_params(layout: Layout, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The reverse: float32 tensors by transformers' names; what is tied is there once."""
+    flat = {path: np.asarray(value, np.float32) for path, value in traverse_util.flatten_dict(dict(params)).items()}
+    return {
+        place.name: join(place, [flat[path][... if place.layer is None else place.layer] for path in place.paths])
+        for place in places(layout, {path: value.shape for path, value in flat.items()})
+    }

@@ -1,0 +1,150 @@
+"""A Hugging Face folder, written: what transformers' ``from_pretrained`` loads, and the bytes of its ``save_pretrained``."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+from flan_jax.errors import UserError, unknown
+from flan_jax.models.build import ModelConfig
+from flan_jax.models.huggingface import formats
+from flan_jax.models.huggingface.files import FLOATS, FileWriter, shards
+from flan_jax.models.huggingface.folder import CONFIG, INDEX, WEIGHTS
+from flan_jax.models.huggingface.tensors import Path as ParamPath
+from flan_jax.models.huggingface.tensors import Place, join, places, shapes_of
+
+DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+MAX_SHARD_BYTES = 5_000_000_000
+"""The largest file, where nothing else is said."""
+
+
+def save(
+    folder: str | Path,
+    config: ModelConfig,
+    params: Mapping[str, Any] | Iterable[tuple[ParamPath, Any]],
+    *,
+    dtype: str = "float32",
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> list[Path]:
+    """Writes ``config.json`` and the weights; an embedding that is tied is written once.
+
+    Args:
+        folder: made where it does not exist.
+        config: of the model.
+        params: nested dict of arrays; or paths with their parameters one after the other, of which one at a time
+            is held.
+        dtype: of the weights in the files: float32, bfloat16 or float16.
+        max_shard_bytes: the largest file in bytes of tensors; more are divided as transformers does it.
+
+    Returns:
+        The files of the weights.
+
+    Raises:
+        UserError: an unknown type, no room in a type for a value, or a model that transformers does not have.
+    """
+    if dtype not in DTYPES:
+        raise unknown("dtype", dtype, DTYPES)
+    if max_shard_bytes < 1:
+        raise UserError(f"max_shard_bytes is {max_shard_bytes}; give at least 1.")
+    fields = {**formats.fields_from_config(config), "torch_dtype": dtype}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    items = traverse_util.flatten_dict(dict(params)).items() if isinstance(params, Mapping) else params
+    writer = WeightsWriter(folder, config, dtype=dtype, max_shard_bytes=max_shard_bytes)
+    try:
+        for path, values in items:
+            writer.put(path, values)
+        files = writer.finish()
+    except BaseException:
+        writer.discard()
+        raise
+    write_json(folder / CONFIG, fields)
+    return files
+
+
+class WeightsWriter:
+    """Weights that come parameter by parameter, in any order; nothing has its name before all are there."""
+
+    def __init__(
+        self, folder: Path, config: ModelConfig, *, dtype: str = "float32", max_shard_bytes: int = MAX_SHARD_BYTES
+    ) -> None:
+        self._folder, self._dtype = folder, dtype
+        shapes = shapes_of(config)
+        own = places(formats.layout(config), shapes)
+        self._of_path: dict[ParamPath, list[Place]] = {}
+        for place in own:
+            for path in place.paths:
+                self._of_path.setdefault(path, []).append(place)
+        self._waiting: dict[ParamPath, np.ndarray] = {}  # parts of fused tensors
+        width = FLOATS[DTYPES[dtype]].itemsize
+        sizes = {place.name: width * math.prod(place.shape) for place in own}
+        groups = shards(sizes.items(), max_shard_bytes)
+        names = [WEIGHTS]
+        if len(groups) > 1:
+            names = [f"model-{i + 1:05d}-of-{len(groups):05d}.safetensors" for i in range(len(groups))]
+        self._total, self._count = sum(sizes.values()), sum(math.prod(place.shape) for place in own)
+        of_name = {place.name: place.shape for place in own}
+        self._files = [
+            FileWriter(folder / file, {name: of_name[name] for name in group}, DTYPES[dtype])
+            for file, group in zip(names, groups, strict=True)
+        ]
+        self._file_of = {name: file for file, group in zip(self._files, groups, strict=True) for name in group}
+
+    def put(self, path: ParamPath, values: Any) -> None:
+        """Writes one parameter; a part of a fused tensor waits for the others.
+
+        Raises:
+            UserError: a value is too large for the type of the file.
+        """
+        self._waiting[path] = np.asarray(values)
+        paths = self._of_path[path][0].paths
+        if not all(part in self._waiting for part in paths):
+            return
+        parts = [self._waiting.pop(part) for part in paths]
+        for place in self._of_path[path]:
+            tensor = join(place, [part if place.layer is None else part[place.layer] for part in parts])
+            self._check_room(place.name, tensor)
+            self._file_of[place.name].put(place.name, tensor)
+
+    def _check_room(self, name: str, tensor: np.ndarray) -> None:
+        if self._dtype != "float16":  # bfloat16 reaches as far as float32
+            return
+        largest = float(max(abs(tensor.max()), abs(tensor.min())))
+        if np.isfinite(largest) and largest > float(np.finfo(np.float16).max):
+            raise UserError(
+                f"Tensor {name!r} has a value of size {largest:.3g}, too large for float16, which ends at 65504. "
+                "Export in bfloat16 or float32."
+            )
+
+    def finish(self) -> list[Path]:
+        """Gives the files their names and writes the index of several; returns the files."""
+        for file in self._files:
+            file.finish()
+        mine = {file.path.name for file in self._files}
+        for path in [*self._folder.glob("model-*-of-*.safetensors"), self._folder / WEIGHTS, self._folder / INDEX]:
+            if path.name not in mine:  # of an earlier export
+                path.unlink(missing_ok=True)
+        if len(self._files) > 1:
+            index = {
+                "metadata": {"total_parameters": self._count, "total_size": self._total},
+                "weight_map": {name: file.path.name for name, file in self._file_of.items()},
+            }
+            write_json(self._folder / INDEX, index, sort=True)
+        return [file.path for file in self._files]
+
+    def discard(self) -> None:
+        """Removes what was written."""
+        for file in self._files:
+            file.discard()
+
+
+def write_json(path: Path, value: Mapping[str, Any], *, sort: bool = False) -> None:
+    """Writes a JSON file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(value, indent=2, sort_keys=sort) + "\n", encoding="utf-8")
+    os.replace(temporary, path)

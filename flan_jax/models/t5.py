@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from flan_jax.errors import UserError
 from flan_jax.models.attention import segment_mask
 from flan_jax.models.config import T5Config
+from flan_jax.models.head import Head, make_head
 from flan_jax.models.layers import AnyArray, Key, dropout, normal, split_key
 from flan_jax.models.stack import DecoderLayer, EncoderLayer, Stack
 
@@ -225,11 +226,13 @@ class T5(nnx.Module):
 
     def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """Float32 logits: products in the compute type, summed in float32."""
+        return self.head()(x_BTD)
+
+    def head(self) -> Head:
+        """What makes logits of the hidden states."""
         if self.config.tie_embeddings:
-            x_BTD, table = x_BTD * self.config.d_model**-0.5, self.embedding[...]
-            return jnp.einsum("BTD,VD->BTV", x_BTD, table.astype(x_BTD.dtype), preferred_element_type=jnp.float32)
-        head = self.lm_head[...].astype(x_BTD.dtype)
-        return jnp.einsum("BTD,DV->BTV", x_BTD, head, preferred_element_type=jnp.float32)
+            return make_head(self.embedding[...], tied=True, scale=self.config.d_model**-0.5)
+        return make_head(self.lm_head[...], tied=False)
 
 
 def _put(cached: Array, new: Array, index: Array, axis: int) -> Array:

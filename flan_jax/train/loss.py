@@ -12,7 +12,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
+
+from flan_jax.train.fused_loss import TokenValues, fused_loss
+from flan_jax.train.sharding import ShardingRules
 
 
 @jax.tree_util.register_dataclass
@@ -20,10 +24,12 @@ from jaxtyping import Array, Float, Key
 class LossSums:
     """Sums over the loss tokens of a batch, each token weighted by `decoder_loss_weights`."""
 
+    objective: Float[Array, ""]
+    """What is optimised, `loss + z_loss`; of what ``model_loss`` gives, the only sum that has a gradient."""
     loss: Float[Array, ""]
     """Cross-entropy in nats, without the z-loss."""
     z_loss: Float[Array, ""]
-    """The z-loss, its coefficient included: what is optimised is `loss + z_loss`."""
+    """The z-loss, its coefficient included."""
     weight: Float[Array, ""]
     """The weights themselves: the number of loss tokens where all weights are 0 or 1."""
     correct: Float[Array, ""]
@@ -41,18 +47,27 @@ def model_loss(
     num_tasks: int,
     z_loss: float = 0.0,
     dropout_key: Key[Array, ""] | None = None,
+    mesh: Mesh | None = None,
+    rules: ShardingRules | None = None,
 ) -> LossSums:
-    """The loss of a model on a batch; see ``token_loss``.
+    """The loss of a model on a batch, as ``token_loss`` of its logits has it, without holding all logits.
 
     Args:
-      model: with ``hidden(batch, dropout_key=…)`` and ``logits(hidden)``.
+      model: with ``hidden(batch, dropout_key=…)`` and ``head()``.
       batch: what the model reads, and what ``token_loss`` reads.
       num_tasks: K.
       z_loss: the coefficient, 0 for none.
       dropout_key: ``None`` computes without dropout.
+      mesh: of the devices, for the share of each; see ``fused_loss``.
+      rules: how the mesh splits rows and vocabulary.
+
+    Raises:
+      TypeError: when a sum other than ``objective`` is differentiated.
     """
-    logits = model.logits(model.hidden(batch, dropout_key=dropout_key))
-    return token_loss(logits, batch, num_tasks=num_tasks, z_loss=z_loss)
+    hidden = model.hidden(batch, dropout_key=dropout_key)
+    weights, targets = batch["decoder_loss_weights"].astype(jnp.float32), batch["decoder_target_tokens"]
+    objective, values = fused_loss(model.head(), hidden, targets, weights, z_loss=z_loss, mesh=mesh, rules=rules)
+    return _sums(objective, values, batch, num_tasks, z_loss)
 
 
 def token_loss(
@@ -70,23 +85,30 @@ def token_loss(
       num_tasks: K.
       z_loss: the coefficient, 0 for none.
     """
-    targets, weights, tasks = (batch[f"decoder_{name}"] for name in ("target_tokens", "loss_weights", "task_ids"))
-    weights = weights.astype(jnp.float32)
+    targets, weights = batch["decoder_target_tokens"], batch["decoder_loss_weights"].astype(jnp.float32)
     log_normaliser = jax.nn.logsumexp(logits, axis=-1)
     # A comparison instead of a gather: it stays local where the vocabulary is split over devices, and
     # its gradient is a comparison again, not a scatter.
     is_target = targets[..., None] == jnp.arange(logits.shape[-1])
     cross_entropy = log_normaliser - jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1)
+    correct = (jnp.argmax(logits, axis=-1) == targets).astype(jnp.float32)
+    objective = jnp.sum(weights * (cross_entropy + z_loss * jnp.square(log_normaliser)))
+    return _sums(objective, TokenValues(cross_entropy, log_normaliser, correct), batch, num_tasks, z_loss)
+
+
+def _sums(objective: Array, values: TokenValues, batch: Mapping[str, Array], num_tasks: int, z_loss: float) -> LossSums:
+    weights, tasks = batch["decoder_loss_weights"].astype(jnp.float32), batch["decoder_task_ids"]
 
     def by_task(values: Float[Array, "B T"]) -> Float[Array, "K"]:
         slots = jnp.where(tasks < 0, num_tasks, tasks)  # one slot more, for what belongs to no task
         return jax.ops.segment_sum(values.ravel(), slots.ravel(), num_segments=num_tasks + 1)[:num_tasks]
 
     return LossSums(
-        loss=jnp.sum(cross_entropy * weights),
-        z_loss=z_loss * jnp.sum(jnp.square(log_normaliser) * weights),
+        objective=objective,
+        loss=jnp.sum(values.cross_entropy * weights),
+        z_loss=z_loss * jnp.sum(jnp.square(values.log_normaliser) * weights),
         weight=jnp.sum(weights),
-        correct=jnp.sum((jnp.argmax(logits, axis=-1) == targets) * weights),
-        task_loss=by_task(cross_entropy * weights),
+        correct=jnp.sum(values.correct * weights),
+        task_loss=by_task(values.cross_entropy * weights),
         task_weight=by_task(weights),
     )

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array
 
 from flan_jax.errors import UserError
@@ -31,14 +32,17 @@ def train_step(
     num_tasks: int,
     z_loss: float = 0.0,
     microbatches: int = 1,
+    mesh: Mesh | None = None,
+    rules: ShardingRules | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Takes one optimiser step on one global batch; `compile_train_step` describes all of it."""
     step_key = jax.random.fold_in(state.key, state.step)
+    places: dict[str, Any] = {"mesh": mesh, "rules": rules}
 
     def objective(params: Any, part: Batch, index: Array) -> tuple[Array, LossSums]:
         key = jax.random.fold_in(step_key, index)
-        sums = model_loss(merge(graphdef, params), part, num_tasks=num_tasks, z_loss=z_loss, dropout_key=key)
-        return sums.loss + sums.z_loss, sums
+        sums = model_loss(merge(graphdef, params), part, num_tasks=num_tasks, z_loss=z_loss, dropout_key=key, **places)
+        return sums.objective, sums
 
     sums, grads = sum_over_microbatches(jax.grad(objective, has_aux=True), state.params, batch, microbatches)
     grads = jax.tree.map(lambda grad: grad / sums.weight, grads)
@@ -120,6 +124,8 @@ def compile_train_step(
     mesh = shardings.step.mesh  # type: ignore[attr-defined]
     step = functools.partial(
         train_step,
+        mesh=mesh,
+        rules=rules,
         graphdef=graphdef,
         optimizer=optimizer,
         schedule=schedule,
@@ -146,7 +152,7 @@ def compile_loss_step(
     mesh = shardings.step.mesh  # type: ignore[attr-defined]
 
     def loss_step(params: Any, batch: Batch) -> LossSums:
-        return model_loss(merge(graphdef, params), batch, num_tasks=num_tasks)
+        return model_loss(merge(graphdef, params), batch, num_tasks=num_tasks, mesh=mesh, rules=rules)
 
     return jax.jit(
         loss_step, in_shardings=(shardings.params, batch_sharding(mesh, rules)), out_shardings=replicated(mesh)

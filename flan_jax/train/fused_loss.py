@@ -1,0 +1,217 @@
+"""Cross-entropy straight from hidden states, a piece of the rows at a time, so that no array holds all logits.
+
+Logits are the largest array of a step: 32 rows of 1,024 tokens and a vocabulary of 128,256 are 17 GB. Here a
+piece's logits live for as long as its loss and its share of the gradient take, in one pass: three products in
+all, as many as with all logits at once, and nothing computed twice.
+
+Shapes: B rows of a batch, T decoder length, D model width, V vocabulary, C pieces of the length, t length of a
+piece, P devices that rows are split over, R = B / P.
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int
+
+from flan_jax.models.head import Head
+from flan_jax.train.sharding import ShardingRules
+
+PIECE_BYTES = 64 * 2**20
+"""How large the float32 logits of a piece may be on one device.
+
+Products of some hundred tokens with the whole vocabulary run at the full rate already: with T5's 32,128 words a
+piece is 522 tokens, and a step of T5-small took the same time from 16 to 256 MiB.
+"""
+
+
+class TokenValues(NamedTuple):
+    """What is known of every target token; the gradient of none of it is defined."""
+
+    cross_entropy: Float[Array, "B T"]
+    """Nats."""
+    log_normaliser: Float[Array, "B T"]
+    """The logarithm of the sum of exponentials of the logits."""
+    correct: Float[Array, "B T"]
+    """1 where the target is the most likely prediction, the first of several."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """All that is no array. Hashable."""
+
+    tied: bool
+    softcap: float | None
+    z_loss: float
+    length: int  # t
+    groups: int  # P
+    mesh: Mesh | None
+    vocab_axis: tuple[str, ...]
+    row_axes: tuple[str, ...]
+
+    def place(self, x: Array, *axes: tuple[str, ...] | None) -> Array:
+        """Says how an array lies on the mesh."""
+        if self.mesh is None or self.mesh.size == 1:
+            return x
+        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, PartitionSpec(*axes)))
+
+
+def fused_loss(
+    head: Head,
+    x_BTD: Float[Array, "B T D"],
+    targets_BT: Int[Array, "B T"],
+    weights_BT: Float[Array, "B T"],
+    *,
+    z_loss: float = 0.0,
+    mesh: Mesh | None = None,
+    rules: ShardingRules | None = None,
+    piece_bytes: int = PIECE_BYTES,
+) -> tuple[Float[Array, ""], TokenValues]:
+    """The weighted sum of cross-entropy and z-loss, and the values of every token.
+
+    The gradient reaches the hidden states, the weights and the head's kernel. It is computed together with the
+    value; where the kernel is not differentiated (it is frozen), neither is its product.
+
+    Args:
+      head: of the model.
+      x_BTD: what the head reads, before its scale.
+      targets_BT: tokens.
+      weights_BT: of each in the sum.
+      z_loss: the coefficient, 0 for none.
+      mesh: of the devices. Each sums up the kernel's gradient over its own rows, and the sums are added once
+        at the end rather than after every piece.
+      rules: how the mesh splits rows and vocabulary.
+      piece_bytes: how large the float32 logits of a piece may be on one device; a piece has at least one token a row.
+
+    Raises:
+      TypeError: when values of tokens are differentiated.
+    """
+    rows, length = targets_BT.shape
+    vocab_axis: tuple[str, ...] = ()
+    row_axes: tuple[str, ...] = ()
+    groups = vocab_parts = 1
+    if mesh is not None:
+        rules = rules or ShardingRules()
+        row_axes = tuple(axis for axis in rules.batch if mesh.shape[axis] > 1)
+        groups = math.prod(mesh.shape[axis] for axis in row_axes)
+        if rows % groups:
+            row_axes, groups = (), 1
+        (split,) = (*rules.spec(("vocab",), (head.vocab_size,), mesh), None)[:1]
+        vocab_axis = () if split is None else (split,) if isinstance(split, str) else tuple(split)
+        vocab_parts = math.prod(mesh.shape[axis] for axis in vocab_axis)
+    all_bytes = 4 * (rows // groups) * length * -(-head.vocab_size // vocab_parts)
+    pieces = min(length, max(1, -(-all_bytes // piece_bytes)))
+    plan = _Plan(head.tied, head.softcap, z_loss, -(-length // pieces), groups, mesh, vocab_axis, row_axes)
+    objective, values = _fused(plan, head.kernel, head.scaled(x_BTD), weights_BT.astype(jnp.float32), targets_BT)
+    return objective, values
+
+
+def _primal(
+    plan: _Plan, kernel: Array, x_BTD: Array, weights_BT: Array, targets_BT: Array
+) -> tuple[Array, TokenValues]:
+    return _run(plan, kernel, x_BTD, weights_BT, targets_BT)[:2]
+
+
+_fused = jax.custom_vjp(_primal, nondiff_argnums=(0,))
+
+
+def _forward(plan, kernel, x_BTD, weights_BT, targets_BT):  # type: ignore[no-untyped-def]
+    objective, values, dkernel, dx_BTD = _run(
+        plan, kernel.value, x_BTD.value, weights_BT.value, targets_BT.value,
+        to_kernel=kernel.perturbed, to_x=x_BTD.perturbed,
+    )  # fmt: skip
+    dweights_BT = values.cross_entropy + plan.z_loss * jnp.square(values.log_normaliser)
+    return (objective, values), (dkernel, dx_BTD, dweights_BT if weights_BT.perturbed else None)
+
+
+def _backward(plan, gradients, cotangents):  # type: ignore[no-untyped-def]
+    g, of_values = cotangents
+    if not all(isinstance(part, SymbolicZero) for part in of_values):
+        raise TypeError("The values of tokens have no gradient: differentiate the objective, or use `token_loss`.")
+    if isinstance(g, SymbolicZero):
+        return None, None, None, None
+    return *(None if part is None else (g * part).astype(part.dtype) for part in gradients), None
+
+
+_fused.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+def _run(
+    plan: _Plan,
+    kernel: Array,
+    x_BTD: Array,
+    weights_BT: Array,
+    targets_BT: Array,
+    *,
+    to_kernel: bool = False,
+    to_x: bool = False,
+) -> tuple[Array, TokenValues, Array | None, Array | None]:
+    """Objective, values, and the gradients that are asked for."""
+    rows, length, _ = x_BTD.shape
+    # Whole along the width and in the type of the product before the loop, not gathered again for every piece.
+    vocab_axis = plan.vocab_axis or None
+    on_kernel = (vocab_axis, None) if plan.tied else (None, vocab_axis)
+    head = Head(plan.place(kernel.astype(x_BTD.dtype), *on_kernel), plan.tied, softcap=plan.softcap)
+
+    def pieces(y: Array) -> Array:
+        count = -(-length // plan.length)
+        y = jnp.pad(y, ((0, 0), (0, count * plan.length - length), *[(0, 0)] * (y.ndim - 2)))
+        y = y.reshape(plan.groups, rows // plan.groups, count, plan.length, *y.shape[2:])
+        return plan.place(jnp.moveaxis(y, 2, 0), None, plan.row_axes or None)
+
+    def whole(y: Array) -> Array:
+        y = jnp.moveaxis(y, 0, 2)
+        return y.reshape(rows, -1, *y.shape[4:])[:, :length]
+
+    def piece(
+        total: Array | None, operands: tuple[Array, Array, Array]
+    ) -> tuple[Array | None, tuple[TokenValues, Array | None]]:
+        x_PRtD, weights_PRt, targets_PRt = operands
+        values, dlogits_PRtV = _piece(head, plan.z_loss, x_PRtD, weights_PRt, targets_PRt)
+        dx_PRtD = None
+        if to_x:
+            equation = "PRtV,VD->PRtD" if plan.tied else "PRtV,DV->PRtD"
+            dx_PRtD = jnp.einsum(equation, dlogits_PRtV, head.kernel)
+        if total is not None:
+            equation = "PRtV,PRtD->PVD" if plan.tied else "PRtD,PRtV->PDV"
+            factors = (dlogits_PRtV, x_PRtD) if plan.tied else (x_PRtD, dlogits_PRtV)
+            total += jnp.einsum(equation, *factors, preferred_element_type=jnp.float32)
+        return total, (values, dx_PRtD)
+
+    total = None
+    if to_kernel:
+        total = plan.place(jnp.zeros((plan.groups, *kernel.shape), jnp.float32), plan.row_axes or None, *on_kernel)
+    operands = (pieces(x_BTD), pieces(weights_BT), pieces(targets_BT))
+    total, (values, dx) = jax.lax.scan(piece, total, operands)
+    values = jax.tree.map(whole, values)
+    objective = jnp.sum(weights_BT * (values.cross_entropy + plan.z_loss * jnp.square(values.log_normaliser)))
+    dkernel = None if total is None else jnp.sum(total, axis=0).astype(kernel.dtype)
+    return objective, values, dkernel, None if dx is None else whole(dx)
+
+
+def _piece(
+    head: Head, z_loss: float, x: Float[Array, "*n D"], weights: Float[Array, "*n"], targets: Int[Array, "*n"]
+) -> tuple[TokenValues, Float[Array, "*n V"]]:
+    """The values of a piece's tokens, and the gradient of its weighted sum to the product of hidden states and kernel."""
+    logits = head.capped(head.product(x))
+    word_V = jnp.arange(head.vocab_size)
+    # A comparison instead of a gather: it stays local where the vocabulary is split over devices.
+    is_target = targets[..., None] == word_V
+    of_target = jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1)
+    largest = jnp.max(logits, axis=-1, keepdims=True)
+    e = jnp.exp(logits - largest)
+    normaliser = jnp.sum(e, axis=-1, keepdims=True)
+    log_normaliser = (largest + jnp.log(normaliser))[..., 0]
+    # The target is the first of the largest: a comparison too, where an argmax is a slow loop on a CPU.
+    before = (logits == largest) & (word_V < targets[..., None])
+    correct = (of_target == largest[..., 0]) & ~jnp.any(before, axis=-1)
+    slope = (1.0 + 2.0 * z_loss * log_normaliser) * weights
+    dlogits = (slope[..., None] / normaliser) * e - jnp.where(is_target, weights[..., None], 0.0)
+    if head.softcap is not None:
+        dlogits *= 1.0 - jnp.square(logits / head.softcap)
+    values = TokenValues(log_normaliser - of_target, log_normaliser, correct.astype(jnp.float32))
+    return values, dlogits.astype(x.dtype)

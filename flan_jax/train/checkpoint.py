@@ -5,6 +5,7 @@ A checkpoint `DIRECTORY/STEP/` has three items: `state` (arrays), `data` (where 
 appears under its name when all of it is written; a save that was killed leaves nothing to restore.
 """
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -125,7 +126,8 @@ class Checkpointer:
 
         Args:
           like: a live state, or shapes with shardings (`state.abstract_sharded_state`): the structure
-            expected and where each leaf shall live, on whatever mesh.
+            expected and where each leaf shall live, on whatever mesh. What is frozen is in no checkpoint:
+            the restored state has what `like` has.
           step: default the newest.
 
         Raises:
@@ -138,7 +140,7 @@ class Checkpointer:
         return Restored(_from_dict(items.state, like), items.data, run["extra"])
 
     def restore_params(self, like: Any, step: int | None = None) -> Any:
-        """Reads the parameters alone, for evaluation and export.
+        """Reads the trained parameters alone, for evaluation and export.
 
         Args:
           like: nested dict of arrays, or of `jax.ShapeDtypeStruct` with shardings.
@@ -193,9 +195,9 @@ class Checkpointer:
 
 
 def _to_dict(state: TrainState) -> Json:
-    """Nested dictionaries with string keys only; the random key as its uint32 data."""
+    """Nested dictionaries with string keys only; the random key as its uint32 data; nothing that is frozen."""
     result: Json = {}
-    for path, leaf in jax.tree.leaves_with_path(state):
+    for path, leaf in jax.tree.leaves_with_path(dataclasses.replace(state, frozen={})):
         *folders, name = (jax.tree_util.keystr((part,), simple=True) for part in path)
         node = result
         for folder in folders:
@@ -220,7 +222,8 @@ def _from_dict(saved: Json, like: TrainState) -> TrainState:
             node = node[jax.tree_util.keystr((part,), simple=True)]
         return jax.random.wrap_key_data(node) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else node
 
-    return jax.tree.map_with_path(find, like)
+    found = jax.tree.map_with_path(find, dataclasses.replace(like, frozen={}))
+    return dataclasses.replace(found, frozen=like.frozen)
 
 
 def _differences(saved: Any, given: Any, name: str = "") -> list[str]:

@@ -12,7 +12,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int, Key
 
 from flan_jax.errors import UserError
+from flan_jax.models.adapters import attach, attach_axes, split
 from flan_jax.models.build import ModelConfig, abstract_model, init_model, logical_axes
+from flan_jax.models.tuning import TuningConfig
 from flan_jax.train.sharding import ShardingRules, param_shardings, place, replicated
 
 
@@ -24,25 +26,45 @@ class TrainState:
     step: Int[Array, ""]
     """Steps taken."""
     params: dict[str, Any]
-    """Nested dict of float32 arrays, layers stacked on a leading axis."""
+    """What is trained: nested dict of float32 arrays, layers stacked on a leading axis."""
     opt_state: Any
     """The optimiser's state."""
     key: Key[Array, ""]
     """Never advanced: the key of step s is `fold_in(key, s)`."""
+    frozen: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """The rest of the model (`models.adapters.join` puts the two together), which no step changes; {} where all of
+    it is trained. It has no optimiser state, and checkpoints leave it out."""
 
 
-def new_state(params: Any, optimizer: optax.GradientTransformation, key: Key[Array, ""]) -> TrainState:
+def new_state(
+    params: Any, optimizer: optax.GradientTransformation, key: Key[Array, ""], *, frozen: Any = None
+) -> TrainState:
     """Returns the state before the first step."""
-    return TrainState(step=jnp.zeros((), jnp.int32), params=params, opt_state=optimizer.init(params), key=key)
+    step = jnp.zeros((), jnp.int32)
+    return TrainState(step=step, params=params, opt_state=optimizer.init(params), key=key, frozen=frozen or {})
 
 
-def abstract_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+def abstract_state(params: Any, optimizer: optax.GradientTransformation, *, frozen: Any = None) -> TrainState:
     """Returns the state's shapes and types (`jax.ShapeDtypeStruct`), given those of the parameters."""
-    return jax.eval_shape(lambda tree: new_state(tree, optimizer, jax.random.key(0)), params)
+    return jax.eval_shape(
+        lambda tree, rest: new_state(tree, optimizer, jax.random.key(0), frozen=rest), params, frozen or {}
+    )
+
+
+def trained_axes(config: ModelConfig, tuning: TuningConfig) -> Any:
+    """Returns the logical axes of what is trained, as `make_optimizer` wants them."""
+    return split(attach_axes(logical_axes(config), tuning), tuning)[0]
 
 
 def state_shardings(
-    params: Any, axes: Any, optimizer: optax.GradientTransformation, mesh: Mesh, rules: ShardingRules | None = None
+    params: Any,
+    axes: Any,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    rules: ShardingRules | None = None,
+    *,
+    frozen: Any = None,
+    frozen_axes: Any = None,
 ) -> TrainState:
     """Returns a TrainState whose leaves are NamedShardings, one for every leaf of the state.
 
@@ -51,6 +73,7 @@ def state_shardings(
 
     Args:
       params: nested dict of anything with a shape; `axes` the same dict of logical axis names.
+      frozen, frozen_axes: the same of what is not trained.
     """
     of_params = param_shardings(axes, params, mesh, rules)
     by_path = {_names(path): leaf for path, leaf in jax.tree.leaves_with_path(of_params)}
@@ -67,6 +90,7 @@ def state_shardings(
         params=of_params,
         opt_state=jax.tree.map_with_path(place, abstract.opt_state),
         key=replicated(mesh),  # type: ignore[arg-type]
+        frozen=param_shardings(frozen_axes, frozen, mesh, rules) if frozen else {},
     )
 
 
@@ -87,48 +111,79 @@ def init_state(
     rules: ShardingRules | None = None,
     *,
     params: Any = None,
+    tuning: TuningConfig | None = None,
 ) -> tuple[nnx.GraphDef, TrainState]:
     """Creates the model's graph and a state that is born on its devices.
 
     The values depend on the seed, never on the mesh.
 
     Args:
-      seed: decides the initial parameters and all dropout.
+      optimizer: for what is trained (`trained_axes`).
+      seed: decides the initial parameters, adapters and all dropout.
       params: start from these (nested dict of host or device arrays) instead of random ones.
+      tuning: which part is trained; by default all.
 
     Raises:
-      UserError: `params` are not the configured model's.
+      UserError: `params` are not the configured model's, or `tuning` does not fit it.
     """
+    tuning = tuning or TuningConfig()
     graphdef, shapes = abstract_model(config)
-    shardings = state_shardings(shapes, logical_axes(config), optimizer, mesh, rules)
+    axes = logical_axes(config)
+    shardings = _shardings(config, optimizer, mesh, rules, tuning)[1]
     init_key, run_key = jax.random.split(jax.random.key(seed))
+
+    def begin(tree: Any, keys: tuple[Array, Array]) -> TrainState:
+        trained, frozen = split(attach(tree, axes, tuning, _adapter_key(keys[0])), tuning)
+        return new_state(trained, optimizer, keys[1], frozen=frozen)
+
     if params is None:
-
-        def create(keys: tuple[Array, Array]) -> TrainState:
-            return new_state(init_model(config, keys[0])[1], optimizer, keys[1])
-
-        return graphdef, jax.jit(create, out_shardings=shardings)((init_key, run_key))
+        create = jax.jit(lambda keys: begin(init_model(config, keys[0])[1], keys), out_shardings=shardings)
+        return graphdef, create((init_key, run_key))
     check_same_shapes(params, shapes, what="The given parameters do", than="the configured model")
-    params = jax.tree.map(lambda leaf, to: place(np.asarray(leaf, np.float32), to), params, shardings.params)
-    start = jax.jit(lambda tree, key: new_state(tree, optimizer, key), out_shardings=shardings, donate_argnums=0)
-    return graphdef, start(params, run_key)
+    of_params = param_shardings(axes, shapes, mesh, rules)
+    params = jax.tree.map(lambda leaf, to: place(np.asarray(leaf, np.float32), to), params, of_params)
+    # Whatever is kept as it came takes no second copy.
+    start = jax.jit(begin, out_shardings=shardings, donate_argnums=0)
+    return graphdef, start(params, (init_key, run_key))
+
+
+def _adapter_key(key: Array) -> Array:
+    return jax.random.fold_in(key, 1)
+
+
+def _shardings(
+    config: ModelConfig,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    rules: ShardingRules | None,
+    tuning: TuningConfig,
+) -> tuple[TrainState, TrainState]:
+    """The shapes of a configured run's state, and where its leaves live."""
+    axes, shapes = logical_axes(config), abstract_model(config)[1]
+    trained, frozen = jax.eval_shape(lambda tree: split(attach(tree, axes, tuning, jax.random.key(0)), tuning), shapes)
+    of_trained, of_frozen = split(attach_axes(axes, tuning), tuning)
+    abstract = abstract_state(trained, optimizer, frozen=frozen)
+    return abstract, state_shardings(trained, of_trained, optimizer, mesh, rules, frozen=frozen, frozen_axes=of_frozen)
 
 
 def abstract_sharded_state(
-    config: ModelConfig, optimizer: optax.GradientTransformation, mesh: Mesh, rules: ShardingRules | None = None
+    config: ModelConfig,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    rules: ShardingRules | None = None,
+    *,
+    tuning: TuningConfig | None = None,
 ) -> tuple[nnx.GraphDef, TrainState]:
     """Returns what `init_state` returns with shapes and shardings for arrays, at no memory.
 
-    It is what a checkpoint is restored onto: no state has to be created only to be overwritten.
+    It is what a checkpoint is restored onto: no state has to be created only to be overwritten. What is
+    frozen is in no checkpoint, so of a run that trains a part the frozen part stays shapes.
     """
-    graphdef, shapes = abstract_model(config)
-    shardings = state_shardings(shapes, logical_axes(config), optimizer, mesh, rules)
+    abstract, shardings = _shardings(config, optimizer, mesh, rules, tuning or TuningConfig())
     state = jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        abstract_state(shapes, optimizer),
-        shardings,
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract, shardings
     )
-    return graphdef, state
+    return abstract_model(config)[0], state
 
 
 def check_same_shapes(found: Any, wanted: Any, *, what: str, than: str) -> None:

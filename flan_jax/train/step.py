@@ -1,5 +1,6 @@
 """One training step: a flat pure function, and its compilation for a mesh."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,13 +13,16 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from flan_jax.errors import UserError
+from flan_jax.models.adapters import join
 from flan_jax.models.build import merge
+from flan_jax.models.tuning import TuningConfig
 from flan_jax.train.loss import LossSums, model_loss
 from flan_jax.train.sharding import ShardingRules, batch_sharding, replicated
 from flan_jax.train.state import TrainState
 
 Batch = Mapping[str, Array]
 Metrics = dict[str, Array]
+ALL = TuningConfig()
 StepFn = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
@@ -32,6 +36,7 @@ def train_step(
     num_tasks: int,
     z_loss: float = 0.0,
     microbatches: int = 1,
+    tuning: TuningConfig = ALL,
     mesh: Mesh | None = None,
     rules: ShardingRules | None = None,
 ) -> tuple[TrainState, Metrics]:
@@ -41,7 +46,8 @@ def train_step(
 
     def objective(params: Any, part: Batch, index: Array) -> tuple[Array, LossSums]:
         key = jax.random.fold_in(step_key, index)
-        sums = model_loss(merge(graphdef, params), part, num_tasks=num_tasks, z_loss=z_loss, dropout_key=key, **places)
+        model = merge(graphdef, join(params, state.frozen, tuning))
+        sums = model_loss(model, part, num_tasks=num_tasks, z_loss=z_loss, dropout_key=key, **places)
         return sums.objective, sums
 
     sums, grads = sum_over_microbatches(jax.grad(objective, has_aux=True), state.params, batch, microbatches)
@@ -59,7 +65,7 @@ def train_step(
         "task_loss": sums.task_loss / jnp.maximum(sums.task_weight, 1e-9),
         "task_weight": sums.task_weight,
     }
-    return TrainState(step=state.step + 1, params=params, opt_state=opt_state, key=state.key), metrics
+    return dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state), metrics
 
 
 def sum_over_microbatches(
@@ -98,6 +104,7 @@ def compile_train_step(
     num_tasks: int,
     z_loss: float = 0.0,
     microbatches: int = 1,
+    tuning: TuningConfig = ALL,
     rules: ShardingRules | None = None,
     compiler_options: Mapping[str, Any] | None = None,
 ) -> StepFn:
@@ -112,6 +119,8 @@ def compile_train_step(
       num_tasks: K, the length of the per-task metrics.
       z_loss: coefficient of the z-loss.
       microbatches: parts the batch is computed in, to save memory.
+      tuning: which part of the model the state trains. What is frozen has no gradient, and its buffers
+        go through the step as they are.
       compiler_options: XLA options of this program alone, for example of its scheduler on GPUs.
 
     Returns:
@@ -132,6 +141,7 @@ def compile_train_step(
         num_tasks=num_tasks,
         z_loss=z_loss,
         microbatches=microbatches,
+        tuning=tuning,
     )
     return jax.jit(
         step,
@@ -143,17 +153,22 @@ def compile_train_step(
 
 
 def compile_loss_step(
-    shardings: TrainState, *, graphdef: nnx.GraphDef, num_tasks: int, rules: ShardingRules | None = None
+    shardings: TrainState,
+    *,
+    graphdef: nnx.GraphDef,
+    num_tasks: int,
+    rules: ShardingRules | None = None,
+    tuning: TuningConfig = ALL,
 ) -> Callable[[Any, Batch], LossSums]:
     """Compiles (params, batch) -> LossSums without dropout or gradient, for a validation loss.
 
-    Sums of several batches add up: divide `loss` by `weight` at the end.
+    Sums of several batches add up: divide `loss` by `weight` at the end. The parameters are the whole
+    model's: of a run that trains a part, `join(state.params, state.frozen, tuning)`.
     """
     mesh = shardings.step.mesh  # type: ignore[attr-defined]
+    whole = join(shardings.params, shardings.frozen, tuning)
 
     def loss_step(params: Any, batch: Batch) -> LossSums:
         return model_loss(merge(graphdef, params), batch, num_tasks=num_tasks, mesh=mesh, rules=rules)
 
-    return jax.jit(
-        loss_step, in_shardings=(shardings.params, batch_sharding(mesh, rules)), out_shardings=replicated(mesh)
-    )
+    return jax.jit(loss_step, in_shardings=(whole, batch_sharding(mesh, rules)), out_shardings=replicated(mesh))

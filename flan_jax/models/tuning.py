@@ -1,0 +1,163 @@
+"""Which part of a model is trained: low-rank adapters, a prompt of vectors, or some of its parameters.
+
+This file says what is chosen; ``adapters`` takes a tree of parameters apart by it and puts it together again.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, get_args
+
+from flax import traverse_util
+
+from flan_jax.errors import UserError, did_you_mean, unknown
+
+Path = tuple[str, ...]
+LoraScaling = Literal["alpha/r", "alpha/sqrt(r)"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TuningConfig:
+    """What is trained; every value is checked when it is built (UserError). The default trains everything.
+
+    Patterns are regular expressions that must match all of a name. One without a ``/`` is compared with the last
+    part of a parameter's path (``q`` is the queries of every attention, ``wi_0|wi_1`` what leads into every gated
+    feed-forward), one with a ``/`` with the whole path (``decoder/layers/.*/v``). Each must match something.
+
+    A low-rank adapter (Hu et al. 2021, arXiv:2106.09685) adds ``scale * a @ b`` to a kernel, with ``a`` of shape
+    [inputs, r] and ``b`` of shape [r, outputs]. A prompt (Lester et al. 2021, arXiv:2104.08691) is a number of
+    trained vectors in front of the embedded inputs. With either of them everything else is frozen that ``train``
+    does not name.
+    """
+
+    lora_rank: int = 0
+    """r, the rank of the adapters; 0 for none."""
+    lora_alpha: float = 16.0
+    """What the scale is made of."""
+    lora_scaling: LoraScaling = "alpha/r"
+    """The scale of an adapter: ``alpha/r``, or the rank-stabilised ``alpha/sqrt(r)`` (Kalajdzievski 2023,
+    arXiv:2312.03732), under which a larger rank does not mean smaller steps."""
+    lora_patterns: tuple[str, ...] = ("q", "v")
+    """Which kernels get an adapter."""
+    prompt_tokens: int = 0
+    """How many trained vectors stand in front of the inputs of a T5's encoder, or of a decoder's row; 0 for none."""
+    train: tuple[str, ...] = ()
+    """Patterns of parameters to train; without any, and without adapters or a prompt, all of them."""
+    freeze: tuple[str, ...] = ()
+    """Patterns of parameters that are left as they are, even where ``train`` names them."""
+
+    def __post_init__(self) -> None:
+        for field in ("lora_rank", "prompt_tokens"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise UserError(f"TuningConfig.{field} is {value!r}; it must be a whole number, 0 for none.")
+        alpha = self.lora_alpha
+        if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not (math.isfinite(alpha) and alpha > 0):
+            raise UserError(f"TuningConfig.lora_alpha is {alpha!r}; it must be a positive number.")
+        if self.lora_scaling not in get_args(LoraScaling):
+            raise unknown("TuningConfig.lora_scaling", str(self.lora_scaling), get_args(LoraScaling))
+        for field in ("lora_patterns", "train", "freeze"):
+            object.__setattr__(self, field, _patterns(field, getattr(self, field)))
+        if self.lora_rank and not self.lora_patterns:
+            raise UserError(
+                f"TuningConfig.lora_rank is {self.lora_rank}, but lora_patterns names no kernel. Name some: ('q', 'v')."
+            )
+
+    @property
+    def partial(self) -> bool:
+        """Whether something may be frozen."""
+        return bool(self.lora_rank or self.prompt_tokens or self.train or self.freeze)
+
+    @property
+    def scale(self) -> float:
+        """What an adapter's product is multiplied by."""
+        if not self.lora_rank:
+            return 0.0
+        return self.lora_alpha / (self.lora_rank if self.lora_scaling == "alpha/r" else math.sqrt(self.lora_rank))
+
+    def trains(self, path: Path) -> bool:
+        """Whether a parameter of the model itself is trained."""
+        adds = bool(self.lora_rank or self.prompt_tokens)
+        chosen = any(matches(pattern, path) for pattern in self.train) if self.train or adds else True
+        return chosen and not any(matches(pattern, path) for pattern in self.freeze)
+
+    def adapted(self, axes: Mapping[str, Any]) -> list[Path]:
+        """The kernels that get an adapter, sorted.
+
+        Args:
+            axes: the model's logical axes, a nested dict of tuples.
+
+        Raises:
+            UserError: a pattern matches no kernel of a layer.
+        """
+        if not self.lora_rank:
+            return []
+        names = traverse_util.flatten_dict(dict(axes))
+        # The layers compute with an addition; the embedding and the output projection do not.
+        kernels = [path for path, axis in names.items() if "layers" in path and len(axis) == 3]
+        return sorted(_matched(self.lora_patterns, kernels, "lora_patterns", "kernel of a layer"))
+
+    def check(self, axes: Mapping[str, Any]) -> None:
+        """Checks the patterns against a model.
+
+        Args:
+            axes: the model's logical axes, a nested dict of tuples.
+
+        Raises:
+            UserError: a pattern matches nothing, a kernel would be trained beside its adapter, or nothing is trained.
+        """
+        paths = list(traverse_util.flatten_dict(dict(axes)))
+        for field in ("train", "freeze"):
+            _matched(getattr(self, field), paths, field, "parameter")
+        adapted = self.adapted(axes)
+        for path in adapted:
+            if self.trains(path):
+                raise UserError(
+                    f"The kernel {'/'.join(path)!r} has an adapter, and TuningConfig.train={self.train!r} trains it as "
+                    "well. Take it out of one of the two."
+                )
+        if not adapted and not self.prompt_tokens and not any(map(self.trains, paths)):
+            raise UserError(
+                f"TuningConfig.train={self.train!r} and freeze={self.freeze!r} leave nothing to train. Name fewer "
+                "parameters in freeze, or others in train."
+            )
+
+
+def matches(pattern: str, path: Path) -> bool:
+    """Whether a pattern names the parameter.
+
+    >>> path = ("encoder", "layers", "attention", "q")
+    >>> matches("q|v", path), matches("encoder/.*", path), matches("encoder", path)
+    (True, True, False)
+    """
+    return re.fullmatch(pattern, "/".join(path) if "/" in pattern else path[-1]) is not None
+
+
+def _matched(patterns: Iterable[str], paths: list[Path], field: str, what: str) -> set[Path]:
+    """The paths that any of the patterns matches; each must match one."""
+    found: set[Path] = set()
+    for pattern in patterns:
+        these = {path for path in paths if matches(pattern, path)}
+        if not these:
+            known = sorted({"/".join(path) for path in paths} if "/" in pattern else {path[-1] for path in paths})
+            hint = did_you_mean(pattern, known) or f" There are: {', '.join(known[:12])}{', …' * (len(known) > 12)}."
+            whole = "" if "/" in pattern else " A pattern without '/' is compared with the last part of a path."
+            raise UserError(f"TuningConfig.{field}: {pattern!r} matches no {what} of this model.{hint}{whole}")
+        found |= these
+    return found
+
+
+def _patterns(field: str, given: Any) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, (tuple, list)) or not all(isinstance(p, str) for p in given):
+        raise UserError(
+            f"TuningConfig.{field}={given!r} must be a tuple of patterns. Write ('q', 'v'), or ('q',) for one."
+        )
+    for pattern in given:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise UserError(
+                f"TuningConfig.{field}: {pattern!r} is no regular expression ({error}). A '.*' stands for any text."
+            ) from error
+    return tuple(given)

@@ -8,6 +8,7 @@ an error, and every message about an unknown name suggests the nearest.
 import dataclasses
 import functools
 import importlib.resources
+import inspect
 import os
 import re
 import tokenize
@@ -21,8 +22,11 @@ from flan_jax.data.recipe import OnError, TooLong
 from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, OnContamination, OnDataChange, RunConfig, names_of
+from flan_jax.experiments.pretrained import pretrained_model
 from flan_jax.feed.sampler import Exhausted
+from flan_jax.models.build import ModelConfig
 from flan_jax.models.config import T5Config
+from flan_jax.models.decoder_config import DecoderConfig, RopeScaling
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
 
@@ -34,7 +38,17 @@ VOCABULARY_MULTIPLE = 128
 # would be taken for one, and every file not found there is logged as an error.
 gin.config._FILE_READERS[:] = [(open, os.path.isfile)]
 
-for _configurable in (T5Config, OptimizerConfig, MeshConfig, CheckpointConfig, EvalConfig, DecodingConfig):
+for _configurable in (
+    T5Config,
+    DecoderConfig,
+    RopeScaling,
+    pretrained_model,
+    OptimizerConfig,
+    MeshConfig,
+    CheckpointConfig,
+    EvalConfig,
+    DecodingConfig,
+):
     gin.external_configurable(_configurable, module="flan_jax")
 
 
@@ -43,7 +57,7 @@ def run(
     model_dir: str,
     mixture: str,
     lengths: Mapping[str, int],
-    model: Callable[..., T5Config],
+    model: Callable[..., ModelConfig],
     optimizer: OptimizerConfig,
     steps: int,
     batch_size: int,
@@ -75,24 +89,35 @@ def run(
 ) -> RunConfig:
     """Gathers the bound values into a RunConfig; see there for what each means.
 
-    ``model`` is a reference (``@T5Config``), called here with the vocabulary's end-of-sequence id
-    and its size, unless ``vocab_size`` says otherwise.
+    ``model`` is a reference (``@T5Config``, ``@DecoderConfig``), called here with what it takes of these: the
+    ids that begin and end a sequence in the vocabulary, and its size, unless ``vocab_size`` says otherwise.
+    ``@pretrained_model`` takes ``initial_checkpoint``, whose tokenizer is the vocabulary if none is named.
     """
+    from flan_jax.data.hub_models import model_folder
     from flan_jax.data.tokenizers import load_vocabulary
     from flan_jax.experiments.setup import resolve_vocabulary, set_folders
 
     set_folders(data_dir, source_dir)
-    # A vocabulary that is named needs no mixture, whose data may be elsewhere; whether it fits is seen when both are there.
-    named = load_vocabulary(vocabulary) if vocabulary else resolve_vocabulary(vocabulary, mixture)
-    if vocab_size is None:
-        vocab_size = -(-named.size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
     if not callable(model):
         raise UserError(f"run.model={model!r} must be a reference such as @T5Config, without parentheses.")
+    takes = _arguments(model)
+    if "initial_checkpoint" in takes and initial_checkpoint and not vocabulary:
+        vocabulary = str(model_folder(initial_checkpoint))
+    # A vocabulary that is named needs no mixture, whose data may be elsewhere; whether it fits is seen when both are there.
+    named = load_vocabulary(vocabulary) if vocabulary else resolve_vocabulary(vocabulary, mixture)
+    if vocab_size is not None and "vocab_size" not in takes:
+        raise UserError(f"run.vocab_size is {vocab_size}, but the model is read with its size. Leave it out.")
+    offered = {
+        "vocab_size": -(-named.size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE if vocab_size is None else vocab_size,
+        "eos_id": named.eos_id,
+        "bos_id": getattr(named, "bos_id", None),
+        "initial_checkpoint": initial_checkpoint,
+    }
     return RunConfig(
         model_dir=model_dir,
         mixture=mixture,
         lengths=lengths,
-        model=model(vocab_size=vocab_size, eos_id=named.eos_id),
+        model=model(**{name: value for name, value in offered.items() if name in takes and value is not None}),
         optimizer=optimizer,
         steps=steps,
         batch_size=batch_size,
@@ -121,6 +146,14 @@ def run(
         checkpoint=checkpoint or CheckpointConfig(),
         eval=evaluation or EvalConfig(),
     )
+
+
+def _arguments(model: Callable[..., ModelConfig]) -> set[str]:
+    """The names of what a reference takes."""
+    model = inspect.unwrap(model)
+    if dataclasses.is_dataclass(model):  # gin gives its classes a call that hides their signature
+        return {field.name for field in dataclasses.fields(model)}
+    return set(inspect.signature(model).parameters)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,11 +263,7 @@ def _parameters(name: str) -> list[str]:
     function = getattr(matches[0], "wrapped", None) if matches else None
     if dataclasses.is_dataclass(function):
         return [field.name for field in dataclasses.fields(function)]
-    return (
-        list(getattr(getattr(function, "__code__", None), "co_varnames", ()))[: function.__code__.co_argcount]
-        if function
-        else []
-    )
+    return list(inspect.signature(function).parameters) if function else []
 
 
 def _macros() -> tuple[set[str], set[str]]:

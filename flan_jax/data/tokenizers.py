@@ -291,6 +291,7 @@ class SentencePieceVocabulary:
         processor = self._processor
         self._pieces: int = processor.get_piece_size()
         self.eos_id: int = self._end_of_sequence()
+        self.bos_id: int | None = processor.bos_id() if processor.bos_id() >= 0 else None
         self.unk_id: int | None = processor.unk_id() if processor.unk_id() >= 0 else None
         self.pad_id: int = next((i for i in (processor.pad_id(), processor.bos_id()) if i >= 0), self._pieces)
         self.size: int = max(self._pieces, self.pad_id + 1)

@@ -9,7 +9,7 @@ from flan_jax.data.recipe import OnError, TooLong, checked_lengths
 from flan_jax.errors import UserError, unknown
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.feed.sampler import Exhausted
-from flan_jax.models.config import T5Config
+from flan_jax.models.build import ModelConfig
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
 
@@ -102,7 +102,8 @@ class RunConfig:
         model_dir: the run's folder.
         mixture: name of a mixture or a task.
         lengths: ``{"inputs": S, "targets": T}`` in tokens, EOS included.
-        model: sizes of the network; ``vocab_size`` covers the vocabulary.
+        model: kind and sizes of the network; ``vocab_size`` covers the vocabulary. A decoder's rows hold inputs and
+            targets as one sequence, of as many tokens as ``lengths`` give both.
         steps: optimiser steps of this run.
         batch_size: rows of the global batch; packed rows where ``pack`` is true.
         lesson_steps: how many of the steps, the first ones, draw from the mixture's lesson.
@@ -136,7 +137,7 @@ class RunConfig:
     model_dir: str
     mixture: str
     lengths: Mapping[str, int]
-    model: T5Config
+    model: ModelConfig
     optimizer: OptimizerConfig
     steps: int
     batch_size: int

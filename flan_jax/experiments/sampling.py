@@ -69,6 +69,7 @@ def make_batches(
         batch_size=config.batch_size,
         lengths=config.lengths,
         pack=config.pack,
+        decoder_only=config.model.decoder_only,
         exhausted=config.exhausted,
         epochs=config.max_epochs,
         process_index=jax.process_index(),

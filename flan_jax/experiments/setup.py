@@ -247,6 +247,7 @@ def open_data(config: RunConfig, *, training: bool = True) -> Data:
     if not mixture.drawn_tasks and not training:
         return Data(mixture, vocabulary, store, (), {}, {}, suites)
     opened = open_tasks(store, [(task, TRAIN_SPLIT) for task in mixture.drawn_tasks], vocabulary, config)
+    _check_positions(opened, config)
     stored = {task.name: task for task in opened}
     sizes = {name: len(task) for name, task in stored.items()}
     mean_tokens = {name: _mean_tokens(task) for name, task in stored.items()}
@@ -254,6 +255,18 @@ def open_data(config: RunConfig, *, training: bool = True) -> Data:
     in_lesson = mixture.lesson_weights(sizes, mean_tokens)
     lesson = {name: in_lesson[name] for name in weights} if in_lesson else {}
     return Data(mixture, vocabulary, store, tuple(stored[name] for name in weights), weights, lesson, suites)
+
+
+def _check_positions(tasks: Iterable[StoredTask], config: RunConfig) -> None:
+    """Refuses examples for whose last tokens the model has learned no position."""
+    positions = config.model.learned_positions
+    for task in tasks:
+        longest = task.manifest["max_input_length"] + task.manifest["max_target_length"]
+        if positions is not None and longest > positions:
+            raise UserError(
+                f"Task {task.name!r} has examples of up to {longest} tokens, inputs and targets together, but the model has "
+                f"{positions} positions. Lower TASK_FEATURE_LENGTHS to that many in all."
+            )
 
 
 def _mean_tokens(task: StoredTask) -> float:

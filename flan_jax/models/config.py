@@ -129,6 +129,11 @@ class T5Config:
         return self.num_heads * self.d_kv
 
     @property
+    def decoder_only(self) -> bool:
+        """Whether inputs and targets are one sequence: no, an encoder reads the inputs."""
+        return False
+
+    @property
     def prompt_start(self) -> tuple[int, ...]:
         """What the model reads in front of every prompt: nothing, as the encoder reads inputs as they are."""
         return ()

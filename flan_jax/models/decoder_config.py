@@ -223,6 +223,11 @@ class DecoderConfig:
         return 0 if self.bos_id is None else self.bos_id
 
     @property
+    def decoder_only(self) -> bool:
+        """Whether inputs and targets are one sequence: yes."""
+        return True
+
+    @property
     def prompt_start(self) -> tuple[int, ...]:
         """What the model reads in front of every prompt, as in the rows of training: 0, which stands for ``bos_id``."""
         return (0,)

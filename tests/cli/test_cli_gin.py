@@ -1,5 +1,6 @@
 """gin at the edge: every shipped file resolves, names are checked, values arrive."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,9 @@ import pytest
 
 from flan_jax.cli import gin_config
 from flan_jax.errors import UserError
+from flan_jax.models import build, decoder_config
+from flan_jax.models import config as t5_config
+from flan_jax.testing.folders import chat_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "configs"
 LENGTHS = "TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}"
@@ -49,10 +53,76 @@ def test_resolved_config_is_golden(name):
     assert resolved == json.loads(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("model", shipped("models"))
-def test_every_model_file_resolves(model):
-    config = gin_config.load([model, "runs/finetune.gin"], FINETUNE).config
-    assert config.model.vocab_size % 128 == 0
+# Every shipped model: the published size that it is, or the parameters that it has with the words of `mini`.
+MODELS = {
+    "models/decoder_mini.gin": 3_771_648,
+    "models/gpt2_small.gin": decoder_config.preset("gpt2_small"),
+    "models/llama3_2_1b.gin": decoder_config.preset("llama3_2_1b"),
+    "models/qwen2_5_0_5b.gin": decoder_config.preset("qwen2_5_0_5b"),
+    "models/t5_base.gin": t5_config.preset("t5_1_1_base"),
+    "models/t5_large.gin": t5_config.preset("t5_1_1_large"),
+    "models/t5_mini.gin": 6_756_096,
+    "models/t5_small.gin": t5_config.preset("t5_1_1_small"),
+    "models/t5_tiny.gin": 1_411_456,
+    "models/t5_xl.gin": t5_config.preset("t5_1_1_xl"),
+    "models/t5_xxl.gin": t5_config.preset("t5_1_1_xxl"),
+}
+OF_THE_RUN = ("eos_id", "bos_id", "pad_id", "dropout_rate", "remat")
+
+
+def test_every_shipped_model_is_listed_here():
+    assert shipped("models") == sorted([*MODELS, "models/huggingface.gin"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_file_is_the_size_that_it_says(name):
+    found = gin_config.load([name, "runs/finetune.gin"], FINETUNE).config.model
+    assert found.dropout_rate == 0.05
+    if isinstance(MODELS[name], int):
+        assert found.vocab_size % 128 == 0
+        assert build.num_params(found) == MODELS[name]
+    else:
+        assert found == dataclasses.replace(
+            MODELS[name], **{field: getattr(found, field) for field in OF_THE_RUN if hasattr(found, field)}
+        )
+
+
+def test_a_model_may_be_what_a_folder_holds(tmp_path):
+    own = chat_model(tmp_path / "chat")
+    bindings = [*FINETUNE, f"INITIAL_CHECKPOINT_PATH={tmp_path / 'chat'}", "DROPOUT_RATE=0.2"]
+    files = ["models/huggingface.gin", "runs/finetune.gin"]
+    found = gin_config.load(files, bindings).config
+    assert found.model == dataclasses.replace(own, dropout_rate=0.2, stop_ids=(3,), family="llama")
+    assert found.vocabulary == str(tmp_path / "chat")
+    prefix = gin_config.load(files, [*bindings, "pretrained_model.prefix_lm=True", "ACTIVATION_DTYPE=bfloat16"]).config
+    assert (prefix.model.prefix_lm, prefix.model.dtype) == (True, "bfloat16")
+    # Another vocabulary ends and begins texts in its own way; what ended them before still does.
+    other = gin_config.load(files, [*bindings, "VOCABULARY=bytes"]).config
+    assert (other.vocabulary, other.model.eos_id, other.model.stop_ids) == ("bytes", 1, (2, 3))
+
+
+@pytest.mark.parametrize(
+    ("binding", "message"),
+    [
+        ("INITIAL_CHECKPOINT_PATH=", "INITIAL_CHECKPOINT_PATH is empty"),
+        ("INITIAL_CHECKPOINT_PATH=./nowhere", "There is no folder './nowhere'"),
+        ("run.vocab_size=512", "run.vocab_size is 512, but the model is read with its size"),
+        ("pretrained_model.dropuot_rate=1", "Did you mean 'dropout_rate'"),
+    ],
+)
+def test_what_a_folder_cannot_give_is_said_in_a_sentence(binding, message, tmp_path):
+    chat_model(tmp_path / "chat")
+    bindings = [*FINETUNE, f"INITIAL_CHECKPOINT_PATH={tmp_path / 'chat'}", binding]
+    with pytest.raises(UserError, match=message) as caught:
+        gin_config.load(["models/huggingface.gin", "runs/finetune.gin"], bindings)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_beginning_of_a_sequence_is_the_vocabularys(tmp_path):
+    chat_model(tmp_path / "chat")
+    bindings = [*FINETUNE, f"VOCABULARY={tmp_path / 'chat'}"]
+    model = gin_config.load(["models/decoder_mini.gin", "runs/finetune.gin"], bindings).config.model
+    assert (model.vocab_size, model.bos_id, model.eos_id, model.stop_ids) == (384, 1, 2, ())
 
 
 def test_the_operative_config_resolves_to_the_same_run(tmp_path):

@@ -129,7 +129,8 @@ def assert_equal(a, b):
 def test_published_files_are_the_presets(name):
     config = config_from_fields(FILES[name])
     expected = preset(name, dropout_rate=0.1 if "gpt2" in name else 0.0)
-    assert config == dataclasses.replace(expected, eos_id=151645 if name == "qwen3_0_6b" else expected.eos_id)
+    ends = {"qwen3_0_6b": (151645, ()), "gemma3_1b": (1, (106,))}.get(name, (expected.eos_id, ()))
+    assert config == dataclasses.replace(expected, eos_id=ends[0], stop_ids=ends[1])
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -293,10 +294,10 @@ def test_the_shortest_pattern():
 def test_special_tokens():
     ids = {"pad_token_id": -1, "eos_token_id": [7, 8], "bos_token_id": None}
     config = config_from_fields({**LLAMA, **ids})
-    assert (config.pad_id, config.eos_id, config.bos_id) == (0, 7, None)
+    assert (config.pad_id, config.eos_id, config.bos_id, config.stop_ids) == (0, 7, None, (8,))
     written = fields_from_config(config)
     # transformers does not train the embedding of the padding token: 0 must not become one by passing through here
-    assert (written["pad_token_id"], written["eos_token_id"], written["bos_token_id"]) == (None, 7, None)
+    assert (written["pad_token_id"], written["eos_token_id"], written["bos_token_id"]) == (None, [7, 8], None)
     assert fields_from_config(small("gemma"))["pad_token_id"] == 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flan_jax.errors import UserError, unknown
+from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder_config import DecoderConfig, RopeScaling
 
 # Fields that change nothing of what a model computes from tokens.
@@ -134,14 +135,16 @@ def activation(name: str, *, gated: bool = True, gelu_is_tanh: bool = False) -> 
 
 
 def read_tokens(given: Reader) -> dict[str, Any]:
-    """Padding, end and beginning; of several ends the first."""
+    """Padding, end and beginning; of several ends the first, and the others as what ends a generated text too."""
     ids: dict[str, Any] = {}
     for theirs, ours in {"pad_token_id": "pad_id", "eos_token_id": "eos_id", "bos_token_id": "bos_id"}.items():
         value = given[theirs]
-        if isinstance(value, Sequence):
-            value = value[0] if value else None
-        if value is not None and value >= 0:  # -1 is how some files say that there is none
-            ids[ours] = value
+        values = list(value) if isinstance(value, Sequence) else [value]
+        values = [i for i in values if i is not None and i >= 0]  # -1 is how some files say that there is none
+        if values:
+            ids[ours] = values[0]
+        if values[1:] and ours == "eos_id":
+            ids["stop_ids"] = tuple(values[1:])
     if "eos_id" not in ids:
         raise UserError(
             "config.json has no 'eos_token_id', the token that ends a sequence. Add it from the tokenizer's files."
@@ -152,7 +155,12 @@ def read_tokens(given: Reader) -> dict[str, Any]:
 def write_tokens(config: DecoderConfig, family_pad: int | None) -> dict[str, Any]:
     """The same, where 0 is no padding token unless the family has it so: transformers would not train its embedding."""
     pad_id = config.pad_id or (family_pad and config.pad_id)
-    return {"pad_token_id": pad_id, "eos_token_id": config.eos_id, "bos_token_id": config.bos_id}
+    return {"pad_token_id": pad_id, "eos_token_id": end_field(config), "bos_token_id": config.bos_id}
+
+
+def end_field(config: ModelConfig) -> int | list[int]:
+    """``eos_token_id``: a list where several tokens end what is generated."""
+    return [config.eos_id, *config.stop_ids] if config.stop_ids else config.eos_id
 
 
 # Rotary positions. -------------------------------------------------------------------------------------

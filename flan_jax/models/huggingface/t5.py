@@ -5,7 +5,7 @@ from typing import Any
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.config import FEED_FORWARDS, T5Config
-from flan_jax.models.huggingface.fields import NO_EFFECT, Reader
+from flan_jax.models.huggingface.fields import NO_EFFECT, Reader, end_field
 from flan_jax.models.huggingface.names import T5_NAMES
 from flan_jax.models.huggingface.tensors import Layout
 
@@ -82,7 +82,8 @@ def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> 
             f"config.json: feed_forward_proj {values['feed_forward']!r} is not supported; known: {', '.join(FEED_FORWARDS)}."
         )
     if isinstance(values.get("eos_id"), list | tuple):
-        values["eos_id"] = values["eos_id"][0]
+        values["eos_id"], *others = values["eos_id"]
+        values["stop_ids"] = tuple(others)
     tied = given["tie_word_embeddings"]
     scaled = given["scale_decoder_outputs"]
     given.refuse_the_rest(kind, {*NO_EFFECT, *_IGNORED})
@@ -98,6 +99,7 @@ def fields_from_config(config: T5Config) -> dict[str, Any]:
         "tie_word_embeddings": config.tie_embeddings,
         "scale_decoder_outputs": config.tie_embeddings,
         **{theirs: getattr(config, ours) for theirs, ours in _FIELDS.items()},
+        "eos_token_id": end_field(config),
     }
 
 

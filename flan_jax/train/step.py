@@ -119,8 +119,8 @@ def compile_train_step(
       num_tasks: K, the length of the per-task metrics.
       z_loss: coefficient of the z-loss.
       microbatches: parts the batch is computed in, to save memory.
-      tuning: which part of the model the state trains. What is frozen has no gradient, and its buffers
-        go through the step as they are.
+      tuning: which part of the model the state trains. What is frozen has no gradient, is not donated,
+        and goes into the next state as it is.
       compiler_options: XLA options of this program alone, for example of its scheduler on GPUs.
 
     Returns:
@@ -143,13 +143,36 @@ def compile_train_step(
         microbatches=microbatches,
         tuning=tuning,
     )
-    return jax.jit(
-        step,
-        in_shardings=(shardings, batch_sharding(mesh, rules)),
-        out_shardings=(shardings, replicated(mesh)),
+    options = dict(compiler_options) if compiler_options else None
+    of_batch, everywhere = batch_sharding(mesh, rules), replicated(mesh)
+    if not shardings.frozen:
+        return jax.jit(
+            step,
+            in_shardings=(shardings, of_batch),
+            out_shardings=(shardings, everywhere),
+            donate_argnums=0,
+            compiler_options=options,
+        )
+
+    # Donated with the rest, frozen arrays would be copied: donated buffers go to results by shape, not by name.
+    def step_beside(own: TrainState, frozen: Any, batch: Batch) -> tuple[TrainState, Metrics]:
+        after, metrics = step(dataclasses.replace(own, frozen=frozen), batch)
+        return dataclasses.replace(after, frozen={}), metrics
+
+    own_shardings = dataclasses.replace(shardings, frozen={})
+    compiled = jax.jit(
+        step_beside,
+        in_shardings=(own_shardings, shardings.frozen, of_batch),
+        out_shardings=(own_shardings, everywhere),
         donate_argnums=0,
-        compiler_options=dict(compiler_options) if compiler_options else None,
+        compiler_options=options,
     )
+
+    def step_of_part(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        after, metrics = compiled(dataclasses.replace(state, frozen={}), state.frozen, batch)
+        return dataclasses.replace(after, frozen=state.frozen), metrics
+
+    return step_of_part
 
 
 def compile_loss_step(

@@ -1,0 +1,189 @@
+"""Training a part of a model: what is frozen stays, costs nothing, and is in no checkpoint."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from run_tiny import MODEL, NUM_TASKS, make_batch, one_device
+
+from flan_jax.errors import UserError
+from flan_jax.models.adapters import join
+from flan_jax.models.tuning import TuningConfig
+from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
+from flan_jax.train.sharding import MeshConfig, make_mesh, place, shard_batch
+from flan_jax.train.state import TrainState, abstract_sharded_state, init_state, shardings_of, trained_axes
+from flan_jax.train.step import compile_loss_step, compile_train_step
+
+LORA = TuningConfig(lora_rank=2, lora_alpha=4, lora_patterns=("q", "v", "wi_0", "wo"))
+BIASES = TuningConfig(train=("scale", "table"))
+SMALL = {"xla_backend_optimization_level": 0}
+
+
+class Tuned:
+    """A run that trains a part of the tiny model on one mesh."""
+
+    def __init__(self, tuning: TuningConfig, mesh: MeshConfig | None = None, optimizer: str = "adamw") -> None:
+        self.tuning, self.mesh = tuning, make_mesh(mesh) if mesh else one_device()
+        config = OptimizerConfig(name=optimizer, learning_rate=1e-2, min_dim_size_to_factor=2)
+        self.optimizer = make_optimizer(config, trained_axes(MODEL, tuning))
+        self.graphdef, self.abstract = abstract_sharded_state(MODEL, self.optimizer, self.mesh, tuning=tuning)
+        self._host: TrainState | None = None
+        self.step = compile_train_step(
+            shardings_of(self.abstract),
+            graphdef=self.graphdef,
+            optimizer=self.optimizer,
+            schedule=learning_rate(config),
+            num_tasks=NUM_TASKS,
+            tuning=tuning,
+            compiler_options=SMALL,
+        )
+
+    def start(self) -> TrainState:
+        if self._host is None:  # initialised once: to compile that takes longer than all of the steps
+            state = init_state(MODEL, self.optimizer, 0, self.mesh, tuning=self.tuning)[1]
+            self._host = jax.device_get(dataclasses.replace(state, key=jax.random.key_data(state.key)))
+        key = jax.random.wrap_key_data(place(self._host.key, self.abstract.key.sharding))
+        like = dataclasses.replace(self.abstract, key=self._host.key)
+        state = jax.tree.map(
+            lambda leaf, to: place(leaf, to.sharding) if hasattr(to, "sharding") else leaf, self._host, like
+        )
+        return dataclasses.replace(state, key=key)
+
+    def put(self, index: int) -> dict[str, jax.Array]:
+        return shard_batch(make_batch(index), self.mesh)
+
+    def go(self, state: TrainState, first: int, last: int, *, same: bool = False) -> tuple[TrainState, list[float]]:
+        losses = []
+        for index in range(first, last):
+            state, metrics = self.step(state, self.put(0 if same else index))
+            losses.append(float(metrics["loss"]))
+        return state, losses
+
+
+@functools.cache
+def tuned(name: str, optimizer: str = "adamw") -> Tuned:
+    return Tuned({"lora": LORA, "biases": BIASES}[name], optimizer=optimizer)
+
+
+def pointers(tree: object) -> list[int]:
+    return [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(tree)]
+
+
+def leaves_equal(left: object, right: object) -> None:
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(left), jax.device_get(right))
+
+
+@pytest.mark.parametrize("name", ["lora", "biases"])
+def test_the_loss_falls_and_what_is_frozen_is_neither_changed_nor_copied(name: str) -> None:
+    run = tuned(name)
+    state = run.start()
+    before, places = jax.device_get(state.frozen), pointers(state.frozen)
+    begun = jax.device_get(state.params)
+    state, losses = run.go(state, 0, 8, same=True)
+    assert losses[-1] < losses[0] - 0.1
+    assert pointers(state.frozen) == places  # the very buffers
+    leaves_equal(state.frozen, before)
+    changed = jax.tree.map(lambda old, new: not np.array_equal(old, new), begun, jax.device_get(state.params))
+    assert all(jax.tree.leaves(changed))
+
+
+def test_optimiser_and_gradients_have_the_size_of_the_adapters() -> None:
+    run = tuned("lora")
+    trained = sum(leaf.size for leaf in jax.tree.leaves(run.abstract.params))
+    moments = sum(leaf.size for leaf in jax.tree.leaves(run.abstract.opt_state))
+    assert 2 * trained <= moments <= 2 * trained + 4  # two moments and some counters
+    assert {path[-1].key for path, _ in jax.tree.leaves_with_path(run.abstract.params)} == {"lora_a", "lora_b"}
+
+
+@pytest.mark.parametrize("optimizer", ["adafactor", "muon"])
+def test_every_optimiser_takes_adapters_for_matrices(optimizer: str) -> None:
+    run = Tuned(LORA, optimizer=optimizer)
+    if optimizer == "adafactor":  # rows and columns of each of two layers, not the matrix
+        shapes = {leaf.shape for leaf in jax.tree.leaves(run.abstract.opt_state)}
+        assert {(2, 16), (2, 2)} <= shapes
+        assert (2, 16, 2) not in shapes
+    state, losses = run.go(run.start(), 0, 6, same=True)
+    assert losses[-1] < losses[0]
+    if optimizer == "muon":  # the sum of orthogonal updates, most of them alike: both singular values are large
+        b = np.asarray(state.params["encoder"]["layers"]["attention"]["q"]["lora_b"])
+        sizes = np.linalg.svd(b, compute_uv=False)
+        assert (sizes.min(axis=1) > 0.3 * sizes.max(axis=1)).all()
+
+
+def test_resuming_is_bitwise_the_same_and_a_checkpoint_holds_no_base(tmp_path: Path) -> None:
+    run = tuned("lora")
+    with Checkpointer(tmp_path) as checkpointer:
+        state, _ = run.go(run.start(), 0, 2)
+        checkpointer.save(2, state, {})
+        checkpointer.wait()
+        through, losses = run.go(state, 2, 5)
+        fresh = run.start()
+        restored = checkpointer.restore(fresh).state
+        assert pointers(restored.frozen) == pointers(fresh.frozen)
+        again, again_losses = run.go(restored, 2, 5)
+        params = checkpointer.restore_params(run.abstract.params)
+        shapes_alone = checkpointer.restore(run.abstract).state
+    assert again_losses == losses
+    leaves_equal(dataclasses.replace(through, key=through.step), dataclasses.replace(again, key=again.step))
+    assert jax.tree.structure(params) == jax.tree.structure(again.params)
+    assert isinstance(jax.tree.leaves(shapes_alone.frozen)[0], jax.ShapeDtypeStruct)
+    import orbax.checkpoint as ocp
+
+    tree = ocp.PyTreeCheckpointer().metadata(tmp_path / "2" / "state").item_metadata.tree
+    assert sorted(tree) == ["key", "opt_state", "params", "step"]
+    assert sorted(tree["params"]["encoder"]["layers"]["attention"]) == ["q", "v"]
+    assert sorted(tree["params"]["encoder"]["layers"]["attention"]["q"]) == ["lora_a", "lora_b"]
+
+
+@pytest.mark.parametrize("mesh", [(2, 2, 2)], ids=str)
+def test_every_mesh_computes_the_same_losses(mesh: tuple[int, int, int]) -> None:
+    run = Tuned(LORA, MeshConfig(*mesh))
+    state = run.start()
+    q = state.params["encoder"]["layers"]["attention"]["q"]
+    kernel = state.frozen["encoder"]["layers"]["attention"]["q"]
+    names = kernel.sharding.spec
+    assert q["lora_a"].sharding.spec == jax.sharding.PartitionSpec(*names[:2])
+    assert q["lora_b"].sharding.spec == jax.sharding.PartitionSpec(*(None, None, *names[2:]) if names[2:] else ())
+    state, losses = run.go(state, 0, 4)
+    alone, expected = tuned("lora").go(tuned("lora").start(), 0, 4)
+    np.testing.assert_allclose(losses, expected, rtol=2e-5)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, atol=2e-4),
+        jax.device_get(state.params),
+        jax.device_get(alone.params),
+    )
+
+
+def test_a_validation_loss_of_the_whole() -> None:
+    run = tuned("lora")
+    loss_step = compile_loss_step(shardings_of(run.abstract), graphdef=run.graphdef, num_tasks=NUM_TASKS, tuning=LORA)
+    state = run.start()
+    before = loss_step(join(state.params, state.frozen, LORA), run.put(0)).loss
+    state, _ = run.go(state, 0, 4, same=True)
+    assert loss_step(join(state.params, state.frozen, LORA), run.put(0)).loss < before
+
+
+def test_a_base_that_is_given_is_the_one_that_is_frozen() -> None:
+    run = tuned("lora")
+    whole = TuningConfig()
+    plain = init_state(MODEL, make_optimizer(OptimizerConfig(), trained_axes(MODEL, whole)), 5, run.mesh)[1].params
+    given = jax.tree.map(np.array, jax.device_get(plain))
+    state = init_state(MODEL, run.optimizer, 0, run.mesh, params=given, tuning=LORA)[1]
+    np.testing.assert_array_equal(state.frozen["embedding"], given["embedding"])
+    leaves_equal(state.params, run.start().params)  # adapters follow the seed, whatever the base
+
+
+def test_another_rank_does_not_fit_a_checkpoint(tmp_path: Path) -> None:
+    run = tuned("lora")
+    with Checkpointer(tmp_path) as checkpointer:
+        checkpointer.save(1, run.start(), {})
+        checkpointer.wait()
+        wider = dataclasses.replace(LORA, lora_rank=3)
+        optimizer = make_optimizer(OptimizerConfig(name="adamw"), trained_axes(MODEL, wider))
+        like = abstract_sharded_state(MODEL, optimizer, run.mesh, tuning=wider)[1]
+        with pytest.raises(UserError, match=r"params/decoder/layers/.*lora_a has shape \(1, 16, 2\), not \(1, 16, 3\)"):
+            checkpointer.restore(like)

@@ -25,6 +25,7 @@ COMMANDS = {
     "train": "train; the same command again resumes",
     "eval": "measure a checkpoint on the suites of a mixture",
     "generate": "answer an instruction with a trained model",
+    "import-hf": "make a Hugging Face folder one that runs start from",
     "report": "write the page of one run, or of several side by side",
 }
 
@@ -82,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"flan-jax {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for name, summary in COMMANDS.items():
-        module = importlib.import_module(f"flan_jax.cli.commands.{name}")
+        module = importlib.import_module(f"flan_jax.cli.commands.{name.replace('-', '_')}")
         command = commands.add_parser(
             name,
             help=summary,

@@ -26,6 +26,8 @@ METRICS = "metrics.jsonl"
 EVENTS = "events"
 WEIGHTS = "weights.jsonl"
 REPORT = "report.html"
+ORIGIN = "import.json"
+"""The file in which imported weights say where they came from."""
 
 _VERSIONED = ("flan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pyarrow")
 
@@ -152,10 +154,23 @@ def write_description(
             for suite in data.suites
         },
         "held_out_clusters": sorted({cluster for suite in data.suites if suite.held_out for cluster in suite.clusters}),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONED}},
+        **({"started_from": _origin(config)} if config.initial_checkpoint else {}),
+        "versions": versions(),
     }
     # Last, since its presence says that the description is whole.
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+
+
+def _origin(config: RunConfig) -> dict[str, Any]:
+    """What a run's first weights were: the folder, and what an import wrote of where they came from."""
+    record = Path(config.initial_checkpoint).expanduser() / ORIGIN
+    imported = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    return {"folder": config.initial_checkpoint, **imported}
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide a run's numbers."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONED}}
 
 
 def task_table(data: Data) -> dict[str, Any]:

@@ -5,18 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from flax import nnx
+from flax import nnx, traverse_util
 
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
+from flan_jax.models import build
 from flan_jax.models.build import abstract_model, logical_axes
 from flan_jax.models.huggingface import folder as huggingface_folder
 from flan_jax.train.checkpoint import Checkpointer
-from flan_jax.train.sharding import make_mesh, param_shardings
+from flan_jax.train.sharding import make_mesh, param_shardings, place
 from flan_jax.train.state import check_same_shapes
 
 HF_CONFIG = "config.json"
+# Of one shape are models that compute different things: what decides that must be the same.
+_DECIDES = (
+    "feed_forward", "tie_embeddings", "relative_attention_max_distance", "norm", "norm_placement", "norm_offset",
+    "position", "qk_norm", "embed_scale", "query_scale", "rope_theta", "rope_scaling", "local_rope_theta",
+    "sliding_window", "attention_softcap", "logit_softcap", "layer_norm_epsilon", "norm_epsilon",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,16 +82,35 @@ def initial_params(config: RunConfig) -> Any:
             f"INITIAL_CHECKPOINT_PATH {config.initial_checkpoint!r} is no folder here. Give a run's folder or a "
             "downloaded Hugging Face folder (config.json and *.safetensors)."
         )
-    if (folder / HF_CONFIG).is_file():
-        _, tensors = huggingface_folder.load(folder)
-        wanted = abstract_params(config)
-        check_same_shapes(tensors, wanted, what=f"The weights in {str(folder)!r} do", than="the configured model")
-        return jax.tree.map(lambda leaf, like: jax.device_put(leaf, like.sharding), tensors, wanted)
     checkpoints = folder / run_dir.CHECKPOINTS
-    if not checkpoints.is_dir():
+    if checkpoints.is_dir():  # a run's, or imported: that also has a config.json
+        with Checkpointer(checkpoints, create=False) as checkpointer:
+            return checkpointer.restore_params(abstract_params(config))
+    if (folder / HF_CONFIG).is_file():
+        return placed_from_huggingface(folder, config)
+    raise UserError(
+        f"INITIAL_CHECKPOINT_PATH {config.initial_checkpoint!r} holds neither a folder `checkpoints` nor "
+        "config.json. Give a run's folder or a Hugging Face folder."
+    )
+
+
+def placed_from_huggingface(folder: Path, config: RunConfig) -> Any:
+    """The weights of a Hugging Face folder on the devices: of the model one parameter is on the host at a time.
+
+    Raises:
+        UserError: they are another model's than the run's, or cannot be read.
+    """
+    theirs = huggingface_folder.read_config(folder, dtype=config.model.dtype)
+    wanted = abstract_params(config)
+    what = f"The weights in {str(folder)!r} do"
+    check_same_shapes(build.abstract_params(theirs), wanted, what=what, than="the configured model")
+    differ = [name for name in _DECIDES if getattr(theirs, name, None) != getattr(config.model, name, None)]
+    if differ:
+        name = differ[0]
         raise UserError(
-            f"INITIAL_CHECKPOINT_PATH {config.initial_checkpoint!r} holds neither a folder `checkpoints` nor "
-            "config.json. Give a run's folder or a Hugging Face folder."
+            f"The weights in {str(folder)!r} are of a model with {name}={getattr(theirs, name)!r}, and the configured "
+            f"model has {getattr(config.model, name)!r}. Give the run the same value."
         )
-    with Checkpointer(checkpoints, create=False) as checkpointer:
-        return checkpointer.restore_params(abstract_params(config))
+    shardings = {path: leaf.sharding for path, leaf in traverse_util.flatten_dict(wanted).items()}
+    stream = huggingface_folder.stream(folder, theirs)
+    return traverse_util.unflatten_dict({path: place(values, shardings[path]) for path, values in stream})

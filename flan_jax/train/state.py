@@ -120,7 +120,8 @@ def init_state(
     Args:
       optimizer: for what is trained (`trained_axes`).
       seed: decides the initial parameters, adapters and all dropout.
-      params: start from these (nested dict of host or device arrays) instead of random ones.
+      params: start from these (nested dict of host or device arrays) instead of random ones. Device arrays that
+        lie as the state's shall are not copied: they are the state's from then on.
       tuning: which part is trained; by default all.
 
     Raises:
@@ -141,10 +142,17 @@ def init_state(
         return graphdef, create((init_key, run_key))
     check_same_shapes(params, shapes, what="The given parameters do", than="the configured model")
     of_params = param_shardings(axes, shapes, mesh, rules)
-    params = jax.tree.map(lambda leaf, to: place(np.asarray(leaf, np.float32), to), params, of_params)
+    params = jax.tree.map(_placed, params, of_params)
     # Whatever is kept as it came takes no second copy.
     start = jax.jit(begin, out_shardings=shardings, donate_argnums=0)
     return graphdef, start(params, (init_key, run_key))
+
+
+def _placed(leaf: Any, to: Any) -> Array:
+    """The array where it shall live; one that is there already is taken as it is, and given away."""
+    if isinstance(leaf, jax.Array) and leaf.dtype == jnp.float32 and leaf.sharding == to:
+        return leaf
+    return place(np.asarray(leaf, np.float32), to)
 
 
 def _adapter_key(key: Array) -> Array:

@@ -12,7 +12,15 @@ from flan_jax.models.build import ModelConfig, Params
 from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.huggingface import formats
 from flan_jax.models.huggingface.files import Stored, Tensor, read_header
-from flan_jax.models.huggingface.tensors import params_from_tensors, shapes_of, stream_params
+from flan_jax.models.huggingface.tensors import (
+    Place,
+    checked,
+    names_in,
+    params_from_tensors,
+    places,
+    shapes_of,
+    stream_params,
+)
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -55,6 +63,20 @@ def stream(
     """
     weights = stored_tensors(folder, config)
     return stream_params(formats.layout(config), shapes_of(config), weights, allow_nonfinite=allow_nonfinite)
+
+
+def stream_tensors(
+    folder: str | Path, config: ModelConfig, *, allow_nonfinite: bool = False
+) -> Iterator[tuple[Place, np.ndarray]]:
+    """The tensors one after the other, in float32 and as they lie in the files, each with its place in the model.
+
+    Raises:
+        UserError: a file is missing or does not hold what it should.
+    """
+    weights, layout, shapes = stored_tensors(folder, config), formats.layout(config), shapes_of(config)
+    found = names_in(layout, weights, shapes)
+    for place in places(layout, shapes):
+        yield place, checked(weights, found[place.name], place, allow_nonfinite=allow_nonfinite)
 
 
 def stored_tensors(folder: str | Path, config: ModelConfig | None = None) -> Stored:

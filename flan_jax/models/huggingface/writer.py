@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,22 @@ from flan_jax.models.huggingface.tensors import Path as ParamPath
 from flan_jax.models.huggingface.tensors import Place, join, places, shapes_of
 
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 MAX_SHARD_BYTES = 5_000_000_000
 """The largest file, where nothing else is said."""
+
+
+def bytes_of(size: str) -> int:
+    """The number of bytes that a text such as ``5GB`` or ``500MiB`` means.
+
+    >>> bytes_of("5GB"), bytes_of("1.5 MiB"), bytes_of("300")
+    (5000000000, 1572864, 300)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", size.strip().lower())
+    unit = _UNITS.get(found[2].upper()) if found else None
+    if not found or unit is None or float(found[1]) * unit < 1:
+        raise UserError(f"{size!r} is no size. Write a number and a unit, such as 5GB or 500MB.")
+    return int(float(found[1]) * unit)
 
 
 def save(
@@ -108,8 +123,16 @@ class WeightsWriter:
         parts = [self._waiting.pop(part) for part in paths]
         for place in self._of_path[path]:
             tensor = join(place, [part if place.layer is None else part[place.layer] for part in parts])
-            self._check_room(place.name, tensor)
-            self._file_of[place.name].put(place.name, tensor)
+            self.put_tensor(place.name, tensor)
+
+    def put_tensor(self, name: str, tensor: np.ndarray) -> None:
+        """Writes one tensor as transformers has it.
+
+        Raises:
+            UserError: a value is too large for the type of the file.
+        """
+        self._check_room(name, tensor)
+        self._file_of[name].put(name, tensor)
 
     def _check_room(self, name: str, tensor: np.ndarray) -> None:
         if self._dtype != "float16":  # bfloat16 reaches as far as float32

@@ -1,0 +1,172 @@
+"""A Hugging Face folder made into one that runs start from: the weights as a checkpoint, the rest as it was."""
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flan_jax.data.fast_files import SENTENCEPIECE, TOKENIZER
+from flan_jax.data.hub_models import model_folder
+from flan_jax.data.tokenizers import load_vocabulary
+from flan_jax.errors import UserError
+from flan_jax.experiments import run_dir
+from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference
+from flan_jax.models.build import ModelConfig, num_params
+from flan_jax.models.huggingface import folder as huggingface
+from flan_jax.models.huggingface.tensors import shapes_of, split
+from flan_jax.train.streamed import Piece, StoredParams, save_pieces
+
+# What belongs to a model beside its weights.
+_KEPT = (
+    "config.json", "generation_config.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.jinja", "LICENSE*", "NOTICE*",
+)  # fmt: skip
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        source: where the weights came from, as it was named.
+        folder: where they are now.
+        model_type: transformers' name of the family.
+        parameters: numbers in the weights.
+        kept: the files that were copied.
+        checked: ``logits`` where the written model was run beside the source's, ``tensors`` where each number was
+            compared, as the model is too large to be held twice.
+        largest_difference: of what was compared.
+        seconds: it took.
+    """
+
+    source: str
+    folder: str
+    model_type: str
+    parameters: int
+    kept: tuple[str, ...]
+    checked: str
+    largest_difference: float
+    seconds: float
+
+
+def import_folder(
+    source: str | Path, destination: str | Path, *, allow_nonfinite: bool = False, say: Say = lambda line: None
+) -> Imported:
+    """Makes ``destination`` a folder with a checkpoint of a Hugging Face folder's weights.
+
+    One tensor is held at a time. The folder has its name when all is written and compared with the source.
+
+    Args:
+        source: a folder with ``config.json`` and safetensors files, or a model of the hub as ``OWNER/NAME``.
+        destination: a folder that is not there yet.
+        allow_nonfinite: take weights that are infinite or no numbers.
+        say: told in a sentence what begins.
+
+    Raises:
+        UserError: the source cannot be read, or the destination is there.
+    """
+    started = time.monotonic()
+    folder, destination = model_folder(source), Path(destination).expanduser()
+    check_free(destination)
+    config = huggingface.read_config(folder)
+    weights = huggingface.stored_tensors(folder, config)
+    check_tokenizer(folder, config)
+    written = destination.with_name(f".{destination.name}.part")
+    shutil.rmtree(written, ignore_errors=True)
+    written.mkdir(parents=True)
+    try:
+        say(f"writing {num_params(config):,} parameters from {len(weights)} tensors")
+        origin: dict[str, Any] = {
+            "source": str(source),
+            "model_type": _model_type(folder),
+            "versions": run_dir.versions(),
+        }
+        pieces = _pieces(folder, config, allow_nonfinite)
+        save_pieces(written / run_dir.CHECKPOINTS, shapes_of(config), pieces, extra={"imported": origin})
+        kept = copy_kept(folder, written)
+        run_dir.write_text(written / run_dir.ORIGIN, json.dumps(origin, indent=1, ensure_ascii=False) + "\n")
+        checked, difference = _check(folder, written / run_dir.CHECKPOINTS, config, allow_nonfinite, say)
+    except BaseException:
+        shutil.rmtree(written, ignore_errors=True)
+        raise
+    os.replace(written, destination)
+    return Imported(
+        source=str(source),
+        folder=str(destination),
+        model_type=origin["model_type"],
+        parameters=num_params(config),
+        kept=kept,
+        checked=checked,
+        largest_difference=difference,
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def check_free(destination: Path) -> None:
+    """Raises a UserError where a folder that is to be made is there already, or cannot be made."""
+    if destination.is_dir() and not any(destination.iterdir()):
+        destination.rmdir()  # an empty folder is as good as none
+    if destination.exists():
+        raise UserError(f"{str(destination)!r} exists. Name a folder that does not, or remove it first.")
+    parent = next(folder for folder in destination.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UserError(f"{str(destination)!r} cannot be made in {str(parent)!r}. Choose a folder you may write to.")
+
+
+def check_tokenizer(folder: Path, config: ModelConfig) -> None:
+    """Raises a UserError where the folder's tokenizer has more tokens than the embedding has rows."""
+    if not any((folder / name).is_file() for name in (TOKENIZER, *SENTENCEPIECE)):
+        return
+    vocabulary = load_vocabulary(folder)
+    if vocabulary.size > config.vocab_size:
+        raise UserError(
+            f"The tokenizer in {str(folder)!r} has {vocabulary.size} tokens, but the model's embedding has "
+            f"{config.vocab_size} rows. Take the tokenizer that was saved with the weights."
+        )
+
+
+def copy_kept(folder: Path, destination: Path) -> tuple[str, ...]:
+    """Copies what belongs to a model beside its weights; returns the names."""
+    kept = sorted({path for pattern in _KEPT for path in folder.glob(pattern) if path.is_file()})
+    for path in kept:
+        shutil.copyfile(path, destination / path.name)
+    return tuple(path.name for path in kept)
+
+
+def _model_type(folder: Path) -> str:
+    return str(huggingface.read_json(folder / huggingface.CONFIG).get("model_type", "t5"))
+
+
+def _pieces(folder: Path, config: ModelConfig, allow_nonfinite: bool) -> Iterator[Piece]:
+    shapes = shapes_of(config)
+    for place, tensor in huggingface.stream_tensors(folder, config, allow_nonfinite=allow_nonfinite):
+        for path, part in zip(place.paths, split(place, tensor, shapes), strict=True):
+            yield Piece(path, place.layer, part)
+
+
+def _check(folder: Path, checkpoints: Path, config: ModelConfig, allow_nonfinite: bool, say: Say) -> tuple[str, float]:
+    """Compares what was written with its source: by what the models compute, or number by number."""
+    stored = StoredParams(checkpoints)
+    if num_params(config) > CHECK_LOGITS_UP_TO or allow_nonfinite:
+        say("comparing every tensor with its source")
+        worst = 0.0
+        for piece in _pieces(folder, config, allow_nonfinite):
+            found = stored.read(piece.path, piece.layer)
+            if not np.array_equal(found, piece.values, equal_nan=True):
+                worst = max(worst, float(np.nanmax(np.abs(found - piece.values))))
+        checked = "tensors"
+    else:
+        say("comparing the logits of a few prompts with those of the source's weights")
+        worst = largest_difference(config, stored.read_all(shapes_of(config)), huggingface.load(folder)[1])
+        checked = "logits"
+    if not worst <= TOLERANCE:
+        raise RuntimeError(f"what was written differs from its source by {worst} ({checked})")
+    return checked, worst

@@ -1,0 +1,42 @@
+"""Whether two sets of weights make the same model: its logits on a few prompts."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from flan_jax.models.build import ModelConfig, abstract_model, apply
+from flan_jax.models.decoder_config import DecoderConfig
+
+CHECK_LOGITS_UP_TO = 400_000_000
+"""Parameters of the largest model that is run to compare it; of a larger one the tensors are compared, as two
+copies and the logits may not fit into memory."""
+TOLERANCE = 1e-6
+_PROMPTS, _LENGTH, _TARGETS = 3, 12, 6
+
+
+def largest_difference(config: ModelConfig, ours: Any, theirs: Any) -> float:
+    """The largest absolute difference of the logits of two sets of parameters on prompts of random tokens.
+
+    Returns:
+        It; 0 where they are equal to the bit, infinity where one has what is no number.
+    """
+    graphdef, _ = abstract_model(config)
+    batch = _prompts(config)
+    run = jax.jit(lambda params: apply(graphdef, params, batch))
+    first, second = np.asarray(run(ours)), np.asarray(run(theirs))
+    if np.array_equal(first, second):
+        return 0.0
+    worst = float(np.abs(first - second).max())
+    return worst if np.isfinite(worst) else float("inf")
+
+
+def _prompts(config: ModelConfig) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+
+    def tokens(length: int) -> np.ndarray:
+        return rng.integers(0, config.vocab_size, (_PROMPTS, length), dtype=np.int32)
+
+    if isinstance(config, DecoderConfig):
+        return {"decoder_input_tokens": tokens(min(_LENGTH, config.max_positions))}
+    return {"encoder_input_tokens": tokens(_LENGTH), "decoder_input_tokens": tokens(_TARGETS)}

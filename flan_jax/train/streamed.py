@@ -1,0 +1,177 @@
+"""A checkpoint's parameters written and read piece by piece, so that a model need not fit into memory.
+
+What is written here is what `checkpoint.Checkpointer` restores, onto any mesh: orbax asks for the parameters as
+ever, and a handler of ours writes each piece when it comes, instead of all arrays at once.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import tensorstore as ts
+from flax import traverse_util
+
+from flan_jax.errors import UserError
+from flan_jax.train.checkpoint import Checkpointer
+
+ParamPath = tuple[str, ...]
+
+
+class Piece(NamedTuple):
+    """One layer of a stacked parameter, or the whole of one that is not stacked.
+
+    Attributes:
+      path: of the parameter.
+      layer: which one; None for the whole parameter.
+      values: float32.
+    """
+
+    path: ParamPath
+    layer: int | None
+    values: np.ndarray
+
+
+class _Announced:
+    """A leaf of the tree to save: its shape, while the values are still to come."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape, self.dtype = shape, np.dtype(np.float32)
+        self.nbytes = 4 * int(np.prod(shape))
+
+
+class _PieceHandler(ocp.type_handlers.TypeHandler):
+    """Writes announced arrays as their pieces come, one at a time; they look like saved `jax.Array`s."""
+
+    def __init__(self, pieces: Iterable[Piece]) -> None:
+        self._pieces = pieces
+
+    def typestr(self) -> str:
+        """What the checkpoint says its arrays are."""
+        return "jax.Array"
+
+    async def metadata(self, infos: Any) -> Any:
+        """Not asked of what is only written."""
+        raise NotImplementedError("what is written here is read by orbax's own handlers")
+
+    async def deserialize(self, infos: Any, args: Any = None) -> Any:
+        """Not asked of what is only written."""
+        raise NotImplementedError("what is written here is read by orbax's own handlers")
+
+    async def serialize(self, values: Any, infos: Any, args: Any = None) -> Any:
+        """Writes every piece; nothing is left for later."""
+        stores = {}
+        for leaf, info in zip(values, infos, strict=True):
+            await info.await_path_creation()
+            path = tuple(info.name.split("."))
+            # A chunk is a layer, so that a layer is written (and may be read) alone.
+            chunk = (1, *leaf.shape[1:]) if "layers" in path else leaf.shape
+            spec = ocp.type_handlers.get_json_tspec_write(
+                info, info.is_ocdbt_checkpoint, leaf.shape, chunk, leaf.dtype, process_index=0
+            )
+            stores[path[1:]] = await ts.open(ts.Spec(spec), create=True, open=True, context=info.ts_context)
+        written: dict[ParamPath, int] = dict.fromkeys(stores, 0)
+        for piece in self._pieces:
+            store = stores[piece.path]
+            target = store if piece.layer is None else store[piece.layer]
+            await target.write(piece.values)
+            written[piece.path] += piece.values.size
+        for path, store in stores.items():
+            if written[path] != store.size:
+                raise ValueError(f"{'.'.join(path)}: {written[path]} of {store.size} values came")
+        return []
+
+
+def save_pieces(
+    directory: str | os.PathLike[str],
+    shapes: Mapping[ParamPath, tuple[int, ...]],
+    pieces: Iterable[Piece],
+    *,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes the checkpoint of step 0 that holds parameters and nothing else.
+
+    Args:
+      directory: of checkpoints; made where it does not exist.
+      shapes: of all parameters.
+      pieces: every parameter, layer by layer where it is stacked, in any order; each is dropped when it is
+        written. What they raise ends the writing, and no checkpoint is left.
+      extra: JSON-like, kept with the checkpoint.
+
+    Raises:
+      UserError: there are several processes.
+    """
+    if jax.process_count() > 1:
+        raise UserError("Weights are imported by one process. Run the command alone, before the training.")
+    handler = _PieceHandler(pieces)
+    # orbax warns where nothing handles the arrays that there are none of.
+    registry = ocp.type_handlers.create_type_handler_registry(
+        (_Announced, handler), (jax.Array, ocp.type_handlers.ArrayHandler())
+    )
+    tree = traverse_util.unflatten_dict({("params", *path): _Announced(shape) for path, shape in shapes.items()})
+    with ocp.CheckpointManager(
+        Path(directory).absolute(),
+        item_handlers={
+            "state": ocp.PyTreeCheckpointHandler(type_handler_registry=registry),
+            "data": ocp.JsonCheckpointHandler(),
+            "run": ocp.JsonCheckpointHandler(),
+        },
+        options=ocp.CheckpointManagerOptions(create=True, enable_async_checkpointing=False),
+    ) as manager:
+        manager.save(
+            0,
+            args=ocp.args.Composite(
+                state=ocp.args.PyTreeSave(tree),
+                data=ocp.args.JsonSave({}),
+                run=ocp.args.JsonSave({"config": {}, "extra": dict(extra or {})}),
+            ),
+        )
+
+
+class StoredParams:
+    """The parameters of a checkpoint, read one at a time or layer by layer.
+
+    Args:
+      directory: of a run's checkpoints.
+      step: default the newest.
+
+    Raises:
+      UserError: no such checkpoint.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], step: int | None = None) -> None:
+        self._checkpointer = Checkpointer(directory, create=False)
+        with self._checkpointer:
+            known = self._checkpointer.steps()
+            if not known or (step is not None and step not in known):
+                self._checkpointer.config(step)  # says what is there
+            self.step = known[-1] if step is None else step
+            self.run_config = self._checkpointer.config(self.step)
+        self._state = Path(directory).absolute() / str(self.step) / "state"
+        self._context = ts.Context({"cache_pool": {"total_bytes_limit": 0}})
+
+    def read(self, path: ParamPath, layer: int | None = None) -> np.ndarray:
+        """One parameter, or one layer of it, as float32.
+
+        Raises:
+          UserError: the checkpoint has no such parameter.
+        """
+        name = ".".join(("params", *path))
+        spec = {
+            "driver": "zarr",
+            "kvstore": {"driver": "ocdbt", "base": f"file://{self._state}/", "path": f"{name}/"},
+            "recheck_cached_data": False,
+        }
+        try:
+            store = ts.open(spec, read=True, context=self._context).result()
+        except ValueError as error:
+            raise UserError(f"The checkpoint {str(self._state.parent)!r} has no parameter {name!r}.") from error
+        values = store.read() if layer is None else store[layer].read()
+        return np.asarray(values.result(), np.float32)
+
+    def read_all(self, shapes: Mapping[ParamPath, tuple[int, ...]]) -> dict[str, Any]:
+        """All of these parameters, as a nested dict of NumPy arrays."""
+        return traverse_util.unflatten_dict({path: self.read(path) for path in shapes})

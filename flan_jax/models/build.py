@@ -66,8 +66,17 @@ def num_params(config: ModelConfig) -> int:
 
 
 def merge(graphdef: nnx.GraphDef, params: Mapping[str, Any]) -> Any:
-    """The model (a ``T5`` or a ``Decoder``) with these parameters; NumPy arrays, such as imported weights, become JAX's."""
-    return nnx.merge(graphdef, jax.tree.map(jnp.asarray, params))
+    """The model (a ``T5`` or a ``Decoder``) with these parameters; NumPy arrays, such as imported weights, become JAX's.
+
+    A kernel may be a ``LowRank``, and beside the model's own parameters there may be a ``prompt [P, D]``
+    (``adapters.attach``): vectors as the embedding table's, that stand in front of the encoder's inputs, or of a
+    decoder's row.
+    """
+    own = {name: value for name, value in params.items() if name != "prompt"}
+    model = nnx.merge(graphdef, jax.tree.map(jnp.asarray, own))
+    if "prompt" in params:
+        model.prompt = nnx.Param(jnp.asarray(params["prompt"]))
+    return model
 
 
 def apply(

@@ -19,6 +19,7 @@ from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.decoder_layers import CausalLayer, Norm, View
 from flan_jax.models.head import Head, make_head
 from flan_jax.models.layers import AnyArray, Key, dropout, normal, split_key
+from flan_jax.models.prompts import Prompt, at_first_positions, positions_behind, prompt_length, room_in_front
 from flan_jax.models.rotary import turns
 
 
@@ -92,7 +93,13 @@ def positions_in_segments(segment_ids_BT: Int[AnyArray, "B T"]) -> Int[Array, "B
 
 
 class Decoder(nnx.Module):
-    """A stack of layers between an embedding and the logits; layers are stacked on a leading axis and scanned."""
+    """A stack of layers between an embedding and the logits; layers are stacked on a leading axis and scanned.
+
+    With a ``prompt`` its vectors stand in front of every row, at the first positions. Callers go on to speak of
+    tokens alone: what is given and returned has no places for it, but a cache has.
+    """
+
+    prompt: Prompt = None
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs) -> None:
         width, vocab = config.d_model, config.vocab_size
@@ -134,14 +141,19 @@ class Decoder(nnx.Module):
         if segments_BT is None:
             segments_BT = jnp.ones_like(tokens_BT)
             if positions_BT is None:
-                self._check_length(tokens_BT.shape[1])
+                self._check_length(tokens_BT.shape[1] + prompt_length(self.prompt))
         if positions_BT is None:
             positions_BT = positions_in_segments(segments_BT)
         prefix_BT = batch.get("decoder_causal_attention") if config.prefix_lm else None
         if config.prefix_lm and prefix_BT is None:
             raise UserError("A prefix model needs to know the prefix: give decoder_causal_attention with the batch.")
+        if self.prompt is not None:  # a row is one example then, so that no position is beyond its end
+            self._check_length(tokens_BT.shape[1] + prompt_length(self.prompt))
+            tokens_BT, segments_BT = room_in_front(tokens_BT, self.prompt, 0), room_in_front(segments_BT, self.prompt)
+            positions_BT = positions_behind(positions_BT, self.prompt)
+            prefix_BT = None if prefix_BT is None else room_in_front(prefix_BT, self.prompt)
         x_BTD, _, _ = self._run(tokens_BT, segments_BT, positions_BT, prefix_BT, dropout_key)
-        return self.norm(x_BTD)
+        return self.norm(x_BTD[:, prompt_length(self.prompt) :])
 
     def prefill(
         self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], max_length: int
@@ -159,13 +171,14 @@ class Decoder(nnx.Module):
         if max_length < 1:
             raise UserError(f"max_length is {max_length}; decode at least one token.")
         tokens_BS, lengths_B = jnp.asarray(tokens_BS), jnp.asarray(lengths_B)
-        length = tokens_BS.shape[1]
+        in_front = prompt_length(self.prompt)
+        length = in_front + tokens_BS.shape[1]
         self._check_length(length + max_length)
-        first_B = length - lengths_B
+        first_B = tokens_BS.shape[1] - lengths_B
         positions_BS = jnp.arange(length)[None] - first_B[:, None]
         segments_BS = (positions_BS >= 0).astype(jnp.int32)
         positions_BS = jnp.maximum(positions_BS, 0)
-        tokens_BS = jnp.take_along_axis(tokens_BS, positions_BS, axis=1)
+        tokens_BS = jnp.take_along_axis(tokens_BS, jnp.maximum(positions_BS - in_front, 0), axis=1)
         prefix_BS = segments_BS if self.config.prefix_lm else None
         x_BSD, k, v = self._run(tokens_BS, segments_BS, positions_BS, prefix_BS, None)
         room = ((0, 0), (0, 0), (0, max_length), (0, 0), (0, 0))
@@ -235,7 +248,8 @@ class Decoder(nnx.Module):
         views = self._views(segments_BT, segments_BT, positions_BT, prefix_BT=prefix_BT)
         positions_BT, bos_id = jnp.asarray(positions_BT), self.config.bos_id
         if bos_id is not None:
-            tokens_BT = jnp.where((positions_BT == 0) & (tokens_BT == 0), bos_id, tokens_BT)
+            first_BT = positions_BT == prompt_length(self.prompt)
+            tokens_BT = jnp.where(first_BT & (tokens_BT == 0), bos_id, tokens_BT)
 
         def step(layer: CausalLayer, x_BTD: Array, view: View, key: Key | None) -> tuple[Array, Any]:
             x_BTD, k, v = layer(x_BTD, view, key)
@@ -299,7 +313,7 @@ class Decoder(nnx.Module):
         self, tokens_BT: Int[Array, "B T"], positions_BT: Int[Array, "B T"], key: Key | None
     ) -> Float[Array, "B T D"]:
         config = self.config
-        x_BTD = self.embedding[...][tokens_BT].astype(config.dtype)
+        x_BTD = at_first_positions(self.embedding[...][tokens_BT].astype(config.dtype), self.prompt, positions_BT)
         if config.embed_scale:
             x_BTD *= jnp.asarray(config.d_model**0.5, config.dtype)
         if config.position == "learned":

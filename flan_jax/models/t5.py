@@ -17,6 +17,7 @@ from flan_jax.models.attention import segment_mask
 from flan_jax.models.config import T5Config
 from flan_jax.models.head import Head, make_head
 from flan_jax.models.layers import AnyArray, Key, dropout, normal, split_key
+from flan_jax.models.prompts import Prompt, in_front_of, positions_behind, room_in_front
 from flan_jax.models.stack import DecoderLayer, EncoderLayer, Stack
 
 
@@ -53,7 +54,12 @@ class T5(nnx.Module):
     ``d_model ** -0.5`` for what reads the residual stream (queries additionally ``d_kv ** -0.5``),
     ``width ** -0.5`` for what writes to it, 1 for embeddings. An untied output projection starts at
     ``d_model ** -0.5``, as in T5X: logits of size 1 rather than ``sqrt(d_model)``.
+
+    With a ``prompt`` the encoder reads its vectors in front of the inputs, and what it says of them is there for
+    the decoder as well. Callers go on to speak of the inputs alone, in lengths and segment ids.
     """
+
+    prompt: Prompt = None
 
     def __init__(self, config: T5Config, *, rngs: nnx.Rngs) -> None:
         width, vocab, factor = config.d_model, config.vocab_size, config.initializer_factor
@@ -97,7 +103,7 @@ class T5(nnx.Module):
         *,
         dropout_key: Key | None = None,
     ) -> Float[Array, "B S D"]:
-        """The encoder's output. What stands at padding is finite and of no meaning.
+        """The encoder's output, that of a prompt in front. What stands at padding is finite and of no meaning.
 
         Args:
             segment_ids_BS: 0 for padding, 1 … for the examples packed in a row; by default every token
@@ -108,9 +114,12 @@ class T5(nnx.Module):
         if segment_ids_BS is None:
             segment_ids_BS = self._segments(tokens_BS)
         in_key, layers_key, out_key = split_key(dropout_key, 3)
-        x_BSD = self._embed(tokens_BS, in_key)
+        x_BSD = self._embed(tokens_BS, in_key, self.prompt)
+        segment_ids_BS = room_in_front(segment_ids_BS, self.prompt)
         mask = segment_mask(segment_ids_BS, segment_ids_BS)
-        position = self.encoder.position_bias(tokens_BS.shape[1], positions_BS)
+        if positions_BS is not None:
+            positions_BS = positions_behind(positions_BS, self.prompt)
+        position = self.encoder.position_bias(x_BSD.shape[1], positions_BS)
 
         def step(layer: EncoderLayer, x_BSD: Array, key: Key | None) -> tuple[Array, None]:
             return layer(x_BSD, position, mask, key), None
@@ -155,7 +164,7 @@ class T5(nnx.Module):
         x_BTD = self._embed(tokens_BT, in_key)
         mask = segment_mask(segment_ids_BT, segment_ids_BT, causal=True)
         position = self.decoder.position_bias(tokens_BT.shape[1], positions_BT)
-        cross_mask = segment_mask(segment_ids_BT, encoder_segment_ids_BS)
+        cross_mask = segment_mask(segment_ids_BT, room_in_front(encoder_segment_ids_BS, self.prompt))
 
         def step(layer: DecoderLayer, x_BTD: Array, key: Key | None) -> tuple[Array, None]:
             return layer(x_BTD, encoded_BSD, position, mask, cross_mask, key), None
@@ -181,7 +190,7 @@ class T5(nnx.Module):
         _, (cross_k, cross_v) = self.decoder.scan(None, step)
         empty = jnp.zeros((*cross_k.shape[:3], max_length, cross_k.shape[4]), cross_k.dtype)
         first_B1 = jnp.ones_like(encoder_segment_ids_BS[:, :1])
-        cross_mask = segment_mask(first_B1, encoder_segment_ids_BS)
+        cross_mask = segment_mask(first_B1, room_in_front(encoder_segment_ids_BS, self.prompt))
         return Cache(empty, empty, cross_k, cross_v, cross_mask, jnp.zeros((), jnp.int32))
 
     def decode_step(self, cache: Cache, tokens_B: Int[AnyArray, "B"]) -> tuple[Float[Array, "B V"], Cache]:
@@ -220,8 +229,8 @@ class T5(nnx.Module):
     def _segments(self, tokens: Int[AnyArray, "B T"]) -> Int[Array, "B T"]:
         return (jnp.asarray(tokens) != self.config.pad_id).astype(jnp.int32)
 
-    def _embed(self, tokens_BT: Int[AnyArray, "B T"], key: Key | None) -> Float[Array, "B T D"]:
-        x_BTD = self.embedding[...][tokens_BT].astype(self.config.dtype)
+    def _embed(self, tokens_BT: Int[AnyArray, "B T"], key: Key | None, prompt: Prompt = None) -> Float[Array, "B T D"]:
+        x_BTD = in_front_of(self.embedding[...][tokens_BT].astype(self.config.dtype), prompt)
         return dropout(x_BTD, self.config.dropout_rate, key)
 
     def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:

@@ -26,6 +26,7 @@ COMMANDS = {
     "eval": "measure a checkpoint on the suites of a mixture",
     "generate": "answer an instruction with a trained model",
     "import-hf": "make a Hugging Face folder one that runs start from",
+    "export-hf": "write a run's weights as a Hugging Face folder, with a model card",
     "report": "write the page of one run, or of several side by side",
 }
 

@@ -151,7 +151,20 @@ class StoredParams:
             self.step = known[-1] if step is None else step
             self.run_config = self._checkpointer.config(self.step)
         self._state = Path(directory).absolute() / str(self.step) / "state"
+        self._stores: dict[ParamPath, Any] = {}
         self._context = ts.Context({"cache_pool": {"total_bytes_limit": 0}})
+
+    def has(self, path: ParamPath) -> bool:
+        """Whether the checkpoint has the parameter."""
+        try:
+            self._open(path)
+        except UserError:
+            return False
+        return True
+
+    def by_layer(self, path: ParamPath) -> bool:
+        """Whether a layer of a stacked parameter can be read without the others."""
+        return self._open(path).chunk_layout.read_chunk.shape[0] == 1
 
     def read(self, path: ParamPath, layer: int | None = None) -> np.ndarray:
         """One parameter, or one layer of it, as float32.
@@ -159,18 +172,23 @@ class StoredParams:
         Raises:
           UserError: the checkpoint has no such parameter.
         """
-        name = ".".join(("params", *path))
-        spec = {
-            "driver": "zarr",
-            "kvstore": {"driver": "ocdbt", "base": f"file://{self._state}/", "path": f"{name}/"},
-            "recheck_cached_data": False,
-        }
-        try:
-            store = ts.open(spec, read=True, context=self._context).result()
-        except ValueError as error:
-            raise UserError(f"The checkpoint {str(self._state.parent)!r} has no parameter {name!r}.") from error
+        store = self._open(path)
         values = store.read() if layer is None else store[layer].read()
         return np.asarray(values.result(), np.float32)
+
+    def _open(self, path: ParamPath) -> Any:
+        if path not in self._stores:
+            name = ".".join(("params", *path))
+            spec = {
+                "driver": "zarr",
+                "kvstore": {"driver": "ocdbt", "base": f"file://{self._state}/", "path": f"{name}/"},
+                "recheck_cached_data": False,
+            }
+            try:
+                self._stores[path] = ts.open(spec, read=True, context=self._context).result()
+            except ValueError as error:
+                raise UserError(f"The checkpoint {str(self._state.parent)!r} has no parameter {name!r}.") from error
+        return self._stores[path]
 
     def read_all(self, shapes: Mapping[ParamPath, tuple[int, ...]]) -> dict[str, Any]:
         """All of these parameters, as a nested dict of NumPy arrays."""

@@ -1,0 +1,53 @@
+"""Write a run's weights as a Hugging Face folder that transformers loads, with tokenizer and model card."""
+
+import argparse
+import dataclasses
+import json
+import sys
+
+EXAMPLE = "flan-jax export-hf runs/no_entailment exported/no_entailment --dtype bfloat16"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("model_dir", metavar="MODEL_DIR", help="a run's folder, or one that import-hf made")
+    parser.add_argument("destination", metavar="DST", help="the folder to make; it must not exist")
+    parser.add_argument("--step", type=int, default=None, help="the checkpoint of this step; default: the newest")
+    parser.add_argument(
+        "--dtype", default="float32", metavar="{float32,bfloat16,float16}", help="of the weights (default float32)"
+    )
+    parser.add_argument(
+        "--max_shard_size", default="5GB", help="the largest file of weights, such as 500MB (default 5GB)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Exports, and says what was written."""
+    from flan_jax.experiments.export_weights import export_run
+    from flan_jax.models.huggingface.writer import bytes_of
+
+    def say(line: str) -> None:
+        if not arguments.json:
+            print(line, file=sys.stderr, flush=True)
+
+    done = export_run(
+        arguments.model_dir,
+        arguments.destination,
+        step=arguments.step,
+        dtype=arguments.dtype,
+        max_shard_bytes=bytes_of(arguments.max_shard_size),
+        say=say,
+    )
+    if arguments.json:
+        print(json.dumps(dataclasses.asdict(done), indent=1))
+        return 0
+    compared = "the logits of a few prompts agree" if done.checked == "logits" else "every tensor agrees"
+    print(
+        f"{done.parameters:,} parameters of step {done.step} are in {done.folder} as a {done.model_type} in {done.dtype} "
+        f"({len(done.files)} file{'' if len(done.files) == 1 else 's'}); {compared} with the checkpoint "
+        f"(largest difference {done.largest_difference:g})."
+    )
+    if not done.tokenizer:
+        print("No tokenizer was written: the vocabulary has no files of transformers.")
+    return 0

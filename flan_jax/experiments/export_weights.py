@@ -1,0 +1,268 @@
+"""A run's weights as a Hugging Face folder: weights, configuration, tokenizer, and a model card."""
+
+import dataclasses
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+from flan_jax.data.tokenizers import load_vocabulary
+from flan_jax.errors import UserError, unknown
+from flan_jax.experiments import run_dir
+from flan_jax.experiments.import_weights import check_free, copy_kept
+from flan_jax.experiments.model_card import model_card
+from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference
+from flan_jax.models.build import ModelConfig, num_params
+from flan_jax.models.config import T5Config
+from flan_jax.models.decoder_config import DecoderConfig, RopeScaling
+from flan_jax.models.huggingface import folder as huggingface
+from flan_jax.models.huggingface import formats, writer
+from flan_jax.models.huggingface.files import FLOATS
+from flan_jax.models.huggingface.tensors import Place, join, places, shapes_of
+from flan_jax.train.streamed import StoredParams
+
+GENERATION = "generation_config.json"
+CARD = "README.md"
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "spiece.model", "tokenizer.model")
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What an export did.
+
+    Attributes:
+        run: the run's folder.
+        folder: what was written.
+        step: the checkpoint's.
+        model_type: transformers' name of the family.
+        parameters: numbers in the weights.
+        dtype: of the weights in the files.
+        files: the files of weights.
+        tokenizer: the tokenizer's files; none where the vocabulary has no files.
+        checked: ``logits`` where the written model was run beside the run's, ``tensors`` where each number was
+            compared, as the model is too large to be held twice.
+        largest_difference: of what was compared; the run's weights are rounded to ``dtype`` for it.
+        seconds: it took.
+    """
+
+    run: str
+    folder: str
+    step: int
+    model_type: str
+    parameters: int
+    dtype: str
+    files: tuple[str, ...]
+    tokenizer: tuple[str, ...]
+    checked: str
+    largest_difference: float
+    seconds: float
+
+
+def export_run(
+    model_dir: str | Path,
+    destination: str | Path,
+    *,
+    step: int | None = None,
+    dtype: str = "float32",
+    max_shard_bytes: int = writer.MAX_SHARD_BYTES,
+    say: Say = lambda line: None,
+) -> Exported:
+    """Writes a folder that transformers' ``from_pretrained`` loads.
+
+    One tensor is held at a time (of a run that trained here, one parameter with all its layers). The folder has
+    its name when all is written and compared with the checkpoint.
+
+    Args:
+        model_dir: a run's folder, or an imported one.
+        destination: a folder that is not there yet.
+        step: a saved step; ``None`` for the newest.
+        dtype: of the weights in the files.
+        max_shard_bytes: the largest file.
+        say: told in a sentence what begins.
+
+    Raises:
+        UserError: no such run or step, a model that transformers does not have, or the destination is there.
+    """
+    started = time.monotonic()
+    run, destination = Path(model_dir).expanduser(), Path(destination).expanduser()
+    if dtype not in writer.DTYPES:
+        raise unknown("dtype", dtype, writer.DTYPES)
+    if not (run / run_dir.CHECKPOINTS).is_dir():
+        raise UserError(
+            f"{str(model_dir)!r} has no folder `checkpoints`. Give the MODEL_DIR of a run, or an imported folder."
+        )
+    check_free(destination)
+    stored = StoredParams(run / run_dir.CHECKPOINTS, step)
+    config = saved_model(run, stored)
+    fields = {**formats.fields_from_config(config), "torch_dtype": dtype}
+    _check_whole(stored, config)
+    written = destination.with_name(f".{destination.name}.part")
+    shutil.rmtree(written, ignore_errors=True)
+    written.mkdir(parents=True)
+    try:
+        say(f"writing {num_params(config):,} parameters of step {stored.step} in {dtype}")
+        files = _write_weights(written, config, stored, dtype, max_shard_bytes)
+        tokenizer = _copy_beside(run, written)
+        writer.write_json(written / huggingface.CONFIG, fields)
+        if not (written / GENERATION).is_file():
+            writer.write_json(written / GENERATION, _generation(fields))
+        card = model_card(run, stored.step, config, destination.name, has_tokenizer=bool(tokenizer))
+        run_dir.write_text(written / CARD, card)
+        checked, worst = _check(written, config, stored, dtype, say)
+    except BaseException:
+        shutil.rmtree(written, ignore_errors=True)
+        raise
+    os.replace(written, destination)
+    return Exported(
+        run=str(model_dir),
+        folder=str(destination),
+        step=stored.step,
+        model_type=fields["model_type"],
+        parameters=num_params(config),
+        dtype=dtype,
+        files=tuple(path.name for path in files),
+        tokenizer=tokenizer,
+        checked=checked,
+        largest_difference=worst,
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def saved_model(run: Path, stored: StoredParams) -> ModelConfig:
+    """The model of a run, as its checkpoint or the ``config.json`` of an imported folder has it.
+
+    Raises:
+        UserError: neither says.
+    """
+    saved = stored.run_config.get("model")
+    if saved is not None:
+        return model_of(saved)
+    return huggingface.read_config(run)
+
+
+def model_of(saved: Mapping[str, Any]) -> ModelConfig:
+    """A configuration from the JSON that a run writes of it.
+
+    Raises:
+        UserError: it has a field that is not known here, as of another version.
+    """
+    kind: Any = T5Config if "num_encoder_layers" in saved else DecoderConfig
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+    if isinstance(fields.get("rope_scaling"), Mapping):
+        fields["rope_scaling"] = RopeScaling(**fields["rope_scaling"])
+    strange = sorted(set(fields) - {field.name for field in dataclasses.fields(kind)})
+    if strange:
+        raise UserError(f"The run's model has {strange[0]!r}, which this version does not know. Use the run's version.")
+    return kind(**fields)
+
+
+def _check_whole(stored: StoredParams, config: ModelConfig) -> None:
+    missing = [path for path in shapes_of(config) if not stored.has(path)]
+    if missing:
+        raise UserError(
+            f"The checkpoint of step {stored.step} lacks {'.'.join(missing[0])!r} and {len(missing) - 1} more parameters, as of "
+            "a run that trains a part of its model. Only whole models are exported."
+        )
+
+
+def _tensors(stored: StoredParams, config: ModelConfig) -> Iterator[tuple[Place, np.ndarray]]:
+    """Each tensor; layer by layer where the checkpoint lies so, else from one whole parameter after the other."""
+    rows: dict[tuple[tuple[str, ...], ...], list[Place]] = {}
+    for place in places(formats.layout(config), shapes_of(config)):
+        rows.setdefault(place.paths, []).append(place)
+    for paths, row in rows.items():
+        whole = {path: stored.read(path) for path in paths if row[0].layer is None or not stored.by_layer(path)}
+        for place in row:
+            parts = [
+                (whole[path] if place.layer is None else whole[path][place.layer])
+                if path in whole
+                else stored.read(path, place.layer)
+                for path in paths
+            ]
+            yield place, join(place, parts)
+
+
+def _write_weights(
+    folder: Path, config: ModelConfig, stored: StoredParams, dtype: str, max_shard_bytes: int
+) -> list[Path]:
+    files = writer.WeightsWriter(folder, config, dtype=dtype, max_shard_bytes=max_shard_bytes)
+    for place, tensor in _tensors(stored, config):
+        files.put_tensor(place.name, tensor)
+    return files.finish()
+
+
+def _copy_beside(run: Path, destination: Path) -> tuple[str, ...]:
+    """The tokenizer and the settings of generation: an imported folder's own, or those that the run was started with."""
+    manifest = run_dir.read_manifest(run)
+    if manifest is None:
+        return _tokenizer_in(copy_kept(run, destination))
+    described, initial = manifest["vocabulary"], manifest["config"].get("initial_checkpoint") or ""
+    for spec in (manifest["config"].get("vocabulary") or "", initial, described["name"]):
+        files = _vocabulary_files(spec, described["fingerprint"])
+        if files is None:
+            continue
+        if files.is_dir():
+            copied = copy_kept(files, destination)
+            (destination / huggingface.CONFIG).unlink(missing_ok=True)  # the run's own is written
+            return _tokenizer_in(copied)
+        name = "tokenizer.json" if files.suffix == ".json" else "spiece.model"
+        shutil.copyfile(files, destination / name)
+        return (name,)
+    return ()
+
+
+def _vocabulary_files(spec: str, fingerprint: str) -> Path | None:
+    """The folder or file of a vocabulary, if it is the one with this fingerprint."""
+    try:
+        vocabulary = load_vocabulary(spec)
+    except UserError:  # a run's folder without a tokenizer, or a name of something else
+        return None
+    path = getattr(vocabulary, "path", None)
+    if path is None or vocabulary.fingerprint() != fingerprint:
+        return None
+    given = Path(spec).expanduser()
+    return given if given.is_dir() else Path(path)
+
+
+def _tokenizer_in(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not any(name in _TOKENIZER_FILES for name in names) and "merges.txt" not in names and "vocab.txt" not in names:
+        return ()
+    return tuple(name for name in names if name not in (huggingface.CONFIG, GENERATION) and not name.isupper())
+
+
+def _generation(fields: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
+    return {"_from_model_config": True, **{name: fields[name] for name in names if fields.get(name) is not None}}
+
+
+def _check(folder: Path, config: ModelConfig, stored: StoredParams, dtype: str, say: Say) -> tuple[str, float]:
+    """Compares what was written with the checkpoint, rounded as it was written."""
+    rounded = FLOATS[writer.DTYPES[dtype]]
+    if num_params(config) > CHECK_LOGITS_UP_TO:
+        say("comparing every tensor with the checkpoint")
+        worst = 0.0
+        weights = huggingface.stored_tensors(folder)
+        for place, tensor in _tensors(stored, config):
+            found, expected = weights[place.name], tensor.astype(rounded)
+            if not np.array_equal(found, expected, equal_nan=True):
+                worst = max(worst, float(np.abs(found.astype(np.float32) - expected.astype(np.float32)).max()))
+        return "tensors", _within(worst)
+    say("comparing the logits of a few prompts with those of the checkpoint")
+    ours = {path: stored.read(path).astype(rounded).astype(np.float32) for path in shapes_of(config)}
+    reread = huggingface.load(folder, dtype=config.dtype, allow_nonfinite=True)[1]
+    worst = largest_difference(config, traverse_util.unflatten_dict(ours), reread)
+    return "logits", _within(worst)
+
+
+def _within(worst: float) -> float:
+    if math.isnan(worst) or worst > TOLERANCE:
+        raise RuntimeError(f"what was written differs from the checkpoint by {worst}")
+    return worst

@@ -16,7 +16,7 @@ def pretrained_model(
     bos_id: int | None = None,
     dropout_rate: float = 0.0,
     dtype: str = "float32",
-    remat: bool = False,
+    remat: str = "none",
     prefix_lm: bool = False,
 ) -> ModelConfig:
     """The model in the folder that a run starts from: sizes and kind are those of its ``config.json``.
@@ -28,7 +28,7 @@ def pretrained_model(
         bos_id: what begins one in the run's vocabulary.
         dropout_rate: as in the configuration of either kind of model.
         dtype: of activations and matrix products.
-        remat: recompute activations in the backward pass.
+        remat: what is computed again in the backward pass, as in the configuration.
         prefix_lm: tokens of the inputs see each other in both directions; of a decoder.
 
     Raises:

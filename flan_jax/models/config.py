@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flan_jax.errors import UserError, unknown
+from flan_jax.models.remat import checked_remat
 
 FEED_FORWARDS = ("gated-gelu", "gated-silu", "relu", "gelu")
 DTYPES = ("float32", "bfloat16")
@@ -55,7 +56,7 @@ class T5Config:
         eos_id: token that ends a sequence.
         stop_ids: further tokens that end what is generated; training writes ``eos_id`` alone.
         decoder_start_id: first token that the decoder reads.
-        remat: recompute each layer's activations in the backward pass instead of storing them.
+        remat: what is computed again in the backward pass: ``none``, ``dots``, ``full`` or ``offload``; see ``remat.REMATS``.
 
     Raises:
         UserError: a value outside of its range.
@@ -81,7 +82,7 @@ class T5Config:
     pad_id: int = 0
     eos_id: int = 1
     decoder_start_id: int = 0
-    remat: bool = False
+    remat: str = "none"
     stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -93,6 +94,7 @@ class T5Config:
             raise unknown("feed_forward", self.feed_forward, FEED_FORWARDS)
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
+        checked_remat("T5Config", self.remat)
         # Half of the encoder's buckets look back, and half of those are exact distances: below 4 none would be.
         buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
         if buckets < 4 or buckets % 2:

@@ -20,6 +20,7 @@ from flan_jax.models.decoder_layers import CausalLayer, Norm, View
 from flan_jax.models.head import Head, make_head
 from flan_jax.models.layers import AnyArray, Key, dropout, normal, split_key
 from flan_jax.models.prompts import Prompt, at_first_positions, positions_behind, prompt_length, room_in_front
+from flan_jax.models.remat import rematerialised
 from flan_jax.models.rotary import turns
 
 
@@ -299,8 +300,7 @@ class Decoder(nnx.Module):
                 view = jax.tree.map(lambda near, far: jnp.where(local, near, far), nearby, everywhere)
             return step(nnx.merge(graphdef, layer_state), x, view, part)
 
-        body = jax.checkpoint(body) if self.config.remat else body
-        return jax.lax.scan(body, x, (state, jnp.asarray(kinds), scanned))
+        return jax.lax.scan(rematerialised(body, self.config.remat), x, (state, jnp.asarray(kinds), scanned))
 
     def _check_length(self, length: int) -> None:
         if self.config.position == "learned" and length > self.config.max_positions:

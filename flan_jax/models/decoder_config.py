@@ -7,6 +7,7 @@ from typing import Any
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.config import DTYPES, checked_stop_ids
+from flan_jax.models.remat import checked_remat
 
 FEED_FORWARDS = ("gated-silu", "gated-gelu", "gated-gelu-exact", "gelu", "gelu-exact", "silu", "relu")
 NORMS = ("rms", "layer")
@@ -103,7 +104,7 @@ class DecoderConfig:
         eos_id: token that ends a sequence.
         stop_ids: further tokens that end what is generated, such as the end of a turn; training writes ``eos_id`` alone.
         bos_id: token that begins one: it stands where the first input of an example is 0. ``None`` leaves the 0.
-        remat: recompute each layer's activations in the backward pass instead of storing them.
+        remat: what is computed again in the backward pass: ``none``, ``dots``, ``full`` or ``offload``; see ``remat.REMATS``.
         family: the family as which the model is exported; "" for the first that has its shape.
 
     Raises:
@@ -144,7 +145,7 @@ class DecoderConfig:
     pad_id: int = 0
     eos_id: int = 1
     bos_id: int | None = None
-    remat: bool = False
+    remat: str = "none"
     family: str = ""
     stop_ids: tuple[int, ...] = ()
 
@@ -160,6 +161,7 @@ class DecoderConfig:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown(name, str(getattr(self, name)), known)
+        checked_remat("DecoderConfig", self.remat)
         if self.num_heads % self.num_kv_heads:
             raise UserError(
                 f"DecoderConfig: num_heads is {self.num_heads}; it must be a multiple of num_kv_heads ({self.num_kv_heads})."

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from flan_jax.models.attention import Attention, RelativeBias
 from flan_jax.models.config import T5Config
 from flan_jax.models.layers import AnyArray, FeedForward, Key, RMSNorm, split_key
+from flan_jax.models.remat import rematerialised
 
 
 class EncoderLayer(nnx.Module):
@@ -84,12 +85,12 @@ class Stack(nnx.Module):
         """The bias between the places of a row: one for all rows, or for each row where positions are given."""
         return self.bias.square(length) if positions_BT is None else self.bias.between(positions_BT, positions_BT)
 
-    def scan(self, x: Any, step: Callable[[Any, Any, Any], Any], scanned: Any = None, *, remat: bool = False) -> Any:
+    def scan(self, x: Any, step: Callable[[Any, Any, Any], Any], scanned: Any = None, *, remat: str = "none") -> Any:
         """Carries ``x`` through the layers, ``x, y = step(layer, x, its part of scanned)``.
 
         Args:
             scanned: a pytree with a leading axis of layers, such as a key for each; ``None`` for nothing.
-            remat: recompute the activations of a layer in the backward pass.
+            remat: what is computed again in the backward pass; see ``remat.REMATS``.
 
         Returns:
             The last ``x``, and every layer's ``y`` stacked.
@@ -100,7 +101,7 @@ class Stack(nnx.Module):
             layer_state, part = layer_inputs
             return step(nnx.merge(graphdef, layer_state), x, part)
 
-        return jax.lax.scan(jax.checkpoint(body) if remat else body, x, (state, scanned))
+        return jax.lax.scan(rematerialised(body, remat), x, (state, scanned))
 
     def layer_keys(self, key: Key | None) -> Key | None:
         """A dropout key for each layer, or ``None``."""

@@ -15,13 +15,26 @@ from flan_jax.testing.models import random_batch, random_params, tiny_t5
 CONFIGS = [tiny_t5(), tiny_t5(tie_embeddings=True, feed_forward="relu")]
 # Initialisers of odd shapes take XLA ten times as long to compile.
 EVEN = tiny_t5(vocab_size=64, d_kv=8, num_heads=4, d_ff=32, num_encoder_layers=2, num_decoder_layers=1)
-# As transformers counts them, with an untied output projection in 1.1.
+# As transformers counts them, with an untied output projection in all but T5 1.0.
+V1_1 = {
+    "small": 76_961_152,
+    "base": 247_577_856,
+    "large": 783_150_080,
+    "xl": 2_849_757_184,
+    "xxl": 11_135_332_352,
+}
 PUBLISHED = {
-    "t5_1_1_small": 76_961_152,
-    "t5_1_1_base": 247_577_856,
-    "t5_1_1_large": 783_150_080,
-    "t5_1_1_xl": 2_849_757_184,
-    "t5_1_1_xxl": 11_135_332_352,
+    **{f"{name}_{size}": count for name in ("t5_1_1", "t5_1_1_lm100k", "flan_t5") for size, count in V1_1.items()},
+    "mt5_small": 300_176_768,
+    "mt5_base": 582_401_280,
+    "mt5_large": 1_229_581_312,
+    "mt5_xl": 3_742_619_648,
+    "mt5_xxl": 12_921_057_280,
+    "byt5_small": 299_637_760,
+    "byt5_base": 581_653_248,
+    "byt5_large": 1_228_183_552,
+    "byt5_xl": 3_737_801_728,
+    "byt5_xxl": 12_906_899_328,
     "t5_small": 60_506_624,
     "t5_base": 222_903_552,
     "t5_large": 737_668_096,

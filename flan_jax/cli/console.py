@@ -172,6 +172,12 @@ def run_training(run: "GinRun") -> int:
     return 0
 
 
+def is_huggingface(model_dir: str) -> bool:
+    """Whether a folder holds a model of Hugging Face's and no run; ``hf:OWNER/NAME`` always does."""
+    folder = Path(model_dir)
+    return model_dir.startswith("hf:") or ((folder / "config.json").is_file() and not (folder / "config.gin").is_file())
+
+
 def run_config_file(model_dir: str) -> str:
     """The configuration that a run saved.
 
@@ -182,6 +188,11 @@ def run_config_file(model_dir: str) -> str:
     if not folder.is_dir():
         raise UserError(f"There is no run folder {model_dir!r}. Give the MODEL_DIR of a run.")
     path = folder / "config.gin"
+    if is_huggingface(model_dir):
+        raise UserError(
+            f"{model_dir!r} is a model of Hugging Face's and no run. Measure it with --gin_file models/huggingface.gin "
+            f"--gin_file runs/eval.gin --gin.CHECKPOINT_PATH={model_dir} and what these ask for."
+        )
     if not path.is_file():
         raise UserError(
             f"{model_dir!r} holds no config.gin, so it is not the folder of a run. Give the MODEL_DIR of a run."

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from flan_jax.data.chat_templates import ChatTemplate
+from flan_jax.data.chat_tokens import ChatTokenizer
+from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.examples import EvalExample
@@ -9,13 +12,21 @@ from flan_jax.eval.predictor import Predictor
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.setup import resolve_vocabulary, run_mixture
 from flan_jax.experiments.weights import load_weights
+from flan_jax.tasks.dialog import USER, Message
 
 
 class Answerer:
-    """A trained run that answers text with text."""
+    """A model that answers text with text."""
 
     def __init__(
-        self, config: RunConfig, *, step: int | None = None, max_tokens: int = 0, decoding: DecodingConfig = GREEDY
+        self,
+        config: RunConfig,
+        *,
+        step: int | None = None,
+        max_tokens: int = 0,
+        decoding: DecodingConfig = GREEDY,
+        chat: ChatTemplate | None = None,
+        ended: bool = True,
     ) -> None:
         """Loads the newest checkpoint of the run, or that of ``step``.
 
@@ -24,9 +35,17 @@ class Answerer:
             step: a saved step; ``None`` for the newest.
             max_tokens: longest answer where ``decoding`` does not say; 0 for the run's target length.
             decoding: how answers are written.
+            chat: makes a conversation of an instruction, whose reply is the answer.
+            ended: the end-of-sequence token stands behind an instruction, as in the rows of training. A
+                decoder that others trained as a language model would go on with another text there.
         """
         self._lengths = config.lengths
-        self._vocabulary = resolve_vocabulary(config.vocabulary, run_mixture(config))
+        # A vocabulary that is named needs no mixture, whose data may be elsewhere.
+        named = load_vocabulary(config.vocabulary) if config.vocabulary else None
+        self._vocabulary = named or resolve_vocabulary("", run_mixture(config))
+        self._chat = None if chat is None else ChatTokenizer(chat, self._vocabulary)
+        # In a conversation of one sequence it is the template that says what ends a turn.
+        self._end = [self._vocabulary.eos_id] if ended and not (chat and config.model.decoder_only) else []
         weights = load_weights(config, step=step)
         self._predictor = Predictor(
             weights.graphdef,
@@ -47,16 +66,21 @@ class Answerer:
             index: which of several instructions it is: each has draws of its own.
 
         Raises:
-            UserError: an instruction that is empty or longer than the run was trained for.
+            UserError: an instruction that is empty, longer than the model reads, or refused by the chat template.
         """
-        tokens = self._vocabulary.encode(text)
+        tokens = self._tokens(text)
         limit = self._lengths["inputs"] - 1
         if not tokens:
             raise UserError("The instruction is empty. Type some text.")
         if len(tokens) > limit:
             raise UserError(
-                f"The instruction has {len(tokens)} tokens, and this run reads at most {limit}. Shorten it."
+                f"The instruction has {len(tokens)} tokens, and this model reads at most {limit}. Shorten it."
             )
-        inputs = np.array([*tokens, self._vocabulary.eos_id], np.int32)
+        inputs = np.array([*tokens, *self._end], np.int32)
         example = EvalExample(inputs, (), ("",), example_id=index, template_id=0)
         return self._predictor.generate([example], lambda count: None)[0]
+
+    def _tokens(self, text: str) -> list[int]:
+        if self._chat is None or not text.strip():
+            return self._vocabulary.encode(text)
+        return self._chat.prompt([Message(USER, text)]).tolist()

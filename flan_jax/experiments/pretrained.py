@@ -1,12 +1,20 @@
 """A model as its Hugging Face folder describes it, with what a run may choose itself."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from flan_jax.data.hub_models import model_folder
+from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError
+from flan_jax.experiments.config import RunConfig
 from flan_jax.models.build import ModelConfig
+from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.huggingface.folder import read_config
+from flan_jax.train.optimizer import OptimizerConfig
+
+_ANSWER = 256
+_T5_ROOM = 8192  # T5 reads any length; longer ones are slips as a rule
 
 
 def pretrained_model(
@@ -25,7 +33,7 @@ def pretrained_model(
         initial_checkpoint: a Hugging Face folder, or a model of the hub.
         eos_id: what ends a sequence in the run's vocabulary; ``None`` leaves what the folder says. Where they
             differ, as those of chat models may, the folder's ends what is generated too.
-        bos_id: what begins one in the run's vocabulary.
+        bos_id: what begins one in the run's vocabulary. Where nobody says, a text begins with what ends another.
         dropout_rate: as in the configuration of either kind of model.
         dtype: of activations and matrix products.
         remat: what is computed again in the backward pass, as in the configuration.
@@ -43,10 +51,45 @@ def pretrained_model(
     if eos_id is not None and eos_id != config.eos_id:
         changes |= {"eos_id": eos_id, "stop_ids": (config.eos_id, *(i for i in config.stop_ids if i != eos_id))}
     if config.decoder_only:
-        changes |= {"prefix_lm": prefix_lm, **({} if bos_id is None else {"bos_id": bos_id})}
+        begins = [i for i in (bos_id, config.bos_id, config.eos_id) if i is not None]  # type: ignore[union-attr]
+        changes |= {"prefix_lm": prefix_lm, "bos_id": begins[0]}
     elif prefix_lm:
         raise UserError(
             f"{initial_checkpoint!r} is an encoder–decoder, whose encoder reads inputs in both directions anyway. "
             "Leave prefix_lm out."
         )
     return dataclasses.replace(config, **changes)
+
+
+def run_of_folder(folder: str | Path, *, max_tokens: int = 0) -> RunConfig:
+    """A run that trains nothing: the model of a Hugging Face folder with its own tokenizer, to be asked.
+
+    Args:
+        folder: with configuration, weights and tokenizer.
+        max_tokens: tokens of the longest answer; 0 for 256, or half of what the model reads if that is less.
+
+    Raises:
+        UserError: as ``pretrained_model`` and ``load_vocabulary``; or no room is left for an instruction.
+    """
+    folder = model_folder(folder)
+    vocabulary = load_vocabulary(folder)
+    model = pretrained_model(str(folder), eos_id=vocabulary.eos_id, bos_id=getattr(vocabulary, "bos_id", None))
+    room = model.max_positions if isinstance(model, DecoderConfig) else _T5_ROOM
+    max_tokens = max_tokens or min(_ANSWER, room // 2)
+    inputs = room - max_tokens
+    if inputs < 2:
+        raise UserError(
+            f"An answer of {max_tokens} tokens leaves no room for an instruction: the model reads {room} "
+            "tokens in all. Ask for fewer (--max_tokens)."
+        )
+    return RunConfig(
+        model_dir=str(folder),
+        mixture="none",
+        lengths={"inputs": inputs, "targets": max_tokens},
+        model=model,
+        optimizer=OptimizerConfig(),
+        steps=0,
+        batch_size=1,
+        vocabulary=str(folder),
+        initial_checkpoint=str(folder),
+    )

@@ -24,6 +24,7 @@ def decoding(*options):
         (("--top_k", "5", "--top_p", "0.9", "--seed", "3"), DecodingConfig("sample", top_k=5, top_p=0.9, seed=3)),
         (("--beams", "4", "--stop", "Q:", "--stop", "A:"), DecodingConfig("beam", beams=4, stop=("Q:", "A:"))),
         (("--stop", "Q:"), DecodingConfig(stop=("Q:",))),
+        (("--beams", "2", "--length_penalty", "0.6"), DecodingConfig("beam", beams=2, length_penalty=0.6)),
     ],
 )
 def test_options_say_how_to_write(options, expected):

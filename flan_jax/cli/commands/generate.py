@@ -8,6 +8,7 @@ from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
     from flan_jax.eval.decoding.config import DecodingConfig
+    from flan_jax.experiments.generate import Answerer
 
 EXAMPLE = 'flan-jax generate --model_dir runs/quickstart "Is this review good or bad? The food was awful."'
 
@@ -15,9 +16,18 @@ EXAMPLE = 'flan-jax generate --model_dir runs/quickstart "Is this review good or
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("text", nargs="?", help="the instruction; without it, lines are read from standard input")
-    parser.add_argument("--model_dir", required=True, help="a run's folder")
+    parser.add_argument(
+        "--model_dir",
+        required=True,
+        help="a run's folder; or a model of Hugging Face's: its folder, or hf:OWNER/NAME of the hub",
+    )
     parser.add_argument("--step", type=int, default=None, help="the checkpoint of this step; default: the newest")
-    parser.add_argument("--max_tokens", type=int, default=0, help="longest answer; default: the run's target length")
+    parser.add_argument(
+        "--max_tokens",
+        type=int,
+        default=0,
+        help="longest answer; default: the run's target length, or 256",
+    )
     parser.add_argument(
         "--temperature",
         type=float,
@@ -34,21 +44,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draws; the same seed draws the same answers")
     parser.add_argument("--beams", type=int, default=1, help="search for the likeliest answer with so many beginnings")
     parser.add_argument(
+        "--length_penalty",
+        type=float,
+        default=None,
+        help="of --beams: above 0 favours long answers, below it short ones; default 1",
+    )
+    parser.add_argument(
+        "--chat",
+        action="store_true",
+        help="the instruction is a user's turn in the chat template of the model's folder",
+    )
+    parser.add_argument(
+        "--chat_template",
+        default="",
+        metavar="NAME",
+        help="... or in this one: 'plain', 'chatml', a tokenizer's folder or a *.jinja file",
+    )
+    parser.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end the answer before this text; may be repeated"
     )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prints an answer a line."""
-    from flan_jax.cli import gin_config
-    from flan_jax.cli.console import run_config_file
-    from flan_jax.experiments.generate import Answerer
-
     if arguments.max_tokens < 0:
         raise UserError(f"--max_tokens {arguments.max_tokens} must be at least 1.")
     decoding = decoding_of(arguments)
-    run = gin_config.load([run_config_file(arguments.model_dir)], [f"run.model_dir={str(arguments.model_dir)!r}"])
-    answerer = Answerer(run.config, step=arguments.step, max_tokens=arguments.max_tokens, decoding=decoding)
+    answerer = _answerer(arguments, decoding)
     if arguments.text is not None:
         print(answerer.answer(arguments.text))
         return 0
@@ -63,6 +85,35 @@ def execute(arguments: argparse.Namespace) -> int:
         if line.strip():
             print(answerer.answer(line.strip(), answered), flush=True)
             answered += 1
+
+
+def _answerer(arguments: argparse.Namespace, decoding: "DecodingConfig") -> "Answerer":
+    from flan_jax.cli import gin_config
+    from flan_jax.cli.console import is_huggingface, run_config_file
+    from flan_jax.data.chat_templates import load_chat_template
+    from flan_jax.experiments.generate import Answerer
+
+    published = is_huggingface(arguments.model_dir)
+    if published:
+        from flan_jax.experiments.pretrained import run_of_folder
+
+        if arguments.step is not None:
+            raise UserError(f"{arguments.model_dir!r} is no run, so it has no --step {arguments.step}. Leave it out.")
+        config = run_of_folder(arguments.model_dir, max_tokens=arguments.max_tokens)
+    else:
+        bindings = [f"run.model_dir={str(arguments.model_dir)!r}"]
+        config = gin_config.load([run_config_file(arguments.model_dir)], bindings).config
+    chat = None
+    if arguments.chat or arguments.chat_template:
+        chat = load_chat_template(arguments.chat_template or config.vocabulary or config.model_dir)
+    return Answerer(
+        config,
+        step=arguments.step,
+        max_tokens=arguments.max_tokens,
+        decoding=decoding,
+        chat=chat,
+        ended=not (published and config.model.decoder_only),
+    )
 
 
 def decoding_of(arguments: argparse.Namespace) -> "DecodingConfig":
@@ -80,6 +131,8 @@ def decoding_of(arguments: argparse.Namespace) -> "DecodingConfig":
     }
     if given == {"temperature": 0}:
         given = {}
+    if arguments.length_penalty is not None and arguments.beams < 2:
+        raise UserError("--length_penalty compares the answers of a search. Give --beams too.")
     if given and arguments.beams != 1:
         raise UserError(
             f"--beams searches for the likeliest answer, and --{next(iter(given))} draws one. Give one of them."
@@ -89,6 +142,8 @@ def decoding_of(arguments: argparse.Namespace) -> "DecodingConfig":
         options |= {"method": "sample", "seed": arguments.seed}
     elif arguments.beams != 1:
         options |= {"method": "beam", "beams": arguments.beams}
+        if arguments.length_penalty is not None:
+            options["length_penalty"] = arguments.length_penalty
     try:
         return DecodingConfig(**options)
     except UserError as error:

@@ -1,5 +1,6 @@
 """A Hugging Face folder, read: ``config.json`` and safetensors weights in one file or several."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from flan_jax.models.huggingface.tensors import (
 )
 
 CONFIG = "config.json"
+GENERATION = "generation_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
@@ -31,13 +33,19 @@ def read_config(folder: str | Path, *, dtype: str = "float32") -> ModelConfig:
     """The model that a folder holds.
 
     Args:
-        folder: with a ``config.json``.
+        folder: with a ``config.json``. What a ``generation_config.json`` beside it says of what ends a text is
+            added to what that says: those of chat models differ as a rule.
         dtype: the compute type, which is ours to choose.
 
     Raises:
         UserError: no such file, or a model that cannot be read.
     """
-    return formats.config_from_fields(read_json(Path(folder) / CONFIG), dtype=dtype)
+    config = formats.config_from_fields(read_json(Path(folder) / CONFIG), dtype=dtype)
+    if not (Path(folder) / GENERATION).is_file():
+        return config
+    given = read_json(Path(folder) / GENERATION).get("eos_token_id")
+    further = [i for i in (given if isinstance(given, list) else [given]) if type(i) is int and i != config.eos_id]
+    return dataclasses.replace(config, stop_ids=(*config.stop_ids, *further))
 
 
 def load(folder: str | Path, *, dtype: str = "float32", allow_nonfinite: bool = False) -> tuple[ModelConfig, Params]:

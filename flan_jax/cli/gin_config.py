@@ -27,6 +27,7 @@ from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.config import T5Config
 from flan_jax.models.decoder_config import DecoderConfig, RopeScaling
+from flan_jax.models.tuning import TuningConfig
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
 
@@ -43,6 +44,7 @@ for _configurable in (
     DecoderConfig,
     RopeScaling,
     pretrained_model,
+    TuningConfig,
     OptimizerConfig,
     MeshConfig,
     CheckpointConfig,
@@ -83,6 +85,7 @@ def run(
     seed: int = 0,
     z_loss: float = 0.0,
     log_period: int = 100,
+    tuning: TuningConfig | None = None,
     mesh: MeshConfig | None = None,
     checkpoint: CheckpointConfig | None = None,
     evaluation: EvalConfig | None = None,
@@ -142,6 +145,7 @@ def run(
         seed=seed,
         z_loss=z_loss,
         log_period=log_period,
+        tuning=tuning or TuningConfig(),
         mesh=mesh or MeshConfig(),
         checkpoint=checkpoint or CheckpointConfig(),
         eval=evaluation or EvalConfig(),

@@ -10,6 +10,7 @@ from flan_jax.errors import UserError, unknown
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.build import ModelConfig
+from flan_jax.models.tuning import TuningConfig
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
 
@@ -132,6 +133,8 @@ class RunConfig:
         seed: decides the initialisation, the templates drawn, the order of data and dropout.
         z_loss: weight of the squared log-normaliser.
         log_period: steps between lines of ``metrics.jsonl``.
+        tuning: which part of the model is trained; by default all of it. The rest comes from ``initial_checkpoint``
+            whenever the run is continued or measured.
     """
 
     model_dir: str
@@ -162,6 +165,7 @@ class RunConfig:
     seed: int = 0
     z_loss: float = 0.0
     log_period: int = 100
+    tuning: TuningConfig = dataclasses.field(default_factory=TuningConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
@@ -188,6 +192,11 @@ class RunConfig:
             raise UserError(f"EVAL_PERIOD={self.eval.period} must be a multiple of LOG_PERIOD={self.log_period}, or 0.")
         if not isinstance(self.z_loss, (int, float)) or not 0 <= self.z_loss < math.inf:
             raise UserError(f"run.z_loss={self.z_loss!r} must be a number of at least 0.")
+        if self.tuning.prompt_tokens and self.pack:
+            raise UserError(
+                f"TuningConfig.prompt_tokens={self.tuning.prompt_tokens} puts vectors in front of each example, so every "
+                "example needs a row of its own. Set run.pack=False."
+            )
 
     def resolved(self) -> dict[str, Any]:
         """Every value, as JSON would hold it."""
@@ -195,7 +204,10 @@ class RunConfig:
 
     def identity(self) -> dict[str, Any]:
         """The values that decide the run's numbers."""
-        return {name: value for name, value in self.resolved().items() if name not in _FREE_FIELDS}
+        identity = {name: value for name, value in self.resolved().items() if name not in _FREE_FIELDS}
+        if not self.tuning.partial:  # as runs from before there was a choice have it
+            del identity["tuning"]
+        return identity
 
 
 def names_of(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig, difference
 from flan_jax.experiments.sampling import DataChange, Table
 from flan_jax.experiments.setup import Data
+from flan_jax.models.adapters import counts, split
+from flan_jax.models.tuning import TuningConfig
 from flan_jax.tasks.spec import Prompted, Task
 
 MANIFEST = "manifest.json"
@@ -139,7 +141,7 @@ def write_description(
         return
     if operative:
         write_text(folder / CONFIG, operative)
-    write_text(folder / MODEL_INFO, model_info(params))
+    write_text(folder / MODEL_INFO, model_info(params, config.tuning))
     manifest = {
         "mixture": data.mixture.name,
         "config": config.identity(),
@@ -193,16 +195,24 @@ def _templates(task: Task) -> list[int]:
     return list(task.drawn_templates) if isinstance(task, Prompted) else []
 
 
-def model_info(params: Mapping[str, Any]) -> str:
-    """One line a parameter (path, shape, type, count) and the total, as T5X's model-info.txt has them."""
+def model_info(params: Mapping[str, Any], tuning: TuningConfig | None = None) -> str:
+    """One line a parameter (path, shape, type, count) and the total, as T5X's model-info.txt has them.
+
+    Where a part is trained, the lines say which, and the total says how much it is.
+    """
+    tuning = tuning or TuningConfig()
     rows = []
-    total = 0
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        name = "/".join(str(getattr(key, "key", key)) for key in path)
-        count = int(np.prod(leaf.shape))
-        total += count
-        rows.append(f"{name:<60} {tuple(leaf.shape)!s:<24} {leaf.dtype!s:<10} {count:>14,}")
-    return "\n".join([*rows, "", f"Parameters in total: {total:,}", ""])
+    trained, frozen = split(params, tuning)
+    for tree, mark in ((trained, "  trained"), (frozen, "  frozen")):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            name = "/".join(str(getattr(key, "key", key)) for key in path)
+            line = f"{name:<60} {tuple(leaf.shape)!s:<24} {leaf.dtype!s:<10} {int(np.prod(leaf.shape)):>14,}"
+            rows.append(line + (mark if tuning.partial else ""))
+    numbers = counts(trained, frozen)
+    total = [f"Parameters in total: {numbers.total:,}"]
+    if tuning.partial:
+        total += [f"Trained of them: {numbers.trained:,} ({numbers.share:.3%})"]
+    return "\n".join([*rows, "", *total, ""])
 
 
 def write_text(path: Path, text: str) -> None:

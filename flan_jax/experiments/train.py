@@ -27,16 +27,16 @@ from flan_jax.experiments.sampling import (
     sampled,
 )
 from flan_jax.experiments.setup import Data, PrepareProgress, open_data, prepare_run
+from flan_jax.experiments.tuned import base_identity, check_can_begin, check_same_base
 from flan_jax.experiments.weights import initial_params
 from flan_jax.feed.realised import Realised
-from flan_jax.models.build import logical_axes
 from flan_jax.report.page import write_report
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.hooks import MetricsWriter, Progress, TensorBoard
 from flan_jax.train.loop import WINDOW, Hook, Preempted, fit
 from flan_jax.train.optimizer import learning_rate, make_optimizer
 from flan_jax.train.sharding import make_mesh, shard_batch
-from flan_jax.train.state import TrainState, init_state, shardings_of
+from flan_jax.train.state import TrainState, init_state, shardings_of, trained_axes, whole_params
 from flan_jax.train.step import compile_train_step
 from flan_jax.train.window import HostMetrics
 
@@ -71,7 +71,7 @@ class EvaluateAt:
     def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
         """Evaluates where the period says so."""
         if self._config.eval.period and step % self._config.eval.period == 0:
-            self.measure(step, state.params)
+            self.measure(step, whole_params(state, self._config.tuning))
 
     def measure(self, step: int, params: Any) -> None:
         """Evaluates unless the results of this step are there."""
@@ -113,10 +113,13 @@ def train(
     data = open_data(config)
     change = run_dir.check_same_data(folder, data, accept=config.on_data_change == "accept")
     audited = check_contamination(config, data.mixture, data.suites, say=say)
-    # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs none.
-    params = None if run_dir.has_checkpoint(folder) else initial_params(config)
+    # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs no more
+    # than what its checkpoints leave out.
+    base = base_identity(config)
+    params = initial_params(config) if base or not run_dir.has_checkpoint(folder) else None
+    check_can_begin(params, config)
     mesh = make_mesh(config.mesh)
-    optimizer = make_optimizer(config.optimizer, logical_axes(config.model))
+    optimizer = make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))
     run_dir.create(folder)
     if audited and jax.process_index() == 0:
         run_dir.write_text(folder / AUDIT, json.dumps(audited, indent=1, ensure_ascii=False) + "\n")
@@ -125,17 +128,21 @@ def train(
             folder / run_dir.CHECKPOINTS,
             keep=config.checkpoint.keep,
             keep_every=config.checkpoint.keep_period or None,
-            config=config.identity(),
+            config={**config.identity(), **base},
         ) as checkpointer,
     ):
         resumes_at = checkpointer.latest_step() or 0
-        graphdef, state = init_state(config.model, optimizer, config.seed, mesh, params=params)
+        if resumes_at:
+            check_same_base(checkpointer.config(), config)
+        graphdef, state = init_state(config.model, optimizer, config.seed, mesh, params=params, tuning=config.tuning)
+        del params  # what of it is not the state's is gone
+        whole = functools.partial(whole_params, tuning=config.tuning)
         if jax.process_index() == 0:
-            run_dir.write_description(folder, config, data, operative=operative, params=state.params)
+            run_dir.write_description(folder, config, data, operative=operative, params=whole(state))
         ours = run_dir.task_table(data)
         weights_log = WeightsLog(folder / run_dir.WEIGHTS, resume_step=resumes_at)
         batches = make_batches(config, data.train, data.weights, data.lesson, on_weights=weights_log)
-        evaluation = EvaluateAt(config, data, graphdef, state.params, eval_progress)
+        evaluation = EvaluateAt(config, data, graphdef, whole(state), eval_progress)
         resumed = None
         if resumes_at:
             say(f"resuming at step {resumes_at} of {config.steps}")
@@ -146,7 +153,7 @@ def train(
                 resumed = {**resumed, WINDOW: reordered_window(resumed.get(WINDOW, {}), list(before), list(ours))}
         elif config.eval.before:
             say("measuring before training")
-            evaluation.measure(0, state.params)
+            evaluation.measure(0, whole(state))
         if change and jax.process_index() == 0:
             run_dir.record_change(folder, data, step=resumes_at)
         step_fn = compile_train_step(
@@ -156,6 +163,7 @@ def train(
             schedule=learning_rate(config.optimizer),
             num_tasks=len(data.train),
             z_loss=config.z_loss,
+            tuning=config.tuning,
         )
         progress = Progress(config.steps, start=resumes_at)
         curves = TensorBoard(folder / run_dir.EVENTS, data.train_names, resume_step=resumes_at)
@@ -200,7 +208,7 @@ def train(
     if reached < config.steps:
         say(f"the data ended after step {reached} of {config.steps}, as run.exhausted={config.exhausted!r} asks for")
     say(f"measuring step {reached}")
-    evaluation.measure(reached, state.params)
+    evaluation.measure(reached, whole(state))
     if jax.process_index() == 0:
         write_report([folder], folder / run_dir.REPORT)
     return TrainResult(reached, stopped=False, realised=realised)

@@ -10,12 +10,14 @@ from flax import nnx, traverse_util
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.tuned import check_same_base, tuning_of
 from flan_jax.models import build
+from flan_jax.models.adapters import PROMPT, join, merged_params, split
 from flan_jax.models.build import abstract_model, logical_axes
 from flan_jax.models.huggingface import folder as huggingface_folder
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.sharding import make_mesh, param_shardings, place
-from flan_jax.train.state import check_same_shapes
+from flan_jax.train.state import abstract_trained, check_same_shapes
 
 HF_CONFIG = "config.json"
 # Of one shape are models that compute different things: what decides that must be the same.
@@ -32,7 +34,8 @@ class Weights:
 
     Attributes:
         graphdef: the model's static part.
-        params: nested dict of arrays on the devices.
+        params: nested dict of arrays on the devices; of a run that trains a part, with adapters and prompt beside
+            the model's own (``models.adapters``, whose ``merged_params`` makes plain ones of them).
         step: training steps that made them; 0 for weights that come from elsewhere.
     """
 
@@ -52,11 +55,30 @@ def load_weights(config: RunConfig, *, step: int | None = None) -> Weights:
     if own.is_dir() or not config.initial_checkpoint:
         with Checkpointer(own, create=False) as checkpointer:
             chosen = checkpointer.latest_step() if step is None else step
-            params = checkpointer.restore_params(abstract_params(config), chosen)
+            params = _restored(config, checkpointer, chosen)
         return Weights(graphdef, params, chosen or 0)
     if step is not None:
         raise UserError(f"There are no checkpoints in {config.model_dir!r}, so none of step {step}. Leave --step out.")
     return Weights(graphdef, initial_params(config), 0)
+
+
+def _restored(config: RunConfig, checkpointer: Checkpointer, step: int | None) -> Any:
+    """All parameters of a run: a checkpoint's, on top of what it leaves out."""
+    tuning = config.tuning
+    if not tuning.partial:
+        return checkpointer.restore_params(abstract_params(config), step)
+    trained = checkpointer.restore_params(abstract_trained(config.model, tuning, make_mesh(config.mesh)), step)
+    check_same_base(checkpointer.config(step), config)
+    return join(trained, split(base_params(config), tuning)[1], tuning)
+
+
+def base_params(config: RunConfig) -> Any:
+    """The weights that a run begins with: its initial checkpoint's, or those that its seed decides."""
+    if config.initial_checkpoint:
+        return initial_params(config)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(config))
+    key = jax.random.split(jax.random.key(config.seed))[0]
+    return jax.jit(lambda key: build.init_model(config.model, key)[1], out_shardings=shardings)(key)
 
 
 def abstract_params(config: RunConfig) -> Any:
@@ -84,14 +106,31 @@ def initial_params(config: RunConfig) -> Any:
         )
     checkpoints = folder / run_dir.CHECKPOINTS
     if checkpoints.is_dir():  # a run's, or imported: that also has a config.json
+        tuning, theirs = tuning_of(folder)
         with Checkpointer(checkpoints, create=False) as checkpointer:
-            return checkpointer.restore_params(abstract_params(config))
+            if not tuning.partial:
+                return checkpointer.restore_params(abstract_params(config))
+            their_run = dataclasses.replace(
+                config,
+                model_dir=str(folder),
+                initial_checkpoint=theirs["initial_checkpoint"],
+                seed=theirs["seed"],
+                tuning=tuning,
+                pack=theirs["pack"],
+            )
+            return _plain(_restored(their_run, checkpointer, None))
     if (folder / HF_CONFIG).is_file():
         return placed_from_huggingface(folder, config)
     raise UserError(
         f"INITIAL_CHECKPOINT_PATH {config.initial_checkpoint!r} holds neither a folder `checkpoints` nor "
         "config.json. Give a run's folder or a Hugging Face folder."
     )
+
+
+def _plain(params: Any) -> Any:
+    """With the adapters added to their kernels; a prompt stays beside them."""
+    prompt = {name: value for name, value in params.items() if name == PROMPT}
+    return {**merged_params({name: value for name, value in params.items() if name != PROMPT}), **prompt}
 
 
 def placed_from_huggingface(folder: Path, config: RunConfig) -> Any:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int, Key
 
 from flan_jax.errors import UserError
-from flan_jax.models.adapters import attach, attach_axes, split
+from flan_jax.models.adapters import attach, attach_axes, join, split
 from flan_jax.models.build import ModelConfig, abstract_model, init_model, logical_axes
 from flan_jax.models.tuning import TuningConfig
 from flan_jax.train.sharding import ShardingRules, param_shardings, place, replicated
@@ -54,6 +54,18 @@ def abstract_state(params: Any, optimizer: optax.GradientTransformation, *, froz
 def trained_axes(config: ModelConfig, tuning: TuningConfig) -> Any:
     """Returns the logical axes of what is trained, as `make_optimizer` wants them."""
     return split(attach_axes(logical_axes(config), tuning), tuning)[0]
+
+
+def abstract_trained(
+    config: ModelConfig, tuning: TuningConfig, mesh: Mesh, rules: ShardingRules | None = None
+) -> dict[str, Any]:
+    """Returns the shapes and shardings of what is trained: what `Checkpointer.restore_params` reads it onto."""
+    return abstract_sharded_state(config, optax.identity(), mesh, rules, tuning=tuning)[1].params
+
+
+def whole_params(state: TrainState, tuning: TuningConfig) -> dict[str, Any]:
+    """Returns all parameters, as `models.build.merge` takes them."""
+    return join(state.params, state.frozen, tuning)
 
 
 def state_shardings(

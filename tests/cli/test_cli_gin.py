@@ -26,6 +26,9 @@ RUNS = {
     ),
     "runs/flan_local.gin": ((), ("VOCABULARY=bytes", "MODEL_DIR=runs/l", "HOLD_OUT=entailment,math")),
     "runs/superni.gin": ((), ("VOCABULARY=bytes", "MODEL_DIR=runs/s")),
+    "runs/lora.gin": (("models/t5_tiny.gin", "runs/finetune.gin"), FINETUNE),
+    "runs/prompt.gin": (("models/t5_tiny.gin", "runs/finetune.gin"), FINETUNE),
+    "runs/freeze.gin": (("models/t5_tiny.gin", "runs/finetune.gin"), FINETUNE),
 }
 
 

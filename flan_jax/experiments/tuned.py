@@ -1,0 +1,100 @@
+"""What a run that trains a part stands on: which weights they are, and whether they are still the same."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from flan_jax.data.hub_models import model_folder
+from flan_jax.errors import UserError
+from flan_jax.experiments import run_dir
+from flan_jax.experiments.config import RunConfig
+from flan_jax.models.adapters import PROMPT
+from flan_jax.models.tuning import TuningConfig
+
+_BLOCK = 1 << 12
+_BLOCKS = 64
+
+
+def base_identity(config: RunConfig) -> dict[str, Any]:
+    """What a run's checkpoints say of the weights that they leave out; nothing where they leave out none.
+
+    Raises:
+        UserError: the initial checkpoint is not there.
+    """
+    if not config.tuning.partial:
+        return {}
+    if not config.initial_checkpoint:
+        return {"base": {"seed": config.seed}}
+    return {
+        "base": {"folder": config.initial_checkpoint, "weights": fingerprint(model_folder(config.initial_checkpoint))}
+    }
+
+
+def check_same_base(saved: Mapping[str, Any], config: RunConfig) -> None:
+    """Checks that the weights below a run's trained part are those that it was trained on.
+
+    Args:
+        saved: the configuration in a checkpoint, with what ``base_identity`` gave then.
+        config: the run.
+
+    Raises:
+        UserError: they are others.
+    """
+    then, now = saved.get("base"), base_identity(config).get("base")
+    if then is not None and then != now:
+        raise UserError(
+            f"The run in {config.model_dir!r} trained a part of the model in {config.initial_checkpoint!r}, whose weights "
+            "have changed since; what was trained fits the earlier ones alone. Put those back, or start again in another "
+            "MODEL_DIR."
+        )
+
+
+def check_can_begin(params: Mapping[str, Any] | None, config: RunConfig) -> None:
+    """Checks that a run can begin from these weights.
+
+    Raises:
+        UserError: they include a prompt, which is nothing without the rest of its own run.
+    """
+    if params is not None and PROMPT in params:
+        raise UserError(
+            f"INITIAL_CHECKPOINT_PATH {config.initial_checkpoint!r} is a run that trained a prompt, which a new run cannot "
+            "take over. Continue that run, or begin from the weights that it began from."
+        )
+
+
+def tuning_of(folder: Path) -> tuple[TuningConfig, Mapping[str, Any]]:
+    """How the run in a folder was tuned, and its configuration; the default where the folder is no run's."""
+    manifest = run_dir.read_manifest(folder) or {"config": {}}
+    return TuningConfig(**manifest["config"].get("tuning", {})), manifest["config"]
+
+
+def fingerprint(folder: Path) -> str:
+    """Tells one folder of weights from another without reading all of it.
+
+    Of every file the size and the bytes at 64 places spread over it count: a model that was trained further, if only
+    a little, differs nearly everywhere.
+    """
+    digest = hashlib.sha256()
+    for name, path in _files(folder):
+        size = path.stat().st_size
+        digest.update(f"{name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            for index in range(_BLOCKS if size > _BLOCKS * _BLOCK else 1):
+                file.seek(index * (size - _BLOCK) // (_BLOCKS - 1) if index else 0)
+                digest.update(file.read(_BLOCK if size > _BLOCKS * _BLOCK else -1))
+    return digest.hexdigest()[:16]
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The files of weights: the newest checkpoint of a run, or a folder's safetensors."""
+    checkpoints = folder / run_dir.CHECKPOINTS
+    paths = list(folder.glob("*.safetensors"))
+    if run_dir.has_checkpoint(folder):
+        newest = max(
+            (entry for entry in checkpoints.iterdir() if entry.name.isdecimal()), key=lambda step: int(step.name)
+        )
+        paths = [Path(root, name) for root, _, names in os.walk(newest / "state") for name in names]
+    for path in sorted(paths):
+        yield path.relative_to(folder).as_posix(), path

@@ -35,6 +35,7 @@ def prepare_with_beam(
     progress: Progress | None = None,
     on_error: OnError = "fail",
     too_long: TooLong = "truncate",
+    separator: str = "",
     verify: bool = False,
     modules: Sequence[str] = (),
     runner: str = DEFAULT_RUNNER,
@@ -51,6 +52,7 @@ def prepare_with_beam(
         progress: called for what is there already, and for the rest when the pipeline is done.
         on_error: as for ``prepare``.
         too_long: as for ``prepare``.
+        separator: as for ``prepare``.
         verify: as for ``prepare``.
         modules: as for ``prepare``.
         runner: the name of a Beam runner.
@@ -61,7 +63,7 @@ def prepare_with_beam(
             A split that cannot be prepared does not stop the others.
     """
     pipeline_options = _pipeline_options(runner, options)
-    recipe = Recipe(vocabulary, DEFAULT_LENGTHS if lengths is None else lengths, seed, on_error, too_long)
+    recipe = Recipe(vocabulary, DEFAULT_LENGTHS if lengths is None else lengths, seed, on_error, too_long, separator)
     survey = Survey(tasks, recipe, store, verify=verify, progress=progress)
     if survey.to_write:
         _run(survey.to_write, recipe, store, modules, pipeline_options)

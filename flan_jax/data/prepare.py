@@ -126,6 +126,7 @@ def prepare(
     processes: int = 1,
     on_error: OnError = "fail",
     too_long: TooLong = "truncate",
+    separator: str = "",
     verify: bool = False,
     modules: Sequence[str] = (),
 ) -> PrepareReport:
@@ -141,6 +142,7 @@ def prepare(
         processes: how many processes work at a time; what is stored is the same.
         on_error: see ``Recipe``.
         too_long: see ``Recipe``.
+        separator: see ``Recipe``.
         verify: compare all that is there with its checksums, even what this machine found right before; what
             is damaged is written again in any case.
         modules: imported by every worker process first, where tasks are found by name in a
@@ -150,7 +152,7 @@ def prepare(
         UserError: a bad length, a task without such a split or without records in it, a record
             that cannot be read or rendered, a full disk. Splits finished before stay prepared.
     """
-    recipe = Recipe(vocabulary, DEFAULT_LENGTHS if lengths is None else lengths, seed, on_error, too_long)
+    recipe = Recipe(vocabulary, DEFAULT_LENGTHS if lengths is None else lengths, seed, on_error, too_long, separator)
     if processes < 1:
         raise UserError(f"The number of processes is {processes}, but at least one must work.")
     survey = Survey(tasks, recipe, store, verify=verify, progress=progress)

@@ -68,9 +68,13 @@ class Recipe:
         on_error: what a record that cannot be read or rendered does: ``fail`` stops with its
             error, ``skip`` leaves it out and counts it.
         too_long: what an example longer than ``lengths`` does: it is cut, left out, or stops.
+        separator: a text behind inputs, in the place of the end-of-sequence id: of a decoder that others
+            trained as a language model, to which that id says that another text begins. What comes as ids
+            from elsewhere (seqio's tasks, whole conversations) has none.
 
     Raises:
-        UserError: a bad length, an unknown choice, or a vocabulary with impossible special ids.
+        UserError: a bad length, an unknown choice, a vocabulary with impossible special ids, or a separator that
+            it has no id for, or so many that nothing else fits.
     """
 
     vocabulary: Vocabulary
@@ -78,6 +82,7 @@ class Recipe:
     seed: int = 0
     on_error: OnError = "fail"
     too_long: TooLong = "truncate"
+    separator: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lengths", checked_lengths(self.lengths))
@@ -90,6 +95,20 @@ class Recipe:
                     f"{name} is {value!r}, but it must be one of {', '.join(choices)}.{did_you_mean(str(value), choices)}"
                 )
         check_special_ids(self.vocabulary)
+        if not isinstance(self.separator, str):
+            raise UserError(f"separator is {self.separator!r}, but it must be a text.")
+        if not 0 < len(self.ends["inputs"]) < self.lengths["inputs"]:
+            raise UserError(
+                f"separator is {self.separator!r}, which vocabulary {self.vocabulary.name!r} writes with "
+                f"{len(self.ends['inputs'])} ids, but it takes at least one, and fewer than the {self.lengths['inputs']} of "
+                "the inputs. Choose another."
+            )
+
+    @functools.cached_property
+    def ends(self) -> dict[str, np.ndarray]:
+        """The ids behind each feature, int32: the end of sequence, or the separator behind inputs."""
+        end = np.array([self.vocabulary.eos_id], np.int32)
+        return {"inputs": end_of_inputs(self.vocabulary, self.separator), "targets": end}
 
     @functools.cached_property
     def _vocabulary_fingerprint(self) -> str:
@@ -103,7 +122,16 @@ class Recipe:
             "too_long": digest(self.too_long),
             "format": digest(FORMAT),
         }
-        return {**parts, "on_error": digest(self.on_error)} if self.on_error != "fail" else parts
+        if self.on_error != "fail":
+            parts["on_error"] = digest(self.on_error)
+        if self.separator:
+            parts["separator"] = digest(self.separator)
+        return parts
+
+
+def end_of_inputs(vocabulary: Vocabulary, separator: str) -> np.ndarray:
+    """The ids behind inputs, int32: of the separator, or the end of sequence where there is none."""
+    return np.array(vocabulary.encode(separator) if separator else [vocabulary.eos_id], np.int32)
 
 
 def combined(parts: Mapping[str, str]) -> str:

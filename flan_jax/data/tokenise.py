@@ -17,7 +17,7 @@ _BATCH = 256
 def tokenise(
     rendered: Iterable[Rendered], recipe: Recipe, tally: Tally | None = None, *, where: str = "rendered text"
 ) -> Iterator[StoredExample]:
-    """Ids of rendered examples, each side within its length and ended by the end-of-sequence id.
+    """Ids of rendered examples, each side within its length and ended as the recipe says.
 
     Args:
         rendered: examples as text.
@@ -37,7 +37,9 @@ def tokenise(
             "inputs": encode_arrays(recipe.vocabulary, [example.inputs for example in batch]),
             "targets": encode_arrays(recipe.vocabulary, [example.targets for example in batch]),
         }
-        over = {feature: _over(sides, recipe.lengths[feature]) for feature, sides in ids.items()}
+        over = {
+            feature: _over(sides, recipe.lengths[feature] - len(recipe.ends[feature])) for feature, sides in ids.items()
+        }
         if recipe.too_long == "truncate":
             for feature, cut in over.items():
                 tally.truncated[feature] += len(cut)
@@ -60,24 +62,24 @@ def tokenise(
             )
 
 
-def _over(sides: Sequence[np.ndarray], length: int) -> set[int]:
-    """Positions of the sides that leave no room for the end-of-sequence id."""
-    return {position for position, side in enumerate(sides) if len(side) >= length}
+def _over(sides: Sequence[np.ndarray], room: int) -> set[int]:
+    """Positions of the sides that are longer than the room before what ends them."""
+    return {position for position, side in enumerate(sides) if len(side) > room}
 
 
 def _ended(
     sides: Sequence[np.ndarray], recipe: Recipe, feature: str, where: str, examples: Sequence[Rendered]
 ) -> list[np.ndarray]:
-    """Each side cut to its length less one and ended, as views of one int32 array."""
+    """Each side cut to its length and ended, as views of one int32 array."""
     if not sides:
         return []
-    vocabulary, room = recipe.vocabulary, recipe.lengths[feature] - 1
-    end = np.array([vocabulary.eos_id], np.int32)
+    vocabulary, end = recipe.vocabulary, recipe.ends[feature]
+    room = recipe.lengths[feature] - len(end)
     parts = [part for side in sides for part in (side[:room], end)]
     joined = np.concatenate(parts, dtype=np.int32)
     ends = itertools.accumulate(map(len, parts))
     if (
-        np.count_nonzero(joined == vocabulary.eos_id) != len(sides)
+        np.count_nonzero(joined == vocabulary.eos_id) != len(sides) * np.count_nonzero(end == vocabulary.eos_id)
         or np.any(joined == vocabulary.pad_id)
         or joined.min() < 0
         or joined.max() >= vocabulary.size
@@ -97,6 +99,6 @@ def _too_long(
     position, feature = min((min(indices), feature) for feature, indices in over.items() if indices)
     return UserError(
         f"{where[0].upper()}{where[1:]}, record {batch[position].example_id}: its {feature} have "
-        f"{len(ids[feature][position]) + 1} tokens with the end of sequence, but the length of {feature} is "
+        f"{len(ids[feature][position]) + len(recipe.ends[feature])} tokens with what ends them, but the length of {feature} is "
         f"{recipe.lengths[feature]}. Raise the length, or choose too_long=truncate or too_long=drop."
     )

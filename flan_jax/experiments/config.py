@@ -123,6 +123,8 @@ class RunConfig:
         audit_tolerance: the share of a held-out task's records that may be in the training data.
         on_error: what a record that cannot be read or rendered does to preparing: ``fail``, or ``skip`` it.
         too_long: what an example longer than ``lengths`` does: ``truncate`` it, ``drop`` it, or ``fail``.
+        separator: a text behind inputs, in the place of the end-of-sequence token; ``""`` for that token. See
+            ``flan_jax.data.recipe.Recipe``.
         pack: several examples a row; ``False`` puts each into a row of its own.
         exhausted: what becomes of a task that was gone through ``max_epochs`` times: ``repeat`` shuffles
             it anew and goes on, ``drop`` gives its share to the others, ``stop`` ends the run.
@@ -157,6 +159,7 @@ class RunConfig:
     audit_tolerance: float = 0.0
     on_error: OnError = "fail"
     too_long: TooLong = "truncate"
+    separator: str = ""
     pack: bool = True
     exhausted: Exhausted = "repeat"
     max_epochs: int = 1

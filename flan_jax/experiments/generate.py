@@ -4,6 +4,7 @@ import numpy as np
 
 from flan_jax.data.chat_templates import ChatTemplate
 from flan_jax.data.chat_tokens import ChatTokenizer
+from flan_jax.data.recipe import end_of_inputs
 from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
@@ -36,8 +37,8 @@ class Answerer:
             max_tokens: longest answer where ``decoding`` does not say; 0 for the run's target length.
             decoding: how answers are written.
             chat: makes a conversation of an instruction, whose reply is the answer.
-            ended: the end-of-sequence token stands behind an instruction, as in the rows of training. A
-                decoder that others trained as a language model would go on with another text there.
+            ended: behind an instruction stands what ended inputs in training: as a rule the end-of-sequence token.
+                A decoder that others trained as a language model would go on with another text there.
         """
         self._lengths = config.lengths
         # A vocabulary that is named needs no mixture, whose data may be elsewhere.
@@ -45,7 +46,8 @@ class Answerer:
         self._vocabulary = named or resolve_vocabulary("", run_mixture(config))
         self._chat = None if chat is None else ChatTokenizer(chat, self._vocabulary)
         # In a conversation of one sequence it is the template that says what ends a turn.
-        self._end = [self._vocabulary.eos_id] if ended and not (chat and config.model.decoder_only) else []
+        ended = ended and not (chat and config.model.decoder_only)
+        self._end = end_of_inputs(self._vocabulary, config.separator).tolist() if ended else []
         weights = load_weights(config, step=step)
         self._predictor = Predictor(
             weights.graphdef,
@@ -69,7 +71,7 @@ class Answerer:
             UserError: an instruction that is empty, longer than the model reads, or refused by the chat template.
         """
         tokens = self._tokens(text)
-        limit = self._lengths["inputs"] - 1
+        limit = self._lengths["inputs"] - max(1, len(self._end))
         if not tokens:
             raise UserError("The instruction is empty. Type some text.")
         if len(tokens) > limit:

@@ -220,6 +220,7 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
         modules=modules,
         on_error=config.on_error,
         too_long=config.too_long,
+        separator=config.separator,
     )
 
 
@@ -288,7 +289,7 @@ def open_tasks(
     Raises:
         UserError: a task is not prepared, or was prepared from something else.
     """
-    recipe = Recipe(vocabulary, config.lengths, config.seed, config.on_error, config.too_long)
+    recipe = Recipe(vocabulary, config.lengths, config.seed, config.on_error, config.too_long, config.separator)
     tasks = tuple(tasks)
     # A fingerprint hashes the task's files: threads, as that is reading and native code.
     with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:

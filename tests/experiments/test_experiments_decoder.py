@@ -89,10 +89,11 @@ def test_every_mesh_computes_the_same(tmp_path):
     np.testing.assert_allclose(losses(many.model_dir), losses(one.model_dir), rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("pack", [True, False])
-def test_what_is_measured_is_what_was_trained(tmp_path, pack):
+@pytest.mark.parametrize(("pack", "separator"), [(True, ""), (False, ""), (True, "\n")])
+def test_what_is_measured_is_what_was_trained(tmp_path, pack, separator):
     """The loss of a batch, its tokens summed, is what the evaluation finds for its examples one by one."""
-    config = run_config(tmp_path / "run", pack=pack, model=dataclasses.replace(MODEL, bos_id=3, prefix_lm=True))
+    model = dataclasses.replace(MODEL, bos_id=3, prefix_lm=True)
+    config = run_config(tmp_path / "run", pack=pack, separator=separator, model=model)
     prepare_run(config)
     data = open_data(config)
     batch = next(make_batches(config, data.train, data.weights, data.lesson))
@@ -108,7 +109,8 @@ def test_what_is_measured_is_what_was_trained(tmp_path, pack):
     for inputs, targets in examples:
         # As the store has them: nothing added, nothing lost.
         assert (*inputs.tolist(), None, *targets.tolist()) in known
-        assert inputs[-1] == targets[-1] == data.vocabulary.eos_id
+        assert targets[-1] == data.vocabulary.eos_id
+        assert inputs[-1] == (data.vocabulary.encode(separator)[0] if separator else data.vocabulary.eos_id)
     score = predictor.score(
         [EvalExample(inputs, (), ("",), 0, 0, targets=targets) for inputs, targets in examples]
     ).sum()

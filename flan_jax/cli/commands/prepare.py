@@ -50,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="an example longer than its lengths is cut (the default), left out, or stops; cut and left out are counted",
     )
     parser.add_argument(
+        "--separator",
+        default="",
+        metavar="TEXT",
+        help="what stands behind inputs instead of the end of sequence, as run.separator of the runs that will read it",
+    )
+    parser.add_argument(
         "--verify", action="store_true", help="compare what is there with its checksums; prepare again what is damaged"
     )
     parser.add_argument(
@@ -101,6 +107,7 @@ def _prepare(arguments: argparse.Namespace, progress: Any) -> "PrepareReport":
         "progress": progress,
         "on_error": arguments.on_error,
         "too_long": arguments.too_long,
+        "separator": arguments.separator,
         "verify": arguments.verify,
         "modules": arguments.module_import,
     }

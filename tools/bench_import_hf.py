@@ -7,6 +7,7 @@ Each command is a process of its own; its memory is the largest that the operati
 """
 
 import argparse
+import filecmp
 import json
 import os
 import shutil
@@ -65,7 +66,7 @@ def main() -> None:
     result["checkpoint_gb"] = round(size_of(imported) / 1e9, 3)
     out = [*command, "export-hf", str(imported), str(exported), "--dtype", "bfloat16"]
     result["export_hf"] = measured([*out, "--max_shard_size", arguments.max_shard_size])
-    same = [(source / path.name).read_bytes() == path.read_bytes() for path in sorted(exported.glob("*.safetensors"))]
+    same = [filecmp.cmp(source / path.name, path, shallow=False) for path in exported.glob("*.safetensors")]
     result["exported_files_equal_the_source"] = len(same) == len(shards) and all(same)
     for name in ("import_hf", "export_hf"):
         result[name]["peak_over_largest_shard"] = round(result[name]["peak_rss_gb"] / result["largest_shard_gb"], 3)

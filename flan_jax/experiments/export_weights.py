@@ -17,7 +17,7 @@ from flan_jax.errors import UserError, unknown
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.import_weights import check_free, copy_kept
 from flan_jax.experiments.model_card import model_card
-from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference
+from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, same_values
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.config import T5Config
 from flan_jax.models.decoder_config import DecoderConfig, RopeScaling
@@ -252,7 +252,7 @@ def _check(folder: Path, config: ModelConfig, stored: StoredParams, dtype: str, 
         weights = huggingface.stored_tensors(folder)
         for place, tensor in _tensors(stored, config):
             found, expected = weights[place.name], tensor.astype(rounded)
-            if not np.array_equal(found, expected, equal_nan=True):
+            if not same_values(found, expected):
                 worst = max(worst, float(np.abs(found.astype(np.float32) - expected.astype(np.float32)).max()))
         return "tensors", _within(worst)
     say("comparing the logits of a few prompts with those of the checkpoint")

@@ -16,7 +16,7 @@ from flan_jax.data.hub_models import model_folder
 from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
-from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference
+from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, same_values
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.huggingface import folder as huggingface
 from flan_jax.models.huggingface.tensors import shapes_of, split
@@ -160,7 +160,7 @@ def _check(folder: Path, checkpoints: Path, config: ModelConfig, allow_nonfinite
         worst = 0.0
         for piece in _pieces(folder, config, allow_nonfinite):
             found = stored.read(piece.path, piece.layer)
-            if not np.array_equal(found, piece.values, equal_nan=True):
+            if not same_values(found, piece.values):
                 worst = max(worst, float(np.nanmax(np.abs(found - piece.values))))
         checked = "tensors"
     else:

@@ -124,6 +124,14 @@ def test_own_data_is_brought_as_the_guide_says(tmp_path):
     assert tasks_of(tmp_path, "errands", "test") == {"errands_zs_opt_test"}
 
 
+def test_a_model_is_chosen_as_the_guide_says(tmp_path):
+    follow("models.md", tmp_path)
+    assert drawn_by(tmp_path, "decoder") == {"word_category_zs_opt"}
+    for run in ("as_it_is", "further"):
+        manifest = json.loads((tmp_path / "runs" / run / "manifest.json").read_text(encoding="utf-8"))
+        assert (manifest["config"]["model"]["d_model"], manifest["vocabulary"]["name"]) == (20, "tiny_chat")
+
+
 KINDS = {int: "number", float: "number", bool: "true or false", list: "list"}
 
 

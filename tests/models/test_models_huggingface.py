@@ -97,7 +97,8 @@ def test_configurations_of_both_generations():
     silent = {k: v for k, v in V1_1_SMALL.items() if k not in {"tie_word_embeddings", "feed_forward_proj"}}
     assert config_from_fields(silent).tie_embeddings
     assert config_from_fields(silent).feed_forward == "relu"
-    assert not config_from_fields({**silent, "model_type": "mt5"}).tie_embeddings
+    assert not config_from_fields({**silent, "model_type": "mt5", "tie_word_embeddings": True}).tie_embeddings
+    assert config_from_fields({**silent, "model_type": "mt5"}).feed_forward == "gated-gelu"
     assert config_from_fields({**V1_1_SMALL, "num_decoder_layers": None, "num_layers": 3}).num_decoder_layers == 3
     assert config_from_fields({**V1_1_SMALL, "eos_token_id": [1, 5]}).eos_id == 1
 

@@ -87,7 +87,9 @@ def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> 
     tied = given["tie_word_embeddings"]
     scaled = given["scale_decoder_outputs"]
     given.refuse_the_rest(kind, {*NO_EFFECT, *_IGNORED})
-    return T5Config(**values, tie_embeddings=bool(tied if scaled is None else scaled), dtype=dtype)
+    # An mT5 is never tied: version 5 writes that it is, whatever it is, and has no scale.
+    tied = kind != "mt5" and bool(tied if scaled is None else scaled)
+    return T5Config(**values, tie_embeddings=tied, dtype=dtype)
 
 
 def fields_from_config(config: T5Config) -> dict[str, Any]:

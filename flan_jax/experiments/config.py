@@ -241,7 +241,31 @@ def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str =
     return lines
 
 
+def with_defaults(found: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    """The values that a run was recorded with, and for those that nobody recorded then their defaults.
+
+    A run that began before a choice existed made it as the default does.
+
+    Args:
+        found: from a manifest.
+        config: a configuration as it is now, whose fields say the defaults.
+    """
+    full = dict(found)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in full:
+            if dataclasses.is_dataclass(value) and isinstance(full[field.name], Mapping):
+                full[field.name] = with_defaults(full[field.name], value)
+        elif field.default is not dataclasses.MISSING:
+            full[field.name] = _plain(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            full[field.name] = _plain(field.default_factory())
+    return full
+
+
 def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, (tuple, list)):

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.experiments.config import RunConfig, difference
+from flan_jax.experiments.config import RunConfig, difference, with_defaults
 from flan_jax.experiments.sampling import DataChange, Table
 from flan_jax.experiments.setup import Data
 from flan_jax.models.adapters import counts, split
@@ -47,7 +47,10 @@ def check_same_run(config: RunConfig) -> Path:
     if found is not None:
         # As JSON reads it back, so that 1 and 1.0, tuples and lists compare equal.
         ours = json.loads(json.dumps(config.identity()))
-        lines = difference(ours, found["config"])
+        theirs = json.loads(json.dumps(with_defaults(found["config"], config)))
+        lines = difference(
+            ours, {name: value for name, value in theirs.items() if name in ours or name in found["config"]}
+        )
         if lines:
             more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
             raise UserError(

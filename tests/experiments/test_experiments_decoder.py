@@ -19,6 +19,7 @@ from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
 from flan_jax.experiments.evaluate import make_predictor
 from flan_jax.experiments.generate import Answerer
 from flan_jax.experiments.pretrained import run_of_folder
+from flan_jax.experiments.run_dir import check_same_run
 from flan_jax.experiments.sampling import make_batches
 from flan_jax.experiments.setup import open_data, prepare_run
 from flan_jax.experiments.train import train
@@ -246,3 +247,18 @@ def test_conversations_begin_once_and_count_what_the_assistant_says(folder, tmp_
     # What a person's instruction becomes is how such a row begins.
     asked = Answerer(config, chat=load_chat_template(folder))._tokens("the cat")
     assert first[: len(asked)].tolist() == asked
+
+
+def test_a_run_that_is_older_than_a_choice_made_it_by_default(tmp_path):
+    config = run_config(tmp_path / "run")
+    found = config.identity()
+    del found["separator"], found["model"]["stop_ids"], found["model"]["prefix_lm"]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps({"config": found}), encoding="utf-8")
+    assert check_same_run(config) == tmp_path / "run"
+    for changes, told in (
+        ({"separator": "\n"}, r"separator: '' → '\\n'"),
+        ({"model": dataclasses.replace(MODEL, prefix_lm=True)}, "model.prefix_lm: False → True"),
+    ):
+        with pytest.raises(UserError, match=told):
+            check_same_run(dataclasses.replace(config, **changes))

@@ -35,10 +35,10 @@ def test_every_line_is_a_pin_or_a_hash(name: str) -> None:
             assert HASH.fullmatch(following), f"requirements/{name}: no hash under {line!r}"
 
 
-def test_torch_is_one_pin_without_address() -> None:
+def test_torch_and_what_is_built_on_it_are_pins_without_address() -> None:
     lines = [line for line in (REQUIREMENTS / "torch.txt").read_text().splitlines() if not line.startswith("#")]
-    assert len(lines) == 1
-    assert re.fullmatch(r"torch==[0-9.]+", lines[0])
+    assert [line.partition("==")[0] for line in lines] == ["torch", "accelerate", "peft"]
+    assert all(re.fullmatch(r"[a-z]+==[0-9.]+", line) for line in lines)
 
 
 @pytest.mark.parametrize(("smaller", "larger"), [("run.txt", "dev.txt"), ("parity.txt", "dev.txt")])

@@ -1,4 +1,4 @@
-"""Attention as T5 has it: no scaling, relative position buckets, masks from segment ids.
+"""Attention as T5 has it: no scaling, relative position buckets, a bias of each.
 
 Shapes: B rows of a batch, T query length, S key length, D model width, H heads, K width of one head,
 C buckets.
@@ -12,10 +12,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from flan_jax.models.attention_kind import BLOCK, chosen
 from flan_jax.models.config import T5Config
 from flan_jax.models.layers import AnyArray, Key, RMSNorm, dropout, normal, split_key
 from flan_jax.models.linear import from_heads, to_heads
-from flan_jax.models.weighing import MASKED, weigh
+from flan_jax.models.sight import Sight
+from flan_jax.models.weighing import Weighing, weigh
 
 
 def distance_buckets(num_buckets: int, max_distance: int) -> np.ndarray:
@@ -35,25 +37,6 @@ def distance_buckets(num_buckets: int, max_distance: int) -> np.ndarray:
     scaled = ratio / np.float32(math.log(max_distance / exact)) * np.float32(num_buckets - exact)
     far = np.minimum(exact + scaled.astype(np.int32), num_buckets - 1)
     return np.where(distance < exact, distance, far).astype(np.int32)
-
-
-def segment_mask(
-    query_BT: Int[AnyArray, "B T"], key_BS: Int[AnyArray, "B S"], *, causal: bool = False
-) -> Float[Array, "B 1 T S"]:
-    """What to add to the scores: 0 where a query may see a key, a large negative number elsewhere.
-
-    A query sees the keys of its own segment; segment 0 is padding and is seen by nobody. For segment ids
-    ``[1, 1, 2, 0]`` and ``causal=True`` the visible places (x) are::
-
-        query 0 (1)  x . . .
-        query 1 (1)  x x . .
-        query 2 (2)  . . x .
-        query 3 (0)  . . . .
-    """
-    visible_BTS = (query_BT[:, :, None] == key_BS[:, None, :]) & (key_BS > 0)[:, None, :]
-    if causal:
-        visible_BTS &= jnp.tri(query_BT.shape[1], key_BS.shape[1], dtype=bool)
-    return jnp.where(visible_BTS, 0.0, MASKED).astype(jnp.float32)[:, None]
 
 
 def preferred_distances(buckets: int, heads: int, *, bidirectional: bool) -> np.ndarray:
@@ -162,19 +145,24 @@ class Attention(nnx.Module):
         k_BHSK: Float[Array, "B H S K"],
         v_BHSK: Float[Array, "B H S K"],
         position: Float[Array, "#B H T S"] | None,
-        mask: Float[Array, "#B 1 T S"],
+        sight: Sight,
         key: Key | None = None,
     ) -> Float[Array, "B T D"]:
         """What the layer adds to the residual stream.
 
         Args:
             position: float32 position bias, for all rows or for each; ``None`` in cross-attention.
-            mask: float32, from ``segment_mask``.
+            sight: which keys each query sees.
             key: for dropout.
         """
         weight_key, outer_key = split_key(key, 2)
         rate = self.config.dropout_rate
-        o_BHTK = weigh(q_BHTK, k_BHSK, _drop_keys(v_BHSK, rate, weight_key), position, mask)
+        kind = chosen(
+            self.config.attention, heads=q_BHTK.shape[1], queries=q_BHTK.shape[2], keys=k_BHSK.shape[2],
+            cudnn_refuses="T5 has a learned bias", aligned=False,
+        )  # fmt: skip
+        how = Weighing(block=BLOCK if kind == "chunked" else None)
+        o_BHTK = weigh(q_BHTK, k_BHSK, _drop_keys(v_BHSK, rate, weight_key), position, sight, how)
         return dropout(from_heads(o_BHTK, self.o), rate, outer_key)
 
 

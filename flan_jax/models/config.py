@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flan_jax.errors import UserError, unknown
+from flan_jax.models.attention_kind import checked_attention
 from flan_jax.models.remat import checked_remat
 
 FEED_FORWARDS = ("gated-gelu", "gated-silu", "relu", "gelu")
@@ -57,6 +58,7 @@ class T5Config:
         stop_ids: further tokens that end what is generated; training writes ``eos_id`` alone.
         decoder_start_id: first token that the decoder reads.
         remat: what is computed again in the backward pass: ``none``, ``dots``, ``full`` or ``offload``; see ``remat.REMATS``.
+        attention: how attention is computed: ``auto``, ``plain``, ``chunked``; see ``attention_kind``.
 
     Raises:
         UserError: a value outside of its range.
@@ -83,6 +85,7 @@ class T5Config:
     eos_id: int = 1
     decoder_start_id: int = 0
     remat: str = "none"
+    attention: str = "auto"
     stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -95,6 +98,7 @@ class T5Config:
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
         checked_remat("T5Config", self.remat)
+        checked_attention("T5Config", self.attention, cudnn_refuses="cuDNN's kernel has no use for T5's learned bias")
         # Half of the encoder's buckets look back, and half of those are exact distances: below 4 none would be.
         buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
         if buckets < 4 or buckets % 2:

@@ -6,13 +6,14 @@ Shapes: B rows of a batch, T length of a row, S length of a prompt, N places in 
 D model width, G key heads, K width of one head, V vocabulary, L layers.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import UserError
 from flan_jax.models.decoder_config import DecoderConfig
@@ -22,6 +23,7 @@ from flan_jax.models.layers import AnyArray, Key, dropout, normal, split_key
 from flan_jax.models.prompts import Prompt, at_first_positions, positions_behind, prompt_length, room_in_front
 from flan_jax.models.remat import rematerialised
 from flan_jax.models.rotary import turns
+from flan_jax.models.sight import Sight
 
 
 class DecoderCache(NamedTuple):
@@ -44,45 +46,6 @@ class DecoderCache(NamedTuple):
     def beam_axes(self) -> dict[str, int]:
         """The fields that every beam has for itself, with the axis of their rows."""
         return {"k": 1, "v": 1, "first": 0}
-
-
-def visible(
-    query_BT: Int[AnyArray, "B T"],
-    key_BS: Int[AnyArray, "B S"],
-    *,
-    offset: int | Int[Array, ""] = 0,
-    window: int | None = None,
-    prefix_BT: Int[AnyArray, "B T"] | None = None,
-) -> Bool[Array, "B 1 T S"]:
-    """Where a query sees a key: itself and what is before it in its own segment.
-
-    A window of 2 over segment ids ``[1, 1, 1, 2, 0]`` leaves the places (x), and a prefix of the first two
-    tokens adds the place (p)::
-
-        query 0 (1)  x p . . .
-        query 1 (1)  x x . . .
-        query 2 (1)  . x x . .
-        query 3 (2)  . . . x .
-        query 4 (0)  . . . . .
-
-    Args:
-        query_BT: segment ids; 0 is padding, and is seen by nobody.
-        key_BS: segment ids.
-        offset: the place of the first query among the keys.
-        window: of how many tokens, itself included, a query sees the last; within a prefix, the next too.
-        prefix_BT: 1 where tokens of a segment see each other in both directions.
-    """
-    place_T1 = jnp.arange(query_BT.shape[1])[:, None] + offset
-    behind_TS = place_T1 - jnp.arange(key_BS.shape[1])[None]
-    seen_BTS = (behind_TS >= 0)[None]
-    if prefix_BT is not None:
-        prefix_BT = jnp.asarray(prefix_BT) > 0
-        seen_BTS = seen_BTS | (prefix_BT[:, :, None] & prefix_BT[:, None, :])
-    if window is not None:
-        seen_BTS = seen_BTS & (jnp.abs(behind_TS) < window)
-    query_BT, key_BS = jnp.asarray(query_BT), jnp.asarray(key_BS)
-    own_BTS = (query_BT[:, :, None] == key_BS[:, None, :]) & (key_BS > 0)[:, None, :]
-    return (seen_BTS & own_BTS)[:, None]
 
 
 def positions_in_segments(segment_ids_BT: Int[AnyArray, "B T"]) -> Int[Array, "B T"]:
@@ -229,7 +192,7 @@ class Decoder(nnx.Module):
             # Rows are taken a layer at a time: all layers' at once would be the cache once more for each continuation.
             held = cached if rows_P is None else tuple(rows[rows_P] for rows in cached)
             k_PNGK, v_PNGK = (_put(old, new, cache.place, 1) for old, new in zip(held, (k, v), strict=True))
-            x_PTD += layer.attention.attend(q, k_PNGK, v_PNGK, view.mask)
+            x_PTD += layer.attention.attend(q, k_PNGK, v_PNGK, view.sight)
             return x_PTD + layer.mlp(x_PTD), (k, v)
 
         # Only what these tokens add leaves the scan, so that a large cache is updated once, in place.
@@ -272,17 +235,23 @@ class Decoder(nnx.Module):
     ) -> tuple[View, View]:
         """What layers without the window may look at, and what those with it may."""
         config = self.config
+        same_BT = None if prefix_BT is None else jnp.asarray(prefix_BT) > 0
+        aligned = isinstance(offset, int) and offset == 0 and query_BT.shape == key_BS.shape
+        place_T = jnp.arange(query_BT.shape[1]) + offset
+        whole = Sight(query_BT, key_BS, place_T, None, same_BT, same_BT, causal=True, aligned=aligned)
+        # Where both kinds of layers take turns, those without a window have one that is wider than any text.
+        far = None if config.sliding_window is None or all(config.local_layers) else 2**30
 
         def view(window: int | None, theta: float, scaling: Any) -> View:
-            mask = visible(query_BT, key_BS, offset=offset, window=window, prefix_BT=prefix_BT)
+            sight = dataclasses.replace(whole, window=None if window is None else jnp.int32(window))
             if config.position == "learned":
-                return View(mask, None, None)
-            return View(mask, *turns(positions_BT, config.d_head, theta, scaling))
+                return View(sight, None, None)
+            return View(sight, *turns(positions_BT, config.d_head, theta, scaling))
 
         local = (config.rope_theta, config.rope_scaling)
         if config.local_rope_theta is not None:
             local = (config.local_rope_theta, None)
-        return view(None, config.rope_theta, config.rope_scaling), view(config.sliding_window, *local)
+        return view(far, config.rope_theta, config.rope_scaling), view(config.sliding_window, *local)
 
     def _scan(
         self, x: Array, views: tuple[View, View], step: Callable[[CausalLayer, Array, View, Any], Any], scanned: Any

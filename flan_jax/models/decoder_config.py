@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flan_jax.errors import UserError, unknown
+from flan_jax.models.attention_kind import checked_attention, cudnn_refusal
 from flan_jax.models.config import DTYPES, checked_stop_ids
 from flan_jax.models.remat import checked_remat
 
@@ -98,13 +99,15 @@ class DecoderConfig:
         embed_scale: embeddings are multiplied by ``sqrt(d_model)`` (Gemma).
         tie_embeddings: one table for input and output.
         prefix_lm: tokens of the inputs see each other in both directions.
-        dropout_rate: of embeddings and of what each part of a layer adds, when a key is given.
+        dropout_rate: of embeddings and of what each part of a layer adds, when a key is given; attention weights,
+            which GPT-2's own training dropped too, are never dropped.
         dtype: of activations and matrix products. Parameters, softmax, norms and logits are float32.
         pad_id: token of padding.
         eos_id: token that ends a sequence.
         stop_ids: further tokens that end what is generated, such as the end of a turn; training writes ``eos_id`` alone.
         bos_id: token that begins one: it stands where the first input of an example is 0. ``None`` leaves the 0.
         remat: what is computed again in the backward pass: ``none``, ``dots``, ``full`` or ``offload``; see ``remat.REMATS``.
+        attention: how attention is computed: ``auto``, ``plain``, ``chunked`` or ``cudnn``; see ``attention_kind``.
         family: the family as which the model is exported; "" for the first that has its shape.
 
     Raises:
@@ -146,6 +149,7 @@ class DecoderConfig:
     eos_id: int = 1
     bos_id: int | None = None
     remat: str = "none"
+    attention: str = "auto"
     family: str = ""
     stop_ids: tuple[int, ...] = ()
 
@@ -162,6 +166,7 @@ class DecoderConfig:
             if getattr(self, name) not in known:
                 raise unknown(name, str(getattr(self, name)), known)
         checked_remat("DecoderConfig", self.remat)
+        checked_attention("DecoderConfig", self.attention, cudnn_refuses=self.cudnn_refusal)
         if self.num_heads % self.num_kv_heads:
             raise UserError(
                 f"DecoderConfig: num_heads is {self.num_heads}; it must be a multiple of num_kv_heads ({self.num_kv_heads})."
@@ -196,6 +201,11 @@ class DecoderConfig:
                     f"DecoderConfig: {name} is {value}, outside of the vocabulary of {self.vocab_size} tokens."
                 )
         object.__setattr__(self, "stop_ids", checked_stop_ids("DecoderConfig", self.stop_ids, self.vocab_size))
+
+    @property
+    def cudnn_refusal(self) -> str:
+        """Why cuDNN's kernel does not compute this attention; empty where it does."""
+        return cudnn_refusal(dtype=self.dtype, d_head=self.d_head, softcap=self.attention_softcap)
 
     @property
     def gated(self) -> bool:

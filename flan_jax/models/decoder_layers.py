@@ -9,13 +9,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
+from flan_jax.models.attention_kind import BLOCK, chosen
 from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.layers import Key, dropout, normal, split_key
 from flan_jax.models.linear import linear
 from flan_jax.models.rotary import rotate
-from flan_jax.models.weighing import MASKED
+from flan_jax.models.sight import Sight
+from flan_jax.models.weighing import Weighing, weigh
 
 _ACTIVATIONS = {
     "silu": jax.nn.silu,
@@ -29,11 +31,11 @@ class View(NamedTuple):
     """What a layer may look at, the same for all layers of a kind.
 
     Attributes:
-        mask: where a query sees a key.
+        sight: which keys a query sees.
         cos, sin: the angles of the queries and of the keys at the same places; ``None`` without rotary positions.
     """
 
-    mask: Bool[Array, "B 1 T S"]
+    sight: Sight
     cos: Float[Array, "B T F"] | None
     sin: Float[Array, "B T F"] | None
 
@@ -121,16 +123,22 @@ class DecoderAttention(nnx.Module):
         q_BTHK: Float[Array, "B T H K"],
         k_BSGK: Float[Array, "B S G K"],
         v_BSGK: Float[Array, "B S G K"],
-        mask: Bool[Array, "B 1 T S"],
+        sight: Sight,
         key: Key | None = None,
     ) -> Float[Array, "B T D"]:
         """What attention adds to the residual stream. What stands where a query sees no key is of no meaning."""
         config = self.config
         scale = config.d_head**-0.5 if config.query_scale is None else config.query_scale
-        if config.attention_softcap is None:
-            mixed_BTHK = jax.nn.dot_product_attention(q_BTHK, k_BSGK, v_BSGK, mask=mask, scale=scale)
+        kind = chosen(
+            config.attention, heads=config.num_heads, queries=q_BTHK.shape[1], keys=k_BSGK.shape[1],
+            cudnn_refuses=config.cudnn_refusal, aligned=sight.aligned,
+        )  # fmt: skip
+        if kind == "cudnn":
+            mixed_BTHK = cudnn_attention(q_BTHK, k_BSGK, v_BSGK, sight, scale)
         else:
-            mixed_BTHK = capped_attention(q_BTHK, k_BSGK, v_BSGK, mask, scale, config.attention_softcap)
+            how = Weighing(scale, config.attention_softcap, BLOCK if kind == "chunked" else None)
+            q, k, v = (x.swapaxes(1, 2) for x in (q_BTHK, k_BSGK, v_BSGK))
+            mixed_BTHK = weigh(q, k, v, None, sight, how).swapaxes(1, 2)
         flat = mixed_BTHK.reshape(*mixed_BTHK.shape[:2], -1)
         out_BTD = project(flat, self.o, self.o_bias if config.output_bias else None)
         if config.norm_placement != "pre":
@@ -138,19 +146,19 @@ class DecoderAttention(nnx.Module):
         return dropout(out_BTD, config.dropout_rate, key)
 
 
-def capped_attention(
+def cudnn_attention(
     q_BTHK: Float[Array, "B T H K"],
     k_BSGK: Float[Array, "B S G K"],
     v_BSGK: Float[Array, "B S G K"],
-    mask: Bool[Array, "B 1 T S"],
+    sight: Sight,
     scale: float,
-    cap: float,
 ) -> Float[Array, "B T H K"]:
-    """Attention whose scores are ``cap * tanh(score / cap)``; ``jax.nn.dot_product_attention`` has no such."""
-    q_BTGRK = q_BTHK.reshape(*q_BTHK.shape[:2], k_BSGK.shape[2], -1, q_BTHK.shape[3])
-    scores = scale * jnp.einsum("BTGRK,BSGK->BGRTS", q_BTGRK, k_BSGK, preferred_element_type=jnp.float32)
-    weights = jax.nn.softmax(jnp.where(mask[:, :, None], cap * jnp.tanh(scores / cap), MASKED), axis=-1)
-    return jnp.einsum("BGRTS,BSGK->BTGRK", weights.astype(v_BSGK.dtype), v_BSGK).reshape(q_BTHK.shape)
+    """NVIDIA's fused kernel; see ``attention_kind`` for what it makes of a mask."""
+    mask_B1TS = sight.visible()[:, None]
+    causal = sight.causal and sight.query_prefix is None
+    return jax.nn.dot_product_attention(
+        q_BTHK, k_BSGK, v_BSGK, mask=mask_B1TS, scale=scale, is_causal=causal, implementation="cudnn"
+    )
 
 
 class DecoderMLP(nnx.Module):
@@ -206,5 +214,5 @@ class CausalLayer(nnx.Module):
         """Returns the residual stream after this layer, and its keys and values."""
         attention_key, mlp_key = split_key(key, 2)
         q, k, v = self.attention.heads(x_BTD, view)
-        x_BTD += self.attention.attend(q, k, v, view.mask, attention_key)
+        x_BTD += self.attention.attend(q, k, v, view.sight, attention_key)
         return x_BTD + self.mlp(x_BTD, mlp_key), k, v

@@ -17,6 +17,7 @@ from flan_jax.models.attention import Attention, RelativeBias
 from flan_jax.models.config import T5Config
 from flan_jax.models.layers import AnyArray, FeedForward, Key, RMSNorm, split_key
 from flan_jax.models.remat import rematerialised
+from flan_jax.models.sight import Sight
 
 
 class EncoderLayer(nnx.Module):
@@ -30,12 +31,12 @@ class EncoderLayer(nnx.Module):
         self,
         x_BSD: Float[Array, "B S D"],
         position: Float[Array, "#B H S S"],
-        mask: Float[Array, "B 1 S S"],
+        sight: Sight,
         key: Key | None,
     ) -> Float[Array, "B S D"]:
         """Returns the residual stream after this layer."""
         attention_key, mlp_key = split_key(key, 2)
-        x_BSD += _self_attention(self.attention, x_BSD, position, mask, attention_key)
+        x_BSD += _self_attention(self.attention, x_BSD, position, sight, attention_key)
         return x_BSD + self.mlp(x_BSD, mlp_key)
 
 
@@ -52,16 +53,16 @@ class DecoderLayer(nnx.Module):
         x_BTD: Float[Array, "B T D"],
         encoded_BSD: Float[Array, "B S D"],
         position: Float[Array, "#B H T T"],
-        mask: Float[Array, "B 1 T T"],
-        cross_mask: Float[Array, "B 1 T S"],
+        sight: Sight,
+        cross_sight: Sight,
         key: Key | None,
     ) -> Float[Array, "B T D"]:
         """Returns the residual stream after this layer."""
         attention_key, cross_key, mlp_key = split_key(key, 3)
-        x_BTD += _self_attention(self.attention, x_BTD, position, mask, attention_key)
+        x_BTD += _self_attention(self.attention, x_BTD, position, sight, attention_key)
         cross = self.cross_attention
         q_BHTK = cross.queries(cross.norm(x_BTD))
-        x_BTD += cross.attend(q_BHTK, *cross.keys_values(encoded_BSD), None, cross_mask, cross_key)
+        x_BTD += cross.attend(q_BHTK, *cross.keys_values(encoded_BSD), None, cross_sight, cross_key)
         return x_BTD + self.mlp(x_BTD, mlp_key)
 
 
@@ -109,7 +110,7 @@ class Stack(nnx.Module):
 
 
 def _self_attention(
-    attention: Attention, x_BTD: Array, position: Array, mask: Array, key: Key | None
+    attention: Attention, x_BTD: Array, position: Array, sight: Sight, key: Key | None
 ) -> Float[Array, "B T D"]:
     normed_BTD = attention.norm(x_BTD)
-    return attention.attend(attention.queries(normed_BTD), *attention.keys_values(normed_BTD), position, mask, key)
+    return attention.attend(attention.queries(normed_BTD), *attention.keys_values(normed_BTD), position, sight, key)

@@ -13,11 +13,11 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import UserError
-from flan_jax.models.attention import segment_mask
 from flan_jax.models.config import T5Config
 from flan_jax.models.head import Head, make_head
 from flan_jax.models.layers import AnyArray, Key, dropout, normal, split_key
 from flan_jax.models.prompts import Prompt, in_front_of, positions_behind, room_in_front
+from flan_jax.models.sight import own_segment
 from flan_jax.models.stack import DecoderLayer, EncoderLayer, Stack
 
 
@@ -27,7 +27,7 @@ class Cache(NamedTuple):
     Attributes:
         self_k, self_v: keys and values of the tokens decoded so far, ``[L, B, H, N, K]`` for at most N tokens.
         cross_k, cross_v: keys and values of the encoded inputs, ``[L, B, H, S, K]``.
-        cross_mask: mask over the encoded inputs, ``[B, 1, 1, S]``.
+        cross_segments: 1 where there is an encoded input, ``[B, S]``.
         step: int32 scalar, how many tokens were decoded.
 
     Several rows may decode from one encoded input, such as the beams of a search. They then have
@@ -38,7 +38,7 @@ class Cache(NamedTuple):
     self_v: Float[Array, "L B H N K"]
     cross_k: Float[Array, "L B H S K"]
     cross_v: Float[Array, "L B H S K"]
-    cross_mask: Float[Array, "B 1 1 S"]
+    cross_segments: Int[Array, "B S"]
     step: Int[Array, ""]
 
     @property
@@ -116,13 +116,13 @@ class T5(nnx.Module):
         in_key, layers_key, out_key = split_key(dropout_key, 3)
         x_BSD = self._embed(tokens_BS, in_key, self.prompt)
         segment_ids_BS = room_in_front(segment_ids_BS, self.prompt)
-        mask = segment_mask(segment_ids_BS, segment_ids_BS)
+        sight = own_segment(segment_ids_BS, segment_ids_BS)
         if positions_BS is not None:
             positions_BS = positions_behind(positions_BS, self.prompt)
         position = self.encoder.position_bias(x_BSD.shape[1], positions_BS)
 
         def step(layer: EncoderLayer, x_BSD: Array, key: Key | None) -> tuple[Array, None]:
-            return layer(x_BSD, position, mask, key), None
+            return layer(x_BSD, position, sight, key), None
 
         keys = self.encoder.layer_keys(layers_key)
         x_BSD, _ = self.encoder.scan(x_BSD, step, keys, remat=self.config.remat)
@@ -162,12 +162,12 @@ class T5(nnx.Module):
             segment_ids_BT = jnp.ones_like(tokens_BT)
         in_key, layers_key, out_key = split_key(dropout_key, 3)
         x_BTD = self._embed(tokens_BT, in_key)
-        mask = segment_mask(segment_ids_BT, segment_ids_BT, causal=True)
+        sight = own_segment(segment_ids_BT, segment_ids_BT, causal=True)
         position = self.decoder.position_bias(tokens_BT.shape[1], positions_BT)
-        cross_mask = segment_mask(segment_ids_BT, room_in_front(encoder_segment_ids_BS, self.prompt))
+        cross_sight = own_segment(segment_ids_BT, room_in_front(encoder_segment_ids_BS, self.prompt))
 
         def step(layer: DecoderLayer, x_BTD: Array, key: Key | None) -> tuple[Array, None]:
-            return layer(x_BTD, encoded_BSD, position, mask, cross_mask, key), None
+            return layer(x_BTD, encoded_BSD, position, sight, cross_sight, key), None
 
         keys = self.decoder.layer_keys(layers_key)
         x_BTD, _ = self.decoder.scan(x_BTD, step, keys, remat=self.config.remat)
@@ -189,9 +189,8 @@ class T5(nnx.Module):
 
         _, (cross_k, cross_v) = self.decoder.scan(None, step)
         empty = jnp.zeros((*cross_k.shape[:3], max_length, cross_k.shape[4]), cross_k.dtype)
-        first_B1 = jnp.ones_like(encoder_segment_ids_BS[:, :1])
-        cross_mask = segment_mask(first_B1, room_in_front(encoder_segment_ids_BS, self.prompt))
-        return Cache(empty, empty, cross_k, cross_v, cross_mask, jnp.zeros((), jnp.int32))
+        first_BS = (room_in_front(jnp.asarray(encoder_segment_ids_BS), self.prompt) == 1).astype(jnp.int32)
+        return Cache(empty, empty, cross_k, cross_v, first_BS, jnp.zeros((), jnp.int32))
 
     def decode_step(self, cache: Cache, tokens_B: Int[AnyArray, "B"]) -> tuple[Float[Array, "B V"], Cache]:
         """Reads one token a row and returns the logits of the next, float32, and the cache after it.
@@ -202,7 +201,7 @@ class T5(nnx.Module):
         x_B1D = self._embed(tokens_B[:, None], None)
         place = jnp.arange(cache.self_k.shape[3])[None]
         position = self.decoder.bias.between(cache.step[None, None], place)
-        visible = segment_mask(jnp.ones((1, 1), jnp.int32), (place <= cache.step).astype(jnp.int32))
+        sight = own_segment(jnp.ones((1, 1), jnp.int32), (place <= cache.step).astype(jnp.int32))
 
         def step(layer: DecoderLayer, x_B1D: Array, cached: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
             self_k, self_v, cross_k, cross_v = cached
@@ -210,10 +209,11 @@ class T5(nnx.Module):
             normed = attention.norm(x_B1D)
             k_BH1K, v_BH1K = attention.keys_values(normed)
             self_k, self_v = _put(self_k, k_BH1K, cache.step, 2), _put(self_v, v_BH1K, cache.step, 2)
-            x_B1D += attention.attend(attention.queries(normed), self_k, self_v, position, visible)
+            x_B1D += attention.attend(attention.queries(normed), self_k, self_v, position, sight)
             # Rows that share an input ask side by side, as so many queries.
             asked = cross.norm(x_B1D).reshape(cross_k.shape[0], -1, x_B1D.shape[-1])
-            answer = cross.attend(cross.queries(asked), cross_k, cross_v, None, cache.cross_mask)
+            cross_sight = own_segment(jnp.ones((1, asked.shape[1]), jnp.int32), cache.cross_segments)
+            answer = cross.attend(cross.queries(asked), cross_k, cross_v, None, cross_sight)
             x_B1D += answer.reshape(x_B1D.shape)
             return x_B1D + layer.mlp(x_B1D), (k_BH1K, v_BH1K)
 

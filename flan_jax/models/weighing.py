@@ -10,84 +10,245 @@ d softmax = p * (g·v - g·o) for p = e / l::
 which makes attention in a training step twice as fast on a CPU and saves one array of weights a layer
 on every device.
 
-Shapes: B rows of a batch, H heads, T query length, S key length, K width of one head.
+Long rows are computed in blocks of queries instead, whose exponentials are computed a second time in the backward
+pass, so that no array has a place for every pair of a query and a key.
+
+Shapes: B rows of a batch, H query heads, G key heads, R = H / G, T query length, S key length, K width of one
+head, N = R * T queries of one key head, t queries of a block.
 """
+
+import dataclasses
+import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from flan_jax.models.sight import Sight
+
 MASKED = -1e9
-"""What is added to the score of a key that is not seen: far below any score, and far from overflow."""
+"""The score of a key that is not seen: far below any score, and far from overflow."""
 
-_Residuals = tuple[Array, Array, Array, Array | None, Array, Array, Array]
+CAUSAL_PIECES = 4
+"""Where queries see nothing behind them, they are taken in so many pieces, each with the keys up to its end: 5/8 of
+the work of the square."""
+CAUSAL_LENGTH = 256
+"""From how many queries on."""
 
 
-@jax.custom_vjp
+@dataclasses.dataclass(frozen=True)
+class Weighing:
+    """How attention is computed. Hashable.
+
+    Attributes:
+        scale: multiplies the scores.
+        softcap: scores become ``softcap * tanh(score / softcap)``; ``None`` leaves them.
+        block: queries of a block, whose scores are computed again in the backward pass; ``None`` keeps
+            the exponentials of all (without a softcap, which needs the scores).
+    """
+
+    scale: float = 1.0
+    softcap: float | None = None
+    block: int | None = None
+
+
 def weigh(
     q_BHTK: Float[Array, "B H T K"],
-    k_BHSK: Float[Array, "B H S K"],
-    v_BHSK: Float[Array, "B H S K"],
+    k_BGSK: Float[Array, "B G S K"],
+    v_BGSK: Float[Array, "B G S K"],
     position: Float[Array, "#B H T S"] | None,
-    mask: Float[Array, "#B 1 T S"],
+    sight: Sight,
+    how: Weighing = Weighing(),
 ) -> Float[Array, "B H T K"]:
-    """``softmax(q kᵀ + position + mask) v`` for every head, without scaling.
+    """``softmax(scale * q kᵀ + position) v`` for every head, over the keys that a query sees.
 
-    Products are in the type of ``q`` and summed in float32; the softmax is float32.
+    Products are in the type of ``q`` and summed in float32; the softmax is float32. A query that sees no key gets
+    zeros.
 
     Args:
         position: a bias that is learned, one for all rows or one for each; ``None`` for none.
-        mask: a bias that is not learned (its gradient is not computed), the same for all heads: 0, or
-            ``MASKED`` where a query does not see a key. A query that sees none gets zeros.
+        sight: which keys each query sees.
+        how: the scale, the cap, and whether in blocks.
     """
-    return _forward(q_BHTK, k_BHSK, v_BHSK, position, mask)[0]
+    (rows, heads, length, width), groups = q_BHTK.shape, k_BGSK.shape[1]
+    pieces = []
+    q = q_BHTK.reshape(rows, groups, heads // groups, length, width)
+    for start, stop, keys in _pieces(sight, length, k_BGSK.shape[2]):
+        part = None if position is None else position[:, :, start:stop, :keys]
+        one = (q[:, :, :, start:stop], k_BGSK[:, :, :keys], v_BGSK[:, :, :keys], part)
+        pieces.append(_piece(how, *one, sight.queries(start, stop).keys(keys)))
+    o = pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces, axis=3)
+    return o.reshape(q_BHTK.shape)
 
 
-def _forward(
-    q_BHTK: Array, k_BHSK: Array, v_BHSK: Array, position: Array | None, mask: Array
-) -> tuple[Array, _Residuals]:
+def _pieces(sight: Sight, queries: int, keys: int) -> list[tuple[int, int, int]]:
+    """First and last query of each piece, and how many keys it may see."""
+    if not sight.aligned or sight.query_prefix is not None or queries < CAUSAL_LENGTH:
+        return [(0, queries, keys)]
+    ends = [queries * (i + 1) // CAUSAL_PIECES for i in range(CAUSAL_PIECES)]
+    return [(start, end, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _piece(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Array:
+    if how.block is None and how.softcap is None:
+        return _kept(how, q, k, v, position, sight)
+    return _again(how, q, k, v, position, sight)
+
+
+def _scores(how: Weighing, q: Array, k: Array, position: Array | None, sight: Sight) -> tuple[Array, Array | None]:
+    """Float32 scores ``[B, G, N, S]`` as the softmax takes them, and their slope under the cap, if there is one."""
+    raw = jnp.einsum("BGNK,BGSK->BGNS", _flat(q), k, preferred_element_type=jnp.float32)
+    scores, slope = raw if how.scale == 1.0 else raw * how.scale, None
+    if how.softcap is not None:
+        bent = jnp.tanh(scores / how.softcap)
+        scores, slope = how.softcap * bent, 1.0 - jnp.square(bent)
     # The biases are added one by one: their sum would be as large as the scores and be read in every layer.
-    scores_BHTS = jnp.einsum("BHTK,BHSK->BHTS", q_BHTK, k_BHSK, preferred_element_type=jnp.float32)
-    scores_BHTS = scores_BHTS + mask if position is None else scores_BHTS + position + mask
-    largest_BHT1 = jnp.max(scores_BHTS, axis=-1, keepdims=True)
-    e_BHTS = jnp.exp(scores_BHTS - largest_BHT1)
-    # Without a visible key (a packed example without inputs, in cross-attention) the weights would be equal over the
-    # whole row, neighbours included.
-    scale_BHT1 = jnp.where(largest_BHT1 > MASKED / 2, 1.0 / jnp.sum(e_BHTS, axis=-1, keepdims=True), 0.0)
-    e_BHTS = e_BHTS.astype(q_BHTK.dtype)
-    o_BHTK = jnp.einsum("BHTS,BHSK->BHTK", e_BHTS, v_BHSK, preferred_element_type=jnp.float32)
-    o_BHTK = (o_BHTK * scale_BHT1).astype(q_BHTK.dtype)
-    return o_BHTK, (q_BHTK, k_BHSK, v_BHSK, position, e_BHTS, scale_BHT1, o_BHTK)
+    split = scores.reshape(*q.shape[:4], k.shape[2])
+    if position is not None:
+        split += position.reshape(position.shape[0], *q.shape[1:4], k.shape[2])
+    split = jnp.where(sight.visible()[:, None, None], split, MASKED)
+    return split.reshape(raw.shape), slope
 
 
-def _backward(residuals: _Residuals, g_BHTK: Array) -> tuple[Array, Array, Array, Array | None, None]:
-    q_BHTK, k_BHSK, v_BHSK, position, e_BHTS, scale_BHT1, o_BHTK = residuals
-    g_BHTK = g_BHTK.astype(jnp.float32) * scale_BHT1
-    along_BHT1 = jnp.sum(g_BHTK * o_BHTK.astype(jnp.float32), axis=-1, keepdims=True)
-    g_BHTK = g_BHTK.astype(q_BHTK.dtype)
-    dweights_BHTS = jnp.einsum("BHTK,BHSK->BHTS", g_BHTK, v_BHSK, preferred_element_type=jnp.float32)
-    dscores_BHTS = e_BHTS * (dweights_BHTS - along_BHT1)
-    dposition = None if position is None else _like_position(dscores_BHTS, position)
-    dscores_BHTS = dscores_BHTS.astype(q_BHTK.dtype)
-    dq_BHTK = jnp.einsum("BHTS,BHSK->BHTK", dscores_BHTS, k_BHSK)
-    return dq_BHTK, _to_keys(dscores_BHTS, q_BHTK), _to_keys(e_BHTS, g_BHTK), dposition, None
+def _flat(x: Array) -> Array:
+    """``[B, G, R, T, …]`` as ``[B, G, R * T, …]``: all queries of a key head are the rows of one product."""
+    return x.reshape(*x.shape[:2], -1, *x.shape[4:])
 
 
-def _to_keys(weights_BHTS: Array, x_BHTK: Array) -> Float[Array, "B H S K"]:
-    """``weightsᵀ x``, in the order of operands that spares the CPU a transposition of the large one."""
-    return jnp.einsum("BHTK,BHTS->BHKS", x_BHTK, weights_BHTS).swapaxes(2, 3)
+def _to_queries(how: Weighing, dscores: Array, k: Array) -> Array:
+    dq = jnp.einsum("BGNS,BGSK->BGNK", dscores, k, preferred_element_type=jnp.float32)
+    return dq if how.scale == 1.0 else dq * how.scale
 
 
-def _like_position(dscores_BHTS: Array, position: Array) -> Array:
+def _to_keys(weights: Array, x: Array) -> Float[Array, "B G S K"]:
+    """``weightsᵀ x`` in float32, in the order of operands that spares the CPU a transposition of the large one."""
+    return jnp.einsum("BGNK,BGNS->BGKS", x, weights, preferred_element_type=jnp.float32).swapaxes(2, 3)
+
+
+def _to_position(dscores: Array, position: Array) -> Array:
     """Sums over the rows that share a bias.
 
     As a product with ones: XLA's sum over a leading axis runs element by element on a CPU, some thirty
     times slower. In full precision also where the default for products is lower.
     """
-    if position.shape[0] == dscores_BHTS.shape[0]:
-        return dscores_BHTS
-    ones_B = jnp.ones(dscores_BHTS.shape[0], jnp.float32)
-    return jnp.einsum("B,BHTS->HTS", ones_B, dscores_BHTS, precision=jax.lax.Precision.HIGHEST)[None]
+    dscores = dscores.reshape(-1, *position.shape[1:])
+    if position.shape[0] == dscores.shape[0]:
+        return dscores
+    ones_B = jnp.ones(dscores.shape[0], jnp.float32)
+    return jnp.einsum("B,BHTS->HTS", ones_B, dscores, precision=jax.lax.Precision.HIGHEST)[None]
 
 
-weigh.defvjp(_forward, _backward)
+# --- with the exponentials kept --------------------------------------------------------------------------------------
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _kept(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Array:
+    return _kept_forward(how, q, k, v, position, sight)[0]
+
+
+def _kept_forward(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Any:
+    scores, _ = _scores(how, q, k, position, sight)
+    largest = jnp.max(scores, axis=-1, keepdims=True)
+    e = jnp.exp(scores - largest)
+    # Without a visible key (a packed example without inputs, in cross-attention) the weights would be equal over the
+    # whole row, neighbours included.
+    inverse = jnp.where(largest > MASKED / 2, 1.0 / jnp.sum(e, axis=-1, keepdims=True), 0.0)
+    e = e.astype(q.dtype)
+    o = jnp.einsum("BGNS,BGSK->BGNK", e, v, preferred_element_type=jnp.float32)
+    o = (o * inverse).astype(q.dtype).reshape(q.shape)
+    return o, (q, k, v, position, e, inverse, o)
+
+
+def _kept_backward(how: Weighing, residuals: Any, g: Array) -> Any:
+    q, k, v, position, e, inverse, o = residuals
+    g = _flat(g).astype(jnp.float32) * inverse
+    along = jnp.sum(g * _flat(o).astype(jnp.float32), axis=-1, keepdims=True)
+    g = g.astype(q.dtype)
+    dscores = e * (jnp.einsum("BGNK,BGSK->BGNS", g, v, preferred_element_type=jnp.float32) - along)
+    dposition = None if position is None else _to_position(dscores, position)
+    dscores = dscores.astype(q.dtype)
+    dq = _to_queries(how, dscores, k).reshape(q.shape)
+    dk = how.scale * _to_keys(dscores, _flat(q))
+    return dq.astype(q.dtype), dk.astype(k.dtype), _to_keys(e, g).astype(v.dtype), dposition, None
+
+
+_kept.defvjp(_kept_forward, _kept_backward)
+
+
+# --- block by block, with the exponentials computed again ------------------------------------------------------------
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _again(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Array:
+    return _again_forward(how, q, k, v, position, sight)[0]
+
+
+def _again_forward(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Any:
+    def one(nothing: None, block: Any) -> tuple[None, tuple[Array, Array]]:
+        q, position, asked = block
+        scores, _ = _scores(how, q, k, position, sight.asked_by(*asked))
+        largest = jnp.max(scores, axis=-1, keepdims=True)
+        e = jnp.exp(scores - largest)
+        total = jnp.sum(e, axis=-1, keepdims=True)
+        seen = largest > MASKED / 2
+        o = jnp.einsum("BGNS,BGSK->BGNK", e.astype(q.dtype), v, preferred_element_type=jnp.float32)
+        o = (o * jnp.where(seen, 1.0 / total, 0.0)).astype(q.dtype).reshape(q.shape)
+        # No score comes near, so that all weights of a query that sees nothing are 0 in the backward pass too.
+        return nothing, (o, jnp.where(seen, largest + jnp.log(total), -MASKED).reshape(*q.shape[:4], 1))
+
+    _, (o, log_total) = jax.lax.scan(one, None, _blocks(how, q, position, sight))
+    o, log_total = (_whole(x, q.shape[3]) for x in (o, log_total))
+    return o, (q, k, v, position, sight, o, log_total)
+
+
+def _again_backward(how: Weighing, residuals: Any, g: Array) -> Any:
+    q, k, v, position, sight, o, log_total = residuals
+    along = jnp.sum(g.astype(jnp.float32) * o.astype(jnp.float32), axis=-1, keepdims=True)
+
+    def one(sums: tuple[Array, Array], block: Any) -> tuple[tuple[Array, Array], tuple[Array, Array | None]]:
+        (q, position, asked), g, along, log_total = block
+        scores, slope = _scores(how, q, k, position, sight.asked_by(*asked))
+        weights = jnp.exp(scores - _flat(log_total))
+        dscores = weights * (
+            jnp.einsum("BGNK,BGSK->BGNS", _flat(g), v, preferred_element_type=jnp.float32) - _flat(along)
+        )
+        dposition = None if position is None else _to_position(dscores, position)
+        dscores = (dscores if slope is None else dscores * slope).astype(q.dtype)
+        dk, dv = how.scale * _to_keys(dscores, _flat(q)), _to_keys(weights.astype(q.dtype), _flat(g))
+        dq = _to_queries(how, dscores, k).reshape(q.shape).astype(q.dtype)
+        return (sums[0] + dk, sums[1] + dv), (dq, dposition)
+
+    beside = [_split(x, how.block or q.shape[3], 3) for x in (g, along, log_total)]
+    zeros = (jnp.zeros(k.shape, jnp.float32), jnp.zeros(v.shape, jnp.float32))
+    (dk, dv), (dq, dposition) = jax.lax.scan(one, zeros, (_blocks(how, q, position, sight), *beside))
+    of_position = None if dposition is None else _whole(dposition, q.shape[3], 2)
+    return _whole(dq, q.shape[3]), dk.astype(k.dtype), dv.astype(v.dtype), of_position, None
+
+
+_again.defvjp(_again_forward, _again_backward)
+
+
+def _blocks(how: Weighing, q: Array, position: Array | None, sight: Sight) -> tuple[Array, Array | None, Any]:
+    """Blocks of queries on a leading axis, with their positions and what tells whom they see."""
+    length = how.block or q.shape[3]
+    positions = None if position is None else _split(position, length, 2)
+    prefix = None if sight.query_prefix is None else _split(sight.query_prefix, length, 1)
+    asked = (_split(jnp.asarray(sight.query), length, 1), _split(jnp.asarray(sight.place), length, 0), prefix)
+    return _split(q, length, 3), positions, asked
+
+
+def _split(x: Array, length: int, axis: int) -> Array:
+    """Blocks of an axis on a leading one; the last is filled with zeros: segment 0, which asks for nothing."""
+    count = -(-x.shape[axis] // length)
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (0, count * length - x.shape[axis])
+    x = jnp.pad(x, widths)
+    return jnp.moveaxis(x.reshape(*x.shape[:axis], count, length, *x.shape[axis + 1 :]), axis, 0)
+
+
+def _whole(x: Array, length: int, axis: int = 3) -> Array:
+    """The blocks one after another again, without what they were filled with."""
+    x = jnp.moveaxis(x, 0, axis)
+    x = x.reshape(*x.shape[:axis], -1, *x.shape[axis + 2 :])
+    return jax.lax.slice_in_dim(x, 0, length, axis=axis)

@@ -1,17 +1,13 @@
-"""Buckets of distances, position biases and masks."""
+"""Buckets of distances and position biases."""
 
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from flan_jax.models.attention import Attention, RelativeBias, distance_buckets, preferred_distances, segment_mask
-from flan_jax.models.weighing import MASKED, weigh
+from flan_jax.models.attention import Attention, RelativeBias, distance_buckets, preferred_distances
 from flan_jax.testing.models import tiny_t5
 
 
@@ -64,84 +60,6 @@ def test_direction_matters_in_the_encoder_and_the_future_is_flat_in_the_decoder(
     assert both[0, 1] != both[1, 0]
     assert (back[0] == back[0, 0]).all()
     assert len(set(back[5].tolist())) > 3
-
-
-def test_the_mask_of_the_docstring():
-    ids = jnp.array([[1, 1, 2, 0]])
-    visible = np.asarray(segment_mask(ids, ids, causal=True))[0, 0] == 0
-    assert visible.astype(int).tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, 3), min_size=4, max_size=4), st.lists(st.integers(0, 3), min_size=5, max_size=5))
-def test_a_query_sees_its_own_segment_and_nobody_sees_padding(queries, keys):
-    mask = np.asarray(segment_mask(jnp.array([queries]), jnp.array([keys])))
-    assert mask.shape == (1, 1, 4, 5)
-    for t, query in enumerate(queries):
-        for s, key in enumerate(keys):
-            assert (mask[0, 0, t, s] == 0) == (query == key != 0)
-
-
-def _plain(q, k, v, position, mask):
-    scores = q @ k.swapaxes(2, 3) + mask + (0 if position is None else position)
-    return jax.nn.softmax(scores, axis=-1) @ v
-
-
-def _operands(rows):
-    rng = np.random.default_rng(0)
-    shapes = [(2, 3, 6, 5), (2, 3, 7, 5), (2, 3, 7, 5), (rows, 3, 6, 7)]
-    q, k, v, position = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes)
-    ids = rng.integers(1, 3, (2, 13))
-    return q, k, v, position if rows else None, segment_mask(ids[:, :6], ids[:, 6:])
-
-
-@pytest.mark.parametrize("rows", [0, 1, 2])
-def test_the_gradient_by_hand_is_that_of_a_plain_softmax(rows):
-    operands = _operands(rows)
-    wanted = (0, 1, 2, 3) if rows else (0, 1, 2)
-
-    def both(function):
-        loss = lambda *operands: jnp.sum(jnp.sin(function(*operands)))  # noqa: E731
-        return jax.jit(lambda *operands: (function(*operands), jax.grad(loss, wanted)(*operands)))(*operands)
-
-    (ours, our_gradients), (plain, gradients) = both(weigh), both(_plain)
-    np.testing.assert_allclose(ours, plain, atol=1e-5)
-    for a, b in zip(our_gradients, gradients, strict=True):
-        assert a.shape == b.shape
-        np.testing.assert_allclose(a, b, atol=1e-5)
-
-
-def test_a_query_that_sees_no_key_gets_zeros_and_gives_no_gradient():
-    q, k, v, position, mask = _operands(1)
-    blind = mask.at[0, :, 2].set(MASKED)
-    loss = lambda *operands: jnp.sum(jnp.sin(weigh(*operands, blind) + 1))  # noqa: E731
-    out, gradients = jax.jit(lambda *o: (weigh(*o, blind), jax.grad(loss, (0, 1, 2, 3))(*o)))(q, k, v, position)
-    assert (out[0, :, 2] == 0).all()
-    assert (gradients[0][0, :, 2] == 0).all()
-    others = np.delete(np.arange(6), 2)
-    np.testing.assert_allclose(out[:, :, others], _plain(q, k, v, position, mask)[:, :, others], atol=1e-5)
-    # Keys and values learn from the other queries only.
-    without = jax.grad(
-        lambda k: jnp.sum(jnp.sin(weigh(q[:, :, others], k, v, position[:, :, others], mask[:, :, others]) + 1)[0])
-    )(k)
-    np.testing.assert_allclose(gradients[1][0], without[0], atol=1e-5)
-
-
-def test_large_scores_do_not_overflow():
-    q, k, v, position, mask = _operands(1)
-    operands = (q, k, v, position * 1e4, mask)
-    np.testing.assert_allclose(jax.jit(weigh)(*operands), jax.jit(_plain)(*operands), atol=1e-5)
-
-
-def test_half_precision_sums_in_float32():
-    q, k, v, position, mask = _operands(1)
-    half = [x.astype(jnp.bfloat16) for x in (q, k, v)]
-    rough = jax.jit(weigh)(*half, position, mask)
-    assert rough.dtype == jnp.bfloat16
-    np.testing.assert_allclose(rough, jax.jit(_plain)(q, k, v, position, mask), atol=0.05)
-    loss = lambda q, position: weigh(q, *half[1:], position, mask).astype(jnp.float32).sum()  # noqa: E731
-    gradients = jax.jit(jax.grad(loss, (0, 1)))(half[0], position)
-    assert [g.dtype for g in gradients] == [jnp.bfloat16, jnp.float32]
 
 
 def test_related_projections_keep_their_spread():

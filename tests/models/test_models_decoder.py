@@ -12,12 +12,12 @@ from safetensors import safe_open
 
 from flan_jax.errors import UserError
 from flan_jax.models import build
-from flan_jax.models.decoder import positions_in_segments, visible
+from flan_jax.models.decoder import positions_in_segments
 from flan_jax.models.decoder_config import RopeScaling
-from flan_jax.models.decoder_layers import capped_attention
 from flan_jax.models.huggingface.decoders import FAMILIES, config_from_fields, layout
 from flan_jax.models.huggingface.tensors import params_from_tensors
 from flan_jax.models.remat import REMATS
+from flan_jax.models.sight import Sight
 from flan_jax.testing.models import random_params, tiny_decoder
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "decoder_logits"
@@ -73,12 +73,16 @@ def test_logits_equal_those_of_transformers(name):
 def test_what_a_query_sees():
     segments = np.array([[1, 1, 1, 2, 0]])
     causal = [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]]
-    assert visible(segments, segments)[0, 0].astype(int).tolist() == causal
-    prefix = np.array([[1, 1, 0, 1, 1]])
+
+    def visible(query, key, place, **more):
+        return Sight(query, key, place, causal=True, **more).visible()[0].astype(int).tolist()
+
+    assert visible(segments, segments, np.arange(5)) == causal
+    prefix = np.array([[1, 1, 0, 1, 1]]) > 0
     windowed = [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]]
-    assert visible(segments, segments, window=2, prefix_BT=prefix)[0, 0].astype(int).tolist() == windowed
-    one = visible(np.array([[1]]), np.array([[0, 1, 1, 1, 0]]), offset=3, window=2)
-    assert one[0, 0].astype(int).tolist() == [[0, 0, 1, 1, 0]]
+    both = {"query_prefix": prefix, "key_prefix": prefix}
+    assert visible(segments, segments, np.arange(5), window=2, **both) == windowed
+    assert visible(np.array([[1]]), np.array([[0, 1, 1, 1, 0]]), np.array([3]), window=2) == [[0, 0, 1, 1, 0]]
 
 
 def test_positions_start_anew_in_each_segment():
@@ -227,16 +231,6 @@ def test_learned_positions_end():
     assert np.isnan(apply(graph, params, {**batch, "decoder_positions": np.arange(10)[None]})[0, 8]).all()
     with pytest.raises(UserError, match="max_length is 0"):
         build.merge(graph, params).prefill(some_tokens((1, 6)), np.array([6]), 0)
-
-
-def test_capped_attention_without_a_cap_to_speak_of_is_plain():
-    rng = np.random.default_rng(0)
-    q, k, v = (rng.normal(size=(2, 7, heads, 4)).astype(np.float32) for heads in (6, 2, 2))
-    segments = np.array([[1] * 7, [1, 1, 1, 2, 2, 2, 2]])
-    mask = visible(segments, segments)
-    plain = jax.nn.dot_product_attention(q, k, v, mask=mask, scale=0.7)
-    close(capped_attention(q, k, v, mask, 0.7, 1e4), plain, 1e-4)
-    assert np.abs(capped_attention(q, k, v, mask, 0.7, 0.5) - plain).max() > 0.05
 
 
 def test_logits_stay_within_their_cap():

@@ -1,0 +1,110 @@
+"""Which way attention goes, and that models say the same on every way."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flan_jax.errors import UserError
+from flan_jax.models import attention, build, decoder_layers
+from flan_jax.models.attention_kind import chosen
+from flan_jax.models.decoder_layers import cudnn_attention
+from flan_jax.models.sight import own_segment
+from flan_jax.testing.models import random_batch, random_params, tiny_decoder, tiny_t5
+
+FITS = {"heads": 8, "queries": 512, "keys": 512, "cudnn_refuses": "", "aligned": True}
+
+
+def test_auto_takes_what_is_there():
+    assert chosen("auto", **FITS, backend="gpu") == "cudnn"
+    assert chosen("auto", **FITS, backend="cpu") == "plain"
+    assert chosen("auto", **FITS, backend="tpu") == "plain"
+    assert chosen("auto", **{**FITS, "cudnn_refuses": "of some reason"}, backend="gpu") == "plain"
+    assert chosen("auto", **{**FITS, "queries": 511, "keys": 511}, backend="gpu") == "plain"
+    long = {**FITS, "queries": 4096, "keys": 4096}
+    assert chosen("auto", **long, backend="cpu") == "chunked"
+    assert chosen("auto", **long, backend="gpu") == "cudnn"
+
+
+def test_what_is_asked_for_is_what_is_taken():
+    for way in ("plain", "chunked"):
+        assert chosen(way, **FITS, backend="gpu") == way
+    assert chosen("cudnn", **FITS, backend="gpu") == "cudnn"
+    with pytest.raises(UserError, match="runs on 'cpu'"):
+        chosen("cudnn", **FITS, backend="cpu")
+    with pytest.raises(UserError, match="even number"):
+        chosen("cudnn", **{**FITS, "queries": 511, "keys": 511}, backend="gpu")
+
+
+@pytest.mark.parametrize("way", ["auto", "chunked", "cudnn"])
+def test_one_token_at_a_time_is_plain(way):
+    of_one = {**FITS, "queries": 1, "keys": 10**7, "aligned": False}
+    assert chosen(way, **of_one, backend="gpu") == "plain"
+
+
+def test_configurations_refuse_what_they_cannot():
+    with pytest.raises(UserError, match="learned bias"):
+        tiny_t5(attention="cudnn")
+    with pytest.raises(UserError, match="plain"):
+        tiny_t5(attention="plane")
+    for changes, why in (
+        ({}, "16 bits"),
+        ({"dtype": "bfloat16"}, "d_head is 4"),
+        ({"dtype": "bfloat16", "d_head": 256}, "d_head is 256"),
+        ({"dtype": "bfloat16", "d_head": 64, "attention_softcap": 5.0}, "softcap"),
+    ):
+        with pytest.raises(UserError, match=why):
+            tiny_decoder(attention="cudnn", **changes)
+    assert tiny_decoder(attention="cudnn", dtype="bfloat16", d_head=64).cudnn_refusal == ""
+
+
+@pytest.mark.parametrize("prefix", [False, True])
+def test_cudnn_takes_operands_of_such_shapes(monkeypatch, prefix):
+    given = {}
+
+    real = jax.nn.dot_product_attention
+    monkeypatch.setattr(
+        decoder_layers.jax.nn, "dot_product_attention",
+        lambda *operands, **options: (given.update(options), real(*operands, **{**options, "implementation": "xla"}))[1],
+    )  # fmt: skip
+    ids = np.array([[1, 1, 2, 2, 2, 0]])
+    sight = own_segment(ids, ids, causal=True)
+    if prefix:
+        both = jnp.asarray([[True, True, False, False, False, False]])
+        sight = dataclasses.replace(sight, query_prefix=both, key_prefix=both)
+    q, k, v = (jnp.ones((1, 6, heads, 8), jnp.bfloat16) for heads in (4, 2, 2))
+    assert jax.eval_shape(lambda: cudnn_attention(q, k, v, sight, 0.5)).shape == q.shape
+    assert given["implementation"] == "cudnn"
+    assert given["mask"].shape == (1, 1, 6, 6)
+    assert given["is_causal"] is not prefix  # it would hide the prefix
+
+
+def gradients(config, batch):
+    graphdef, params = build.abstract_model(config)[0], random_params(config)
+    loss = lambda params: jnp.square(
+        build.apply(graphdef, params, batch) * batch["decoder_segment_ids"][..., None]
+    ).mean()  # noqa: E731
+    return jax.jit(jax.value_and_grad(loss))(params)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        tiny_t5(num_encoder_layers=1, num_decoder_layers=1),
+        tiny_decoder(num_layers=2, sliding_window=4, window_pattern=(True, False), attention_softcap=3.0),
+        tiny_decoder(num_layers=2, prefix_lm=True, sliding_window=4),
+    ],
+    ids=["t5", "capped", "prefix"],
+)
+def test_models_say_the_same_on_every_way(config, monkeypatch):
+    for module in (attention, decoder_layers):
+        monkeypatch.setattr(module, "BLOCK", 4)
+    batch = random_batch(tiny_t5(), inputs=11, targets=10)
+    # Two examples in a row, and padding.
+    batch["decoder_segment_ids"] = np.array([[1, 1, 1, 2, 2, 2, 2, 2, 0, 0], [1] * 8 + [2, 2]], np.int32)
+    batch["decoder_causal_attention"] = np.array([[1, 1, 0, 1, 1, 1, 0, 0, 0, 0], [1] * 5 + [0] * 5], np.int32)
+    batch = {name: values for name, values in batch.items() if not name.endswith("positions")}
+    found = [gradients(dataclasses.replace(config, attention=way), batch) for way in ("plain", "chunked")]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), *found)

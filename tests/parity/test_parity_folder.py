@@ -1,0 +1,81 @@
+"""A chat model's folder, asked here and through transformers: the same prompt, the same answer, ended by the same tokens."""
+
+import json
+
+import numpy as np
+import pytest
+
+from flan_jax.data.chat_templates import load_chat_template
+from flan_jax.data.chat_tokens import ChatTokenizer
+from flan_jax.data.tokenizers import load_vocabulary
+from flan_jax.eval.decoding.config import DecodingConfig
+from flan_jax.experiments.generate import Answerer
+from flan_jax.experiments.pretrained import run_of_folder
+from flan_jax.tasks.dialog import Message
+from flan_jax.testing.folders import also_ends, chat_model
+
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.filterwarnings("default"),  # the peers' own warnings are not ours to forbid
+]
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+COUNT = 24
+ASKED = ["the cat sat on", "where did the dog run to?", "a small red house", "user: <|turn|> </s>"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "chat"
+    chat_model(path, d_model=24)  # transformers wants it to be a multiple of the heads
+    also_ends(path, 2, 3, 7)
+    config = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def theirs(folder):
+    return transformers.AutoModelForCausalLM.from_pretrained(folder), transformers.AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("chat", [True, False])
+@pytest.mark.parametrize("beams", [1, 3])
+def test_answers(folder, theirs, chat, beams):
+    model, tokenizer = theirs
+    size = load_vocabulary(folder).size
+    decoding = DecodingConfig("beam", beams=beams) if beams > 1 else DecodingConfig()
+    ours = Answerer(
+        run_of_folder(folder), max_tokens=COUNT, decoding=decoding,
+        chat=load_chat_template(folder) if chat else None, ended=False,
+    )  # fmt: skip
+    ended = 0
+    for text in ASKED[: len(ASKED) if chat else 3]:
+        if chat:
+            turns = [{"role": "user", "content": text.replace("<|turn|>", "turn")}]
+            ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+        else:
+            ids = [tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]
+        # Rows of the table behind the vocabulary are written by nobody here.
+        written = model.generate(
+            input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), num_beams=beams,
+            max_new_tokens=COUNT, do_sample=False, pad_token_id=0, suppress_tokens=list(range(size, 400)),
+        )[0, len(ids) :].tolist()  # fmt: skip
+        end = next((place for place, token in enumerate(written) if token in (2, 3, 7)), len(written))
+        ended += end < len(written)
+        assert ours.answer(text.replace("<|turn|>", "turn")) == load_vocabulary(folder).decode(written[:end])
+    assert ended < len(ASKED)
+
+
+def test_the_prompt_has_the_same_ids_but_for_the_beginning_that_rows_have_anyway(folder, theirs):
+    _, tokenizer = theirs
+    for text in ASKED[:3]:
+        ids = tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
+        )
+        found = ChatTokenizer(load_chat_template(folder), load_vocabulary(folder)).prompt([Message("user", text)])
+        assert [tokenizer.bos_token_id, *found.tolist()] == list(ids)
+    assert np.issubdtype(found.dtype, np.integer)

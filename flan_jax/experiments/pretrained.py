@@ -25,6 +25,7 @@ def pretrained_model(
     dropout_rate: float = 0.0,
     dtype: str = "float32",
     remat: str = "none",
+    attention: str = "auto",
     prefix_lm: bool = False,
 ) -> ModelConfig:
     """The model in the folder that a run starts from: sizes and kind are those of its ``config.json``.
@@ -37,6 +38,7 @@ def pretrained_model(
         dropout_rate: as in the configuration of either kind of model.
         dtype: of activations and matrix products.
         remat: what is computed again in the backward pass, as in the configuration.
+        attention: how attention is computed, as in the configuration.
         prefix_lm: tokens of the inputs see each other in both directions; of a decoder.
 
     Raises:
@@ -47,7 +49,7 @@ def pretrained_model(
             "The model is to be read from a Hugging Face folder, but INITIAL_CHECKPOINT_PATH is empty. Name the folder."
         )
     config = read_config(model_folder(initial_checkpoint), dtype=dtype)
-    changes: dict[str, Any] = {"dropout_rate": dropout_rate, "remat": remat}
+    changes: dict[str, Any] = {"dropout_rate": dropout_rate, "remat": remat, "attention": attention}
     if eos_id is not None and eos_id != config.eos_id:
         changes |= {"eos_id": eos_id, "stop_ids": (config.eos_id, *(i for i in config.stop_ids if i != eos_id))}
     if config.decoder_only:

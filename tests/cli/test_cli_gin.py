@@ -97,8 +97,11 @@ def test_a_model_may_be_what_a_folder_holds(tmp_path):
     found = gin_config.load(files, bindings).config
     assert found.model == dataclasses.replace(own, dropout_rate=0.2, stop_ids=(3,), family="llama")
     assert found.vocabulary == str(tmp_path / "chat")
-    prefix = gin_config.load(files, [*bindings, "pretrained_model.prefix_lm=True", "ACTIVATION_DTYPE=bfloat16"]).config
-    assert (prefix.model.prefix_lm, prefix.model.dtype) == (True, "bfloat16")
+    prefix = gin_config.load(
+        files,
+        [*bindings, "pretrained_model.prefix_lm=True", "ACTIVATION_DTYPE=bfloat16", "pretrained_model.attention=plain"],
+    ).config
+    assert (prefix.model.prefix_lm, prefix.model.dtype, prefix.model.attention) == (True, "bfloat16", "plain")
     # Another vocabulary ends and begins texts in its own way; what ended them before still does.
     other = gin_config.load(files, [*bindings, "VOCABULARY=bytes"]).config
     assert (other.vocabulary, other.model.eos_id, other.model.stop_ids) == ("bytes", 1, (2, 3))

@@ -15,6 +15,7 @@ from flax import traverse_util
 from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments import run_dir
+from flan_jax.experiments.export_tuned import ExportedAdapter, MergedParams, export_adapter, tuning_saved
 from flan_jax.experiments.import_weights import check_free, copy_kept
 from flan_jax.experiments.model_card import model_card
 from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, same_values
@@ -100,8 +101,11 @@ def export_run(
             f"{str(model_dir)!r} has no folder `checkpoints`. Give the MODEL_DIR of a run, or an imported folder."
         )
     check_free(destination)
-    stored = StoredParams(run / run_dir.CHECKPOINTS, step)
+    stored: StoredParams | MergedParams = StoredParams(run / run_dir.CHECKPOINTS, step)
     config = saved_model(run, stored)
+    if isinstance(stored, StoredParams) and tuning_saved(stored).partial:
+        say("adding what was trained to the weights below it")
+        stored = MergedParams(run, stored, config)
     fields = {**formats.fields_from_config(config), "torch_dtype": dtype}
     _check_whole(stored, config)
     written = destination.with_name(f".{destination.name}.part")
@@ -136,7 +140,26 @@ def export_run(
     )
 
 
-def saved_model(run: Path, stored: StoredParams) -> ModelConfig:
+def export_run_adapter(model_dir: str | Path, destination: str | Path, *, step: int | None = None) -> ExportedAdapter:
+    """Writes what a run trained beside its model, adapters or a prompt, as a folder that PEFT loads.
+
+    Args:
+        model_dir: a run's folder.
+        destination: a folder that is not there yet.
+        step: a saved step; ``None`` for the newest.
+
+    Raises:
+        UserError: no such run or step, nothing that PEFT could hold, or the destination is there.
+    """
+    run, destination = Path(model_dir).expanduser(), Path(destination).expanduser()
+    if not (run / run_dir.CHECKPOINTS).is_dir():
+        raise UserError(f"{str(model_dir)!r} has no folder `checkpoints`. Give the MODEL_DIR of a run.")
+    check_free(destination)
+    stored = StoredParams(run / run_dir.CHECKPOINTS, step)
+    return export_adapter(run, destination, stored, saved_model(run, stored))
+
+
+def saved_model(run: Path, stored: StoredParams | MergedParams) -> ModelConfig:
     """The model of a run, as its checkpoint or the ``config.json`` of an imported folder has it.
 
     Raises:
@@ -164,7 +187,7 @@ def model_of(saved: Mapping[str, Any]) -> ModelConfig:
     return kind(**fields)
 
 
-def _check_whole(stored: StoredParams, config: ModelConfig) -> None:
+def _check_whole(stored: StoredParams | MergedParams, config: ModelConfig) -> None:
     missing = [path for path in shapes_of(config) if not stored.has(path)]
     if missing:
         raise UserError(
@@ -173,7 +196,7 @@ def _check_whole(stored: StoredParams, config: ModelConfig) -> None:
         )
 
 
-def _tensors(stored: StoredParams, config: ModelConfig) -> Iterator[tuple[Place, np.ndarray]]:
+def _tensors(stored: StoredParams | MergedParams, config: ModelConfig) -> Iterator[tuple[Place, np.ndarray]]:
     """Each tensor; layer by layer where the checkpoint lies so, else from one whole parameter after the other."""
     rows: dict[tuple[tuple[str, ...], ...], list[Place]] = {}
     for place in places(formats.layout(config), shapes_of(config)):
@@ -191,7 +214,7 @@ def _tensors(stored: StoredParams, config: ModelConfig) -> Iterator[tuple[Place,
 
 
 def _write_weights(
-    folder: Path, config: ModelConfig, stored: StoredParams, dtype: str, max_shard_bytes: int
+    folder: Path, config: ModelConfig, stored: StoredParams | MergedParams, dtype: str, max_shard_bytes: int
 ) -> list[Path]:
     files = writer.WeightsWriter(folder, config, dtype=dtype, max_shard_bytes=max_shard_bytes)
     for place, tensor in _tensors(stored, config):
@@ -243,7 +266,9 @@ def _generation(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"_from_model_config": True, **{name: fields[name] for name in names if fields.get(name) is not None}}
 
 
-def _check(folder: Path, config: ModelConfig, stored: StoredParams, dtype: str, say: Say) -> tuple[str, float]:
+def _check(
+    folder: Path, config: ModelConfig, stored: StoredParams | MergedParams, dtype: str, say: Say
+) -> tuple[str, float]:
     """Compares what was written with the checkpoint, rounded as it was written."""
     rounded = FLOATS[writer.DTYPES[dtype]]
     if num_params(config) > CHECK_LOGITS_UP_TO:

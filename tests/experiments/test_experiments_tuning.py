@@ -10,13 +10,15 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
+from flan_jax.experiments.export_weights import export_run, export_run_adapter
 from flan_jax.experiments.generate import Answerer
 from flan_jax.experiments.train import train
 from flan_jax.experiments.tuned import fingerprint
 from flan_jax.experiments.weights import load_weights
-from flan_jax.models.adapters import merged_params, split
+from flan_jax.models.adapters import join, merged_params, split
 from flan_jax.models.build import logical_axes
 from flan_jax.models.config import T5Config
+from flan_jax.models.huggingface import folder, peft
 from flan_jax.models.tuning import TuningConfig
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
 from flan_jax.train.sharding import make_mesh
@@ -102,6 +104,19 @@ def test_adapters_on_top_of_a_run(make, base, tmp_path):
     assert begun.step == 0
     leaves_equal(begun.params, merged_params(whole))
 
+    # It is exported as one model, or as what PEFT loads on top of the base.
+    done = export_run(straight.model_dir, tmp_path / "merged")
+    assert done.largest_difference == 0
+    leaves_equal(folder.load(tmp_path / "merged")[1], merged_params(whole))
+    adapter = export_run_adapter(straight.model_dir, tmp_path / "adapter")
+    assert (adapter.kind, adapter.parameters, adapter.base) == ("LORA", 288, base.model_dir)
+    tuning, trained = peft.load(tmp_path / "adapter", MODEL)
+    theirs = merged_params(join(trained, split(plain, tuning)[1], tuning))
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6), theirs, merged_params(whole))
+    with pytest.raises(UserError, match="trained neither adapters nor a prompt"):
+        export_run_adapter(base.model_dir, tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
 
 def test_a_base_that_changed_is_refused(make, base, tmp_path):
     copy = tmp_path / "copy"
@@ -136,6 +151,10 @@ def test_a_prompt_is_trained_measured_and_read_when_asked(make, base, tmp_path):
     assert weights.params["prompt"].shape == (3, 16)
     leaves_equal({**weights.params, "prompt": 0}, {**load_weights(base).params, "prompt": 0})
     assert isinstance(Answerer(config, max_tokens=3).answer("Is it good?"), str)
+    with pytest.raises(UserError, match="A trained prompt cannot be merged"):
+        export_run(config.model_dir, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+    assert export_run_adapter(config.model_dir, tmp_path / "prompt").kind == "PROMPT_TUNING"
     onwards = make(tmp_path / "on", TuningConfig(), initial_checkpoint=config.model_dir)
     with pytest.raises(UserError, match="prompt"):
         train(onwards)

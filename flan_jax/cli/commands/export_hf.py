@@ -19,18 +19,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max_shard_size", default="5GB", help="the largest file of weights, such as 500MB (default 5GB)"
     )
+    parser.add_argument(
+        "--adapter",
+        action="store_true",
+        help="of a run with adapters or a prompt these alone, as PEFT keeps them; default: one merged model",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Exports, and says what was written."""
-    from flan_jax.experiments.export_weights import export_run
+    from flan_jax.experiments.export_weights import export_run, export_run_adapter
     from flan_jax.models.huggingface.writer import bytes_of
 
     def say(line: str) -> None:
         if not arguments.json:
             print(line, file=sys.stderr, flush=True)
 
+    if arguments.adapter:
+        adapter = export_run_adapter(arguments.model_dir, arguments.destination, step=arguments.step)
+        if arguments.json:
+            print(json.dumps(dataclasses.asdict(adapter), indent=1))
+        else:
+            below = f"; it stands on {adapter.base}" if adapter.base else ""
+            print(
+                f"{adapter.parameters:,} parameters of step {adapter.step} are in {adapter.folder} as PEFT's "
+                f"{adapter.kind}{below}."
+            )
+        return 0
     done = export_run(
         arguments.model_dir,
         arguments.destination,

@@ -1,0 +1,129 @@
+"""What a run that trained a part gives away: a whole model, or its adapters or prompt alone."""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from flan_jax.errors import UserError
+from flan_jax.experiments import run_dir
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.weights import load_weights
+from flan_jax.models.adapters import merged_params, split
+from flan_jax.models.build import ModelConfig
+from flan_jax.models.huggingface import peft
+from flan_jax.models.tuning import TuningConfig
+from flan_jax.train.optimizer import OptimizerConfig
+from flan_jax.train.streamed import ParamPath, StoredParams
+
+
+def tuning_saved(stored: StoredParams) -> TuningConfig:
+    """How the run of a checkpoint was tuned."""
+    return TuningConfig(**stored.run_config.get("tuning", {}))
+
+
+class MergedParams:
+    """All parameters of a run that trained a part, adapters added; read as ``StoredParams`` are.
+
+    The whole model is in memory.
+
+    Args:
+        run: its folder.
+        stored: its checkpoint.
+        config: of the model.
+
+    Raises:
+        UserError: the run trained a prompt, or its base is not there or another.
+    """
+
+    def __init__(self, run: Path, stored: StoredParams, config: ModelConfig) -> None:
+        self.step, self.run_config = stored.step, stored.run_config
+        whole = merged_params(load_weights(_as_run(run, stored, config), step=stored.step).params)
+        self._params = traverse_util.flatten_dict(jax.device_get(whole))
+
+    def has(self, path: ParamPath) -> bool:
+        """Whether the model has the parameter."""
+        return path in self._params
+
+    def by_layer(self, path: ParamPath) -> bool:
+        """Whether a layer can be read without the others: it is all here."""
+        return True
+
+    def read(self, path: ParamPath, layer: int | None = None) -> np.ndarray:
+        """One parameter, or one layer of it, as float32."""
+        return np.asarray(self._params[path][... if layer is None else layer], np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedAdapter:
+    """What was written.
+
+    Attributes:
+        run: the run's folder.
+        folder: PEFT's.
+        step: the checkpoint's.
+        kind: PEFT's name of it, ``LORA`` or ``PROMPT_TUNING``.
+        parameters: numbers in it.
+        base: what it stands on.
+    """
+
+    run: str
+    folder: str
+    step: int
+    kind: str
+    parameters: int
+    base: str
+
+
+def export_adapter(run: Path, destination: Path, stored: StoredParams, config: ModelConfig) -> ExportedAdapter:
+    """Writes the adapters or the prompt of a run as ``PeftModel.from_pretrained`` loads them.
+
+    Args:
+        run: its folder.
+        destination: a folder that is not there yet.
+        stored: its checkpoint.
+        config: of the model.
+
+    Raises:
+        UserError: the run trained all of its model, or what PEFT has no word for.
+    """
+    tuning = tuning_saved(stored)
+    if not (tuning.lora_rank or tuning.prompt_tokens):
+        raise UserError(f"{str(run)!r} trained neither adapters nor a prompt. Export the model (without --adapter).")
+    base = stored.run_config.get("initial_checkpoint") or ""
+    whole = load_weights(_as_run(run, stored, config), step=stored.step).params
+    trained = jax.device_get(split(whole, tuning)[0])
+    written = destination.with_name(f".{destination.name}.part")
+    shutil.rmtree(written, ignore_errors=True)
+    try:
+        peft.save(written, config, tuning, trained, base=base)
+    except BaseException:
+        shutil.rmtree(written, ignore_errors=True)
+        raise
+    os.replace(written, destination)
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(trained))
+    kind = "LORA" if tuning.lora_rank else "PROMPT_TUNING"
+    return ExportedAdapter(str(run), str(destination), stored.step, kind, numbers, base)
+
+
+def _as_run(run: Path, stored: StoredParams, config: ModelConfig) -> RunConfig:
+    saved: Mapping[str, Any] = (run_dir.read_manifest(run) or {"config": stored.run_config})["config"]
+    return RunConfig(
+        model_dir=str(run),
+        mixture=saved["mixture"],
+        lengths=saved["lengths"],
+        model=config,
+        optimizer=OptimizerConfig(),
+        steps=0,
+        batch_size=1,
+        initial_checkpoint=saved["initial_checkpoint"],
+        seed=saved["seed"],
+        pack=saved["pack"],
+        tuning=tuning_saved(stored),
+    )

@@ -90,3 +90,23 @@ def products(jaxpr: Any, times: int) -> float:
                 if hasattr(part, "eqns"):
                     total += products(part, inner)
     return total
+
+
+@pytest.mark.parametrize("model", ["tiny_t5", "tiny_decoder"])
+def test_decoding_benchmark_says_what_it_measured(model: str, tmp_path: Path) -> None:
+    few = "--batch 1 3 --prompt 5 --tokens 4 --rounds 1"
+    found = measured("bench_decode", tmp_path, "--model", model, *few.split())
+    assert {"config", "dtype", "prompt", "tokens", "seed", "machine", "versions", "date"} <= set(found)
+    assert set(found["batches"]) == {"1", "3"}
+    one, three = found["batches"]["1"], found["batches"]["3"]
+    assert one["flan_jax"]["prefill_s"]["median"] > 0
+    assert {"token_s", "tokens_per_s", "bound_s", "bound_share"} <= set(one["flan_jax"])
+    assert three["bytes_of_a_token"] > one["bytes_of_a_token"]
+    assert one["skipped"] == one["faster_than"] == {}
+
+
+def test_a_token_reads_what_it_needs() -> None:
+    presets, decode = tool("_bench_presets"), tool("bench_decode")
+    config = presets.PRESETS["decoder_100m"].model
+    layers = 12 * (4 * 768 * 768 + 3 * 768 * 2048 + 2 * 768)
+    assert decode.bytes_of_a_token(config, 2, 10) == 4 * (layers + 32000 * 768 + 768 + 2 * 2 * 12 * 10 * 768)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from flax import nnx, traverse_util
 
+from flan_jax.data.hub_models import model_folder
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
@@ -98,12 +99,10 @@ def initial_params(config: RunConfig) -> Any:
     """
     if not config.initial_checkpoint:
         return None
-    folder = Path(config.initial_checkpoint).expanduser()
-    if not folder.is_dir():
-        raise UserError(
-            f"INITIAL_CHECKPOINT_PATH {config.initial_checkpoint!r} is no folder here. Give a run's folder or a "
-            "downloaded Hugging Face folder (config.json and *.safetensors)."
-        )
+    try:
+        folder = model_folder(config.initial_checkpoint)
+    except UserError as error:
+        raise UserError(f"INITIAL_CHECKPOINT_PATH: {error}") from None
     checkpoints = folder / run_dir.CHECKPOINTS
     if checkpoints.is_dir():  # a run's, or imported: that also has a config.json
         tuning, theirs = tuning_of(folder)

@@ -186,6 +186,13 @@ def test_a_model_that_computes_something_else_in_the_same_shapes(tmp_path):
         initial_params(run_config(tmp_path / "run", model=T5, initial_checkpoint=str(tmp_path / "source")))
 
 
+def test_the_first_weights_must_be_somewhere(tmp_path):
+    with pytest.raises(UserError, match="INITIAL_CHECKPOINT_PATH: There is no folder"):
+        initial_params(run_config(tmp_path / "run", initial_checkpoint=str(tmp_path / "none")))
+    with pytest.raises(UserError, match="holds neither a folder `checkpoints` nor"):
+        initial_params(run_config(tmp_path / "run", initial_checkpoint=str(tmp_path)))
+
+
 def test_a_run_says_where_it_started(run):
     started = read_manifest(Path(run.model_dir))["started_from"]
     assert started["folder"] == run.initial_checkpoint

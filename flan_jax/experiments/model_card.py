@@ -41,7 +41,8 @@ def _origin(run: Path, manifest: Mapping[str, Any] | None) -> str:
     if manifest is None and (run / run_dir.ORIGIN).is_file():
         record = json.loads((run / run_dir.ORIGIN).read_text(encoding="utf-8"))
     source = str(record.get("source") or record.get("folder") or "")
-    return source if source.count("/") == 1 and not source.startswith((".", "/", "~")) else ""
+    is_path = source.startswith((".", "/", "~")) or Path(source).exists()
+    return source if source.count("/") == 1 and not is_path else ""
 
 
 def _front_matter(run: Path, manifest: Mapping[str, Any] | None) -> str:

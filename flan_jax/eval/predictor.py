@@ -19,6 +19,7 @@ from flan_jax.eval.decoding.stopping import cut, stop_table, token_stops
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.runner import Advance
 from flan_jax.models.build import ModelConfig, merge
+from flan_jax.models.prompts import prompt_length
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,6 +143,13 @@ class Predictor:
     def _config(self) -> ModelConfig:
         return merge(self.graphdef, self.params).config
 
+    @property
+    def _positions(self) -> int | None:
+        """How many tokens the model has learned positions for, behind vectors that are trained in front of them."""
+        positions = self._config.learned_positions
+        in_front = prompt_length(merge(self.graphdef, self.params).prompt)
+        return None if positions is None else positions - in_front
+
     def _prompts(self, examples: Sequence[EvalExample], longest: int) -> tuple[list[np.ndarray], int | None]:
         """What the model reads of each example, and the length that no prompt may be padded beyond.
 
@@ -154,14 +162,14 @@ class Predictor:
         """
         start = np.array(self._config.prompt_start, np.int32)
         prompts = [np.concatenate([start, example.inputs]).astype(np.int32) for example in examples]
-        positions = self._config.learned_positions
+        positions = self._positions
         if positions is None:
             return prompts, None
         for example, prompt in zip(examples, prompts, strict=True):
             if len(prompt) + longest > positions:
                 raise UserError(
                     f"Example {example.example_id} has {len(prompt)} tokens, the first of the sequence counted, and up to "
-                    f"{longest} follow, but the model has learned {positions} positions. Shorten it, or what is to follow."
+                    f"{longest} follow, but the model has {positions} positions for them. Shorten it, or what is to follow."
                 )
         return prompts, positions - longest
 

@@ -260,13 +260,13 @@ def open_data(config: RunConfig, *, training: bool = True) -> Data:
 
 def _check_positions(tasks: Iterable[StoredTask], config: RunConfig) -> None:
     """Refuses examples for whose last tokens the model has learned no position."""
-    positions = config.model.learned_positions
+    positions, in_front = config.model.learned_positions, config.tuning.prompt_tokens
     for task in tasks:
         longest = task.manifest["max_input_length"] + task.manifest["max_target_length"]
-        if positions is not None and longest > positions:
+        if positions is not None and longest + in_front > positions:
             raise UserError(
                 f"Task {task.name!r} has examples of up to {longest} tokens, inputs and targets together, but the model has "
-                f"{positions} positions. Lower TASK_FEATURE_LENGTHS to that many in all."
+                f"{positions - in_front} positions for them. Lower TASK_FEATURE_LENGTHS to that many in all."
             )
 
 

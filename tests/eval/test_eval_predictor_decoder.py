@@ -20,18 +20,24 @@ EOS = 1
 LAYOUT = Layout(15, 6, decoder_only=True)
 KINDS = {
     "learned": {"position": "learned", "norm": "layer"},
+    "prompted": {"position": "learned"},
     "prefix": {"prefix_lm": True, "bos_id": 2},
     "windows": {
         "sliding_window": 5, "window_pattern": (True, False), "bos_id": 2, "attention_softcap": 5.0, "qk_norm": "head",
         "norm_placement": "both", "logit_softcap": 9.0,
     },
 }  # fmt: skip
+# Trained vectors in front of every row, of the one kind.
+PROMPT = jnp.asarray(np.random.default_rng(2).normal(size=(5, 20)), jnp.float32)
 _forward = jax.jit(apply, static_argnums=0)
 
 
 def model_of(kind):
     config = tiny_decoder(num_layers=2, **KINDS[kind])
-    return config, abstract_model(config)[0], jax.tree.map(jnp.asarray, random_params(config))
+    params = jax.tree.map(jnp.asarray, random_params(config))
+    if kind == "prompted":
+        params["prompt"] = PROMPT
+    return config, abstract_model(config)[0], params
 
 
 def predictor_of(kind, **options):
@@ -86,7 +92,8 @@ def test_a_score_is_the_training_loss_of_the_example_packed_or_not(kind, example
         sums = token_loss(_forward(graphdef, params, batch), batch, num_tasks=len(examples))
         losses.extend(-np.asarray(sums.task_loss))
     np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(found, packed, rtol=1e-5, atol=1e-5)
+    if kind != "prompted":  # in front of a row there is one prompt, for one example
+        np.testing.assert_allclose(found, packed, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["prefix"])
@@ -102,7 +109,7 @@ def test_an_option_is_scored_as_if_it_were_the_target(kind, examples):
         np.testing.assert_allclose(own, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["learned", "prefix"])
+@pytest.mark.parametrize("kind", ["prompted", "prefix"])
 def test_it_writes_what_the_rows_of_training_say_is_likeliest(kind, examples):
     config, graphdef, params = model_of(kind)
     written = predictor_of(kind).generate(examples)
@@ -160,9 +167,14 @@ def test_learned_positions_end_somewhere(examples):
     assert predictor.generate([long])[0]
     longer = dataclasses.replace(long, inputs=np.arange(3, 17), example_id=7)
     for ask in (predictor.rank, predictor.generate):
-        with pytest.raises(UserError, match=r"Example 7 has 15 tokens.*up to 6 follow.*20 positions") as caught:
+        with pytest.raises(
+            UserError, match=r"Example 7 has 15 tokens.*up to 6 follow.*20 positions for them"
+        ) as caught:
             ask([longer])
         assert "\n" not in str(caught.value)
+    prompted = predictor.with_params({**params, "prompt": PROMPT})
+    with pytest.raises(UserError, match="15 positions for them"):
+        prompted.generate([long])
 
 
 def test_it_runs_where_implicit_transfers_are_forbidden(examples):

@@ -142,7 +142,7 @@ def examples_of(batch):
 def test_an_example_longer_than_the_learned_positions_is_refused(tmp_path):
     model = dataclasses.replace(MODEL, position="learned", max_positions=20)
     config = run_config(tmp_path / "run", model=model)
-    with pytest.raises(UserError, match="inputs and targets together, but the model has 20 positions"):
+    with pytest.raises(UserError, match="inputs and targets together, but the model has 20 positions for them"):
         train(config)
     assert not (tmp_path / "run").exists()
 

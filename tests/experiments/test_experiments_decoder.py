@@ -15,6 +15,7 @@ from flan_jax.data.sources import generated
 from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample
+from flan_jax.eval.predictor import Predictor
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
 from flan_jax.experiments.evaluate import make_predictor
 from flan_jax.experiments.generate import Answerer
@@ -27,9 +28,11 @@ from flan_jax.experiments.weights import load_weights
 from flan_jax.feed.layout import DECODER_BATCH_KEYS
 from flan_jax.mixing.mixture import MIXTURES, Entry, Mixture, register_mixture
 from flan_jax.models.build import abstract_model, apply
+from flan_jax.models.huggingface import writer
 from flan_jax.testing.folders import chat_model
-from flan_jax.testing.models import random_params, tiny_decoder
+from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
 from flan_jax.testing.tasks import toy_mixture
+from flan_jax.testing.tokenizers import save, t5
 from flan_jax.train.loss import token_loss
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
@@ -262,3 +265,17 @@ def test_a_run_that_is_older_than_a_choice_made_it_by_default(tmp_path):
     ):
         with pytest.raises(UserError, match=told):
             check_same_run(dataclasses.replace(config, **changes))
+
+
+def test_the_folder_of_an_encoder_decoder_reads_instructions_with_their_end(tmp_path, capsys):
+    folder = save(tmp_path / "t5", t5(), {"eos_token": "</s>", "pad_token": "<pad>"})
+    vocabulary = load_vocabulary(folder)
+    model = tiny_t5(vocab_size=vocabulary.size)
+    params = random_params(model)
+    writer.save(folder, model, params)
+    assert main(["generate", "--model_dir", str(folder), "--max_tokens", "6", "the cat sat"]) == 0
+    predictor = Predictor(
+        abstract_model(model)[0], jax.tree.map(jax.numpy.asarray, params), vocabulary.encode, vocabulary.decode, target_length=6
+    )  # fmt: skip
+    inputs = np.array([*vocabulary.encode("the cat sat"), vocabulary.eos_id])
+    assert capsys.readouterr().out == predictor.generate([EvalExample(inputs, (), ("",), 0, 0)])[0] + "\n"

@@ -111,6 +111,8 @@ class RunConfig:
         vocabulary: a registered name or a file; ``""`` takes the mixture's own.
         initial_checkpoint: where the weights start: another run's folder or a Hugging Face
             folder; ``""`` starts from the initialiser.
+        initial_adapter: a folder of PEFT, whose adapters are added to the initial weights before anything begins;
+            a prompt in it may be measured, and not trained on.
         store: folder of prepared tasks; ``""`` puts it beside the run's folder.
         use_cached_tasks: train on what ``flan-jax prepare`` put into the store and prepare nothing;
             a task that is missing or was prepared otherwise is an error.
@@ -149,6 +151,7 @@ class RunConfig:
     lesson_steps: int = 0
     vocabulary: str = ""
     initial_checkpoint: str = ""
+    initial_adapter: str = ""
     store: str = ""
     use_cached_tasks: bool = False
     data_dir: str = ""
@@ -195,6 +198,11 @@ class RunConfig:
             raise UserError(f"EVAL_PERIOD={self.eval.period} must be a multiple of LOG_PERIOD={self.log_period}, or 0.")
         if not isinstance(self.z_loss, (int, float)) or not 0 <= self.z_loss < math.inf:
             raise UserError(f"run.z_loss={self.z_loss!r} must be a number of at least 0.")
+        if self.initial_adapter and not self.initial_checkpoint:
+            raise UserError(
+                f"INITIAL_ADAPTER {self.initial_adapter!r} was trained on top of a model. Name that model too: "
+                "INITIAL_CHECKPOINT_PATH."
+            )
         if self.tuning.prompt_tokens and self.pack:
             raise UserError(
                 f"TuningConfig.prompt_tokens={self.tuning.prompt_tokens} puts vectors in front of each example, so every "

@@ -123,6 +123,7 @@ def _as_run(run: Path, stored: StoredParams, config: ModelConfig) -> RunConfig:
         steps=0,
         batch_size=1,
         initial_checkpoint=saved["initial_checkpoint"],
+        initial_adapter=saved.get("initial_adapter", ""),
         seed=saved["seed"],
         pack=saved["pack"],
         tuning=tuning_saved(stored),

@@ -27,9 +27,10 @@ def base_identity(config: RunConfig) -> dict[str, Any]:
         return {}
     if not config.initial_checkpoint:
         return {"base": {"seed": config.seed}}
-    return {
-        "base": {"folder": config.initial_checkpoint, "weights": fingerprint(model_folder(config.initial_checkpoint))}
-    }
+    base = {"folder": config.initial_checkpoint, "weights": fingerprint(model_folder(config.initial_checkpoint))}
+    if config.initial_adapter:
+        base["adapter"] = fingerprint(Path(config.initial_adapter).expanduser())
+    return {"base": base}
 
 
 def check_same_base(saved: Mapping[str, Any], config: RunConfig) -> None:
@@ -59,8 +60,8 @@ def check_can_begin(params: Mapping[str, Any] | None, config: RunConfig) -> None
     """
     if params is not None and PROMPT in params:
         raise UserError(
-            f"INITIAL_CHECKPOINT_PATH {config.initial_checkpoint!r} is a run that trained a prompt, which a new run cannot "
-            "take over. Continue that run, or begin from the weights that it began from."
+            f"{(config.initial_adapter or config.initial_checkpoint)!r} holds a trained prompt, which a new run cannot take "
+            "over. Continue the run that trained it, or begin from the weights that it began from."
         )
 
 

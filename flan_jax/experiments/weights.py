@@ -16,6 +16,7 @@ from flan_jax.models import build
 from flan_jax.models.adapters import PROMPT, join, merged_params, split
 from flan_jax.models.build import abstract_model, logical_axes
 from flan_jax.models.huggingface import folder as huggingface_folder
+from flan_jax.models.huggingface import peft
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.sharding import make_mesh, param_shardings, place
 from flan_jax.train.state import abstract_trained, check_same_shapes
@@ -94,11 +95,28 @@ def abstract_params(config: RunConfig) -> Any:
 def initial_params(config: RunConfig) -> Any:
     """The weights that ``initial_checkpoint`` names, on the devices; ``None`` where it names nothing.
 
+    Those of ``initial_adapter`` are added.
+
     Raises:
         UserError: no such folder, neither a run nor a Hugging Face folder, or another model's weights.
     """
     if not config.initial_checkpoint:
         return None
+    params = _checkpoint_params(config)
+    if not config.initial_adapter:
+        return params
+    tuning, trained = peft.load(config.initial_adapter, config.model)
+    whole = _plain(join(trained, split(params, tuning)[1], tuning))
+    wanted = abstract_params(config)
+    return {
+        name: jax.tree.map(lambda leaf, like: jax.device_put(leaf, like.sharding), part, wanted[name])
+        if name in wanted
+        else jax.numpy.asarray(part)
+        for name, part in whole.items()
+    }
+
+
+def _checkpoint_params(config: RunConfig) -> Any:
     try:
         folder = model_folder(config.initial_checkpoint)
     except UserError as error:
@@ -113,6 +131,7 @@ def initial_params(config: RunConfig) -> Any:
                 config,
                 model_dir=str(folder),
                 initial_checkpoint=theirs["initial_checkpoint"],
+                initial_adapter=theirs.get("initial_adapter", ""),
                 seed=theirs["seed"],
                 tuning=tuning,
                 pack=theirs["pack"],

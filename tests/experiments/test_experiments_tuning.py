@@ -113,6 +113,14 @@ def test_adapters_on_top_of_a_run(make, base, tmp_path):
     tuning, trained = peft.load(tmp_path / "adapter", MODEL)
     theirs = merged_params(join(trained, split(plain, tuning)[1], tuning))
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6), theirs, merged_params(whole))
+    begun = load_weights(
+        make(
+            tmp_path / "d", TuningConfig(), initial_checkpoint=base.model_dir, initial_adapter=str(tmp_path / "adapter")
+        )
+    )
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6), begun.params, merged_params(whole)
+    )
     with pytest.raises(UserError, match="trained neither adapters nor a prompt"):
         export_run_adapter(base.model_dir, tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
@@ -155,10 +163,19 @@ def test_a_prompt_is_trained_measured_and_read_when_asked(make, base, tmp_path):
         export_run(config.model_dir, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
     assert export_run_adapter(config.model_dir, tmp_path / "prompt").kind == "PROMPT_TUNING"
+    beside = make(
+        tmp_path / "beside", TuningConfig(), initial_checkpoint=base.model_dir, initial_adapter=str(tmp_path / "prompt")
+    )
+    np.testing.assert_array_equal(load_weights(beside).params["prompt"], weights.params["prompt"])
     onwards = make(tmp_path / "on", TuningConfig(), initial_checkpoint=config.model_dir)
     with pytest.raises(UserError, match="prompt"):
         train(onwards)
     assert not (tmp_path / "on").exists()
+
+
+def test_an_adapter_needs_its_model(make, tmp_path):
+    with pytest.raises(UserError, match="Name that model too: INITIAL_CHECKPOINT_PATH"):
+        make(tmp_path, TuningConfig(), initial_adapter="somewhere")
 
 
 def test_a_prompt_needs_rows_of_its_own(make, tmp_path):

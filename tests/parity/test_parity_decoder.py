@@ -177,10 +177,10 @@ def test_tensors_and_configuration_come_back_as_they_were(kind, seed):
         np.testing.assert_array_equal(again(tokens).logits.numpy(), model(tokens).logits.numpy())
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
-def test_loss_and_gradients(kind):
-    fields = random_fields(kind, 2)
-    model = torch_model(kind, fields)
+@pytest.mark.parametrize(("kind", "seed"), CASES)
+def test_loss_and_gradients(kind, seed):
+    fields = random_fields(kind, seed)
+    model = torch_model(kind, fields, seed)
     _, graphdef, params = ours(model)
     tokens = some_tokens(fields, (2, LENGTH + 1), 0)
     inputs, targets = tokens[:, :-1], tokens[:, 1:]

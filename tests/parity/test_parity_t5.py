@@ -112,24 +112,45 @@ def test_logits_of_a_model_that_transformers_left_tied_but_unscaled():
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * max(1.0, np.abs(expected).max()))
 
 
-def test_gradients():
-    fields = {**random_config(3), "tie_word_embeddings": True, "feed_forward_proj": "gated-gelu"}
-    model = torch_model(fields)
+# The shapes of families: T5 1.0 tied, FLAN-T5 and mT5 untied, ByT5 with a deep encoder and a tiny vocabulary.
+FAMILY_FIELDS = {
+    "t5": {"tie_word_embeddings": True, "feed_forward_proj": "relu"},
+    "flan_t5": {"tie_word_embeddings": False, "feed_forward_proj": "gated-gelu"},
+    "mt5": {"tie_word_embeddings": False, "feed_forward_proj": "gated-gelu", "vocab_size": 301},
+    "byt5": {
+        "tie_word_embeddings": False, "feed_forward_proj": "gated-gelu", "num_layers": 4, "num_decoder_layers": 1,
+        "vocab_size": 24,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILY_FIELDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_logits_loss_and_gradients_of_families(family, seed):
+    fields = {**random_config(seed), **FAMILY_FIELDS[family]}
+    model = torch_model(fields, seed)
     graphdef, params = ours(model, fields)
-    inputs, decoder = tokens(fields, (2, 40), 0), tokens(fields, (2, 30), 1)
-    weights = np.random.default_rng(0).normal(size=(2, 30, fields["vocab_size"])).astype(np.float32)
+    inputs, decoder, targets = tokens(fields, (2, 40), 0), tokens(fields, (2, 30), 1), tokens(fields, (2, 30), 2)
 
     def loss(params):
         logits = build.apply(graphdef, params, {"encoder_input_tokens": inputs, "decoder_input_tokens": decoder})
-        return (logits * weights).sum()
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.asarray(targets)[..., None], axis=-1)
+        return -chosen.mean(), logits
 
-    gradients = jax.jit(jax.grad(loss))(params)
+    (value, logits), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
     output = model(input_ids=torch.from_numpy(inputs), decoder_input_ids=torch.from_numpy(decoder))
-    (output.logits * torch.from_numpy(weights)).sum().backward()
+    expected_logits = output.logits.detach().numpy()
+    scale = max(1.0, np.abs(expected_logits).max())
+    np.testing.assert_allclose(logits, expected_logits, rtol=0, atol=1e-4 * scale)
+    expected = torch.nn.functional.cross_entropy(output.logits.flatten(0, 1), torch.from_numpy(targets).flatten())
+    assert value == pytest.approx(expected.item(), rel=1e-5)
+    expected.backward()
     theirs = {name: p.grad.numpy() for name, p in model.named_parameters()}
-    expected = params_from_hf(config_from_fields(fields), theirs)
-    for (path, a), b in zip(jax.tree.leaves_with_path(gradients), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=2e-4 * np.abs(b).max(), err_msg=jax.tree_util.keystr(path))
+    norm = np.sqrt(sum(np.square(g).sum() for g in theirs.values()))
+    assert np.sqrt(sum(np.square(g).sum() for g in jax.tree.leaves(gradients))) == pytest.approx(norm, rel=1e-4)
+    expected_gradients = params_from_hf(config_from_fields(fields), theirs)
+    for (path, a), b in zip(jax.tree.leaves_with_path(gradients), jax.tree.leaves(expected_gradients), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * norm, err_msg=jax.tree_util.keystr(path))
 
 
 def test_greedy_generation():

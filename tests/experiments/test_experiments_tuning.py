@@ -41,7 +41,8 @@ def make(store):
     def config(folder, tuning=LORA, **changes) -> RunConfig:
         values = {
             "model_dir": str(folder),
-            "mixture": "mini",
+            "mixture": "word_category",
+            "vocabulary": "bytes",
             "lengths": {"inputs": 64, "targets": 16},
             "model": MODEL,
             "optimizer": OptimizerConfig(name="adamw", learning_rate=1e-2),

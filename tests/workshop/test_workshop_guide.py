@@ -132,6 +132,13 @@ def test_a_model_is_chosen_as_the_guide_says(tmp_path):
         assert (manifest["config"]["model"]["d_model"], manifest["vocabulary"]["name"]) == (20, "tiny_chat")
 
 
+def test_a_part_is_trained_as_the_guide_says(tmp_path):
+    follow("tuning.md", tmp_path)
+    kinds = {kind: json.loads((tmp_path / kind / "adapter_config.json").read_text()) for kind in ("adapter", "prompt")}
+    assert (kinds["adapter"]["r"], kinds["prompt"]["num_virtual_tokens"]) == (4, 5)
+    assert not (tmp_path / "runs" / "refused").exists()
+
+
 KINDS = {int: "number", float: "number", bool: "true or false", list: "list"}
 
 

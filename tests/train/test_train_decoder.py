@@ -1,5 +1,7 @@
 """Training a decoder on the feed's decoder rows, on one device and over a mesh."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -37,18 +39,21 @@ def make_batch(seed):
     )
 
 
-def losses(mesh, steps, optimizer="adamw", **options):
+def losses(mesh, steps, optimizer="adamw", model=MODEL, compilations=None, **options):
     config = OptimizerConfig(name=optimizer, learning_rate=1e-2, warmup_steps=1, weight_decay=0.1)
-    rule = make_optimizer(config, logical_axes(MODEL))
-    graphdef, state = init_state(MODEL, rule, 0, mesh)
+    rule = make_optimizer(config, logical_axes(model))
+    graphdef, state = init_state(model, rule, 0, mesh)
     step = compile_train_step(
         shardings_of(state), graphdef=graphdef, optimizer=rule, schedule=learning_rate(config), num_tasks=2,
         compiler_options={"xla_backend_optimization_level": 0}, **options,
     )  # fmt: skip
     found = []
+    if compilations is not None:
+        compilations.clear()  # what makes the state
     for index in range(steps):
         state, metrics = step(state, shard_batch(make_batch(index), mesh))
         found.append(float(metrics["loss"]))
+    assert compilations is None or len(compilations) == 1  # whatever the data
     assert float(metrics["tokens"]) == ROWS * 4 * 12
     assert float(metrics["weight"]) == ROWS * 4 * 6
     return found
@@ -59,6 +64,14 @@ def test_it_learns_and_every_mesh_computes_the_same():
     plain = losses(one_device(), 12)
     assert plain[-1] < plain[0] - 0.2
     np.testing.assert_allclose(losses(make_mesh(MeshConfig(2, 2, 2)), 3), plain[:3], rtol=0, atol=2e-5)
+
+
+def test_dropout_is_drawn_by_step_and_the_same_on_any_mesh_in_one_compilation(compilations):
+    model = dataclasses.replace(MODEL, dropout_rate=0.3, num_layers=1, attention_softcap=None)
+    plain = losses(one_device(), 2, model=model)
+    assert plain != losses(one_device(), 2, model=dataclasses.replace(model, dropout_rate=0.0))
+    split = losses(make_mesh(MeshConfig(2, 2, 2)), 3, model=model, compilations=compilations)
+    np.testing.assert_allclose(split[:2], plain, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("optimizer", ["adafactor", "muon"])

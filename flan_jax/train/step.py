@@ -172,6 +172,10 @@ def compile_train_step(
         after, metrics = compiled(dataclasses.replace(state, frozen={}), state.frozen, batch)
         return dataclasses.replace(after, frozen=state.frozen), metrics
 
+    def lower(state: TrainState, batch: Batch) -> jax.stages.Lowered:
+        return compiled.lower(dataclasses.replace(state, frozen={}), state.frozen, batch)
+
+    step_of_part.lower = lower  # type: ignore[attr-defined]  # as a function that jax.jit made has it
     return step_of_part
 
 

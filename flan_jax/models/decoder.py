@@ -111,8 +111,9 @@ class Decoder(nnx.Module):
         prefix_BT = batch.get("decoder_causal_attention") if config.prefix_lm else None
         if config.prefix_lm and prefix_BT is None:
             raise UserError("A prefix model needs to know the prefix: give decoder_causal_attention with the batch.")
-        if self.prompt is not None:  # a row is one example then, so that no position is beyond its end
-            self._check_length(tokens_BT.shape[1] + prompt_length(self.prompt))
+        if self.prompt is not None:  # a row is one example then
+            if batch.get("decoder_positions") is None:  # that stand at 0 in padding, where counted ones go on
+                self._check_length(tokens_BT.shape[1] + prompt_length(self.prompt))
             tokens_BT, segments_BT = room_in_front(tokens_BT, self.prompt, 0), room_in_front(segments_BT, self.prompt)
             positions_BT = positions_behind(positions_BT, self.prompt)
             prefix_BT = None if prefix_BT is None else room_in_front(prefix_BT, self.prompt)

@@ -105,5 +105,9 @@ def test_it_counts_towards_learned_positions():
     merge(graphdef, plain)({"decoder_input_tokens": tokens})
     with pytest.raises(UserError, match="A row of 7 tokens is longer than the 6 positions"):
         merge(graphdef, prompted)({"decoder_input_tokens": tokens})
+    # What counts is the example, where the feed says so: here two tokens in a row of four.
+    positions, segments = np.array([[0, 1, 0, 0]]), np.array([[1, 1, 0, 0]])
+    known = {"decoder_input_tokens": tokens, "decoder_positions": positions, "decoder_segment_ids": segments}
+    assert np.isfinite(merge(graphdef, prompted)(known)).all()
     with pytest.raises(UserError, match="A row of 8 tokens"):
         merge(graphdef, prompted).prefill(tokens, np.array([4]), 1)

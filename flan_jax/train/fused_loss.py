@@ -24,8 +24,9 @@ from flan_jax.train.sharding import ShardingRules
 PIECE_BYTES = 64 * 2**20
 """How large the float32 logits of a piece may be on one device.
 
-Products of some hundred tokens with the whole vocabulary run at the full rate already: with T5's 32,128 words a
-piece is 522 tokens, and a step of T5-small took the same time from 16 to 256 MiB.
+Products of some hundred tokens with the whole vocabulary run at the full rate already (with T5's 32,128 words a piece
+is 522 tokens), and a smaller piece reads more of what it wrote from the cache. Forward and backward of 8 x 128 tokens
+of T5-small took 0.67 s of CPU time with 64 MiB, 0.72 s with 16, 1.02 s with 4, and 0.79 s in one piece.
 """
 
 

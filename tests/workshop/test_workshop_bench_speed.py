@@ -110,3 +110,27 @@ def test_a_token_reads_what_it_needs() -> None:
     config = presets.PRESETS["decoder_100m"].model
     layers = 12 * (4 * 768 * 768 + 3 * 768 * 2048 + 2 * 768)
     assert decode.bytes_of_a_token(config, 2, 10) == 4 * (layers + 32000 * 768 + 768 + 2 * 2 * 12 * 10 * 768)
+
+
+# --- the page ----------------------------------------------------------------------------------------------------------
+
+
+def test_page_shows_the_measurements_that_are_kept() -> None:
+    page = TOOLS.parent / "docs" / "speed.md"
+    written = page.read_text(encoding="utf-8")
+    assert tool("_bench_speed_tables").filled(written, page.parent / "benchmarks") == written, (
+        "docs/speed.md does not show docs/benchmarks; run python tools/_bench_speed_tables.py"
+    )
+
+
+def test_tables_have_a_line_for_each_system(tmp_path: Path) -> None:
+    few = "--steps 1 --warm_up 1 --matmul 16"
+    (tmp_path / "t").mkdir()
+    found = measured("bench_train", tmp_path / "t", "--model", "tiny_t5", *few.split())
+    found |= {"torch": found["flan_jax"], "faster_than": {"torch": 1.25}}
+    (tmp_path / "train_tiny.json").write_text(json.dumps(found))
+    lines = tool("_bench_speed_tables").training(tmp_path).splitlines()
+    assert [line.count("|") for line in lines] == [10] * 4
+    assert "| flan_jax |" in lines[2]
+    assert lines[3].endswith("| 1.25 × |")
+    assert "Not measured" in tool("_bench_speed_tables").decoding(tmp_path)

@@ -161,7 +161,8 @@ def _ours(config: ModelConfig, params: Any, prompts: np.ndarray, tokens: int) ->
             token = jnp.argmax(logits, axis=-1).astype(jnp.int32)
             return (cache, token), token
 
-        return jax.lax.scan(step, (cache, token), None, length=count - 1)[1]
+        # The first is returned too: nothing that was not asked for would be computed.
+        return token, jax.lax.scan(step, (cache, token), None, length=count - 1)[1]
 
     compiled = jax.jit(write, static_argnums=3)
     on_device = jax.device_put((prompts, lengths))

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
+from flan_jax.data.recipe import end_of_inputs
 from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError, unknown
-from flan_jax.experiments import run_dir
+from flan_jax.experiments import model_use, run_dir
 from flan_jax.experiments.export_tuned import ExportedAdapter, MergedParams, export_adapter, tuning_saved
 from flan_jax.experiments.import_weights import check_free, copy_kept
 from flan_jax.experiments.model_card import model_card
+from flan_jax.experiments.model_use import Use
+from flan_jax.experiments.pretrained import run_of_folder
 from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, same_values
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.config import T5Config
@@ -118,7 +121,9 @@ def export_run(
         writer.write_json(written / huggingface.CONFIG, fields)
         if not (written / GENERATION).is_file():
             writer.write_json(written / GENERATION, _generation(fields))
-        card = model_card(run, stored.step, config, destination.name, has_tokenizer=bool(tokenizer))
+        _name_ends(written / GENERATION, config)
+        asking = model_use.code(written, *_use(run, written, config)) if tokenizer else None
+        card = model_card(run, stored.step, config, destination.name, asking)
         run_dir.write_text(written / CARD, card)
         checked, worst = _check(written, config, stored, dtype, say)
     except BaseException:
@@ -264,6 +269,29 @@ def _tokenizer_in(names: tuple[str, ...]) -> tuple[str, ...]:
 def _generation(fields: Mapping[str, Any]) -> dict[str, Any]:
     names = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
     return {"_from_model_config": True, **{name: fields[name] for name in names if fields.get(name) is not None}}
+
+
+def _name_ends(path: Path, config: ModelConfig) -> None:
+    """Lets settings of generation that came along with a tokenizer name what ends the run's own texts too."""
+    settings = huggingface.read_json(path)
+    given = settings.get("eos_token_id")
+    named = given if isinstance(given, list) else [] if given is None else [given]
+    missing = [index for index in (config.eos_id, *config.stop_ids) if index not in named]
+    if missing:
+        ends = [*named, *missing]
+        writer.write_json(path, {**settings, "eos_token_id": ends if len(ends) > 1 else ends[0]})
+
+
+def _use(run: Path, written: Path, config: ModelConfig) -> tuple[ModelConfig, Use]:
+    """What stands around an instruction, and the model with the ids that it begins and ends with."""
+    manifest = run_dir.read_manifest(run)
+    if manifest is None:
+        asked = run_of_folder(written)
+        end = () if config.decoder_only else (asked.model.eos_id,)
+        return asked.model, Use(end, asked.lengths["targets"], trained=False)
+    settings = manifest["config"]
+    end = end_of_inputs(load_vocabulary(written), settings.get("separator") or "").tolist()
+    return config, Use(tuple(end), settings["lengths"]["targets"], trained=True)
 
 
 def _check(

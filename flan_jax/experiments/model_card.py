@@ -1,7 +1,7 @@
 """The README.md of an exported model, written from what its run's folder says."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ _LONGEST_TABLE = 200
 """Tasks that are listed one by one; of more the clusters are."""
 
 
-def model_card(run: Path, step: int, config: ModelConfig, name: str, *, has_tokenizer: bool) -> str:
+def model_card(run: Path, step: int, config: ModelConfig, name: str, asking: Iterable[str] | None) -> str:
     """What the model is, what it was trained on, how it was measured, and how to load it, in Markdown.
 
     Args:
@@ -22,14 +22,14 @@ def model_card(run: Path, step: int, config: ModelConfig, name: str, *, has_toke
         step: of the checkpoint.
         config: of the model.
         name: its heading.
-        has_tokenizer: whether the tokenizer's files are exported with it.
+        asking: paragraphs that say how to ask it; ``None`` where no tokenizer is exported with it.
     """
     manifest = run_dir.read_manifest(run)
     parts = [_front_matter(run, manifest), f"# {_plain(name)}", *_about(run, manifest, step, config)]
     if manifest is not None:
         parts += _training(manifest)
         parts += _results(run, step)
-    parts += _loading(config, has_tokenizer)
+    parts += ["## How to ask it", *asking] if asking is not None else _loading(config)
     if manifest is not None:
         parts += ["## Versions", _table(("package", "version"), sorted(manifest["versions"].items()))]
     return "\n\n".join(parts) + "\n"
@@ -114,18 +114,11 @@ def _results(run: Path, step: int) -> Iterator[str]:
         )  # fmt: skip
 
 
-def _loading(config: ModelConfig, has_tokenizer: bool) -> Iterator[str]:
+def _loading(config: ModelConfig) -> Iterator[str]:
     kind = "AutoModelForCausalLM" if isinstance(config, DecoderConfig) else "AutoModelForSeq2SeqLM"
     yield "## How to load it"
-    lines = [f"from transformers import {kind}" + (", AutoTokenizer" if has_tokenizer else ""), ""]
-    lines += [f'model = {kind}.from_pretrained("FOLDER")']
-    if has_tokenizer:
-        lines += ['tokenizer = AutoTokenizer.from_pretrained("FOLDER")']
-        lines += ['inputs = tokenizer("Is this review good or bad? The food was awful.", return_tensors="pt")']
-        lines += ["print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))"]
-    yield "```python\n" + "\n".join(lines) + "\n```"
-    if not has_tokenizer:
-        yield "No tokenizer is kept with these weights: texts are encoded as in training, with `flan_jax.data.tokenizers`."
+    yield f'```python\nfrom transformers import {kind}\n\nmodel = {kind}.from_pretrained(".")\n```'
+    yield "No tokenizer is kept with these weights: texts are encoded as in training, with `flan_jax.data.tokenizers`."
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

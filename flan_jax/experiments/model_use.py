@@ -1,0 +1,108 @@
+"""How a model card says to ask an exported model with transformers: the ids that ``flan-jax generate`` would read.
+
+A tokenizer's own call is not that: what ends an instruction is the run's choice, and a decoder's row begins with a
+token that not every tokenizer writes. So the code names the ids, and turns off what a ``generation_config.json`` may
+bring along to write otherwise than greedily.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flan_jax.models.build import ModelConfig
+from flan_jax.models.decoder_config import DecoderConfig
+from flan_jax.models.huggingface.folder import read_json
+
+_EXAMPLE = "Is this review good or bad? The food was awful."
+_NEUTRAL = {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0}
+"""What leaves generation as it is; set where a folder's own settings say otherwise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """What stands around an instruction, and how long an answer is.
+
+    Attributes:
+        end: ids behind an instruction.
+        max_tokens: of an answer.
+        trained: the ids are those of training; else those that a published model is asked with.
+    """
+
+    end: tuple[int, ...]
+    max_tokens: int
+    trained: bool
+
+
+def code(folder: Path, config: ModelConfig, use: Use) -> Iterator[str]:
+    """Paragraphs of Markdown: the code, and what it puts around an instruction.
+
+    Args:
+        folder: what is exported, tokenizer and ``generation_config.json`` in it.
+        config: of the model.
+        use: of it.
+    """
+    ids = "ids = tokenizer(text, add_special_tokens=False).input_ids"
+    begin = _begin(config)
+    around = [*([f"[{begin}] + "] if begin is not None else []), "ids", *([f" + {list(use.end)}"] if use.end else [])]
+    yield _around(config, use)
+    lines = [*_load(config), f"text = {json.dumps(_EXAMPLE)}", ids]
+    lines += [f"ids = {''.join(around)}"] if len(around) > 1 else []
+    yield _fenced([*lines, *_generate(folder, config, use)])
+    if config.decoder_only and _has_chat_template(folder):
+        yield "A user's turn in the chat template of the tokenizer, which says itself where it ends:"
+        lines = ['turns = [{"role": "user", "content": text}]']
+        lines += ["text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)", ids]
+        lines += [f"ids = ids if ids[:1] == [{begin}] else [{begin}] + ids"]
+        yield _fenced([*lines, *_generate(folder, config, use)[1:]])
+
+
+def _begin(config: ModelConfig) -> int | None:
+    """The id that begins a row of a decoder."""
+    if not isinstance(config, DecoderConfig):
+        return None
+    return 0 if config.bos_id is None else config.bos_id
+
+
+def _around(config: ModelConfig, use: Use) -> str:
+    ends = "the end-of-sequence token" if use.end == (config.eos_id,) else "the ids of the run's separator"
+    if not use.trained:
+        reads = (
+            "text to go on with" if config.decoder_only else f"an instruction with {ends} ({config.eos_id}) behind it"
+        )
+        text = f"The model reads {reads}"
+    else:
+        text = f"In training {ends} ({', '.join(map(str, use.end))}) stood behind an instruction"
+    if config.decoder_only:
+        text += f", and {_begin(config)} begins every row"
+    return f"{text}. Run in this folder, or with its path in the place of `.`:"
+
+
+def _load(config: ModelConfig) -> list[str]:
+    kind = "AutoModelForCausalLM" if config.decoder_only else "AutoModelForSeq2SeqLM"
+    lines = ["import torch", f"from transformers import {kind}, AutoTokenizer", ""]
+    return [*lines, f'model = {kind}.from_pretrained(".")', 'tokenizer = AutoTokenizer.from_pretrained(".")', ""]
+
+
+def _generate(folder: Path, config: ModelConfig, use: Use) -> list[str]:
+    """Lines from ids to text; the first is a blank one."""
+    path = folder / "generation_config.json"
+    settings: dict[str, Any] = read_json(path) if path.is_file() else {}
+    changed = [f"{key}={value}" for key, value in _NEUTRAL.items() if settings.get(key) not in (None, value)]
+    arguments = ", ".join(["do_sample=False", *changed, f"max_new_tokens={use.max_tokens}"])
+    answer = "written[len(ids):]" if config.decoder_only else "written"
+    return [
+        "",
+        f"written = model.generate(torch.tensor([ids]), {arguments})[0]",
+        f"print(tokenizer.decode({answer}, skip_special_tokens=True))",
+    ]
+
+
+def _has_chat_template(folder: Path) -> bool:
+    path = folder / "tokenizer_config.json"
+    return (folder / "chat_template.jinja").is_file() or (path.is_file() and bool(read_json(path).get("chat_template")))
+
+
+def _fenced(lines: list[str]) -> str:
+    return "\n".join(["```python", *lines, "```"])

@@ -28,8 +28,8 @@ class Preset:
         return TuningConfig(lora_rank=self.lora_rank)
 
 
-def _t5(name: str, rows: int, **changes: Any) -> Preset:
-    return Preset(dataclasses.replace(t5.preset(name), **changes), rows, 128, 512)
+def _t5(name: str, rows: int, inputs: int = 512, targets: int = 128, **changes: Any) -> Preset:
+    return Preset(dataclasses.replace(t5.preset(name), **changes), rows, targets, inputs)
 
 
 PRESETS: dict[str, Preset] = {
@@ -40,12 +40,13 @@ PRESETS: dict[str, Preset] = {
     "t5_small": _t5("t5_small", 8),
     "t5_1_1_small": _t5("t5_1_1_small", 8),
     "decoder_100m": Preset(decoder.DecoderConfig(32000, 768, 12, 12, 12, 64, 2048, tie_embeddings=True), 4, 1024),
-    # For a GPU of 80 GB or more.
+    # For a GPU of 80 GB or more, at the lengths of packed rows.
+    "t5_small_gpu": _t5("t5_small", 128, dtype="bfloat16"),
     "t5_base": _t5("t5_1_1_base", 128, dtype="bfloat16"),
-    "t5_large": _t5("t5_1_1_large", 64, dtype="bfloat16"),
-    "t5_xl": _t5("t5_1_1_xl", 32, dtype="bfloat16"),
-    "decoder_1b": Preset(decoder.preset("llama3_2_1b", dtype="bfloat16"), 8, 2048),
-    "decoder_8b_lora": Preset(decoder.preset("llama3_1_8b", dtype="bfloat16"), 4, 2048, lora_rank=16),
+    "t5_large": _t5("t5_1_1_large", 16, 2048, 512, dtype="bfloat16"),
+    "t5_xl": _t5("t5_1_1_xl", 8, 2048, 512, dtype="bfloat16", remat="full"),
+    "decoder_1b": Preset(decoder.preset("llama3_2_1b", dtype="bfloat16", remat="full"), 4, 4096),
+    "decoder_8b_lora": Preset(decoder.preset("llama3_1_8b", dtype="bfloat16", remat="full"), 2, 4096, lora_rank=16),
 }
 
 

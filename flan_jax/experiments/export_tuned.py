@@ -14,7 +14,7 @@ from flax import traverse_util
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.weights import load_weights
+from flan_jax.experiments.weights import in_float32, load_weights
 from flan_jax.models.adapters import merged_params, split
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.huggingface import peft
@@ -31,7 +31,8 @@ def tuning_saved(stored: StoredParams) -> TuningConfig:
 class MergedParams:
     """All parameters of a run that trained a part, adapters added; read as ``StoredParams`` are.
 
-    The whole model is in memory.
+    The whole model is in memory. What was trained is added to the base in float32 as it is read again, also where
+    the run kept it in bfloat16 (``TuningConfig.frozen_dtype``): the base's numbers are its own, not rounded ones.
 
     Args:
         run: its folder.
@@ -126,5 +127,5 @@ def _as_run(run: Path, stored: StoredParams, config: ModelConfig) -> RunConfig:
         initial_adapter=saved.get("initial_adapter", ""),
         seed=saved["seed"],
         pack=saved["pack"],
-        tuning=tuning_saved(stored),
+        tuning=in_float32(tuning_saved(stored)),
     )

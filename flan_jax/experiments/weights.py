@@ -13,10 +13,11 @@ from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.tuned import check_same_base, tuning_of
 from flan_jax.models import build
-from flan_jax.models.adapters import PROMPT, join, merged_params, split
+from flan_jax.models.adapters import PROMPT, as_kept, join, kept_dtypes, merged_params, split
 from flan_jax.models.build import abstract_model, logical_axes
 from flan_jax.models.huggingface import folder as huggingface_folder
 from flan_jax.models.huggingface import peft
+from flan_jax.models.tuning import TuningConfig
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.sharding import make_mesh, param_shardings, place
 from flan_jax.train.state import abstract_trained, check_same_shapes
@@ -80,22 +81,36 @@ def base_params(config: RunConfig) -> Any:
         return initial_params(config)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(config))
     key = jax.random.split(jax.random.key(config.seed))[0]
-    return jax.jit(lambda key: build.init_model(config.model, key)[1], out_shardings=shardings)(key)
+    axes = logical_axes(config.model)
+    return jax.jit(
+        lambda key: as_kept(build.init_model(config.model, key)[1], axes, config.tuning), out_shardings=shardings
+    )(key)
 
 
 def abstract_params(config: RunConfig) -> Any:
     """Shapes, types and places of the parameters, at no memory: what weights are read onto."""
     _, shapes = abstract_model(config.model)
-    shardings = param_shardings(logical_axes(config.model), shapes, make_mesh(config.mesh))
+    axes = logical_axes(config.model)
+    config.tuning.check(axes)
+    shardings = param_shardings(axes, shapes, make_mesh(config.mesh))
     return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes, shardings
+        lambda leaf, sharding, dtype: jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding),
+        shapes,
+        shardings,
+        kept_dtypes(axes, config.tuning),
     )
+
+
+def in_float32(tuning: TuningConfig) -> TuningConfig:
+    """The same tuning with what is frozen as it was read: where it is added up, not trained on."""
+    return dataclasses.replace(tuning, frozen_dtype="float32")
 
 
 def initial_params(config: RunConfig) -> Any:
     """The weights that ``initial_checkpoint`` names, on the devices; ``None`` where it names nothing.
 
-    Those of ``initial_adapter`` are added.
+    Those of ``initial_adapter`` are added. What the run freezes comes in the type in which it is kept: a model that
+    is read as it is goes to the devices so, and never in float32.
 
     Raises:
         UserError: no such folder, neither a run nor a Hugging Face folder, or another model's weights.
@@ -107,9 +122,16 @@ def initial_params(config: RunConfig) -> Any:
         return params
     tuning, trained = peft.load(config.initial_adapter, config.model)
     whole = _plain(join(trained, split(params, tuning)[1], tuning))
+    return _as_wanted(whole, config)
+
+
+def _as_wanted(whole: Any, config: RunConfig) -> Any:
+    """In the run's types and places; a prompt beside the model's own as it is."""
     wanted = abstract_params(config)
     return {
-        name: jax.tree.map(lambda leaf, like: jax.device_put(leaf, like.sharding), part, wanted[name])
+        name: jax.tree.map(
+            lambda leaf, like: jax.device_put(leaf.astype(like.dtype), like.sharding), part, wanted[name]
+        )
         if name in wanted
         else jax.numpy.asarray(part)
         for name, part in whole.items()
@@ -133,10 +155,10 @@ def _checkpoint_params(config: RunConfig) -> Any:
                 initial_checkpoint=theirs["initial_checkpoint"],
                 initial_adapter=theirs.get("initial_adapter", ""),
                 seed=theirs["seed"],
-                tuning=tuning,
+                tuning=in_float32(tuning),
                 pack=theirs["pack"],
             )
-            return _plain(_restored(their_run, checkpointer, None))
+            return _as_wanted(_plain(_restored(their_run, checkpointer, None)), config)
     if (folder / HF_CONFIG).is_file():
         return placed_from_huggingface(folder, config)
     raise UserError(
@@ -168,6 +190,9 @@ def placed_from_huggingface(folder: Path, config: RunConfig) -> Any:
             f"The weights in {str(folder)!r} are of a model with {name}={getattr(theirs, name)!r}, and the configured "
             f"model has {getattr(config.model, name)!r}. Give the run the same value."
         )
-    shardings = {path: leaf.sharding for path, leaf in traverse_util.flatten_dict(wanted).items()}
-    stream = huggingface_folder.stream(folder, theirs)
-    return traverse_util.unflatten_dict({path: place(values, shardings[path]) for path, values in stream})
+    like = traverse_util.flatten_dict(wanted)
+    placed = {
+        path: place(values.astype(like[path].dtype, copy=False), like[path].sharding)
+        for path, values in huggingface_folder.stream(folder, theirs)
+    }
+    return traverse_util.unflatten_dict(placed)

@@ -25,6 +25,17 @@ PROMPT = "prompt"
 A, B = "lora_a", "lora_b"
 
 
+def kept_dtypes(axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
+    """The type in which each parameter of the model itself is kept, in the structure of its logical axes."""
+    flat = traverse_util.flatten_dict(dict(axes))
+    return traverse_util.unflatten_dict({path: np.dtype(tuning.kept_dtype(path, axis)) for path, axis in flat.items()})
+
+
+def as_kept(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
+    """The model's own parameters in the types in which they are kept (``TuningConfig.frozen_dtype``)."""
+    return jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), dict(params), kept_dtypes(axes, tuning))
+
+
 def attach(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningConfig, key: Key) -> Tree:
     """The parameters with fresh adapters and a fresh prompt, which add nothing yet or next to nothing.
 

@@ -15,6 +15,11 @@ from flan_jax.errors import UserError, did_you_mean, unknown
 
 Path = tuple[str, ...]
 LoraScaling = Literal["alpha/r", "alpha/sqrt(r)"]
+FrozenDtype = Literal["float32", "bfloat16"]
+_NOTHING_FROZEN = (
+    "TuningConfig.frozen_dtype is {!r}, but nothing is frozen, and what is trained stays in float32. Leave it out, or "
+    "train a part (lora_rank, prompt_tokens, train or freeze)."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +51,9 @@ class TuningConfig:
     """Patterns of parameters to train; without any, and without adapters or a prompt, all of them."""
     freeze: tuple[str, ...] = ()
     """Patterns of parameters that are left as they are, even where ``train`` names them."""
+    frozen_dtype: FrozenDtype = "float32"
+    """How frozen matrices are kept on the devices; ``bfloat16`` takes half the memory, and rounds each number to
+    eight bits once. What is trained, and frozen vectors and position tables, stay in float32."""
 
     def __post_init__(self) -> None:
         for field in ("lora_rank", "prompt_tokens"):
@@ -59,6 +67,10 @@ class TuningConfig:
             raise unknown("TuningConfig.lora_scaling", str(self.lora_scaling), get_args(LoraScaling))
         for field in ("lora_patterns", "train", "freeze"):
             object.__setattr__(self, field, _patterns(field, getattr(self, field)))
+        if self.frozen_dtype not in get_args(FrozenDtype):
+            raise unknown("TuningConfig.frozen_dtype", str(self.frozen_dtype), get_args(FrozenDtype))
+        if self.frozen_dtype != "float32" and not self.partial:
+            raise UserError(_NOTHING_FROZEN.format(self.frozen_dtype))
         if self.lora_rank and not self.lora_patterns:
             raise UserError(
                 f"TuningConfig.lora_rank is {self.lora_rank}, but lora_patterns names no kernel. Name some: ('q', 'v')."
@@ -81,6 +93,19 @@ class TuningConfig:
         adds = bool(self.lora_rank or self.prompt_tokens)
         chosen = any(matches(pattern, path) for pattern in self.train) if self.train or adds else True
         return chosen and not any(matches(pattern, path) for pattern in self.freeze)
+
+    def kept_dtype(self, path: Path, axes: tuple[str | None, ...]) -> str:
+        """The type in which a parameter of the model itself is kept on the devices.
+
+        Norms and biases are added to numbers in float32, and position tables to scores; all of them together are
+        next to nothing beside the matrices, so nothing is rounded that saves nothing.
+
+        Args:
+            path: of the parameter.
+            axes: the names of its axes.
+        """
+        matrix = len(axes) - ("layers" in axes) == 2 and "buckets" not in axes
+        return self.frozen_dtype if matrix and not self.trains(path) else "float32"
 
     def adapted(self, axes: Mapping[str, Any]) -> list[Path]:
         """The kernels that get an adapter, sorted.
@@ -122,6 +147,8 @@ class TuningConfig:
                 f"TuningConfig.train={self.train!r} and freeze={self.freeze!r} leave nothing to train. Name fewer "
                 "parameters in freeze, or others in train."
             )
+        if self.frozen_dtype != "float32" and all(map(self.trains, paths)):
+            raise UserError(_NOTHING_FROZEN.format(self.frozen_dtype))
 
 
 def matches(pattern: str, path: Path) -> bool:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int, Key
 
 from flan_jax.errors import UserError
-from flan_jax.models.adapters import attach, attach_axes, join, split
+from flan_jax.models.adapters import as_kept, attach, attach_axes, join, kept_dtypes, split
 from flan_jax.models.build import ModelConfig, abstract_model, init_model, logical_axes
 from flan_jax.models.tuning import TuningConfig
 from flan_jax.train.sharding import ShardingRules, param_shardings, place, replicated
@@ -33,7 +33,7 @@ class TrainState:
     """Never advanced: the key of step s is `fold_in(key, s)`."""
     frozen: dict[str, Any] = dataclasses.field(default_factory=dict)
     """The rest of the model (`models.adapters.join` puts the two together), which no step changes; {} where all of
-    it is trained. It has no optimiser state, and checkpoints leave it out."""
+    it is trained. It has no optimiser state, and checkpoints leave it out. Of the type that the tuning says."""
 
 
 def new_state(
@@ -133,7 +133,7 @@ def init_state(
       optimizer: for what is trained (`trained_axes`).
       seed: decides the initial parameters, adapters and all dropout.
       params: start from these (nested dict of host or device arrays) instead of random ones. Device arrays that
-        lie as the state's shall are not copied: they are the state's from then on.
+        lie as the state's shall, in its types, are not copied: they are the state's from then on.
       tuning: which part is trained; by default all.
 
     Raises:
@@ -146,6 +146,7 @@ def init_state(
     init_key, run_key = jax.random.split(jax.random.key(seed))
 
     def begin(tree: Any, keys: tuple[Array, Array]) -> TrainState:
+        tree = as_kept(tree, axes, tuning)
         trained, frozen = split(attach(tree, axes, tuning, _adapter_key(keys[0])), tuning)
         return new_state(trained, optimizer, keys[1], frozen=frozen)
 
@@ -154,17 +155,17 @@ def init_state(
         return graphdef, create((init_key, run_key))
     check_same_shapes(params, shapes, what="The given parameters do", than="the configured model")
     of_params = param_shardings(axes, shapes, mesh, rules)
-    params = jax.tree.map(_placed, params, of_params)
+    params = jax.tree.map(_placed, params, of_params, kept_dtypes(axes, tuning))
     # Whatever is kept as it came takes no second copy.
     start = jax.jit(begin, out_shardings=shardings, donate_argnums=0)
     return graphdef, start(params, (init_key, run_key))
 
 
-def _placed(leaf: Any, to: Any) -> Array:
+def _placed(leaf: Any, to: Any, dtype: Any) -> Array:
     """The array where it shall live; one that is there already is taken as it is, and given away."""
-    if isinstance(leaf, jax.Array) and leaf.dtype == jnp.float32 and leaf.sharding == to:
-        return leaf
-    return place(np.asarray(leaf, np.float32), to)
+    if isinstance(leaf, jax.Array) and leaf.sharding == to:
+        return leaf if leaf.dtype == dtype else leaf.astype(dtype)
+    return place(np.asarray(leaf, dtype), to)
 
 
 def _adapter_key(key: Array) -> Array:
@@ -180,7 +181,9 @@ def _shardings(
 ) -> tuple[TrainState, TrainState]:
     """The shapes of a configured run's state, and where its leaves live."""
     axes, shapes = logical_axes(config), abstract_model(config)[1]
-    trained, frozen = jax.eval_shape(lambda tree: split(attach(tree, axes, tuning, jax.random.key(0)), tuning), shapes)
+    trained, frozen = jax.eval_shape(
+        lambda tree: split(attach(as_kept(tree, axes, tuning), axes, tuning, jax.random.key(0)), tuning), shapes
+    )
     of_trained, of_frozen = split(attach_axes(axes, tuning), tuning)
     abstract = abstract_state(trained, optimizer, frozen=frozen)
     return abstract, state_shardings(trained, of_trained, optimizer, mesh, rules, frozen=frozen, frozen_axes=of_frozen)

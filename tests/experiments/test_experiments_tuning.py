@@ -5,10 +5,12 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
+from flan_jax.experiments import weights as weights_module
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
 from flan_jax.experiments.export_weights import export_run, export_run_adapter
 from flan_jax.experiments.generate import Answerer
@@ -125,6 +127,39 @@ def test_adapters_on_top_of_a_run(make, base, tmp_path):
     with pytest.raises(UserError, match="trained neither adapters nor a prompt"):
         export_run_adapter(base.model_dir, tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_base_in_16_bits(make, base, tmp_path, monkeypatch):
+    export_run(base.model_dir, tmp_path / "published")
+    half = dataclasses.replace(LORA, frozen_dtype="bfloat16")
+    straight = make(tmp_path / "a", half, initial_checkpoint=str(tmp_path / "published"))
+    sent = []
+    real = weights_module.place
+    monkeypatch.setattr(weights_module, "place", lambda values, to: sent.append(values) or real(values, to))
+    begun = load_weights(straight).params
+    # Nothing that is kept in 16 bits went to a device in 32.
+    assert sorted(str(leaf.dtype) for leaf in jax.tree.leaves(begun)) == sorted(str(values.dtype) for values in sent)
+    train(straight)
+    broken = dataclasses.replace(straight, model_dir=str(tmp_path / "b"))
+    train(dataclasses.replace(broken, steps=2))
+    train(broken)
+    assert losses(broken) == losses(straight)
+    trained, frozen = split(load_weights(straight).params, half)
+    leaves_equal(frozen, split(begun, half)[1])
+    assert frozen["embedding"].dtype == frozen["encoder"]["layers"]["attention"]["q"].dtype == jnp.bfloat16
+    assert "bfloat16" in (tmp_path / "a" / "model-info.txt").read_text(encoding="utf-8")
+
+    # What is exported stands on the numbers of the base itself, and so does a run that begins from this one.
+    plain = load_weights(base).params
+    export_run(straight.model_dir, tmp_path / "merged")
+    merged = merged_params(join(trained, split(plain, LORA)[1], LORA))
+    leaves_equal(folder.load(tmp_path / "merged")[1], merged)
+    leaves_equal(
+        load_weights(make(tmp_path / "c", TuningConfig(), initial_checkpoint=straight.model_dir)).params, merged
+    )
+    # Another type is another run.
+    with pytest.raises(UserError, match=r"frozen_dtype: 'bfloat16' → 'float32'"):
+        train(dataclasses.replace(straight, tuning=LORA))
 
 
 def test_a_base_that_changed_is_refused(make, base, tmp_path):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.errors import UserError
-from flan_jax.models.adapters import attach, attach_axes, counts, join, merged_params, split
+from flan_jax.models.adapters import as_kept, attach, attach_axes, counts, join, kept_dtypes, merged_params, split
 from flan_jax.models.build import abstract_model, abstract_params, apply, logical_axes
 from flan_jax.models.linear import LowRank
 from flan_jax.models.tuning import TuningConfig
@@ -196,3 +198,59 @@ def test_patterns_that_do_not_fit_the_model(values, message):
 def test_a_prompt_cannot_be_merged():
     with pytest.raises(UserError, match="prompt cannot be merged"):
         merged_params(tuned(T5, TuningConfig(prompt_tokens=2)))
+
+
+FAMILIES = {
+    "t5": dataclasses.replace(T5, dtype="bfloat16"),
+    "t5-tied": tiny_t5(tie_embeddings=True, feed_forward="relu"),
+    "gpt2": tiny_decoder(
+        norm="layer", position="learned", attention_bias=True, output_bias=True, mlp_bias=True, feed_forward="gelu",
+        tie_embeddings=True,
+    ),
+    "gemma": tiny_decoder(
+        norm_offset=True, norm_placement="both", embed_scale=True, logit_softcap=5.0, qk_norm="head",
+        tie_embeddings=True,
+    ),
+    "olmo2": tiny_decoder(norm_placement="post", qk_norm="full", dtype="bfloat16"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_is_kept_in_16_bits_is_computed_with_as_before(name):
+    config = FAMILIES[name]
+    tuning = TuningConfig(lora_rank=1, frozen_dtype="bfloat16")
+    kept = as_kept(jax.tree.map(jnp.asarray, random_params(config)), logical_axes(config), tuning)
+    widened = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), kept)
+    graphdef, batch = abstract_model(config)[0], random_batch(T5)
+    batch = batch if name.startswith("t5") else batch_of(DECODER)
+    same_tree(apply(graphdef, kept, batch), apply(graphdef, widened, batch))
+    for path, leaf in traverse_util.flatten_dict(kept).items():
+        vector = path[-1] in ("scale", "table", "positions") or path[-1].endswith("bias")
+        assert leaf.dtype == (jnp.float32 if vector else jnp.bfloat16), path
+
+
+def test_what_is_trained_stays_in_float32():
+    tuning = TuningConfig(train=("q", "embedding"), freeze=("decoder/.*",), frozen_dtype="bfloat16")
+    kept = traverse_util.flatten_dict(kept_dtypes(logical_axes(T5), tuning))
+    attention = ("layers", "attention")
+    assert kept["encoder", *attention, "q"] == kept["embedding",] == np.float32
+    assert kept["decoder", *attention, "q"] == kept["encoder", *attention, "k"] == jnp.bfloat16
+    whole = attach(as_kept(random_params(T5), logical_axes(T5), tuning), logical_axes(T5), tuning, jax.random.key(0))
+    trained, frozen = split(whole, tuning)
+    assert {leaf.dtype for leaf in jax.tree.leaves(trained)} == {np.dtype("float32")}
+    same_tree(join(trained, frozen, tuning), whole)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"frozen_dtype": "bfloat"}, "Unknown TuningConfig.frozen_dtype 'bfloat'. Did you mean 'bfloat16'"),
+        ({"frozen_dtype": "float16", "lora_rank": 1}, "Unknown TuningConfig.frozen_dtype 'float16'"),
+        ({"frozen_dtype": "bfloat16"}, "frozen_dtype is 'bfloat16', but nothing is frozen"),
+        ({"frozen_dtype": "bfloat16", "train": EVERYTHING}, "frozen_dtype is 'bfloat16', but nothing is frozen"),
+    ],
+)
+def test_16_bits_for_what_is_frozen_and_for_nothing_else(values, message):
+    with pytest.raises(UserError) as refused:
+        TuningConfig(**values).check(logical_axes(T5))
+    assert message in str(refused.value)

@@ -5,6 +5,7 @@ import functools
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from run_tiny import MODEL, NUM_TASKS, make_batch, one_device
@@ -19,6 +20,7 @@ from flan_jax.train.state import TrainState, abstract_sharded_state, init_state,
 from flan_jax.train.step import compile_loss_step, compile_train_step
 
 LORA = TuningConfig(lora_rank=2, lora_alpha=4, lora_patterns=("q", "v", "wi_0", "wo"))
+HALF = dataclasses.replace(LORA, frozen_dtype="bfloat16")
 BIASES = TuningConfig(train=("scale", "table"))
 SMALL = {"xla_backend_optimization_level": 0}
 
@@ -66,7 +68,7 @@ class Tuned:
 
 @functools.cache
 def tuned(name: str, optimizer: str = "adamw") -> Tuned:
-    return Tuned({"lora": LORA, "biases": BIASES}[name], optimizer=optimizer)
+    return Tuned({"lora": LORA, "biases": BIASES, "half": HALF}[name], optimizer=optimizer)
 
 
 def pointers(tree: object) -> list[int]:
@@ -77,7 +79,7 @@ def leaves_equal(left: object, right: object) -> None:
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(left), jax.device_get(right))
 
 
-@pytest.mark.parametrize("name", ["lora", "biases"])
+@pytest.mark.parametrize("name", ["lora", "biases", "half"])
 def test_the_loss_falls_and_what_is_frozen_is_neither_changed_nor_copied(name: str) -> None:
     run = tuned(name)
     state = run.start()
@@ -127,8 +129,9 @@ def test_optimisers_take_adapters_for_matrices(name: str) -> None:
             assert (sizes.min(axis=1) > 0.5 * sizes.max(axis=1)).all()
 
 
-def test_resuming_is_bitwise_the_same_and_a_checkpoint_holds_no_base(tmp_path: Path) -> None:
-    run = tuned("lora")
+@pytest.mark.parametrize("name", ["lora", "half"])
+def test_resuming_is_bitwise_the_same_and_a_checkpoint_holds_no_base(name: str, tmp_path: Path) -> None:
+    run = tuned(name)
     with Checkpointer(tmp_path) as checkpointer:
         state, _ = run.go(run.start(), 0, 2)
         checkpointer.save(2, state, {})
@@ -200,3 +203,30 @@ def test_another_rank_does_not_fit_a_checkpoint(tmp_path: Path) -> None:
         like = abstract_sharded_state(MODEL, optimizer, run.mesh, tuning=wider)[1]
         with pytest.raises(UserError, match=r"params/decoder/layers/.*lora_a has shape \(1, 16, 2\), not \(1, 16, 3\)"):
             checkpointer.restore(like)
+
+
+def test_a_base_in_16_bits() -> None:
+    run, wide = tuned("half"), tuned("lora")
+    state, abstract = run.start(), run.abstract
+    dtypes = {path[-1].key: leaf.dtype for path, leaf in jax.tree.leaves_with_path(state.frozen)}
+    assert dtypes["q"] == dtypes["embedding"] == dtypes["lm_head"] == jnp.bfloat16
+    assert dtypes["scale"] == dtypes["table"] == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype("float32")}
+    of_both = jax.tree.map(lambda leaf, like: leaf.dtype == like.dtype, state, abstract)
+    assert all(jax.tree.leaves(of_both))
+    # What adapters, the norms and the data are is what they are beside a base in float32.
+    leaves_equal(state.params, wide.start().params)
+    losses, expected = (of.go(of.start(), 0, 4)[1] for of in (run, wide))
+    np.testing.assert_allclose(losses, expected, rtol=5e-3)
+    assert losses != expected
+
+
+def test_a_given_base_is_rounded_wherever_it_comes_from() -> None:
+    run = tuned("half")
+    whole = TuningConfig()
+    plain = init_state(MODEL, make_optimizer(OptimizerConfig(), trained_axes(MODEL, whole)), 5, run.mesh)[1].params
+    host = jax.tree.map(np.array, jax.device_get(plain))
+    of_host = init_state(MODEL, run.optimizer, 0, run.mesh, params=host, tuning=HALF)[1]
+    of_device = init_state(MODEL, run.optimizer, 0, run.mesh, params=plain, tuning=HALF)[1]
+    leaves_equal(of_host.frozen, of_device.frozen)
+    np.testing.assert_array_equal(of_host.frozen["embedding"], host["embedding"].astype(jnp.bfloat16))

@@ -7,6 +7,7 @@ from flan_jax.errors import UserError, unknown
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.huggingface import decoders, t5
+from flan_jax.models.huggingface.kinds import check_kinds
 from flan_jax.models.huggingface.tensors import Layout
 
 # Relatives that share the name of a family and compute something else.
@@ -25,9 +26,12 @@ def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> 
         dtype: the compute type, which is ours to choose.
 
     Raises:
-        UserError: an unknown kind of model (the nearest one is named), a missing size, or a field whose effect
-            is unknown here.
+        UserError: an unknown kind of model (the nearest one is named), a missing size, a value of another
+            kind than its field, or a field whose effect is unknown here.
     """
+    check_kinds(fields)
+    if isinstance(fields.get("text_config"), Mapping):
+        check_kinds(fields["text_config"])
     kind = fields.get("model_type", "t5")
     if kind in _REFUSED:
         raise UserError(f"config.json describes a model of type {kind!r}, which is not supported: {_REFUSED[kind]}")

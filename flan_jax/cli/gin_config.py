@@ -98,8 +98,8 @@ def run(
     ids that begin and end a sequence in the vocabulary, and its size, unless ``vocab_size`` says otherwise.
     ``@pretrained_model`` takes ``initial_checkpoint``, whose tokenizer is the vocabulary if none is named.
     """
-    from flan_jax.data.hub_models import model_folder
     from flan_jax.data.tokenizers import load_vocabulary
+    from flan_jax.experiments.kept_model import described_vocabulary, vocabulary_place
     from flan_jax.experiments.setup import resolve_vocabulary, set_folders
 
     set_folders(data_dir, source_dir)
@@ -107,9 +107,10 @@ def run(
         raise UserError(f"run.model={model!r} must be a reference such as @T5Config, without parentheses.")
     takes = _arguments(model)
     if "initial_checkpoint" in takes and initial_checkpoint and not vocabulary:
-        vocabulary = str(model_folder(initial_checkpoint))
+        vocabulary = described_vocabulary(initial_checkpoint, model_dir)
     # A vocabulary that is named needs no mixture, whose data may be elsewhere; whether it fits is seen when both are there.
-    named = load_vocabulary(vocabulary) if vocabulary else resolve_vocabulary(vocabulary, mixture)
+    place = vocabulary_place(vocabulary, model_dir)
+    named = load_vocabulary(place) if place else resolve_vocabulary("", mixture)
     if vocab_size is not None and "vocab_size" not in takes:
         raise UserError(f"run.vocab_size is {vocab_size}, but the model is read with its size. Leave it out.")
     offered = {
@@ -117,6 +118,7 @@ def run(
         "eos_id": named.eos_id,
         "bos_id": getattr(named, "bos_id", None),
         "initial_checkpoint": initial_checkpoint,
+        "model_dir": model_dir,
     }
     return RunConfig(
         model_dir=model_dir,

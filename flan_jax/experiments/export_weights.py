@@ -17,7 +17,8 @@ from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments import model_use, run_dir
 from flan_jax.experiments.export_tuned import ExportedAdapter, MergedParams, export_adapter, tuning_saved
-from flan_jax.experiments.import_weights import check_free, copy_kept
+from flan_jax.experiments.import_weights import check_free
+from flan_jax.experiments.kept_model import PRETRAINED, copy_kept
 from flan_jax.experiments.model_card import model_card
 from flan_jax.experiments.model_use import Use
 from flan_jax.experiments.pretrained import run_of_folder
@@ -233,7 +234,8 @@ def _copy_beside(run: Path, destination: Path) -> tuple[str, ...]:
     if manifest is None:
         return _tokenizer_in(copy_kept(run, destination))
     described, initial = manifest["vocabulary"], manifest["config"].get("initial_checkpoint") or ""
-    for spec in (manifest["config"].get("vocabulary") or "", initial, described["name"]):
+    own = str(run / PRETRAINED)
+    for spec in (own, manifest["config"].get("vocabulary") or "", initial, described["name"]):
         files = _vocabulary_files(spec, described["fingerprint"])
         if files is None:
             continue

@@ -11,6 +11,7 @@ from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.kept_model import vocabulary_place
 from flan_jax.experiments.setup import resolve_vocabulary, run_mixture
 from flan_jax.experiments.weights import load_weights
 from flan_jax.tasks.dialog import USER, Message
@@ -42,7 +43,8 @@ class Answerer:
         """
         self._lengths = config.lengths
         # A vocabulary that is named needs no mixture, whose data may be elsewhere.
-        named = load_vocabulary(config.vocabulary) if config.vocabulary else None
+        place = vocabulary_place(config.vocabulary, config.model_dir)
+        named = load_vocabulary(place) if place else None
         self._vocabulary = named or resolve_vocabulary("", run_mixture(config))
         self._chat = None if chat is None else ChatTokenizer(chat, self._vocabulary)
         # In a conversation of one sequence it is the template that says what ends a turn.

@@ -16,17 +16,12 @@ from flan_jax.data.hub_models import model_folder
 from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
+from flan_jax.experiments.kept_model import copy_kept
 from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, same_values
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.huggingface import folder as huggingface
 from flan_jax.models.huggingface.tensors import shapes_of, split
 from flan_jax.train.streamed import Piece, StoredParams, save_pieces
-
-# What belongs to a model beside its weights.
-_KEPT = (
-    "config.json", "generation_config.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.jinja", "LICENSE*", "NOTICE*",
-)  # fmt: skip
 
 Say = Callable[[str], None]
 
@@ -131,14 +126,6 @@ def check_tokenizer(folder: Path, config: ModelConfig) -> None:
             f"The tokenizer in {str(folder)!r} has {vocabulary.size} tokens, but the model's embedding has "
             f"{config.vocab_size} rows. Take the tokenizer that was saved with the weights."
         )
-
-
-def copy_kept(folder: Path, destination: Path) -> tuple[str, ...]:
-    """Copies what belongs to a model beside its weights; returns the names."""
-    kept = sorted({path for pattern in _KEPT for path in folder.glob(pattern) if path.is_file()})
-    for path in kept:
-        shutil.copyfile(path, destination / path.name)
-    return tuple(path.name for path in kept)
 
 
 def _model_type(folder: Path) -> str:

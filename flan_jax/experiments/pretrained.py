@@ -8,6 +8,7 @@ from flan_jax.data.hub_models import model_folder
 from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.kept_model import described_folder
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.huggingface.folder import read_config
@@ -27,6 +28,7 @@ def pretrained_model(
     remat: str = "none",
     attention: str = "auto",
     prefix_lm: bool = False,
+    model_dir: str = "",
 ) -> ModelConfig:
     """The model in the folder that a run starts from: sizes and kind are those of its ``config.json``.
 
@@ -40,6 +42,7 @@ def pretrained_model(
         remat: what is computed again in the backward pass, as in the configuration.
         attention: how attention is computed, as in the configuration.
         prefix_lm: tokens of the inputs see each other in both directions; of a decoder.
+        model_dir: of the run, which keeps a copy of the description for the time when the folder is gone.
 
     Raises:
         UserError: no such folder, a model that cannot be read, or a prefix asked of an encoder–decoder.
@@ -48,7 +51,7 @@ def pretrained_model(
         raise UserError(
             "The model is to be read from a Hugging Face folder, but INITIAL_CHECKPOINT_PATH is empty. Name the folder."
         )
-    config = read_config(model_folder(initial_checkpoint), dtype=dtype)
+    config = read_config(described_folder(initial_checkpoint, model_dir), dtype=dtype)
     changes: dict[str, Any] = {"dropout_rate": dropout_rate, "remat": remat, "attention": attention}
     if eos_id is not None and eos_id != config.eos_id:
         changes |= {"eos_id": eos_id, "stop_ids": (config.eos_id, *(i for i in config.stop_ids if i != eos_id))}

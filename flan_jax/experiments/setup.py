@@ -17,6 +17,7 @@ from flan_jax.data.tokenizers import Vocabulary, load_vocabulary
 from flan_jax.data.workers import usable_cores
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.kept_model import vocabulary_place
 from flan_jax.feed.store import StoredTask, TokenStore
 from flan_jax.mixing.holdout import hold_out_of
 from flan_jax.mixing.mixture import MIXTURES, Mixture, Suite, get_mixture
@@ -148,6 +149,11 @@ def resolve_vocabulary(vocabulary: str, mixture: str | Mixture) -> Vocabulary:
     return shared
 
 
+def run_vocabulary(config: RunConfig, mixture: Mixture) -> Vocabulary:
+    """The vocabulary of a run, from the copy in its folder where the one that it names is gone."""
+    return resolve_vocabulary(vocabulary_place(config.vocabulary, config.model_dir), mixture)
+
+
 @dataclasses.dataclass(frozen=True)
 class Data:
     """What a run reads.
@@ -212,7 +218,7 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
     return prepare(
         tasks,
         store=TokenStore(store_path(config)),
-        vocabulary=resolve_vocabulary(config.vocabulary, mixture),
+        vocabulary=run_vocabulary(config, mixture),
         lengths=config.lengths,
         seed=config.seed,
         progress=progress,
@@ -237,7 +243,7 @@ def open_data(config: RunConfig, *, training: bool = True) -> Data:
             length or source; or every task is left out of training.
     """
     mixture = run_mixture(config)
-    vocabulary = resolve_vocabulary(config.vocabulary, mixture)
+    vocabulary = run_vocabulary(config, mixture)
     if vocabulary.size > config.model.vocab_size:
         raise UserError(
             f"Vocabulary {vocabulary.name!r} has {vocabulary.size} pieces, but the model has room for "

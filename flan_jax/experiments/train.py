@@ -16,6 +16,7 @@ from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.contamination import AUDIT, check_contamination
 from flan_jax.experiments.evaluate import EvalProgress, eval_suites, make_predictor
+from flan_jax.experiments.kept_model import keep_description
 from flan_jax.experiments.sampling import (
     DataChange,
     Reweight,
@@ -138,6 +139,7 @@ def train(
         del params  # what of it is not the state's is gone
         whole = functools.partial(whole_params, tuning=config.tuning)
         if jax.process_index() == 0:
+            keep_description(config.model_dir, config.initial_checkpoint, config.vocabulary)
             run_dir.write_description(folder, config, data, operative=operative, params=whole(state))
         ours = run_dir.task_table(data)
         weights_log = WeightsLog(folder / run_dir.WEIGHTS, resume_step=resumes_at)

@@ -27,7 +27,16 @@ def base_identity(config: RunConfig) -> dict[str, Any]:
         return {}
     if not config.initial_checkpoint:
         return {"base": {"seed": config.seed}}
-    base = {"folder": config.initial_checkpoint, "weights": fingerprint(model_folder(config.initial_checkpoint))}
+    try:
+        folder = model_folder(config.initial_checkpoint)
+    except UserError:
+        if not run_dir.has_checkpoint(Path(config.model_dir)):
+            raise
+        raise UserError(
+            f"The run in {config.model_dir!r} trained a part of the model in {config.initial_checkpoint!r}, which is not "
+            "there any more, and what the run saved is nothing without it. Put that model back where it was."
+        ) from None
+    base = {"folder": config.initial_checkpoint, "weights": fingerprint(folder)}
     if config.initial_adapter:
         base["adapter"] = fingerprint(Path(config.initial_adapter).expanduser())
     return {"base": base}

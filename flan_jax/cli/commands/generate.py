@@ -92,6 +92,7 @@ def _answerer(arguments: argparse.Namespace, decoding: "DecodingConfig") -> "Ans
     from flan_jax.cli.console import is_huggingface, run_config_file
     from flan_jax.data.chat_templates import load_chat_template
     from flan_jax.experiments.generate import Answerer
+    from flan_jax.experiments.kept_model import vocabulary_place
 
     published = is_huggingface(arguments.model_dir)
     if published:
@@ -105,7 +106,9 @@ def _answerer(arguments: argparse.Namespace, decoding: "DecodingConfig") -> "Ans
         config = gin_config.load([run_config_file(arguments.model_dir)], bindings).config
     chat = None
     if arguments.chat or arguments.chat_template:
-        chat = load_chat_template(arguments.chat_template or config.vocabulary or config.model_dir)
+        chat = load_chat_template(
+            arguments.chat_template or vocabulary_place(config.vocabulary, config.model_dir) or config.model_dir
+        )
     return Answerer(
         config,
         step=arguments.step,

@@ -1,0 +1,126 @@
+"""What a run keeps of the folder that its model was read from: configuration, tokenizer and settings, no weights.
+
+A run whose kind, sizes and vocabulary are those of a published model (``models/huggingface.gin``) is described by
+that model's folder. When it begins to train it copies the description to ``MODEL_DIR/pretrained``; there it is read
+again when the folder was moved, deleted, or holds another tokenizer.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from flan_jax.data.hub_models import model_folder
+from flan_jax.data.tokenizers import load_vocabulary
+from flan_jax.errors import UserError
+
+PRETRAINED = "pretrained"
+CONFIG = "config.json"
+_RECORD = "kept_from.json"
+# What belongs to a model beside its weights.
+_KEPT = (
+    "config.json", "generation_config.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.jinja", "LICENSE*", "NOTICE*",
+)  # fmt: skip
+
+
+def copy_kept(folder: Path, destination: Path) -> tuple[str, ...]:
+    """Copies what belongs to a model beside its weights; returns the names."""
+    kept = sorted({path for pattern in _KEPT for path in folder.glob(pattern) if path.is_file()})
+    for path in kept:
+        shutil.copyfile(path, destination / path.name)
+    return tuple(path.name for path in kept)
+
+
+def keep_description(model_dir: str, initial_checkpoint: str, vocabulary: str) -> None:
+    """Copies the description of a run's first model into its folder, unless it is there.
+
+    Args:
+        model_dir: the run's folder.
+        initial_checkpoint: where its weights start; where that says no model, nothing is kept.
+        vocabulary: the run's, as it is named.
+    """
+    if not initial_checkpoint:
+        return
+    folder, kept = described_folder(initial_checkpoint, model_dir), Path(model_dir) / PRETRAINED
+    if folder == kept or not (folder / CONFIG).is_file():
+        return
+    ours = Path(vocabulary).expanduser() == folder
+    record = {
+        "folder": initial_checkpoint,
+        "vocabulary": vocabulary if ours else "",
+        "fingerprint": load_vocabulary(vocabulary).fingerprint() if ours else "",
+    }
+    if _record(model_dir) == record:
+        return
+    written = kept.with_name(f".{kept.name}.{os.getpid()}")
+    shutil.rmtree(written, ignore_errors=True)
+    written.mkdir(parents=True)
+    copy_kept(folder, written)
+    (written / _RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    shutil.rmtree(kept, ignore_errors=True)
+    os.replace(written, kept)
+
+
+def described_folder(initial_checkpoint: str, model_dir: str = "") -> Path:
+    """The folder with the ``config.json`` of the model that a run starts from.
+
+    Args:
+        initial_checkpoint: a Hugging Face folder, a model of the hub, or a run's folder that keeps a description.
+        model_dir: the run's own folder, whose copy serves where ``initial_checkpoint`` is gone.
+
+    Raises:
+        UserError: there is neither.
+    """
+    copy = Path(model_dir) / PRETRAINED if _record(model_dir).get("folder") == initial_checkpoint else None
+    try:
+        folder = model_folder(initial_checkpoint)
+    except UserError:
+        if copy is None:
+            raise
+        return copy
+    for place in (folder, folder / PRETRAINED):
+        if (place / CONFIG).is_file():
+            return place
+    return copy or folder
+
+
+def described_vocabulary(initial_checkpoint: str, model_dir: str = "") -> str:
+    """The name of the vocabulary of a run that takes its model's: the same before and after the folder is gone.
+
+    Raises:
+        UserError: as ``described_folder``.
+    """
+    folder = described_folder(initial_checkpoint, model_dir)
+    is_copy = bool(model_dir) and folder == Path(model_dir) / PRETRAINED
+    return (is_copy and _record(model_dir)["vocabulary"]) or str(folder)
+
+
+def vocabulary_place(vocabulary: str, model_dir: str) -> str:
+    """Where a run's vocabulary lies now: where its name says, or in the copy if it is gone from there or another.
+
+    Args:
+        vocabulary: as the run names it.
+        model_dir: the run's folder.
+    """
+    record = _record(model_dir)
+    if not vocabulary or record.get("vocabulary") != vocabulary:
+        return vocabulary
+    try:
+        same = load_vocabulary(vocabulary).fingerprint() == record["fingerprint"]
+    except UserError:
+        same = False
+    return vocabulary if same else str(Path(model_dir) / PRETRAINED)
+
+
+def _record(model_dir: str) -> dict[str, Any]:
+    """What the copy in a run's folder says of itself; nothing where there is none."""
+    path = Path(model_dir) / PRETRAINED / _RECORD
+    if not model_dir or not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON. Remove its folder: it is made again where the model is there.") from error
+    return found if isinstance(found, dict) else {}

@@ -9,7 +9,7 @@ from flan_jax.models import config as t5
 from flan_jax.models import decoder_config as decoder
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.config import T5Config
-from flan_jax.models.tuning import TuningConfig
+from flan_jax.models.tuning import FrozenDtype, TuningConfig
 from flan_jax.testing.models import tiny_decoder, tiny_t5
 
 
@@ -22,10 +22,11 @@ class Preset:
     targets: int  # of a decoder, the whole row
     inputs: int = 0
     lora_rank: int = 0
+    frozen_dtype: FrozenDtype = "float32"
 
     @property
     def tuning(self) -> TuningConfig:
-        return TuningConfig(lora_rank=self.lora_rank)
+        return TuningConfig(lora_rank=self.lora_rank, frozen_dtype=self.frozen_dtype)
 
 
 def _t5(name: str, rows: int, inputs: int = 512, targets: int = 128, **changes: Any) -> Preset:
@@ -46,7 +47,9 @@ PRESETS: dict[str, Preset] = {
     "t5_large": _t5("t5_1_1_large", 16, 2048, 512, dtype="bfloat16"),
     "t5_xl": _t5("t5_1_1_xl", 8, 2048, 512, dtype="bfloat16", remat="full"),
     "decoder_1b": Preset(decoder.preset("llama3_2_1b", dtype="bfloat16", remat="full"), 4, 4096),
-    "decoder_8b_lora": Preset(decoder.preset("llama3_1_8b", dtype="bfloat16", remat="full"), 2, 4096, lora_rank=16),
+    "decoder_8b_lora": Preset(
+        decoder.preset("llama3_1_8b", dtype="bfloat16", remat="full"), 2, 4096, lora_rank=16, frozen_dtype="bfloat16"
+    ),
 }
 
 

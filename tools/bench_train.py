@@ -85,6 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
         "rows": preset.rows,
         "lengths": {"inputs": preset.inputs, "targets": preset.targets},
         "lora_rank": preset.lora_rank,
+        "frozen_dtype": preset.frozen_dtype,
         "optimizer": options.optimizer,
         "dtype": preset.model.dtype,
         "padding": options.padding,

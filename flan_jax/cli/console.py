@@ -1,7 +1,11 @@
 """What several commands print: progress of preparing, the table of results, how to continue."""
 
+import contextlib
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +19,19 @@ if TYPE_CHECKING:
 STOPPED = 75
 _LINE_EVERY_S = 5.0
 _REASONS = 5
+
+
+@contextlib.contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end what is inside as Ctrl-C does, so that what is half-written is removed."""
+    if threading.current_thread() is not threading.main_thread():  # nobody else may set handlers
+        yield
+        return
+    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 def prepare_progress(*, quiet: bool = False) -> "_PrepareBar | _PrepareLines | None":

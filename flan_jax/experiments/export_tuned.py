@@ -1,8 +1,6 @@
 """What a run that trained a part gives away: a whole model, or its adapters or prompt alone."""
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from flax import traverse_util
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.new_folder import new_folder
 from flan_jax.experiments.weights import in_float32, load_weights
 from flan_jax.models.adapters import merged_params, split
 from flan_jax.models.build import ModelConfig
@@ -100,14 +99,8 @@ def export_adapter(run: Path, destination: Path, stored: StoredParams, config: M
     base = stored.run_config.get("initial_checkpoint") or ""
     whole = load_weights(_as_run(run, stored, config), step=stored.step).params
     trained = jax.device_get(split(whole, tuning)[0])
-    written = destination.with_name(f".{destination.name}.part")
-    shutil.rmtree(written, ignore_errors=True)
-    try:
+    with new_folder(destination) as written:
         peft.save(written, config, tuning, trained, base=base)
-    except BaseException:
-        shutil.rmtree(written, ignore_errors=True)
-        raise
-    os.replace(written, destination)
     numbers = sum(leaf.size for leaf in jax.tree.leaves(trained))
     kind = "LORA" if tuning.lora_rank else "PROMPT_TUNING"
     return ExportedAdapter(str(run), str(destination), stored.step, kind, numbers, base)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,10 +16,10 @@ from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments import model_use, run_dir
 from flan_jax.experiments.export_tuned import ExportedAdapter, MergedParams, export_adapter, tuning_saved
-from flan_jax.experiments.import_weights import check_free
 from flan_jax.experiments.kept_model import PRETRAINED, copy_kept
 from flan_jax.experiments.model_card import model_card
 from flan_jax.experiments.model_use import Use
+from flan_jax.experiments.new_folder import check_free, new_folder
 from flan_jax.experiments.pretrained import run_of_folder
 from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, same_values
 from flan_jax.models.build import ModelConfig, num_params
@@ -112,10 +111,7 @@ def export_run(
         stored = MergedParams(run, stored, config)
     fields = {**formats.fields_from_config(config), "torch_dtype": dtype}
     _check_whole(stored, config)
-    written = destination.with_name(f".{destination.name}.part")
-    shutil.rmtree(written, ignore_errors=True)
-    written.mkdir(parents=True)
-    try:
+    with new_folder(destination) as written:
         say(f"writing {num_params(config):,} parameters of step {stored.step} in {dtype}")
         files = _write_weights(written, config, stored, dtype, max_shard_bytes)
         tokenizer = _copy_beside(run, written)
@@ -127,10 +123,6 @@ def export_run(
         card = model_card(run, stored.step, config, destination.name, asking)
         run_dir.write_text(written / CARD, card)
         checked, worst = _check(written, config, stored, dtype, say)
-    except BaseException:
-        shutil.rmtree(written, ignore_errors=True)
-        raise
-    os.replace(written, destination)
     return Exported(
         run=str(model_dir),
         folder=str(destination),

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.kept_model import copy_kept
+from flan_jax.experiments.new_folder import check_free, new_folder
 from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, same_values
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.huggingface import folder as huggingface
@@ -74,10 +73,7 @@ def import_folder(
     config = huggingface.read_config(folder)
     weights = huggingface.stored_tensors(folder, config)
     check_tokenizer(folder, config)
-    written = destination.with_name(f".{destination.name}.part")
-    shutil.rmtree(written, ignore_errors=True)
-    written.mkdir(parents=True)
-    try:
+    with new_folder(destination) as written:
         say(f"writing {num_params(config):,} parameters from {len(weights)} tensors")
         origin: dict[str, Any] = {
             "source": str(source),
@@ -89,10 +85,6 @@ def import_folder(
         kept = copy_kept(folder, written)
         run_dir.write_text(written / run_dir.ORIGIN, json.dumps(origin, indent=1, ensure_ascii=False) + "\n")
         checked, difference = _check(folder, written / run_dir.CHECKPOINTS, config, allow_nonfinite, say)
-    except BaseException:
-        shutil.rmtree(written, ignore_errors=True)
-        raise
-    os.replace(written, destination)
     return Imported(
         source=str(source),
         folder=str(destination),
@@ -103,17 +95,6 @@ def import_folder(
         largest_difference=difference,
         seconds=round(time.monotonic() - started, 2),
     )
-
-
-def check_free(destination: Path) -> None:
-    """Raises a UserError where a folder that is to be made is there already, or cannot be made."""
-    if destination.is_dir() and not any(destination.iterdir()):
-        destination.rmdir()  # an empty folder is as good as none
-    if destination.exists():
-        raise UserError(f"{str(destination)!r} exists. Name a folder that does not, or remove it first.")
-    parent = next(folder for folder in destination.absolute().parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UserError(f"{str(destination)!r} cannot be made in {str(parent)!r}. Choose a folder you may write to.")
 
 
 def check_tokenizer(folder: Path, config: ModelConfig) -> None:

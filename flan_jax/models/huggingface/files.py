@@ -169,7 +169,7 @@ class FileWriter:
         rounded = np.ascontiguousarray(values.astype(self._dtype, copy=False))
         with self._temporary.open("r+b") as file:
             file.seek(self._starts[name])
-            rounded.tofile(file)
+            file.write(rounded.reshape(-1).view(np.uint8).data)  # `tofile` does not say why it fails
         self._left.discard(name)
 
     def finish(self) -> None:

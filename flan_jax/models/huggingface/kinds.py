@@ -81,7 +81,7 @@ _ROPE: dict[str, tuple[str, Holds]] = {
     "rope_theta": ("a number above 0", _is_positive),
     "truncate": ("true or false", lambda value: isinstance(value, bool)),
 }  # fmt: skip
-_NEVER_NULL = ("model_type", "feed_forward_proj", "query_pre_attn_scalar")
+_NEVER_NULL = ("feed_forward_proj", "query_pre_attn_scalar")
 _DEPTHS = ("num_layers", "num_decoder_layers", "num_hidden_layers", "n_layer")
 _RULES: dict[str, list[tuple[str, Holds]]] = {
     **_rules("a text", _is_text, (

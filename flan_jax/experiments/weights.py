@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx, traverse_util
 
 from flan_jax.data.hub_models import model_folder
@@ -13,10 +14,11 @@ from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.tuned import check_same_base, tuning_of
 from flan_jax.models import build
-from flan_jax.models.adapters import PROMPT, as_kept, join, kept_dtypes, merged_params, split
+from flan_jax.models.adapters import as_kept, join, kept_dtypes, split
 from flan_jax.models.build import abstract_model, logical_axes
 from flan_jax.models.huggingface import folder as huggingface_folder
 from flan_jax.models.huggingface import peft
+from flan_jax.models.linear import LowRank
 from flan_jax.models.tuning import TuningConfig
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.sharding import make_mesh, param_shardings, place
@@ -121,21 +123,18 @@ def initial_params(config: RunConfig) -> Any:
     if not config.initial_adapter:
         return params
     tuning, trained = peft.load(config.initial_adapter, config.model)
-    whole = _plain(join(trained, split(params, tuning)[1], tuning))
-    return _as_wanted(whole, config)
+    return _as_wanted(join(trained, split(params, tuning)[1], tuning), config)
 
 
 def _as_wanted(whole: Any, config: RunConfig) -> Any:
-    """In the run's types and places; a prompt beside the model's own as it is."""
-    wanted = abstract_params(config)
-    return {
-        name: jax.tree.map(
-            lambda leaf, like: jax.device_put(leaf.astype(like.dtype), like.sharding), part, wanted[name]
-        )
-        if name in wanted
-        else jax.numpy.asarray(part)
-        for name, part in whole.items()
-    }
+    """With the adapters added to their kernels, in the run's types and places; a prompt stays beside them as it is."""
+    wanted, result = traverse_util.flatten_dict(abstract_params(config)), {}
+    for path, leaf in traverse_util.flatten_dict(whole).items():
+        # One after the other, since a sum is of float32 until it is as the run keeps it.
+        plain = leaf.whole() if isinstance(leaf, LowRank) else leaf
+        like = wanted.get(path)
+        result[path] = jnp.asarray(plain) if like is None else jax.device_put(plain.astype(like.dtype), like.sharding)
+    return traverse_util.unflatten_dict(result)
 
 
 def _checkpoint_params(config: RunConfig) -> Any:
@@ -158,19 +157,13 @@ def _checkpoint_params(config: RunConfig) -> Any:
                 tuning=in_float32(tuning),
                 pack=theirs["pack"],
             )
-            return _as_wanted(_plain(_restored(their_run, checkpointer, None)), config)
+            return _as_wanted(_restored(their_run, checkpointer, None), config)
     if (folder / HF_CONFIG).is_file():
         return placed_from_huggingface(folder, config)
     raise UserError(
         f"INITIAL_CHECKPOINT_PATH {config.initial_checkpoint!r} holds neither a folder `checkpoints` nor "
         "config.json. Give a run's folder or a Hugging Face folder."
     )
-
-
-def _plain(params: Any) -> Any:
-    """With the adapters added to their kernels; a prompt stays beside them."""
-    prompt = {name: value for name, value in params.items() if name == PROMPT}
-    return {**merged_params({name: value for name, value in params.items() if name != PROMPT}), **prompt}
 
 
 def placed_from_huggingface(folder: Path, config: RunConfig) -> Any:

@@ -16,7 +16,7 @@ from flan_jax.experiments.export_weights import export_run, export_run_adapter
 from flan_jax.experiments.generate import Answerer
 from flan_jax.experiments.train import train
 from flan_jax.experiments.tuned import fingerprint
-from flan_jax.experiments.weights import load_weights
+from flan_jax.experiments.weights import base_params, load_weights
 from flan_jax.models.adapters import join, merged_params, split
 from flan_jax.models.build import logical_axes
 from flan_jax.models.config import T5Config
@@ -124,6 +124,13 @@ def test_adapters_on_top_of_a_run(make, base, tmp_path):
     jax.tree.map(
         lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6), begun.params, merged_params(whole)
     )
+    half = TuningConfig(train=("scale",), frozen_dtype="bfloat16")
+    rounded = load_weights(
+        make(tmp_path / "e", half, initial_checkpoint=base.model_dir, initial_adapter=str(tmp_path / "adapter"))
+    ).params["encoder"]["layers"]["attention"]
+    assert (rounded["q"].dtype, rounded["norm"]["scale"].dtype) == (jnp.bfloat16, jnp.float32)
+    exact = merged_params(whole)["encoder"]["layers"]["attention"]["q"]
+    np.testing.assert_allclose(rounded["q"].astype(jnp.float32), exact, rtol=2**-7, atol=1e-3)
     with pytest.raises(UserError, match="trained neither adapters nor a prompt"):
         export_run_adapter(base.model_dir, tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
@@ -139,6 +146,7 @@ def test_a_base_in_16_bits(make, base, tmp_path, monkeypatch):
     begun = load_weights(straight).params
     # Nothing that is kept in 16 bits went to a device in 32.
     assert sorted(str(leaf.dtype) for leaf in jax.tree.leaves(begun)) == sorted(str(values.dtype) for values in sent)
+    leaves_equal(load_weights(make(tmp_path / "new", half, initial_checkpoint=base.model_dir)).params, begun)
     train(straight)
     broken = dataclasses.replace(straight, model_dir=str(tmp_path / "b"))
     train(dataclasses.replace(broken, steps=2))
@@ -185,6 +193,9 @@ def test_the_seed_may_be_the_base(make, tmp_path):
     weights = load_weights(config).params
     begun = init_state(MODEL, make_optimizer(config.optimizer, logical_axes(MODEL)), config.seed, make_mesh())[1].params
     leaves_equal(split(weights, config.tuning)[1], split(begun, config.tuning)[1])
+    half = dataclasses.replace(config.tuning, frozen_dtype="bfloat16")
+    rounded = split(base_params(dataclasses.replace(config, tuning=half)), half)[1]
+    leaves_equal(rounded["embedding"], begun["embedding"].astype(jnp.bfloat16))
 
 
 def test_a_prompt_is_trained_measured_and_read_when_asked(make, base, tmp_path):

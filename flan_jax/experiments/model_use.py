@@ -43,14 +43,17 @@ def code(folder: Path, config: ModelConfig, use: Use) -> Iterator[str]:
         config: of the model.
         use: of it.
     """
-    ids = "ids = tokenizer(text, add_special_tokens=False).input_ids"
+    bare = _is_bare(folder)
+    ids = f"ids = {'tokenizer.encode(text)' if bare else 'tokenizer(text, add_special_tokens=False).input_ids'}"
     begin = _begin(config)
     around = [*([f"[{begin}] + "] if begin is not None else []), "ids", *([f" + {list(use.end)}"] if use.end else [])]
     yield _around(config, use)
-    lines = [*_load(config), f"text = {json.dumps(_EXAMPLE)}", ids]
+    lines = [*_load(config, bare), f"text = {json.dumps(_EXAMPLE)}", ids]
     lines += [f"ids = {''.join(around)}"] if len(around) > 1 else []
     yield _fenced([*lines, *_generate(folder, config, use)])
-    if config.decoder_only and _has_chat_template(folder):
+    if bare:
+        yield "`spiece.model` is read by sentencepiece, as in training; not every tokenizer of transformers reads it alike."
+    if config.decoder_only and not bare and _has_chat_template(folder):
         yield "A user's turn in the chat template of the tokenizer, which says itself where it ends:"
         lines = ['turns = [{"role": "user", "content": text}]']
         lines += ["text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)", ids]
@@ -79,10 +82,19 @@ def _around(config: ModelConfig, use: Use) -> str:
     return f"{text}. Run in this folder, or with its path in the place of `.`:"
 
 
-def _load(config: ModelConfig) -> list[str]:
+def _is_bare(folder: Path) -> bool:
+    """Whether the tokenizer is a file of SentencePiece and nothing that tells transformers how to read it."""
+    return not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json"))
+
+
+def _load(config: ModelConfig, bare: bool) -> list[str]:
     kind = "AutoModelForCausalLM" if config.decoder_only else "AutoModelForSeq2SeqLM"
-    lines = ["import torch", f"from transformers import {kind}, AutoTokenizer", ""]
-    return [*lines, f'model = {kind}.from_pretrained(".")', 'tokenizer = AutoTokenizer.from_pretrained(".")', ""]
+    model = f'model = {kind}.from_pretrained(".")'
+    if bare:
+        lines = ["import sentencepiece", "import torch", f"from transformers import {kind}", "", model]
+        return [*lines, 'tokenizer = sentencepiece.SentencePieceProcessor(model_file="spiece.model")', ""]
+    lines = ["import torch", f"from transformers import {kind}, AutoTokenizer", "", model]
+    return [*lines, 'tokenizer = AutoTokenizer.from_pretrained(".")', ""]
 
 
 def _generate(folder: Path, config: ModelConfig, use: Use) -> list[str]:
@@ -91,11 +103,12 @@ def _generate(folder: Path, config: ModelConfig, use: Use) -> list[str]:
     settings: dict[str, Any] = read_json(path) if path.is_file() else {}
     changed = [f"{key}={value}" for key, value in _NEUTRAL.items() if settings.get(key) not in (None, value)]
     arguments = ", ".join(["do_sample=False", *changed, f"max_new_tokens={use.max_tokens}"])
-    answer = "written[len(ids):]" if config.decoder_only else "written"
+    answer = "written[len(ids):]" if config.decoder_only else "written[1:]"
+    decoded = f"{answer}.tolist()" if _is_bare(folder) else f"{answer}, skip_special_tokens=True"
     return [
         "",
         f"written = model.generate(torch.tensor([ids]), {arguments})[0]",
-        f"print(tokenizer.decode({answer}, skip_special_tokens=True))",
+        f"print(tokenizer.decode({decoded}))",
     ]
 
 

@@ -89,7 +89,7 @@ def _is_bare(folder: Path) -> bool:
 
 def _load(config: ModelConfig, bare: bool) -> list[str]:
     kind = "AutoModelForCausalLM" if config.decoder_only else "AutoModelForSeq2SeqLM"
-    model = f'model = {kind}.from_pretrained(".")'
+    model = f'model = {kind}.from_pretrained(".").float()  # computes in float32, as flan_jax does'
     if bare:
         lines = ["import sentencepiece", "import torch", f"from transformers import {kind}", "", model]
         return [*lines, 'tokenizer = sentencepiece.SentencePieceProcessor(model_file="spiece.model")', ""]

@@ -41,7 +41,7 @@ from _bench_rounds import in_turns, matmul, say, summary
 from flan_jax.errors import UserError
 from flan_jax.models.build import logical_axes, num_params
 from flan_jax.models.config import T5Config
-from flan_jax.train.host_memory import keep_host_memory
+from flan_jax.train.host_memory import LARGE_PAGES, TUNABLES, start_with_large_pages
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
 from flan_jax.train.sharding import MeshConfig, make_mesh, shard_batch
 from flan_jax.train.state import init_state, shardings_of, trained_axes
@@ -54,8 +54,8 @@ System = tuple[Callable[[], Any], Callable[[], None], dict[str, Any]]
 
 def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
-    # Of the whole process, so that a peer has it too; JAX starts its threads after this.
-    memory_kept = arguments is None and not options.give_memory_back and keep_host_memory()
+    if arguments is None and not options.small_pages:
+        start_with_large_pages()  # as `flan-jax train` does: of the whole process, so that a peer has them too
     preset = _preset(options)
     batch = make_batch(preset, padding=options.padding, seed=options.seed)
     device = jax.devices()[0]
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
         "dtype": preset.model.dtype,
         "padding": options.padding,
         "seed": options.seed,
-        "memory_kept": memory_kept,
+        "large_pages": os.environ.get(TUNABLES) == LARGE_PAGES,
         "rounds": options.steps,
         "steps_per_round": options.steps_per_round,
         "date": datetime.date.today().isoformat(),
@@ -122,9 +122,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--peer", choices=["torch", "t5x"], help="measure it too")
     parser.add_argument("--compile", action="store_true", help="with --peer torch: also under torch.compile")
     parser.add_argument("--t5x", type=Path, help="a checkout of T5X, for --peer t5x")
-    parser.add_argument(
-        "--give_memory_back", action="store_true", help="on a CPU: do not keep freed memory, as `flan-jax train` does"
-    )
+    parser.add_argument("--small_pages", action="store_true", help="on a CPU: not in large pages")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="of products (default: the model's)")
     parser.add_argument("--optimizer", choices=["adamw", "adafactor"], default="adamw")
     parser.add_argument("--steps", type=int, default=5, help="rounds that are measured (default 5)")
@@ -173,8 +171,8 @@ def _ours(preset: Preset, batch: Mapping[str, Any], options: argparse.Namespace)
         tuning=preset.tuning,
     )  # fmt: skip
     # Of a part of a model, the step is a function around the compiled one: its memory is what the device says.
-    compiled = step.lower(state, on_device).compile() if hasattr(step, "lower") else step
-    memory = compiled.memory_analysis() if hasattr(compiled, "memory_analysis") else None
+    compiled: Any = step if state.frozen else step.lower(state, on_device).compile()  # type: ignore[attr-defined]
+    memory = None if state.frozen else compiled.memory_analysis()
     more: dict[str, Any] = {
         "memory_bytes": memory and {"arguments": memory.argument_size_in_bytes, "besides": memory.temp_size_in_bytes},
         "peak_memory_bytes": lambda: (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),

@@ -203,7 +203,10 @@ def run_config_file(model_dir: str) -> str:
     """
     folder = Path(model_dir)
     if not folder.is_dir():
-        raise UserError(f"There is no run folder {model_dir!r}. Give the MODEL_DIR of a run.")
+        hub = (
+            f" A model of the hub is hf:{model_dir}." if model_dir.count("/") == 1 and model_dir[0] not in "./~" else ""
+        )
+        raise UserError(f"There is no run folder {model_dir!r}. Give the MODEL_DIR of a run.{hub}")
     path = folder / "config.gin"
     if is_huggingface(model_dir):
         raise UserError(

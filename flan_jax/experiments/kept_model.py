@@ -90,11 +90,26 @@ def described_vocabulary(initial_checkpoint: str, model_dir: str = "") -> str:
     """The name of the vocabulary of a run that takes its model's: the same before and after the folder is gone.
 
     Raises:
-        UserError: as ``described_folder``.
+        UserError: as ``described_folder``; or the folder describes no model.
     """
     folder = described_folder(initial_checkpoint, model_dir)
+    if not (folder / CONFIG).is_file():
+        raise _no_description(initial_checkpoint, folder)
     is_copy = bool(model_dir) and folder == Path(model_dir) / PRETRAINED
     return (is_copy and _record(model_dir)["vocabulary"]) or str(folder)
+
+
+def _no_description(named: str, folder: Path) -> UserError:
+    what = f"INITIAL_CHECKPOINT_PATH {named!r} has no {CONFIG}, from which models/huggingface.gin reads the model"
+    if (folder / "adapter_config.json").is_file():
+        return UserError(f"{what}: it holds adapters. Name their base model there, and this folder as INITIAL_ADAPTER.")
+    if (folder.parent / "manifest.json").is_file():
+        return UserError(f"{what}: it lies in the folder of a run. Name that folder, {str(folder.parent)!r}.")
+    if (folder / "manifest.json").is_file():
+        return UserError(
+            f"{what}: it is the folder of a run whose model has a file in models/. Take that file with --gin_file."
+        )
+    return UserError(f"{what}. Give a Hugging Face folder ({CONFIG} and *.safetensors), or a model of the hub.")
 
 
 def vocabulary_place(vocabulary: str, model_dir: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 from flan_jax.cli import gin_config
 from flan_jax.cli.main import main
 from flan_jax.data.tokenizers import load_vocabulary
-from flan_jax.experiments.kept_model import described_folder, keep_description, vocabulary_place
+from flan_jax.errors import UserError
+from flan_jax.experiments.kept_model import described_folder, described_vocabulary, keep_description, vocabulary_place
 from flan_jax.mixing.mixture import MIXTURES, register_mixture
 from flan_jax.models.huggingface.folder import read_config
 from flan_jax.testing.folders import also_ends, chat_model
@@ -146,3 +147,20 @@ def test_what_is_kept_is_of_this_run_and_kept_once(model, tmp_path):
     keep_description(run, str(tmp_path / "moved"), str(tmp_path / "moved"))
     assert vocabulary_place(str(tmp_path / "moved"), run) == str(tmp_path / "moved")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["pretrained"]
+
+
+@pytest.mark.parametrize(
+    ("made", "named", "said"),
+    [
+        (("adapter_config.json",), ".", "it holds adapters"),
+        (("manifest.json", "checkpoints/0/x"), "checkpoints", "lies in the folder of a run"),
+        (("manifest.json",), ".", "whose model has a file in models/"),
+        (("notes.txt",), ".", "Give a Hugging Face folder"),
+    ],
+)
+def test_a_folder_that_describes_no_model(tmp_path, made, named, said):
+    for name in made:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(UserError, match=f"has no config.json.*{said}"):
+        described_vocabulary(str(tmp_path / named))

@@ -4,46 +4,52 @@ import sys
 
 import pytest
 
+from flan_jax.train import host_memory
+
 PROGRAM = """
-import resource, sys
-import numpy as np
-from flan_jax.train.host_memory import keep_host_memory
+import os, sys
+from flan_jax.train.host_memory import start_with_large_pages
 
-kept = keep_host_memory()
-def step():
-    np.ones(2**23)  # 64 MB, freed at once
-step()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
-    step()
-print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+process = os.getpid()
+start_with_large_pages()
+print(process, os.environ.get("GLIBC_TUNABLES"), *sys.argv[1:])
 """
+OURS = ("GLIBC_TUNABLES", "LD_PRELOAD", "JAX_PLATFORMS")
 
 
-def run(**environment: str) -> tuple[str, int]:
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("MALLOC_", "GLIBC_", "LD_PRELOAD", "JAX_PLATFORMS"))
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env={**clean, **environment}, capture_output=True, text=True, check=True
-    )
-    kept, faults = done.stdout.split()
-    return kept, int(faults)
+def run(**environment: str) -> list[str]:
+    clean = {name: value for name, value in os.environ.items() if name not in OURS}
+    command = [sys.executable, "-c", PROGRAM, "an argument", "--another"]
+    return subprocess.run(
+        command, env={**clean, **environment}, capture_output=True, text=True, check=True
+    ).stdout.split()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux") or "glibc" not in str(os.confstr("CS_GNU_LIBC_VERSION")), reason="of glibc")  # fmt: skip
-def test_freed_memory_is_not_cleared_by_the_system_again():
-    pages = 5 * 2**26 // os.sysconf("SC_PAGESIZE")
-    kept, faults = run()
-    assert kept == "True"
-    assert faults < pages / 50
+def test_a_program_begins_once_more_with_its_arguments(monkeypatch):
+    for name in OURS:
+        monkeypatch.delenv(name, raising=False)
+    if not host_memory.large_pages_help():
+        pytest.skip("this system gives no large pages to those who ask")
+    _, tunables, *arguments = run()
+    assert tunables == "glibc.malloc.hugetlb=1"
+    assert arguments == ["an", "argument", "--another"]
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"MALLOC_ARENA_MAX": "2"}, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}, {"JAX_PLATFORMS": "cuda,cpu"}],
+    "settings", [{"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}, {"JAX_PLATFORMS": "cuda,cpu"}, {"LD_PRELOAD": " "}]
 )
 def test_settings_of_the_user_stay(settings):
-    assert run(**settings)[0] == "False"
+    assert run(**settings)[1] == settings.get("GLIBC_TUNABLES", "None")
+
+
+@pytest.mark.parametrize(("pages", "helps"), [("always [madvise] never", True), ("[always] madvise never", False), (None, False)])  # fmt: skip
+def test_it_depends_on_what_the_system_gives(monkeypatch, tmp_path, pages, helps):
+    for name in OURS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(host_memory, "_DEVICES", ())
+    monkeypatch.setattr(host_memory, "_PAGES", tmp_path / "enabled")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "confstr", lambda name: "glibc 2.36")
+    if pages is not None:
+        (tmp_path / "enabled").write_text(pages)
+    assert host_memory.large_pages_help() is helps

@@ -41,7 +41,6 @@ from _bench_rounds import in_turns, matmul, say, summary
 from flan_jax.errors import UserError
 from flan_jax.models.build import logical_axes, num_params
 from flan_jax.models.config import T5Config
-from flan_jax.train.host_memory import LARGE_PAGES, TUNABLES, start_with_large_pages
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
 from flan_jax.train.sharding import MeshConfig, make_mesh, shard_batch
 from flan_jax.train.state import init_state, shardings_of, trained_axes
@@ -54,8 +53,6 @@ System = tuple[Callable[[], Any], Callable[[], None], dict[str, Any]]
 
 def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
-    if arguments is None and not options.small_pages:
-        start_with_large_pages()  # as `flan-jax train` does: of the whole process, so that a peer has them too
     preset = _preset(options)
     batch = make_batch(preset, padding=options.padding, seed=options.seed)
     device = jax.devices()[0]
@@ -93,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         "dtype": preset.model.dtype,
         "padding": options.padding,
         "seed": options.seed,
-        "large_pages": os.environ.get(TUNABLES) == LARGE_PAGES,
+        "malloc": {name: value for name, value in os.environ.items() if name.startswith(("MALLOC_", "GLIBC_"))},
         "rounds": options.steps,
         "steps_per_round": options.steps_per_round,
         "date": datetime.date.today().isoformat(),
@@ -122,7 +119,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--peer", choices=["torch", "t5x"], help="measure it too")
     parser.add_argument("--compile", action="store_true", help="with --peer torch: also under torch.compile")
     parser.add_argument("--t5x", type=Path, help="a checkout of T5X, for --peer t5x")
-    parser.add_argument("--small_pages", action="store_true", help="on a CPU: not in large pages")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="of products (default: the model's)")
     parser.add_argument("--optimizer", choices=["adamw", "adafactor"], default="adamw")
     parser.add_argument("--steps", type=int, default=5, help="rounds that are measured (default 5)")

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from flan_jax import __version__
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.tasks.modules import import_modules
-from flan_jax.train.host_memory import start_with_large_pages
 
 DONE, OUR_FAULT, WRONG_INPUT, STOPPED = 0, 1, 2, 75
 """Exit codes. 75 (EX_TEMPFAIL): stopped after saving; the same command continues."""
@@ -127,7 +126,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     if not logging.getLogger().handlers:
         logging.getLogger().addHandler(_Warnings())
-    own_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
@@ -144,8 +142,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if bindings and not hasattr(parsed, "gin_file"):
             raise UserError(f"flan-jax {parsed.command} takes no --gin.{bindings[0]}.")
         parsed.gin_bindings = bindings
-        if own_process and parsed.command in ("train", "quickstart"):
-            start_with_large_pages()
         import_user_modules(parsed.module_import)
         return parsed.execute(parsed)
     except UserError as error:

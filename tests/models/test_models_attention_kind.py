@@ -83,9 +83,11 @@ def test_cudnn_takes_operands_of_such_shapes(monkeypatch, prefix):
 
 def gradients(config, batch):
     graphdef, params = build.abstract_model(config)[0], random_params(config)
-    loss = lambda params: jnp.square(
-        build.apply(graphdef, params, batch) * batch["decoder_segment_ids"][..., None]
-    ).mean()  # noqa: E731
+
+    def loss(params):
+        logits = build.apply(graphdef, params, batch) * batch["decoder_segment_ids"][..., None]
+        return jnp.square(logits).mean()
+
     return jax.jit(jax.value_and_grad(loss))(params)
 
 

@@ -18,6 +18,11 @@ settings.register_profile("flan_jax", deadline=None, derandomize=True)
 settings.load_profile("flan_jax")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no process is left alone with them at the end."""
+    items.sort(key=lambda item: not {"workshop", "experiments"} & set(item.path.parts))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory) -> None:
     """Nothing a test verifies or fetches is noted in the home of whoever runs it."""

@@ -12,8 +12,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
+
+PRODUCT = "product"
+"""What comes out of a kernel has this name, by which a policy of recomputation may keep it."""
 
 
 @jax.tree_util.register_dataclass
@@ -65,7 +69,6 @@ def from_heads(o_BHTK: Float[Array, "B H T K"], kernel: nnx.Param) -> Float[Arra
     return linear(o_BHTK.swapaxes(1, 2).reshape(rows, length, heads * width), kernel)
 
 
-@jax.custom_vjp
 def product(x: Float[Array, "... m"], kernel: Float[Array, "m n"]) -> Float[Array, "... n"]:
     """``x @ kernel`` in the type of ``x``, with a gradient that keeps every array in its order.
 
@@ -73,13 +76,18 @@ def product(x: Float[Array, "... m"], kernel: Float[Array, "m n"]) -> Float[Arra
     that is computed on the way to it, column by column: the feed-forward layers of a decoder took twice as long. The
     kernel's gradient is summed in float32 and, of a float32 kernel, never rounded to the type of ``x``.
     """
+    return checkpoint_name(_product(x, kernel), PRODUCT)
+
+
+@jax.custom_vjp
+def _product(x: Array, kernel: Array) -> Array:
     return x @ kernel.astype(x.dtype)
 
 
 def _forward(x: Any, kernel: Any) -> tuple[Array, tuple[Array | None, Array | None]]:
     # What is frozen, or nothing depends on, needs no gradient and keeps nothing for it.
     kept = x.value if kernel.perturbed else None, kernel.value if x.perturbed else None
-    return product(x.value, kernel.value), kept
+    return _product(x.value, kernel.value), kept
 
 
 def _backward(kept: tuple[Array | None, Array | None], g: Array | SymbolicZero) -> tuple[Array | None, Array | None]:
@@ -93,4 +101,4 @@ def _backward(kept: tuple[Array | None, Array | None], g: Array | SymbolicZero) 
     return dx, jax.lax.dot_general(x, g, ((rows, rows), ((), ())), preferred_element_type=jnp.float32)
 
 
-product.defvjp(_forward, _backward, symbolic_zeros=True)
+_product.defvjp(_forward, _backward, symbolic_zeros=True)

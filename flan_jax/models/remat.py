@@ -7,6 +7,7 @@ import jax
 from jax.ad_checkpoint import checkpoint_name
 
 from flan_jax.errors import UserError
+from flan_jax.models.linear import PRODUCT
 
 REMATS = ("none", "dots", "full", "offload")
 """
@@ -41,8 +42,8 @@ def rematerialised(body: Callable[[Any, Any], Any], remat: str) -> Callable[[Any
         return jax.checkpoint(body)
     policies = jax.checkpoint_policies
     if remat == "dots":
-        # Without batch dimensions: the products with kernels, and not the scores of attention.
-        return jax.checkpoint(body, policy=policies.dots_with_no_batch_dims_saveable)
+        # By name, as a product with a gradient of its own is no dot to JAX's own policies.
+        return jax.checkpoint(body, policy=policies.save_only_these_names(PRODUCT))
     policy = policies.save_and_offload_only_these_names(
         names_which_can_be_saved=[],
         names_which_can_be_offloaded=[_STREAM],

@@ -11,10 +11,15 @@ import jax.numpy as jnp
 
 
 def in_turns(systems: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every call, which must return when its work is done; A B A B."""
+    """Seconds of every call, which must return when its work is done; A B A B.
+
+    A turn is two calls, of which the second counts: a process gives memory back after a call has returned, and the
+    first call of the next system would wait for that of the one before.
+    """
     found: dict[str, list[float]] = {name: [] for name in systems}
     for index in range(rounds):
         for name, call in systems.items():
+            call()
             begin = time.perf_counter()
             call()
             found[name].append(time.perf_counter() - begin)

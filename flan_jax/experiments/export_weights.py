@@ -1,7 +1,6 @@
 """A run's weights as a Hugging Face folder: weights, configuration, tokenizer, and a model card."""
 
 import dataclasses
-import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ from flan_jax.experiments.model_card import model_card
 from flan_jax.experiments.model_use import Use
 from flan_jax.experiments.new_folder import check_free, new_folder
 from flan_jax.experiments.pretrained import run_of_folder
-from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, same_values
+from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.config import T5Config
 from flan_jax.models.decoder_config import DecoderConfig, RopeScaling
@@ -189,8 +188,8 @@ def _check_whole(stored: StoredParams | MergedParams, config: ModelConfig) -> No
     missing = [path for path in shapes_of(config) if not stored.has(path)]
     if missing:
         raise UserError(
-            f"The checkpoint of step {stored.step} lacks {'.'.join(missing[0])!r} and {len(missing) - 1} more parameters, as of "
-            "a run that trains a part of its model. Only whole models are exported."
+            f"The checkpoint of step {stored.step} lacks {len(missing)} of the model's parameters, {'.'.join(missing[0])!r} "
+            "first. Export another step, or the run that this one was copied from."
         )
 
 
@@ -298,9 +297,7 @@ def _check(
         worst = 0.0
         weights = huggingface.stored_tensors(folder)
         for place, tensor in _tensors(stored, config):
-            found, expected = weights[place.name], tensor.astype(rounded)
-            if not same_values(found, expected):
-                worst = max(worst, float(np.abs(found.astype(np.float32) - expected.astype(np.float32)).max()))
+            worst = max(worst, value_difference(weights[place.name], tensor.astype(rounded)))
         return "tensors", _within(worst)
     say("comparing the logits of a few prompts with those of the checkpoint")
     ours = {path: stored.read(path).astype(rounded).astype(np.float32) for path in shapes_of(config)}
@@ -310,6 +307,6 @@ def _check(
 
 
 def _within(worst: float) -> float:
-    if math.isnan(worst) or worst > TOLERANCE:
+    if worst > TOLERANCE:
         raise RuntimeError(f"what was written differs from the checkpoint by {worst}")
     return worst

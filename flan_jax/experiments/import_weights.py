@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from flan_jax.data.fast_files import SENTENCEPIECE, TOKENIZER
 from flan_jax.data.hub_models import model_folder
 from flan_jax.data.tokenizers import load_vocabulary
@@ -16,7 +14,7 @@ from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.kept_model import copy_kept
 from flan_jax.experiments.new_folder import check_free, new_folder
-from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, same_values
+from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.huggingface import folder as huggingface
 from flan_jax.models.huggingface.tensors import shapes_of, split
@@ -127,14 +125,12 @@ def _check(folder: Path, checkpoints: Path, config: ModelConfig, allow_nonfinite
         say("comparing every tensor with its source")
         worst = 0.0
         for piece in _pieces(folder, config, allow_nonfinite):
-            found = stored.read(piece.path, piece.layer)
-            if not same_values(found, piece.values):
-                worst = max(worst, float(np.nanmax(np.abs(found - piece.values))))
+            worst = max(worst, value_difference(stored.read(piece.path, piece.layer), piece.values))
         checked = "tensors"
     else:
         say("comparing the logits of a few prompts with those of the source's weights")
         worst = largest_difference(config, stored.read_all(shapes_of(config)), huggingface.load(folder)[1])
         checked = "logits"
-    if not worst <= TOLERANCE:
+    if worst > TOLERANCE:
         raise RuntimeError(f"what was written differs from its source by {worst} ({checked})")
     return checked, worst

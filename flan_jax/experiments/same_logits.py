@@ -19,22 +19,25 @@ def largest_difference(config: ModelConfig, ours: Any, theirs: Any) -> float:
     """The largest absolute difference of the logits of two sets of parameters on prompts of random tokens.
 
     Returns:
-        It; 0 where they are equal to the bit, infinity where one has what is no number.
+        As ``value_difference``.
     """
     graphdef, _ = abstract_model(config)
     batch = _prompts(config)
     run = jax.jit(lambda params: apply(graphdef, params, batch))
-    first, second = np.asarray(run(ours)), np.asarray(run(theirs))
-    if np.array_equal(first, second):
-        return 0.0
-    worst = float(np.abs(first - second).max())
-    return worst if np.isfinite(worst) else float("inf")
+    return value_difference(np.asarray(run(ours)), np.asarray(run(theirs)))
 
 
-def same_values(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """Whether two arrays are equal, what is no number being equal to itself."""
+def value_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The largest absolute difference of two arrays.
+
+    Returns:
+        It; 0 where they are equal, what is no number being equal to itself, and infinity where only one has such.
+    """
     # The comparison that knows NaN copies both arrays, so it is left to those that have some.
-    return np.array_equal(ours, theirs) or np.array_equal(ours, theirs, equal_nan=True)
+    if np.array_equal(ours, theirs) or np.array_equal(ours, theirs, equal_nan=True):
+        return 0.0
+    worst = float(np.abs(ours.astype(np.float32) - theirs.astype(np.float32)).max())
+    return worst if np.isfinite(worst) else float("inf")
 
 
 def _prompts(config: ModelConfig) -> dict[str, np.ndarray]:

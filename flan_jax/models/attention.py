@@ -1,7 +1,7 @@
 """Attention as T5 has it: no scaling, relative position buckets, a bias of each.
 
 Shapes: B rows of a batch, T query length, S key length, D model width, H heads, K width of one head,
-C buckets.
+M = H * K, C buckets.
 """
 
 import math
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from flan_jax.models.attention_kind import BLOCK, chosen
 from flan_jax.models.config import T5Config
 from flan_jax.models.layers import AnyArray, Key, RMSNorm, dropout, normal, split_key
-from flan_jax.models.linear import from_heads, to_heads
+from flan_jax.models.linear import linear, to_heads
 from flan_jax.models.sight import Sight
 from flan_jax.models.weighing import Weighing, weigh
 
@@ -162,8 +162,8 @@ class Attention(nnx.Module):
             cudnn_refuses="T5 has a learned bias", aligned=False,
         )  # fmt: skip
         how = Weighing(block=BLOCK if kind == "chunked" else None)
-        o_BHTK = weigh(q_BHTK, k_BHSK, _drop_keys(v_BHSK, rate, weight_key), position, sight, how)
-        return dropout(from_heads(o_BHTK, self.o), rate, outer_key)
+        mixed_BTM = weigh(q_BHTK, k_BHSK, _drop_keys(v_BHSK, rate, weight_key), position, sight, how)
+        return dropout(linear(mixed_BTM, self.o), rate, outer_key)
 
 
 def _drop_keys(v_BHSK: Float[Array, "B H S K"], rate: float, key: Key | None) -> Float[Array, "B H S K"]:

@@ -1,7 +1,7 @@
 """One layer of a decoder: norms, attention with shared key heads, feed-forward.
 
 Shapes: B rows of a batch, T query length, S key length, D model width, H query heads, G key heads,
-R = H / G, K width of one head, F feed-forward width, W width of whatever is normed.
+R = H / G, K width of one head, M = H * K, F feed-forward width, W width of whatever is normed.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from flan_jax.models.attention_kind import BLOCK, chosen
 from flan_jax.models.decoder_config import DecoderConfig
-from flan_jax.models.layers import Key, dropout, normal, split_key
+from flan_jax.models.layers import Key, dropout, normal, recomputed, rms_norm, split_key
 from flan_jax.models.linear import linear
 from flan_jax.models.rotary import rotate
 from flan_jax.models.sight import Sight
@@ -62,13 +62,13 @@ class Norm(nnx.Module):
 
     def __call__(self, x: Float[Array, "... W"]) -> Float[Array, "... W"]:
         """Returns ``x``, normed and scaled, in its type."""
-        wide, config = x.astype(jnp.float32), self.config
-        if config.norm == "layer":
-            wide = wide - jnp.mean(wide, axis=-1, keepdims=True)
+        config = self.config
         scale = 1.0 + self.scale[...] if config.norm_offset else self.scale[...]
-        square = jnp.mean(jnp.square(wide), axis=-1, keepdims=True)
-        normed = wide * jax.lax.rsqrt(square + config.norm_epsilon) * scale
-        return (normed + self.bias[...] if config.norm == "layer" else normed).astype(x.dtype)
+        if config.norm == "rms":
+            return rms_norm(x, scale, config.norm_epsilon)
+        wide = x.astype(jnp.float32)
+        centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
+        return (rms_norm(centred, scale, config.norm_epsilon) + self.bias[...]).astype(x.dtype)
 
 
 class DecoderAttention(nnx.Module):
@@ -135,12 +135,12 @@ class DecoderAttention(nnx.Module):
         )  # fmt: skip
         if kind == "cudnn":
             mixed_BTHK = cudnn_attention(q_BTHK, k_BSGK, v_BSGK, sight, scale)
+            mixed_BTM = mixed_BTHK.reshape(*mixed_BTHK.shape[:2], -1)
         else:
             how = Weighing(scale, config.attention_softcap, BLOCK if kind == "chunked" else None)
             q, k, v = (x.swapaxes(1, 2) for x in (q_BTHK, k_BSGK, v_BSGK))
-            mixed_BTHK = weigh(q, k, v, None, sight, how).swapaxes(1, 2)
-        flat = mixed_BTHK.reshape(*mixed_BTHK.shape[:2], -1)
-        out_BTD = project(flat, self.o, self.o_bias if config.output_bias else None)
+            mixed_BTM = weigh(q, k, v, None, sight, how)
+        out_BTD = project(mixed_BTM, self.o, self.o_bias if config.output_bias else None)
         if config.norm_placement != "pre":
             out_BTD = self.post_norm(out_BTD)
         return dropout(out_BTD, config.dropout_rate, key)
@@ -191,10 +191,11 @@ class DecoderMLP(nnx.Module):
         if config.norm_placement != "post":
             x_BTD = self.norm(x_BTD)
         if config.gated:
-            gate_BTF = activation(project(x_BTD, self.wi_0, self.wi_0_bias if biased else None))
-            h_BTF = gate_BTF * project(x_BTD, self.wi_1, self.wi_1_bias if biased else None)
+            gate_BTF = project(x_BTD, self.wi_0, self.wi_0_bias if biased else None)
+            up_BTF = project(x_BTD, self.wi_1, self.wi_1_bias if biased else None)
+            h_BTF = recomputed(lambda gate, up: activation(gate) * up, gate_BTF, up_BTF)
         else:
-            h_BTF = activation(project(x_BTD, self.wi, self.wi_bias if biased else None))
+            h_BTF = recomputed(activation, project(x_BTD, self.wi, self.wi_bias if biased else None))
         out_BTD = project(h_BTF, self.wo, self.wo_bias if biased else None)
         if config.norm_placement != "pre":
             out_BTD = self.post_norm(out_BTD)

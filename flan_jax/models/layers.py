@@ -4,6 +4,9 @@ Shapes: B rows of a batch, T query length, S key length, D model width, F feed-f
 H heads, K width of one head, V vocabulary, L layers, C buckets.
 """
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,6 +50,43 @@ def dropout(x: Float[Array, "B T ..."], rate: float, key: Key | None) -> Float[A
     return x * (keep / (1.0 - rate)).astype(x.dtype)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def rms_norm(x: Float[Array, "... W"], scale_W: Float[Array, "W"], epsilon: float) -> Float[Array, "... W"]:
+    """``x / sqrt(mean(x ** 2) + epsilon) * scale`` over the last axis, computed in float32, in the type of ``x``.
+
+    Only ``x`` and a number a token are kept for the gradient: with n = x / rms(x) and the gradient g of the result,
+    ``dscale = sum(g * n)`` and ``dx = (g * scale - n * mean(g * scale * n)) / rms(x)``. Automatic differentiation
+    keeps two arrays more, as large as ``x``.
+    """
+    return _rms_norm_forward(x, scale_W, epsilon)[0]
+
+
+def _rms_norm_forward(x: Array, scale_W: Array, epsilon: float) -> tuple[Array, tuple[Array, Array, Array]]:
+    wide = x.astype(jnp.float32)
+    inverse = jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + epsilon)
+    return (wide * inverse * scale_W).astype(x.dtype), (x, scale_W, inverse)
+
+
+def _rms_norm_backward(epsilon: float, kept: tuple[Array, Array, Array], g: Array) -> tuple[Array, Array]:
+    x, scale_W, inverse = kept
+    normed, g = x.astype(jnp.float32) * inverse, g.astype(jnp.float32)
+    dscale_W = jnp.sum(g * normed, axis=tuple(range(x.ndim - 1)))
+    g = g * scale_W
+    dx = (g - normed * jnp.mean(g * normed, axis=-1, keepdims=True)) * inverse
+    return dx.astype(x.dtype), dscale_W.astype(scale_W.dtype)
+
+
+rms_norm.defvjp(_rms_norm_forward, _rms_norm_backward)
+
+
+def recomputed(function: Callable[..., Array], *operands: Array) -> Array:
+    """What an element-wise function gives, of which nothing but the operands is kept for the gradient.
+
+    Automatic differentiation of an activation behind a gate keeps four arrays besides. For the body of a scan alone.
+    """
+    return jax.checkpoint(function, prevent_cse=False)(*operands)
+
+
 class RMSNorm(nnx.Module):
     """Scales by the root mean square: no mean is subtracted, no bias is added (Zhang and Sennrich 2019)."""
 
@@ -56,9 +96,7 @@ class RMSNorm(nnx.Module):
 
     def __call__(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """Returns ``x / rms(x) * scale``, computed in float32, in the type of ``x``."""
-        wide_BTD = x_BTD.astype(jnp.float32)
-        square_BT1 = jnp.mean(jnp.square(wide_BTD), axis=-1, keepdims=True)
-        return (wide_BTD * jax.lax.rsqrt(square_BT1 + self.epsilon) * self.scale[...]).astype(x_BTD.dtype)
+        return rms_norm(x_BTD, self.scale[...], self.epsilon)
 
 
 class FeedForward(nnx.Module):
@@ -84,7 +122,8 @@ class FeedForward(nnx.Module):
         activation, rate = _ACTIVATIONS[self.config.feed_forward], self.config.dropout_rate
         x_BTD = self.norm(x_BTD)
         if self.config.gated:
-            h_BTF = activation(linear(x_BTD, self.wi_0)) * linear(x_BTD, self.wi_1)
+            gate_BTF, up_BTF = linear(x_BTD, self.wi_0), linear(x_BTD, self.wi_1)
+            h_BTF = recomputed(lambda gate, up: activation(gate) * up, gate_BTF, up_BTF)
         else:
             h_BTF = activation(linear(x_BTD, self.wi))
         return dropout(linear(dropout(h_BTF, rate, inner_key), self.wo), rate, outer_key)

@@ -63,12 +63,6 @@ def to_heads(x_BTD: Float[Array, "B T D"], kernel: nnx.Param, heads: int) -> Flo
     return y_BTN.reshape(*y_BTN.shape[:2], heads, -1).swapaxes(1, 2)
 
 
-def from_heads(o_BHTK: Float[Array, "B H T K"], kernel: nnx.Param) -> Float[Array, "B T D"]:
-    """The heads side by side, times the kernel."""
-    rows, heads, length, width = o_BHTK.shape
-    return linear(o_BHTK.swapaxes(1, 2).reshape(rows, length, heads * width), kernel)
-
-
 def product(x: Float[Array, "... m"], kernel: Float[Array, "m n"]) -> Float[Array, "... n"]:
     """``x @ kernel`` in the type of ``x``, with a gradient that keeps every array in its order.
 
@@ -97,8 +91,9 @@ def _backward(kept: tuple[Array | None, Array | None], g: Array | SymbolicZero) 
     dx = None if kernel is None else jnp.einsum("...n,mn->...m", g, kernel.astype(g.dtype))
     if x is None:
         return dx, None
-    rows = tuple(range(x.ndim - 1))
-    return dx, jax.lax.dot_general(x, g, ((rows, rows), ((), ())), preferred_element_type=jnp.float32)
+    # One axis of rows: over several, XLA transposes x before the product, element by element on a CPU.
+    x, g = (y.reshape(-1, y.shape[-1]) for y in (x, g))
+    return dx, jnp.einsum("rm,rn->mn", x, g, preferred_element_type=jnp.float32)
 
 
 _product.defvjp(_forward, _backward, symbolic_zeros=True)

@@ -14,12 +14,13 @@ Long rows are computed in blocks of queries instead, whose exponentials are comp
 pass, so that no array has a place for every pair of a query and a key.
 
 Shapes: B rows of a batch, H query heads, G key heads, R = H / G, T query length, S key length, K width of one
-head, N = R * T queries of one key head, t queries of a block.
+head, M = H * K, N = R * T queries of one key head, t queries of a block.
 """
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,11 @@ class Weighing:
     softcap: float | None = None
     block: int | None = None
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the exponentials of all scores are kept for the backward pass."""
+        return self.block is None and self.softcap is None
+
 
 def weigh(
     q_BHTK: Float[Array, "B H T K"],
@@ -60,8 +66,8 @@ def weigh(
     position: Float[Array, "#B H T S"] | None,
     sight: Sight,
     how: Weighing = Weighing(),
-) -> Float[Array, "B H T K"]:
-    """``softmax(scale * q kᵀ + position) v`` for every head, over the keys that a query sees.
+) -> Float[Array, "B T M"]:
+    """``softmax(scale * q kᵀ + position) v`` for every head, over the keys that a query sees; the heads side by side.
 
     Products are in the type of ``q`` and summed in float32; the softmax is float32. A query that sees no key gets
     zeros.
@@ -72,28 +78,73 @@ def weigh(
         how: the scale, the cap, and whether in blocks.
     """
     (rows, heads, length, width), groups = q_BHTK.shape, k_BGSK.shape[1]
-    pieces = []
     q = q_BHTK.reshape(rows, groups, heads // groups, length, width)
-    for start, stop, keys in _pieces(sight, length, k_BGSK.shape[2]):
-        part = None if position is None else position[:, :, start:stop, :keys]
-        one = (q[:, :, :, start:stop], k_BGSK[:, :, :keys], v_BGSK[:, :, :keys], part)
-        pieces.append(_piece(how, *one, sight.queries(start, stop).keys(keys)))
-    o = pieces[0] if len(pieces) == 1 else jnp.concatenate(pieces, axis=3)
-    return o.reshape(q_BHTK.shape)
+    return _weigh(how, q, k_BGSK, v_BGSK, position, sight)
 
 
-def _pieces(sight: Sight, queries: int, keys: int) -> list[tuple[int, int, int]]:
-    """First and last query of each piece, and how many keys it may see."""
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _weigh(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Array:
+    return _forward(how, q, k, v, position, sight)[0]
+
+
+def _forward(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Any:
+    forward = _kept_forward if how.keeps else _again_forward
+    pieces = [forward(how, *piece.of(q, k, v, position, sight)) for piece in _pieces(sight, q.shape[3], k.shape[2])]
+    o, kept = zip(*pieces, strict=True)
+    o_BTM = jnp.moveaxis(_joined(o, 3), 3, 1).reshape(q.shape[0], q.shape[3], -1)
+    return o_BTM, (q, k, v, position, sight, o_BTM, kept)
+
+
+def _backward(how: Weighing, residuals: Any, g_BTM: Array) -> Any:
+    q, k, v, position, sight, o_BTM, kept = residuals
+    backward = _kept_backward if how.keeps else _again_backward
+
+    def by_head(x_BTM: Array) -> Array:
+        return x_BTM.reshape(q.shape[0], q.shape[3], *q.shape[1:3], -1)
+
+    along = jnp.sum(by_head(g_BTM).astype(jnp.float32) * by_head(o_BTM).astype(jnp.float32), axis=-1, keepdims=True)
+    g, along = (jnp.moveaxis(x, 1, 3) for x in (by_head(g_BTM), along))
+    dq, dposition = [], []
+    dk, dv = (jnp.zeros(x.shape, jnp.float32) for x in (k, v))
+    for piece, of_piece in zip(_pieces(sight, q.shape[3], k.shape[2]), kept, strict=True):
+        beside = (of_piece, *(x[:, :, :, piece.start : piece.stop] for x in (g, along)))
+        to_q, to_k, to_v, to_position = backward(how, piece.of(q, k, v, position, sight), *beside)
+        dq.append(to_q.astype(q.dtype))
+        dk, dv = (sums.at[:, :, : piece.keys].add(part) for sums, part in ((dk, to_k), (dv, to_v)))
+        if to_position is not None:
+            behind = k.shape[2] - piece.keys
+            dposition.append(jnp.pad(to_position, ((0, 0), (0, 0), (0, 0), (0, behind))))
+    of_position = _joined(dposition, 2) if dposition else None
+    return _joined(dq, 3), dk.astype(k.dtype), dv.astype(v.dtype), of_position, None
+
+
+_weigh.defvjp(_forward, _backward)
+
+
+class _Piece(NamedTuple):
+    """Queries in a row that are weighed together."""
+
+    start: int
+    stop: int
+    keys: int  # so many of the first may be seen
+
+    def of(
+        self, q: Array, k: Array, v: Array, position: Array | None, sight: Sight
+    ) -> tuple[Array, Array, Array, Array | None, Sight]:
+        part = None if position is None else position[:, :, self.start : self.stop, : self.keys]
+        seen = sight.queries(self.start, self.stop).keys(self.keys)
+        return q[:, :, :, self.start : self.stop], k[:, :, : self.keys], v[:, :, : self.keys], part, seen
+
+
+def _pieces(sight: Sight, queries: int, keys: int) -> list[_Piece]:
     if not sight.aligned or sight.query_prefix is not None or queries < CAUSAL_LENGTH:
-        return [(0, queries, keys)]
+        return [_Piece(0, queries, keys)]
     ends = [queries * (i + 1) // CAUSAL_PIECES for i in range(CAUSAL_PIECES)]
-    return [(start, end, end) for start, end in zip([0, *ends], ends, strict=False)]
+    return [_Piece(start, end, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _piece(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Array:
-    if how.block is None and how.softcap is None:
-        return _kept(how, q, k, v, position, sight)
-    return _again(how, q, k, v, position, sight)
+def _joined(parts: Sequence[Array], axis: int) -> Array:
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=axis)
 
 
 def _scores(how: Weighing, q: Array, k: Array, position: Array | None, sight: Sight) -> tuple[Array, Array | None]:
@@ -142,11 +193,6 @@ def _to_position(dscores: Array, position: Array) -> Array:
 # --- with the exponentials kept --------------------------------------------------------------------------------------
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _kept(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Array:
-    return _kept_forward(how, q, k, v, position, sight)[0]
-
-
 def _kept_forward(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Any:
     scores, _ = _scores(how, q, k, position, sight)
     largest = jnp.max(scores, axis=-1, keepdims=True)
@@ -156,32 +202,21 @@ def _kept_forward(how: Weighing, q: Array, k: Array, v: Array, position: Array |
     inverse = jnp.where(largest > MASKED / 2, 1.0 / jnp.sum(e, axis=-1, keepdims=True), 0.0)
     e = e.astype(q.dtype)
     o = jnp.einsum("BGNS,BGSK->BGNK", e, v, preferred_element_type=jnp.float32)
-    o = (o * inverse).astype(q.dtype).reshape(q.shape)
-    return o, (q, k, v, position, e, inverse, o)
+    return (o * inverse).astype(q.dtype).reshape(q.shape), (e, inverse)
 
 
-def _kept_backward(how: Weighing, residuals: Any, g: Array) -> Any:
-    q, k, v, position, e, inverse, o = residuals
-    g = _flat(g).astype(jnp.float32) * inverse
-    along = jnp.sum(g * _flat(o).astype(jnp.float32), axis=-1, keepdims=True)
-    g = g.astype(q.dtype)
-    dscores = e * (jnp.einsum("BGNK,BGSK->BGNS", g, v, preferred_element_type=jnp.float32) - along)
+def _kept_backward(how: Weighing, operands: Any, kept: tuple[Array, Array], g: Array, along: Array) -> Any:
+    (q, k, v, position, _), (e, inverse) = operands, kept
+    g = (_flat(g).astype(jnp.float32) * inverse).astype(q.dtype)
+    of_weights = jnp.einsum("BGNK,BGSK->BGNS", g, v, preferred_element_type=jnp.float32)
+    dscores = e * (of_weights - _flat(along) * inverse)
     dposition = None if position is None else _to_position(dscores, position)
     dscores = dscores.astype(q.dtype)
     dq = _to_queries(how, dscores, k).reshape(q.shape)
-    dk = how.scale * _to_keys(dscores, _flat(q))
-    return dq.astype(q.dtype), dk.astype(k.dtype), _to_keys(e, g).astype(v.dtype), dposition, None
-
-
-_kept.defvjp(_kept_forward, _kept_backward)
+    return dq, how.scale * _to_keys(dscores, _flat(q)), _to_keys(e, g), dposition
 
 
 # --- block by block, with the exponentials computed again ------------------------------------------------------------
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _again(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Array:
-    return _again_forward(how, q, k, v, position, sight)[0]
 
 
 def _again_forward(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Any:
@@ -198,13 +233,11 @@ def _again_forward(how: Weighing, q: Array, k: Array, v: Array, position: Array 
         return nothing, (o, jnp.where(seen, largest + jnp.log(total), -MASKED).reshape(*q.shape[:4], 1))
 
     _, (o, log_total) = jax.lax.scan(one, None, _blocks(how, q, position, sight))
-    o, log_total = (_whole(x, q.shape[3]) for x in (o, log_total))
-    return o, (q, k, v, position, sight, o, log_total)
+    return _whole(o, q.shape[3]), _whole(log_total, q.shape[3])
 
 
-def _again_backward(how: Weighing, residuals: Any, g: Array) -> Any:
-    q, k, v, position, sight, o, log_total = residuals
-    along = jnp.sum(g.astype(jnp.float32) * o.astype(jnp.float32), axis=-1, keepdims=True)
+def _again_backward(how: Weighing, operands: Any, log_total: Array, g: Array, along: Array) -> Any:
+    q, k, v, position, sight = operands
 
     def one(sums: tuple[Array, Array], block: Any) -> tuple[tuple[Array, Array], tuple[Array, Array | None]]:
         (q, position, asked), g, along, log_total = block
@@ -216,17 +249,14 @@ def _again_backward(how: Weighing, residuals: Any, g: Array) -> Any:
         dposition = None if position is None else _to_position(dscores, position)
         dscores = (dscores if slope is None else dscores * slope).astype(q.dtype)
         dk, dv = how.scale * _to_keys(dscores, _flat(q)), _to_keys(weights.astype(q.dtype), _flat(g))
-        dq = _to_queries(how, dscores, k).reshape(q.shape).astype(q.dtype)
+        dq = _to_queries(how, dscores, k).reshape(q.shape)
         return (sums[0] + dk, sums[1] + dv), (dq, dposition)
 
     beside = [_split(x, how.block or q.shape[3], 3) for x in (g, along, log_total)]
     zeros = (jnp.zeros(k.shape, jnp.float32), jnp.zeros(v.shape, jnp.float32))
     (dk, dv), (dq, dposition) = jax.lax.scan(one, zeros, (_blocks(how, q, position, sight), *beside))
     of_position = None if dposition is None else _whole(dposition, q.shape[3], 2)
-    return _whole(dq, q.shape[3]), dk.astype(k.dtype), dv.astype(v.dtype), of_position, None
-
-
-_again.defvjp(_again_forward, _again_backward)
+    return _whole(dq, q.shape[3]), dk, dv, of_position
 
 
 def _blocks(how: Weighing, q: Array, position: Array | None, sight: Sight) -> tuple[Array, Array | None, Any]:

@@ -5,7 +5,7 @@ piece's logits live for as long as its loss and its share of the gradient take, 
 all, as many as with all logits at once, and nothing computed twice.
 
 Shapes: B rows of a batch, T decoder length, D model width, V vocabulary, C pieces of the length, t length of a
-piece, P devices that rows are split over, R = B / P.
+piece, P devices that rows are split over, R = B / P, N = R * t.
 """
 
 import dataclasses
@@ -178,9 +178,10 @@ def _run(
             equation = "PRtV,VD->PRtD" if plan.tied else "PRtV,DV->PRtD"
             dx_PRtD = jnp.einsum(equation, dlogits_PRtV, head.kernel)
         if total is not None:
-            equation = "PRtV,PRtD->PVD" if plan.tied else "PRtD,PRtV->PDV"
-            factors = (dlogits_PRtV, x_PRtD) if plan.tied else (x_PRtD, dlogits_PRtV)
-            total += jnp.einsum(equation, *factors, preferred_element_type=jnp.float32)
+            # One axis of tokens: over two, XLA transposes the logits before the product, element by element on a CPU.
+            dlogits_PNV, x_PND = (y.reshape(plan.groups, -1, y.shape[-1]) for y in (dlogits_PRtV, x_PRtD))
+            factors = (dlogits_PNV, x_PND) if plan.tied else (x_PND, dlogits_PNV)
+            total += jnp.einsum("PNa,PNb->Pab", *factors, preferred_element_type=jnp.float32)
         return total, (values, dx_PRtD)
 
     total = None

@@ -65,8 +65,9 @@ define pytest
 $(BIN)/python -m pytest $(1) $(ARGS) || { code=$$?; [ $$code -ne 5 ] || echo "No test was collected, so nothing was tested." >&2; exit $$code; }
 endef
 
+# In the order of tests/conftest.py, the longest files first: xdist's own would begin with the most tests.
 test: env  ## every test but those against PyTorch
-	$(call pytest,-n $(JOBS) --dist loadfile)
+	$(call pytest,-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
 test-parity: $(PARITY)  ## compare live with PyTorch and transformers (installs both)
 	$(call pytest,-m parity)

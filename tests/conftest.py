@@ -1,6 +1,8 @@
 """Every test runs on eight simulated CPU devices; set before anything imports jax."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,23 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if _COUNT_FLAG not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_COUNT_FLAG}={DEVICES}".strip()
 
+# Half of the time of all tests is compilation, and many runs compile the same step: once a session is enough, for the
+# processes that run the tests (they inherit this) and for those that tests start.
+_CACHE = "JAX_COMPILATION_CACHE_DIR"
+_own_cache = None
+if _CACHE not in os.environ:
+    _own_cache = os.environ[_CACHE] = tempfile.mkdtemp(prefix="flan_jax_compiled_")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+
 # No deadline: the first example of a property pays for a compilation. Derandomised: a red run is red again.
 settings.register_profile("flan_jax", deadline=None, derandomize=True)
 settings.load_profile("flan_jax")
+
+
+def pytest_unconfigure() -> None:
+    """What was compiled for this session goes with it."""
+    if _own_cache is not None:
+        shutil.rmtree(_own_cache, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

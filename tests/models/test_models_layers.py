@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.ad_checkpoint import print_saved_residuals
 
@@ -20,18 +20,21 @@ def by_the_book(x, scale, epsilon):
     return (wide / jnp.sqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + epsilon) * scale).astype(x.dtype)
 
 
-@given(
-    seed=st.integers(0, 1000), rows=st.integers(1, 3), width=st.integers(1, 7), size=st.sampled_from([1e-4, 1.0, 1e3])
-)
-def test_the_gradient_of_a_norm_is_that_of_its_formula(seed, rows, width, size):
+def value_and_gradient(norm):
+    return jax.jit(jax.value_and_grad(lambda x, scale, weight: jnp.sum(weight * norm(x, scale, 1e-6)), (0, 1)))
+
+
+of_ours, of_formula = value_and_gradient(rms_norm), value_and_gradient(by_the_book)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 1000), width=st.sampled_from([1, 7]), size=st.sampled_from([1e-4, 1.0, 1e3]))
+def test_the_gradient_of_a_norm_is_that_of_its_formula(seed, width, size):
     rng = np.random.default_rng(seed)
-    x = jnp.asarray(size * rng.normal(size=(rows, 2, width)), jnp.float32)
+    x = jnp.asarray(size * rng.normal(size=(3, 2, width)), jnp.float32)
     scale, weight = jnp.asarray(rng.normal(size=width), jnp.float32), jnp.asarray(rng.normal(size=x.shape), jnp.float32)
 
-    def both(norm):
-        return jax.value_and_grad(lambda x, scale: jnp.sum(weight * norm(x, scale, 1e-6)), (0, 1))(x, scale)
-
-    (ours, (dx, dscale)), (exact, (exact_dx, exact_dscale)) = both(rms_norm), both(by_the_book)
+    (ours, (dx, dscale)), (exact, (exact_dx, exact_dscale)) = (both(x, scale, weight) for both in (of_ours, of_formula))
     np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(dx * size, exact_dx * size, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(dscale, exact_dscale, rtol=1e-4, atol=1e-4)

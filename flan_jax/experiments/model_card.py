@@ -74,7 +74,10 @@ def _training(manifest: Mapping[str, Any]) -> Iterator[str]:
             found[place] += value
     if len(tasks) <= _LONGEST_TABLE:
         rows = [(n, t["cluster"], f"{t['weight']:.4%}", f"{t['examples']:,}") for n, t in tasks.items()]
-        yield f"Each example was drawn from one of {len(tasks)} tasks with these shares:"
+        if len(tasks) == 1:
+            yield "All examples are of one task:"
+        else:
+            yield f"Each example was drawn from one of {len(tasks)} tasks with these shares:"
         yield _table(("task", "cluster", "share", "examples"), rows)
     else:
         yield f"Each example was drawn from one of {len(tasks):,} tasks; the shares of their clusters:"

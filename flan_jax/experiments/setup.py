@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flan_jax.data import published, sources
 from flan_jax.data.formats.mixture import is_path, mixture_of_path
+from flan_jax.data.formats.reading import SUFFIXES, suffix_of
 from flan_jax.data.prepare import PrepareReport, prepare
 from flan_jax.data.prepare import Progress as PrepareProgress
 from flan_jax.data.producers import producer
@@ -55,7 +56,7 @@ def resolve_mixture(name: str) -> Mixture:
         return mixture_of_path(name.removeprefix(HUB))
     if is_path(name):
         return mixture_of_path(name)
-    if "/" in name or Path(name).is_file():
+    if "/" in name or Path(name).is_file() or suffix_of(Path(name)) in SUFFIXES:
         raise sources.missing_data("The instruction data", sources.resolve(name))
     raise _unknown_name(name, {*MIXTURES, *TASKS, *theirs})
 

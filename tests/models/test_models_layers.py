@@ -12,6 +12,7 @@ from jax.ad_checkpoint import print_saved_residuals
 
 from flan_jax.models import build
 from flan_jax.models.layers import rms_norm
+from flan_jax.models.linear import product
 from flan_jax.testing.models import tiny_decoder, tiny_t5
 
 
@@ -47,6 +48,15 @@ def test_a_norm_of_half_precision_computes_in_float32():
     assert (dx.dtype, dscale.dtype) == (jnp.bfloat16, jnp.float32)
     exact = by_the_book(x.astype(jnp.float32), scale, 0.0).sum(0)  # summed in bfloat16 it is off by a hundredth
     np.testing.assert_allclose(dscale, exact, atol=1e-4)
+
+
+def test_the_gradient_of_a_kernel_is_summed_in_float32():
+    rng = np.random.default_rng(0)
+    x, g = (jnp.asarray(rng.normal(size=(4, 64, 3)), jnp.bfloat16) for _ in range(2))
+    found = jax.vjp(lambda kernel: product(x, kernel), jnp.ones((3, 3), jnp.float32))[1](g)[0]
+    assert found.dtype == jnp.float32
+    exact = np.einsum("btm,btn->mn", np.asarray(x, np.float32), np.asarray(g, np.float32))
+    np.testing.assert_allclose(found, exact, atol=1e-4)  # in bfloat16 it is off by a twentieth
 
 
 def kept_by_layers(config, batch, capsys):

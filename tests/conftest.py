@@ -12,10 +12,8 @@ DEVICES = 8
 _COUNT_FLAG = "--xla_force_host_platform_device_count"
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Half of the time of all tests is compilation: LLVM need not make loops fast that run once over a tiny model.
-for _flag in (f"{_COUNT_FLAG}={DEVICES}", "--xla_backend_optimization_level=0"):
-    if _flag.split("=")[0] not in os.environ.get("XLA_FLAGS", ""):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}".strip()
+if _COUNT_FLAG not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_COUNT_FLAG}={DEVICES}".strip()
 
 # Many runs compile the same step: once a session is enough, for the processes that run the tests (they inherit this)
 # and for those that tests start.

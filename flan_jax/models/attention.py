@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from flan_jax.models.attention_kind import BLOCK, chosen
+from flan_jax.models.attention_kind import chosen
 from flan_jax.models.config import T5Config
 from flan_jax.models.layers import AnyArray, Key, RMSNorm, dropout, normal, split_key
 from flan_jax.models.linear import linear, to_heads
@@ -157,11 +157,12 @@ class Attention(nnx.Module):
         """
         weight_key, outer_key = split_key(key, 2)
         rate = self.config.dropout_rate
-        kind = chosen(
-            self.config.attention, heads=q_BHTK.shape[1], queries=q_BHTK.shape[2], keys=k_BHSK.shape[2],
+        rows, heads, queries, _ = q_BHTK.shape
+        way = chosen(
+            self.config.attention, rows=rows, heads=heads, queries=queries, keys=k_BHSK.shape[2],
             cudnn_refuses="T5 has a learned bias", aligned=False,
         )  # fmt: skip
-        how = Weighing(block=BLOCK if kind == "chunked" else None)
+        how = Weighing(queries=way.queries, rows=way.rows)
         mixed_BTM = weigh(q_BHTK, k_BHSK, _drop_keys(v_BHSK, rate, weight_key), position, sight, how)
         return dropout(linear(mixed_BTM, self.o), rate, outer_key)
 

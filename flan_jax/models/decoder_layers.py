@@ -4,6 +4,7 @@ Shapes: B rows of a batch, T query length, S key length, D model width, H query 
 R = H / G, K width of one head, M = H * K, F feed-forward width, W width of whatever is normed.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -11,19 +12,19 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flan_jax.models.attention_kind import BLOCK, chosen
+from flan_jax.models.attention_kind import chosen
 from flan_jax.models.decoder_config import DecoderConfig
-from flan_jax.models.layers import Key, dropout, normal, recomputed, rms_norm, split_key
+from flan_jax.models.layers import Key, dropout, normal, recomputed, relu, rms_norm, split_key
 from flan_jax.models.linear import linear
 from flan_jax.models.rotary import rotate
 from flan_jax.models.sight import Sight
 from flan_jax.models.weighing import Weighing, weigh
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
     "gelu": lambda x: jax.nn.gelu(x, approximate=True),
     "gelu-exact": lambda x: jax.nn.gelu(x, approximate=False),
-    "relu": jax.nn.relu,
+    "relu": relu,
 }
 
 
@@ -129,15 +130,16 @@ class DecoderAttention(nnx.Module):
         """What attention adds to the residual stream. What stands where a query sees no key is of no meaning."""
         config = self.config
         scale = config.d_head**-0.5 if config.query_scale is None else config.query_scale
-        kind = chosen(
-            config.attention, heads=config.num_heads, queries=q_BTHK.shape[1], keys=k_BSGK.shape[1],
+        rows, queries, heads, _ = q_BTHK.shape
+        way = chosen(
+            config.attention, rows=rows, heads=heads, queries=queries, keys=k_BSGK.shape[1],
             cudnn_refuses=config.cudnn_refusal, aligned=sight.aligned,
         )  # fmt: skip
-        if kind == "cudnn":
+        if way.kind == "cudnn":
             mixed_BTHK = cudnn_attention(q_BTHK, k_BSGK, v_BSGK, sight, scale)
             mixed_BTM = mixed_BTHK.reshape(*mixed_BTHK.shape[:2], -1)
         else:
-            how = Weighing(scale, config.attention_softcap, BLOCK if kind == "chunked" else None)
+            how = Weighing(scale, config.attention_softcap, way.queries, way.rows)
             q, k, v = (x.swapaxes(1, 2) for x in (q_BTHK, k_BSGK, v_BSGK))
             mixed_BTM = weigh(q, k, v, None, sight, how)
         out_BTD = project(mixed_BTM, self.o, self.o_bias if config.output_bias else None)

@@ -19,11 +19,32 @@ from flan_jax.models.linear import linear
 AnyArray = Array | np.ndarray  # tokens, segment ids and positions may come straight from the feed
 Key = PRNGKeyArray | Array  # typed keys, and the raw uint32 ones of jax.random.PRNGKey
 
+
+@jax.custom_vjp
+def relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """``max(x, 0)``, of which nothing but the result is kept for the gradient, as the product after it keeps it too.
+
+    ``jax.nn.relu`` keeps where ``x`` was positive besides.
+    """
+    return jnp.maximum(x, 0)
+
+
+def _relu_forward(x: Array) -> tuple[Array, Array]:
+    y = relu(x)
+    return y, y
+
+
+def _relu_backward(y: Array, g: Array) -> tuple[Array]:
+    return (jnp.where(y > 0, g, 0),)
+
+
+relu.defvjp(_relu_forward, _relu_backward)
+
 # T5's names for activations follow transformers: "gelu" behind a gate is the tanh approximation.
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gated-gelu": lambda x: jax.nn.gelu(x, approximate=True),
     "gated-silu": jax.nn.silu,
-    "relu": jax.nn.relu,
+    "relu": relu,
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
 }
 

@@ -8,40 +8,58 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.models import attention, build, decoder_layers
-from flan_jax.models.attention_kind import chosen
+from flan_jax.models import attention_kind, build, decoder_layers
+from flan_jax.models.attention_kind import QUERIES, Way, chosen
 from flan_jax.models.decoder_layers import cudnn_attention
 from flan_jax.models.sight import own_segment
 from flan_jax.testing.models import random_batch, random_params, tiny_decoder, tiny_t5
 
-FITS = {"heads": 8, "queries": 512, "keys": 512, "cudnn_refuses": "", "aligned": True}
+FITS = {"rows": 2, "heads": 8, "queries": 512, "keys": 512, "cudnn_refuses": "", "aligned": True}
 
 
 def test_auto_takes_what_is_there():
-    assert chosen("auto", **FITS, backend="gpu") == "cudnn"
-    assert chosen("auto", **FITS, backend="cpu") == "plain"
-    assert chosen("auto", **FITS, backend="tpu") == "plain"
-    assert chosen("auto", **{**FITS, "cudnn_refuses": "of some reason"}, backend="gpu") == "plain"
-    assert chosen("auto", **{**FITS, "queries": 511, "keys": 511}, backend="gpu") == "plain"
+    assert chosen("auto", **FITS, backend="gpu").kind == "cudnn"
+    assert chosen("auto", **FITS, backend="cpu", devices=1).kind == "rows"
+    assert chosen("auto", **FITS, backend="cpu", devices=8).kind == "plain"
+    assert chosen("auto", **FITS, backend="tpu", devices=1).kind == "plain"
+    assert chosen("auto", **{**FITS, "cudnn_refuses": "of some reason"}, backend="gpu").kind == "plain"
+    assert chosen("auto", **{**FITS, "queries": 511, "keys": 511}, backend="gpu").kind == "plain"
     long = {**FITS, "queries": 4096, "keys": 4096}
-    assert chosen("auto", **long, backend="cpu") == "chunked"
-    assert chosen("auto", **long, backend="gpu") == "cudnn"
+    assert chosen("auto", **long, backend="cpu", devices=1) == Way("chunked", queries=QUERIES)
+    assert chosen("auto", **long, backend="gpu").kind == "cudnn"
+
+
+@pytest.mark.parametrize(
+    ("rows", "length", "taken"),
+    [
+        (1, 512, Way("plain")),
+        (8, 512, Way("rows", rows=1)),
+        (6, 256, Way("rows", rows=2)),  # 2 MiB a row
+        (8, 128, Way("plain")),  # 4 MiB in all
+        (12, 128, Way("rows", rows=6)),
+        (17, 128, Way("rows", rows=1)),  # has no other divisor
+    ],
+)
+def test_a_cpu_takes_rows_that_its_cache_holds(rows, length, taken):
+    shape = {**FITS, "rows": rows, "queries": length, "keys": length}
+    assert chosen("auto", **shape, backend="cpu", devices=1) == taken
 
 
 def test_what_is_asked_for_is_what_is_taken():
-    for way in ("plain", "chunked"):
-        assert chosen(way, **FITS, backend="gpu") == way
-    assert chosen("cudnn", **FITS, backend="gpu") == "cudnn"
+    for way in ("plain", "rows", "chunked"):
+        assert chosen(way, **FITS, backend="gpu").kind == way
+    assert chosen("cudnn", **FITS, backend="gpu").kind == "cudnn"
     with pytest.raises(UserError, match="runs on 'cpu'"):
         chosen("cudnn", **FITS, backend="cpu")
     with pytest.raises(UserError, match="even number"):
         chosen("cudnn", **{**FITS, "queries": 511, "keys": 511}, backend="gpu")
 
 
-@pytest.mark.parametrize("way", ["auto", "chunked", "cudnn"])
-def test_one_token_at_a_time_is_plain(way):
+@pytest.mark.parametrize("way", ["auto", "rows", "chunked", "cudnn"])
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_one_token_at_a_time_is_plain(way, backend):
     of_one = {**FITS, "queries": 1, "keys": 10**7, "aligned": False}
-    assert chosen(way, **of_one, backend="gpu") == "plain"
+    assert chosen(way, **of_one, backend=backend, devices=1) == Way("plain")
 
 
 def test_configurations_refuse_what_they_cannot():
@@ -101,12 +119,13 @@ def gradients(config, batch):
     ids=["t5", "capped", "prefix"],
 )
 def test_models_say_the_same_on_every_way(config, monkeypatch):
-    for module in (attention, decoder_layers):
-        monkeypatch.setattr(module, "BLOCK", 4)
+    monkeypatch.setattr(attention_kind, "QUERIES", 4)
     batch = random_batch(tiny_t5(), inputs=11, targets=10)
     # Two examples in a row, and padding.
     batch["decoder_segment_ids"] = np.array([[1, 1, 1, 2, 2, 2, 2, 2, 0, 0], [1] * 8 + [2, 2]], np.int32)
     batch["decoder_causal_attention"] = np.array([[1, 1, 0, 1, 1, 1, 0, 0, 0, 0], [1] * 5 + [0] * 5], np.int32)
     batch = {name: values for name, values in batch.items() if not name.endswith("positions")}
-    found = [gradients(dataclasses.replace(config, attention=way), batch) for way in ("plain", "chunked")]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), *found)
+    expected = gradients(dataclasses.replace(config, attention="plain"), batch)
+    for way in ("rows", "chunked"):
+        found = gradients(dataclasses.replace(config, attention=way), batch)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), found, expected)

@@ -59,45 +59,51 @@ def check(operands, how, atol=2e-5):
         np.testing.assert_allclose(a, b, atol=atol)
 
 
+BLOCKS = [{}, {"queries": 2}, {"queries": 4}, {"queries": 16}, {"rows": 1}, {"rows": 2}]
+ONE_OF_EACH = pytest.mark.parametrize("blocks", [{}, {"queries": 4}, {"rows": 1}], ids=["all", "queries", "rows"])
+
+
 @settings(max_examples=25)
 @given(
-    seed=st.integers(0, 1000), groups=st.sampled_from([1, 2, 4]), length=st.integers(2, 9), block=st.sampled_from([None, 2, 4, 16]),
+    seed=st.integers(0, 1000), groups=st.sampled_from([1, 2, 4]), length=st.integers(2, 9), blocks=st.sampled_from(BLOCKS),
     bias=st.integers(0, 2), causal=st.booleans(), prefix=st.booleans(), window=st.sampled_from([None, 1, 3]),
     softcap=st.sampled_from([None, 2.0]), scale=st.sampled_from([1.0, 0.3]), pieces=st.booleans(),
 )  # fmt: skip
 def test_every_way_is_plain_attention(
-    seed, groups, length, block, bias, causal, prefix, window, softcap, scale, pieces
+    seed, groups, length, blocks, bias, causal, prefix, window, softcap, scale, pieces
 ):
     of_one = operands(
         seed, groups=groups, queries=length, keys=length, bias=bias, causal=causal, prefix=prefix, window=window
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weighing, "CAUSAL_LENGTH", 4 if pieces else 100)
-        check(of_one, Weighing(scale, softcap, block))
+        patch.setattr(weighing, "CAUSAL_LENGTH", 1 if pieces else 100)
+        check(of_one, Weighing(scale, softcap, **blocks))
 
 
-@pytest.mark.parametrize("block", [None, 4])
-def test_queries_of_one_text_look_at_another(block):
-    check(operands(0, queries=7, keys=10, bias=1), Weighing(block=block))
+@ONE_OF_EACH
+def test_queries_of_one_text_look_at_another(blocks):
+    check(operands(0, queries=7, keys=10, bias=1), Weighing(**blocks))
 
 
 @pytest.mark.parametrize("softcap", [None, 3.0])
 def test_blocks_hold_no_square(softcap):
-    rows, heads, length = 2, 4, 512
-    q, k, v, _, sight = operands(0, queries=length, keys=length, causal=True)
+    rows, heads, length = 6, 4, 512
+    q, k, v, _, sight = operands(0, rows=rows, queries=length, keys=length, causal=True)
 
     def needed(how):
         gradient = jax.grad(lambda q, k, v: jnp.sum(weigh(q, k, v, None, sight, how)), (0, 1, 2))
         return jax.jit(gradient).lower(q, k, v).compile().memory_analysis().temp_size_in_bytes
 
-    assert needed(Weighing(softcap=softcap, block=32)) < 4 * rows * heads * length * length / 2
+    all_scores = 4 * rows * heads * length * length
+    assert needed(Weighing(softcap=softcap, queries=32)) < all_scores / 2
+    assert needed(Weighing(softcap=softcap, rows=1)) < all_scores / 2 < needed(Weighing(softcap=softcap))
 
 
 def test_a_bias_of_all_rows_is_never_one_of_each():
     q, k, v, position, sight = operands(0, rows=3, queries=64, keys=64, bias=1)
 
     def loss(position):
-        return jnp.sum(weigh(q, k, v, position, sight, Weighing(block=16)))
+        return jnp.sum(weigh(q, k, v, position, sight, Weighing(queries=16)))
 
     shapes = {aval.shape for aval in everything(jax.make_jaxpr(jax.grad(loss))(position).jaxpr)}
     assert (3, 4, 64, 64) not in shapes
@@ -114,11 +120,11 @@ def everything(jaxpr):
                     yield from everything(part)
 
 
-@pytest.mark.parametrize("block", [None, 4])
-def test_half_precision_sums_in_float32(block):
+@ONE_OF_EACH
+def test_half_precision_sums_in_float32(blocks):
     q, k, v, position, sight = operands(0, bias=1)
     half = [x.astype(jnp.bfloat16) for x in (q, k, v)]
-    how = Weighing(block=block)
+    how = Weighing(**blocks)
     rough = jax.jit(lambda *o: weigh(*o, sight, how))(*half, position)
     assert rough.dtype == jnp.bfloat16
     np.testing.assert_allclose(rough.astype(np.float32), plain(q, k, v, position, sight, how), atol=0.05)
@@ -127,10 +133,10 @@ def test_half_precision_sums_in_float32(block):
     assert [g.dtype for g in gradients] == [jnp.bfloat16, jnp.float32]
 
 
-@pytest.mark.parametrize("block", [None, 4])
-def test_large_scores_do_not_overflow(block):
+@ONE_OF_EACH
+def test_large_scores_do_not_overflow(blocks):
     q, k, v, position, sight = operands(0, bias=1)
-    found = jax.jit(lambda position: weigh(q, k, v, position, sight, Weighing(block=block)))(position * 1e4)
+    found = jax.jit(lambda position: weigh(q, k, v, position, sight, Weighing(**blocks)))(position * 1e4)
     np.testing.assert_allclose(found, plain(q, k, v, position * 1e4, sight, Weighing()), atol=1e-5)
 
 
@@ -151,11 +157,11 @@ def test_a_query_sees_its_own_segment_and_nobody_sees_padding(queries, keys):
             assert visible[0, t, s] == (query == key != 0)
 
 
-@pytest.mark.parametrize("block", [None, 4])
-def test_a_query_that_sees_no_key_gets_zeros_and_gives_no_gradient(block):
+@ONE_OF_EACH
+def test_a_query_that_sees_no_key_gets_zeros_and_gives_no_gradient(blocks):
     q, k, v, position, sight = operands(0, bias=1)
     blind = dataclasses.replace(sight, query=np.where(np.arange(6) == 2, 7, sight.query))
-    how = Weighing(block=block)
+    how = Weighing(**blocks)
 
     def both(q, k, v, position):
         return weigh(q, k, v, position, blind, how)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flan_jax.errors import UserError
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.config import T5Config
 
@@ -22,13 +23,15 @@ def model_of(config: ModelConfig, *, device: str, lora_rank: int = 0, dtype: str
             of_sizes = transformers.T5Config(
                 vocab_size=config.vocab_size, d_model=config.d_model, d_kv=config.d_kv, num_heads=config.num_heads,
                 d_ff=config.d_ff, num_layers=config.num_encoder_layers, num_decoder_layers=config.num_decoder_layers,
-                feed_forward_proj=config.feed_forward, tie_word_embeddings=config.tie_embeddings, dropout_rate=0.0,
+                feed_forward_proj=config.feed_forward, tie_word_embeddings=config.tie_embeddings, dropout_rate=config.dropout_rate,
                 relative_attention_num_buckets=config.relative_attention_num_buckets, use_cache=False,
                 relative_attention_max_distance=config.relative_attention_max_distance,
                 decoder_start_token_id=config.decoder_start_id, attn_implementation="sdpa",
             )  # fmt: skip
             model = transformers.T5ForConditionalGeneration(of_sizes)
         else:
+            if config.dropout_rate:
+                raise UserError("The decoder of transformers that is the peer has no dropout: give dropout_rate=0.")
             of_sizes = transformers.LlamaConfig(
                 vocab_size=config.vocab_size, hidden_size=config.d_model, intermediate_size=config.d_ff,
                 num_hidden_layers=config.num_layers, num_attention_heads=config.num_heads, head_dim=config.d_head,

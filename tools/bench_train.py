@@ -2,8 +2,8 @@
 
     python tools/bench_train.py --model t5_small --peer torch --compile --steps 5 --json docs/benchmarks/train_t5_small.json
 
-All systems have the same sizes, batch, loss, optimiser and types (float32 parameters, products in ``--dtype``) and
-take their steps in turns, A B A B; a plain ``jnp.dot`` takes its turn too and shows what the device can do. A result
+All systems have the same sizes, batch, loss, optimiser, dropout (``--set dropout_rate=0.1``; by default none) and types
+(float32 parameters, products in ``--dtype``) and take their steps in turns, A B A B; a plain ``jnp.dot`` takes its turn too and shows what the device can do. A result
 is the median of the rounds, with the least and the greatest.
 
     step_s               of one training step: forward, backward, update

@@ -32,8 +32,8 @@ def filled(text: str, folder: Path) -> str:
 def training(folder: Path) -> str:
     """Every system of every file ``train_*.json``."""
     lines = [
-        "| model | device | type | | a step | least to greatest | tokens/s | share of `jnp.dot` | ours is faster by |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model | device | type | dropout | | a step | least to greatest | tokens/s | share of `jnp.dot` | ours is faster by |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for path in sorted(folder.glob("train_*.json")):
         result = _read(path)
@@ -43,7 +43,8 @@ def training(folder: Path) -> str:
             measured, factor = result[system], result["faster_than"].get(system)
             times = measured["step_s"]
             cells = (
-                result["model"], _device(result), result["dtype"], system, _seconds(times["median"]),
+                result["model"], _device(result), result["dtype"], str(result["config"]["dropout_rate"] or "none"),
+                system, _seconds(times["median"]),
                 f"{_seconds(times['least'])} to {_seconds(times['greatest'])}", f"{measured['useful_tokens_per_s']:,.0f}",
                 f"{measured['matmul_share']:.0%}", "–" if factor is None else f"{factor:.2f} ×",
             )  # fmt: skip

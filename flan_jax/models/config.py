@@ -58,7 +58,7 @@ class T5Config:
         stop_ids: further tokens that end what is generated; training writes ``eos_id`` alone.
         decoder_start_id: first token that the decoder reads.
         remat: what is computed again in the backward pass: ``none``, ``dots``, ``full`` or ``offload``; see ``remat.REMATS``.
-        attention: how attention is computed: ``auto``, ``plain``, ``chunked``; see ``attention_kind``.
+        attention: how attention is computed: ``auto``, ``plain``, ``rows``, ``chunked``; see ``attention_kind``.
 
     Raises:
         UserError: a value outside of its range.

@@ -107,7 +107,7 @@ class DecoderConfig:
         stop_ids: further tokens that end what is generated, such as the end of a turn; training writes ``eos_id`` alone.
         bos_id: token that begins one: it stands where the first input of an example is 0. ``None`` leaves the 0.
         remat: what is computed again in the backward pass: ``none``, ``dots``, ``full`` or ``offload``; see ``remat.REMATS``.
-        attention: how attention is computed: ``auto``, ``plain``, ``chunked`` or ``cudnn``; see ``attention_kind``.
+        attention: how attention is computed: ``auto``, ``plain``, ``rows``, ``chunked`` or ``cudnn``; see ``attention_kind``.
         family: the family as which the model is exported; "" for the first that has its shape.
 
     Raises:

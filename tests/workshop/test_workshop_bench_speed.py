@@ -130,7 +130,7 @@ def test_tables_have_a_line_for_each_system(tmp_path: Path) -> None:
     found |= {"torch": found["flan_jax"], "faster_than": {"torch": 1.25}}
     (tmp_path / "train_tiny.json").write_text(json.dumps(found))
     lines = tool("_bench_speed_tables").training(tmp_path).splitlines()
-    assert [line.count("|") for line in lines] == [10] * 4
+    assert [line.count("|") for line in lines] == [11] * 4
     assert "| flan_jax |" in lines[2]
     assert lines[3].endswith("| 1.25 × |")
     assert "Not measured" in tool("_bench_speed_tables").decoding(tmp_path)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jax.ad_checkpoint import print_saved_residuals
 
 from flan_jax.models import build
-from flan_jax.models.layers import rms_norm
+from flan_jax.models.layers import relu, rms_norm
 from flan_jax.models.linear import product
 from flan_jax.testing.models import tiny_decoder, tiny_t5
 
@@ -48,6 +48,16 @@ def test_a_norm_of_half_precision_computes_in_float32():
     assert (dx.dtype, dscale.dtype) == (jnp.bfloat16, jnp.float32)
     exact = by_the_book(x.astype(jnp.float32), scale, 0.0).sum(0)  # summed in bfloat16 it is off by a hundredth
     np.testing.assert_allclose(dscale, exact, atol=1e-4)
+
+
+def test_a_relu_is_told_from_its_result():
+    x = jnp.array([-2.0, -0.0, 0.0, 3.0])
+    np.testing.assert_array_equal(relu(x), jax.nn.relu(x))
+    weight = jnp.array([1.0, 2.0, 4.0, 8.0])
+    gradients = [jax.grad(lambda x, f=f: jnp.sum(weight * f(x)))(x) for f in (relu, jax.nn.relu)]
+    np.testing.assert_array_equal(*gradients)
+    _, back = jax.vjp(relu, x)
+    assert [kept.dtype for kept in jax.tree.leaves(back)] == [jnp.float32]  # the result, and no mask
 
 
 def test_the_gradient_of_a_kernel_is_summed_in_float32():

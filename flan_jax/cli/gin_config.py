@@ -117,6 +117,7 @@ def run(
         "vocab_size": -(-named.size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE if vocab_size is None else vocab_size,
         "eos_id": named.eos_id,
         "bos_id": getattr(named, "bos_id", None),
+        "reads_start": getattr(named, "adds_bos", None),
         "initial_checkpoint": initial_checkpoint,
         "model_dir": model_dir,
     }

@@ -9,7 +9,8 @@ ends replies with a token that is not among them, as ours may, ends them with th
 Any other vocabulary gets the text in pieces, cut where a reply begins and ends, each encoded by
 itself; special tokens stand between pieces. A model that answers a prompt reads it cut in just this
 way. The end-of-sequence token becomes the vocabulary's own; one that begins a sequence is left out,
-as rows begin every example by themselves.
+as rows begin every example by themselves. It stays where the vocabulary says that a text has none by
+itself (``adds_bos``): a model that goes with it reads none either unless it is written.
 """
 
 import dataclasses
@@ -160,6 +161,11 @@ def _with_own(template: ChatTemplate, vocabulary: SpecialTokens) -> ChatTemplate
     return dataclasses.replace(template, special_tokens=tuple(special.items()), guarded=tuple(own))
 
 
+def drops_start(vocabulary: Vocabulary | Offsets) -> bool:
+    """Whether the token that begins a sequence is left out where a template writes it."""
+    return getattr(vocabulary, "adds_bos", None) is not False
+
+
 def _by_offsets(vocabulary: Offsets, text: Marked) -> Tokens:
     ids, offsets = vocabulary.encode_offsets(text.text)
     said = np.zeros(len(text.text) + 1, np.int64)
@@ -168,5 +174,5 @@ def _by_offsets(vocabulary: Offsets, text: Marked) -> Tokens:
     before = np.cumsum(said)  # characters of replies before each place
     places = np.array(offsets, np.int64).reshape(-1, 2)
     mask = before[places[:, 1]] > before[places[:, 0]]
-    begins = len(ids) > 0 and ids[0] == getattr(vocabulary, "bos_id", None)
+    begins = drops_start(vocabulary) and len(ids) > 0 and ids[0] == getattr(vocabulary, "bos_id", None)
     return Tokens(np.array(ids, np.int32)[begins:], mask.astype(np.uint8)[begins:])

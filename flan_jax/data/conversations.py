@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from flan_jax.data.chat_templates import ChatTemplate, load_chat_template
-from flan_jax.data.chat_tokens import ChatTokenizer, Tokens
+from flan_jax.data.chat_tokens import ChatTokenizer, Tokens, drops_start
 from flan_jax.data.recipe import Recipe, Tally
 from flan_jax.data.sources import digest
 from flan_jax.errors import PlacedError, UserError
@@ -101,6 +101,12 @@ class ConversationProducer:
         return ChatTokenizer(self._template, self.recipe.vocabulary)
 
     @property
+    def _kept(self) -> tuple[str, ...]:
+        """Of what else the ids depend on: whether they have the token that begins a sequence."""
+        vocabulary = self.recipe.vocabulary
+        return () if drops_start(vocabulary) or getattr(vocabulary, "bos_id", None) is None else ("start",)
+
+    @property
     def _limit(self) -> int:
         """Tokens of a conversation: a decoder's row holds inputs and targets."""
         return sum(self.recipe.lengths.values())
@@ -110,7 +116,7 @@ class ConversationProducer:
         return {
             "source": self.task.source.fingerprint(split),
             "templates": self._template.fingerprint(),
-            "turns": digest("conversations", _VERSION, self.task.repeated, self.task.opening),
+            "turns": digest("conversations", _VERSION, self.task.repeated, self.task.opening, *self._kept),
             **self.recipe.parts(),
         }
 

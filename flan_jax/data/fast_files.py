@@ -39,6 +39,7 @@ class Description:
         named: the text of special tokens by what they do: ``eos``, ``bos``, ``pad``, …
         numbered: ids that configurations give for the same, the most telling first.
         special: texts that are declared special beside ``content``.
+        adds_bos: what ``add_bos_token`` says, which counts before the rules of ``content``; ``None`` if nothing.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Description:
     named: Mapping[str, str]
     numbered: Mapping[str, tuple[int, ...]]
     special: frozenset[str]
+    adds_bos: bool | None = None
 
 
 def find(folder: Path) -> Path:
@@ -102,6 +104,7 @@ def describe(path: Path) -> Description:
         named=named,
         numbered=numbered,
         special=frozenset(special),
+        adds_bos=next((c["add_bos_token"] for c in configs if isinstance(c.get("add_bos_token"), bool)), None),
     )
 
 

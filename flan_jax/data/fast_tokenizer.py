@@ -44,6 +44,7 @@ class FastVocabulary:
         pad_id: see the top of this file.
         eos_id: ends a sequence.
         bos_id: begins one, where the tokenizer declares that; nothing here adds it.
+        adds_bos: whether the tokenizer's own rules put it in front of a text.
         unk_id: what the model has for what it cannot spell, or ``None``.
         special_tokens: the id of every special token, T5's ``<extra_id_0>`` among them, by its text.
     """
@@ -63,6 +64,7 @@ class FastVocabulary:
         special = _special(described, ids)
         self.eos_id: int = _end(described, ids, special)
         self.bos_id: int | None = special.get(described.named.get("bos", ""), _first(described, "bos", special))
+        self.adds_bos: bool = self.bos_id is not None and _begins(described, ids, self.bos_id)
         unknown = _unknown(described.content["model"])
         pad = _padding(described, ids, special, self.eos_id, self.bos_id, unknown)
         count = max(ids.values()) + 1
@@ -257,6 +259,19 @@ def _end(described: Description, ids: Mapping[str, int], special: Mapping[str, i
             "Name one as eos_token in a tokenizer_config.json beside it."
         )
     return found
+
+
+def _begins(described: Description, ids: Mapping[str, int], bos_id: int) -> bool:
+    """Whether a text begins with it: as ``add_bos_token`` says, else as the rules for what is done in the end do."""
+    if described.adds_bos is not None:
+        return described.adds_bos
+    for rule in _rules(described.content.get("post_processor")):
+        first: Any = next(iter(rule.get("single") or ()), {})
+        token = first.get("SpecialToken", {}).get("id") if isinstance(first, Mapping) else None
+        named = rule.get("cls")
+        if bos_id in (ids.get(token or ""), named[1] if isinstance(named, list) and len(named) == 2 else None):
+            return True
+    return False
 
 
 def _unknown(model: Mapping[str, Any]) -> int | None:

@@ -109,6 +109,8 @@ def export_run(
         say("adding what was trained to the weights below it")
         stored = MergedParams(run, stored, config)
     fields = {**formats.fields_from_config(config), "torch_dtype": dtype}
+    if isinstance(config, DecoderConfig) and config.reads_start and stored.run_config.get("model") is not None:
+        fields["bos_token_id"] = config.decoder_start_id  # a row of training began so, whatever the vocabulary has
     _check_whole(stored, config)
     with new_folder(destination) as written:
         say(f"writing {num_params(config):,} parameters of step {stored.step} in {dtype}")

@@ -57,13 +57,14 @@ def code(folder: Path, config: ModelConfig, use: Use) -> Iterator[str]:
         yield "A user's turn in the chat template of the tokenizer, which says itself where it ends:"
         lines = ['turns = [{"role": "user", "content": text}]']
         lines += ["text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)", ids]
-        lines += [f"ids = ids if ids[:1] == [{begin}] else [{begin}] + ids"]
+        if begin is not None:
+            lines += [f"ids = ids if ids[:1] == [{begin}] else [{begin}] + ids"]
         yield _fenced([*lines, *_generate(folder, config, use)[1:]])
 
 
 def _begin(config: ModelConfig) -> int | None:
-    """The id that begins a row of a decoder."""
-    if not isinstance(config, DecoderConfig):
+    """The id that begins a row of a decoder, if it reads one."""
+    if not isinstance(config, DecoderConfig) or not config.reads_start:
         return None
     return 0 if config.bos_id is None else config.bos_id
 
@@ -77,7 +78,7 @@ def _around(config: ModelConfig, use: Use) -> str:
         text = f"The model reads {reads}"
     else:
         text = f"In training {ends} ({', '.join(map(str, use.end))}) stood behind an instruction"
-    if config.decoder_only:
+    if _begin(config) is not None:
         text += f", and {_begin(config)} begins every row"
     return f"{text}. Run in this folder, or with its path in the place of `.`:"
 

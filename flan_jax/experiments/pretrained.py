@@ -23,6 +23,7 @@ def pretrained_model(
     *,
     eos_id: int | None = None,
     bos_id: int | None = None,
+    reads_start: bool | None = None,
     dropout_rate: float = 0.0,
     dtype: str = "float32",
     remat: str = "none",
@@ -37,6 +38,8 @@ def pretrained_model(
         eos_id: what ends a sequence in the run's vocabulary; ``None`` leaves what the folder says. Where they
             differ, as those of chat models may, the folder's ends what is generated too.
         bos_id: what begins one in the run's vocabulary. Where nobody says, a text begins with what ends another.
+        reads_start: whether a text begins with it, as in a decoder's configuration, by the run's vocabulary; ``None``
+            where that says nothing, for yes.
         dropout_rate: as in the configuration of either kind of model.
         dtype: of activations and matrix products.
         remat: what is computed again in the backward pass, as in the configuration.
@@ -56,8 +59,10 @@ def pretrained_model(
     if eos_id is not None and eos_id != config.eos_id:
         changes |= {"eos_id": eos_id, "stop_ids": (config.eos_id, *(i for i in config.stop_ids if i != eos_id))}
     if config.decoder_only:
+        reads_start = reads_start is not False
         begins = [i for i in (bos_id, config.bos_id, config.eos_id) if i is not None]  # type: ignore[union-attr]
-        changes |= {"prefix_lm": prefix_lm, "bos_id": begins[0]}
+        changes |= {"prefix_lm": prefix_lm, "reads_start": reads_start}
+        changes |= {"bos_id": begins[0]} if reads_start else {}
     elif prefix_lm:
         raise UserError(
             f"{initial_checkpoint!r} is an encoder–decoder, whose encoder reads inputs in both directions anyway. "
@@ -78,7 +83,12 @@ def run_of_folder(folder: str | Path, *, max_tokens: int = 0) -> RunConfig:
     """
     folder = model_folder(folder)
     vocabulary = load_vocabulary(folder)
-    model = pretrained_model(str(folder), eos_id=vocabulary.eos_id, bos_id=getattr(vocabulary, "bos_id", None))
+    model = pretrained_model(
+        str(folder),
+        eos_id=vocabulary.eos_id,
+        bos_id=getattr(vocabulary, "bos_id", None),
+        reads_start=getattr(vocabulary, "adds_bos", None),
+    )
     room = model.max_positions if isinstance(model, DecoderConfig) else _T5_ROOM
     max_tokens = max_tokens or min(_ANSWER, room // 2)
     inputs = room - max_tokens

@@ -33,7 +33,7 @@ class DecoderCache(NamedTuple):
 
     Attributes:
         k, v: keys and values of prompt and decoded tokens, ``[L, B, N, G, K]``.
-        first: the place of each row's first token, ``[B]``.
+        first: the place where each row begins, ``[B]``.
         place: int32 scalar, where the next token goes.
     """
 
@@ -91,7 +91,7 @@ class Decoder(nnx.Module):
 
         Args:
             batch: ``decoder_input_tokens [B, T]``: before each target token the one it follows, and 0 before the
-                first, which is read as ``config.bos_id``. For packed rows also ``decoder_segment_ids``; positions
+                first, which is read as ``config.bos_id``, or not at all without ``config.reads_start``. For packed rows also ``decoder_segment_ids``; positions
                 are those of ``decoder_positions``, or counted from the start of each segment. Without segment
                 ids a row is one example, whose padding behind it changes nothing. A prefix model needs
                 ``decoder_causal_attention``, 1 for what is seen in both directions.
@@ -126,7 +126,7 @@ class Decoder(nnx.Module):
         """Reads a prompt and returns the logits of the token after it, float32, and the cache.
 
         Args:
-            tokens_BS: prompts with padding behind them, as a row's inputs: a 0 in front is read as ``config.bos_id``.
+            tokens_BS: prompts with padding behind them, as a row's inputs, with the 0 in front of them.
             lengths_B: tokens of each prompt, from 1 to S.
             max_length: room for so many tokens after the prompt.
 
@@ -185,7 +185,8 @@ class Decoder(nnx.Module):
         first_P = cache.first if rows_P is None else cache.first[rows_P]
         place_N, place_T = jnp.arange(cache.k.shape[2]), cache.place + jnp.arange(tokens_PT.shape[1])
         held_PN = ((place_N >= first_P[:, None]) & (place_N <= place_T[-1])).astype(jnp.int32)
-        positions_PT = place_T[None] - first_P[:, None]
+        held_PN = self._without_start(held_PN, place_N[None] - first_P[:, None])
+        positions_PT = self._counted(place_T[None] - first_P[:, None])
         views = self._views(jnp.ones_like(positions_PT), held_PN, positions_PT, offset=cache.place)
 
         def step(layer: CausalLayer, x_PTD: Array, view: View, cached: tuple[Array, Array]) -> tuple[Array, Any]:
@@ -210,11 +211,13 @@ class Decoder(nnx.Module):
     ) -> tuple[Float[Array, "B T D"], Float[Array, "L B T G K"], Float[Array, "L B T G K"]]:
         """The residual stream after all layers, and every layer's keys and values."""
         in_key, layers_key = split_key(dropout_key, 2)
-        views = self._views(segments_BT, segments_BT, positions_BT, prefix_BT=prefix_BT)
         positions_BT, bos_id = jnp.asarray(positions_BT), self.config.bos_id
-        if bos_id is not None:
+        seen_BT = self._without_start(jnp.asarray(segments_BT), positions_BT)
+        if bos_id is not None and self.config.reads_start:
             first_BT = positions_BT == prompt_length(self.prompt)
             tokens_BT = jnp.where(first_BT & (tokens_BT == 0), bos_id, tokens_BT)
+        positions_BT = self._counted(positions_BT)
+        views = self._views(segments_BT, seen_BT, positions_BT, prefix_BT=prefix_BT)
 
         def step(layer: CausalLayer, x_BTD: Array, view: View, key: Key | None) -> tuple[Array, Any]:
             x_BTD, k, v = layer(x_BTD, view, key)
@@ -224,6 +227,20 @@ class Decoder(nnx.Module):
         x_BTD = self._embed(tokens_BT, positions_BT, in_key)
         x_BTD, (k, v) = self._scan(x_BTD, views, step, keys)
         return x_BTD, k, v
+
+    def _without_start(self, segments_BS: Int[Array, "B S"], places_BS: Int[Array, "B S"]) -> Int[Array, "B S"]:
+        """Segment ids of keys, 0 where an example has its empty first place; vectors of a prompt come behind it.
+
+        Args:
+            places_BS: of each key in its example.
+        """
+        if self.config.reads_start:
+            return segments_BS
+        return jnp.where(places_BS == 0, 0, segments_BS)
+
+    def _counted(self, places_BT: Int[Array, "B T"]) -> Int[Array, "B T"]:
+        """The positions of places in an example: the first token's is that of an empty place before it."""
+        return places_BT if self.config.reads_start else jnp.maximum(places_BT - 1, 0)
 
     def _views(
         self,

@@ -106,6 +106,9 @@ class DecoderConfig:
         eos_id: token that ends a sequence.
         stop_ids: further tokens that end what is generated, such as the end of a turn; training writes ``eos_id`` alone.
         bos_id: token that begins one: it stands where the first input of an example is 0. ``None`` leaves the 0.
+        reads_start: an example begins with such a token. Otherwise, as of models that were trained without one
+            (GPT-2, Qwen, OLMo 2), its first place is empty: no token sees it, and positions count from the token behind
+            it, so that logits are those of the tokens alone.
         remat: what is computed again in the backward pass: ``none``, ``dots``, ``full`` or ``offload``; see ``remat.REMATS``.
         attention: how attention is computed: ``auto``, ``plain``, ``rows``, ``chunked`` or ``cudnn``; see ``attention_kind``.
         family: the family as which the model is exported; "" for the first that has its shape.
@@ -148,6 +151,7 @@ class DecoderConfig:
     pad_id: int = 0
     eos_id: int = 1
     bos_id: int | None = None
+    reads_start: bool = True
     remat: str = "none"
     attention: str = "auto"
     family: str = ""
@@ -241,7 +245,7 @@ class DecoderConfig:
 
     @property
     def prompt_start(self) -> tuple[int, ...]:
-        """What the model reads in front of every prompt, as in the rows of training: 0, which stands for ``bos_id``."""
+        """What stands in front of every prompt, as in the rows of training: 0, for ``bos_id`` or an empty place."""
         return (0,)
 
     @property

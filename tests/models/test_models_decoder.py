@@ -218,6 +218,71 @@ def test_the_first_token_of_a_segment_is_the_beginning_where_there_is_one():
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("prefix", [False, True], ids=["causal", "prefix"])
+def test_an_empty_first_place_leaves_the_logits_of_the_tokens_alone(kind, prefix):
+    config, graph, params = model(**{**KINDS[kind], "reads_start": False, "prefix_lm": prefix})
+    alone = build.abstract_model(dataclasses.replace(config, reads_start=True, bos_id=None))[0]
+    tokens, lengths = some_tokens((3, 12)), np.array([5, 2, 3])
+    tokens[:, 0] = 0
+
+    def batch(tokens, lengths, **more):
+        same = {"decoder_causal_attention": np.arange(tokens.shape[1]) < lengths[:, None]} if prefix else {}
+        return {"decoder_input_tokens": tokens, **same, **more}
+
+    expected = apply(alone, params, batch(tokens[:, 1:], lengths - 1))
+    whole = apply(graph, params, batch(tokens, lengths))
+    close(whole[:, 1:], expected)
+    assert np.isfinite(whole).all()
+    logits, cache = prefill(graph, params, tokens[:, :5], lengths, 7)
+    rows = np.arange(3)
+    close(logits, expected[rows, lengths - 2])
+    behind = jax.jit(lambda *rest: build.merge(graph, params).extend(*rest))(
+        cache, np.array([2, 0]), np.stack([tokens[2, 3:7], tokens[0, 5:9]])
+    )
+    for step in range(7):
+        logits, cache = decode_step(graph, params, cache, tokens[rows, lengths + step])
+        close(logits, expected[rows, lengths - 1 + step])
+        if step < 4:
+            close(behind[:, step], logits[np.array([2, 0])])
+
+
+def test_an_empty_first_place_in_packed_rows_and_behind_a_prompt():
+    config, graph, params = model(reads_start=False, sliding_window=3, window_pattern=(True, False), num_layers=2)
+    alone = build.abstract_model(dataclasses.replace(config, reads_start=True))[0]
+    tokens = some_tokens((2, 6))
+    tokens[:, 0] = 0
+    expected = apply(alone, params, {"decoder_input_tokens": tokens[:, 1:]})
+    packed = {"decoder_input_tokens": np.pad(tokens.reshape(1, 12), ((0, 0), (0, 2)))}
+    packed["decoder_segment_ids"] = np.array([[1] * 6 + [2] * 6 + [0] * 2])
+    told = {**packed, "decoder_positions": np.array([[*range(6), *range(6), 0, 0]])}
+    for batch in (packed, told):
+        logits = apply(graph, params, batch)[0]
+        close(logits[1:6], expected[0])
+        close(logits[7:12], expected[1])
+    in_front = np.array([7, 23, 11])
+    longer = np.concatenate([np.broadcast_to(in_front, (2, 3)), tokens[:, 1:]], axis=1)
+    prompted = {**params, "prompt": params["embedding"][in_front]}
+    expected = apply(alone, params, {"decoder_input_tokens": longer})[:, 3:]
+    close(apply(graph, prompted, {"decoder_input_tokens": tokens})[:, 1:], expected)
+    logits, cache = prefill(graph, prompted, tokens[:, :4], np.array([4, 4]), 2)
+    close(logits, expected[:, 2])
+    for step in (4, 5):
+        logits, cache = decode_step(graph, prompted, cache, tokens[:, step])
+        close(logits, expected[:, step - 1])
+
+
+def test_nothing_is_learned_from_an_empty_first_place():
+    _, graph, params = model(reads_start=False)
+    tokens = some_tokens((2, 6))
+    tokens[:, 0] = 0
+
+    def loss(params):
+        return build.apply(graph, params, {"decoder_input_tokens": tokens})[:, 1:].sum()
+
+    assert not np.any(jax.jit(jax.grad(loss))(params)["embedding"][0])
+
+
 def test_learned_positions_end():
     _, graph, params = model(**KINDS["gpt2"], max_positions=8)
     with pytest.raises(UserError, match="A row of 9 tokens is longer than the 8 positions"):

@@ -26,10 +26,15 @@ COUNT = 24
 ASKED = ["the cat sat on", "where did the dog run to?", "a small red house", "user: <|turn|> </s>"]
 
 
+@pytest.fixture(scope="module", params=[True, False], ids=["begins", "begins not"])
+def begins(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, begins):
     path = tmp_path_factory.mktemp("models") / "chat"
-    chat_model(path, d_model=24)  # transformers wants it to be a multiple of the heads
+    chat_model(path, begins=begins, d_model=24)  # transformers wants it to be a multiple of the heads
     also_ends(path, 2, 3, 7)
     config = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
@@ -44,7 +49,7 @@ def theirs(folder):
 
 @pytest.mark.parametrize("chat", [True, False])
 @pytest.mark.parametrize("beams", [1, 3])
-def test_answers(folder, theirs, chat, beams):
+def test_answers(folder, theirs, begins, chat, beams):
     model, tokenizer = theirs
     size = load_vocabulary(folder).size
     decoding = DecodingConfig("beam", beams=beams) if beams > 1 else DecodingConfig()
@@ -58,7 +63,7 @@ def test_answers(folder, theirs, chat, beams):
             turns = [{"role": "user", "content": text.replace("<|turn|>", "turn")}]
             ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
         else:
-            ids = [tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]
+            ids = [*[tokenizer.bos_token_id] * begins, *tokenizer.encode(text, add_special_tokens=False)]
         # Rows of the table behind the vocabulary are written by nobody here.
         written = model.generate(
             input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), num_beams=beams,
@@ -70,12 +75,12 @@ def test_answers(folder, theirs, chat, beams):
     assert ended < len(ASKED)
 
 
-def test_the_prompt_has_the_same_ids_but_for_the_beginning_that_rows_have_anyway(folder, theirs):
+def test_the_prompt_has_the_same_ids_but_for_a_beginning_that_rows_have_anyway(folder, theirs, begins):
     _, tokenizer = theirs
     for text in ASKED[:3]:
         ids = tokenizer.apply_chat_template(
             [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
         )
         found = ChatTokenizer(load_chat_template(folder), load_vocabulary(folder)).prompt([Message("user", text)])
-        assert [tokenizer.bos_token_id, *found.tolist()] == list(ids)
+        assert [*[tokenizer.bos_token_id] * begins, *found.tolist()] == list(ids)
     assert np.issubdtype(found.dtype, np.integer)

@@ -169,7 +169,7 @@ FAMILIES: dict[str, Family] = {
 }  # fmt: skip
 
 # What our configuration has and no config.json tells.
-_OURS_ALONE = ("dtype", "remat", "attention", "dropout_rate", "pad_id", "family")
+_OURS_ALONE = ("dtype", "remat", "attention", "dropout_rate", "pad_id", "reads_start", "family")
 
 
 def config_from_fields(config: Mapping[str, Any], *, dtype: str = "float32") -> DecoderConfig:

@@ -65,7 +65,8 @@ def checked_attention(owner: str, attention: str, *, cudnn_refuses: str = "") ->
     if attention not in ATTENTIONS:
         raise unknown("attention", str(attention), ATTENTIONS)
     if attention == "cudnn" and cudnn_refuses:
-        raise UserError(f"{owner}: attention is 'cudnn', but {cudnn_refuses}. Give 'auto', 'plain' or 'chunked'.")
+        others = ", ".join(f"'{way}'" for way in ATTENTIONS if way != "cudnn")
+        raise UserError(f"{owner}: attention is 'cudnn', but {cudnn_refuses}. Give one of {others}.")
 
 
 def cudnn_refusal(*, dtype: str, d_head: int, softcap: float | None) -> str:

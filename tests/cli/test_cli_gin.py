@@ -131,6 +131,16 @@ def test_the_beginning_of_a_sequence_is_the_vocabularys(tmp_path):
     assert (model.vocab_size, model.bos_id, model.eos_id, model.stop_ids) == (384, 1, 2, ())
 
 
+@pytest.mark.parametrize("file", ["models/decoder_mini.gin", "models/huggingface.gin"])
+def test_a_row_begins_with_a_token_where_the_vocabulary_s_texts_do(file, tmp_path):
+    for begins in (True, False):
+        folder = tmp_path / str(begins)
+        chat_model(folder, begins=begins)
+        place = "INITIAL_CHECKPOINT_PATH" if "huggingface" in file else "VOCABULARY"
+        model = gin_config.load([file, "runs/finetune.gin"], [*FINETUNE, f"{place}={folder}"]).config.model
+        assert (model.bos_id, model.reads_start) == (1, begins)
+
+
 def test_the_operative_config_resolves_to_the_same_run(tmp_path):
     first = resolve("runs/quickstart.gin", extra=("TRAIN_STEPS=70", "EvalConfig.max_examples=3"))
     saved = tmp_path / "config.gin"

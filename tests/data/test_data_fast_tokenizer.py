@@ -159,6 +159,36 @@ def test_nothing_is_added_cut_filled_up_or_left_to_chance(tmp_path):
     assert vocabulary.encode_offsets(text)[0] == expected
 
 
+def beginning(*first):
+    return {"single": [*first, {"Sequence": {"id": "A", "type_id": 0}}], "type": "TemplateProcessing"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "said", "adds"),
+    [
+        (None, None, False),
+        ({"type": "ByteLevel"}, None, False),
+        (beginning(), None, False),
+        (beginning({"SpecialToken": {"id": "<s>", "type_id": 0}}), None, True),
+        (beginning({"SpecialToken": {"id": END, "type_id": 0}}), None, False),
+        ({"type": "Sequence", "processors": [{"type": "ByteLevel"}, beginning({"SpecialToken": {"id": "<s>"}})]}, None, True),
+        ({"type": "RobertaProcessing", "cls": ["<s>", 1], "sep": [END, 0]}, None, True),
+        (beginning({"SpecialToken": {"id": "<s>", "type_id": 0}}), False, False),
+        (None, True, True),
+    ],
+)  # fmt: skip
+def test_whether_a_text_begins_with_a_token_of_its_own(rules, said, adds, tmp_path):
+    named = {"eos_token": END, "bos_token": "<s>", **({} if said is None else {"add_bos_token": said})}
+    made.save(tmp_path / "tokenizer", made.byte_level(END, "<s>"), named, post_processor=rules)
+    vocabulary = FastVocabulary(tmp_path / "tokenizer")
+    assert (vocabulary.bos_id, vocabulary.adds_bos) == (1, adds)
+
+
+def test_what_does_not_exist_does_not_begin_a_text(tmp_path):
+    made.save(tmp_path / "tokenizer", made.byte_level(END), {"eos_token": END, "add_bos_token": True})
+    assert not FastVocabulary(tmp_path / "tokenizer").adds_bos
+
+
 def test_offsets_read_special_tokens_unless_guarded(vocabularies):
     qwen = vocabularies["qwen"]
     text = f"{START}user\nthe {STOP[0]}{GUARD}{STOP[1:]} cat🙂{STOP}"

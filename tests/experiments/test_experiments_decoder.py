@@ -227,15 +227,17 @@ def test_a_folder_is_measured_and_trained_further(folder, tmp_path, capsys):
 # --- whole conversations --------------------------------------------------------------------------------------------
 
 
-def test_conversations_begin_once_and_count_what_the_assistant_says(folder, tmp_path):
-    """The template of this model writes the token that begins a text; the row begins with it anyway."""
+@pytest.mark.parametrize("begins", [True, False])
+def test_conversations_begin_once_and_count_what_the_assistant_says(begins, tmp_path):
+    """The template of this model writes the token that begins a text; a row begins with it anyway, or not."""
+    folder, name = tmp_path / "chat", f"talking_{begins}"
+    chat_model(folder, begins=begins)
     turns = [("user", "the cat"), ("assistant", "on the mat"), ("user", "the dog"), ("assistant", "to the door")]
     record = {"messages": [{"role": role, "content": content} for role, content in turns]}
     task = ConversationTask("talks", generated("talks", lambda split: [record] * 20, 1), template=str(folder))
-    if "talking" not in MIXTURES:
-        register_mixture("talking", lambda: Mixture("talking", (Entry(task),)))
+    register_mixture(name, lambda: Mixture(name, (Entry(task),)))
     config = run_config(
-        tmp_path / "run", mixture="talking", vocabulary=str(folder), steps=2, store=str(tmp_path / "store"),
+        tmp_path / "run", mixture=name, vocabulary=str(folder), steps=2, store=str(tmp_path / "store"),
         model=run_of_folder(folder, max_tokens=8).model,
     )  # fmt: skip
     train(config)
@@ -243,8 +245,9 @@ def test_conversations_begin_once_and_count_what_the_assistant_says(folder, tmp_
     batch = next(make_batches(config, data.train, data.weights, data.lesson))
     first, counted = batch["decoder_target_tokens"][0], batch["decoder_loss_weights"][0] > 0
     own = batch["decoder_segment_ids"][0] == 1
-    assert batch["decoder_input_tokens"][0, 0] == 0  # which the model reads as the beginning
-    assert 1 not in first[own]
+    assert batch["decoder_input_tokens"][0, 0] == 0  # which the model reads as the beginning, or not at all
+    assert config.model.reads_start == begins
+    assert np.flatnonzero(first[own] == 1).tolist() == ([] if begins else [0])
     said = data.vocabulary.encode_offsets(" on the mat<|turn|>")[0]
     assert first[own & counted][: len(said)].tolist() == said
     # What a person's instruction becomes is how such a row begins.
@@ -255,7 +258,7 @@ def test_conversations_begin_once_and_count_what_the_assistant_says(folder, tmp_
 def test_a_run_that_is_older_than_a_choice_made_it_by_default(tmp_path):
     config = run_config(tmp_path / "run")
     found = config.identity()
-    del found["separator"], found["model"]["stop_ids"], found["model"]["prefix_lm"]
+    del found["separator"], found["model"]["stop_ids"], found["model"]["prefix_lm"], found["model"]["reads_start"]
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "manifest.json").write_text(json.dumps({"config": found}), encoding="utf-8")
     assert check_same_run(config) == tmp_path / "run"

@@ -35,6 +35,10 @@ def chat(folder):
     (folder / "generation_config.json").write_text(json.dumps(settings))
 
 
+def bare_chat(folder):
+    chat_model(folder, begins=False, vocab_size=367, d_model=24)
+
+
 def run(*arguments):
     assert main([str(argument) for argument in arguments]) == 0, arguments
 
@@ -60,7 +64,7 @@ def answers(model, capsys, *asked):
     return printed
 
 
-@pytest.mark.parametrize(("kind", "asked"), [(t5, [[]]), (chat, [[], ["--chat"]])])
+@pytest.mark.parametrize(("kind", "asked"), [(t5, [[]]), (chat, [[], ["--chat"]]), (bare_chat, [[], ["--chat"]])])
 def test_of_an_imported_model(kind, asked, tmp_path, capsys, monkeypatch):
     kind(tmp_path / "source")
     run("import-hf", tmp_path / "source", tmp_path / "imported")
@@ -70,7 +74,8 @@ def test_of_an_imported_model(kind, asked, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "separator", "asked"), [(t5, "", [[]]), (chat, "", [[], ["--chat"]]), (chat, " =>\n", [[]])]
+    ("kind", "separator", "asked"),
+    [(t5, "", [[]]), (chat, "", [[], ["--chat"]]), (chat, " =>\n", [[]]), (bare_chat, "", [[], ["--chat"]])],
 )
 def test_of_a_run(kind, separator, asked, tmp_path, capsys, monkeypatch):
     kind(tmp_path / "source")
@@ -106,4 +111,6 @@ def test_of_a_run_whose_vocabulary_is_a_file_of_sentencepiece(model, tmp_path, c
     capsys.readouterr()
     run("generate", "--model_dir", tmp_path / "run", _EXAMPLE)
     ours = capsys.readouterr().out
+    if model == "decoder_mini":  # the vocabulary names no beginning: rows had 0 there
+        assert json.loads((tmp_path / "out" / "config.json").read_text())["bos_token_id"] == 0
     assert printed_by_the_card(tmp_path / "out", capsys, monkeypatch) == [ours]

@@ -91,6 +91,7 @@ def test_special_ids_and_size(both):
     ours, theirs = both
     assert ours.eos_id == theirs.eos_token_id
     assert ours.bos_id == theirs.bos_token_id
+    assert ours.adds_bos == (theirs.bos_token_id is not None and theirs("a").input_ids[0] == theirs.bos_token_id)
     assert max(theirs.get_vocab().values()) < ours.size <= len(theirs) + 1
     if theirs.pad_token_id is not None:
         assert ours.pad_id == theirs.pad_token_id

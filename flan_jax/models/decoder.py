@@ -91,10 +91,10 @@ class Decoder(nnx.Module):
 
         Args:
             batch: ``decoder_input_tokens [B, T]``: before each target token the one it follows, and 0 before the
-                first, which is read as ``config.bos_id``, or not at all without ``config.reads_start``. For packed rows also ``decoder_segment_ids``; positions
-                are those of ``decoder_positions``, or counted from the start of each segment. Without segment
-                ids a row is one example, whose padding behind it changes nothing. A prefix model needs
-                ``decoder_causal_attention``, 1 for what is seen in both directions.
+                first, which is read as ``config.bos_id``, or not at all without ``config.reads_start``. For packed
+                rows also ``decoder_segment_ids``; positions are those of ``decoder_positions``, or counted from the
+                start of each segment. Without segment ids a row is one example, whose padding behind it changes
+                nothing. A prefix model needs ``decoder_causal_attention``, 1 for what is seen in both directions.
             dropout_key: ``None`` computes without dropout.
 
         Raises:

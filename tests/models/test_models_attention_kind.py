@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.models import attention_kind, build, decoder_layers
+from flan_jax.models import attention, attention_kind, build, decoder_layers
 from flan_jax.models.attention_kind import QUERIES, Way, chosen
 from flan_jax.models.decoder_layers import cudnn_attention
 from flan_jax.models.sight import own_segment
+from flan_jax.models.weighing import weigh
 from flan_jax.testing.models import random_batch, random_params, tiny_decoder, tiny_t5
 
 FITS = {"rows": 2, "heads": 8, "queries": 512, "keys": 512, "cudnn_refuses": "", "aligned": True}
@@ -120,12 +121,23 @@ def gradients(config, batch):
 )
 def test_models_say_the_same_on_every_way(config, monkeypatch):
     monkeypatch.setattr(attention_kind, "QUERIES", 4)
+    gone = []
+
+    def recorded(*arguments):
+        gone.append(arguments[-1])
+        return weigh(*arguments)
+
+    for module in (attention, decoder_layers):
+        monkeypatch.setattr(module, "weigh", recorded)
     batch = random_batch(tiny_t5(), inputs=11, targets=10)
     # Two examples in a row, and padding.
     batch["decoder_segment_ids"] = np.array([[1, 1, 1, 2, 2, 2, 2, 2, 0, 0], [1] * 8 + [2, 2]], np.int32)
     batch["decoder_causal_attention"] = np.array([[1, 1, 0, 1, 1, 1, 0, 0, 0, 0], [1] * 5 + [0] * 5], np.int32)
     batch = {name: values for name, values in batch.items() if not name.endswith("positions")}
     expected = gradients(dataclasses.replace(config, attention="plain"), batch)
-    for way in ("rows", "chunked"):
+    for way, length in (("rows", "rows"), ("chunked", "queries")):
+        gone.clear()
         found = gradients(dataclasses.replace(config, attention=way), batch)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), found, expected)
+        assert gone, "the models weigh elsewhere"
+        assert all(getattr(how, length) for how in gone)

@@ -45,19 +45,32 @@ def check_same_run(config: RunConfig) -> Path:
         raise UserError(f"MODEL_DIR {str(folder)!r} is a file. Name a folder.")
     found = read_manifest(folder)
     if found is not None:
-        # As JSON reads it back, so that 1 and 1.0, tuples and lists compare equal.
-        ours = json.loads(json.dumps(config.identity()))
-        theirs = json.loads(json.dumps(with_defaults(found["config"], config)))
-        lines = difference(
-            ours, {name: value for name, value in theirs.items() if name in ours or name in found["config"]}
-        )
-        if lines:
-            more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
-            raise UserError(
-                f"MODEL_DIR {str(folder)!r} holds another run: {'; '.join(lines[:3])}{more}. "
-                "Choose another MODEL_DIR, or give this run the same values."
-            )
+        check_same_config(found["config"], config, f"MODEL_DIR {str(folder)!r} holds")
     return folder
+
+
+def check_same_config(found: Mapping[str, Any], config: RunConfig, holds: str) -> None:
+    """The one comparison of runs: of a configuration that was written down, in a manifest or with a checkpoint.
+
+    A run that was recorded before a choice existed made it as the default does.
+
+    Args:
+        found: what was written down, ``RunConfig.identity`` of its day.
+        config: the run.
+        holds: where that was found, as the beginning of a sentence.
+
+    Raises:
+        UserError: they are two runs; the first differences are named.
+    """
+    # As JSON reads it back, so that 1 and 1.0, tuples and lists compare equal.
+    ours = json.loads(json.dumps(config.identity()))
+    theirs = json.loads(json.dumps(with_defaults(found, config)))
+    lines = difference(ours, {name: value for name, value in theirs.items() if name in ours or name in found})
+    if lines:
+        more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
+        raise UserError(
+            f"{holds} another run: {'; '.join(lines[:3])}{more}. Choose another MODEL_DIR, or give this run the same values."
+        )
 
 
 def create(folder: Path) -> None:

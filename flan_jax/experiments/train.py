@@ -28,7 +28,7 @@ from flan_jax.experiments.sampling import (
     sampled,
 )
 from flan_jax.experiments.setup import Data, PrepareProgress, open_data, prepare_run
-from flan_jax.experiments.tuned import base_identity, check_can_begin, check_same_base
+from flan_jax.experiments.tuned import BASE, base_identity, check_can_begin, check_same_base
 from flan_jax.experiments.weights import initial_params
 from flan_jax.feed.realised import Realised
 from flan_jax.report.page import write_report
@@ -134,7 +134,12 @@ def train(
     ):
         resumes_at = checkpointer.latest_step() or 0
         if resumes_at:
-            check_same_base(checkpointer.config(), config)
+            saved = checkpointer.config()
+            check_same_base(saved, config)
+            saved_run = {name: value for name, value in saved.items() if name != BASE}
+            run_dir.check_same_config(
+                saved_run, config, f"The checkpoint of step {resumes_at} in {str(folder)!r} is of"
+            )
         graphdef, state = init_state(config.model, optimizer, config.seed, mesh, params=params, tuning=config.tuning)
         del params  # what of it is not the state's is gone
         whole = functools.partial(whole_params, tuning=config.tuning)

@@ -13,6 +13,8 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.models.adapters import PROMPT
 from flan_jax.models.tuning import TuningConfig
 
+BASE = "base"
+"""Under this name a checkpoint's configuration holds what ``base_identity`` says."""
 _BLOCK = 1 << 12
 _BLOCKS = 64
 
@@ -26,7 +28,7 @@ def base_identity(config: RunConfig) -> dict[str, Any]:
     if not config.tuning.partial:
         return {}
     if not config.initial_checkpoint:
-        return {"base": {"seed": config.seed}}
+        return {BASE: {"seed": config.seed}}
     try:
         folder = model_folder(config.initial_checkpoint)
     except UserError:
@@ -39,7 +41,7 @@ def base_identity(config: RunConfig) -> dict[str, Any]:
     base = {"folder": config.initial_checkpoint, "weights": fingerprint(folder)}
     if config.initial_adapter:
         base["adapter"] = fingerprint(Path(config.initial_adapter).expanduser())
-    return {"base": base}
+    return {BASE: base}
 
 
 def check_same_base(saved: Mapping[str, Any], config: RunConfig) -> None:
@@ -52,7 +54,7 @@ def check_same_base(saved: Mapping[str, Any], config: RunConfig) -> None:
     Raises:
         UserError: they are others.
     """
-    then, now = saved.get("base"), base_identity(config).get("base")
+    then, now = saved.get(BASE), base_identity(config).get(BASE)
     if then is not None and then != now:
         raise UserError(
             f"The run in {config.model_dir!r} trained a part of the model in {config.initial_checkpoint!r}, whose weights "

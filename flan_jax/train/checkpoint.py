@@ -1,7 +1,7 @@
 """Checkpoints with orbax: the state as a plain nested dictionary, everything else as JSON.
 
 A checkpoint `DIRECTORY/STEP/` has three items: `state` (arrays), `data` (where the batches stood) and
-`run` (the configuration that must not change, and what the caller adds). Nothing is pickled. A step
+`run` (the configuration, and what the caller adds). Nothing is pickled. A step
 appears under its name when all of it is written; a save that was killed leaves nothing to restore.
 """
 
@@ -37,8 +37,8 @@ class Checkpointer:
       directory: made where it does not exist, unless `create` is false.
       keep: how many of the newest checkpoints stay.
       keep_every: checkpoints whose step is a multiple of this stay too, for good.
-      config: JSON-like; what a run that continues must have in common with the one that saved. It
-        is written into every checkpoint and compared at `restore`.
+      config: JSON-like; what the run that saves is. It is written into every checkpoint, for the caller to
+        judge (`config`).
       create: false where a checkpoint is only read.
 
     Raises:
@@ -131,11 +131,10 @@ class Checkpointer:
           step: default the newest.
 
         Raises:
-          UserError: no such checkpoint, other shapes, or another configuration.
+          UserError: no such checkpoint, or other shapes.
         """
         step = self._existing(step)
         run = self._read(step, run=ocp.args.JsonRestore()).run
-        self._check_config(run["config"], step)
         items = self._read(step, state=self._state_args(_to_dict(like), step), data=ocp.args.JsonRestore())
         return Restored(_from_dict(items.state, like), items.data, run["extra"])
 
@@ -167,15 +166,6 @@ class Checkpointer:
             shown = ", ".join(map(str, known))
             raise UserError(f"The folder {str(self.directory)!r} holds no checkpoint of step {step}, only of: {shown}.")
         return known[-1] if step is None else step
-
-    def _check_config(self, saved: Json, step: int) -> None:
-        wrong = _differences(saved, self._config)
-        if wrong:
-            more = f" (and {len(wrong) - 1} more differences)" if len(wrong) > 1 else ""
-            raise UserError(
-                f"The checkpoint of step {step} in {str(self.directory)!r} was saved by a run with another "
-                f"configuration: {wrong[0]}{more}. Use the same configuration to continue, or another folder."
-            )
 
     def _state_args(self, like: Json, step: int, part: str = "") -> Any:
         found = self._manager.item_metadata(step).state.tree
@@ -224,11 +214,3 @@ def _from_dict(saved: Json, like: TrainState) -> TrainState:
 
     found = jax.tree.map_with_path(find, dataclasses.replace(like, frozen={}))
     return dataclasses.replace(found, frozen=like.frozen)
-
-
-def _differences(saved: Any, given: Any, name: str = "") -> list[str]:
-    if isinstance(saved, dict) and isinstance(given, dict):
-        keys = [*saved, *(key for key in given if key not in saved)]
-        inner = (_differences(saved.get(key), given.get(key), f"{name}.{key}" if name else key) for key in keys)
-        return [line for lines in inner for line in lines]
-    return [] if saved == given else [f"{name} was {saved!r} and is {given!r} now"]

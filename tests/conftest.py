@@ -48,10 +48,20 @@ def cache(tmp_path_factory) -> None:
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     """The folder of published data sets; the test is skipped where there is none."""
-    folder = os.environ.get("FLAN_JAX_REALDATA", "")
+    return _folder_of("FLAN_JAX_REALDATA", "the folder of published data sets")
+
+
+@pytest.fixture(scope="session")
+def realweights() -> Path:
+    """The Hugging Face folder of a published model; the test is skipped where there is none."""
+    return _folder_of("FLAN_JAX_REALWEIGHTS", "the folder that `make real-weights` makes")
+
+
+def _folder_of(variable: str, what: str) -> Path:
+    folder = os.environ.get(variable, "")
     if not folder:
-        pytest.skip("FLAN_JAX_REALDATA is not set: it names the folder of published data sets")
+        pytest.skip(f"{variable} is not set: it names {what}")
     path = Path(folder)
     if not path.is_dir():
-        pytest.skip(f"FLAN_JAX_REALDATA names {folder!r}, which is not a folder")
+        pytest.skip(f"{variable} names {folder!r}, which is not a folder")
     return path

@@ -55,7 +55,7 @@ def render_report(folders: Sequence[Path]) -> str:
     sections = [_facts(runs), _missing(runs), _results(runs), _history(runs), _loss(runs), _mixture(runs)]
     samples = sample_predictions(runs, _SAMPLES if len(runs) == 1 else _SAMPLES // 2)
     if samples:
-        sections.append(element("section", element("h2", "Sample predictions"), _samples_caption(), samples))
+        sections.append(element("section", element("h2", "Sample predictions"), _samples_caption(runs), samples))
     sections.append(_configurations(runs))
     body = element("body", element("main", element("h1", title), sections))
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
@@ -274,8 +274,10 @@ def _mixture(runs: Sequence[Run]) -> Markup | None:
     return element("section", element("h2", "Mixture"), element("p", explained, class_="muted"), blocks)
 
 
-def _samples_caption() -> Markup:
-    words = "The newest evaluation. Wrong and right answers in turn where both occur, so their proportion says nothing."
+def _samples_caption(runs: Sequence[Run]) -> Markup:
+    before_and_after = len(runs) == 1 and runs[0].before is not None
+    which = "The first evaluation and the newest" if before_and_after else "The newest evaluation"
+    words = f"{which}. Wrong and right answers in turn where both occur, so their proportion says nothing."
     return element("p", words, class_="muted")
 
 

@@ -1,10 +1,12 @@
 """Sample predictions of every task: what the model read, what it answered, what was right."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import Prediction
+from flan_jax.eval.suites import StepResults
 from flan_jax.report.html import Markup, element
 from flan_jax.report.run import Run
 from flan_jax.report.tables import percent
@@ -12,50 +14,72 @@ from flan_jax.report.tables import percent
 _LONGEST = 1200
 
 
+@dataclasses.dataclass(frozen=True)
+class _Answers:
+    """Where one line of answers comes from: an evaluation of a run, and what the page calls it."""
+
+    run: Run
+    results: StepResults
+    label: str
+
+    def has(self, task: str) -> bool:
+        """Whether the task was measured there."""
+        return any(task == result.name for members in self.results.suites.values() for result in members)
+
+
 def sample_predictions(runs: Sequence[Run], most: int) -> list[Markup]:
-    """A folded block a task; several runs answer the same examples, one under the other."""
+    """A folded block a task; what several runs, or one run before and after, answer stands one under the other."""
+    sources = _sources(runs)
     blocks, shown = [], set()
-    for suite in dict.fromkeys(suite for run in runs if run.last for suite in run.last.suites):
-        tasks = dict.fromkeys(r.name for run in runs if run.last for r in run.last.suites.get(suite, []))
+    for suite in dict.fromkeys(suite for source in sources for suite in source.results.suites):
+        tasks = dict.fromkeys(r.name for source in sources for r in source.results.suites.get(suite, []))
         fresh = [task for task in tasks if task not in shown]
         if fresh:
             blocks.append(element("h3", suite))
-            blocks += [_task(runs, task, most) for task in fresh]
+            blocks += [_task(sources, task, most) for task in fresh]
             shown.update(fresh)
     return blocks
 
 
-def _task(runs: Sequence[Run], task: str, most: int) -> Markup:
-    answers: list[tuple[Run, dict[tuple[int, int], Prediction]]] = []
+def _sources(runs: Sequence[Run]) -> list[_Answers]:
+    """The newest evaluation of each run; of a single run the first one too, where it has another."""
+    if len(runs) == 1 and runs[0].before is not None and runs[0].last is not None:
+        steps = (runs[0].before, runs[0].last)
+        return [_Answers(runs[0], results, f"step {results.step}") for results in steps]
+    return [_Answers(run, run.last, run.name if len(runs) > 1 else "") for run in runs if run.last is not None]
+
+
+def _task(sources: Sequence[_Answers], task: str, most: int) -> Markup:
+    answers: list[tuple[str, dict[tuple[int, int], Prediction]]] = []
     problems = []
-    for run in runs:
-        if run.last is None or not any(task == r.name for members in run.last.suites.values() for r in members):
+    # Of several runs the first chooses the examples, of one run its newest answers do; the others' are sought.
+    before_and_after = sources[0].run is sources[-1].run
+    for source in reversed(sources) if before_and_after else sources:
+        if not source.has(task):
             continue
         try:
-            # With several runs the first one chooses the examples, and the others' answers to them are sought.
-            found = run.predictions(run.last.step, task, most if not answers else 10**6)
-            answers.append((run, {(p.example_id, p.template_id): p for p in found}))
+            found = source.run.predictions(source.results.step, task, most if not answers else 10**6)
+            answers.append((source.label, {(p.example_id, p.template_id): p for p in found}))
         except UserError as error:
             problems.append(element("p", str(error), class_="missing"))
     chosen = list(answers[0][1])[:most] if answers else []
-    examples = [_example(key, answers, several=len(runs) > 1) for key in chosen]
+    shown = answers[::-1] if before_and_after else answers
+    examples = [_example(key, shown) for key in chosen]
     return element("details", element("summary", task), problems, examples)
 
 
-def _example(
-    key: tuple[int, int], answers: Sequence[tuple[Run, dict[tuple[int, int], Prediction]]], *, several: bool
-) -> Markup:
-    example = answers[0][1][key]
+def _example(key: tuple[int, int], answers: Sequence[tuple[str, dict[tuple[int, int], Prediction]]]) -> Markup:
+    example = next(found[key] for _, found in answers if key in found)
     given = [
         element(
             "p",
-            element("strong", f"{run.name}: ") if several else None,
+            element("strong", f"{label}: ") if label else None,
             _verdict(found[key]),
             " ",
             element("q", _shortened(found[key].prediction)),
             _options(found[key]),
         )
-        for run, found in answers
+        for label, found in answers
         if key in found
     ]
     wanted = [[" or " if index else "", element("q", _shortened(r))] for index, r in enumerate(example.references[:5])]

@@ -76,6 +76,19 @@ def test_samples_show_wrong_and_right_answers_with_their_options(tmp_path):
     assert f"no {EVIL} 27%" in topic
 
 
+def test_samples_of_one_run_stand_before_and_after_it(tmp_path):
+    text = page_of(make_run(tmp_path / "r")).text  # 2 answers right at step 0, 6 at step 100
+    samples = text[text.index("Sample predictions") :]
+    assert "The first evaluation and the newest." in samples
+    # The newest answers choose: a wrong one first, which was wrong before, then right ones, which also were.
+    first = samples[samples.index("Example 6, template 0") :]
+    assert first.index("step 0: wrong") < first.index("step 100: wrong") < first.index("Example 0, template 0")
+    third = first[first.index("Example 0, template 0") :]
+    assert third.index("step 0: right") < third.index("step 100: right")
+    single = page_of(make_run(tmp_path / "single", scores=((100, 6),))).text
+    assert "step 100: " not in single[single.index("Sample predictions") :]
+
+
 def test_everything_from_data_is_escaped(tmp_path):
     run = make_run(tmp_path / f"run {EVIL.replace('/', '_')}", evil=EVIL)
     for folders in ([run], [run, make_run(tmp_path / "other")]):

@@ -30,10 +30,12 @@ register_mixture(
     FromDataFolder(superni_mixture, (("name", "superni_xlingual"), ("track", "xlingual"))),
 )
 
+FOLDER = "superni"
+"""The user's copy, below the data folder."""
 ONE_EXPLAINED = SuperNIFields(num_positive=1, explanations=True)
 
 
-def niv2_prompts(mode: PromptMode, *, folder: str = "superni") -> tuple[Prompted, ...]:
+def niv2_prompts(mode: PromptMode, *, folder: str = FOLDER) -> tuple[Prompted, ...]:
     """Every task but MMLU's, as FLAN 2022 shows them in one mode: ``ZS_OPT`` or ``FS_OPT``.
 
     Without solved examples, the definition alone. With them, either one worked example of the
@@ -57,7 +59,7 @@ def niv2_prompts(mode: PromptMode, *, folder: str = "superni") -> tuple[Prompted
     )
 
 
-def niv2_mixture(name: str = "niv2", *, folder: str = "superni") -> Mixture:
+def niv2_mixture(name: str = "niv2", *, folder: str = FOLDER) -> Mixture:
     """FLAN 2022's tasks of Super-NaturalInstructions by themselves, zero-shot, none counted above 5,000 examples."""
     tasks = niv2_prompts(PromptMode.ZS_OPT, folder=folder)
     return Mixture(

@@ -82,10 +82,17 @@ class FromDataFolder(Generic[T]):
 
     ``register_mixture("mine", FromDataFolder(make))``: a catalogue that is only being listed
     leaves such a mixture unresolved.
+
+    Attributes:
+        make: the factory.
+        arguments: its arguments.
+        outline: arguments with which it does without files that are not there, so that its rates can
+            be told; ``()`` where it cannot.
     """
 
     make: Callable[..., T]
     arguments: tuple[tuple[str, Any], ...] = ()
+    outline: tuple[tuple[str, Any], ...] = ()
 
     def __call__(self, **overrides: Any) -> T:
         """Makes it, with ``overrides`` in the place of the arguments given before."""

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal, get_args
 
 import numpy as np
 
 from flan_jax.data.seqio_tasks import SeqioTask
 from flan_jax.data.sizes import is_elsewhere, published_size
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.setup import TRAIN_SPLIT
 from flan_jax.feed.sampler import MixtureSampler
 from flan_jax.feed.store import TokenStore
@@ -15,11 +16,15 @@ from flan_jax.mixing.mixture import Mixture
 from flan_jax.mixing.table import ExamplesFrom, RateTable, rate_table
 from flan_jax.tasks.spec import Prompted, Task
 
+SizesFrom = Literal["data", "published"]
+SIZES: tuple[str, ...] = get_args(SizesFrom)
 MOST_DRAWS = 10**13
 """What a run can draw: the sampler counts a little further."""
 
 
-def mixture_rates(mixture: Mixture, *, draws: int = 0, store: str = "", seed: int = 0) -> RateTable:
+def mixture_rates(
+    mixture: Mixture, *, draws: int = 0, store: str = "", seed: int = 0, sizes_from: SizesFrom = "data"
+) -> RateTable:
     """The rate of every task that the mixture trains on.
 
     Args:
@@ -28,15 +33,24 @@ def mixture_rates(mixture: Mixture, *, draws: int = 0, store: str = "", seed: in
         store: folder of prepared tasks, which know their sizes and tokens; without it the records
             of the sources are counted, or taken as published where they are not on this machine.
             Of a store, only manifests are read.
+        sizes_from: ``published`` takes the examples that FLAN's public code counts of a task in its
+            prompt mode, for those that it has; ``data`` leaves them out of it.
         seed: of the run; with ``draws`` and ``store``, what the sampler will draw is told too.
 
     Raises:
-        UserError: a task is not prepared, or in several ways; as ``Mixture.weights``.
+        UserError: a task is not prepared, or in several ways; published sizes beside a store; as
+            ``Mixture.weights``.
     """
+    if sizes_from not in SIZES:
+        raise unknown("kind of sizes", sizes_from, SIZES)
+    if store and sizes_from == "published":
+        raise UserError(
+            "A store has sizes of its own, so published ones have no place beside it. Give --store or --sizes."
+        )
     if not 0 <= draws <= MOST_DRAWS:
         raise UserError(f"{draws} draws cannot be described; give a number from 0 to {MOST_DRAWS:,}.")
     if not store:
-        sizes, known = count_all_records(mixture)
+        sizes, known = count_all_records(mixture, published_cases=sizes_from == "published")
         return _with_origins(rate_table(mixture, sizes, draws=draws or None), known)
     # The only prepared form of each task; a task that is left out need not be there.
     wanted = [(task.name, TRAIN_SPLIT, None, None) for task in mixture.drawn_tasks]
@@ -52,14 +66,9 @@ def mixture_rates(mixture: Mixture, *, draws: int = 0, store: str = "", seed: in
 
 
 def _with_origins(table: RateTable, known: Mapping[str, ExamplesFrom]) -> RateTable:
-    """The table with where each size is from, and a note of those that nobody counted."""
+    """The table with where each size is from."""
     rows = tuple(dataclasses.replace(row, examples_from=known.get(row.task)) for row in table.rows)
-    published = sum(row.examples_from == "published" for row in rows)
-    notes = table.notes
-    if published:
-        sizes = "The size of 1 task is that" if published == 1 else f"The sizes of {published} tasks are those"
-        notes = (*notes, f"{sizes} published; nothing was read.")
-    return dataclasses.replace(table, rows=rows, notes=notes)
+    return dataclasses.replace(table, rows=rows)
 
 
 def drawn_counts(sizes: dict[str, int], weights: dict[str, float], draws: int, seed: int) -> dict[str, int]:
@@ -76,18 +85,36 @@ def drawn_counts(sizes: dict[str, int], weights: dict[str, float], draws: int, s
     return dict(zip(drawn, np.asarray(sampler.counts(draws)).tolist(), strict=True))
 
 
-def count_all_records(mixture: Mixture) -> tuple[dict[str, int], dict[str, ExamplesFrom]]:
+def count_all_records(
+    mixture: Mixture, *, published_cases: bool = False
+) -> tuple[dict[str, int], dict[str, ExamplesFrom]]:
     """Task → number of training records, and task → where that is from, for every task that is drawn.
 
     Each source is read once.
+
+    Args:
+        mixture: what is drawn from.
+        published_cases: a task of Flan 2022 counts what its public code counts, and is not read.
     """
     counted: dict[int, tuple[int, ExamplesFrom]] = {}
+    sizes: dict[str, int] = {}
+    known: dict[str, ExamplesFrom] = {}
     for task in mixture.drawn_tasks:
+        cases = _cases(task) if published_cases else None
+        if cases is not None:
+            sizes[task.name], known[task.name] = cases, "cases"
+            continue
         source = _source_id(task)
         if source not in counted:
             counted[source] = _size(task)
-    found = {task.name: counted[_source_id(task)] for task in mixture.drawn_tasks}
-    return {name: size for name, (size, _) in found.items()}, {name: known for name, (_, known) in found.items()}
+        sizes[task.name], known[task.name] = counted[source]
+    return sizes, known
+
+
+def _cases(task: Task) -> int | None:
+    from mixtures.flan2022.cases import cases_of
+
+    return cases_of(task)
 
 
 def _source_id(task: Task) -> int:

@@ -2,7 +2,8 @@
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from flan_jax.data import published, sources
@@ -90,7 +91,31 @@ def set_folders(data_dir: str = "", source_dir: str = "") -> None:
         published.set_source_dir(source_dir)
 
 
-def chosen_mixture(name: str, *, hold_out: Sequence[str] = (), templates: str = "") -> Mixture:
+def outlined_mixture(name: str) -> Mixture:
+    """As ``resolve_mixture``; where its files are not on this machine, by names and published sizes alone, if it can be.
+
+    Raises:
+        UserError: as ``resolve_mixture``.
+    """
+    outline = _outline_of(name)
+    return outline() if outline else resolve_mixture(name)
+
+
+def can_be_outlined(name: str) -> bool:
+    """Whether the rates of that mixture can be told without its files."""
+    return _outline_of(name) is not None
+
+
+def _outline_of(name: str) -> Callable[[], Mixture] | None:
+    import mixtures  # noqa: F401  (registers what ships; reads no data)
+
+    factory = MIXTURES.get(name) if name in MIXTURES else None
+    if isinstance(factory, sources.FromDataFolder) and factory.outline:
+        return functools.partial(factory, **dict(factory.outline))
+    return None
+
+
+def chosen_mixture(name: str, *, hold_out: Sequence[str] = (), templates: str = "", outlined: bool = False) -> Mixture:
     """The mixture or task of that name, with other templates or with a part held out, where asked for.
 
     Args:
@@ -98,13 +123,14 @@ def chosen_mixture(name: str, *, hold_out: Sequence[str] = (), templates: str = 
         hold_out: clusters or tasks that are measured instead of trained on, with FLAN's exclusions; a
             cluster may have the name of FLAN's paper.
         templates: a file of templates that take the place of the tasks' own.
+        outlined: only its rates are asked for; see ``outlined_mixture``.
 
     Raises:
         UserError: as ``resolve_mixture`` and ``hold_out_of``; a file that holds no templates.
     """
     from mixtures.rules import RULES, named
 
-    mixture = resolve_mixture(name)
+    mixture = outlined_mixture(name) if outlined else resolve_mixture(name)
     if templates:
         mixture = with_templates(mixture, load_template_set(templates))
     return hold_out_of(mixture, named(mixture, hold_out), RULES) if hold_out else mixture

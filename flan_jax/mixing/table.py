@@ -13,8 +13,15 @@ from flan_jax.tasks.spec import Prompted
 
 Order = Literal["share", "examples", "epochs", "name"]
 ORDERS: tuple[str, ...] = get_args(Order)
-ExamplesFrom = Literal["published", "counted", "store"]
-"""Where a number of examples is from."""
+ExamplesFrom = Literal["cases", "published", "counted", "store"]
+"""Where a number of examples is from: the examples that FLAN's public code counts of a task in its prompt mode, the
+published size of its whole data set, its records, or a store."""
+_ORIGINS: dict[str, str] = {
+    "cases": "as FLAN's public code counts them",
+    "published": "as published of the whole data set, nothing being read",
+    "counted": "counted from the records",
+    "store": "in the store",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,6 +104,16 @@ class RateTable:
     rows: tuple[RateRow, ...]
     nested: tuple[NestedRow, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def sizes_from(self) -> str:
+        """What the sizes are, for how many tasks; ``""`` where none is known."""
+        counts = {origin: sum(row.examples_from == origin for row in self.rows) for origin in _ORIGINS}
+        return "; ".join(
+            f"{count:,} {'task' if count == 1 else 'tasks'} {_ORIGINS[origin]}"
+            for origin, count in counts.items()
+            if count
+        )
 
     @property
     def total(self) -> RateRow:

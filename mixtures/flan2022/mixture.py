@@ -17,7 +17,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 
 from flan_jax.data.folder import FolderSource
-from flan_jax.data.sources import FromDataFolder
+from flan_jax.data.sources import FromDataFolder, resolve
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, get_mixture, register_mixture
 from flan_jax.mixing.rates import Proportional
 from flan_jax.tasks.catalog import TASKS
@@ -25,7 +25,9 @@ from flan_jax.tasks.invert import SUFFIX
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
 from flan_jax.tasks.style import FLAN_2022, FewShot
 from mixtures.flan2021.collection import specs as flan2021_specs
+from mixtures.flan2022.outlines import niv2_outlines
 from mixtures.flan2022.t0 import t0_prompts
+from mixtures.superni import FOLDER as NIV2_FOLDER
 from mixtures.superni import niv2_prompts
 
 CAPS = {
@@ -69,12 +71,15 @@ class Recipe:
         inversion: train on inverted tasks and templates.
         few_shot: train on prompts with solved examples.
         balanced: collections get their shares; without it every task gets its number of examples.
+        outlined: T0's prompts and Super-NaturalInstructions stand in it by name and size alone where
+            their files are not here. Rates can be told of such a mixture, and nothing else.
     """
 
     weights: Mapping[str, float] = dataclasses.field(default_factory=lambda: PUBLIC_CODE)
     inversion: bool = True
     few_shot: bool = True
     balanced: bool = True
+    outlined: bool = False
 
 
 PUBLIC = Recipe()
@@ -91,9 +96,10 @@ def mode_mixture(collection: str, mode: PromptMode, recipe: Recipe = PUBLIC) -> 
     name = f"{SHORT[collection]}_{str(mode).replace('_', '')}" + ("" if recipe.inversion else "_no_inversion")
     policy = Proportional(cap=CAPS[collection])
     if collection == "t0":
-        return Mixture(name, _entries(t0_prompts(mode), recipe), policy)
+        return Mixture(name, _entries(t0_prompts(mode, outlined=recipe.outlined), recipe), policy)
     if collection == "niv2":
-        return Mixture(name, _entries(niv2_prompts(mode), recipe), policy)
+        here = not recipe.outlined or resolve(NIV2_FOLDER).is_dir()
+        return Mixture(name, _entries(niv2_prompts(mode) if here else niv2_outlines(mode), recipe), policy)
     given = flan2021_specs() if collection == "flan2021" else _collected(collection)
     base = [spec for spec in given if not spec.name.endswith(SUFFIX)]
     turned = [spec for spec in given if spec.name.endswith(SUFFIX)]
@@ -182,10 +188,14 @@ _FROM_FOLDERS = ("t0", "niv2", "program_synthesis")
 
 def _register() -> None:
     def add(known_as: str, make: Callable[..., Mixture], reads: bool, **arguments: object) -> None:
+        if not reads:
+            register_mixture(known_as, functools.partial(make, **arguments))
+            return
         # What reads the data folder is resolved only when it is asked for by name.
-        register_mixture(
-            known_as, FromDataFolder(make, tuple(arguments.items())) if reads else functools.partial(make, **arguments)
-        )
+        recipe = arguments.get("recipe", PUBLIC)
+        assert isinstance(recipe, Recipe)
+        outline = (("recipe", dataclasses.replace(recipe, outlined=True)),)
+        register_mixture(known_as, FromDataFolder(make, tuple(arguments.items()), outline))
 
     for collection, modes in MODES.items():
         reads = collection in _FROM_FOLDERS
@@ -200,9 +210,9 @@ def _register() -> None:
         add(name, flan2022, bool(set(recipe.weights) & set(_FROM_FOLDERS)), name=name, recipe=recipe)
 
 
-def whole_collection(collection: str) -> Mixture:
+def whole_collection(collection: str, recipe: Recipe = PUBLIC) -> Mixture:
     """A collection by itself, zero-shot, under its own name."""
-    return dataclasses.replace(mode_mixture(collection, PromptMode.ZS_OPT), name=collection)
+    return dataclasses.replace(mode_mixture(collection, PromptMode.ZS_OPT, recipe), name=collection)
 
 
 _register()

@@ -1,43 +1,33 @@
 """T0's part of Flan 2022: 193 prompts, each a task of its own, of data sets that Flan 2021 does not have."""
 
-import csv
-import functools
 import re
-from collections.abc import Iterator, Mapping
-from importlib import resources
+from collections.abc import Iterator
 from pathlib import Path
 
 from flan_jax.data.promptsource import FOLDER
+from flan_jax.data.sources import resolve
 from flan_jax.data.t0_sets import T0_SETS
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Prompted, PromptMode
 from flan_jax.tasks.style import FLAN_2022, FewShot
+from mixtures.flan2022.cases import published_cases, t0_prompts_by_name
+from mixtures.flan2022.outlines import t0_outlines
 from mixtures.t0 import training_spec
 
-CASES = "published_cases.csv"
-"""Examples of every task as the public code counts them: zero-shot, and with solved examples before them."""
 
-
-@functools.cache
-def published_cases() -> Mapping[str, Mapping[str, int]]:
-    """Collection → task, by the public code's name → number of zero-shot examples, of all its 287 tasks."""
-    found: dict[str, dict[str, int]] = {}
-    text = resources.files(__package__).joinpath(CASES).read_text(encoding="utf-8")
-    for row in csv.DictReader(text.splitlines()):
-        found.setdefault(row["collection"], {})[row["task"]] = int(row["zero_shot"])
-    return found
-
-
-def t0_prompts(mode: PromptMode, *, folder: str | Path = FOLDER) -> tuple[Prompted, ...]:
+def t0_prompts(mode: PromptMode, *, folder: str | Path = FOLDER, outlined: bool = False) -> tuple[Prompted, ...]:
     """The 193 prompts in one mode. A prompt with solved examples shows them with its own template.
 
     Args:
         mode: how the prompt is built.
         folder: promptsource's folder ``templates``.
+        outlined: where the folder is not there, take the prompts by name and size alone.
 
     Raises:
         UserError: a file of templates is missing, or has none of the name that the collection uses.
     """
+    if outlined and not resolve(folder).is_dir():
+        return t0_outlines(mode)
     wanted = set(published_cases()["t0"])
     found = dict(_prompts(wanted, mode, folder))
     if missing := sorted(wanted - set(found)):
@@ -59,5 +49,5 @@ def _prompts(wanted: set[str], mode: PromptMode, folder: str | Path) -> Iterator
         for index, template in enumerate(spec.templates):
             name = f"{begins}_" + re.sub(r"[^\w.]+", "_", getattr(template, "name", ""))
             if name in wanted:
-                label = re.sub(r"\W+", "_", name.removeprefix(f"{begins}_")).strip("_")
+                label = t0_prompts_by_name()[name].label
                 yield name, Prompted(spec, mode, (index,), f"v2_{label}", FLAN_2022, few_shot)

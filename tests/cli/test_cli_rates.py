@@ -185,7 +185,10 @@ def test_sizes_as_published_where_the_data_are_not_here(cli, published_tasks):
     assert rows["task"] == ["task", "collection", "cluster", "examples", "rate", "share"]
     assert rows["own_far_zs_opt"][1:4] == ["own", "own_numbers", "900"]
     assert rows["own_parity_zs_opt"][1:4] == ["–", "own_numbers", "24"]
-    assert "note: The size of 1 task is that published; nothing was read." in outcome.out
+    assert (
+        "Sizes: 1 task as published of the whole data set, nothing being read; 1 task counted from the records."
+        in outcome.out
+    )
     far, parity = json.loads(cli("rates", "own_published", *IMPORT, "--json").out)["tasks"]
     assert (far["collection"], far["mode"], far["examples"], far["examples_from"]) == (
         "own",
@@ -230,4 +233,29 @@ def test_flan_2021_before_anything_is_downloaded(cli, monkeypatch):
     assert {row["examples_from"] for row in described["tasks"]} == {"published"}
     assert max(row["examples"] for row in described["tasks"]) == 30_000
     assert {row["rate"] for row in described["tasks"] if row["examples"] >= 3000} == {3000}
-    assert described["notes"] == ["The sizes of 69 tasks are those published; nothing was read."]
+    assert described["sizes"] == "69 tasks as published of the whole data set, nothing being read"
+
+
+def test_published_sizes_take_no_data(cli, tmp_path):
+    assert cli("rates", "t0_fsopt", "--data_dir", str(tmp_path)).code == 2
+    outcome = cli("rates", "t0_fsopt", "--data_dir", str(tmp_path), "--sizes", "published")
+    assert outcome.code == 0, outcome.err
+    assert "Sizes: 193 tasks as FLAN's public code counts them." in outcome.out
+    rows = lines(outcome.out)
+    assert rows["p3_kilt_tasks_hotpotqa_fs_opt_v2_formulate"][2:4] == ["88,863", "20,000"]
+
+
+def test_the_error_of_missing_files_names_published_sizes(cli, tmp_path):
+    outcome = cli("rates", "flan2022_submix", "--data_dir", str(tmp_path))
+    assert outcome.code == 2
+    assert outcome.err.strip().endswith("with --sizes published.")
+    other = cli("rates", "t0_train", "--data_dir", str(tmp_path))
+    assert other.code == 2
+    assert "--sizes" not in other.err
+
+
+def test_published_sizes_beside_a_store_are_refused(cli, module, own_tasks, tmp_path):
+    module(own_tasks)
+    outcome = cli("rates", "own_mixture", *IMPORT, "--store", str(tmp_path), "--sizes", "published")
+    assert outcome.code == 2
+    assert "Give --store or --sizes." in outcome.err

@@ -19,31 +19,22 @@ from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.spec import PromptMode
 from flan_jax.tasks.style import FLAN_2022
 from mixtures.flan2022 import mixture as flan2022
-from mixtures.flan2022.t0 import published_cases
+from mixtures.flan2022.cases import our_name, published_cases
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "rates" / "flan2022.json"
 NOT_HERE = {"lambada", "unified_qa_science_inst"}  # of UnifiedQA and LAMBADA, which Flan 2021 does not have
 
 
-def ours(name: str) -> str:
-    """Our name of a task of the public code."""
-    name = name.replace("stream_", "cot_").replace("cot_input_inversion_", "cot_input_inversion_cot_")
-    if "input_inversion" not in name:
-        return name
-    base = name.removeprefix("cot_input_inversion_").replace("_input_inversion", "")
-    return f"{base if base.startswith(('cot_', 'wiki_dialog', 'qrecc')) else f'cot_{base}'}_inverted"
-
-
 def test_every_published_task_is_here_and_as_large():
     different = {}
     for collection in ("flan2021", "cot", "dialog"):
-        for name, cases in published_cases()[collection].items():
+        for name, (cases, _, _) in published_cases()[collection].items():
             if name in NOT_HERE:
                 continue
-            count = TASKS.get(ours(name)).source.count("train")
+            count = TASKS.get(our_name(name)).source.count("train")
             # The public code puts templates on batches of ten, and what does not fill one is lost.
             if count is not None and not -10 <= min(count, 30_000) - min(cases, 30_000) <= 10:
-                different[ours(name)] = min(count, 30_000) - min(cases, 30_000)
+                different[our_name(name)] = min(count, 30_000) - min(cases, 30_000)
     assert different.pop("arc_easy") == 11
     # Sentences that have nothing to mend are left out, which only reading them shows.
     assert different.pop("true_case") > 0
@@ -55,7 +46,11 @@ def test_every_published_task_is_here_and_as_large():
 @pytest.mark.parametrize("collection", ["flan2021", "cot", "dialog"])
 def test_shares_inside_a_submixture_are_those_of_the_public_code(collection):
     mixture = get_mixture(f"{collection}_submix")
-    cases = {ours(name): count for name, count in published_cases()[collection].items() if name not in NOT_HERE}
+    cases = {
+        our_name(name): counts.zero_shot
+        for name, counts in published_cases()[collection].items()
+        if name not in NOT_HERE
+    }
     sizes = {task.name: cases[task.spec.name] for task in mixture.train_tasks}
     shares = mixture.weights(sizes)
     cap = {"flan2021": 30_000, "cot": 100_000, "dialog": 200_000}[collection]
@@ -153,7 +148,9 @@ def shares(mixture, folder) -> dict[str, float]:
         for row in map(json.loads, (folder / "superni" / "natinst_meta.jsonl").open())
     }
     cases = {
-        ours(name): count for part in ("flan2021", "cot", "dialog") for name, count in published_cases()[part].items()
+        our_name(name): counts.zero_shot
+        for part in ("flan2021", "cot", "dialog")
+        for name, counts in published_cases()[part].items()
     }
 
     def size(task):

@@ -24,10 +24,16 @@ def add_mixture_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def mixture_of(arguments: argparse.Namespace, name: str) -> "Mixture":
-    """The mixture that these arguments choose; the folders are set for this process."""
+def mixture_of(arguments: argparse.Namespace, name: str, *, outlined: bool = False) -> "Mixture":
+    """The mixture that these arguments choose; the folders are set for this process.
+
+    Args:
+        arguments: those of ``add_mixture_arguments``.
+        name: of the mixture.
+        outlined: only its rates are asked for, which do not take all of its files.
+    """
     from flan_jax.experiments.config import names_of
     from flan_jax.experiments.setup import chosen_mixture, set_folders
 
     set_folders(arguments.data_dir, arguments.source_dir)
-    return chosen_mixture(name, hold_out=names_of(arguments.hold_out), templates=arguments.templates)
+    return chosen_mixture(name, hold_out=names_of(arguments.hold_out), templates=arguments.templates, outlined=outlined)

@@ -1,7 +1,8 @@
 """Show a mixture's effective rates: examples, cap, requested rate and share, tokens, epochs over a run.
 
 With --draws and --store, also what the run's sampler will really draw. Published data that are not
-on this machine count as many examples as they are published with.
+on this machine count as many examples as they are published with; --sizes published takes what
+FLAN's public code counts of a task in its prompt mode, which its rates rest on, and needs no data.
 """
 
 import argparse
@@ -40,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--draws", type=int, default=0, help="examples drawn over the run; adds the column of epochs")
     parser.add_argument("--store", default="", help="a prepared store: adds mean tokens and the share of tokens")
     parser.add_argument(
+        "--sizes",
+        choices=("data", "published"),
+        default="data",
+        help="what tasks of Flan 2022 count: their data, or what FLAN's public code counts (default data)",
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, help="of the run: which examples it draws, with --draws and --store (default 0)"
     )
     parser.add_argument(
@@ -55,14 +62,24 @@ def execute(arguments: argparse.Namespace) -> int:
     """Prints the table."""
     from flan_jax.errors import UserError
     from flan_jax.experiments.rates import mixture_rates
+    from flan_jax.experiments.setup import can_be_outlined
     from flan_jax.report.tables import text_table
 
     if arguments.draws < 0:
         raise UserError(f"--draws {arguments.draws} must be at least 0.")
     if arguments.sort == "epochs" and not arguments.draws:
         raise UserError("--sort epochs needs the length of the run. Give it with --draws N.")
-    mixture = mixture_of(arguments, arguments.mixture)
-    table = mixture_rates(mixture, draws=arguments.draws, store=arguments.store, seed=arguments.seed)
+    try:
+        mixture = mixture_of(arguments, arguments.mixture, outlined=arguments.sizes == "published")
+    except UserError as error:
+        if arguments.sizes != "published" and can_be_outlined(arguments.mixture):
+            raise UserError(
+                f"{error} Or take the sizes that FLAN's public code counts, with --sizes published."
+            ) from error
+        raise
+    table = mixture_rates(
+        mixture, draws=arguments.draws, store=arguments.store, seed=arguments.seed, sizes_from=arguments.sizes
+    )
     if arguments.sort:
         table = table.sorted(arguments.sort)
     rows = [dataclasses.asdict(row) for row in table.rows]
@@ -75,6 +92,7 @@ def execute(arguments: argparse.Namespace) -> int:
             "draws": arguments.draws or None,
             "seed": arguments.seed,
             "store": arguments.store or None,
+            "sizes": table.sizes_from,
             "tasks": rows,
             "total": total,
             "nested": nested,
@@ -94,7 +112,9 @@ def execute(arguments: argparse.Namespace) -> int:
     ]
     total["task"] = f"total of {len(rows):,} tasks"
     printed = [[_shown(column, row[column]) for column in columns] for row in (*rows, total)]
-    print(f"Rates of {mixture.name} in {mixture.unit}, by {mixture.policy!r}.\n")
+    print(
+        f"Rates of {mixture.name} in {mixture.unit}, by {mixture.policy!r}.\nSizes: {table.sizes_from or 'of no task'}.\n"
+    )
     lines = text_table([HEADINGS[column] for column in columns], printed).split("\n")
     rule = "-" * max(map(len, lines))
     print("\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]))

@@ -23,7 +23,10 @@ Batches = PackedBatches | LessonFirst
 
 
 class WeightsLog:
-    """``weights.jsonl``: a line for every change of the weights, with the step it was made after.
+    """``weights.jsonl``: a line for every change of the weights, with the step of the run it was made after.
+
+    What changes the weights of the mixture while the lesson goes on holds after the lesson, and its line says
+    after which step: ``holds_after``.
 
     Args:
         path: made with its folder where it does not exist.
@@ -35,11 +38,12 @@ class WeightsLog:
         if jax.process_index() == 0 and path.exists():
             forget_later(path, resume_step)
 
-    def __call__(self, step: int, weights: Mapping[str, float]) -> None:
-        """Notes that batches after ``step`` are drawn in these shares."""
+    def __call__(self, step: int, weights: Mapping[str, float], holds_after: int) -> None:
+        """Notes, at ``step``, that batches after ``holds_after`` are drawn in these shares."""
         if jax.process_index() == 0:
+            line = {"step": step, **({"holds_after": holds_after} if holds_after != step else {}), "weights": weights}
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, "weights": dict(weights)}) + "\n")
+                file.write(json.dumps(line) + "\n")
 
 
 def make_batches(
@@ -76,14 +80,15 @@ def make_batches(
         process_count=jax.process_count(),
         workers=config.data_workers,
     )
-    mixture = make([weights[task.name] for task in tasks], on_weights=on_weights)
+    first_step = config.lesson_steps
+    mixture = make([weights[task.name] for task in tasks], on_weights=on_weights, first_step=first_step)
     if not config.lesson_steps:
         return mixture
     if not lesson:
         raise UserError(
             f"run.lesson_steps is {config.lesson_steps}, but mixture {config.mixture!r} declares no lesson. Set it to 0."
         )
-    return LessonFirst(make([lesson[task.name] for task in tasks]), mixture, steps=config.lesson_steps)
+    return LessonFirst(make([lesson[task.name] for task in tasks], on_weights=on_weights), mixture)
 
 
 def sampled(realised: Realised) -> dict[str, dict[str, float]]:

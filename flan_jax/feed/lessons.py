@@ -19,27 +19,37 @@ class LessonFirst(Iterator[Batch]):
     function of the two streams and ``steps`` only; the position is theirs, side by side.
     """
 
-    def __init__(self, lesson: PackedBatches, mixture: PackedBatches, *, steps: int) -> None:
-        """Joins two streams.
+    def __init__(self, lesson: PackedBatches, mixture: PackedBatches) -> None:
+        """Joins two streams, both of which count the steps of the run.
 
         Args:
-            lesson: batches of the first ``steps`` steps.
-            mixture: batches of all later steps, from its own beginning.
-            steps: length of the lesson, at least 1.
+            lesson: batches of the first steps.
+            mixture: batches of all later steps, from its own beginning; its ``first_step`` is the length of the
+                lesson, at least 1.
         """
-        if steps < 1:
-            raise UserError(f"A lesson of {steps} steps is none. Give at least 1.")
+        if mixture.first_step < 1:
+            raise UserError(f"A lesson of {mixture.first_step} steps is none. Give at least 1.")
         self._lesson = lesson
         self._mixture = mixture
-        self._steps = steps
+        self._steps = mixture.first_step
 
     def __next__(self) -> Batch:
-        return next(self._lesson if self._lesson.step < self._steps else self._mixture)
+        return next(self._now)
+
+    @property
+    def _now(self) -> PackedBatches:
+        """The stream that the next batch comes from."""
+        return self._lesson if self._lesson.step < self._steps else self._mixture
 
     @property
     def step(self) -> int:
         """How many batches were handed out since the beginning of the run."""
-        return self._lesson.step + self._mixture.step
+        return self._now.step
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The shares of draws that are in force, by task: the lesson's until it ends."""
+        return self._now.weights
 
     def get_state(self) -> dict[str, Any]:
         """The position after the last batch that was handed out: a dozen integers."""
@@ -66,7 +76,17 @@ class LessonFirst(Iterator[Batch]):
 
     def set_weights(self, weights: Sequence[float] | np.ndarray | Mapping[str, float]) -> None:
         """Draws from the mixture in other shares from the next batch on; the lesson keeps its own."""
-        self._mixture.set_weights(weights)
+        self._mixture.set_weights(weights, asked_after=self.step)
+
+    def seek(self, step: int) -> None:
+        """Continues with the batch of the run's ``step``, counted from 0.
+
+        Raises:
+            UserError: as ``PackedBatches.seek``.
+        """
+        # First the mixture: what is refused leaves all as it is. No step is negative for either.
+        self._mixture.seek(max(step, self._steps) if step >= 0 else step)
+        self._lesson.seek(min(step, self._steps))
 
     def continue_from(self, other: "LessonFirst") -> None:
         """Takes over the position of a lesson and a mixture over other tasks, as ``PackedBatches`` does."""
@@ -75,9 +95,8 @@ class LessonFirst(Iterator[Batch]):
 
     def realised(self) -> Realised:
         """What was drawn from the first step of the run on, lesson and mixture together."""
-        if not self._lesson.step:
-            return self._lesson.realised()
-        return self._lesson.realised() + self._mixture.realised() if self._mixture.step else self._lesson.realised()
+        lesson = self._lesson.realised()
+        return lesson + self._mixture.realised() if self._mixture.step > self._steps else lesson
 
     def close(self) -> None:
         """Stops both prefetching threads."""

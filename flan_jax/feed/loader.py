@@ -25,6 +25,7 @@ __all__ = ["Batch", "PackedBatches", "Realised"]
 
 _POSITION = ("step", "row", "window_rows", "window_own")
 _PART = "part"
+_FIRST = "first_step"
 _MEANING = {
     "tasks": "the tasks or what they were prepared from",
     "weights": "the weights or the seed",
@@ -58,7 +59,10 @@ class PackedBatches(Iterator[Batch]):
             asked for.
         workers: processes that make batches; 0 makes them in this one. One thread makes tens of
             millions of tokens a second, which few devices outrun.
-        on_weights: called as ``on_weights(step, {task: share})`` when ``set_weights`` is.
+        on_weights: called as ``on_weights(step, {task: share}, holds_after)`` after the step of the run at which
+            ``set_weights`` was called or a task was gone through and dropped, with the step after which batches
+            are drawn in these shares: the same, unless other batches come before these.
+        first_step: how many batches of the run others handed out before these begin.
 
     Raises:
         UserError: unusable weights, sizes or lengths, or a task with examples longer than a row.
@@ -80,7 +84,8 @@ class PackedBatches(Iterator[Batch]):
         process_count: int = 1,
         prefetch: int = 2,
         workers: int = 0,
-        on_weights: Callable[[int, dict[str, float]], None] | None = None,
+        on_weights: Callable[[int, dict[str, float], int], None] | None = None,
+        first_step: int = 0,
     ) -> None:
         layout = Layout(lengths.get("inputs", 0), lengths.get("targets", 0), decoder_only, pack)
         if batch_size < 1 or batch_size % process_count:
@@ -102,7 +107,8 @@ class PackedBatches(Iterator[Batch]):
         self._recipe = self._begun
         self._stream = self._recipe.stream()
         self._identity = self._stream.identity(tasks)
-        self._step, self._row, self._part_began = 0, 0, 0
+        self.first_step = first_step
+        self._step, self._row, self._part_began = first_step, 0, first_step
         self._before = self._nothing()
         self._counts: np.ndarray | None = np.zeros((3, len(tasks)), np.int64)
         # grain's iterator stops its thread when it is deleted, which fails once the interpreter is being
@@ -114,11 +120,14 @@ class PackedBatches(Iterator[Batch]):
         return self
 
     def __next__(self) -> Batch:
+        before = self._stretch() if self._on_weights else 0
         batch, counts = next(self._iterator())
         self._step += 1
         self._row += self._batch_size
         if self._counts is not None:
             self._counts += counts
+        if self._on_weights and self._stretch() != before:
+            self._on_weights(self._step, self.weights, self._step)
         return {name: batch[name] for name in self._recipe.layout.keys}  # other processes hand them over sorted
 
     @property
@@ -128,22 +137,33 @@ class PackedBatches(Iterator[Batch]):
 
     @property
     def weights(self) -> dict[str, float]:
-        """The shares of draws that are in force, by task; they sum to 1."""
-        shares = self._stream.sampler.shares / float(self._stream.sampler.shares.sum())
+        """The shares of draws that are in force, by task; they sum to 1. A task that dropped out has none."""
+        shares = self._stream.sampler.shares_at(self._drawn())
         return dict(zip(self._names, shares.tolist(), strict=True))
+
+    def _drawn(self) -> int:
+        """The examples of this part of the run that were handed out."""
+        return int(self._counted()[0].sum())
+
+    def _stretch(self) -> int:
+        return self._stream.sampler.stretch(self._drawn()) if self._recipe.exhausted == "drop" else 0
 
     # --- position ------------------------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
         """The position after the last batch that was handed out, as JSON.
 
-        Seven integers; after ``set_weights`` also the weights in force and, by task, what was drawn
-        before them.
+        A few integers; after ``set_weights`` also those weights and, by task, what was drawn before them;
+        after a task dropped out also the shares in force, which follow from the rest.
         """
         # Known once the first window is packed; saved, so that a restored run need not pack it again.
         rows, own = self._stream.known_capacity or (0, 0)
         state: dict[str, Any] = {"step": self._step, "row": self._row, "window_rows": rows, "window_own": own}
         state |= self._identity
+        if self.first_step:
+            state[_FIRST] = self.first_step
+        if self._stretch():
+            state["in_force"] = self.weights
         if self._recipe.start is not None:
             start, before = self._recipe.start, self._before
             state[_PART] = {
@@ -173,9 +193,11 @@ class PackedBatches(Iterator[Batch]):
                 f"The saved data position cannot be continued: {what} changed since it was saved. "
                 "Restore them, or start a new run from the checkpoint's parameters."
             )
+        # Positions once counted from the first of these batches, whatever came before them.
+        before_these = self.first_step - int(state.get(_FIRST, 0))
         part = state.get(_PART)
         if part is None:
-            self._begin(self._begun, self._nothing(), 0)
+            self._begin(self._begun, self._nothing(), self.first_step)
         else:
             start = Start(
                 int(part["number"]),
@@ -188,29 +210,32 @@ class PackedBatches(Iterator[Batch]):
             self._begin(
                 dataclasses.replace(self._begun, weights=np.array(part["weights"]), start=start),
                 dataclasses.replace(nothing, **before),
-                int(part["began"]),
+                int(part["began"]) + before_these,
             )
         if state["window_rows"]:
             self._stream.know_capacity(int(state["window_rows"]), int(state["window_own"]))
-        self._move(int(state["step"]), int(state["row"]))
+        self._move(int(state["step"]) + before_these, int(state["row"]))
 
     def seek(self, step: int) -> None:
-        """Continues with the batch of ``step``, counted from 0, in a second or less whatever the distance.
+        """Continues with the batch of the run's ``step``, counted from 0, in a second or less whatever the distance.
 
         Raises:
-            UserError: a negative step, or one before the weights last changed.
+            UserError: a negative step, one before these batches begin, or one before the weights last changed.
         """
         if step < self._part_began:
+            if step < 0:
+                raise UserError(f"Step {step} must not be negative.")
+            what = "these batches begin" if step < self.first_step else "the weights changed"
             raise UserError(
-                f"Step {step} must not be negative."
-                if step < 0
-                else f"Step {step} lies before step {self._part_began}, at which the weights changed. Restore a position saved there."
+                f"Step {step} lies before step {self._part_began}, at which {what}. Restore a position saved there."
             )
         self._move(step, (step - self._part_began) * self._batch_size)
 
     # --- weights -------------------------------------------------------------------------------------------------------
 
-    def set_weights(self, weights: Sequence[float] | np.ndarray | Mapping[str, float]) -> None:
+    def set_weights(
+        self, weights: Sequence[float] | np.ndarray | Mapping[str, float], *, asked_after: int | None = None
+    ) -> None:
         """Draws in other shares from the next batch on.
 
         Every task goes on where it stands: what was drawn for batches that are not to come is drawn
@@ -218,6 +243,7 @@ class PackedBatches(Iterator[Batch]):
 
         Args:
             weights: [tasks] or by task, all of them; normalised here.
+            asked_after: the run's step, where other batches are still handed out before these.
 
         Raises:
             UserError: unusable weights; the old ones then stay in force.
@@ -232,7 +258,7 @@ class PackedBatches(Iterator[Batch]):
             weights = [weights[name] for name in self._names]
         self._continue_as(dataclasses.replace(self._recipe, weights=np.asarray(weights, np.float64)), self._stream)
         if self._on_weights is not None:
-            self._on_weights(self._step, self.weights)
+            self._on_weights(self._step if asked_after is None else asked_after, self.weights, self._step)
 
     def continue_from(self, other: "PackedBatches") -> None:
         """Takes over the position of batches over other tasks.
@@ -266,7 +292,6 @@ class PackedBatches(Iterator[Batch]):
         out = handed_out(stream, self._row if from_row is None else from_row)
         before = self._before if before is None else before
         place = np.arange(len(self._names)) if place is None else place
-        shares = stream.sampler.shares / float(stream.sampler.shares.sum())
         kept = place >= 0
 
         def moved(values: np.ndarray) -> np.ndarray:
@@ -286,7 +311,7 @@ class PackedBatches(Iterator[Batch]):
             recipe,
             dataclasses.replace(
                 self._nothing(),
-                expected=moved(before.expected + shares * out.examples.sum()),
+                expected=moved(before.expected + stream.sampler.expected(int(out.examples.sum()))),
                 examples=moved(before.examples + out.examples),
                 input_tokens=moved(before.input_tokens + out.input_tokens),
                 target_tokens=moved(before.target_tokens + out.target_tokens),
@@ -310,15 +335,19 @@ class PackedBatches(Iterator[Batch]):
 
     def realised(self) -> Realised:
         """What was drawn, from the first step of the run to the last batch handed out."""
+        examples, inputs, targets = self._counted().copy()
+        sampler, drawn = self._stream.sampler, self._drawn()
+        # Before the first batch the shares themselves say what is asked for.
+        nothing = not drawn and not self._before.examples.any()
+        expected = sampler.shares_at(0) if nothing else sampler.expected(drawn)
+        return self._before + Realised(self._names, expected, self._stream.corpus.sizes, examples, inputs, targets)
+
+    def _counted(self) -> np.ndarray:
+        """[3, tasks] int64, what was handed out in this part: examples, input tokens, target tokens."""
         if self._counts is None:  # after a restore they follow from the position
             out = handed_out(self._stream, self._row)
             self._counts = np.stack([out.examples, out.input_tokens, out.target_tokens])
-        shares = np.array(list(self.weights.values()))
-        drawn = int(self._counts[0].sum())
-        # Before the first batch the shares themselves say what is asked for.
-        expected = shares * (drawn if drawn or self._before.examples.any() else 1)
-        examples, inputs, targets = self._counts.copy()
-        return self._before + Realised(self._names, expected, self._stream.corpus.sizes, examples, inputs, targets)
+        return self._counts
 
     def _nothing(self) -> Realised:
         zeros = np.zeros(len(self._names), np.int64)

@@ -103,6 +103,10 @@ def round_shares(weights: Sequence[float] | np.ndarray) -> np.ndarray:
     return units.astype(np.uint64)
 
 
+def _normal(shares: np.ndarray) -> np.ndarray:
+    return shares / float(shares.sum())
+
+
 def identities(names: Sequence[str]) -> np.ndarray:
     """[tasks] uint64, a number that follows from each name."""
     digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
@@ -231,6 +235,34 @@ class MixtureSampler:
         if owed.any():
             number[owed] = self._numbers_owed[(self._first_owed[task] + count)[owed]]
         return number
+
+    # --- shares in force ---------------------------------------------------------------------------------------------
+
+    def stretch(self, position: int) -> int:
+        """Which stretch of equal shares the draw at a position belongs to, counted from 0."""
+        later = (int(stretch.before.sum()) <= position for stretch in self._stretches[1:])
+        return sum(later)
+
+    def shares_at(self, position: int) -> np.ndarray:
+        """[tasks] float64, the shares in which the draw at a position is drawn; they sum to 1.
+
+        They change where a task was gone through and dropped.
+        """
+        return _normal(self._stretches[self.stretch(position)].shares)
+
+    def expected(self, count: int) -> np.ndarray:
+        """[tasks] float64, how many of the first ``count`` draws the shares stand for; it sums to ``count``."""
+        starts = [int(stretch.before.sum()) for stretch in self._stretches]
+        ends = [*starts[1:], max(count, starts[-1])]
+        return np.sum(
+            [
+                max(0, min(count, end) - start) * _normal(stretch.shares)
+                for stretch, start, end in zip(self._stretches, starts, ends, strict=True)
+            ],
+            axis=0,
+        )
+
+    # --- arithmetic ----------------------------------------------------------------------------------------------------
 
     def _end_stretches(self, limit: np.ndarray, *, stop: bool) -> int:
         """Cuts the sequence where a task has its ``limit`` [tasks] draws, until no task, or one less, is left.

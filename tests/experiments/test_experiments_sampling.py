@@ -117,6 +117,40 @@ def test_weights_set_in_mid_run_are_logged_saved_and_resumed(config):
     assert lines(broken, "weights.jsonl") == lines(straight, "weights.jsonl")
 
 
+def test_every_record_counts_the_steps_of_the_run_behind_a_lesson(config, declare):
+    """Weights set in the lesson and behind it; a checkpoint between them; the run goes on from it."""
+    declare((toys.PARITY, 3.0), (toys.COPY, 1.0), lesson=(("toy_parity_zs_opt", 1.0),))
+    shares = {2: (0.5, 0.5), 5: (0.0, 1.0), 7: (0.25, 0.75)}
+
+    def reweight(step, metrics):
+        return (
+            dict(zip(("toy_parity_zs_opt", "toy_copy_zs_opt"), shares[step], strict=True)) if step in shares else None
+        )
+
+    straight = dataclasses.replace(config, steps=8, lesson_steps=3, log_period=1)
+    train(straight, reweight=reweight)
+    written = lines(straight, "weights.jsonl")
+    assert [(line["step"], line.get("holds_after"), *line["weights"].values()) for line in written] == [
+        (2, 3, 0.5, 0.5), (5, None, 0.0, 1.0), (7, None, 0.25, 0.75)
+    ]  # fmt: skip
+    assert [line["step"] for line in lines(straight)] == list(range(1, 9))
+    drawn = [line["sampled"]["toy_parity_zs_opt"]["examples"] for line in lines(straight)]
+    assert drawn[4] == drawn[5] == drawn[6] < drawn[7]  # none in steps 6 and 7
+
+    # Stopped after step 6; of what the folder says of later steps nothing is kept, of earlier ones all.
+    broken = dataclasses.replace(straight, model_dir=config.model_dir + "_broken")
+    train(dataclasses.replace(broken, steps=6), reweight=reweight)
+    assert lines(broken, "weights.jsonl") == written[:2]
+    log = Path(broken.model_dir) / "weights.jsonl"
+    log.write_text(
+        "".join(json.dumps(line) + "\n" for line in [*written, {"step": 8, "weights": {}}]), encoding="utf-8"
+    )
+    train(broken, reweight=reweight)
+    assert lines(broken, "weights.jsonl") == written
+    assert [line["sampled"] for line in lines(broken)] == [line["sampled"] for line in lines(straight)]
+    assert [line["loss"] for line in lines(broken)] == [line["loss"] for line in lines(straight)]
+
+
 @pytest.mark.parametrize("lesson", [False, True])
 def test_changed_data_is_refused_unless_asked_for_and_then_recorded(config, declare, lesson):
     config = dataclasses.replace(config, lesson_steps=1 if lesson else 0)

@@ -26,11 +26,12 @@ def tasks(tmp_path):
     return [store.open(name, "train") for name in ("one", "two")]
 
 
-def stream(tasks, steps=3):
-    def make(weights):
-        return PackedBatches(tasks, weights, seed=0, batch_size=4, lengths=LENGTHS, prefetch=1)
+def stream(tasks, steps=3, **own):
+    def make(weights, **options):
+        return PackedBatches(tasks, weights, seed=0, batch_size=4, lengths=LENGTHS, prefetch=1, **options)
 
-    return LessonFirst(make([1.0, 0.0]), make([0.5, 0.5]), steps=steps)
+    lesson, mixture = make([1.0, 0.0], **own), make([0.5, 0.5], first_step=steps, **own)
+    return LessonFirst(lesson, mixture)
 
 
 def taken(batches, count):
@@ -73,3 +74,55 @@ def test_a_position_of_another_lesson_is_refused(tasks):
         stream(tasks, steps=0)
     first.close()
     second.close()
+
+
+def assert_same(one, other):
+    for name, values in one.items():
+        np.testing.assert_array_equal(other[name], values)
+
+
+@pytest.mark.parametrize("at", [0, 2, 3, 5])
+def test_a_position_that_counted_from_the_lessons_end_is_read(tasks, at):
+    first, second = stream(tasks), stream(tasks)
+    taken(first, at)
+    first.set_weights([0.25, 0.75])
+    state = first.get_state()
+    old = {name: value for name, value in state.items() if name != "mixture_first_step"}
+    old["mixture_step"] -= 3
+    old["mixture_part"] = {**state["mixture_part"], "began": state["mixture_part"]["began"] - 3}
+    second.set_state(old)
+    assert (second.step, second.weights) == (at, first.weights)
+    for one, other in zip(taken(first, 4), taken(second, 4), strict=True):
+        assert_same(one, other)
+    assert second.get_state() == first.get_state()
+    first.close(), second.close()
+
+
+def test_a_step_is_sought_by_its_number_in_the_run(tasks):
+    batches = stream(tasks)
+    whole = taken(batches, 8)
+    for step in (5, 1, 3, 0, 2, 7):
+        batches.seek(step)
+        assert batches.step == step
+        assert_same(whole[step], next(batches))
+    batches.set_weights([1, 0])
+    with pytest.raises(UserError, match="before step 8, at which the weights changed"):
+        batches.seek(6)
+    with pytest.raises(UserError, match="Step -1 must not be negative"):
+        batches.seek(-1)
+    batches.close()
+
+
+def test_weights_are_told_with_the_step_of_the_run(tasks):
+    told = []
+    batches = stream(tasks, on_weights=lambda *line: told.append(line))
+    taken(batches, 2)
+    assert batches.weights == {"one": 1.0, "two": 0.0}
+    batches.set_weights([1, 3])  # of the mixture: the lesson goes on
+    assert batches.weights == {"one": 1.0, "two": 0.0}
+    taken(batches, 2)
+    assert batches.weights == {"one": 0.25, "two": 0.75}
+    taken(batches, 1)
+    batches.set_weights([3, 1])
+    assert told == [(2, {"one": 0.25, "two": 0.75}, 3), (5, {"one": 0.75, "two": 0.25}, 5)]
+    batches.close()

@@ -406,7 +406,9 @@ def everything(batches, count):
 @pytest.mark.parametrize("prefetch", [0, 2])
 def test_new_weights_hold_from_the_next_batch_on_and_nothing_is_lost(batches_of, pack, prefetch):
     told = []
-    batches = batches_of(pack=pack, prefetch=prefetch, on_weights=lambda step, shares: told.append((step, shares)))
+    batches = batches_of(
+        pack=pack, prefetch=prefetch, on_weights=lambda step, shares, holds_after: told.append((step, shares))
+    )
     found = everything(batches, 7)
     batches.set_weights([0.0, 0.0, 1.0])
     late = take(batches, 6)
@@ -447,6 +449,36 @@ def test_changed_weights_travel_with_the_position(batches_of):
     fresh = batches_of()
     other.set_state(fresh.get_state())
     assert_equal(take(other, 3), take(fresh, 3))
+
+
+def test_shares_follow_a_task_that_dropped_out(batches_of):
+    told, options = [], {"exhausted": "drop", "epochs": 2, "batch_size": 4}
+    batches = batches_of(on_weights=lambda *line: told.append(line), **options)
+    drawn, states, in_force = np.zeros(3, np.int64), [], []
+    while (batch := next(batches, None)) is not None:
+        drawn += np.bincount([task for task, _, _ in examples_in([batch])], minlength=3)
+        states.append(json.loads(json.dumps(batches.get_state())))
+        in_force.append(batches.weights)
+    assert drawn.tolist() == [2 * size for size in SIZES]
+    # What is left over shares the draws as before among themselves.
+    first, second, third = {tuple(shares.values()): None for shares in in_force}
+    assert first == pytest.approx(WEIGHTS)
+    assert second == pytest.approx((0, 0.375, 0.625))
+    assert third == (0, 0, 1)
+    changes = [at for at in range(1, len(in_force)) if in_force[at] != in_force[at - 1]]
+    assert told == [(at + 1, in_force[at], at + 1) for at in changes]
+    assert [state.get("in_force") for state in states] == [
+        None if tuple(shares.values()) == first else shares for shares in in_force
+    ]
+    # Sizes, not shares, decided what was drawn in the end, and that was asked for.
+    assert batches.realised().requested == pytest.approx(batches.realised().shares, abs=0.01)
+    for at in (changes[0] - 1, changes[0], len(states) - 1):
+        other = batches_of(on_weights=lambda *line: told.append(line), **options)
+        other.set_state(states[at])
+        assert other.weights == in_force[at]
+        told.clear()
+        list(other)
+        assert [step for step, _, _ in told] == [change + 1 for change in changes if change > at]
 
 
 def test_unusable_new_weights_change_nothing(batches_of):

@@ -18,6 +18,7 @@ from typing import Any
 
 import gin
 
+from flan_jax.cli.gin_order import FileOrder
 from flan_jax.data.recipe import OnError, TooLong
 from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.eval.decoding.config import DecodingConfig
@@ -199,14 +200,18 @@ def load(files: Sequence[str], bindings: Sequence[str] = (), search_paths: Seque
         bindings: ``NAME=VALUE`` strings. A bare word as the value of a macro is taken as a string.
 
     Raises:
-        UserError: an unknown file, macro, configurable or parameter; a required macro not set.
+        UserError: an unknown file, macro, configurable or parameter; a required macro not set; a file that undoes
+            what one before it is there for (``gin_order``).
     """
     gin.clear_config()
     del gin.config._LOCATION_PREFIXES[1:]
     for path in [*search_paths, str(shipped_gin_dir())]:
         gin.add_config_file_search_path(path)
+    order = FileOrder(shipped_gin_dir(), search_paths)
     for file in files:
-        _parse(functools.partial(gin.parse_config_file, file), where=file, search_paths=search_paths)
+        with order.reading(file):
+            _parse(functools.partial(gin.parse_config_file, file), where=file, search_paths=search_paths)
+    order.check(bindings)
     for binding in bindings:
         parse = functools.partial(gin.parse_config, _quoted(binding))
         _parse(parse, where=f"--gin.{binding}", search_paths=search_paths)

@@ -14,6 +14,12 @@ from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.huggingface.folder import read_config
 from flan_jax.train.optimizer import OptimizerConfig
 
+T5_DROPOUT = 0.05
+"""The rate at which FLAN-T5 was tuned (Chung et al. 2022), and that of every T5 unless told otherwise.
+
+A published ``config.json`` says the rate of some other training (0.1 in FLAN-T5's), so it is not asked."""
+DECODER_DROPOUT = 0.0
+"""Published decoders were trained without any, and are tuned without."""
 _ANSWER = 256
 _T5_ROOM = 8192  # T5 reads any length; longer ones are slips as a rule
 
@@ -24,7 +30,7 @@ def pretrained_model(
     eos_id: int | None = None,
     bos_id: int | None = None,
     reads_start: bool | None = None,
-    dropout_rate: float = 0.0,
+    dropout_rate: float | None = None,
     dtype: str = "float32",
     remat: str = "none",
     attention: str = "auto",
@@ -40,7 +46,8 @@ def pretrained_model(
         bos_id: what begins one in the run's vocabulary. Where nobody says, a text begins with what ends another.
         reads_start: whether a text begins with it, as in a decoder's configuration, by the run's vocabulary; ``None``
             where that says nothing, for yes.
-        dropout_rate: as in the configuration of either kind of model.
+        dropout_rate: as in the configuration of either kind of model; ``None`` for that of its kind, ``T5_DROPOUT`` or
+            ``DECODER_DROPOUT``.
         dtype: of activations and matrix products.
         remat: what is computed again in the backward pass, as in the configuration.
         attention: how attention is computed, as in the configuration.
@@ -55,6 +62,8 @@ def pretrained_model(
             "The model is to be read from a Hugging Face folder, but INITIAL_CHECKPOINT_PATH is empty. Name the folder."
         )
     config = read_config(described_folder(initial_checkpoint, model_dir), dtype=dtype)
+    if dropout_rate is None:
+        dropout_rate = DECODER_DROPOUT if config.decoder_only else T5_DROPOUT
     changes: dict[str, Any] = {"dropout_rate": dropout_rate, "remat": remat, "attention": attention}
     if eos_id is not None and eos_id != config.eos_id:
         changes |= {"eos_id": eos_id, "stop_ids": (config.eos_id, *(i for i in config.stop_ids if i != eos_id))}

@@ -27,6 +27,7 @@ from flan_jax.experiments.sampling import (
     reordered_window,
     sampled,
 )
+from flan_jax.experiments.settings import main_settings
 from flan_jax.experiments.setup import Data, PrepareProgress, open_data, prepare_run
 from flan_jax.experiments.tuned import BASE, base_identity, check_can_begin, check_same_base
 from flan_jax.experiments.weights import initial_params
@@ -120,6 +121,7 @@ def train(
     params = initial_params(config) if base or not run_dir.has_checkpoint(folder) else None
     check_can_begin(params, config)
     mesh = make_mesh(config.mesh)
+    say(main_settings(config))
     optimizer = make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))
     run_dir.create(folder)
     if audited and jax.process_index() == 0:

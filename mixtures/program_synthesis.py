@@ -12,14 +12,13 @@ bytes, or a SentencePiece model trained with line ends and byte fallback (``flan
 edit similarity to the solution, and not by whether it passes its tests.
 """
 
-import textwrap
-
 from flan_jax.data.folder import FolderSource
 from flan_jax.data.published import published
 from flan_jax.errors import UserError
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
+from flan_jax.tasks.texts import block
 
 COLLECTION = CLUSTER = "program_synthesis"
 FOLDER = "program_synthesis"
@@ -28,10 +27,10 @@ SOLUTION = ("solution", "code", "canonical_solution", "completion")
 
 
 def code(record: Record, *names: str) -> str:
-    r"""The code in the first of ``names`` that the record has: with plain line ends, and not indented as a whole.
+    r"""The code in the first of ``names`` that the record has, with plain line ends, its first indentation kept.
 
-    >>> code({"completion": "    x = 1\r\n    return x\n"}, "completion")
-    'x = 1\nreturn x'
+    >>> code({"completion": "\r\n    x = 1\r\n    return x\n"}, "completion")
+    '    x = 1\n    return x'
 
     Raises:
         UserError: no such column, or what is there is no text or blank.
@@ -40,7 +39,7 @@ def code(record: Record, *names: str) -> str:
     if not isinstance(given, str):
         raise UserError(f"{names[0]!r} must be a text, not {type(given).__name__} ({given!r:.60}).")
     lines = given.replace("\r\n", "\n").split("\n")
-    found = textwrap.dedent("\n".join(line.rstrip() for line in lines)).strip()
+    found = block("\n".join(line.rstrip() for line in lines))
     if not found:
         raise UserError(f"{names[0]!r} is empty.")
     return found

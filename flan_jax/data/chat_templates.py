@@ -278,9 +278,9 @@ PLAIN = ChatTemplate(
     "plain",
     "{% for message in messages %}"
     "{% if message.role == 'assistant' %}"
-    "Assistant:{% generation %} {{ message.content | trim }}{{ eos_token }}{% endgeneration %}{{ '\\n\\n' }}"
+    "Assistant:{% generation %} {{ message.content.lstrip('\\n').rstrip() }}{{ eos_token }}{% endgeneration %}{{ '\\n\\n' }}"
     "{% else %}"
-    "{{ message.role | capitalize }}: {{ message.content | trim }}{{ '\\n\\n' }}"
+    "{{ message.role | capitalize }}: {{ message.content.lstrip('\\n').rstrip() }}{{ '\\n\\n' }}"
     "{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}",
@@ -292,9 +292,9 @@ CHATML = ChatTemplate(
     "{% for message in messages %}"
     "<|im_start|>{{ message.role }}{{ '\\n' }}"
     "{% if message.role == 'assistant' %}"
-    "{% generation %}{{ message.content | trim }}{{ eos_token }}{% endgeneration %}"
+    "{% generation %}{{ message.content.lstrip('\\n').rstrip() }}{{ eos_token }}{% endgeneration %}"
     "{% else %}"
-    "{{ message.content | trim }}{{ eos_token }}"
+    "{{ message.content.lstrip('\\n').rstrip() }}{{ eos_token }}"
     "{% endif %}"
     "{{ '\\n' }}"
     "{% endfor %}"

@@ -27,6 +27,7 @@ from flan_jax.tasks.dialog import (
     conversation,
 )
 from flan_jax.tasks.spec import Record, Source, TaskSpec, Template, Unreadable
+from flan_jax.tasks.texts import block
 
 _VERSION = 1
 """Raised when the same conversations give other records."""
@@ -172,7 +173,7 @@ class DialogFields:
         """The slots of one reply."""
         before: tuple[Message, ...] = record["before"]
         start = next((index for index, message in enumerate(before) if message.role != SYSTEM), len(before))
-        system = "\n\n".join(message.content.strip() for message in before[:start])
+        system = "\n\n".join(block(message.content) for message in before[:start])
         turns = before[start:]
         asked = max(index for index, message in enumerate(turns) if message.role == USER)
         room = self.max_characters - len(system) - sum(len(message.content) for message in turns[asked:])
@@ -182,7 +183,7 @@ class DialogFields:
             room -= len(turns[oldest].content)
         history = _told(turns[oldest:asked], _SPEAKERS["dialogue"])
         last = "\n".join(
-            part for part in (turns[asked].content.strip(), _told(turns[asked + 1 :], _SPEAKERS["dialogue"])) if part
+            part for part in (block(turns[asked].content), _told(turns[asked + 1 :], _SPEAKERS["dialogue"])) if part
         )
         preface = f"Instructions to the assistant: {system}\n\n" if system else ""
         earlier = f"Earlier in the conversation: {history}\n\n" if history else ""
@@ -190,7 +191,7 @@ class DialogFields:
             "system": system,
             "history": history,
             "last": last,
-            "asked": turns[asked].content.strip(),
+            "asked": block(turns[asked].content),
             "preface": preface,
             "earlier": earlier,
             "context": preface + earlier,
@@ -200,7 +201,7 @@ class DialogFields:
 
 
 def _told(messages: tuple[Message, ...], names: Mapping[str, str]) -> str:
-    return "\n".join(f"{names[message.role]} {message.content.strip()}" for message in messages)
+    return "\n".join(f"{names[message.role]} {block(message.content)}" for message in messages)
 
 
 TEMPLATES = (

@@ -19,7 +19,7 @@ from flan_jax.data.sources import digest, file_digest, load_json, missing_data, 
 from flan_jax.errors import UserError
 from flan_jax.tasks.hashing import counter_hash
 from flan_jax.tasks.spec import Record, Unreadable
-from flan_jax.tasks.texts import unsound
+from flan_jax.tasks.texts import block, unsound
 
 TRAINING = "training"
 EVALUATION = "evaluation"
@@ -210,7 +210,7 @@ def _instructions(content: Any, path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: 'Definition' {wrong}. Correct the file.")
     if not isinstance(content["Instances"], list) or not isinstance(content["Positive Examples"], list):
         raise UserError(f"{path}: 'Instances' and 'Positive Examples' must be lists.")
-    found: dict[str, Any] = {"definition": definition.strip()}
+    found: dict[str, Any] = {"definition": block(definition)}
     for key, name in (("Positive Examples", "positive"), ("Negative Examples", "negative")):
         shown = _examples(content.get(key, []), f"{path}, {key}")
         found[name] = tuple((given, answer) for given, answer, _ in shown)
@@ -231,7 +231,7 @@ def _examples(examples: Any, where: str) -> list[tuple[str, str, str]]:
         if wrong := unsound(why or ""):
             raise UserError(f"{where}[{index}]: 'explanation' {wrong}. Correct or remove it.")
         if shown["output"]:
-            found.append((shown["input"], shown["output"][0], (why or "").strip()))
+            found.append((shown["input"], shown["output"][0], block(why or "")))
     return found
 
 
@@ -244,8 +244,8 @@ def _instance(instance: Any, where: str) -> dict[str, Any]:
     for name, text in (("input", instance["input"]), *(("output", output) for output in outputs)):
         if wrong := unsound(text):
             raise UserError(f"{where}: {name!r} {wrong}. Correct or remove it.")
-    kept = tuple(dict.fromkeys(output.strip() for output in outputs if output.strip()))
-    return {"id": str(instance.get("id", "")), "input": instance["input"].strip(), "output": kept}
+    kept = tuple(dict.fromkeys(block(output) for output in outputs if output.strip()))
+    return {"id": str(instance.get("id", "")), "input": block(instance["input"]), "output": kept}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ Chat data is published in many formats; once read, a record is
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
@@ -116,6 +117,16 @@ def conversation(record: Record, *, repeated: Repeated = "merge", opening: Openi
     if opening == "drop":
         messages = [message for index, message in enumerate(messages) if index not in early]
     return Conversation(tuple(messages))
+
+
+def repeated_turns(messages: Iterable[Any]) -> int:
+    """How many messages a user or an assistant says right behind one of their own.
+
+    Args:
+        messages: objects with a role each; what is none counts for nothing.
+    """
+    roles = [message.get("role") if isinstance(message, Mapping) else None for message in messages]
+    return sum(role == before and role in (USER, ASSISTANT) for before, role in itertools.pairwise(roles))
 
 
 def check_policies(repeated: str, opening: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record
+from flan_jax.tasks.texts import block
 
 
 def column(record: Record, *names: str) -> Any:
@@ -34,7 +35,7 @@ def column(record: Record, *names: str) -> Any:
 
 
 def text(record: Record, *names: str) -> str:
-    """The text in the first of ``names`` that the record has, without white space around it.
+    """The text in the first of ``names`` that the record has, without blank lines before it and white space behind it.
 
     Raises:
         UserError: no such column, or what is there is no text or blank.
@@ -44,7 +45,7 @@ def text(record: Record, *names: str) -> str:
         raise UserError(f"{names[0]!r} must be a text, not {type(value).__name__} ({value!r:.60}).")
     if not value.strip():
         raise UserError(f"{names[0]!r} is empty.")
-    return value.strip()
+    return block(value)
 
 
 def texts(record: Record, *names: str) -> tuple[str, ...]:
@@ -57,7 +58,7 @@ def texts(record: Record, *names: str) -> tuple[str, ...]:
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, Sequence) or not all(isinstance(item, str) for item in given):
         raise UserError(f"{names[0]!r} must be a list of texts, not {value!r:.60}.")
-    found = tuple(item.strip() for item in given if item.strip())
+    found = tuple(block(item) for item in given if item.strip())
     if not found:
         raise UserError(f"{names[0]!r} holds no text.")
     return found

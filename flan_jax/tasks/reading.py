@@ -1,12 +1,13 @@
 """Records of a source, and what of each a task reads: its slots, its accepted answers, its options."""
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.fewshot import Slots
 from flan_jax.tasks.spec import Record, Source, TaskSpec, Unreadable
+from flan_jax.tasks.texts import block
 
 
 def numbered_records(source: Source, split: str, unreadable: Unreadable | None = None) -> Iterator[tuple[int, Record]]:
@@ -62,18 +63,28 @@ def slots_from(spec: TaskSpec, record: Record) -> Slots | None:
     return {slot: slots[slot] for slot in spec.slots}
 
 
-def references_of(answer: Any) -> tuple[str, ...]:
+def references_of(answer: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
     """The accepted answers, the first of which is the target.
+
+    Args:
+        answer: a text or several.
+        options: a closed set that they are of. A label is the same one with white space around it.
 
     Raises:
         UserError: neither a text nor a sequence of texts.
     """
     if isinstance(answer, str):
-        return (answer.strip(),)
+        return (_accepted(answer, options),)
     references = tuple(answer) if isinstance(answer, Iterable) else ()
     if not references or not all(isinstance(reference, str) for reference in references):
         raise UserError(f"the answer {answer!r:.80} is neither a string nor a non-empty sequence of strings.")
-    return tuple(reference.strip() for reference in references)
+    return tuple(_accepted(reference, options) for reference in references)
+
+
+def _accepted(answer: str, options: Sequence[str]) -> str:
+    if answer in options:
+        return answer
+    return next((option for option in options if option.strip() == answer.strip()), block(answer))
 
 
 def options_of(spec: TaskSpec, slots: Slots) -> tuple[str, ...]:

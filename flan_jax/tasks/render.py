@@ -19,7 +19,7 @@ from flan_jax.tasks.reading import numbered_records, options_of, references_of, 
 from flan_jax.tasks.spec import Prompted, Record, TaskSpec, Unreadable
 from flan_jax.tasks.style import OptionStyle
 from flan_jax.tasks.template import ANSWER_SLOT, OPTIONS_SLOT, Rendered, Rendering, Template, slots_of
-from flan_jax.tasks.texts import unsound
+from flan_jax.tasks.texts import block, unsound
 
 Length = Callable[[str], int]
 """Text → tokens, the end of sequence counted."""
@@ -137,8 +137,8 @@ class Renderer:
 
     def _from_slots(self, slots: Slots, template: Template, style: OptionStyle) -> _Single:
         task, spec = self.task, self.task.spec
-        references = references_of(slots[spec.answer])
         options = options_of(spec, slots)
+        references = references_of(slots[spec.answer], options)
         if options and not all(reference in options for reference in references):
             stray = next(reference for reference in references if reference not in options)
             raise UserError(
@@ -146,9 +146,9 @@ class Renderer:
             )
         text: dict[str, str] = {name: value for name, value in slots.items() if isinstance(value, str)}
         listed = bool(options) and task.mode.shows_options and not template.inverted
-        block = ""
+        listing = ""
         if listed:
-            block, options, references = _listed(style, options, references)
+            listing, options, references = _listed(style, options, references)
         text[ANSWER_SLOT] = text[spec.answer] = references[0]
         if task.mode.instructs:
             inputs = template.inputs
@@ -157,11 +157,11 @@ class Renderer:
                 inputs += "\n\n{options}"
         else:
             inputs = self._without_words(text, spec)
-        targets = _fill(template.targets, {**text, OPTIONS_SLOT: block})
+        targets = _fill(template.targets, {**text, OPTIONS_SLOT: listing})
         if self.mark:
             text = {name: self.mark(name, value) for name, value in text.items()}
-            block = self.mark(OPTIONS_SLOT, block) if block else ""
-        text[OPTIONS_SLOT] = block
+            listing = self.mark(OPTIONS_SLOT, listing) if listing else ""
+        text[OPTIONS_SLOT] = listing
         inputs = _fill(inputs, text)
         if template.inverted:
             options, references = (), (targets,)
@@ -186,14 +186,14 @@ class Renderer:
             raise UserError(
                 "templates in a language of their own have no form without their words. Choose another mode."
             )
-        inputs = parts.inputs.strip()
-        references = tuple(dict.fromkeys(text.strip() for text in (parts.targets, *parts.references)))
+        inputs = block(parts.inputs)
         # Two choices may read the same; only the first of them could be told apart.
         options = tuple(dict.fromkeys(option.strip() for option in parts.options))
+        references = tuple(dict.fromkeys(references_of((parts.targets, *parts.references), options)))
         wanted = options and mode.shows_options and not parts.lists_options and not template.inverted
         if wanted and all(reference in options for reference in references):
-            block, options, references = _listed(style, options, references)
-            inputs = f"{inputs}\n\n{self.mark(OPTIONS_SLOT, block) if self.mark else block}"
+            listing, options, references = _listed(style, options, references)
+            inputs = f"{inputs}\n\n{self.mark(OPTIONS_SLOT, listing) if self.mark else listing}"
         return _Single(inputs, references[0], () if template.inverted else options, references)
 
     @functools.cached_property
@@ -347,7 +347,7 @@ def _fill(text: str, slots: Mapping[str, str]) -> str:
     if not slots[OPTIONS_SLOT]:
         text = _without_options(text)
     try:
-        return text.format_map(slots).strip()
+        return block(text.format_map(slots))
     except KeyError as error:
         raise UserError(f"slot {{{error.args[0]}}} is not text, so no template can show it.") from error
 

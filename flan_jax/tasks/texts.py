@@ -1,4 +1,4 @@
-"""What is wrong with a text that no vocabulary can take, whatever its source."""
+"""Texts of data, whatever their source: what may go at their ends, and what no vocabulary can take."""
 
 _ESCAPED = range(0xDC80, 0xDD00)
 """What Python makes of a byte that is not UTF-8, where a file is read in spite of it."""
@@ -25,3 +25,15 @@ def unsound(text: str) -> str:
                 return f"is not valid Unicode (character {error.start + 1} was a byte that is not UTF-8)"
             return f"is not valid Unicode (character {error.start + 1})"
     return ""
+
+
+def block(text: str) -> str:
+    r"""A text without blank lines before it and white space behind it.
+
+    The indentation of its first line stays: in code it is a part of what is said.
+
+    >>> block("\n \n    return 1\n"), block(" yes "), block(" \t\n ")
+    ('    return 1', ' yes', '')
+    """
+    begins = len(text) - len(text.lstrip())
+    return text[text.rfind("\n", 0, begins) + 1 :].rstrip()

@@ -28,7 +28,7 @@ def test_the_report_for_people(cli, file):
         str(file),
         "  format      alpaca (instruction)",
         "  records     5 → 3 examples",
-        "  left out    empty 1",
+        "  left out    placeholders 0, empty 1",
         "  unreadable  1",
         f"    {file}, line 5: not valid JSON (Expecting property name enclosed in double quotes, column 2). "
         "Correct or remove the record.",
@@ -38,7 +38,7 @@ def test_the_report_for_people(cli, file):
 def test_the_report_for_programs_with_other_steps(cli, file):
     outcome = cli("data", str(file), "--clean", "refused", "--clean", "duplicates", "--json")
     report = json.loads(outcome.out)
-    assert report["left_out"] == {"empty": 1, "refused": 1, "duplicates": 1}
+    assert report["left_out"] == {"placeholders": 0, "empty": 1, "refused": 1, "duplicates": 1}
     assert (report["records"], report["examples"], report["unreadable"]) == (5, 1, 1)
     assert json.loads(cli("data", str(file), "--no-clean", "all", "--json").out)["examples"] == 4
 

@@ -8,7 +8,7 @@ from flan_jax.tasks.dialog import Message
 
 TALK = [
     Message("system", "Be brief."),
-    Message("user", " Is <s> a tag? "),
+    Message("user", "\nIs <s> a tag? "),
     Message("assistant", "It was one.\n"),
     Message("tool", "HTML 5: obsolete"),
     Message("assistant", "Use <del>."),
@@ -36,6 +36,14 @@ def test_the_text_of_our_own_templates():
     assert said(CHATML) == ["It was one.<|im_end|>", "Use <del>.<|im_end|>"]
 
 
+@pytest.mark.parametrize("template", [PLAIN, CHATML])
+def test_the_first_indentation_of_a_message_stays(template):
+    code = "    size = w * h\n    return size"
+    talk = [Message("user", f"\n\t{code}\n"), Message("assistant", f"\n{code}\n \n")]
+    assert f"\t{code}{'' if template is PLAIN else '<|im_end|>'}\n" in template.render(talk)
+    assert said(template, talk)[0].removeprefix(" " if template is PLAIN else "").startswith(code)
+
+
 def test_what_is_learned_follows_the_prompt_that_a_model_gets():
     for template in CHAT_TEMPLATES.values():
         marked = template.marked(TALK)
@@ -48,7 +56,7 @@ def test_a_mark_within_a_mark_is_one_reply():
     text = (
         f"{{% for m in messages %}}{{{{ m.role }}}}{tag[0]}a{tag[0]}{{{{ m.content }}}}{tag[1]}b{tag[1]}{{% endfor %}}"
     )
-    assert said(ChatTemplate("n", text), TALK[:2]) == ["aBe brief.b", "a Is <s> a tag? b"]
+    assert said(ChatTemplate("n", text), TALK[:2]) == ["aBe brief.b", "a\nIs <s> a tag? b"]
 
 
 def test_without_marks_a_reply_is_the_difference_with_the_turns_end_and_no_space_behind_it():

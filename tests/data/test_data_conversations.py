@@ -100,7 +100,7 @@ contents = st.text(
 talks = st.lists(st.tuples(st.sampled_from(["user", "tool", "assistant"]), contents), max_size=6)
 UNMARKED = ChatTemplate(
     "unmarked",
-    "{% for m in messages %}({{ m.role }}){{ m.content | trim }}{{ eos_token }}\n{% endfor %}{% if add_generation_prompt %}(assistant){% endif %}",
+    "{% for m in messages %}({{ m.role }}){{ m.content }}{{ eos_token }}\n{% endfor %}{% if add_generation_prompt %}(assistant){% endif %}",
 )
 
 
@@ -110,7 +110,10 @@ def test_the_mask_selects_exactly_what_the_assistant_says(turns, last, template)
     (example,) = examples(task_of(talk(turns), template=template, repeated="keep"), inputs=50_000, targets=50_000)
     learned = example.targets[example.extras[LOSS_MASK] > 0].tolist()
     before = " " if template.name == "plain" else ""
-    wanted = [[*BYTES.encode(before + content.strip()), BYTES.eos_id] for role, content in turns if role == "assistant"]
+    replies = [content for role, content in turns if role == "assistant"]
+    if template is not UNMARKED:
+        replies = [content.lstrip("\n").rstrip() for content in replies]
+    wanted = [[*BYTES.encode(before + content), BYTES.eos_id] for content in replies]
     assert learned == [token for reply in wanted for token in reply]
 
 

@@ -3,7 +3,11 @@
 import pytest
 
 from flan_jax.data.formats.cleaning import STEPS, Cleaning, StepCount
+from flan_jax.data.formats.detect import get_format
 from flan_jax.data.formats.markdown import is_html, to_markdown
+from flan_jax.data.formats.origin import HubPart, LocalFile
+from flan_jax.data.formats.own_cleaning import own_cleaning
+from flan_jax.data.sources import HubSource
 from flan_jax.errors import UserError
 
 
@@ -172,3 +176,86 @@ def test_steps_work_in_their_order():
     assert contents(cleaner(page)[0]) == ["a", "b"]
     assert cleaner(chat(("user", "a"), ("assistant", "b"))) == []
     assert cleaner.counts["duplicates"].left_out == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["<noinput>", "<No input>", "[no input]", "(No Input)", "noinput", " <no_input> ", "<No input required>."]
+)
+def test_an_input_that_says_there_is_none_is_none(text):
+    certain, count = cleaned("placeholders", example(input=text), certain_only=True)
+    assert certain == cleaned("placeholders", example(input=text))[0] == [example(input="")]
+    assert count == StepCount(changed=1)
+
+
+@pytest.mark.parametrize("text", ["N/A", "n/a", "nan", "None", "null", "No input", "no input required.", "-", "NA"])
+def test_an_input_that_may_be_meant_is_none_on_request_only(text):
+    made, count = cleaned("placeholders", example(input=text), certain_only=True)
+    assert (made, count) == ([example(input=text)], StepCount(noticed={"input that says there is none": 1}))
+    assert cleaned("placeholders", example(input=text))[0] == [example(input="")]
+
+
+@pytest.mark.parametrize(
+    ("text", "certain", "asked"),
+    [
+        ("<nooutput>", None, None),
+        ("<No Output>", None, None),
+        ("N/A", "N/A", None),
+        ("nan", "nan", None),
+        ("None", "None", "None"),
+        ("4<|endoftext|>", "4<|endoftext|>", "4"),
+        ("4 <|im_end|>\n</s>", "4 <|im_end|>\n</s>", "4"),
+        ("<s>old</s>", "<s>old</s>", "<s>old</s>"),
+        ("</s>", "</s>", "</s>"),
+        ("Write </s> to end it.", "Write </s> to end it.", "Write </s> to end it."),
+        ("It is <|im_end|> or <|im_end|>", "It is <|im_end|> or <|im_end|>", "It is <|im_end|> or <|im_end|>"),
+        ("Yes.\n##\n18. Instruction: Go.", "Yes.\n##\n18. Instruction: Go.", "Yes."),
+        ("Yes.\n\n### Instruction:\nGo.", "Yes.\n\n### Instruction:\nGo.", "Yes.\n\n### Instruction:\nGo."),
+        ("# A\n1. Instruction manual", "# A\n1. Instruction manual", "# A\n1. Instruction manual"),
+        ("    x <y>\n", "    x <y>\n", "    x <y>\n"),
+    ],
+)
+def test_what_an_answer_says_by_a_mark(text, certain, asked):
+    for wanted, settings in ((certain, {"certain_only": True}), (asked, {})):
+        made, count = cleaned("placeholders", example(text), **settings)
+        assert made == ([] if wanted is None else [example(wanted)])
+        assert (count.left_out, count.changed) == (wanted is None, wanted not in (None, text))
+        talk = chat(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", text))
+        assert contents(cleaned("placeholders", talk, **settings)[0][0]) == (
+            ["a", "b"] if wanted is None else ["a", "b", "c", wanted]
+        )
+
+
+def test_a_label_of_a_rendered_record_is_an_answer():
+    record = {"inputs": "Which?", "targets": "N/A"}
+    assert cleaned("placeholders", record) == ([record], StepCount())
+    accepted = example(["<nooutput>", "yes", ""])
+    assert cleaned("placeholders", accepted)[0] == [example(["yes", ""])]
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "steps"),
+    [
+        ("talks.json", "sharegpt", ("placeholders", "empty")),
+        (
+            "ShareGPT_V3_unfiltered_cleaned_split.json",
+            "sharegpt",
+            ("markdown", "opening", "placeholders", "empty", "duplicates", "split"),
+        ),
+        ("alpaca_evol_instruct_70k.json", "evol_instruct", ("placeholders", "empty", "refused")),
+        ("alpaca_evol_instruct_70k.json", "messages", ("placeholders", "empty")),
+        ("seed_tasks.jsonl", "self_instruct", ("placeholders", "empty", "duplicates")),
+        ("mine.jsonl", "evol_instruct", ("placeholders", "empty")),
+    ],
+)
+def test_a_published_data_set_is_known_by_its_name_and_its_shape(tmp_path, name, record, steps):
+    cleaning = own_cleaning(LocalFile(tmp_path / name), get_format(record))
+    assert cleaning.steps == steps
+    assert cleaning.certain_only == (steps == ("placeholders", "empty"))
+    hub = HubPart(HubSource("WizardLM/WizardLM_evol_instruct_70k", None, None, (("train", "train"),)), "train")
+    assert "refused" in own_cleaning(hub, get_format("evol_instruct")).steps
+
+
+def test_a_step_on_request_is_whole():
+    own = Cleaning(("placeholders", "empty"), certain_only=True)
+    assert not own.with_steps("placeholders").certain_only
+    assert own.with_steps("refused").certain_only

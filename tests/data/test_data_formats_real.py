@@ -39,7 +39,7 @@ def test_vicuna_conversations(realdata):
     (file,) = data_report(path, clean=("refused",)).files
     assert (file.format, file.records, file.unreadable) == ("sharegpt", 500, 0)
     assert (file.examples, file.messages, file.turns) == (500, 2000, 1000)
-    assert file.left_out == {"markdown": 0, "opening": 0, "empty": 0, "refused": 0, "duplicates": 0, "split": 0}
+    assert file.left_out == {"placeholders": 0, "empty": 0, "refused": 0}
 
 
 @pytest.mark.parametrize("name", ["en_100_tree.jsonl", "en_100_message.jsonl"])

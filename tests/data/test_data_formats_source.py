@@ -240,12 +240,16 @@ def test_fingerprints_change_with_content_format_cleaning_and_split(tmp_path, fi
         instruction_source(file, cleaning=Cleaning(("empty", "duplicates"))),
         instruction_source(file, cleaning=Cleaning(("empty", "refused"))),
         instruction_source(file, cleaning=Cleaning(("empty", "refused"), phrases=("no",))),
+        instruction_source(file, cleaning=Cleaning(("placeholders", "empty"))),
+        instruction_source(file, clean=("refused",)),
+        instruction_source(file, no_clean=("empty",)),
         instruction_source(file, seed=1),
         instruction_source(file, max_validation=2),
     ]
     found = [kind.fingerprint("train") for kind in kinds] + [source.fingerprint("validation")]
     assert len(set(found)) == len(found)
-    assert instruction_source(file, "alpaca", cleaning=Cleaning(("empty",))).fingerprint("train") == found[0]
+    own = Cleaning(("placeholders", "empty"), certain_only=True)
+    assert instruction_source(file, "alpaca", cleaning=own).fingerprint("train") == found[0]
     moved = tmp_path / "moved.jsonl"
     moved.write_bytes(file.read_bytes())
     assert instruction_source(moved).fingerprint("train") == found[0]
@@ -329,11 +333,14 @@ def test_the_report_counts_what_each_step_left_out(tmp_path):
         {"id": "5", "conversations": [talk[0]]},
         {"id": "6", "conversations": [talk[0], {"from": "gpt", "value": "As an AI language model, no."}]},
     ]
-    path = write(tmp_path / "d.jsonl", records)
+    by_shape = data_report(write(tmp_path / "d.jsonl", records)).files[0]
+    assert (by_shape.examples, by_shape.left_out, by_shape.changed) == (4, {"placeholders": 0, "empty": 1}, {})
+    path = write(tmp_path / "ShareGPT_V3_unfiltered_cleaned_split.jsonl", records)
+    path = path.rename(path.with_suffix(".json"))
     file = data_report(path).files[0]
     assert (file.format, file.kind) == ("sharegpt", "chat")
     assert (file.records, file.examples, file.messages, file.turns, file.unreadable) == (6, 3, 8, 4, 1)
-    assert file.left_out == {"markdown": 0, "opening": 0, "empty": 1, "duplicates": 1, "split": 0}
+    assert file.left_out == {"markdown": 0, "opening": 0, "placeholders": 0, "empty": 1, "duplicates": 1, "split": 0}
     assert file.changed == {"opening": 1}
     assert data_report(path, clean=("refused",)).totals("left_out")["refused"] == 1
     assert data_report(path, no_clean=("all",)).total("examples") == 5

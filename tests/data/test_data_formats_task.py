@@ -45,7 +45,7 @@ def test_the_ten_templates_stand_review(spec):
 
 @pytest.mark.parametrize("template_id", range(10))
 def test_a_template_reads_well_with_an_input_and_without(spec, template_id):
-    record = {"instruction": " Shout it. ", "input": "quiet words", "output": ["LOUD", "Loud"]}
+    record = {"instruction": "\nShout it. ", "input": "quiet words", "output": ["LOUD", "Loud"]}
     shown = render(Prompted(spec), record, index=0, template_id=template_id)
     assert shown.targets == "LOUD"
     assert shown.references == ("LOUD", "Loud")

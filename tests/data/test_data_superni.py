@@ -155,14 +155,14 @@ def test_definition_and_output_may_be_plain_text(tmp_path):
         json.dumps(
             {
                 **GOOD,
-                "Definition": " Do it. ",
-                "Instances": [{"input": " x ", "output": "y"}, {"input": "z", "output": ["y", "y"]}],
+                "Definition": "\nDo it. ",
+                "Instances": [{"input": "  x ", "output": "\ny "}, {"input": "z", "output": ["y", "y"]}],
             }
         )
     )
     records = list(superni_file(path, role="evaluation").records("test"))
     assert [(r["definition"], r["input"], r["output"]) for r in records] == [
-        ("Do it.", "x", ("y",)),
+        ("Do it.", "  x", ("y",)),
         ("Do it.", "z", ("y",)),
     ]
 
@@ -400,7 +400,7 @@ def test_bad_instances_leave_the_templates_of_the_others_alone(fixtures, tmp_pat
 def test_records_hold_negative_examples_and_explanations(tmp_path):
     examples = {
         "Positive Examples": [
-            {"input": "p1 ", "output": "q1", "explanation": " because "},
+            {"input": "p1 ", "output": "q1", "explanation": "\nbecause "},
             {"input": "p2", "output": ["q2", "r2"], "explanation": None},
             {"input": "p3", "output": " "},
         ],

@@ -36,13 +36,13 @@ def own(**record):
 @pytest.mark.parametrize("problem", ["problem", "text", "prompt", "question"])
 @pytest.mark.parametrize("solution", ["solution", "code", "canonical_solution", "completion"])
 def test_problems_and_solutions_go_by_many_names(problem, solution):
-    found = own(**{problem: " Add up. ", solution: "x = 1\nprint(x)\n", "other": None})
+    found = own(**{problem: "\nAdd up. ", solution: "x = 1\nprint(x)\n", "other": None})
     assert found == {"problem": "Add up.", "solution": "x = 1\nprint(x)"}
 
 
-def test_a_solution_keeps_its_inner_indentation_and_nothing_else():
+def test_a_solution_keeps_its_indentation_and_nothing_else():
     body = "    if x:  \r\n        return {1: [x]}\r\n\r\n    return '%s {0}'\r\n"
-    assert own(prompt="p", completion=body)["solution"] == "if x:\n    return {1: [x]}\n\nreturn '%s {0}'"
+    assert own(prompt="p", completion=body)["solution"] == "    if x:\n        return {1: [x]}\n\n    return '%s {0}'"
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ def test_the_first_name_that_the_record_has_is_read():
     assert column(RECORD, "deep.er.est") == "down"
     assert column({"zero": 0, "empty": ""}, "zero") == 0  # only null is as good as missing
     assert column({"zero": 0, "empty": ""}, "empty") == ""
-    assert text(RECORD, "a", "b") == "two"
+    assert text(RECORD, "a", "b") == " two"
     assert texts(RECORD, "list") == ("x", "y")
-    assert texts(RECORD, "b") == ("two",)
+    assert texts(RECORD, "b") == (" two",)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from flan_jax.tasks.reading import numbered_records
 from flan_jax.tasks.render import Renderer, choose_template, render, render_split
 from flan_jax.tasks.spec import Parts, Prompted, Template
 from flan_jax.tasks.style import FLAN_2021, FLAN_2022, FewShot, OptionStyle
+from flan_jax.tasks.texts import block
 
 every_mode = pytest.mark.parametrize("mode", PromptMode)
 every_style = pytest.mark.parametrize("style", [FLAN_2021, FLAN_2022], ids=lambda style: style.name)
@@ -166,19 +167,30 @@ def test_what_a_record_says_stays_plain_text(question, other, mode, style, index
         example = Renderer(Prompted(spec, mode, style=style, few_shot=FewShot(2)))(
             record, index=index, template_id=template_id, split="test"
         )
-        assert question.strip() in example.inputs
+        assert block(question) in example.inputs
         assert "Say: " + question.rstrip() in example.inputs or template_id or mode.reasons or not mode.instructs
         assert len(example.exemplars) == 2 * mode.few_shot
         if mode.reasons:
-            assert (
-                example.targets
-                == (f"{other} So " if template_id == 0 else f"{other}: ").lstrip() + example.references[0]
+            assert example.targets == block(
+                (f"{other} So " if template_id == 0 else f"{other}: ") + example.references[0]
             )
         else:
             assert example.targets == example.references[0]
             assert example.options.index(example.targets) == 0
         if mode.shows_options:
             assert all(option in example.inputs for option in options)
+
+
+@pytest.mark.parametrize("mode", ["zs_opt", "no_template", "dataset_name", "fs_noopt"])
+def test_the_first_indentation_of_a_block_stays(mode):
+    body = "    x = 1\n    return x"
+    record = {"question": f" \n\n{body}\n ", "answer": f"\n\t{body}\n\n", "why": ""}
+    others = tuple({**record, "question": f"other {n}"} for n in range(3))
+    spec = make(source=Listed(train=others), templates=(Template("{question}"),), options=(), predict="generate", rationale="", cot_templates=())  # fmt: skip
+    example = Renderer(Prompted(spec, PromptMode(mode)))(record, index=0, split="test")
+    assert example.targets == f"\t{body}"
+    assert body in example.inputs
+    assert mode != "zs_opt" or example.inputs == body
 
 
 def test_a_slot_of_several_accepted_answers_trains_on_the_first():
@@ -253,8 +265,8 @@ def said(record, mode="zs_opt", style=FLAN_2021, **choices):
 
 
 def test_a_template_of_another_language_reads_the_record_itself():
-    plain = said({"x": " What {a}? ", "y": "b\n"})
-    assert (plain.inputs, plain.targets, plain.options, plain.references) == ("What {a}?", "b", (), ("b",))
+    plain = said({"x": "\n \n What {a}? ", "y": "\tb\n"})
+    assert (plain.inputs, plain.targets, plain.options, plain.references) == (" What {a}?", "\tb", (), ("\tb",))
     assert said({"other": 1}) is None
     choice = {"x": "Which?", "y": "b ", "of": ["a", " b", "a ", "b"]}
     listed = said(choice)

@@ -18,14 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="STEP",
-        help="clean with this step too: markdown, opening, empty, refused, duplicates, split; repeatable",
+        help="clean with this step too: markdown, opening, placeholders, empty, refused, duplicates, split; repeatable",
     )
     parser.add_argument(
         "--no-clean",
         action="append",
         default=[],
         metavar="STEP",
-        help="leave out a step that the format has of its own, or 'all' of them; repeatable",
+        help="leave out a step that is on by itself, or 'all' of them; repeatable",
     )
     parser.add_argument("--data_dir", default="", help="folder that paths start from")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
@@ -55,6 +55,12 @@ def execute(arguments: argparse.Namespace) -> int:
         if file.changed:
             made = {step: f" (+{file.added[step]:,})" if step in file.added else "" for step in file.changed}
             print(f"  changed     {', '.join(f'{step} {n:,}{made[step]}' for step, n in file.changed.items())}")
+        if file.noticed:
+            print(
+                f"  left as is  {', '.join(f'{kind} {n:,}' for kind, n in file.noticed.items())} (see --clean placeholders)"
+            )
+        if file.repeated:
+            print(f"  merged      {file.repeated:,} messages with one of the same speaker before")
         print(f"  unreadable  {file.unreadable:,}")
         for reason in file.reasons:
             print(f"    {reason}")

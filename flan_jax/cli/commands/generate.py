@@ -83,7 +83,7 @@ def execute(arguments: argparse.Namespace) -> int:
         if not line:
             return 0
         if line.strip():
-            print(answerer.answer(line.strip(), answered), flush=True)
+            print(answerer.answer(line.rstrip(), answered), flush=True)
             answered += 1
 
 

@@ -62,7 +62,6 @@ ALPACA = Format(
     detect=_is_alpaca,
     read=_read,
 )
-# Its authors leave out instructions that were answered with an excuse (Xu et al. 2023, section 3.2).
 EVOL_INSTRUCT = Format(
     name="evol_instruct",
     about="instruction, output",
@@ -70,7 +69,6 @@ EVOL_INSTRUCT = Format(
     keys=("instruction", "output"),
     detect=_is_evol,
     read=_read,
-    cleaning=("empty", "refused"),
 )
 DOLLY = Format(
     name="dolly",

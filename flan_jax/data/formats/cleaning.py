@@ -1,7 +1,7 @@
 """Cleaning that the papers of published data sets name: declared, counted, and one may switch each step.
 
 Cleaning(("empty", "duplicates"))                     # these two
-Cleaning(default_steps).without("refused")            # all but one
+Cleaning(tuple(STEPS)).without("refused")             # all but one
 """
 
 import dataclasses
@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from flan_jax.data.formats import placeholders
 from flan_jax.data.formats.markdown import is_html, to_markdown
 from flan_jax.errors import UserError, unknown
 from flan_jax.tasks.spec import Record
@@ -54,11 +55,13 @@ class StepCount:
         left_out: records that it left out.
         changed: records that it changed.
         added: records that it made beyond those that it was given.
+        noticed: what it saw and left as it is → how often.
     """
 
     left_out: int = 0
     changed: int = 0
     added: int = 0
+    noticed: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,12 +73,14 @@ class Cleaning:
         phrases: what ``refused`` looks for.
         max_length: what ``split`` keeps conversations within.
         length: how ``split`` measures a text; characters unless it is given.
+        certain_only: ``placeholders`` changes only what nobody can have meant, and tells of the rest.
     """
 
     steps: tuple[str, ...] = ()
     phrases: tuple[str, ...] = REFUSALS
     max_length: int = MAX_LENGTH
     length: Length = len
+    certain_only: bool = False
 
     def __post_init__(self) -> None:
         for step in self.steps:
@@ -87,10 +92,12 @@ class Cleaning:
             raise UserError(f"Cleaning: max_length={self.max_length} must be at least 1.")
 
     def with_steps(self, *steps: str) -> "Cleaning":
-        """With these steps too, each where it does its work best."""
+        """With these steps too, each where it does its work best, and in full."""
         wanted = {*self.steps, *steps}
         return dataclasses.replace(
-            self, steps=(*(step for step in STEPS if step in wanted), *sorted(wanted - set(STEPS)))
+            self,
+            steps=(*(step for step in STEPS if step in wanted), *sorted(wanted - set(STEPS))),
+            certain_only=self.certain_only and "placeholders" not in steps,
         )
 
     def without(self, *steps: str) -> "Cleaning":
@@ -164,6 +171,40 @@ def _opening(record: Record, cleaner: Cleaner) -> list[Record]:
     first = next((index for index, message in enumerate(messages) if message["role"] == "user"), len(messages))
     kept = [m for index, m in enumerate(messages) if index >= first or m["role"] == "system"]
     return [record] if len(kept) == len(messages) else _with_answers(record, kept)
+
+
+def _placeholders(record: Record, cleaner: Cleaner) -> list[Record]:
+    """What stands for nothing is nothing: an input, an answer, a mark behind an answer."""
+
+    def meant(found: placeholders.Finding, text: str) -> str:
+        if found.takes and (found.certain or not cleaner.cleaning.certain_only):
+            return found.text
+        if found.kind:
+            noticed = cleaner.counts["placeholders"].noticed
+            noticed[found.kind] = noticed.get(found.kind, 0) + 1
+        return text
+
+    messages = _messages(record)
+    if messages is not None:
+        said = [
+            meant(placeholders.of_answer(m["content"]), m["content"]) if m["role"] == "assistant" else m["content"]
+            for m in messages
+        ]
+        if all(new == message["content"] for new, message in zip(said, messages, strict=True)):
+            return [record]
+        changed = [{**message, "content": new} for new, message in zip(said, messages, strict=True)]
+        return _empty({**record, "messages": changed}, cleaner)
+    label = "targets" in record  # of a rendered record nobody knows what its answer is one of
+    before = _outputs(record)
+    outputs = [meant(placeholders.of_answer(text, label=label), text) for text in before]
+    given = meant(placeholders.of_input(record["input"]), record["input"]) if "input" in record else None
+    if outputs == before and given == record.get("input"):
+        return [record]
+    kept = [new for new, old in zip(outputs, before, strict=True) if new or not old]
+    if not kept:
+        return []
+    key = "output" if "output" in record else "targets"
+    return [{**record, **({} if given is None else {"input": given}), key: kept[0] if len(before) == 1 else kept}]
 
 
 def _empty(record: Record, cleaner: Cleaner) -> list[Record]:
@@ -253,6 +294,7 @@ Step = Callable[[Record, Cleaner], list[Any]]
 STEPS: Mapping[str, Step] = {
     "markdown": _markdown,
     "opening": _opening,
+    "placeholders": _placeholders,
     "empty": _empty,
     "refused": _refused,
     "duplicates": _duplicates,

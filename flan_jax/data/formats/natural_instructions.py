@@ -19,6 +19,7 @@ from flan_jax.data.formats.record_format import (
 )
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record
+from flan_jax.tasks.texts import block
 
 _NOTHING = frozenset(("", "-", "none", "none.", "n/a"))
 
@@ -41,10 +42,10 @@ def _has_instances(record: Record) -> bool:
 
 def _read_v1(record: Record, left_out: LeftOut) -> Iterator[Record | UserError]:
     """What to do, then what to stress and what to avoid, where the task says so."""
-    parts = [text_of(record, "Definition").strip()]
+    parts = [block(text_of(record, "Definition"))]
     for key, words in (("Emphasis & Caution", "Take care"), ("Things to Avoid", "Avoid")):
-        said = text_of(record, key, optional=True).strip()
-        if said.lower() not in _NOTHING:
+        said = block(text_of(record, key, optional=True))
+        if said.strip().lower() not in _NOTHING:
             parts.append(f"{words}: {said}")
     yield from _read_instances(record, "\n".join(parts), **provenance(record, "Title"))
 
@@ -54,7 +55,7 @@ def _read_v2(record: Record, left_out: LeftOut) -> Iterator[Record | UserError]:
     definition = definitions if isinstance(definitions, str) else next(iter(definitions), "")
     categories: Any = record.get("Categories")
     known = isinstance(categories, list) and bool(categories) and isinstance(categories[0], str)
-    yield from _read_instances(record, definition.strip(), **({"category": categories[0]} if known else {}))
+    yield from _read_instances(record, block(definition), **({"category": categories[0]} if known else {}))
 
 
 def _read_instances(record: Record, instruction: str, **rest: str) -> Iterator[Record | UserError]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from flan_jax.data.formats.record_format import Format, LeftOut, provenance, text_of, texts_at, texts_of
 from flan_jax.tasks.spec import Record
+from flan_jax.tasks.texts import block
 
 _FLAN = ("task_source", "task_name", "template_type", "template_idx")
 _ELSEWHERE = {"dataset": "task_name", "template": "template_type"}  # as xP3 has it
@@ -67,7 +68,7 @@ def _is_cot(record: Record) -> bool:
 
 def _read_cot(record: Record, left_out: LeftOut) -> Iterator[Record]:
     """The reasoning, then the answer."""
-    question, answer, rationale = (text_of(record, key).strip() for key in ("question", "answer", "rationale"))
+    question, answer, rationale = (block(text_of(record, key)) for key in ("question", "answer", "rationale"))
     yield {
         "instruction": question,
         "input": "",

@@ -8,6 +8,7 @@ from typing import Any
 from flan_jax.data.formats.cleaning import Cleaning
 from flan_jax.data.formats.detect import AUTO
 from flan_jax.data.formats.origin import LocalFile, Origin, data_files, origins, split_files
+from flan_jax.data.formats.own_cleaning import chosen_cleaning
 from flan_jax.data.formats.record_format import Format
 from flan_jax.data.formats.survey import format_of, survey
 from flan_jax.data.sources import resolve
@@ -29,6 +30,8 @@ class FileReport:
         left_out: reason or cleaning step → how many it left out.
         changed: cleaning step → records that it changed.
         added: cleaning step → records that it made beyond those it was given.
+        noticed: what a cleaning step saw and left as it is → how often.
+        repeated: messages of a speaker right behind one of the same: they are merged unless the task says otherwise.
         unreadable: records, or examples in them, that cannot be read.
         reasons: why the first of these cannot, with file and line.
     """
@@ -46,6 +49,8 @@ class FileReport:
     added: Mapping[str, int]
     unreadable: int
     reasons: tuple[str, ...]
+    noticed: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    repeated: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +95,7 @@ def data_report(
         path_or_hub: a file, a folder, or a data set of the hub, as for ``instruction_source``; of a
             folder, every file of records is read.
         format: as for ``instruction_source``.
-        cleaning: the steps; those of the data set's own paper where none are given.
+        cleaning: the steps; as for ``instruction_source`` where none are given.
         clean: steps to take beside these.
         no_clean: steps not to take; ``all`` for none at all.
 
@@ -99,7 +104,7 @@ def data_report(
     """
     return DataReport(
         tuple(
-            _report(origin, format, _chosen(origin, format, cleaning, clean, no_clean))
+            _report(origin, format, chosen_cleaning(origin, format_of(origin, format), cleaning, clean, no_clean))
             for origin in _all_origins(str(path_or_hub))
         )
     )
@@ -114,15 +119,6 @@ def _all_origins(place: str) -> Iterator[Origin]:
             yield LocalFile(file)
     else:
         yield from origins(place).values()
-
-
-def _chosen(
-    origin: Origin, format: str | Format, cleaning: Cleaning | None, clean: tuple[str, ...], no_clean: tuple[str, ...]
-) -> Cleaning:
-    chosen = Cleaning(format_of(origin, format).cleaning) if cleaning is None else cleaning
-    if "all" in no_clean:
-        chosen = dataclasses.replace(chosen, steps=())
-    return chosen.without(*(step for step in no_clean if step != "all")).with_steps(*clean)
 
 
 def _report(origin: Origin, format: str | Format, cleaning: Cleaning) -> FileReport:
@@ -142,4 +138,6 @@ def _report(origin: Origin, format: str | Format, cleaning: Cleaning) -> FileRep
         added={name: step.added for name, step in steps.items() if step.added},
         unreadable=found.unreadable,
         reasons=found.reasons,
+        noticed={kind: number for step in steps.values() for kind, number in step.noticed.items()},
+        repeated=found.repeated,
     )

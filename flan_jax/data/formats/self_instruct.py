@@ -14,6 +14,7 @@ from flan_jax.data.formats.record_format import (
 )
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record
+from flan_jax.tasks.texts import block
 
 _NO_CONSTRAINTS = frozenset(("", "none", "none.", "n/a"))
 _PROVENANCE = ("id", "name", "is_classification", "motivation_app")
@@ -45,7 +46,7 @@ def _is_unnatural(record: Record) -> bool:
 
 def _read_unnatural(record: Record, left_out: LeftOut) -> Iterator[Record | UserError]:
     """Constraints on the output are part of the instruction; a reformulation is whole, its input within it."""
-    instruction = text_of(record, "instruction").strip()
+    instruction = block(text_of(record, "instruction"))
     for where, instance in _instances(record, "instances"):
         try:
             constraints = text_of(instance, "constraints", optional=True).strip()
@@ -73,7 +74,6 @@ SELF_INSTRUCT = Format(
     keys=("instruction", "instances"),
     detect=_is_self_instruct,
     read=_read_self_instruct,
-    cleaning=("empty", "duplicates"),
     together=True,
 )
 UNNATURAL = Format(
@@ -83,7 +83,6 @@ UNNATURAL = Format(
     keys=("instruction", "instances"),
     detect=_is_unnatural,
     read=_read_unnatural,
-    cleaning=("empty", "duplicates"),
     together=True,
     refines=("self_instruct",),
 )

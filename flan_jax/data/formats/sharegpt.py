@@ -16,6 +16,7 @@ from flan_jax.data.formats.record_format import (
 )
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record
+from flan_jax.tasks.texts import block
 
 _TURN = re.compile(r"\[\|(Human|AI)\|\]")
 _ROLE = {"Human": "user", "AI": "assistant"}
@@ -39,13 +40,16 @@ def _is_baize(record: Record) -> bool:
 
 
 def _read_baize(record: Record, left_out: LeftOut) -> Iterator[Record]:
-    """What stands before the first mark is the frame of the prompt that made the data; the last mark is left open."""
+    """What stands before the first mark is the frame of the prompt that made the data; the last mark is left open.
+
+    A space follows a mark and is none of the turn's.
+    """
     pieces = _TURN.split(text_of(record, "input"))
     marked = list(zip(pieces[1::2], pieces[2::2], strict=True))
     if marked and not marked[-1][1].strip():
         marked.pop()
     yield checked_chat(
-        [{"role": _ROLE[speaker], "content": text.strip()} for speaker, text in marked],
+        [{"role": _ROLE[speaker], "content": block(text.removeprefix(" "))} for speaker, text in marked],
         **provenance(record, "topic", *_PROVENANCE),
     )
 
@@ -69,7 +73,6 @@ def _read_lima(record: Record, left_out: LeftOut) -> Iterator[Record]:
     )
 
 
-# Vicuna (Chiang et al. 2023): HTML back to Markdown, empty and repeated samples out, long conversations divided.
 SHAREGPT = Format(
     name="sharegpt",
     about="conversations: a list of objects with from (human, gpt, …) and value; maybe id, system, tools",
@@ -77,7 +80,6 @@ SHAREGPT = Format(
     keys=("conversations",),
     detect=_is_sharegpt,
     read=_read_sharegpt,
-    cleaning=("markdown", "opening", "empty", "duplicates", "split"),
 )
 BAIZE = Format(
     name="baize",

@@ -2,20 +2,21 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.data.fingerprints import callable_digest
-from flan_jax.data.formats.cleaning import Cleaning
+from flan_jax.data.formats.cleaning import STEPS, Cleaning
 from flan_jax.data.formats.detect import AUTO, get_format
 from flan_jax.data.formats.origin import HubPart, Origin, origins
+from flan_jax.data.formats.own_cleaning import chosen_cleaning
 from flan_jax.data.formats.record_format import Format
 from flan_jax.data.formats.survey import Division, Survey, format_of, normalised, side_hash, survey, task_of
 from flan_jax.data.sources import SPLITS, digest, resolve
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, unknown
 from flan_jax.tasks.spec import Record, Unreadable
 
-_VERSION = 1
+_VERSION = 2
 """Raised when the same files give other records."""
 VALIDATION_LIMIT = 200
 
@@ -27,6 +28,8 @@ class InstructionSource:
     Attributes:
         task: of a dump of several tasks, the one whose records these are; ``None`` for all.
         tells: whether it tells of records that cannot be read, as these belong to no task.
+        clean: cleaning steps beside those of ``cleaning``.
+        no_clean: of these, those not to take.
     """
 
     name: str
@@ -37,6 +40,8 @@ class InstructionSource:
     parts: tuple[tuple[str, str], ...] = ()
     task: str | None = None
     tells: bool = True
+    clean: tuple[str, ...] = ()
+    no_clean: tuple[str, ...] = ()
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -65,7 +70,23 @@ class InstructionSource:
             UserError: no such file, or one of no known format.
         """
         origin, held = self.origin(split)
-        return survey(origin, self.format, self.cleaning, held, self.seed)
+        return survey(origin, self.format, self._cleaning(origin), held, self.seed)
+
+    def _cleaning(self, origin: Origin) -> Cleaning:
+        known = format_of(origin, self.format)
+        return chosen_cleaning(origin, known, self.cleaning, self.clean, self.no_clean)
+
+    def notes(self, split: str) -> Mapping[str, Any]:
+        """What became of the records of the file of ``split`` before any task saw them, as JSON values."""
+        origin, _ = self.origin(split)
+        found = self.survey(split)
+        steps = {step: count for step, count in found.steps.items() if any(vars(count).values())}
+        return {
+            "place": origin.place(0).rpartition(", ")[0],
+            "records": found.records,
+            "left_out": dict(found.left_out),
+            "steps": {step: dataclasses.asdict(count) for step, count in steps.items()},
+        }
 
     @property
     def known_format(self) -> Format:
@@ -135,7 +156,7 @@ class InstructionSource:
         """Digest of the content, the format, the cleaning, and how the file is divided."""
         origin, held = self.origin(split)
         known = format_of(origin, self.format)
-        cleaning = Cleaning(known.cleaning) if self.cleaning is None else self.cleaning
+        cleaning = self._cleaning(origin)
         return digest(
             "instructions",
             _VERSION,
@@ -147,6 +168,7 @@ class InstructionSource:
             cleaning.steps,
             cleaning.phrases if "refused" in cleaning.steps else "",
             (cleaning.max_length, callable_digest(cleaning.length)) if "split" in cleaning.steps else "",
+            cleaning.certain_only if "placeholders" in cleaning.steps else "",
             (split == "validation", held, self.seed) if held else "",
             self.task,
         )
@@ -167,6 +189,8 @@ def instruction_source(
     format: str | Format = AUTO,
     *,
     cleaning: Cleaning | None = None,
+    clean: Sequence[str] = (),
+    no_clean: Sequence[str] = (),
     max_validation: int = VALIDATION_LIMIT,
     seed: int = 0,
     train: str | None = None,
@@ -180,7 +204,10 @@ def instruction_source(
             ``test.jsonl`` (or .json, .parquet, .tsv); or ``OWNER/NAME[:CONFIG][@REVISION]`` on the hub.
             Relative paths start at the data folder.
         format: the name of a format, a ``Format``, or ``auto`` to tell it by the first records.
-        cleaning: the steps; those of the data set's own paper where none are given.
+        cleaning: the steps; where none are given, those that lose nothing, and those of its own paper for a
+            published data set that is known by its name.
+        clean: steps to take beside these.
+        no_clean: steps not to take; ``all`` for none of them.
         max_validation: where nothing else validates, at most so many training records do, and a
             tenth at most, chosen by a hash of what they ask; 0 for none.
         seed: which records those are.
@@ -189,7 +216,7 @@ def instruction_source(
         test: as above.
 
     Raises:
-        UserError: an unknown format or a negative limit.
+        UserError: an unknown format or cleaning step, or a negative limit.
     """
     if isinstance(format, str) and format != AUTO:
         get_format(format)
@@ -197,4 +224,16 @@ def instruction_source(
         raise UserError(f"Instruction data {str(path_or_hub)!r}: max_validation={max_validation} must be 0 or more.")
     given = {"train": train, "validation": validation, "test": test}
     parts = tuple((split, part) for split, part in given.items() if part is not None)
-    return InstructionSource(str(path_or_hub), format, cleaning, max_validation, seed, parts)
+    for step in (*clean, *(step for step in no_clean if step != "all")):
+        if step not in STEPS:
+            raise unknown("cleaning step", step, STEPS)
+    return InstructionSource(
+        str(path_or_hub),
+        format,
+        cleaning,
+        max_validation,
+        seed,
+        parts,
+        clean=tuple(clean),
+        no_clean=tuple(no_clean),
+    )

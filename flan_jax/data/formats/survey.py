@@ -12,8 +12,10 @@ from typing import Any
 from flan_jax.data.formats.cleaning import Cleaner, Cleaning, StepCount
 from flan_jax.data.formats.detect import AUTO, SAMPLE, detected, get_format
 from flan_jax.data.formats.origin import Origin
+from flan_jax.data.formats.own_cleaning import own_cleaning
 from flan_jax.data.formats.record_format import Format, LeftOut, Numbered
 from flan_jax.errors import UserError
+from flan_jax.tasks.dialog import repeated_turns
 from flan_jax.tasks.hashing import counter_hash
 from flan_jax.tasks.spec import Record
 
@@ -52,6 +54,7 @@ class Survey:
     examples: int
     messages: int
     turns: int
+    repeated: int
     left_out: Mapping[str, int]
     steps: Mapping[str, StepCount]
     unreadable: int
@@ -151,7 +154,7 @@ def survey(origin: Origin, given: str | Format, cleaning: Cleaning | None, held:
     Args:
         origin: what to read.
         given: the format, its name, or ``auto``.
-        cleaning: the steps; the format's own where there are none given.
+        cleaning: the steps; ``own_cleaning`` where there are none given.
         held: at most so many records of a task validate, and a tenth at most; 0 for none.
         seed: which records those are.
     """
@@ -163,7 +166,7 @@ def _survey(
     origin: Origin, state: tuple[int, ...], given: str | Format, cleaning: Cleaning | None, held: int, seed: int
 ) -> Survey:
     known = format_of(origin, given)
-    cleaning = Cleaning(known.cleaning) if cleaning is None else cleaning
+    cleaning = own_cleaning(origin, known) if cleaning is None else cleaning
     cleaner, counts = cleaning.begin(), Counter[str]()
     left_out: Counter[str] = Counter()
     tasks: dict[str, _Lowest] = {}
@@ -187,6 +190,7 @@ def _survey(
         messages = record.get("messages", ())
         counts["messages"] += len(messages)
         counts["turns"] += sum(message["role"] == "assistant" for message in messages)
+        counts["repeated"] += repeated_turns(messages)
     divided = {task: lowest.divided() for task, lowest in tasks.items()}
     return Survey(
         known,
@@ -197,6 +201,7 @@ def _survey(
         counts["examples"],
         counts["messages"],
         counts["turns"],
+        counts["repeated"],
         dict(left_out),
         cleaner.counts,
         len(damaged),

@@ -12,6 +12,7 @@ from flan_jax.data.formats.source import InstructionSource, instruction_source
 from flan_jax.data.sources import resolve
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record, Source, TaskSpec, Template
+from flan_jax.tasks.texts import block
 
 CLUSTER = "instructions"
 
@@ -49,7 +50,7 @@ def instruction_fields(record: Record) -> Mapping[str, Any]:
     Raises:
         UserError: no instruction, or no answer that is not blank.
     """
-    parts = {"instruction": record["instruction"].strip(), "input": record["input"].strip()}
+    parts = {"instruction": block(record["instruction"]), "input": block(record["input"])}
     if not parts["instruction"]:  # an input alone says what is wanted, as chat logs have it
         parts = {"instruction": parts["input"], "input": ""}
     if not parts["instruction"]:
@@ -65,7 +66,7 @@ def _set(style: str, parts: Mapping[str, str]) -> str:
 
 
 def _answers(output: str | list[str]) -> tuple[str, ...]:
-    answers = tuple(text.strip() for text in ([output] if isinstance(output, str) else output) if text.strip())
+    answers = tuple(block(text) for text in ([output] if isinstance(output, str) else output) if text.strip())
     if not answers:
         raise UserError("the output is empty. Fill it, or clean with the step 'empty'.")
     return answers
@@ -77,7 +78,7 @@ def rendered_fields(record: Record) -> Mapping[str, Any]:
     Raises:
         UserError: an empty side.
     """
-    inputs = record["inputs"].strip()
+    inputs = block(record["inputs"])
     if not inputs:
         raise UserError("the inputs are empty. Fill them, or clean with the step 'empty'.")
     return {"inputs": inputs, "targets": _answers(record["targets"])}

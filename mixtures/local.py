@@ -16,7 +16,7 @@ from flan_jax.data.sources import FromDataFolder, data_dir, resolve
 from flan_jax.data.superni import superni_mixture
 from flan_jax.errors import UserError
 from flan_jax.mixing.holdout import scored
-from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
+from flan_jax.mixing.mixture import Dropped, Entry, Mixture, Suite, register_mixture
 from flan_jax.mixing.rates import Proportional
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
@@ -60,11 +60,14 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
     ]
     parts: dict[str, Mixture] = {}
     suites: list[Suite] = []
+    dropped: tuple[Dropped, ...] = ()
     if classic:
         parts["classic"] = _part(
             f"{name}_classic", [Prompted(spec) for spec in classic if "train" in spec.source.splits]
         )
         suites.append(Suite("held_in", tuple(scored(spec) for spec in classic if "test" in spec.source.splits)))
+        neither = [spec for spec in classic if not {"train", "test"} & set(spec.source.splits)]
+        dropped = tuple(Dropped(spec.name, f"has only {', '.join(spec.source.splits)}") for spec in neither)
     if resolve(SUPERNI).is_dir():
         parts["superni"] = superni_mixture(f"{name}_superni")
     if cot:
@@ -82,7 +85,8 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
             f"Mixture {name!r} finds nothing: SOURCE_DIR is {str(source_dir()) if source_dir() else 'not set'}, and the data "
             f"folder {str(resolve('.'))!r} has no {SUPERNI}/, flan_cot/ or {INSTRUCTIONS}/. Set one of them."
         )
-    return Mixture(name, tuple(Entry(part, SHARES[kind]) for kind, part in parts.items()), suites=tuple(suites))
+    entries = tuple(Entry(part, SHARES[kind]) for kind, part in parts.items())
+    return Mixture(name, entries, suites=tuple(suites), dropped=dropped)
 
 
 def _here(specs: list[TaskSpec]) -> list[TaskSpec]:

@@ -165,6 +165,11 @@ def eval_progress() -> "EvalProgress":
     return show
 
 
+def say(line: str) -> None:
+    """Tells people a sentence, on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def run_training(run: "GinRun") -> int:
     """Trains, shows the results, and returns the exit code."""
     from flan_jax.cli.sampled import sampled_table
@@ -175,7 +180,7 @@ def run_training(run: "GinRun") -> int:
         operative=run.operative,
         prepare_progress=prepare_progress(),
         eval_progress=eval_progress(),
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        say=say,
     )
     if result.stopped:
         print(

@@ -1,7 +1,7 @@
 """Measuring a run: prepared tasks become evaluation tasks, a checkpoint becomes a predictor."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from flan_jax.eval.runner import Progress as EvalProgress
 from flan_jax.eval.suites import StepResults, evaluate_suites
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.setup import Data, open_data, open_tasks, prepare_run
+from flan_jax.experiments.setup import Data, open_data, open_tasks, prepare_run, say_dropped
 from flan_jax.experiments.weights import load_weights
 from flan_jax.feed.store import StoredTask
 from flan_jax.report.page import write_report
@@ -100,7 +100,12 @@ def make_predictor(graphdef: Any, params: Any, data: Data, config: RunConfig) ->
 
 
 def evaluate_run(
-    config: RunConfig, *, step: int | None = None, operative: str = "", progress: EvalProgress | None = None
+    config: RunConfig,
+    *,
+    step: int | None = None,
+    operative: str = "",
+    progress: EvalProgress | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> StepResults:
     """Measures a checkpoint on the run's suites and writes ``eval/STEP`` and the page.
 
@@ -119,6 +124,7 @@ def evaluate_run(
         raise UserError(
             f"Mixture {data.mixture.name!r} has no suites to measure. Give it some, or name a mixture that has."
         )
+    say_dropped(data.mixture, say)
     run_dir.create(folder)
     run_dir.write_description(folder, config, data, operative=operative, params=weights.params)
     predictor = make_predictor(weights.graphdef, weights.params, data, config)

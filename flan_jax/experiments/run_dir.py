@@ -172,6 +172,7 @@ def write_description(
             for suite in data.suites
         },
         "held_out_clusters": sorted({cluster for suite in data.suites if suite.held_out for cluster in suite.clusters}),
+        "dropped": {found.task: found.reason for found in data.mixture.dropped},
         **({"started_from": _origin(config)} if config.initial_checkpoint else {}),
         "versions": versions(),
     }

@@ -224,6 +224,23 @@ def chosen_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite,
     return mixture.suites if names is None else tuple(by_name[name] for name in names)
 
 
+def say_dropped(mixture: Mixture, say: Callable[[str], None]) -> None:
+    """Says in a sentence what is neither trained on nor measured, by reason; nothing where there is nothing."""
+    reasons: dict[str, list[str]] = {}
+    for found in mixture.dropped:
+        reasons.setdefault(found.reason, []).append(found.task)
+    parts = [f"{_few(names)} ({reason})" for reason, names in reasons.items()]
+    count = len(mixture.dropped)
+    verb = "task of the collection is" if count == 1 else "tasks of the collection are"
+    if parts:
+        say(f"{count} {verb} neither trained on nor measured: {'; '.join(parts)}")
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{more}"
+
+
 def wanted(mixture: Mixture, suites: Iterable[Suite]) -> list[tuple[Task, tuple[str, ...]]]:
     """Each task once with the splits that training and ``suites`` read."""
     splits: dict[str, tuple[Task, dict[str, None]]] = {}

@@ -28,7 +28,7 @@ from flan_jax.experiments.sampling import (
     sampled,
 )
 from flan_jax.experiments.settings import main_settings
-from flan_jax.experiments.setup import Data, PrepareProgress, open_data, prepare_run
+from flan_jax.experiments.setup import Data, PrepareProgress, open_data, prepare_run, say_dropped
 from flan_jax.experiments.tuned import BASE, base_identity, check_can_begin, check_same_base
 from flan_jax.experiments.weights import initial_params
 from flan_jax.feed.realised import Realised
@@ -113,6 +113,7 @@ def train(
     if not config.use_cached_tasks:
         prepare_run(config, progress=prepare_progress)
     data = open_data(config)
+    say_dropped(data.mixture, say)
     change = run_dir.check_same_data(folder, data, accept=config.on_data_change == "accept")
     audited = check_contamination(config, data.mixture, data.suites, say=say)
     # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs no more

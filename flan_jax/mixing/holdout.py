@@ -6,12 +6,12 @@ which tasks count as one, and which share a source is declared once, in ``Holdou
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.mixing.mixture import Entry, Mixture, Suite
+from flan_jax.mixing.mixture import Dropped, Entry, Mixture, Suite
 from flan_jax.tasks.spec import Prompted, PromptMode, Task, TaskSpec
 
 Origins = Callable[[TaskSpec], frozenset[str]]
@@ -45,19 +45,6 @@ class HoldoutRules:
     def family(self, name: str) -> tuple[str, ...]:
         """The task and its siblings."""
         return next((family for family in self.siblings if name in family), (name,))
-
-
-@dataclasses.dataclass(frozen=True)
-class Dropped:
-    """A task that is neither trained on nor measured.
-
-    Attributes:
-        task: its name.
-        reason: why, in a few words.
-    """
-
-    task: str
-    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,14 +127,21 @@ def _split(
     for spec in specs:
         if spec.name in held:
             continue
-        common = sorted(rules.origins(spec) & set(shared))
-        if spec.cluster in related:
-            dropped.append(Dropped(spec.name, f"{spec.cluster} is near to {related[spec.cluster]}"))
-        elif common:
-            dropped.append(Dropped(spec.name, f"made from {common[0]}, as {shared[common[0]]}"))
+        reason = _near(spec.cluster, related) or _same_data(rules.origins(spec), shared)
+        if reason:
+            dropped.append(Dropped(spec.name, reason))
         else:
             train.append(spec)
     return Holdout(name, tuple(train), test, tuple(dropped))
+
+
+def _near(cluster: str, related: Mapping[str, str]) -> str:
+    return f"{cluster} is near to {related[cluster]}" if cluster in related else ""
+
+
+def _same_data(origins: frozenset[str], shared: Mapping[str, str]) -> str:
+    common = sorted(origins & set(shared))
+    return f"made from {common[0]}, as {shared[common[0]]}" if common else ""
 
 
 def intra_cluster(name: str, specs: Sequence[TaskSpec], index: int, rules: HoldoutRules | None = None) -> Holdout:
@@ -237,6 +231,7 @@ def diversity(
 
 SUITE = "held_out"
 _SCORED_SPLITS = ("test", "validation")
+_TRAIN_SPLIT = "train"
 
 
 def scored(spec: TaskSpec, mode: PromptMode = PromptMode.ZS_OPT) -> Prompted:
@@ -259,8 +254,9 @@ def hold_out_of(mixture: Mixture, names: Sequence[str], rules: HoldoutRules | No
 
     Returns:
         A mixture named ``MIXTURE_holdout_NAMES`` with the suite ``held_out``: the test split of the
-        held-out tasks, or their validation split where none has another, and what the mixture held
-        out before.
+        held-out tasks, and what the mixture held out before. Tasks without a test split are measured on
+        their validation split, or another that is not trained on, in ``held_out_SPLIT`` (``held_out``
+        itself where no task has a test split). ``dropped`` names what is neither trained on nor measured.
 
     Raises:
         UserError: an unknown name, nothing left to train on, or nothing to measure.
@@ -275,15 +271,16 @@ def hold_out_of(mixture: Mixture, names: Sequence[str], rules: HoldoutRules | No
         held |= set(rules.family(name)) if name in specs else set()
     whole = [name for name in names if name in clusters]
     held |= {name for task in tasks if task.cluster in whole for name in rules.family(_spec_name(task))}
-    related = {other for cluster in whole for other in rules.related_to(cluster)} - set(whole)
+    related = {other: name for name in whole for other in rules.related_to(name) if other not in whole}
     held_tasks = [task for task in tasks if _spec_name(task) in held]
-    origins = {origin for task in held_tasks for origin in _origins(task, rules)}
+    shared = {origin: _spec_name(task) for task in held_tasks for origin in _origins(task, rules)}
+
+    def left_out(task: Task) -> str:
+        return _near(task.cluster, related) or _same_data(_origins(task, rules), shared)
 
     def kept(task: Task) -> bool:
-        near = task.cluster in related or bool(_origins(task, rules) & origins)
-        return _spec_name(task) not in held and not near
+        return _spec_name(task) not in held and not left_out(task)
 
-    name = f"{mixture.name}_holdout_{'_'.join(names)}"
     earlier_held = {_spec_name(task) for task in tasks} - {_spec_name(task) for task in mixture.train_tasks}
     pruned = _without(mixture, kept, lambda task: kept(task) or _spec_name(task) in earlier_held - held)
     if pruned is None or not pruned.drawn_tasks:
@@ -291,20 +288,56 @@ def hold_out_of(mixture: Mixture, names: Sequence[str], rules: HoldoutRules | No
             f"Mixture {mixture.name!r} without {', '.join(names)} has nothing left to train on. Hold less out."
         )
     measured = {_spec_name(task): scored(task.spec) if isinstance(task, Prompted) else task for task in held_tasks}
-    split = next((s for s in _SCORED_SPLITS if any(s in task.splits for task in measured.values())), None)
-    if split is None:
-        raise UserError(f"Mixture {mixture.name!r}: {', '.join(names)} has no test or validation split to measure.")
-    unseen = tuple(task for task in measured.values() if split in task.splits)
-    # A mixture that held something out before on another split keeps that suite beside this one.
-    taken = {suite.name for suite in pruned.suites if suite.split != split}
-    suite_name = SUITE if SUITE not in taken else f"{SUITE}_{split}"
-    earlier = [suite for suite in pruned.suites if suite.name == suite_name and suite.split == split]
-    others = [suite for suite in pruned.suites if suite not in earlier]
-    mine = {task.name for task in unseen}
-    merged = (*unseen, *(task for suite in earlier for task in suite.tasks if task.name not in mine))
-    clean = not {task.cluster for task in merged} & {task.cluster for task in pruned.train_tasks}
-    suites = (Suite(suite_name, merged, split=split, held_out=clean), *others)
-    return dataclasses.replace(pruned, name=name, suites=suites)
+    suites, unmeasured = _measuring(measured, pruned)
+    if len(unmeasured) == len(measured):
+        raise UserError(
+            f"Mixture {mixture.name!r}: {', '.join(names)} has no test or validation split to measure, nor another that "
+            f"is not for training ({unmeasured[0].task} has: {', '.join(measured[unmeasured[0].task].splits)}). Hold out "
+            "something that has, or leave it out of the mixture."
+        )
+    dropped = {
+        **{found.task: found for found in mixture.dropped if found.task not in measured},
+        **{_spec_name(task): Dropped(_spec_name(task), left_out(task)) for task in tasks if not kept(task)},
+    }
+    still = {_spec_name(task) for suite in suites for task in suite.tasks}
+    dropped = {name: found for name, found in dropped.items() if name not in still and found.reason}
+    dropped |= {found.task: found for found in unmeasured}
+    return dataclasses.replace(
+        pruned, name=f"{mixture.name}_holdout_{'_'.join(names)}", suites=suites, dropped=tuple(dropped.values())
+    )
+
+
+def _measuring(measured: Mapping[str, Task], pruned: Mixture) -> tuple[tuple[Suite, ...], list[Dropped]]:
+    """The suites of a mixture with the tasks ``measured`` among them, and the tasks that nothing can measure."""
+    by_split: dict[str, list[Task]] = {}
+    unmeasured = []
+    for name, task in measured.items():
+        split = _measured_split(task)
+        if split is None:
+            unmeasured.append(Dropped(name, f"held out, and it has no split to measure but {', '.join(task.splits)}"))
+        else:
+            by_split.setdefault(split, []).append(task)
+    others, made = list(pruned.suites), list[Suite]()
+    trained = {task.cluster for task in pruned.train_tasks}
+    for split in sorted(by_split, key=_preference):
+        # A mixture that held something out before on another split keeps that suite beside this one.
+        taken = {suite.name: suite.split for suite in (*others, *made)}
+        name = SUITE if taken.get(SUITE, split) == split else f"{SUITE}_{split}"
+        earlier = [suite for suite in others if (suite.name, suite.split) == (name, split)]
+        mine = {task.name for task in by_split[split]}
+        merged = (*by_split[split], *(task for suite in earlier for task in suite.tasks if task.name not in mine))
+        others = [suite for suite in others if suite not in earlier]
+        made.append(Suite(name, merged, split=split, held_out=not {task.cluster for task in merged} & trained))
+    return (*made, *others), unmeasured
+
+
+def _measured_split(task: Task) -> str | None:
+    """The split that a held-out task is measured on: one that is not for training, test and validation first."""
+    return min((split for split in task.splits if split != _TRAIN_SPLIT), key=_preference, default=None)
+
+
+def _preference(split: str) -> tuple[int, str]:
+    return _SCORED_SPLITS.index(split) if split in _SCORED_SPLITS else len(_SCORED_SPLITS), split
 
 
 def _without(mixture: Mixture, kept: Callable[[Task], bool], measured: Callable[[Task], bool]) -> Mixture | None:

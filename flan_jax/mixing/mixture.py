@@ -82,6 +82,19 @@ class Suite:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Dropped:
+    """A task that is neither trained on nor measured.
+
+    Attributes:
+        task: its name.
+        reason: why, in a few words.
+    """
+
+    task: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Mixture:
     """What one run trains on and is measured by. It reads nothing; it only names.
 
@@ -104,6 +117,7 @@ class Mixture:
             examples. ``"tokens"``: both are in tokens, inputs and targets together. ``"epochs"``:
             a rate is how often a task is gone through relative to the others, so that ``Equal``
             means the same number of epochs for all.
+        dropped: what belongs to the collection and is neither trained on nor measured; a run says it.
 
     Raises:
         UserError: no entries, a name used twice, a held-out suite whose cluster is trained on, a
@@ -118,6 +132,7 @@ class Mixture:
     vocabulary: str = ""
     lesson: tuple[tuple[str, float], ...] = ()
     unit: units.Unit = "examples"
+    dropped: tuple[Dropped, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"Mixture {self.name!r}"

@@ -172,7 +172,9 @@ def mixture(
         whole = not {spec.cluster for spec in split.test} & {spec.cluster for spec in trained}
         unseen = tuple(scored(spec, mode) for spec in split.test)
         suites = (Suite("held_out", unseen, split="test", held_out=whole), *suites)
-    return Mixture(name, tuple(Entry(task) for task in tasks), policy=Proportional(cap=RATE_CAP), suites=suites)
+    dropped = () if split is None else split.dropped
+    entries = tuple(Entry(task) for task in tasks)
+    return Mixture(name, entries, policy=Proportional(cap=RATE_CAP), suites=suites, dropped=dropped)
 
 
 def _trained(spec: TaskSpec, mode: PromptMode, templates: int | None) -> Prompted:

@@ -10,7 +10,7 @@ from flan_jax.errors import UserError
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
 from flan_jax.experiments.sampling import DataChange, reordered_window
 from flan_jax.experiments.train import train
-from flan_jax.mixing.mixture import MIXTURES, Entry, Mixture, register_mixture
+from flan_jax.mixing.mixture import MIXTURES, Dropped, Entry, Mixture, register_mixture
 from flan_jax.models.config import T5Config
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing import tasks as toys
@@ -24,9 +24,9 @@ _declared: list[Mixture] = []
 def declare():
     """Says what the mixture under test holds: (task, rate) pairs."""
 
-    def say(*entries, lesson=()):
+    def say(*entries, **more):
         made = tuple(Entry(Prompted(spec), rate) for spec, rate in entries)
-        _declared[:] = [Mixture(NAME, made, vocabulary="bytes", lesson=lesson)]
+        _declared[:] = [Mixture(NAME, made, vocabulary="bytes", **more)]
 
     if NAME not in MIXTURES:
         register_mixture(NAME, lambda: _declared[0])
@@ -61,8 +61,16 @@ def manifest(config) -> dict:
     return json.loads((Path(config.model_dir) / "manifest.json").read_text(encoding="utf-8"))
 
 
-def test_every_line_says_what_was_drawn(config):
-    result = train(config)
+def test_every_line_says_what_was_drawn(config, declare):
+    dropped = (*(Dropped(f"gone{place}", "made from it too") for place in range(7)), Dropped("other", "no split"))
+    declare((toys.PARITY, 3.0), (toys.COPY, 1.0), dropped=dropped)
+    said = []
+    result = train(config, say=said.append)
+    assert said[0] == (
+        "8 tasks of the collection are neither trained on nor measured: gone0, gone1, gone2, gone3, gone4 and 2 more "
+        "(made from it too); other (no split)"
+    )
+    assert manifest(config)["dropped"] == {one.task: one.reason for one in dropped}
     last = lines(config)[-1]["sampled"]
     assert set(last) == {"toy_parity_zs_opt", "toy_copy_zs_opt"}
     assert [row["requested"] for row in last.values()] == [0.75, 0.25]

@@ -151,19 +151,51 @@ def test_what_was_held_out_task_by_task_stays_measured_when_more_is_held_out():
     assert names(suite(hold_out_of(second, ["a"], rules)).tasks) == ["a2", "a1", "c1"]
 
 
+def measured(made):
+    return {one.name: (one.split, names(one.tasks)) for one in made.suites}
+
+
 def test_tasks_without_a_test_split_are_measured_where_they_can_be():
     short, none = Prompted(spec("e1", "train", "validation")), Prompted(spec("f1", "train"))
-    entries = (*mixture().entries, Entry(short), Entry(none))
-    assert suite(hold_out_of(Mixture("m", entries), ["e"])).split == "validation"
-    both = suite(hold_out_of(Mixture("m", entries), ["d", "e"]))
-    assert (names(both.tasks), both.split) == (["d1"], "test")
-    with pytest.raises(UserError, match="f has no test or validation split to measure"):
-        hold_out_of(Mixture("m", entries), ["f"])
-    # A suite of that name on another split stays beside it.
-    held = hold_out_of(hold_out_of(Mixture("m", entries), ["d"]), ["e"])
-    assert {one.name: (one.split, names(one.tasks)) for one in held.suites} == {
-        "held_out": ("test", ["d1"]), "held_out_validation": ("validation", ["e1"]),
-    }  # fmt: skip
+    odd = Prompted(spec("g1", "train", "unseen", "dev"))
+    entries = (*mixture().entries, Entry(short), Entry(none), Entry(odd))
+    made = Mixture("m", entries)
+    assert measured(hold_out_of(made, ["e"])) == {"held_out": ("validation", ["e1"])}
+    assert measured(hold_out_of(made, ["d", "e", "g"])) == {
+        "held_out": ("test", ["d1"]),
+        "held_out_validation": ("validation", ["e1"]),
+        "held_out_dev": ("dev", ["g1"]),
+    }
+    # A suite of that name on another split stays beside it, and takes what is measured on its own.
+    test_first, validation_first = (hold_out_of(hold_out_of(made, [one]), [other]) for one, other in ("de", "ed"))
+    assert measured(test_first) == {"held_out": ("test", ["d1"]), "held_out_validation": ("validation", ["e1"])}
+    assert measured(validation_first) == {"held_out_test": ("test", ["d1"]), "held_out": ("validation", ["e1"])}
+    more = dataclasses.replace(
+        validation_first, entries=(*validation_first.entries, Entry(Prompted(spec("h1", "dev", "validation"))))
+    )
+    assert measured(hold_out_of(more, ["h"]))["held_out"] == ("validation", ["h1", "e1"])
+
+
+def test_what_can_neither_be_trained_on_nor_measured_is_named():
+    none = Prompted(spec("f1", "train"))
+    made = Mixture("m", (*mixture().entries, Entry(none)))
+    with pytest.raises(UserError, match=r"f has no test or validation split to measure, .*\(f1 has: train\)"):
+        hold_out_of(made, ["f"])
+    rules = HoldoutRules(related=(("a", "d"),), origins=made_from(d1=["wiki"], b2=["wiki"]))
+    held = hold_out_of(made, ["d", "f"], rules)
+    assert measured(held) == {"held_out": ("test", ["d1"])}
+    dropped = {one.task: one.reason for one in held.dropped}
+    assert dropped == {
+        "a1": "a is near to d",
+        "a2": "a is near to d",
+        "b2": "made from wiki, as d1",
+        "f1": "held out, and it has no split to measure but train",
+    }
+    trained, tested = names(held.train_tasks), names(suite(held).tasks)
+    assert sorted([*trained, *tested, *dropped]) == sorted([*SPECS, "f1"])
+    # What was left out before stays named; what is measured now is not.
+    again = hold_out_of(dataclasses.replace(held, entries=(*held.entries, Entry(TASKS["b2"]))), ["b", "c2"])
+    assert {one.task for one in again.dropped} == {"a1", "a2", "f1"}
 
 
 def test_related_clusters_and_shared_data_sets_are_left_out_and_not_measured():

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Evaluates and prints the table."""
-    from flan_jax.cli.console import eval_progress, run_config_file, show_results
+    from flan_jax.cli.console import eval_progress, run_config_file, say, show_results
     from flan_jax.experiments.evaluate import evaluate_run
 
     files: tuple[str, ...] = ()
@@ -31,6 +31,6 @@ def execute(arguments: argparse.Namespace) -> int:
         # The folder may have been moved since the run wrote its configuration.
         files, extra = (run_config_file(arguments.model_dir),), (f"run.model_dir={str(arguments.model_dir)!r}",)
     run = load_gin(arguments, default_files=files, extra=extra)
-    evaluate_run(run.config, step=arguments.step, operative=run.operative, progress=eval_progress())
+    evaluate_run(run.config, step=arguments.step, operative=run.operative, progress=eval_progress(), say=say)
     show_results(run.config.model_dir)
     return 0

@@ -95,7 +95,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _prepare(arguments: argparse.Namespace, progress: Any) -> "PrepareReport":
-    from flan_jax.experiments.setup import resolve_vocabulary, wanted
+    from flan_jax.cli.console import say
+    from flan_jax.experiments.setup import resolve_vocabulary, say_dropped, wanted
     from flan_jax.feed.store import TokenStore
 
     mixture = mixture_of(arguments, arguments.mixture)
@@ -111,6 +112,7 @@ def _prepare(arguments: argparse.Namespace, progress: Any) -> "PrepareReport":
         "verify": arguments.verify,
         "modules": arguments.module_import,
     }
+    say_dropped(mixture, say)
     tasks = wanted(mixture, mixture.suites)
     if arguments.runner:
         from flan_jax.data.beam import prepare_with_beam

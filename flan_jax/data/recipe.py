@@ -16,6 +16,8 @@ from flan_jax.errors import UserError, did_you_mean, unknown
 FORMAT = 3
 """Raised when rendering or trimming changes in a way that no other part of a fingerprint shows."""
 FEATURES = ("inputs", "targets")
+LONGEST = 2**20
+"""Tokens of a side: more are a slip that would take the memory of the machine."""
 DEFAULT_LENGTHS: Mapping[str, int] = {"inputs": 512, "targets": 128}
 MESSAGES = 5
 """How many reasons of unreadable records are kept."""
@@ -156,8 +158,9 @@ def checked_lengths(lengths: Mapping[str, int]) -> dict[str, int]:
             raise unknown("feature length", str(feature), FEATURES)
     for feature in FEATURES:
         length = lengths.get(feature)
-        if not isinstance(length, int | np.integer) or isinstance(length, bool) or length < 2:
+        if not isinstance(length, int | np.integer) or isinstance(length, bool) or not 2 <= length <= LONGEST:
             raise UserError(
-                f"The length of {feature!r} is {length!r}, but it must be a whole number of at least 2 tokens (one and the end of sequence)."
+                f"The length of {feature!r} is {length!r}, but it must be a whole number of at least 2 tokens (one and the "
+                f"end of sequence) and at most {LONGEST:,}."
             )
     return {feature: int(lengths[feature]) for feature in FEATURES}

@@ -1,18 +1,18 @@
 """What one run is, as plain frozen data: everything that decides its numbers, and where they go."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from flan_jax.data.recipe import OnError, TooLong, checked_lengths
-from flan_jax.errors import UserError, unknown
+from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.tuning import TuningConfig
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
+from flan_jax.typed import AnyPath, AtLeast0, LocalPath, Natural, Positive, Range, Seed, Share, check_fields
 
 # Where a run may differ from the one that began its folder: places, lengths of stay and what is
 # reported. Everything else decides the numbers, so a difference there is another run.
@@ -36,13 +36,8 @@ _FREE_FIELDS = frozenset(
 )
 OnDataChange = Literal["refuse", "accept"]
 OnContamination = Literal["refuse", "warn", "off"]
-_CHOICES = {
-    "on_error": get_args(OnError),
-    "too_long": get_args(TooLong),
-    "exhausted": get_args(Exhausted),
-    "on_data_change": get_args(OnDataChange),
-    "audit": get_args(OnContamination),
-}
+Rows = Annotated[int, Range(1, 2**20)]
+"""Of a batch: a million at most, as more are a slip that would take the memory of the machine."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +50,12 @@ class CheckpointConfig:
         keep_period: checkpoints at multiples of this stay for good; 0 for none.
     """
 
-    period: int = 1000
-    keep: int = 3
-    keep_period: int = 0
+    period: Positive = 1000
+    keep: Positive = 3
+    keep_period: Natural = 0
 
     def __post_init__(self) -> None:
-        _whole("CheckpointConfig.period", self.period, at_least=1)
-        _whole("CheckpointConfig.keep", self.keep, at_least=1)
-        _whole("CheckpointConfig.keep_period", self.keep_period, at_least=0)
+        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,20 +72,14 @@ class EvalConfig:
     """
 
     suites: tuple[str, ...] | None = None
-    period: int = 0
+    period: Natural = 0
     before: bool = False
-    batch_size: int = 64
-    max_examples: int = 0
+    batch_size: Rows = 64
+    max_examples: Natural = 0
     decoding: DecodingConfig = GREEDY
 
     def __post_init__(self) -> None:
-        if isinstance(self.suites, str):
-            raise UserError(
-                f"EvalConfig.suites={self.suites!r} must be a tuple of suite names. Write ({self.suites!r},)."
-            )
-        _whole("EvalConfig.period", self.period, at_least=0)
-        _whole("EvalConfig.batch_size", self.batch_size, at_least=1)
-        _whole("EvalConfig.max_examples", self.max_examples, at_least=0)
+        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,63 +128,50 @@ class RunConfig:
             whenever the run is continued or measured.
     """
 
-    model_dir: str
+    model_dir: LocalPath
     mixture: str
     lengths: Mapping[str, int]
     model: ModelConfig
     optimizer: OptimizerConfig
-    steps: int
-    batch_size: int
-    lesson_steps: int = 0
+    steps: Natural
+    batch_size: Rows
+    lesson_steps: Natural = 0
     vocabulary: str = ""
-    initial_checkpoint: str = ""
-    initial_adapter: str = ""
-    store: str = ""
+    initial_checkpoint: LocalPath = ""
+    initial_adapter: LocalPath = ""
+    store: AnyPath = ""
     use_cached_tasks: bool = False
-    data_dir: str = ""
-    source_dir: str = ""
+    data_dir: LocalPath = ""
+    source_dir: LocalPath = ""
     hold_out: tuple[str, ...] = ()
-    templates: str = ""
+    templates: LocalPath = ""
     audit: OnContamination = "refuse"
-    audit_tolerance: float = 0.0
+    audit_tolerance: Share = 0.0
     on_error: OnError = "fail"
     too_long: TooLong = "truncate"
     separator: str = ""
     pack: bool = True
     exhausted: Exhausted = "repeat"
-    max_epochs: int = 1
-    data_workers: int = 0
+    max_epochs: Positive = 1
+    data_workers: Natural = 0
     on_data_change: OnDataChange = "refuse"
-    seed: int = 0
-    z_loss: float = 0.0
-    log_period: int = 100
+    seed: Seed = 0
+    z_loss: AtLeast0 = 0.0
+    log_period: Positive = 100
     tuning: TuningConfig = dataclasses.field(default_factory=TuningConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
 
     def __post_init__(self) -> None:
-        for field in ("model_dir", "mixture"):
-            if not isinstance(getattr(self, field), str) or not getattr(self, field):
-                raise UserError(f"run.{field}={getattr(self, field)!r} must be a non-empty string.")
-        checked_lengths(self.lengths)
-        _whole("run.steps (TRAIN_STEPS)", self.steps, at_least=0)
-        _whole("run.batch_size (BATCH_SIZE)", self.batch_size, at_least=1)
-        _whole("run.lesson_steps", self.lesson_steps, at_least=0)
-        _whole("run.log_period", self.log_period, at_least=1)
-        _whole("run.seed (RANDOM_SEED)", self.seed, at_least=0)
-        _whole("run.max_epochs", self.max_epochs, at_least=1)
-        _whole("run.data_workers", self.data_workers, at_least=0)
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise unknown(f"value of run.{name}", str(getattr(self, name)), choices)
         object.__setattr__(self, "hold_out", names_of(self.hold_out))
-        if isinstance(self.audit_tolerance, bool) or not 0 <= self.audit_tolerance <= 1:
-            raise UserError(f"run.audit_tolerance={self.audit_tolerance!r} must be a share from 0 to 1.")
+        checked_lengths(self.lengths)
+        check_fields(self, "run")
+        for field in ("model_dir", "mixture"):
+            if not getattr(self, field).strip():
+                raise UserError(f"run.{field} is {getattr(self, field)!r}; it must be a text that is not empty.")
         if self.eval.period % self.log_period:  # evaluation is a hook of logged steps
             raise UserError(f"EVAL_PERIOD={self.eval.period} must be a multiple of LOG_PERIOD={self.log_period}, or 0.")
-        if not isinstance(self.z_loss, (int, float)) or not 0 <= self.z_loss < math.inf:
-            raise UserError(f"run.z_loss={self.z_loss!r} must be a number of at least 0.")
         if self.initial_adapter and not self.initial_checkpoint:
             raise UserError(
                 f"INITIAL_ADAPTER {self.initial_adapter!r} was trained on top of a model. Name that model too: "
@@ -279,8 +253,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     return value
-
-
-def _whole(name: str, value: Any, *, at_least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise UserError(f"{name}={value!r} must be a whole number of at least {at_least}.")

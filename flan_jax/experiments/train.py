@@ -22,6 +22,7 @@ from flan_jax.experiments.sampling import (
     Reweight,
     Reweighting,
     WeightsLog,
+    check_data_workers,
     continue_position,
     make_batches,
     reordered_window,
@@ -110,6 +111,7 @@ def train(
         UserError: the folder holds another run or other data, or anything the layers below refuse.
     """
     folder = run_dir.check_same_run(config)
+    check_data_workers(config)
     if not config.use_cached_tasks:
         prepare_run(config, progress=prepare_progress)
     data = open_data(config)

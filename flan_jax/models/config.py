@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.attention_kind import checked_attention
 from flan_jax.models.remat import checked_remat
+from flan_jax.typed import Above0, AtLeast0, Fraction, Positive, Share, check_fields
 
 FEED_FORWARDS = ("gated-gelu", "gated-silu", "relu", "gelu")
 DTYPES = ("float32", "bfloat16")
@@ -64,23 +65,23 @@ class T5Config:
         UserError: a value outside of its range.
     """
 
-    vocab_size: int
-    d_model: int
-    d_kv: int
-    num_heads: int
-    d_ff: int
-    num_encoder_layers: int
-    num_decoder_layers: int
+    vocab_size: Positive
+    d_model: Positive
+    d_kv: Positive
+    num_heads: Positive
+    d_ff: Positive
+    num_encoder_layers: Positive
+    num_decoder_layers: Positive
     relative_attention_num_buckets: int = 32
     relative_attention_max_distance: int = 128
     feed_forward: str = "gated-gelu"
     tie_embeddings: bool = False
-    dropout_rate: float = 0.0
-    layer_norm_epsilon: float = 1e-6
+    dropout_rate: Fraction = 0.0
+    layer_norm_epsilon: Above0 = 1e-6
     dtype: str = "float32"
-    initializer_factor: float = 1.0
-    position_heads: float = 0.0
-    mimetic_init: float = 0.0
+    initializer_factor: Above0 = 1.0
+    position_heads: AtLeast0 = 0.0
+    mimetic_init: Share = 0.0
     pad_id: int = 0
     eos_id: int = 1
     decoder_start_id: int = 0
@@ -89,10 +90,8 @@ class T5Config:
     stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "d_model", "d_kv", "num_heads", "d_ff", "num_encoder_layers", "num_decoder_layers"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"T5Config: {name} is {value!r}; give a whole number of at least 1.")
+        check_fields(self)
+        object.__setattr__(self, "stop_ids", checked_stop_ids("T5Config", self.stop_ids, self.vocab_size))
         if self.feed_forward not in FEED_FORWARDS:
             raise unknown("feed_forward", self.feed_forward, FEED_FORWARDS)
         if self.dtype not in DTYPES:
@@ -108,21 +107,11 @@ class T5Config:
                 f"T5Config: relative_attention_max_distance is {distance}; it must exceed half the number of "
                 f"buckets ({buckets // 2}), the distances that have a bucket each."
             )
-        if not 0.0 <= self.dropout_rate < 1.0:
-            raise UserError(f"T5Config: dropout_rate is {self.dropout_rate}; give a number from 0 to below 1.")
-        if not 0.0 <= self.mimetic_init <= 1.0:
-            raise UserError(f"T5Config: mimetic_init is {self.mimetic_init}; it is a correlation, from 0 to 1.")
-        if not 0.0 <= self.position_heads < float("inf"):
-            raise UserError(f"T5Config: position_heads is {self.position_heads}; give a number of at least 0.")
-        for name in ("layer_norm_epsilon", "initializer_factor"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"T5Config: {name} is {getattr(self, name)}; give a number above 0.")
         for name in ("pad_id", "eos_id", "decoder_start_id"):
             if not 0 <= getattr(self, name) < self.vocab_size:
                 raise UserError(
                     f"T5Config: {name} is {getattr(self, name)}, outside of the vocabulary of {self.vocab_size} tokens."
                 )
-        object.__setattr__(self, "stop_ids", checked_stop_ids("T5Config", self.stop_ids, self.vocab_size))
 
     @property
     def gated(self) -> bool:

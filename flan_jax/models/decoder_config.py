@@ -1,7 +1,6 @@
 """What a decoder looks like: sizes, norms, positions, windows, and the published sizes of nine families."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ from flan_jax.errors import UserError, unknown
 from flan_jax.models.attention_kind import checked_attention, cudnn_refusal
 from flan_jax.models.config import DTYPES, checked_stop_ids
 from flan_jax.models.remat import checked_remat
+from flan_jax.typed import Above0, Fraction, Positive, check_fields
 
 FEED_FORWARDS = ("gated-silu", "gated-gelu", "gated-gelu-exact", "gelu", "gelu-exact", "silu", "relu")
 NORMS = ("rms", "layer")
@@ -39,8 +39,8 @@ class RopeScaling:
     """
 
     kind: str
-    factor: float
-    original_max_positions: int = 8192
+    factor: Above0
+    original_max_positions: Positive = 8192
     low_frequency_factor: float = 1.0
     high_frequency_factor: float = 4.0
     beta_fast: float = 32.0
@@ -49,12 +49,9 @@ class RopeScaling:
     truncate: bool = True
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.kind not in ROPE_SCALINGS:
             raise unknown("rope scaling", self.kind, ROPE_SCALINGS)
-        if not self.factor > 0:
-            raise UserError(f"RopeScaling: factor is {self.factor}; give a number above 0.")
-        if self.original_max_positions < 1:
-            raise UserError(f"RopeScaling: original_max_positions is {self.original_max_positions}; give at least 1.")
         if not self.high_frequency_factor > self.low_frequency_factor:
             raise UserError(
                 f"RopeScaling: high_frequency_factor is {self.high_frequency_factor}; it must exceed "
@@ -117,16 +114,16 @@ class DecoderConfig:
         UserError: a value outside of its range.
     """
 
-    vocab_size: int
-    d_model: int
-    num_layers: int
-    num_heads: int
-    num_kv_heads: int
-    d_head: int
-    d_ff: int
+    vocab_size: Positive
+    d_model: Positive
+    num_layers: Positive
+    num_heads: Positive
+    num_kv_heads: Positive
+    d_head: Positive
+    d_ff: Positive
     norm: str = "rms"
     norm_offset: bool = False
-    norm_epsilon: float = 1e-5
+    norm_epsilon: Above0 = 1e-5
     norm_placement: str = "pre"
     feed_forward: str = "gated-silu"
     attention_bias: bool = False
@@ -134,19 +131,19 @@ class DecoderConfig:
     mlp_bias: bool = False
     qk_norm: str = ""
     position: str = "rotary"
-    rope_theta: float = 10_000.0
+    rope_theta: Above0 = 10_000.0
     rope_scaling: RopeScaling | None = None
-    local_rope_theta: float | None = None
-    max_positions: int = 4096
-    sliding_window: int | None = None
+    local_rope_theta: Above0 | None = None
+    max_positions: Positive = 4096
+    sliding_window: Positive | None = None
     window_pattern: tuple[bool, ...] = (True,)
-    query_scale: float | None = None
-    attention_softcap: float | None = None
-    logit_softcap: float | None = None
+    query_scale: Above0 | None = None
+    attention_softcap: Above0 | None = None
+    logit_softcap: Above0 | None = None
     embed_scale: bool = False
     tie_embeddings: bool = False
     prefix_lm: bool = False
-    dropout_rate: float = 0.0
+    dropout_rate: Fraction = 0.0
     dtype: str = "float32"
     pad_id: int = 0
     eos_id: int = 1
@@ -158,12 +155,8 @@ class DecoderConfig:
     stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "window_pattern", tuple(self.window_pattern))  # gin gives a list
-        sizes = ("vocab_size", "d_model", "num_layers", "num_heads", "num_kv_heads", "d_head", "d_ff", "max_positions")
-        for name in (*sizes, *(["sliding_window"] if self.sliding_window is not None else [])):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"DecoderConfig: {name} is {value!r}; give a whole number of at least 1.")
+        check_fields(self)
+        object.__setattr__(self, "stop_ids", checked_stop_ids("DecoderConfig", self.stop_ids, self.vocab_size))
         choices = {"norm": NORMS, "norm_placement": NORM_PLACEMENTS, "feed_forward": FEED_FORWARDS}
         choices |= {"qk_norm": QK_NORMS, "position": POSITIONS, "dtype": DTYPES}
         for name, known in choices.items():
@@ -179,32 +172,18 @@ class DecoderConfig:
             raise UserError(f"DecoderConfig: d_head is {self.d_head}; rotary positions turn pairs, so it must be even.")
         if self.position == "learned" and self.rope_scaling is not None:
             raise UserError("DecoderConfig: rope_scaling needs position='rotary'.")
-        if not self.window_pattern or not all(isinstance(local, bool) for local in self.window_pattern):
+        if not self.window_pattern:
             raise UserError(
                 f"DecoderConfig: window_pattern is {self.window_pattern!r}; give True or False for each layer of a cycle."
             )
         if self.local_rope_theta is not None and self.sliding_window is None:
             raise UserError("DecoderConfig: local_rope_theta needs a sliding_window: without one no layer is local.")
-        for name in (
-            "norm_epsilon",
-            "rope_theta",
-            "local_rope_theta",
-            "query_scale",
-            "attention_softcap",
-            "logit_softcap",
-        ):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"DecoderConfig: {name} is {value}; give a number above 0.")
-        if not 0.0 <= self.dropout_rate < 1.0:
-            raise UserError(f"DecoderConfig: dropout_rate is {self.dropout_rate}; give a number from 0 to below 1.")
         for name in ("pad_id", "eos_id", "bos_id"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < self.vocab_size:
                 raise UserError(
                     f"DecoderConfig: {name} is {value}, outside of the vocabulary of {self.vocab_size} tokens."
                 )
-        object.__setattr__(self, "stop_ids", checked_stop_ids("DecoderConfig", self.stop_ids, self.vocab_size))
 
     @property
     def cudnn_refusal(self) -> str:

@@ -7,11 +7,12 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from flax import traverse_util
 
-from flan_jax.errors import UserError, did_you_mean, unknown
+from flan_jax.errors import UserError, did_you_mean
+from flan_jax.typed import Above0, Natural, check_fields
 
 Path = tuple[str, ...]
 LoraScaling = Literal["alpha/r", "alpha/sqrt(r)"]
@@ -36,16 +37,16 @@ class TuningConfig:
     does not name.
     """
 
-    lora_rank: int = 0
+    lora_rank: Natural = 0
     """r, the rank of the adapters; 0 for none."""
-    lora_alpha: float = 16.0
+    lora_alpha: Above0 = 16.0
     """What the scale is made of."""
     lora_scaling: LoraScaling = "alpha/r"
     """The scale of an adapter: ``alpha/r``, or the rank-stabilised ``alpha/sqrt(r)`` (Kalajdzievski 2023,
     arXiv:2312.03732), under which a larger rank does not mean smaller steps."""
     lora_patterns: tuple[str, ...] = ("q", "v")
     """Which kernels get an adapter."""
-    prompt_tokens: int = 0
+    prompt_tokens: Natural = 0
     """How many trained vectors stand in front of the inputs of a T5's encoder, or of a decoder's row; 0 for none."""
     train: tuple[str, ...] = ()
     """Patterns of parameters to train; without any, and without adapters or a prompt, all of them."""
@@ -56,19 +57,15 @@ class TuningConfig:
     eight bits once. What is trained, and frozen vectors and position tables, stay in float32."""
 
     def __post_init__(self) -> None:
-        for field in ("lora_rank", "prompt_tokens"):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise UserError(f"TuningConfig.{field} is {value!r}; it must be a whole number, 0 for none.")
-        alpha = self.lora_alpha
-        if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not (math.isfinite(alpha) and alpha > 0):
-            raise UserError(f"TuningConfig.lora_alpha is {alpha!r}; it must be a positive number.")
-        if self.lora_scaling not in get_args(LoraScaling):
-            raise unknown("TuningConfig.lora_scaling", str(self.lora_scaling), get_args(LoraScaling))
+        check_fields(self)
         for field in ("lora_patterns", "train", "freeze"):
-            object.__setattr__(self, field, _patterns(field, getattr(self, field)))
-        if self.frozen_dtype not in get_args(FrozenDtype):
-            raise unknown("TuningConfig.frozen_dtype", str(self.frozen_dtype), get_args(FrozenDtype))
+            _check_patterns(field, getattr(self, field))
+        for field in ("lora_alpha", "lora_scaling", "lora_patterns"):
+            if not self.lora_rank and getattr(self, field) != type(self).__dataclass_fields__[field].default:
+                raise UserError(
+                    f"TuningConfig.{field} is {getattr(self, field)!r}, but nothing reads it, as lora_rank is 0, which "
+                    "asks for no adapters. Give lora_rank (LORA_RANK) at least 1, or leave the adapters' settings out."
+                )
         if self.frozen_dtype != "float32" and not self.partial:
             raise UserError(_NOTHING_FROZEN.format(self.frozen_dtype))
         if self.lora_rank and not self.lora_patterns:
@@ -175,11 +172,7 @@ def _matched(patterns: Iterable[str], paths: list[Path], field: str, what: str) 
     return found
 
 
-def _patterns(field: str, given: Any) -> tuple[str, ...]:
-    if isinstance(given, str) or not isinstance(given, (tuple, list)) or not all(isinstance(p, str) for p in given):
-        raise UserError(
-            f"TuningConfig.{field}={given!r} must be a tuple of patterns. Write ('q', 'v'), or ('q',) for one."
-        )
+def _check_patterns(field: str, given: Iterable[str]) -> None:
     for pattern in given:
         try:
             re.compile(pattern)
@@ -187,4 +180,3 @@ def _patterns(field: str, given: Any) -> tuple[str, ...]:
             raise UserError(
                 f"TuningConfig.{field}: {pattern!r} is no regular expression ({error}). A '.*' stands for any text."
             ) from error
-    return tuple(given)

@@ -7,16 +7,16 @@ the layers were separate parameters.
 """
 
 import dataclasses
-import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from flan_jax.errors import UserError, unknown
+from flan_jax.errors import UserError
+from flan_jax.typed import Above0, AtLeast0, Fraction, Natural, Positive, Share, check_fields
 
 OptimizerName = Literal["adafactor", "adamw", "muon"]
 ScheduleName = Literal["constant", "rsqrt", "linear", "cosine"]
@@ -34,62 +34,38 @@ class OptimizerConfig:
     """
 
     name: OptimizerName = "adafactor"
-    learning_rate: float = 1e-3
+    learning_rate: Above0 = 1e-3
     """The peak: reached after the warm-up."""
     schedule: ScheduleName = "constant"
-    warmup_steps: int = 0
+    warmup_steps: Natural = 0
     """Steps of linear growth from 0, in every schedule."""
     total_steps: int = 0
     """Where `linear` and `cosine` end; the others ignore it."""
-    final_fraction: float = 0.0
+    final_fraction: Share = 0.0
     """The fraction of the peak at which `linear` and `cosine` end."""
-    weight_decay: float = 0.0
+    weight_decay: AtLeast0 = 0.0
     """Decoupled, times the learning rate; on matrices only, never on norms, bias tables and embeddings."""
-    clip_norm: float = 0.0
+    clip_norm: AtLeast0 = 0.0
     """The largest global gradient norm; 0 clips nothing."""
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    decay_rate: float = 0.8
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    epsilon: Above0 = 1e-8
+    decay_rate: Above0 = 0.8
     """Adafactor: the exponent c of the second-moment decay 1 - t^-c."""
-    clipping_threshold: float = 1.0
+    clipping_threshold: Above0 = 1.0
     """Adafactor: the largest root mean square of one parameter's update, before the learning rate."""
-    min_dim_size_to_factor: int = 128
+    min_dim_size_to_factor: Positive = 128
     """Adafactor: matrices with a smaller side keep their full second moment."""
-    momentum: float = 0.95
+    momentum: Fraction = 0.95
     """Muon: the momentum of the matrices."""
 
     def __post_init__(self) -> None:
-        if self.name not in get_args(OptimizerName):
-            raise unknown("optimizer", self.name, get_args(OptimizerName))
-        if self.schedule not in get_args(ScheduleName):
-            raise unknown("learning-rate schedule", self.schedule, get_args(ScheduleName))
-        for declared in dataclasses.fields(self):
-            value, expected = getattr(self, declared.name), type(declared.default)
-            if expected is not str and (isinstance(value, bool) or not isinstance(value, (int, expected))):
-                kind = "a whole number" if expected is int else "a number"
-                raise UserError(f"OptimizerConfig.{declared.name} is {value!r}; it must be {kind}.")
-        _require(math.isfinite(self.learning_rate) and self.learning_rate > 0, self, "learning_rate", "positive")
-        _require(self.warmup_steps >= 0, self, "warmup_steps", "zero or more")
-        _require(0 <= self.final_fraction <= 1, self, "final_fraction", "between 0 and 1")
-        _require(math.isfinite(self.weight_decay) and self.weight_decay >= 0, self, "weight_decay", "zero or more")
-        _require(math.isfinite(self.clip_norm) and self.clip_norm >= 0, self, "clip_norm", "zero (off) or more")
-        for field in ("beta1", "beta2", "momentum"):
-            _require(0 <= getattr(self, field) < 1, self, field, "at least 0 and below 1")
-        for field in ("epsilon", "decay_rate", "clipping_threshold", "min_dim_size_to_factor"):
-            _require(getattr(self, field) > 0, self, field, "positive")
-        if self.schedule in ("linear", "cosine"):
-            _require(
-                self.total_steps > self.warmup_steps,
-                self,
-                "total_steps",
-                f"more than warmup_steps={self.warmup_steps} for the {self.schedule} schedule",
+        check_fields(self)
+        if self.schedule in ("linear", "cosine") and self.total_steps <= self.warmup_steps:
+            raise UserError(
+                f"OptimizerConfig.total_steps is {self.total_steps}; it must be more than warmup_steps={self.warmup_steps} "
+                f"for the {self.schedule} schedule."
             )
-
-
-def _require(holds: bool, config: OptimizerConfig, field: str, limit: str) -> None:
-    if not holds:
-        raise UserError(f"OptimizerConfig.{field} is {getattr(config, field)!r}; it must be {limit}.")
 
 
 def learning_rate(config: OptimizerConfig) -> optax.Schedule:

@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from flan_jax.errors import UserError, unknown
+from flan_jax.typed import check_fields
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
@@ -26,6 +27,9 @@ class MeshConfig:
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def sizes(self, device_count: int) -> tuple[int, int, int]:
         """Returns (data, fsdp, tensor) with the wildcard resolved.

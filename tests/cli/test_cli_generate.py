@@ -34,10 +34,10 @@ def test_options_say_how_to_write(options, expected):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--temperature", "-1"), "--temperature=-1.0 must be above 0"),
-        (("--temperature", "0", "--top_k", "4"), "--temperature=0.0 must be above 0"),
-        (("--top_p", "2"), "--top_p=2.0 must be above 0 and at most 1"),
-        (("--beams", "0"), "--beams=0 must be a whole number of at least 1"),
+        (("--temperature", "-1"), "--temperature is -1.0; it must be a finite number above 0"),
+        (("--temperature", "0", "--top_k", "4"), "--temperature is 0.0; it must be a finite number above 0"),
+        (("--top_p", "2"), "--top_p is 2.0; it must be a finite number above 0 and at most 1"),
+        (("--beams", "0"), "--beams is 0; it must be a whole number of at least 1"),
         (("--beams", "3", "--top_k", "4"), "--beams searches for the likeliest answer, and --top_k draws one"),
         (("--stop", ""), "--stop has an empty entry"),
         (("--max_tokens", "-2"), "--max_tokens -2 must be at least 1"),

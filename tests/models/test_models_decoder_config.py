@@ -177,7 +177,7 @@ def test_the_other_activations_run(feed_forward):
         ({"dtype": "float16"}, "Did you mean 'bfloat16'"),
         ({"position": "learned", "rope_scaling": RopeScaling("linear", 2.0)}, "rope_scaling needs position='rotary'"),
         ({"window_pattern": ()}, "give True or False for each layer"),
-        ({"window_pattern": (1, 0)}, "give True or False for each layer"),
+        ({"window_pattern": (1, 0)}, "must be a tuple of True or False"),
         ({"local_rope_theta": 100.0}, "local_rope_theta needs a sliding_window"),
         ({"attention_softcap": 0.0}, "attention_softcap is 0.0"),
         ({"norm_epsilon": 0.0}, "norm_epsilon is 0.0"),

@@ -59,7 +59,8 @@ def same_tree(left, right):
 )
 def test_what_is_split_joins_again(kind, rank, patterns, prompt, train, freeze):
     config = CONFIGS[kind]
-    tuning = TuningConfig(lora_rank=rank, lora_patterns=patterns, prompt_tokens=prompt, train=train, freeze=freeze)
+    adapters = {"lora_rank": rank, "lora_patterns": patterns} if rank else {}
+    tuning = TuningConfig(**adapters, prompt_tokens=prompt, train=train, freeze=freeze)
     whole = tuned(config, tuning)
     trained, frozen = split(whole, tuning)
     same_tree(join(trained, frozen, tuning), whole)
@@ -156,14 +157,16 @@ def test_what_is_named_is_trained():
         ({"lora_rank": -1}, "lora_rank is -1; it must be a whole number"),
         ({"lora_rank": True}, "lora_rank is True"),
         ({"prompt_tokens": 1.5}, "prompt_tokens is 1.5"),
-        ({"lora_alpha": 0}, "lora_alpha is 0; it must be a positive number"),
+        ({"lora_alpha": 0}, "lora_alpha is 0; it must be a finite number above 0"),
         ({"lora_alpha": float("nan")}, "lora_alpha is nan"),
         (
             {"lora_scaling": "alpha/sqrt"},
-            r"Unknown TuningConfig.lora_scaling 'alpha/sqrt'. Did you mean 'alpha/sqrt\(r\)'",
+            r"lora_scaling is 'alpha/sqrt'; it must be one of 'alpha/r', 'alpha/sqrt\(r\)'. Did you mean 'alpha/sqrt\(r\)'",
         ),
         ({"lora_rank": 1, "lora_patterns": ()}, "names no kernel"),
-        ({"train": "encoder"}, "must be a tuple of patterns"),
+        ({"lora_rank": 0, "lora_alpha": 32}, "lora_alpha is 32, but nothing reads it, as lora_rank is 0"),
+        ({"prompt_tokens": 2, "lora_patterns": ("k",)}, "lora_patterns is .'k',., but nothing reads it"),
+        ({"train": "encoder"}, "it must be a tuple of texts. Write \\('encoder',\\)"),
         ({"freeze": ("(",)}, "'\\(' is no regular expression"),
     ],
 )
@@ -244,8 +247,14 @@ def test_what_is_trained_stays_in_float32():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"frozen_dtype": "bfloat"}, "Unknown TuningConfig.frozen_dtype 'bfloat'. Did you mean 'bfloat16'"),
-        ({"frozen_dtype": "float16", "lora_rank": 1}, "Unknown TuningConfig.frozen_dtype 'float16'"),
+        (
+            {"frozen_dtype": "bfloat"},
+            "frozen_dtype is 'bfloat'; it must be one of 'float32', 'bfloat16'. Did you mean 'bfloat16'",
+        ),
+        (
+            {"frozen_dtype": "float16", "lora_rank": 1},
+            "frozen_dtype is 'float16'; it must be one of 'float32', 'bfloat16'",
+        ),
         ({"frozen_dtype": "bfloat16"}, "frozen_dtype is 'bfloat16', but nothing is frozen"),
         ({"frozen_dtype": "bfloat16", "train": EVERYTHING}, "frozen_dtype is 'bfloat16', but nothing is frozen"),
     ],

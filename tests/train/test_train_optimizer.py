@@ -134,7 +134,7 @@ def test_schedules(config: dict, expected: dict[int, float]) -> None:
     [
         ({"name": "adamm"}, "'adamw'"),
         ({"schedule": "cosin"}, "'cosine'"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be positive"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be a finite number above 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"warmup_steps": -1}, "warmup_steps is -1"),
         ({"schedule": "linear", "warmup_steps": 5, "total_steps": 5}, "more than warmup_steps=5 for the linear"),

@@ -1,10 +1,10 @@
 """How a model writes, as plain frozen data."""
 
 import dataclasses
-import math
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from flan_jax.errors import UserError, unknown
+from flan_jax.errors import UserError
+from flan_jax.typed import Above0, Natural, Positive, Range, Seed, check_fields
 
 Method = Literal["greedy", "sample", "beam"]
 
@@ -53,20 +53,20 @@ class DecodingConfig:
     """
 
     method: Method = "greedy"
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    beams: int = 1
+    temperature: Above0 = 1.0
+    top_k: Natural = 0
+    top_p: Annotated[float, Range(above=0, at_most=1)] = 1.0
+    beams: Positive = 1
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
-    max_length: int | None = None
-    min_length: int = 0
+    max_length: Positive | None = None
+    min_length: Natural = 0
     stop: tuple[str | tuple[int, ...], ...] = ()
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise unknown("value of DecodingConfig.method", str(self.method), get_args(Method))
+        object.__setattr__(self, "stop", _stops(self.stop))
+        check_fields(self)
         for field in dataclasses.fields(self):
             wanted = _METHOD_OF.get(field.name, self.method)
             if wanted != self.method and getattr(self, field.name) != field.default:
@@ -74,46 +74,22 @@ class DecodingConfig:
                     f"DecodingConfig.{field.name}={getattr(self, field.name)!r} is read with method={wanted!r} only, and the "
                     f"method is {self.method!r}. Set method={wanted!r}, or leave {field.name} out."
                 )
-        self._check_numbers()
-        object.__setattr__(self, "stop", _stops(self.stop))
-
-    def compiled_part(self) -> "DecodingConfig":
-        """The settings that a compiled loop depends on; seed and stop sequences are its arguments."""
-        return dataclasses.replace(self, seed=0, stop=(), max_length=None)
-
-    def _check_numbers(self) -> None:
-        _number("temperature", self.temperature)
-        if not self.temperature > 0:
-            raise UserError(
-                f"DecodingConfig.temperature={self.temperature!r} must be above 0. Greedy decoding is what it becomes near 0."
-            )
-        _number("top_p", self.top_p)
-        if not 0 < self.top_p <= 1:
-            raise UserError(
-                f"DecodingConfig.top_p={self.top_p!r} must be above 0 and at most 1, which keeps every token."
-            )
-        _number("length_penalty", self.length_penalty)
-        if not isinstance(self.early_stopping, bool) and self.early_stopping != "never":
-            raise UserError(f"DecodingConfig.early_stopping={self.early_stopping!r} must be True, False or 'never'.")
-        _whole("top_k", self.top_k, at_least=0)
-        _whole("beams", self.beams, at_least=1)
-        _whole("min_length", self.min_length, at_least=0)
-        _whole("seed", self.seed, at_least=0)
-        if self.max_length is None:
-            return
-        _whole("max_length", self.max_length, at_least=1)
-        if self.min_length >= self.max_length:
+        if self.max_length is not None and self.min_length >= self.max_length:
             raise UserError(
                 f"DecodingConfig.min_length={self.min_length} leaves no room for EOS: max_length is {self.max_length}. "
                 "Let it be larger."
             )
+
+    def compiled_part(self) -> "DecodingConfig":
+        """The settings that a compiled loop depends on; seed and stop sequences are its arguments."""
+        return dataclasses.replace(self, seed=0, stop=(), max_length=None)
 
 
 def _stops(given: Any) -> tuple[str | tuple[int, ...], ...]:
     if isinstance(given, str):
         raise UserError(f"DecodingConfig.stop={given!r} must be a tuple of texts. Write ({given!r},).")
     stops: list[str | tuple[int, ...]] = []
-    for stop in given:
+    for stop in given if isinstance(given, (tuple, list)) else (given,):
         if not isinstance(stop, str):
             stop = tuple(stop) if isinstance(stop, (tuple, list)) else (stop,)
             if any(isinstance(token, bool) or not isinstance(token, int) or token < 0 for token in stop):
@@ -124,16 +100,6 @@ def _stops(given: Any) -> tuple[str | tuple[int, ...], ...]:
             )
         stops.append(stop)
     return tuple(stops)
-
-
-def _number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise UserError(f"DecodingConfig.{name}={value!r} must be a finite number.")
-
-
-def _whole(name: str, value: Any, *, at_least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise UserError(f"DecodingConfig.{name}={value!r} must be a whole number of at least {at_least}.")
 
 
 GREEDY = DecodingConfig()

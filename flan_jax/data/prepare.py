@@ -227,32 +227,27 @@ def requested(tasks: Iterable[tuple[Task, Sequence[str]]]) -> dict[tuple[str, st
 
 
 def task_fingerprint(
-    task: Task,
-    split: str,
-    vocabulary: Vocabulary,
-    lengths: Mapping[str, int],
-    seed: int,
-    *,
-    on_error: OnError = "fail",
-    too_long: TooLong = "truncate",
+    task: Task, split: str, vocabulary: Vocabulary, lengths: Mapping[str, int], seed: int, **choices: Any
 ) -> str:
-    """Hexadecimal digest of everything that the tokens of ``split`` depend on."""
-    return combined(fingerprint_parts(task, split, vocabulary, lengths, seed, on_error=on_error, too_long=too_long))
+    """Hexadecimal digest of everything that the tokens of ``split`` depend on.
+
+    Args:
+        task: what is prepared.
+        split: which part of it.
+        vocabulary: see ``Recipe``, as for all below.
+        lengths: of inputs and targets.
+        seed: of the templates.
+        choices: any other field of ``Recipe``.
+    """
+    return combined(fingerprint_parts(task, split, vocabulary, lengths, seed, **choices))
 
 
 def fingerprint_parts(
-    task: Task,
-    split: str,
-    vocabulary: Vocabulary,
-    lengths: Mapping[str, int],
-    seed: int,
-    *,
-    on_error: OnError = "fail",
-    too_long: TooLong = "truncate",
+    task: Task, split: str, vocabulary: Vocabulary, lengths: Mapping[str, int], seed: int, **choices: Any
 ) -> dict[str, str]:
     """What ``task_fingerprint`` is made of, so that an error can name the part that changed.
 
     Raises:
-        UserError: a bad length, or a source that is not there.
+        UserError: a bad length, an unknown choice, or a source that is not there.
     """
-    return producer(task, Recipe(vocabulary, lengths, seed, on_error, too_long)).fingerprint_parts(split)
+    return producer(task, Recipe(vocabulary, lengths, seed, **choices)).fingerprint_parts(split)

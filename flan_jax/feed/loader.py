@@ -30,7 +30,10 @@ _MEANING = {
     "tasks": "the tasks or what they were prepared from",
     "weights": "the weights or the seed",
     "layout": "the lengths, packing, or what becomes of exhausted tasks",
+    "packing": "the way in which flan_jax draws and packs rows",
 }
+_FIRST_PACKING = {"packing": 1}
+"""Of positions that were saved before they said it."""
 
 
 class PackedBatches(Iterator[Batch]):
@@ -183,6 +186,7 @@ class PackedBatches(Iterator[Batch]):
         Raises:
             UserError: the state belongs to other tasks, weights, seed or lengths, or is none.
         """
+        state = {**_FIRST_PACKING, **state}
         missing = sorted({*_POSITION, *self._identity} - set(state))
         if missing:
             raise UserError(f"The saved data position has no {', '.join(missing)}; it was not saved by this loader.")
@@ -191,7 +195,7 @@ class PackedBatches(Iterator[Batch]):
             what = " and ".join(_MEANING[part] for part in changed)
             raise UserError(
                 f"The saved data position cannot be continued: {what} changed since it was saved. "
-                "Restore them, or start a new run from the checkpoint's parameters."
+                "Restore what it was, or start a new run from the checkpoint's parameters."
             )
         # Positions once counted from the first of these batches, whatever came before them.
         before_these = self.first_step - int(state.get(_FIRST, 0))

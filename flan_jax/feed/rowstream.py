@@ -33,6 +33,10 @@ from flan_jax.feed.pools import POOL, Places, Plan, Pools, joined
 from flan_jax.feed.sampler import BLOCK, Exhausted, MixtureSampler, Start
 from flan_jax.feed.store import StoredTask
 
+PACKING = 1
+"""Raised when another row comes at some number of the same tasks, weights, seed and layout: when drawing, shuffling,
+packing or the windows change. A saved position would go on in other rows then. ``tests/golden/rows.json`` holds
+rows of this version."""
 WINDOW = 32
 """Pools in a window."""
 TAIL = 8
@@ -108,7 +112,7 @@ class RowStream:
         self._lock = threading.RLock()
 
     def identity(self, tasks: Sequence[StoredTask]) -> dict[str, int]:
-        """Small digests that say which part of what the order depends on has changed."""
+        """Small numbers that say which part of what the order depends on has changed."""
         sampler = self.sampler
         return {
             "tasks": _digest([(task.name, task.split, task.fingerprint, len(task)) for task in tasks]),
@@ -123,6 +127,7 @@ class RowStream:
                 _DEVIATIONS,
                 BLOCK,
             ),
+            "packing": PACKING,
         }
 
     # --- windows -------------------------------------------------------------------------------------------------------

@@ -112,6 +112,24 @@ def test_every_ingredient_is_in_the_fingerprint(words):
     assert fingerprint_parts(renamed, "train", words, LENGTHS, 0) == original
 
 
+CHANGED = {
+    "vocabulary": ByteVocabulary(),
+    "lengths": {"inputs": 25, "targets": 9},
+    "seed": 1,
+    "on_error": "skip",
+    "too_long": "drop",
+    "separator": " one",
+}
+"""For every field of a recipe, another value."""
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Recipe)])
+def test_every_field_of_a_recipe_is_seen(field, words):
+    first = {"vocabulary": words, "lengths": LENGTHS, "seed": 0}
+    base = task_fingerprint(Prompted(PARITY), "train", **first)
+    assert task_fingerprint(Prompted(PARITY), "train", **{**first, field: CHANGED[field]}) != base
+
+
 def test_opening_with_another_vocabulary_says_so(store, words):
     task = Prompted(PARITY)
     prepare([(task, ["train"])], store=store, vocabulary=words, lengths=LENGTHS)

@@ -113,6 +113,13 @@ def report_preparation(report: "PrepareReport") -> None:
     if report.left_out:
         print(f"Left out because they are no examples of their task: {report.left_out:,} records.")
         _worst(report, "left_out")
+    if by_reply := sum(split.by_reply for split in report.splits):
+        print(
+            f"An example for every reply, as the chat template writes the beginning of a conversation otherwise once more "
+            f"turns follow: {by_reply:,} conversations."
+        )
+        _worst(report, "by_reply")
+    _told_by_sources(report)
     if report.unreadable:
         print(f"Left out because they cannot be read or rendered: {report.unreadable:,} records.")
         _worst(report, "unreadable")
@@ -120,6 +127,24 @@ def report_preparation(report: "PrepareReport") -> None:
         print(f"The first {len(reasons)} of them:" if len(reasons) > 1 else "The reason:")
         for reason in reasons:
             print(f"  {reason}")
+
+
+def _told_by_sources(report: "PrepareReport") -> None:
+    """Says of every file which keys nothing reads, and which records were left out before they became examples."""
+    from flan_jax.data.formats.unread import told
+    from flan_jax.data.notes import left_out_before
+
+    files = {split.notes["place"]: split.notes for split in report.splits if split.notes}
+    for title, counts in (
+        ("Not read", [notes.get("not_read", {}) for notes in files.values()]),
+        ("Left out as published", [left_out_before(notes) for notes in files.values()]),
+    ):
+        sums: dict[str, int] = {}
+        for own in counts:
+            for name, count in own.items():
+                sums[name] = sums.get(name, 0) + count
+        if sums:
+            print(f"{title}: {told(sums)}.")
 
 
 def _worst(report: "PrepareReport", *counts: str) -> None:

@@ -9,6 +9,9 @@ What the assistant said is what stands between ``{% generation %}`` and ``{% end
 template without these marks is asked twice for every reply: for the messages before it, with the
 prompt for one more, and for the messages up to it; the difference is the reply.
 
+What a conversation says beside its words, which are tools, calls of them and thoughts, is given to the template too;
+a template that writes nothing of it is refused, as the model would learn from something else than the record says.
+
 ``strftime_now`` gives the same day on every day: tokens that are prepared once must not depend on when.
 """
 
@@ -31,6 +34,7 @@ _BEGIN, _END, EOS_MARK, BOS_MARK = "\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3"
 _MARKS = re.compile(f"[{_BEGIN}{_END}]")
 _RESERVED = re.compile("[\ufdd0-\ufdd5]")
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+_REASONING = re.compile(r"\b(reasoning_content|thinking|reasoning)\b")
 _DAY = "2024-07-26"
 
 Span = tuple[int, int]
@@ -47,6 +51,10 @@ class Marked(NamedTuple):
 
     text: str
     spans: tuple[Span, ...]
+
+
+class UnstablePrefixError(UserError):
+    """A template that writes the beginning of a conversation otherwise once more turns follow."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,53 +100,94 @@ class ChatTemplate:
             special[name] = mark
         return dataclasses.replace(self, text=text, special_tokens=tuple(special.items()))
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+    def render(self, messages: Sequence[Message], *, tools: str = "", add_generation_prompt: bool = False) -> str:
         """The text of messages.
 
         Args:
             messages: in order.
+            tools: that may be called, as JSON text of a list; ``""`` for none.
             add_generation_prompt: end with what makes the assistant speak.
 
         Raises:
             UserError: the template cannot be parsed, or refuses the messages.
         """
-        return _MARKS.sub("", self._run(messages, add_generation_prompt)).replace(GUARD, "")
+        return _MARKS.sub("", self._run(messages, tools, add_generation_prompt)).replace(GUARD, "")
 
-    def marked(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> Marked:
-        """The text of messages with what the assistant said in them.
+    def marked(self, messages: Sequence[Message], *, tools: str = "", add_generation_prompt: bool = False) -> Marked:
+        """The text of messages with what the assistant said in them, as far as it is learned.
 
         A span that the template does not mark itself ends with the marker of the turn's end, and
         not with white space behind it, which only separates turns.
 
         Raises:
-            UserError: as ``render``; or the text of the messages before a reply does not begin the
-                text of all, so that one cannot tell what the reply is.
+            UserError: as ``render``; or the template writes nothing of the tools, calls or thoughts that there are.
+            UnstablePrefixError: the text of the messages before a reply does not begin the text of all, so that one cannot
+                tell what the reply is; or an earlier reply's thoughts are not written once others follow.
         """
+        text = self._run(messages, tools, add_generation_prompt)
+        marked = _between_marks(text, self) if self.marks_replies else Marked(text, ())
+        self._check_written(messages, tools, marked.text, add_generation_prompt)
         if self.marks_replies:
-            return _between_marks(self._run(messages, add_generation_prompt), self)
-        text = self._run(messages, add_generation_prompt)
-        return Marked(
-            text, tuple(self._difference(messages, i, text) for i, m in enumerate(messages) if m.role == ASSISTANT)
-        )
+            return Marked(marked.text, self._learned(messages, marked.spans))
+        learned = [i for i, message in enumerate(messages) if message.role == ASSISTANT and message.trained]
+        return Marked(text, tuple(self._difference(messages, tools, index, text) for index in learned))
 
-    def _difference(self, messages: Sequence[Message], index: int, whole: str) -> Span:
-        before = self._run(messages[:index], True)
-        until = self._run(messages[: index + 1], False)
-        if not until.startswith(before) or not whole.startswith(until) or len(until) == len(before):
+    def _learned(self, messages: Sequence[Message], spans: tuple[Span, ...]) -> tuple[Span, ...]:
+        """Of the spans that the template marks, those of replies that are learned."""
+        replies = [message for message in messages if message.role == ASSISTANT]
+        if all(message.trained for message in replies):
+            return spans
+        if len(spans) != len(replies):
             raise self._error(
-                f"what it makes of the messages before reply {index} is not how it begins the whole conversation, so the "
-                "reply cannot be told from the rest. Put {% generation %} and {% endgeneration %} around what the assistant says"
+                f"it marks {len(spans)} parts as said by the assistant in a conversation of {len(replies)} replies, so one "
+                "cannot tell which of them are not to be learned"
+            )
+        return tuple(span for span, message in zip(spans, replies, strict=True) if message.trained)
+
+    def _check_written(self, messages: Sequence[Message], tools: str, text: str, prompted: bool) -> None:
+        """Refuses to lose tools, calls of them, or the thoughts of a reply that is learned."""
+        if tools and self._without(messages, "", prompted) == text:
+            raise self._error("it writes nothing of the conversation's tools. Choose a template that takes tools")
+        if any(message.calls for message in messages):
+            silent = [
+                dataclasses.replace(m, calls="", content=m.content or "\ufffc") if m.calls else m for m in messages
+            ]
+            if self._without(silent, tools, prompted).replace("\ufffc", "") == text:
+                raise self._error("it writes nothing of the calls of tools. Choose a template that takes tools")
+        for index, message in enumerate(messages):
+            if message.reasoning and message.trained and self._guard(message.reasoning).strip() not in text:
+                what = f"it does not write the thoughts before reply {index}"
+                if index < len(messages) - 1:
+                    raise UnstablePrefixError(f"Chat template {self.name!r}: {what} once more turns follow.")
+                raise self._error(f"{what}. Choose a template that does, or remove them from the record")
+
+    def _without(self, messages: Sequence[Message], tools: str, prompted: bool) -> str:
+        """The text of a conversation from which something was taken; ``""`` where the template refuses it."""
+        try:
+            return _MARKS.sub("", self._run(messages, tools, prompted))
+        except UserError:
+            return ""
+
+    def _difference(self, messages: Sequence[Message], tools: str, index: int, whole: str) -> Span:
+        before = self._run(messages[:index], tools, True)
+        until = self._run(messages[: index + 1], tools, False)
+        if index == len(messages) - 1:
+            until = whole
+        if not until.startswith(before) or not whole.startswith(until) or len(until) == len(before):
+            raise UnstablePrefixError(
+                f"Chat template {self.name!r}: what it makes of the messages before reply {index} is not how it begins the whole conversation, so the "
+                "reply cannot be told from the rest. Put {% generation %} and {% endgeneration %} around what the assistant says."
             )
         said = until[len(before) :]
         _, _, tail = said.rpartition(self._guard(messages[index].content).strip())
         # Where nothing but white space ends a turn, that is its marker.
         return len(before), len(before) + len(said.rstrip() if tail.strip() else said)
 
-    def _run(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+    def _run(self, messages: Sequence[Message], tools: str, add_generation_prompt: bool) -> str:
         import jinja2
 
         for index, message in enumerate(messages):
-            if found := _RESERVED.search(message.content):
+            if found := _RESERVED.search(message.content + message.reasoning + message.calls):
                 raise UserError(
                     f"message {index} has the character U+{ord(found[0]):04X}, which stands for no letter and is used as a mark here. Remove it."
                 )
@@ -146,9 +195,9 @@ class ChatTemplate:
             return _compiled(self.text).render(
                 **dict(self.special_tokens),
                 **dict(self.variables),
-                messages=[{**message.as_dict(), "content": self._guard(message.content)} for message in messages],
+                messages=[self._guarded(message.as_dict(self._reasoning)) for message in messages],
                 add_generation_prompt=add_generation_prompt,
-                tools=None,
+                tools=self._guarded(json.loads(tools)) if tools else None,
                 documents=None,
                 strftime_now=_clock(self.today),
             )
@@ -168,6 +217,20 @@ class ChatTemplate:
 
     def _guard(self, content: str) -> str:
         return _spelled(self.guarded).sub(rf"\1{GUARD}", content) if self.guarded else content
+
+    def _guarded(self, value: Any) -> Any:
+        """What a record says, with every text of it guarded; the names of its own keys are ours."""
+        if isinstance(value, str):
+            return self._guard(value)
+        if isinstance(value, dict):
+            return {self._guard(key): self._guarded(item) for key, item in value.items()}
+        return [self._guarded(item) for item in value] if isinstance(value, list) else value
+
+    @functools.cached_property
+    def _reasoning(self) -> str:
+        """The key at which the template looks for thoughts."""
+        found = _REASONING.search(self.text)
+        return found[1] if found else "reasoning_content"
 
     def _error(self, what: str) -> UserError:
         return UserError(f"Chat template {self.name!r}: {what}.")

@@ -14,6 +14,7 @@ itself (``adds_bos``): a model that goes with it reads none either unless it is 
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -77,17 +78,23 @@ class ChatTokenizer:
         else:
             self.template = template if self.has_offsets else template.with_marks()
 
-    def __call__(self, conversations: Sequence[Sequence[Message]]) -> list[Tokens | UserError]:
+    def __call__(
+        self, conversations: Sequence[Sequence[Message]], tools: Sequence[str] = ()
+    ) -> list[Tokens | UserError]:
         """Each conversation as ids, or what is wrong with it.
+
+        Args:
+            conversations: messages in order.
+            tools: of each conversation, as JSON text; none have any unless it is given.
 
         Wrong is one that the template refuses, and one in which nothing, or everything, is said by
         the assistant: a loss over none of it, or over all, is not what anybody asked for.
         """
         made: list[Tokens | UserError] = []
         marked: list[Marked | UserError] = []
-        for messages in conversations:
+        for messages, own in zip(conversations, tools or itertools.repeat(""), strict=False):
             try:
-                marked.append(self.template.marked(messages))
+                marked.append(self.template.marked(messages, tools=own))
             except UserError as error:
                 marked.append(error)
         encoded = iter(self._encoded([one for one in marked if isinstance(one, Marked)]))
@@ -96,13 +103,14 @@ class ChatTokenizer:
             made.append(tokens if isinstance(tokens, UserError) else self._checked(tokens))
         return made
 
-    def prompt(self, messages: Sequence[Message]) -> np.ndarray:
+    def prompt(self, messages: Sequence[Message], tools: str = "") -> np.ndarray:
         """[length] int32, the ids that an assistant's answer to the messages follows.
 
         Raises:
             UserError: the template refuses the messages.
         """
-        return self._encoded([self.template.marked(messages, add_generation_prompt=True)])[0].ids
+        text = self.template.marked(_unlearned(messages), tools=tools, add_generation_prompt=True)
+        return self._encoded([text])[0].ids
 
     def _checked(self, tokens: Tokens) -> Tokens | UserError:
         said = int(np.count_nonzero(tokens.mask))
@@ -132,6 +140,11 @@ class ChatTokenizer:
         if special.any() or (ids < 0).any() or (ids >= vocabulary.size).any():
             check_ids(vocabulary, ids.tolist(), f"the text {piece[:40]!r}")
         return ids
+
+
+def _unlearned(messages: Sequence[Message]) -> list[Message]:
+    """The same messages, none of which is learned: of a prompt nothing is."""
+    return [dataclasses.replace(message, trained=False) for message in messages]
 
 
 def _pieces(text: Marked) -> Iterator[tuple[str, bool]]:

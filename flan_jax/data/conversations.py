@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.data.chat_templates import ChatTemplate, load_chat_template
+from flan_jax.data.chat_templates import ChatTemplate, UnstablePrefixError, load_chat_template
 from flan_jax.data.chat_tokens import ChatTokenizer, Tokens, drops_start
+from flan_jax.data.notes import notes_of
 from flan_jax.data.recipe import Recipe, Tally
 from flan_jax.data.sources import digest
 from flan_jax.errors import PlacedError, UserError
@@ -26,7 +27,7 @@ from flan_jax.tasks.dialog import Conversation, Opening, Repeated, check_policie
 from flan_jax.tasks.reading import numbered_records
 from flan_jax.tasks.spec import Source
 
-_VERSION = 1
+_VERSION = 2
 """Raised when the same conversations give other tokens."""
 _BATCH = 256
 
@@ -132,6 +133,7 @@ class ConversationProducer:
             "vocabulary_size": self.recipe.vocabulary.size,
             "on_error": self.recipe.on_error,
             "too_long": self.recipe.too_long,
+            **notes_of(self.task.source, split),
         }
 
     def extras(self, split: str) -> Mapping[str, Extra]:
@@ -148,19 +150,38 @@ class ConversationProducer:
         read = self._read(split, tally)
         stops = not self._tokenizer.knows_end
         while batch := list(itertools.islice(read, _BATCH)):
-            made = self._tokenizer([talk.messages for _, talk in batch])
+            made = self._tokenizer([talk.messages for _, talk in batch], [talk.tools for _, talk in batch])
             for (index, talk), tokens in zip(batch, made, strict=True):
-                if isinstance(tokens, UserError):
-                    self._refuse(tokens, split, index, tally)
+                parts = [(talk, tokens)]
+                if isinstance(tokens, UnstablePrefixError) and len(talk.replies) > 1:
+                    talks = _by_reply(talk)
+                    parts = list(
+                        zip(
+                            talks,
+                            self._tokenizer([one.messages for one in talks], [talk.tools] * len(talks)),
+                            strict=True,
+                        )
+                    )
+                wrong = next((one for _, one in parts if isinstance(one, UserError)), None)
+                if wrong is not None:
+                    self._refuse(wrong, split, index, tally)
                     continue
                 tally.records += 1
-                fitting = self._fitting(talk, _up_to_last_reply(tokens), split, index, tally)
-                if fitting is None:
-                    tally.dropped += 1
-                    continue
-                stops = stops or bool((fitting.ids[fitting.mask > 0] == self.recipe.vocabulary.eos_id).any())
-                nothing = np.zeros(0, np.int32)
-                yield StoredExample(nothing, fitting.ids, example_id=index, extras={LOSS_MASK: fitting.mask})
+                tally.by_reply += len(parts) > 1
+                kept = 0
+                for one, own in parts:
+                    fitting = (
+                        None
+                        if isinstance(own, UserError)
+                        else self._fitting(one, _up_to_last_reply(own), split, index, tally)
+                    )
+                    if fitting is None:
+                        continue
+                    kept += 1
+                    stops = stops or bool((fitting.ids[fitting.mask > 0] == self.recipe.vocabulary.eos_id).any())
+                    nothing = np.zeros(0, np.int32)
+                    yield StoredExample(nothing, fitting.ids, example_id=index, extras={LOSS_MASK: fitting.mask})
+                tally.dropped += not kept
         if not stops:
             _log.warning(
                 "Task %r: chat template %r ends no reply with eos_token, so a model does not learn from it to stop",
@@ -211,13 +232,27 @@ class ConversationProducer:
         low, high, best = 0, len(replies) - 1, None
         while low < high:  # the whole is known to be too long
             middle = (low + high) // 2
-            (tokens,) = self._tokenizer([talk.messages[: replies[middle] + 1]])
+            (tokens,) = self._tokenizer([talk.messages[: replies[middle] + 1]], [talk.tools])
             cut = None if isinstance(tokens, UserError) else _up_to_last_reply(tokens)
             if cut is not None and len(cut.ids) <= self._limit:
                 best, low = cut, middle + 1
             else:
                 high = middle
         return best
+
+
+def _by_reply(talk: Conversation) -> list[Conversation]:
+    """For every reply that is learned, the conversation up to it, in which it alone is."""
+    return [
+        dataclasses.replace(
+            talk,
+            messages=(
+                *(dataclasses.replace(message, trained=False) for message in talk.messages[:index]),
+                talk.messages[index],
+            ),
+        )
+        for index in talk.replies
+    ]
 
 
 def _up_to_last_reply(tokens: Tokens) -> Tokens:

@@ -9,7 +9,7 @@ replies with what was said before. A conversation stands in one split, and so do
 import dataclasses
 import functools
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.data.sources import digest
@@ -91,7 +91,7 @@ class ReplySource:
         tells = unreadable is not None and "unreadable" in inspect.signature(self.source.records).parameters
         for record in self.source.records(split, passed_on) if tells else self.source.records(split):
             try:
-                yield index, conversation(record, repeated=self.repeated, opening=self.opening)
+                yield index, _in_words(conversation(record, repeated=self.repeated, opening=self.opening))
             except UserError as error:
                 yield index, error
             index += 1
@@ -122,6 +122,11 @@ class ReplySource:
         """Digest of the conversations' own and of how they are read."""
         return digest("replies", _VERSION, self.source.fingerprint(split), self.repeated, self.opening)
 
+    def notes(self, split: str) -> dict[str, Any]:
+        """What the conversations' source says of its file; nothing where it says nothing."""
+        notes = getattr(self.source, "notes", None)
+        return {} if notes is None else notes(split)
+
     def size_hint(self, split: str) -> int | None:
         """That of the conversations, where their source gives one."""
         hint = getattr(self.source, "size_hint", None)
@@ -130,6 +135,24 @@ class ReplySource:
     def describe(self) -> str:
         """The conversations' own line."""
         return f"replies in {self.source.describe()}"
+
+
+def _in_words(talk: Conversation) -> Conversation:
+    """The conversation, if all of it can be said in a prompt of words.
+
+    Raises:
+        UserError: it has tools, or calls of them, or thoughts before a reply.
+    """
+    what = "tools" if talk.tools else "calls of tools" if any(m.calls for m in talk.messages) else ""
+    thoughts = next((i for i in talk.replies if talk.messages[i].reasoning), None)
+    if not what and thoughts is not None:
+        what = f"thoughts before reply {thoughts}"
+    if what:
+        raise UserError(
+            f"it has {what}, which only a chat template can write, and this task puts conversations into words. Train it as "
+            "a ConversationTask of a decoder whose chat template writes them, or leave it out."
+        )
+    return talk
 
 
 def _answers(talk: Conversation) -> tuple[int, ...]:
@@ -185,8 +208,7 @@ class DialogFields:
         last = "\n".join(
             part for part in (block(turns[asked].content), _told(turns[asked + 1 :], _SPEAKERS["dialogue"])) if part
         )
-        preface = f"Instructions to the assistant: {system}\n\n" if system else ""
-        earlier = f"Earlier in the conversation: {history}\n\n" if history else ""
+        preface, earlier = _introduced(system, history)
         return {
             "system": system,
             "history": history,
@@ -198,6 +220,31 @@ class DialogFields:
             **{slot: _told(turns[oldest:], names) for slot, names in _SPEAKERS.items()},
             "reply": record["reply"],
         }
+
+
+def _introduced(system: str, history: str) -> tuple[str, str]:
+    """System prompt and history behind words of their own, each closed by a blank line, or empty."""
+    return (
+        f"Instructions to the assistant: {system}\n\n" if system else "",
+        f"Earlier in the conversation: {history}\n\n" if history else "",
+    )
+
+
+def told_before(system: str, history: Sequence[Mapping[str, str]], max_characters: int = 2000) -> str:
+    """What stands before a request in one text: the system prompt, and the turns before it, the oldest of which go.
+
+    Args:
+        system: maybe ``""``.
+        history: messages of users and assistants, maybe none.
+        max_characters: of both together; the system prompt always stays.
+    """
+    messages = [Message(one["role"], one["content"]) for one in history]
+    room = max_characters - len(system)
+    oldest = len(messages)
+    while oldest and len(messages[oldest - 1].content) <= room:
+        oldest -= 1
+        room -= len(messages[oldest].content)
+    return "".join(_introduced(system.strip(), _told(tuple(messages[oldest:]), _SPEAKERS["dialogue"])))
 
 
 def _told(messages: tuple[Message, ...], names: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from flan_jax.data.fingerprints import callable_digest, value_text
+from flan_jax.data.notes import notes_of
 from flan_jax.data.recipe import Recipe, Tally
 from flan_jax.data.sources import digest
 from flan_jax.data.tokenise import tokenise
@@ -125,6 +126,7 @@ class PromptedProducer:
             "vocabulary_size": self.recipe.vocabulary.size,
             "on_error": self.recipe.on_error,
             "too_long": self.recipe.too_long,
+            **notes_of(self.task.spec.source, split),
         }
 
     def extras(self, split: str) -> Mapping[str, Extra]:

@@ -36,6 +36,8 @@ class Tally:
             for a solved example before them.
         dropped: records left out because a side is too long.
         truncated: examples whose side was cut, by feature.
+        by_reply: conversations that became an example for every reply, since their chat template writes the beginning
+            otherwise once more turns follow.
         messages: why the first records were skipped, each with its file and line or its index.
     """
 
@@ -45,6 +47,7 @@ class Tally:
     truncated: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FEATURES, 0))
     messages: list[str] = dataclasses.field(default_factory=list)
     left_out: int = 0
+    by_reply: int = 0
 
     def leave_out(self) -> None:
         """Counts a record that is no example of the task."""

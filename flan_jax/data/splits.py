@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flan_jax.data.notes import left_out_before
 from flan_jax.data.producers import producer
 from flan_jax.data.recipe import FEATURES, Recipe, Tally, combined
 from flan_jax.errors import UserError
@@ -32,6 +33,8 @@ class PreparedSplit:
         damaged: it was in the store already, but did not match its checksums, so it was written again.
         seconds: wall-clock time spent on it; ``None`` where a machine elsewhere did.
         left_out: records left out because they are no examples of the task.
+        by_reply: conversations that became an example for every reply; see ``Tally``.
+        notes: what the source says of its file: see ``InstructionSource.notes``.
     """
 
     task: str
@@ -49,6 +52,8 @@ class PreparedSplit:
     damaged: bool
     seconds: float | None
     left_out: int = 0
+    by_reply: int = 0
+    notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +142,13 @@ def _some(
         return
     where = f"Task {work.task.name!r} is empty: its split {work.split!r}"
     source = f" ({manifest['source']})" if manifest.get("source") else ""
+    told = left_out_before(manifest.get("notes", {}))
+    if not tally.records and told:
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in told.items())
+        raise UserError(
+            f"{where} has nothing to learn from{source}: every record is left out, by reason: {reasons}. "
+            "Correct the data, or leave the task out."
+        )
     if not tally.records:
         raise UserError(f"{where} has no records{source}. Leave the task out or give it data.")
     gone = []
@@ -175,4 +187,6 @@ def outcome(
         damaged=damaged,
         seconds=seconds,
         left_out=tally.left_out,
+        by_reply=tally.by_reply,
+        notes=manifest.get("notes", {}),
     )

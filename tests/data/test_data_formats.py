@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from flan_jax.data.formats.cleaning import STEPS, Cleaning
 from flan_jax.data.formats.detect import FORMATS, detected, get_format
+from flan_jax.data.formats.meant import read_meant
 from flan_jax.data.formats.oasst import oasst
 from flan_jax.data.formats.survey import normalised
 from flan_jax.errors import UserError
@@ -134,7 +135,7 @@ EXAMPLES = {
 def read(name, record=None, known=None):
     left = []
     known = known or get_format(name)
-    return list(known.read(EXAMPLES[name] if record is None else record, left.append)), left
+    return list(read_meant(known, EXAMPLES[name] if record is None else record, left.append)), left
 
 
 def said(record):
@@ -247,7 +248,7 @@ def test_sharegpt_keeps_system_and_tools():
     assert made["tools"] == '[{"name": "time"}]'
 
 
-def test_messages_write_calls_and_parts_into_the_content():
+def test_messages_keep_calls_and_join_the_parts_of_a_content():
     call = {"id": "c1", "type": "function", "function": {"name": "time", "arguments": "{}"}}
     record = {
         "messages": [
@@ -261,9 +262,10 @@ def test_messages_write_calls_and_parts_into_the_content():
     assert said(made) == [
         ("system", "Be short."),
         ("user", "What\ntime?"),
-        ("assistant", '[{"name": "time", "arguments": "{}"}]'),
+        ("assistant", ""),
         ("tool", "noon"),
     ]
+    assert made["messages"][2]["tool_calls"] == [call]
 
 
 @pytest.mark.parametrize(
@@ -272,7 +274,7 @@ def test_messages_write_calls_and_parts_into_the_content():
         ("messages", {"messages": [{"role": "wizard", "content": "x"}]}, "message 0: Unknown speaker 'wizard'"),
         ("messages", {"messages": [{"role": "user", "content": None}]}, "message 0: its 'content' is null"),
         ("messages", {"messages": CHAT[:1]}, "none of its 1 messages is the assistant's"),
-        ("messages", {"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "only text can be read"),
+        ("messages", {"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "only text can be read"),
         ("messages", {"messages": None}, "'messages' must be a list, not NoneType"),
         ("alpaca", {"instruction": "x", "input": "", "output": 7}, "'output' must be a text, not int (7)"),
         ("alpaca", {"instruction": None, "output": "x"}, "'instruction' is null"),

@@ -11,7 +11,6 @@ pytestmark = pytest.mark.realdata
 INSTRUCTIONS = [
     ("dolly/dolly_3k.jsonl", "dolly_alpagasus", 2996, 2996),
     ("alpaca_schema_small/instruction-data.json", "alpaca", 1100, 1100),
-    ("alpaca_schema_small/instruction-data-with-preference.json", "alpaca", 1100, 1100),
     ("self_instruct/seed_tasks.jsonl", "self_instruct", 175, 175),
     ("self_instruct/user_oriented_instructions.jsonl", "self_instruct", 252, 252),
     ("superni/tasks/task1146_country_capital.json", "super_natural_instructions", 1, 100),
@@ -32,6 +31,12 @@ def test_instructions_and_prompts(realdata, name, known, records, examples):
     (file,) = data_report(realdata / name).files
     assert (file.format, file.records, file.examples, file.unreadable) == (known, records, examples, 0)
     assert sum(file.left_out.values()) == 0
+
+
+def test_preference_pairs_beside_an_instruction_are_refused(realdata):
+    (file,) = data_report(realdata / "alpaca_schema_small/instruction-data-with-preference.json").files
+    assert (file.format, file.records, file.examples, file.unreadable) == ("alpaca", 1100, 0, 1100)
+    assert "this is preference data" in file.reasons[0]
 
 
 def test_vicuna_conversations(realdata):

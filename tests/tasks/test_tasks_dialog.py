@@ -67,7 +67,10 @@ def test_what_follows_the_last_reply_is_not_answered():
         ),
         ([{"role": "user", "content": None}], "message 0: its content must be a text, not NoneType"),
         ([{"role": "user", "content": [{"type": "text"}]}], "its content must be a text, not list"),
-        ([{"role": "assistant", "content": "", "tool_calls": [{}]}], "message 0 calls a tool"),
+        (
+            [{"role": "assistant", "content": "", "tool_calls": [{}]}],
+            "message 0: a call of a tool must name a function",
+        ),
         ([{"role": "user", "content": "x"}], "none of its 1 messages is the assistant's"),
     ],
 )

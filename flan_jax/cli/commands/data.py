@@ -35,6 +35,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Prints the report."""
     from flan_jax.data import sources
     from flan_jax.data.formats.report import data_report
+    from flan_jax.data.formats.unread import told
 
     if arguments.data_dir:
         sources.set_data_dir(arguments.data_dir)
@@ -61,6 +62,7 @@ def execute(arguments: argparse.Namespace) -> int:
             )
         if file.repeated:
             print(f"  merged      {file.repeated:,} messages with one of the same speaker before")
+        print(f"  not read    {told(file.not_read) or 'nothing'}")
         print(f"  unreadable  {file.unreadable:,}")
         for reason in file.reasons:
             print(f"    {reason}")

@@ -212,7 +212,7 @@ def _empty(record: Record, cleaner: Cleaner) -> list[Record]:
     messages = _messages(record)
     if messages is not None:
         spoken = [m for m in messages if m["role"] != "system" or m["content"].strip()]
-        end = next((i for i, message in enumerate(spoken) if not message["content"].strip()), len(spoken))
+        end = next((i for i, m in enumerate(spoken) if not (m["content"].strip() or m.get("tool_calls"))), len(spoken))
         return [record] if end == len(messages) else _with_answers(record, spoken[:end])
     outputs = _outputs(record)
     filled = [output for output in outputs if output.strip()]
@@ -242,9 +242,10 @@ def _refused(record: Record, cleaner: Cleaner) -> list[Record]:
 def _duplicates(record: Record, cleaner: Cleaner) -> list[Record]:
     """Nothing is there twice, word for word."""
     messages = _messages(record)
-    parts = [record.get(key, "") for key in ("instruction", "input", "inputs")] + _outputs(record)
+    parts = [record.get(key, "") for key in ("system", "instruction", "input", "inputs")] + _outputs(record)
     if messages is not None:
-        parts = [text for message in messages for text in (message["role"], message["content"])]
+        parts = [str(value) for message in messages for value in message.values()]
+    parts += [text for message in record.get("history", ()) for text in message.values()]
     key = hashlib.blake2b("\x1f".join(parts).encode(), digest_size=12).digest()
     if key in cleaner.seen:
         return []

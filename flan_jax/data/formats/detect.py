@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from flan_jax.data.formats import alpaca, messages, natural_instructions, oasst, rendered, self_instruct, sharegpt
 from flan_jax.data.formats.record_format import Format
 from flan_jax.errors import UserError, unknown
+from flan_jax.tasks.meanings import pair_keys, refuse_pairs
 from flan_jax.tasks.spec import Record
 
 FORMATS: tuple[Format, ...] = (
@@ -86,6 +87,12 @@ def detected(records: Sequence[Record], formats: Iterable[Format] = FORMATS) -> 
 
 def _unknown_format(records: Sequence[Record], formats: Sequence[Format]) -> UserError:
     """What was seen, and the format that most of its keys are there of."""
+    pairs = [record for record in records if pair_keys(record)]
+    if 2 * len(pairs) > len(records):
+        try:
+            refuse_pairs(pairs[0])
+        except UserError as error:
+            return error
     seen = list(dict.fromkeys(str(key) for record in records for key in record))
     shown = ", ".join(key[:40] for key in seen[:_SHOWN_KEYS]) + (", …" if len(seen) > _SHOWN_KEYS else "")
 

@@ -1,6 +1,5 @@
 """Chat in the form that chat templates take: messages with a role and a content each."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,8 @@ from flan_jax.data.formats.record_format import (
     within,
 )
 from flan_jax.errors import UserError, unknown
+from flan_jax.tasks import turns
+from flan_jax.tasks.meanings import empty
 from flan_jax.tasks.spec import Record
 
 ROLES = {
@@ -36,6 +37,10 @@ ROLES = {
 }
 """What published data calls a speaker → the role."""
 
+MESSAGE = tuple(sorted(turns.READ))
+"""Keys that are read of every message beside its speaker and its words."""
+_CALLERS = frozenset(("function_call", "tool_call", "tool_calls"))
+"""Speakers whose words are calls of tools, written as JSON."""
 _LISTS = ("messages", "conversations", "conversation")
 _PROVENANCE = ("id", "lang", "language", "source", "category", "prompt_id")
 
@@ -54,8 +59,8 @@ def role_of(name: Any) -> str:
 
 def messages_of(
     given: Sequence[Mapping[str, Any]], role: str = "role", content: str = "content"
-) -> list[dict[str, str]]:
-    """Messages with the roles and contents that are found at these keys.
+) -> list[dict[str, Any]]:
+    """Messages with the roles and contents that are found at these keys, and what else ``turns.READ`` finds in them.
 
     Raises:
         UserError: an unknown speaker, or a content that is no text; the message is named by its number from 0.
@@ -63,33 +68,56 @@ def messages_of(
     messages = []
     for index, message in enumerate(given):
         try:
-            messages.append({"role": role_of(message.get(role)), "content": _content(message, content)})
+            messages.append(_message(message, role, content))
         except UserError as error:
             raise within(f"message {index}", error) from error
     return messages
 
 
-def _content(message: Mapping[str, Any], key: str) -> str:
-    """The text of a message, with the text parts of a content in parts, and the calls of tools as JSON."""
-    value, calls = message.get(key), message.get("tool_calls") or message.get("function_call")
+def _message(message: Mapping[str, Any], role: str, content: str) -> dict[str, Any]:
+    speaker, rest = message.get(role), _rest(message, role, content)
+    made = {"role": role_of(speaker), "content": _content(message, content, optional=bool(rest.get("tool_calls")))}
+    if isinstance(message.get(content), list | tuple) and (thought := _thoughts(message[content])):
+        rest["reasoning_content"] = thought
+    if made["role"] == "assistant" and str(speaker).strip().lower() in _CALLERS:
+        calls = turns.call_in(made["content"])
+        if calls is not None:  # what is no JSON is what was said
+            rest["tool_calls"], made["content"] = calls, ""
+    if rest.get("function_call") and not rest.get("tool_calls"):
+        rest["tool_calls"] = [rest["function_call"]]
+    rest.pop("function_call", None)
+    return {**made, **rest}
+
+
+def _rest(message: Mapping[str, Any], role: str, content: str) -> dict[str, Any]:
+    """What a message says beside its words, where it says anything: whether it is learned, thoughts, calls, tools."""
+    reply = role_of(message.get(role)) == "assistant"
+    kept = {key: message[key] for key in (*turns.REASONING, *turns.CALLS, *turns.TOOLS) if not empty(message.get(key))}
+    if not reply and role_of(message.get(role)) == "tool":
+        kept |= {key: message[key] for key in turns.ANSWERED_CALL if isinstance(message.get(key), str)}
+    if not turns.is_trained(message, reply=reply) and reply:
+        kept["train"] = False
+    return kept
+
+
+def _content(message: Mapping[str, Any], key: str, *, optional: bool) -> str:
+    """The text of a message, with the text parts of a content in parts; it may be missing where tools are called."""
+    value = message.get(key)
+    optional = optional or bool(message.get("function_call"))
     if isinstance(value, list | tuple):
-        value = "\n".join(_part(part) for part in value)
-    if value is None and not calls:
+        value = "\n".join(_part(part) for part in value if not _is_thought(part))
+    if value is None and not optional:
         raise UserError(f"its {key!r} is {'null' if key in message else 'missing'}. Correct or remove the record.")
-    parts = [checked_text(value, key)] if value not in (None, "") else []
-    if calls:
-        try:
-            parts.append(checked_text(json.dumps(_called(calls), ensure_ascii=False), "tool_calls"))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UserError(f"its calls of tools are no JSON ({error}). Correct or remove the record.") from error
-    return "\n".join(parts)
+    return "" if value is None else checked_text(value, key)
 
 
-def _called(calls: Any) -> Any:
-    """What is called with which arguments; who calls it by which identifier teaches nothing."""
-    if not isinstance(calls, list | tuple):
-        return calls
-    return [call.get("function", call) if isinstance(call, Mapping) else call for call in calls]
+def _is_thought(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in ("thinking", "reasoning")
+
+
+def _thoughts(parts: Sequence[Any]) -> str:
+    """What stands in the parts of a content that are thoughts."""
+    return "\n".join(text_of(part, "thinking" if "thinking" in part else "text") for part in parts if _is_thought(part))
 
 
 def _part(part: Any) -> str:
@@ -99,7 +127,7 @@ def _part(part: Any) -> str:
     raise UserError(f"a part of its content is {kind!r}, but only text can be read. Leave the record out.")
 
 
-def checked_chat(messages: list[dict[str, str]], **rest: Any) -> dict[str, Any]:
+def checked_chat(messages: list[dict[str, Any]], **rest: Any) -> dict[str, Any]:
     """A chat record.
 
     Raises:
@@ -113,8 +141,8 @@ def checked_chat(messages: list[dict[str, str]], **rest: Any) -> dict[str, Any]:
 
 
 def tools_of(record: Record) -> dict[str, Any]:
-    """The tools that a record describes, where it does."""
-    tools = record.get("tools") or record.get("functions")
+    """The tools that a record describes, as JSON text, where it does."""
+    tools = turns.tools_of(record)
     return {"tools": tools} if tools else {}
 
 
@@ -147,6 +175,8 @@ MESSAGES = Format(
     keys=("messages",),
     detect=_is_messages,
     read=_read_messages,
+    reads=_LISTS,
+    nested=tuple((key, (*MESSAGE, "role", "content")) for key in _LISTS),
 )
 PROMPT_COMPLETION_CHAT = Format(
     name="prompt_completion_chat",
@@ -155,4 +185,5 @@ PROMPT_COMPLETION_CHAT = Format(
     keys=("prompt", "completion"),
     detect=_is_chat_completion,
     read=_read_chat_completion,
+    nested=tuple((key, (*MESSAGE, "role", "content")) for key in ("prompt", "completion")),
 )

@@ -72,6 +72,8 @@ def _read_instances(record: Record, instruction: str, **rest: str) -> Iterator[R
 
 NATURAL_INSTRUCTIONS = Format(
     name="natural_instructions",
+    reads=("Title", "Emphasis & Caution", "Things to Avoid"),
+    nested=(("Instances", ("input", "output")),),
     about="one JSON file a task: Title, Definition, Examples: {Positive Examples, Negative Examples}, Instances: [{input, output}]",
     kind="instruction",
     keys=("Definition", "Examples", "Instances"),
@@ -81,6 +83,8 @@ NATURAL_INSTRUCTIONS = Format(
 )
 SUPER_NI = Format(
     name="super_natural_instructions",
+    reads=("Categories",),
+    nested=(("Instances", ("input", "output")),),
     about="one JSON file a task: Definition, Positive Examples, Instances: [{id, input, output}], Categories",
     kind="instruction",
     keys=("Definition", "Positive Examples", "Instances"),

@@ -185,10 +185,13 @@ def oasst(*, paths: Paths = "best", languages: tuple[str, ...] = ()) -> tuple[Fo
         languages: the languages kept.
     """
     read = OasstReader(paths, tuple(languages))
+    message = ("text", "role", "replies", "rank", "deleted", "review_result", *(("lang",) if languages else ()))
     parameters = (("paths", paths), ("languages", tuple(languages)))
     return (
         Format(
             name="oasst_tree",
+            reads=("tree_state", "role", "text", "replies", *message),
+            nested=(("prompt", message), ("replies", message)),
             about="message_tree_id, tree_state, prompt: {text, role, replies: […]}",
             kind="chat",
             keys=("prompt",),
@@ -198,6 +201,8 @@ def oasst(*, paths: Paths = "best", languages: tuple[str, ...] = ()) -> tuple[Fo
         ),
         Format(
             name="oasst_thread",
+            reads=("tree_state",),
+            nested=(("thread", message),),
             about="thread_id, thread: a list of objects with text and role",
             kind="chat",
             keys=("thread",),
@@ -207,6 +212,8 @@ def oasst(*, paths: Paths = "best", languages: tuple[str, ...] = ()) -> tuple[Fo
         ),
         Format(
             name="oasst_flat",
+            reads=("tree_state", "prompt", *message),
+            nested=(("prompt", message), ("replies", message)),
             about="message_id, parent_id, text, role; one row a message",
             kind="chat",
             keys=("message_id", "parent_id", "text", "role"),

@@ -25,6 +25,12 @@ Reader = Callable[[Record, LeftOut], Iterator[Record | UserError]]
 Numbered = tuple[int, Record | UserError]
 """A record of a file with its number there, or what is wrong with it."""
 
+IDENTIFIERS = (
+    "id _id idx index uid uuid row_id example_id conversation_id conv_id thread_id message_id parent_id prompt_id "
+    "message_tree_id __index_level_0__"
+)
+"""Keys that number records and mean nothing else, with spaces between."""
+
 _DAMAGED = "Correct or remove the record."
 
 
@@ -46,6 +52,11 @@ class Format:
         together: the records in one record share its instruction, and stand in one split.
         gather: puts rows together that make one record, where one is spread over several.
         parameters: what ``read`` was told, for fingerprints.
+        reads: the keys that ``read`` looks at beside ``keys``. What is neither here nor in ``neutral`` is counted and said,
+            but for what ``flan_jax.tasks.meanings`` honours in every format.
+        neutral: keys that nobody need be told of.
+        nested: lists of objects, or objects, that ``read`` looks into, with the keys that it reads there. A key among
+            these that is a name here too is looked into in its turn.
     """
 
     name: str
@@ -60,6 +71,9 @@ class Format:
     together: bool = False
     gather: Callable[[Iterable[Numbered], LeftOut], Iterator[Numbered]] | None = None
     parameters: tuple[tuple[str, Any], ...] = ()
+    reads: tuple[str, ...] = ()
+    neutral: tuple[str, ...] = tuple(IDENTIFIERS.split())
+    nested: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def texts_at(record: Any, *keys: str) -> bool:

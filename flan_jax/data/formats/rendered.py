@@ -78,6 +78,7 @@ def _read_cot(record: Record, left_out: LeftOut) -> Iterator[Record]:
 
 FLAN_DUMP = Format(
     name="flan_dump",
+    reads=(*_FLAN, *(f"_{key}" for key in _FLAN), *_ELSEWHERE, *_P3),
     about="inputs, targets; maybe task_source, task_name, template_type",
     kind="rendered",
     keys=("inputs", "targets"),
@@ -94,6 +95,7 @@ RECROSS = Format(
 )
 PROMPT_COMPLETION = Format(
     name="prompt_completion",
+    reads=("response",),
     about="prompt, and completion or response, both texts",
     kind="rendered",
     keys=("prompt", "completion"),

@@ -34,6 +34,7 @@ class FileReport:
         repeated: messages of a speaker right behind one of the same: they are merged unless the task says otherwise.
         unreadable: records, or examples in them, that cannot be read.
         reasons: why the first of these cannot, with file and line.
+        not_read: key → records in which it says something that nothing reads.
     """
 
     place: str
@@ -51,6 +52,7 @@ class FileReport:
     reasons: tuple[str, ...]
     noticed: Mapping[str, int] = dataclasses.field(default_factory=dict)
     repeated: int = 0
+    not_read: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +79,7 @@ class DataReport:
         return {
             **{count: self.total(count) for count in counts},
             "left_out": self.totals("left_out"),
+            "not_read": self.totals("not_read"),
             "files": [dataclasses.asdict(file) for file in self.files],
         }
 
@@ -140,4 +143,5 @@ def _report(origin: Origin, format: str | Format, cleaning: Cleaning) -> FileRep
         reasons=found.reasons,
         noticed={kind: number for step in steps.values() for kind, number in step.noticed.items()},
         repeated=found.repeated,
+        not_read=found.not_read,
     )

@@ -69,6 +69,7 @@ def _read_unnatural(record: Record, left_out: LeftOut) -> Iterator[Record | User
 
 SELF_INSTRUCT = Format(
     name="self_instruct",
+    nested=(("instances", ("input", "output")),),
     about="instruction, instances: a list of objects with input and output; id, name, is_classification",
     kind="instruction",
     keys=("instruction", "instances"),
@@ -78,6 +79,11 @@ SELF_INSTRUCT = Format(
 )
 UNNATURAL = Format(
     name="unnatural_instructions",
+    reads=("reformulations",),
+    nested=(
+        ("instances", ("input", "output", "constraints", "instruction_with_input")),
+        ("reformulations", ("input", "output", "instruction", "instruction_with_input")),
+    ),
     about="instruction, instances: a list of objects with instruction_with_input, input, constraints, output; maybe reformulations",
     kind="instruction",
     keys=("instruction", "instances"),

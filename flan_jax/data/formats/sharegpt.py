@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from flan_jax.data.formats.messages import checked_chat, messages_of, tools_of
+from flan_jax.data.formats.messages import MESSAGE, checked_chat, messages_of, tools_of
 from flan_jax.data.formats.record_format import (
     Format,
     LeftOut,
@@ -29,9 +29,6 @@ def _is_sharegpt(record: Record) -> bool:
 
 def _read_sharegpt(record: Record, left_out: LeftOut) -> Iterator[Record]:
     messages = messages_of(objects_of(record, "conversations"), "from", "value")
-    system = text_of(record, "system", optional=True)
-    if system.strip():
-        messages.insert(0, {"role": "system", "content": system})
     yield checked_chat(messages, **tools_of(record), **provenance(record, *_PROVENANCE))
 
 
@@ -79,6 +76,7 @@ SHAREGPT = Format(
     kind="chat",
     keys=("conversations",),
     detect=_is_sharegpt,
+    nested=(("conversations", (*MESSAGE, "from", "value")),),
     read=_read_sharegpt,
 )
 BAIZE = Format(

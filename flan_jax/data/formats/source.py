@@ -8,6 +8,7 @@ from typing import Any
 from flan_jax.data.fingerprints import callable_digest
 from flan_jax.data.formats.cleaning import STEPS, Cleaning
 from flan_jax.data.formats.detect import AUTO, get_format
+from flan_jax.data.formats.meant import VERSION as MEANT
 from flan_jax.data.formats.origin import HubPart, Origin, origins
 from flan_jax.data.formats.own_cleaning import chosen_cleaning
 from flan_jax.data.formats.record_format import Format
@@ -85,6 +86,7 @@ class InstructionSource:
             "place": origin.place(0).rpartition(", ")[0],
             "records": found.records,
             "left_out": dict(found.left_out),
+            "not_read": dict(found.not_read),
             "steps": {step: dataclasses.asdict(count) for step, count in steps.items()},
         }
 
@@ -160,6 +162,7 @@ class InstructionSource:
         return digest(
             "instructions",
             _VERSION,
+            MEANT,
             origin.fingerprint(),
             known.name,
             known.parameters,

@@ -11,9 +11,11 @@ from typing import Any
 
 from flan_jax.data.formats.cleaning import Cleaner, Cleaning, StepCount
 from flan_jax.data.formats.detect import AUTO, SAMPLE, detected, get_format
+from flan_jax.data.formats.meant import read_meant
 from flan_jax.data.formats.origin import Origin
 from flan_jax.data.formats.own_cleaning import own_cleaning
 from flan_jax.data.formats.record_format import Format, LeftOut, Numbered
+from flan_jax.data.formats.unread import count_unread
 from flan_jax.errors import UserError
 from flan_jax.tasks.dialog import repeated_turns
 from flan_jax.tasks.hashing import counter_hash
@@ -60,6 +62,7 @@ class Survey:
     unreadable: int
     reasons: tuple[str, ...]
     damaged: Sequence[int]
+    not_read: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def format_of(origin: Origin, given: str | Format) -> Format:
@@ -94,6 +97,7 @@ def normalised(
     left_out: LeftOut,
     *,
     seen: Counter[str] | None = None,
+    unread: Counter[str] | None = None,
     only: Sequence[int] | None = None,
 ) -> Iterator[tuple[int, str, Record | UserError]]:
     """(number, what decides on its split, record or what is wrong with it), in the origin's order.
@@ -104,6 +108,7 @@ def normalised(
         cleaner: cleans the records.
         left_out: told why something is left out.
         seen: counts the records as published.
+        unread: counts the keys of records that nothing reads.
         only: the numbers of those to read; all unless they are given.
     """
 
@@ -118,8 +123,10 @@ def normalised(
             yield number, "", record
             continue
         key = ""
+        if unread is not None:
+            count_unread(record, known, unread)
         try:
-            for made in known.read(record, left_out):
+            for made in read_meant(known, record, left_out):
                 if isinstance(made, UserError):
                     yield number, "", made
                     continue
@@ -169,6 +176,7 @@ def _survey(
     cleaning = own_cleaning(origin, known) if cleaning is None else cleaning
     cleaner, counts = cleaning.begin(), Counter[str]()
     left_out: Counter[str] = Counter()
+    unread: Counter[str] = Counter()
     tasks: dict[str, _Lowest] = {}
     sources: dict[str, str] = {}
     reasons: list[str] = []
@@ -177,7 +185,7 @@ def _survey(
     def leave_out(reason: str) -> None:
         left_out[reason] += 1
 
-    for number, key, record in normalised(origin, known, cleaner, leave_out, seen=counts):
+    for number, key, record in normalised(origin, known, cleaner, leave_out, seen=counts, unread=unread):
         if isinstance(record, UserError):
             damaged.append(number)
             if len(reasons) < MESSAGES_KEPT:
@@ -207,6 +215,7 @@ def _survey(
         len(damaged),
         tuple(reasons),
         damaged,
+        dict(unread),
     )
 
 

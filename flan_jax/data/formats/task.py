@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flan_jax.data.dialog import dialog_task
+from flan_jax.data.dialog import dialog_task, told_before
 from flan_jax.data.formats.origin import HubPart
 from flan_jax.data.formats.source import InstructionSource, instruction_source
 from flan_jax.data.sources import resolve
@@ -56,8 +56,16 @@ def instruction_fields(record: Record) -> Mapping[str, Any]:
     if not parts["instruction"]:
         raise UserError("the instruction is empty. Fill it, or clean with the step 'empty'.")
     with_input = bool(parts["input"])
-    requests = {slot: _set(style[with_input], parts) for slot, style in _STYLES.items()}
+    before = _before(record)
+    requests = {slot: before + _set(style[with_input], parts) for slot, style in _STYLES.items()}
     return {**parts, **requests, "answer": _answers(record["output"])}
+
+
+def _before(record: Record) -> str:
+    """What a system prompt and a history that stand beside the record's words put before them."""
+    if "system" not in record and "history" not in record:
+        return ""
+    return told_before(record.get("system", ""), record.get("history", ()))
 
 
 def _set(style: str, parts: Mapping[str, str]) -> str:
@@ -81,7 +89,7 @@ def rendered_fields(record: Record) -> Mapping[str, Any]:
     inputs = block(record["inputs"])
     if not inputs:
         raise UserError("the inputs are empty. Fill them, or clean with the step 'empty'.")
-    return {"inputs": inputs, "targets": _answers(record["targets"])}
+    return {"inputs": _before(record) + inputs, "targets": _answers(record["targets"])}
 
 
 def instruction_task(

@@ -1,0 +1,109 @@
+"""Which keys of a record nothing reads: they are said, since what they mean is not trained on."""
+
+import functools
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from flan_jax.data.formats.messages import ROLES
+from flan_jax.data.formats.record_format import Format
+from flan_jax.errors import UserError
+from flan_jax.tasks import turns
+from flan_jax.tasks.dialog import TOOL
+from flan_jax.tasks.meanings import (
+    BAD,
+    GOOD,
+    HISTORY,
+    LABEL,
+    MEDIA,
+    PAIR,
+    SYSTEM,
+    TRAIN,
+    VERDICTS,
+    WEIGHTS,
+    empty,
+    verdict,
+    yes_or_no,
+)
+from flan_jax.tasks.spec import Record
+
+MOST = 1000
+"""So many different keys are counted by name; records whose keys are their own data have more."""
+OTHERS = "other keys"
+
+_READ = frozenset((*SYSTEM, *HISTORY, *MEDIA, *PAIR, *turns.TOOLS))
+_SAID = frozenset((LABEL, *GOOD, *BAD, *VERDICTS))
+_WEIGHED = frozenset((*TRAIN, *WEIGHTS))
+_DEEPEST = 200
+
+
+def count_unread(record: Record, known: Format, counts: Counter[str]) -> None:
+    """Counts the keys of ``record`` that neither ``known`` nor anything else reads, if they say anything.
+
+    A key inside of a list of objects is named ``LIST[].KEY``, once a record however many objects have it.
+    """
+    reads, nested = _known(known)
+    strange = record.keys() - reads
+    found = {key for key in strange if not empty(record[key]) and not _honoured(key, record[key])} if strange else set()
+    for key in nested.keys() & record.keys():
+        found |= _within(key, record[key], nested)
+    for name in found:
+        counts[name if name in counts or len(counts) < MOST else OTHERS] += 1
+
+
+def _within(key: str, value: Any, nested: Mapping[str, frozenset[str]]) -> set[str]:
+    """Names of what is not read in the objects at ``key``, however deep they lie in one another."""
+    found: set[str] = set()
+    open_values = [(key, value, 0)]
+    while open_values:
+        name, value, depth = open_values.pop()
+        mark = "" if isinstance(value, Mapping) else "[]"
+        for item in (value,) if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+            if not isinstance(item, Mapping):
+                continue
+            for inner in item.keys() - nested[name]:
+                if not (empty(item[inner]) or _honoured(inner, item[inner]) or _answers_call(inner, item)):
+                    found.add(f"{name}{mark}.{inner}")
+            if depth < _DEEPEST:
+                open_values += [(inner, item[inner], depth + 1) for inner in nested.keys() & item.keys() & nested[name]]
+    return found
+
+
+def _answers_call(key: str, message: Mapping[str, Any]) -> bool:
+    """Whether the key is the name of the tool that speaks."""
+    return key == "name" and ROLES.get(str(message.get("role", message.get("from")))) == TOOL
+
+
+def _honoured(key: str, value: Any) -> bool:
+    """Whether something other than the format has understood the key."""
+    if key in _READ:
+        return True
+    if key in _SAID:
+        try:
+            return verdict(key, value) is not None
+        except UserError:
+            return True
+    return key in _WEIGHED and (yes_or_no(value) is not None or isinstance(value, int | float))
+
+
+@functools.lru_cache(maxsize=64)
+def _known(known: Format) -> tuple[frozenset[str], Mapping[str, frozenset[str]]]:
+    reads = frozenset((*known.keys, *known.reads, *known.neutral))
+    return reads, {key: frozenset((*inner, *known.neutral)) for key, inner in known.nested}
+
+
+def told(counts: Mapping[str, int], most: int = 40) -> str:
+    """Names with their counts, the most frequent first.
+
+    >>> told({"lang": 37, "source": 1200})
+    'source (1,200), lang (37)'
+    """
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    shown = [f"{_shown(name)} ({count:,})" for name, count in ordered[:most]]
+    return ", ".join(shown) + (f" and {len(ordered) - most:,} more keys" if len(ordered) > most else "")
+
+
+def _shown(name: str) -> str:
+    """A key as a terminal may have it: it comes from a file."""
+    name = name if len(name) <= 60 else name[:60] + "…"
+    return name if name.isprintable() else repr(name)[1:-1]

@@ -62,7 +62,8 @@ def execute(arguments: argparse.Namespace) -> int:
             )
         if file.repeated:
             print(f"  merged      {file.repeated:,} messages with one of the same speaker before")
-        print(f"  not read    {told(file.not_read) or 'nothing'}")
+        if file.not_read:
+            print(f"  not read    {told(file.not_read)}")
         print(f"  unreadable  {file.unreadable:,}")
         for reason in file.reasons:
             print(f"    {reason}")

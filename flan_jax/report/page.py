@@ -245,17 +245,22 @@ def _loss(runs: Sequence[Run]) -> Markup | None:
 def _mixture(runs: Sequence[Run]) -> Markup | None:
     blocks = []
     for index, run in enumerate(runs):
-        columns = [("task", "name"), ("cluster", "wide"), ("examples", "number wide"), ("requested", "number")]
-        columns += [("trained on", "number"), ("first loss", "number"), ("last loss", "number")]
+        columns = [("task", "name"), ("cluster", "wide"), ("examples there are", "number wide")]
+        columns += [("% of examples asked for", "number"), ("% of examples drawn", "number")]
+        columns += [("examples drawn", "number wide"), ("epochs", "number wide"), ("% of loss tokens", "number wide")]
+        columns += [("first loss", "number"), ("last loss", "number")]
         rows = [
             _cells(
                 columns,
                 [
                     row.task,
                     row.cluster,
-                    _NOTHING if row.examples is None else f"{row.examples:,}",
-                    _share(row.requested),
-                    _share(row.realised),
+                    _count(row.size),
+                    _share(row.asked),
+                    _share(row.drawn),
+                    _count(row.examples),
+                    _NOTHING if row.epochs is None else f"{row.epochs:.2f}",
+                    _share(row.loss_tokens),
                     _loss_text(row.first_loss),
                     _loss_text(row.last_loss),
                 ],
@@ -268,9 +273,15 @@ def _mixture(runs: Sequence[Run]) -> Markup | None:
     if not blocks:
         return None
     explained = (
-        "Requested is the share of examples that the weights ask for; trained on is the share of the loss tokens, "
-        "so tasks with long targets exceed their request. Losses are those of the first and the last logged window."
+        "Examples asked for are those of the weights in force over the steps taken: a lesson's while it lasted, new ones "
+        "from when they were set, none of a task that ended. The loss counts tokens, so a task with long targets has "
+        "more of them than of the examples. Losses are those of the first and the last logged window."
     )
+    early = [run.name for run in runs if run.mixture_rows() and not run.sampled()]
+    if early:
+        explained += (
+            f" {', '.join(early)} did not record what was drawn: asked for is what the weights say at its beginning."
+        )
     return element("section", element("h2", "Mixture"), element("p", explained, class_="muted"), blocks)
 
 
@@ -314,6 +325,10 @@ def _cells(columns: Sequence[tuple[str, str]], cells: Sequence[object], css: str
 
 def _key(index: int) -> Markup:
     return element("span", class_=f"key series-{index % SERIES_COLOURS}")
+
+
+def _count(value: int | None) -> str:
+    return _NOTHING if value is None else f"{value:,}"
 
 
 def _share(value: float | None) -> str:

@@ -20,17 +20,25 @@ class MixtureRow:
 
     Attributes:
         task, cluster: its names; the cluster is ``""`` where it is not recorded.
-        requested: share of the examples that the weights ask for, or ``None``.
-        realised: share of the loss tokens that was trained on, or ``None``.
-        examples: examples in its training split, or ``None``.
+        size: examples in its training split, or ``None``.
+        asked: share of all examples that the weights in force asked for, over the steps taken, whatever changed
+            them (a lesson, new weights, tasks that ended); of a run that did not record what it drew, share that
+            its weights ask for at the start. ``None`` where neither is known.
+        drawn: share of all examples that was drawn, or ``None`` where that is not recorded.
+        examples: examples drawn, or ``None``.
+        epochs: how often the task was gone through, or ``None``.
+        loss_tokens: share of the tokens that the loss counted, or ``None``.
         first_loss, last_loss: nats a token in the first and last logged window with the task.
     """
 
     task: str
     cluster: str
-    requested: float | None
-    realised: float | None
+    size: int | None
+    asked: float | None
+    drawn: float | None
     examples: int | None
+    epochs: float | None
+    loss_tokens: float | None
     first_loss: float | None
     last_loss: float | None
 
@@ -102,22 +110,37 @@ class Run:
     def mixture_rows(self) -> list[MixtureRow]:
         """Every training task that the manifest or the metrics name, the largest request first."""
         tasks = {name: _mapping(entry) for name, entry in _mapping(self.manifest.get("tasks")).items()}
+        sampled, shares, losses = self.sampled(), self._shares(), self._task_losses()
+        asked = {name: _number(row.get("requested")) for name, row in sampled.items()} or self._weights(tasks)
+        rows = []
+        for name in dict.fromkeys([*tasks, *sampled, *shares]):
+            entry, drawn = tasks.get(name, {}), sampled.get(name, {})
+            rows.append(
+                MixtureRow(
+                    task=name,
+                    cluster=str(entry.get("cluster", "")),
+                    size=_whole(entry.get("examples")),
+                    asked=asked.get(name),
+                    drawn=_number(drawn.get("share")),
+                    examples=_whole(drawn.get("examples")),
+                    epochs=_number(drawn.get("epochs")),
+                    loss_tokens=shares.get(name, 0.0) if shares else None,
+                    first_loss=losses[name][0] if name in losses else None,
+                    last_loss=losses[name][-1] if name in losses else None,
+                )
+            )
+        return sorted(rows, key=lambda row: (-(row.asked or 0.0), row.cluster, row.task))
+
+    def sampled(self) -> dict[str, Mapping[str, Any]]:
+        """What was drawn of each task since the run began, as its newest line says; ``{}`` where none does."""
+        found = next((line["sampled"] for line in reversed(self.metrics) if line.get("sampled")), None)
+        return {name: _mapping(row) for name, row in _mapping(found).items()}
+
+    def _weights(self, tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
+        """Share of the draws that the weights ask for where nothing changes them."""
         weights = {name: entry["weight"] for name, entry in tasks.items() if _is_number(entry.get("weight"))}
         total = sum(weights.values())
-        shares, losses = self._shares(), self._task_losses()
-        rows = [
-            MixtureRow(
-                task=name,
-                cluster=str(tasks.get(name, {}).get("cluster", "")),
-                requested=weights[name] / total if name in weights and total > 0 else None,
-                realised=shares.get(name, 0.0) if shares else None,
-                examples=tasks.get(name, {}).get("examples"),
-                first_loss=losses[name][0] if name in losses else None,
-                last_loss=losses[name][-1] if name in losses else None,
-            )
-            for name in dict.fromkeys([*tasks, *shares])
-        ]
-        return sorted(rows, key=lambda row: (-(row.requested or 0.0), row.cluster, row.task))
+        return {name: weight / total for name, weight in weights.items()} if total > 0 else {}
 
     def _shares(self) -> dict[str, float]:
         """Share of all loss tokens by task: the windows' shares, weighted by their loss tokens."""
@@ -225,6 +248,14 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if _is_number(value) else None
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if _is_number(value) else None
 
 
 def _rate(line: Mapping[str, Any]) -> float | None:

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -70,8 +71,44 @@ def test_shares_are_weighted_by_loss_tokens(tmp_path):
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     topic, write = read_run(folder).mixture_rows()
-    assert (topic.requested, topic.realised, topic.last_loss) == (0.75, 0.75, 2.0)
-    assert (write.requested, write.realised, write.first_loss) == (0.25, 0.25, 3.0)
+    assert (topic.asked, topic.loss_tokens, topic.last_loss) == (0.75, 0.75, 2.0)
+    assert (write.asked, write.loss_tokens, write.first_loss) == (0.25, 0.25, 3.0)
+    assert (topic.drawn, topic.examples, topic.epochs, topic.size) == (None, None, None, 1200)
+    assert "r did not record what was drawn" in write_report([folder], tmp_path / "page.html").read_text()
+
+
+def test_what_was_asked_for_is_that_of_the_steps_taken_and_stands_beside_what_was_drawn(tmp_path):
+    """Weights 3 to 1 in the manifest; a lesson and new weights made it 1 to 3 of the 80 examples drawn."""
+    folder = make_run(tmp_path / "r")
+    drawn = {
+        "topic": {
+            "examples": 18,
+            "tokens": 900,
+            "epochs": 0.015,
+            "requested": 0.25,
+            "share": 0.225,
+            "token_share": 0.9,
+        },
+        "write": {"examples": 62, "tokens": 100, "epochs": 1.24, "requested": 0.75, "share": 0.775, "token_share": 0.1},
+    }
+    early = {name: {**row, "requested": 0.5} for name, row in drawn.items()}
+    lines = [
+        {"step": step, "loss": 1.0, "weight": 100.0, "task_share": {"topic": 0.9, "write": 0.1}, "sampled": sampled}
+        for step, sampled in ((1, early), (2, drawn))
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write, topic = read_run(folder).mixture_rows()
+    assert (topic.asked, topic.drawn, topic.examples, topic.epochs) == (0.25, 0.225, 18, 0.015)
+    assert (write.asked, write.drawn, write.examples, write.epochs) == (0.75, 0.775, 62, 1.24)
+    assert topic.loss_tokens == pytest.approx(0.9)
+    page = write_report([folder], tmp_path / "page.html").read_text()
+    heads = re.findall(r"<th[^>]*>([^<]*)</th>", page[page.index("<h2>Mixture</h2>") :])
+    assert heads[3:8] == [
+        "% of examples asked for", "% of examples drawn", "examples drawn", "epochs", "% of loss tokens"
+    ]  # fmt: skip
+    row = re.findall(r"<td[^>]*>([^<]*)</td>", page[page.index("<h2>Mixture</h2>") :])[:8]
+    assert row == ["write", "writing", "50", "75.00%", "77.50%", "62", "1.24", "10.00%"]
+    assert "did not record" not in page
 
 
 def test_other_metrics_stand_below_their_task_in_table_and_page(tmp_path):

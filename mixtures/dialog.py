@@ -6,6 +6,7 @@ are the same in every run. A decoder's view of whole conversations is another ma
 ``flan_jax.tasks.dialog``.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column
 from flan_jax.tasks.invert import inverted
 from flan_jax.tasks.render import counter_hash
-from flan_jax.tasks.spec import Record, TaskSpec, Template
+from flan_jax.tasks.spec import Fields, PublishedFields, Record, TaskSpec, Template
 
 FURTHEST_REPLY = 20
 """FLAN draws among the first 20 replies of a conversation."""
@@ -66,6 +67,17 @@ def _qrecc(record: Record) -> dict[str, Any] | None:
     return one_reply(_turns(record, "context", "Context")) if turn > _FEWEST_TURNS else None
 
 
+def _published(fields: Fields) -> tuple[PublishedFields, ...]:
+    """FLAN 2022's slots. Its code draws the reply that is asked for and the layout of the turns, as ``fields`` does."""
+    made = functools.partial(_as_published, fields)
+    return (PublishedFields("flan2022", made, ("dialog_", "answer")),)
+
+
+def _as_published(fields: Fields, record: Record) -> dict[str, Any] | None:
+    slots = fields(record)
+    return None if slots is None else {"dialog_": slots["dialog"], "answer": slots["answer"]}
+
+
 WIKI_DIALOG = register(
     TaskSpec(
         name="wiki_dialog",
@@ -85,6 +97,7 @@ WIKI_DIALOG = register(
             train_limit=TRAIN_LIMIT,
         ),
         fields=_wiki_dialog,
+        published=_published(_wiki_dialog),
         slots=("dialog", "answer"),
         predict="generate",
         metric="rougeL",
@@ -125,6 +138,7 @@ WIKI_DIALOG_INVERTED = register(
                 "Fact: {given}\nConversation:"
             ),
         ),
+        published_answer="dialog_",
     )
 )
 
@@ -148,6 +162,7 @@ QRECC = register(
             train_limit=TRAIN_LIMIT,
         ),
         fields=_qrecc,
+        published=_published(_qrecc),
         slots=("dialog", "answer"),
         predict="generate",
         metric="rougeL",
@@ -198,5 +213,6 @@ QRECC_INVERTED = register(
                 "conversation.\n\n{given}"
             ),
         ),
+        published_answer="dialog_",
     )
 )

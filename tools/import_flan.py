@@ -1,7 +1,7 @@
 """FLAN's published templates as a template set for the tasks here.
 
     python tools/import_flan.py --flan_dir FLAN --output flan2021.json
-    python tools/import_flan.py --flan_dir FLAN --templates flan2022_zs_opt --keep_slips --output flan2022.json
+    python tools/import_flan.py --flan_dir FLAN --templates flan2022_zs_opt --fix_slips --output flan2022.json
 
 FLAN is a checkout of google-research/FLAN. Its files are parsed and never run.
 """
@@ -18,7 +18,6 @@ from flan_jax.data.flan_templates import (
     REPEATED,
     SETS,
     STRAY_N,
-    count_inverted,
     import_templates,
     read_published,
 )
@@ -49,18 +48,15 @@ def run(given):
     for task in loaded.tasks:
         with_templates(tasks[task], loaded)
     made = imported.content["tasks"]
-    print(
-        f"{given.templates}: {len(published)} keys with {sum(map(len, published.values()))} templates, "
-        f"{sum(map(count_inverted, published.values()))} inverted"
-    )
+    print(f"{given.templates}: {len(published)} keys with {sum(map(len, published.values()))} templates")
     print(
         f"{given.output}: {len(made)} tasks with {sum(map(len, made.values()))} templates, "
         f"{sum(template['inverted'] for given in made.values() for template in given)} inverted"
     )
-    treatments = {STRAY_N: "fixed", NAMES_OPTIONS: "left out"} if given.fix_slips else {}
+    treatments = {STRAY_N: "fixed", NAMES_OPTIONS: "left out", REPEATED: "left out"} if given.fix_slips else {}
     for kind in sorted({kind for kind, _, _ in imported.slips}):
         places = [f"{key}[{index}]" for found, key, index in imported.slips if found == kind]
-        treated = "left out" if kind == REPEATED else treatments.get(kind, "kept")
+        treated = treatments.get(kind, "kept")
         shown = ", ".join(places[:_SHOWN]) + (", …" if len(places) > _SHOWN else "")
         print(f"{treated}: {kind}: {len(places)} templates: {shown}")
     for (task, why), count in sorted(collections.Counter((task, why) for task, _, why in imported.left_out).items()):
@@ -75,8 +71,10 @@ def main():
     arguments.add_argument("--output", required=True, metavar="FILE.json", help="the template set to write")
     arguments.add_argument("--templates", default="flan2021", choices=sorted(SETS), help="which published set")
     slips = arguments.add_mutually_exclusive_group()
-    slips.add_argument("--fix_slips", action="store_true", default=True, help="put plain slips right (the default)")
-    slips.add_argument("--keep_slips", dest="fix_slips", action="store_false", help="keep them as published")
+    slips.add_argument("--fix_slips", action="store_true", help="put plain slips right")
+    slips.add_argument(
+        "--keep_slips", dest="fix_slips", action="store_false", help="keep them as published (the default)"
+    )
     try:
         run(arguments.parse_args())
     except UserError as error:

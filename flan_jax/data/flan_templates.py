@@ -1,11 +1,10 @@
 """FLAN's published templates, out of a user's checkout of google-research/FLAN, for tasks of ours.
 
-The files are read as data (``literal_tables``). Their templates name slots as FLAN's preprocessing
-does; each is mapped to the slot of ours that holds the same thing, and a template for which ours
-has none is left out and reported.
+The files are read as data (``literal_tables``), and their templates are kept byte for byte. A task
+declares what FLAN's code fills their slots with (``TaskSpec.published``); a template that shows
+something else is left out and reported.
 """
 
-import collections
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,8 +13,9 @@ from typing import Any
 
 from flan_jax.data.literal_tables import read_tables
 from flan_jax.data.sources import file_digest
+from flan_jax.data.template_set import published_template, with_fields
 from flan_jax.errors import UserError, unknown
-from flan_jax.tasks.spec import ANSWER_SLOT, OPTIONS_SLOT, TaskSpec, Template
+from flan_jax.tasks.spec import PublishedFields, TaskSpec
 
 Pair = tuple[str, str]
 Tables = dict[str, list[Pair]]
@@ -23,6 +23,7 @@ Tables = dict[str, list[Pair]]
 _FLAN_2021 = "flan/templates.py"
 _FLAN_2022 = "flan/v2/templates.py"
 _BRANCHED = "flan/v2/flan_templates_branched.py"
+_BLOCKS = ("options_", "options_str")
 _ZERO_SHOT, _FEW_SHOT, _RECORD = "PATTERNS", "FEWSHOT_PATTERNS", "FewShotPattern"
 
 
@@ -32,19 +33,33 @@ class Published:
 
     Attributes:
         tables: (file, name of the table in it); a key of a later one takes the place of an earlier.
-        options: whether it is for prompts that list the options.
+        removed: for prompts that list no options, what FLAN's code takes out of an input, one after the
+            other; ``()`` for prompts that list them.
+        fields: which code fills the templates, by ``PublishedFields.name``.
     """
 
     tables: tuple[tuple[str, str], ...]
-    options: bool = True
+    removed: tuple[str, ...] = ()
+    fields: str = "flan2022"
+
+    @property
+    def options(self) -> bool:
+        """Whether it is for prompts that list the options."""
+        return not self.removed
 
 
+# What is left of a block of options otherwise stays: those texts are published so.
+_ZERO_SHOT_OPTIONS = ("\n\n{options_}", "\n{options_}", "{options_}", "\n\n{options_str}")
+_FEW_SHOT_OPTIONS = (
+    *("\n\n{options_}", "\n{options_}", " | {options_}", " {options_}", " ({options_})", "{options_}"),
+    *("\n\n{options_str}", "\n{options_str}"),
+)
 SETS = {
-    "flan2021": Published(((_FLAN_2021, _ZERO_SHOT),)),
+    "flan2021": Published(((_FLAN_2021, _ZERO_SHOT),), fields="flan2021"),
     "flan2022_zs_opt": Published(((_FLAN_2022, _ZERO_SHOT),)),
-    "flan2022_zs_noopt": Published(((_FLAN_2022, _ZERO_SHOT), (_BRANCHED, _ZERO_SHOT)), options=False),
+    "flan2022_zs_noopt": Published(((_FLAN_2022, _ZERO_SHOT), (_BRANCHED, _ZERO_SHOT)), _ZERO_SHOT_OPTIONS),
     "flan2022_fs_opt": Published(((_FLAN_2022, _FEW_SHOT),)),
-    "flan2022_fs_noopt": Published(((_FLAN_2022, _FEW_SHOT),), options=False),
+    "flan2022_fs_noopt": Published(((_FLAN_2022, _FEW_SHOT),), _FEW_SHOT_OPTIONS),
 }
 
 # Tasks of ours that share the templates of one key, by how their names begin; every other key is its task's name.
@@ -57,85 +72,13 @@ _SHARED = {
 }
 _PREFIXES = ("cot_", "stream_", "glue_")
 
-# What FLAN's processing calls a task's answer; other slots may be asked for more often.
-_ANSWERS = (
-    "answer",
-    "summary",
-    "highlights",
-    "subject",
-    "target",
-    "sent2",
-    "claim",
-    "critic_consensus",
-    "numbered_answers",
-)
-# A slot of theirs → what a task of ours may call the same thing, the best first. Its own name comes before all.
-_SLOTS: dict[str, tuple[str, ...]] = {
-    "text": ("article", "document", "passage", "documents", "review", "source", "story", "sentence"),
-    "context": ("passage", "premise", "paragraph", "story", "sentence", "text"),
-    "passage": ("context", "paragraph", "text"),
-    "paragraph": ("passage", "context", "text"),
-    "premise": ("context", "sentence1", "text"),
-    "sentence": ("text", "passage", "context", "sentence1"),
-    "sentence1": ("first", "premise", "question1", "text1"),
-    "sentence2": ("second", "hypothesis", "question2", "text2"),
-    "question1": ("sentence1", "first"),
-    "question2": ("sentence2", "second"),
-    "text1": ("noun", "span1", "phrase", "first"),
-    "text2": ("pronoun", "span2", "second"),
-    "hypothesis": ("sentence2", "statement", "claim"),
-    "query": ("statement", "question"),
-    "body": ("email", "message", "text"),
-    "dialogue": ("dialog", "conversation", "text"),
-    "dialog_": ("dialog", "dialogue", "conversation", "history"),
-    "title": ("headline", "topic"),
-    "background": ("section", "introduction"),
-    "sent1": ("source", "source_text", "text", "sentence"),
-    "lang1": ("source_language", "from_language"),
-    "lang2": ("target_language", "to_language", "language"),
-    "lower": ("lowercase", "text"),
-    "no_punct": ("unpunctuated", "text"),
-    "no_space": ("joined", "text", "unspaced"),
-    "source": ("article", "document", "text"),
-    "numbered_reviews": ("reviews",),
-    "first_review": ("review",),
-    "argument_sentences": ("arguments",),
-    "debate_name": ("debate", "topic"),
-    "movie": ("title", "film"),
-    "concepts": ("concept_list", "words"),
-    "concepts_newline": ("concept_lines", "concepts", "words"),
-    "tripleset": ("triples", "facts"),
-    "tripleset_newline": ("triple_lines", "triples", "facts"),
-    "meaning_representation": ("attributes", "facts", "meaning"),
-    "input_string": ("triples", "facts", "input"),
-    "numbered_questions": ("questions",),
-    "response": ("candidate", "candidate_answer"),
-    "goal": ("question", "task"),
-    "fact": ("science_fact",),
-    "question": ("stem",),
-    "word": ("target_word", "target"),
-    "pronoun": ("word",),
-}
-# Where that table does not know better: key → slot of theirs → slot of ours.
-_EXCEPTIONS: dict[str, dict[str, str]] = {
-    # Theirs stop where the options go on.
-    "record": {"query": "lead"},
-    "winogrande": {"context": "lead"},
-    "wsc273": {"context": "lead"},
-    "copa": {"question": "relation"},
-    "wsc": {"text1": "mention"},
-    "fix_punct": {"no_punct": "bare"},
-}
-
-_REASONING = re.compile(r"\{(?:chain_of_thought|cot)\}")
+_INVERSION, _SUFFIX = "_input_inversion", "_inverted"
 _SLOT = re.compile(r"\{(\w+)\}")
 _STRAY_N = re.compile(r"(?<=\})n(?=\n|$)")
-_OPTIONS = re.compile(r"(?:\n\n|\n| \| | \(| )?\{options_(?:str)?\}\)?")
 _OPTION_WORDS = re.compile(r"\b(?:options?|choices?)\b", re.IGNORECASE)
 STRAY_N = "an n in the place of a line end"
 NAMES_OPTIONS = "speaks of options that are not shown"
-# Few-shot patterns differ in delimiters too, which are a prompt style's here and not a template's.
-REPEATED = "the same as another, delimiters aside"
+REPEATED = "the same as another"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,10 +133,13 @@ def _pair(pattern: Any, where: str) -> Pair:
 def tasks_of(key: str, tasks: Iterable[str]) -> tuple[str, ...]:
     """The tasks of ours, among ``tasks``, that the templates of a FLAN key are for.
 
-    >>> tasks_of("anli", ["anli_r1", "anli_r2", "rte"])
-    ('anli_r1', 'anli_r2')
+    >>> tasks_of("anli", ["anli_r1", "anli_r2", "rte"]), tasks_of("cot_input_inversion_qasc", ["cot_qasc_inverted"])
+    (('anli_r1', 'anli_r2'), ('cot_qasc_inverted',))
     """
     names = set(tasks)
+    if _INVERSION in key:
+        upright = tasks_of(key.replace(_INVERSION, ""), [name.removesuffix(_SUFFIX) for name in names])
+        return tuple(task + _SUFFIX for task in upright if task + _SUFFIX in names)
     if key in _SHARED:
         return tuple(sorted(name for name in names if name.startswith(_SHARED[key])))
     bare = next((key[len(prefix) :] for prefix in _PREFIXES if key.startswith(prefix)), key)
@@ -205,33 +151,8 @@ def tasks_of(key: str, tasks: Iterable[str]) -> tuple[str, ...]:
     return tuple(found[:1])
 
 
-def slot_of(slot: str, key: str, spec: TaskSpec, main: str) -> str:
-    """The slot of ours that holds what a slot of theirs does; ``""`` where there is none.
-
-    Args:
-        slot: theirs.
-        key: the FLAN key, for exceptions.
-        spec: our task.
-        main: the slot that FLAN's targets are made of, as a rule.
-    """
-    if slot in ("options_", "options_str"):
-        return OPTIONS_SLOT if spec.options else ""
-    if slot in (main, "answer", "answer_str"):
-        return ANSWER_SLOT
-    if slot in ("chain_of_thought", "cot"):
-        return spec.rationale
-    special = _EXCEPTIONS.get(key, {}).get(slot)
-    if special in spec.slots:
-        return str(special)
-    choices = spec.options if isinstance(spec.options, str) else ""
-    return next(
-        (name for name in (slot, *_SLOTS.get(slot, ())) if name in spec.slots and name not in (spec.answer, choices)),
-        "",
-    )
-
-
 def import_templates(
-    checkout: Path, name: str, tasks: Mapping[str, TaskSpec], *, fix_slips: bool = True, commit: str = ""
+    checkout: Path, name: str, tasks: Mapping[str, TaskSpec], *, fix_slips: bool = False, commit: str = ""
 ) -> Imported:
     """Makes the content of a template set out of a published one.
 
@@ -239,83 +160,56 @@ def import_templates(
         checkout: the folder that holds ``flan/``.
         name: one of ``SETS``.
         tasks: our tasks by name.
-        fix_slips: put right what is plainly a slip; otherwise keep it as published. A template
-            that repeats another is left out in either case: tasks do not take it.
+        fix_slips: put right what is plainly a slip, leave out what speaks of options that are not
+            shown, and what repeats another; otherwise keep all of it as published.
         commit: of the checkout, to be written down.
 
     Raises:
         UserError: as ``read_published``, or no template fits a task.
     """
-    published = read_published(checkout, name)
+    published, which = read_published(checkout, name), SETS[name]
     slips: list[tuple[str, str, int]] = []
     left_out: list[tuple[str, int, str]] = []
     made: dict[str, list[dict[str, Any]]] = {}
-    names: dict[str, dict[str, str]] = {}
     no_task = []
     for key, pairs in published.items():
-        sound, found = _mend(pairs, options=SETS[name].options, fix=fix_slips)
+        sound, found = _mend(pairs, which.removed, fix=fix_slips)
         slips += [(kind, key, index) for kind, index in found]
-        reasoned = any(_reasons(target) for _, target in pairs)
         of_key = [
-            task
+            (tasks[task], fields)
             for task in tasks_of(key, tasks)
-            if not tasks[task].renders_itself and (tasks[task].rationale or not reasoned)
+            for fields in tasks[task].published
+            if fields.name == which.fields
         ]
         if not of_key:
             no_task.append(key)
-        for task in of_key:
-            spec, main = tasks[task], _main(pairs)
-            slots = sorted({slot for pair in sound.values() for text in pair for slot in _SLOT.findall(text)})
-            ours = {slot: slot_of(slot, key, spec, main) for slot in slots}
-            names[task] = {**names.get(task, {}), **ours}
+        for spec, fields in of_key:
             for index, pair in sound.items():
-                template = _template(pair, ours, spec)
+                template = _template(pair, spec, fields, which.options)
                 if isinstance(template, str):
-                    left_out.append((task, index, template))
+                    left_out.append((spec.name, index, template))
                 else:
-                    made.setdefault(task, []).append(template)
+                    made.setdefault(spec.name, []).append(template)
     for task, given in list(made.items()):
-        plain = [template for template in given if "reasons" not in template]
-        if plain and all(template["inverted"] for template in plain):
-            left_out.append((task, -1, "inverted templates alone make no task"))
-            given[:] = [template for template in given if "reasons" in template]
-        if not given:
+        if all(template["inverted"] for template in given):
+            left_out += [(task, index, "inverted templates alone make no task") for index in range(len(given))]
             del made[task]
     if not made:
         raise UserError(f"No template of {name!r} in {checkout} fits a task of ours. Known tasks: {len(tasks)}.")
-    files = {file: file_digest(Path(checkout) / file) for file, _ in SETS[name].tables}
+    files = {file: file_digest(Path(checkout) / file) for file, _ in which.tables}
     content = {
         "name": name,
         "source": {"repository": "google-research/FLAN", "commit": commit, "sha256": files},
         "slips": "fixed" if fix_slips else "kept",
+        "fields": which.fields,
+        "lists_options": which.options,
         "tasks": made,
-        "slots": names,
         "left_out": [{"task": task, "template": index, "why": why} for task, index, why in left_out],
     }
     return Imported(content, tuple(slips), tuple(left_out), tuple(no_task))
 
 
-def _main(pairs: Sequence[Pair]) -> str:
-    """The slot that holds the answer: of that name, or most often the whole target."""
-    whole = [match[1] for _, target in pairs if (match := _SLOT.fullmatch(target.strip()))]
-    known = next((slot for slot in _ANSWERS if slot in whole), "")
-    if known:
-        return known
-    return collections.Counter(whole).most_common(1)[0][0] if whole else ""
-
-
-def count_inverted(pairs: Sequence[Pair]) -> int:
-    """How many of a key's templates have a target without the task's answer, or with more than it."""
-    main = _main(pairs)
-    whole = {f"{{{main}}}", "{answer_str}"}
-    return sum(target.strip() not in whole and not _reasons(target) for _, target in pairs)
-
-
-def _reasons(target: str) -> bool:
-    return bool(_REASONING.search(target)) and "{answer}" in target
-
-
-def _mend(pairs: Sequence[Pair], *, options: bool, fix: bool) -> tuple[dict[int, Pair], list[tuple[str, int]]]:
+def _mend(pairs: Sequence[Pair], removed: Sequence[str], *, fix: bool) -> tuple[dict[int, Pair], list[tuple[str, int]]]:
     """The templates to be used, by index, and the slips found."""
     kept: dict[int, Pair] = {}
     slips = []
@@ -324,48 +218,58 @@ def _mend(pairs: Sequence[Pair], *, options: bool, fix: bool) -> tuple[dict[int,
             slips.append((STRAY_N, index))
             if fix:
                 inputs, targets = _STRAY_N.sub("\n", inputs), _STRAY_N.sub("\n", targets)
-        if not options:
-            shown = _OPTIONS.search(inputs)
-            inputs = _OPTIONS.sub("", inputs)
-            if shown and _OPTION_WORDS.search(_SLOT.sub("", inputs)):
-                slips.append((NAMES_OPTIONS, index))
-                if fix:  # its words cannot be put right without writing others
-                    continue
+        shown = inputs
+        for block in removed:
+            inputs = inputs.replace(block, "")
+        if inputs != shown and _OPTION_WORDS.search(_SLOT.sub("", inputs)):
+            slips.append((NAMES_OPTIONS, index))
+            if fix:  # its words cannot be put right without writing others
+                continue
         if (inputs, targets) in kept.values():
             slips.append((REPEATED, index))
-            continue
+            if fix:
+                continue
         kept[index] = (inputs, targets)
     return kept, slips
 
 
-def _template(pair: Pair, names: Mapping[str, str], spec: TaskSpec) -> dict[str, Any] | str:
-    """The template in our slots, or why there is none."""
-    missing = [slot for text in pair for slot in _SLOT.findall(text) if not names[slot]]
+def _template(pair: Pair, spec: TaskSpec, fields: PublishedFields, options: bool) -> dict[str, Any] | str:
+    """The template as a set has it, or why the task cannot render it."""
+    inputs, targets = pair
+    missing = [slot for text in pair for slot in _SLOT.findall(text) if slot not in (*fields.slots, *_BLOCKS)]
     if missing:
-        return f"{spec.name} has no slot for {{{missing[0]}}}"
-    inputs, targets = (_renamed(text, names) for text in pair)
-    reasons = _reasons(pair[1])
-    template = Template(inputs, targets, inverted=not reasons and targets.strip() != "{answer}")
+        return f"FLAN's code gives {spec.name} no {{{missing[0]}}}"
+    reasons, asked = bool(fields.rationale), _asked(targets, fields)
+    # What shows the answer cannot ask for it.
+    asks = _ends_with_answer(targets, fields) if reasons else asked and asked not in _SLOT.findall(inputs)
+    inverted = not asks
+    described: dict[str, Any] = {"inputs": inputs, "targets": targets, "inverted": inverted}
+    if not inverted and asked not in ("", fields.answer):
+        described["asks"] = asked
+    if reasons:
+        described["reasons"] = True
+    template = published_template(described, options=options)
+    shown = next(slot for slot in fields.slots if slot != fields.answer)
+    # Inverted templates alone make no task, so that one stands beside another.
+    beside = published_template({"inputs": f"{{{shown}}}", "targets": f"{{{fields.answer}}}"}, options=options)
     try:
         if reasons:
-            dataclasses.replace(spec, cot_templates=(template,))
-        else:  # beside one of its own, as inverted templates alone make no task
-            own = () if not template.inverted else (spec.templates[spec.scored_templates[0]],)
-            dataclasses.replace(spec, templates=(*own, template))
+            with_fields(spec, fields, cot_templates=(template,))
+        else:
+            with_fields(spec, fields, templates=(template, beside))
     except UserError as error:
-        return "its target does not reason first and end with the answer" if reasons else str(error)
-    return {
-        "inputs": inputs,
-        "targets": targets,
-        "inverted": template.inverted,
-        **({"reasons": True} if reasons else {}),
-    }
+        return str(error)
+    return described
 
 
-def _renamed(text: str, names: Mapping[str, str]) -> str:
-    parts = _SLOT.split(text)
-    # Every second part is the name of a slot; braces elsewhere are the text's own.
-    return "".join(
-        f"{{{names[part]}}}" if index % 2 else part.replace("{", "{{").replace("}", "}}")
-        for index, part in enumerate(parts)
-    )
+def _asked(target: str, fields: PublishedFields) -> str:
+    """The answer that a target gives: alone where it is one of a closed set, perhaps among words elsewhere; else ``""``."""
+    found = _SLOT.findall(target)
+    if len(found) != 1 or found[0] not in (fields.answer, *fields.scored):
+        return ""
+    return str(found[0]) if not fields.options or _SLOT.fullmatch(target.strip()) else ""
+
+
+def _ends_with_answer(target: str, fields: PublishedFields) -> bool:
+    """Whether a target reasons first and ends with the answer."""
+    return _SLOT.findall(target) == [fields.rationale, fields.answer] and target.rstrip(" .!\"”'").endswith("{answer}")

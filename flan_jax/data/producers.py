@@ -135,4 +135,6 @@ class PromptedProducer:
 
 
 def _template_text(template: Template | Rendering) -> object:
-    return (template.inputs, template.targets, template.inverted) if isinstance(template, Template) else repr(template)
+    if not isinstance(template, Template) or isinstance(template, VerbatimTemplate):
+        return repr(template)
+    return (template.inputs, template.targets, template.inverted)

@@ -24,6 +24,7 @@ def inverted(
     *,
     name: str = "",
     metric: str = "rougeL",
+    published_answer: str = "",
 ) -> TaskSpec:
     """The task that asks for another slot of the same records.
 
@@ -34,6 +35,8 @@ def inverted(
             slot asked for. Their targets are ``{answer}``.
         name: ``SPEC_inverted`` when not given.
         metric: of free text.
+        published_answer: what ``spec.published`` calls the slot that is asked for; without it the inversion
+            takes no published templates.
 
     Returns:
         A task of the same source, cluster and collection, answered in free text.
@@ -63,6 +66,11 @@ def inverted(
         predict="generate",
         rationale="",
         cot_templates=(),
+        published=tuple(
+            dataclasses.replace(fields, answer=published_answer, options=(), scored=(), rationale="")
+            for fields in spec.published
+            if published_answer
+        ),
     )
 
 

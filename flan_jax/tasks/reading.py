@@ -63,22 +63,31 @@ def slots_from(spec: TaskSpec, record: Record) -> Slots | None:
     return {slot: slots[slot] for slot in spec.slots}
 
 
+def answers_of(answer: Any) -> tuple[str, ...]:
+    """The accepted answers byte for byte, the first of which is the target.
+
+    Raises:
+        UserError: neither a text nor a sequence of texts.
+    """
+    if isinstance(answer, str):
+        return (answer,)
+    answers = tuple(answer) if isinstance(answer, Iterable) else ()
+    if not answers or not all(isinstance(one, str) for one in answers):
+        raise UserError(f"the answer {answer!r:.80} is neither a string nor a non-empty sequence of strings.")
+    return answers
+
+
 def references_of(answer: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
-    """The accepted answers, the first of which is the target.
+    """The accepted answers as blocks of text, the first of which is the target.
 
     Args:
         answer: a text or several.
         options: a closed set that they are of. A label is the same one with white space around it.
 
     Raises:
-        UserError: neither a text nor a sequence of texts.
+        UserError: as ``answers_of``.
     """
-    if isinstance(answer, str):
-        return (_accepted(answer, options),)
-    references = tuple(answer) if isinstance(answer, Iterable) else ()
-    if not references or not all(isinstance(reference, str) for reference in references):
-        raise UserError(f"the answer {answer!r:.80} is neither a string nor a non-empty sequence of strings.")
-    return tuple(_accepted(reference, options) for reference in references)
+    return tuple(_accepted(one, options) for one in answers_of(answer))
 
 
 def _accepted(answer: str, options: Sequence[str]) -> str:

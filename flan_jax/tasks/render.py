@@ -18,8 +18,17 @@ from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
 from flan_jax.tasks.reading import numbered_records, options_of, references_of, slots_from
 from flan_jax.tasks.spec import Prompted, Record, TaskSpec, Unreadable
 from flan_jax.tasks.style import OptionStyle
-from flan_jax.tasks.template import ANSWER_SLOT, OPTIONS_SLOT, Rendered, Rendering, Template, slots_of
+from flan_jax.tasks.template import (
+    ANSWER_SLOT,
+    OPTIONS_SLOT,
+    Rendered,
+    Rendering,
+    Template,
+    VerbatimTemplate,
+    slots_of,
+)
 from flan_jax.tasks.texts import block, unsound
+from flan_jax.tasks.verbatim import can_fill, in_words
 
 Length = Callable[[str], int]
 """Text → tokens, the end of sequence counted."""
@@ -100,7 +109,7 @@ class Renderer:
         if slots is None:
             return None
         if template_id is None:
-            template_id = choose_template(task, index=index, seed=self.seed)
+            template_id = self._chosen(slots, index)
         style = self._option_style(split, index)
         query = self._single(slots, template_id, style)
         if query is None:
@@ -113,6 +122,15 @@ class Renderer:
             inputs, exemplars = shown
         return Rendered(inputs, query.targets, query.options, query.references, index, template_id, exemplars)
 
+    def _chosen(self, slots: Slots, index: int) -> int:
+        """The template of example ``index``, or the next one that the record has every slot of."""
+        first, drawn = choose_template(self.task, index=index, seed=self.seed), self.task.drawn_templates
+        if can_fill(self.task.templates[first], slots):
+            return first
+        place = drawn.index(first)
+        candidates = (*drawn[place:], *drawn[:place])
+        return next((one for one in candidates if can_fill(self.task.templates[one], slots)), first)
+
     def _option_style(self, split: str, index: int) -> OptionStyle:
         styles = self.task.style.options
         if len(styles) == 1:
@@ -121,19 +139,26 @@ class Renderer:
 
     def _single(self, slots: Slots, template_id: int, style: OptionStyle) -> _Single | None:
         template = self.task.templates[template_id]
-        single = (
-            self._from_slots(slots, template, style)
-            if isinstance(template, Template)
-            else self._by_itself(slots, template, style)
-        )
-        if single is not None and not (single.inputs and single.targets):
-            side = "target" if single.inputs else "input"
+        single: _Single | None
+        if isinstance(template, VerbatimTemplate) and self.task.mode.instructs:
+            single = self._verbatim(slots, template, style)
+        elif isinstance(template, Template):
+            single = self._from_slots(slots, template, style)
+        else:
+            single = self._by_itself(slots, template, style)
+        if single is not None and not (single.inputs.strip() and single.targets.strip()):
+            side = "target" if single.inputs.strip() else "input"
             raise UserError(
                 f"template {template_id} renders an empty {side}. Filter such records out or correct the template."
             )
         if single is not None:
             _check_texts(single)
         return single
+
+    def _verbatim(self, slots: Slots, template: VerbatimTemplate, style: OptionStyle) -> _Single:
+        task, shows = self.task, self.task.mode.shows_options
+        words = in_words(task.spec, template, slots, style, shows_options=shows, mark=self.mark)
+        return _Single(*words._replace(options=() if task.mode.reasons else words.options))
 
     def _from_slots(self, slots: Slots, template: Template, style: OptionStyle) -> _Single:
         task, spec = self.task, self.task.spec
@@ -230,7 +255,7 @@ class Renderer:
                 break
             own = template_id
             if task.few_shot.templates != "same":
-                own = choose_template(task, index=pool.indices[position], seed=self.seed)
+                own = self._chosen(pool.slots[position], pool.indices[position])
             draws += task.few_shot.templates == "matching"
             if task.few_shot.templates == "matching" and own != template_id:
                 continue

@@ -10,8 +10,18 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.tasks.modes import PromptMode
+from flan_jax.tasks.published import PublishedFields
 from flan_jax.tasks.style import FLAN_2021, FewShot, PromptStyle
-from flan_jax.tasks.template import ANSWER_SLOT, OPTIONS_SLOT, Parts, Rendered, Rendering, Template, slots_of
+from flan_jax.tasks.template import (
+    ANSWER_SLOT,
+    OPTIONS_SLOT,
+    Parts,
+    Rendered,
+    Rendering,
+    Template,
+    VerbatimTemplate,
+    slots_of,
+)
 
 __all__ = [
     "ANSWER_SLOT",
@@ -21,6 +31,7 @@ __all__ = [
     "Predict",
     "PromptMode",
     "Prompted",
+    "PublishedFields",
     "Record",
     "Rendered",
     "Rendering",
@@ -29,6 +40,7 @@ __all__ = [
     "TaskSpec",
     "Template",
     "Unreadable",
+    "VerbatimTemplate",
     "slots_of",
 ]
 
@@ -88,6 +100,7 @@ class TaskSpec:
         cot_templates: used in their place where the target is to reason first: ``{rationale}`` (by
             whatever name the slot has) and then ``{answer}``, at the end.
         other_metrics: metrics reported beside ``metric``, as data sets with two official ones have.
+        published: what templates that others published are filled with in the place of ``fields``.
     """
 
     name: str
@@ -105,6 +118,7 @@ class TaskSpec:
     rationale: str = ""
     cot_templates: tuple[Template, ...] = ()
     other_metrics: tuple[str, ...] = ()
+    published: tuple[PublishedFields, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"Task {self.name!r}"
@@ -166,7 +180,8 @@ class TaskSpec:
             if not isinstance(template, Template):
                 raise UserError(f"{where}, template {index} is a {type(template).__name__}. Use one kind for all.")
             self._check_template(f"{where}, template {index}", template, reasons)
-        texts = [(template.inputs, template.targets) for template in templates]
+        # Published sets repeat some of theirs, which are then drawn more often.
+        texts = [(one.inputs, one.targets) for one in templates if not isinstance(one, VerbatimTemplate)]
         if len(set(texts)) < len(texts):
             twice = next(index for index, text in enumerate(texts) if text in texts[:index])
             raise UserError(
@@ -175,7 +190,8 @@ class TaskSpec:
 
     def _check_template(self, where: str, template: Template, reasons: bool) -> None:
         known = set(self.slots) | {ANSWER_SLOT} | ({OPTIONS_SLOT} if self.options else set())
-        for slot in template.slots:
+        asks = (template.asks,) if isinstance(template, VerbatimTemplate) and template.asks else ()
+        for slot in (*template.slots, *asks):
             if slot not in known:
                 raise UserError(
                     f"{where} uses the unknown slot {{{slot}}}.{did_you_mean(slot, known)} Slots of this task: {', '.join(sorted(known))}."
@@ -202,14 +218,16 @@ class TaskSpec:
                 raise UserError(f"{where} shows the answer or its reasoning in its input. Remove the slot.")
             return
         # A scored answer must be the answer itself: options and references are compared with it.
-        if slots_of(template.targets) not in (
-            (ANSWER_SLOT,),
-            (self.answer,),
-        ) or not template.targets.strip().startswith("{"):
+        asked, alone = {self.answer, ANSWER_SLOT}, template.targets.strip().startswith("{")
+        if isinstance(template, VerbatimTemplate):
+            # Its references have the words that stand around the answer; "answer" may be a slot like any other.
+            asked = {template.asks or self.answer, *({ANSWER_SLOT} - set(self.slots))}
+            alone = alone or not self.options
+        if slots_of(template.targets) not in {(slot,) for slot in asked} or not alone:
             raise UserError(
                 f"{where} has the target {template.targets!r}. Use '{{answer}}', or mark the template inverted=True."
             )
-        if {ANSWER_SLOT, self.answer} & set(slots_of(template.inputs)):
+        if asked & set(slots_of(template.inputs)):
             raise UserError(f"{where} shows the answer in its input. Mark it inverted=True or remove the slot.")
 
     @property

@@ -61,6 +61,18 @@ class Template:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class VerbatimTemplate(Template):
+    """A published template, filled in byte for byte: nothing is stripped, and options stand only where it has them.
+
+    Attributes:
+        asks: the slot that its target consists of, where that is an answer as good as the task's own
+            (the other side of a translation); ``""`` for the task's answer.
+    """
+
+    asks: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Parts:
     """What a template that renders by itself makes of one record.
 

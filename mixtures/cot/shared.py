@@ -6,7 +6,7 @@ from flan_jax.data.cot import cot_file
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import text
 from flan_jax.tasks.invert import inverted
-from flan_jax.tasks.spec import Record, TaskSpec, Template
+from flan_jax.tasks.spec import PublishedFields, Record, TaskSpec, Template
 
 _ENDED = re.compile(r"[.!?…][\"'”’)\]]*$")
 
@@ -18,6 +18,21 @@ def reasoned(record: Record) -> dict[str, str]:
         "answer": text(record, "answer"),
         "rationale": as_sentence(text(record, "rationale")),
     }
+
+
+def _as_published(record: Record) -> dict[str, str]:
+    return {
+        "question": text(record, "question"),
+        "answer": text(record, "answer"),
+        "chain_of_thought": text(record, "rationale"),
+    }
+
+
+_PUBLISHED = (
+    PublishedFields(
+        "flan2022", _as_published, ("question", "answer", "chain_of_thought"), rationale="chain_of_thought"
+    ),
+)
 
 
 def as_sentence(rationale: str) -> str:
@@ -55,10 +70,12 @@ def cot_task(
             rationale="rationale",
             templates=tuple(Template(inputs) for inputs in direct),
             cot_templates=tuple(Template(inputs, targets) for inputs, targets in reasoning),
+            published=_PUBLISHED,
         )
     )
 
 
 def question_from(spec: TaskSpec, *inputs: str) -> TaskSpec:
     """Registers the inversion of ``spec``: its question, from its rationale and its answer, ``{given}``."""
-    return register(inverted(spec, "question", tuple(Template(given) for given in inputs)))
+    templates = tuple(Template(given) for given in inputs)
+    return register(inverted(spec, "question", templates, published_answer="question"))

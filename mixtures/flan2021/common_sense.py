@@ -4,10 +4,10 @@ import re
 from typing import Any
 
 from flan_jax.data.published import published
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, label, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
 from mixtures.choices import chosen
+from mixtures.flan_fields import register_flan
 from mixtures.questions import place_of
 
 # What COPA asks for, as a question, and as the word that joins the premise to it.
@@ -55,7 +55,7 @@ def _piqa(record: Record) -> dict[str, Any] | None:
     return None if slots is None else {**slots, "goal": text(record, "goal")}
 
 
-COPA = register(
+COPA = register_flan(
     TaskSpec(
         name="copa",
         cluster="common_sense",
@@ -108,7 +108,7 @@ COPA = register(
 )
 
 
-HELLASWAG = register(
+HELLASWAG = register_flan(
     TaskSpec(
         name="hellaswag",
         cluster="common_sense",
@@ -162,7 +162,7 @@ HELLASWAG = register(
 )
 
 
-STORY_CLOZE = register(
+STORY_CLOZE = register_flan(
     TaskSpec(
         name="story_cloze",
         cluster="common_sense",
@@ -212,7 +212,7 @@ STORY_CLOZE = register(
 )
 
 
-PIQA = register(
+PIQA = register_flan(
     TaskSpec(
         name="piqa",
         cluster="common_sense",

@@ -8,9 +8,9 @@ from typing import Any
 from flan_jax.data.published import VALIDATION_LIMIT, PublishedSource, published
 from flan_jax.data.sources import digest
 from flan_jax.errors import UserError
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import text
 from flan_jax.tasks.spec import Record, TaskSpec, Template, Unreadable
+from mixtures.flan_fields import register_flan
 from mixtures.questions import numbered, texts_in_order
 
 _UNANSWERABLE = "unanswerable"
@@ -119,7 +119,7 @@ def _coqa(record: Record) -> dict[str, Any]:
     return {"story": text(record, "story"), "questions": numbered(questions), "answer": numbered(answers)}
 
 
-QUAC = register(
+QUAC = register_flan(
     TaskSpec(
         name="quac",
         cluster="conversational_qa",
@@ -197,7 +197,7 @@ QUAC = register(
     )
 )
 
-COQA = register(
+COQA = register_flan(
     TaskSpec(
         name="coqa",
         cluster="conversational_qa",

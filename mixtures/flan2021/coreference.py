@@ -6,10 +6,10 @@ from typing import Any
 
 from flan_jax.data.published import published
 from flan_jax.errors import UserError
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, label, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
 from mixtures.choices import chosen
+from mixtures.flan_fields import register_flan
 from mixtures.questions import place_of
 
 _NO_YES = ("no", "yes")
@@ -86,7 +86,7 @@ def _in_place_of(pronoun: str, name: str, inside: bool) -> str:
     return f"{name}'s" if pronoun.lower() in _POSSESSIVE else name
 
 
-DEFINITE_PRONOUN_RESOLUTION = register(
+DEFINITE_PRONOUN_RESOLUTION = register_flan(
     TaskSpec(
         name="definite_pronoun_resolution",
         cluster="coreference",
@@ -137,7 +137,7 @@ DEFINITE_PRONOUN_RESOLUTION = register(
 )
 
 
-WINOGRANDE = register(
+WINOGRANDE = register_flan(
     TaskSpec(
         name="winogrande",
         cluster="coreference",
@@ -188,7 +188,7 @@ WINOGRANDE = register(
 )
 
 
-WSC = register(
+WSC = register_flan(
     TaskSpec(
         name="wsc",
         cluster="coreference",
@@ -243,7 +243,7 @@ WSC = register(
 )
 
 
-WSC273 = register(
+WSC273 = register_flan(
     TaskSpec(
         name="wsc273",
         cluster="coreference",

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.data.published import published
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, label, text
 from flan_jax.tasks.spec import Record, TaskSpec, Template
+from mixtures.flan_fields import register_flan
 
 _YES_NO = ("yes", "no")
 _NO_YES = ("no", "yes")
@@ -107,7 +107,7 @@ _ANLI_TEMPLATES = (
 
 
 def _anli(number: int, train: int, held_out: int) -> TaskSpec:
-    return register(
+    return register_flan(
         TaskSpec(
             name=f"anli_r{number}",
             cluster="entailment",
@@ -136,7 +136,7 @@ ANLI_R2 = _anli(2, 45_460, 1_000)
 ANLI_R3 = _anli(3, 100_459, 1_200)
 
 
-CB = register(
+CB = register_flan(
     TaskSpec(
         name="cb",
         cluster="entailment",
@@ -191,7 +191,7 @@ CB = register(
 )
 
 
-RTE = register(
+RTE = register_flan(
     TaskSpec(
         name="rte",
         cluster="entailment",
@@ -284,7 +284,7 @@ _MNLI_TEMPLATES = (
 
 
 def _mnli(part: str, held_out: int) -> TaskSpec:
-    return register(
+    return register_flan(
         TaskSpec(
             name=f"mnli_{part}",
             cluster="entailment",
@@ -312,7 +312,7 @@ MNLI_MATCHED = _mnli("matched", 9_815)
 MNLI_MISMATCHED = _mnli("mismatched", 9_832)
 
 
-QNLI = register(
+QNLI = register_flan(
     TaskSpec(
         name="qnli",
         cluster="entailment",
@@ -378,7 +378,7 @@ QNLI = register(
 )
 
 
-WNLI = register(
+WNLI = register_flan(
     TaskSpec(
         name="wnli",
         cluster="entailment",
@@ -433,7 +433,7 @@ WNLI = register(
 )
 
 
-SNLI = register(
+SNLI = register_flan(
     TaskSpec(
         name="snli",
         cluster="entailment",

@@ -3,9 +3,9 @@
 from typing import Any
 
 from flan_jax.data.published import published
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, label, text
 from flan_jax.tasks.spec import Record, TaskSpec, Template
+from mixtures.flan_fields import register_flan
 
 _VERDICTS = ("unacceptable", "acceptable")
 
@@ -15,7 +15,7 @@ def _verdict(record: Record) -> dict[str, Any] | None:
     return None if answer is None else {"sentence": text(record, "sentence", "text"), "answer": answer}
 
 
-COLA = register(
+COLA = register_flan(
     TaskSpec(
         name="cola",
         cluster="linguistic_acceptability",

@@ -1,9 +1,9 @@
 """Math: linear equations in one unknown."""
 
 from flan_jax.data.published import published
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import text
 from flan_jax.tasks.spec import Record, TaskSpec, Template
+from mixtures.flan_fields import register_flan
 
 
 def _plain(written: str) -> str:
@@ -21,7 +21,7 @@ def _equation(record: Record) -> dict[str, str]:
     return {"question": _plain(text(record, "question")), "answer": _plain(text(record, "answer"))}
 
 
-MATH_DATASET = register(
+MATH_DATASET = register_flan(
     TaskSpec(
         name="math_dataset",
         cluster="math",

@@ -3,9 +3,9 @@
 from typing import Any
 
 from flan_jax.data.published import PublishedSource, published
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
+from mixtures.flan_fields import register_flan
 from mixtures.questions import asked, choice_slots, labelled_choices, place_of, texts_in_order
 
 
@@ -37,7 +37,7 @@ def _science_exam(record: Record) -> dict[str, Any] | None:
     return {"question": question, **choice_slots(choices, place)}
 
 
-TRIVIA_QA = register(
+TRIVIA_QA = register_flan(
     TaskSpec(
         name="trivia_qa",
         cluster="open_domain_qa",
@@ -82,7 +82,7 @@ TRIVIA_QA = register(
     )
 )
 
-NATURAL_QUESTIONS = register(
+NATURAL_QUESTIONS = register_flan(
     TaskSpec(
         name="natural_questions",
         cluster="open_domain_qa",
@@ -167,7 +167,7 @@ def _arc(config: str, **sizes: int) -> PublishedSource:
     )
 
 
-ARC_CHALLENGE = register(
+ARC_CHALLENGE = register_flan(
     TaskSpec(
         name="arc_challenge",
         cluster="open_domain_qa",
@@ -181,7 +181,7 @@ ARC_CHALLENGE = register(
     )
 )
 
-ARC_EASY = register(
+ARC_EASY = register_flan(
     TaskSpec(
         name="arc_easy",
         cluster="open_domain_qa",

@@ -4,9 +4,9 @@ from typing import Any
 
 from flan_jax.data.published import published
 from flan_jax.errors import UserError
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, label, text
 from flan_jax.tasks.spec import Record, TaskSpec, Template
+from mixtures.flan_fields import register_flan
 
 _NO_YES = ("no", "yes")
 _GRADES = ("0", "1", "2", "3", "4", "5")
@@ -43,7 +43,7 @@ def _similarity(record: Record) -> dict[str, Any] | None:
     return {"sentence1": first, "sentence2": second, "answer": f"{value:.0f}"}
 
 
-GLUE_MRPC = register(
+GLUE_MRPC = register_flan(
     TaskSpec(
         name="glue_mrpc",
         cluster="paraphrase",
@@ -103,7 +103,7 @@ GLUE_MRPC = register(
 )
 
 
-GLUE_QQP = register(
+GLUE_QQP = register_flan(
     TaskSpec(
         name="glue_qqp",
         cluster="paraphrase",
@@ -162,7 +162,7 @@ GLUE_QQP = register(
 )
 
 
-PAWS_WIKI = register(
+PAWS_WIKI = register_flan(
     TaskSpec(
         name="paws_wiki",
         cluster="paraphrase",
@@ -218,7 +218,7 @@ PAWS_WIKI = register(
 )
 
 
-STSB = register(
+STSB = register_flan(
     TaskSpec(
         name="stsb",
         cluster="paraphrase",

@@ -4,9 +4,9 @@ from typing import Any
 
 from flan_jax.data.published import published
 from flan_jax.errors import UserError
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, label, text
 from flan_jax.tasks.spec import Record, TaskSpec, Template
+from mixtures.flan_fields import register_flan
 
 _KINDS = ("description", "entity", "abbreviation", "human", "numeric", "location")
 _CODES = {
@@ -32,7 +32,7 @@ def _question(record: Record) -> dict[str, Any] | None:
     return None if code is None else {"text": text(record, "text"), "answer": _CODES[code]}
 
 
-TREC = register(
+TREC = register_flan(
     TaskSpec(
         name="trec",
         cluster="question_classification",

@@ -4,10 +4,10 @@ from typing import Any
 
 from flan_jax.data.published import published
 from flan_jax.errors import UserError
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
 from mixtures.choices import chosen
+from mixtures.flan_fields import register_flan
 
 _PLACEHOLDER = "@placeholder"
 _BLANK = "_____"
@@ -42,7 +42,7 @@ def _cosmos_qa(record: Record) -> dict[str, Any] | None:
     return {**slots, "context": text(record, "context"), "question": text(record, "question")}
 
 
-RECORD = register(
+RECORD = register_flan(
     TaskSpec(
         name="record",
         cluster="read_comp_and_common_sense",
@@ -107,7 +107,7 @@ RECORD = register(
 )
 
 
-COSMOS_QA = register(
+COSMOS_QA = register_flan(
     TaskSpec(
         name="cosmos_qa",
         cluster="read_comp_and_common_sense",

@@ -3,9 +3,9 @@
 from typing import Any
 
 from flan_jax.data.published import published
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, label, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
+from mixtures.flan_fields import register_flan
 from mixtures.questions import (
     accepted_answers,
     asked,
@@ -81,7 +81,7 @@ def _bool_q(record: Record) -> dict[str, Any] | None:
     return {"passage": text(record, "passage"), "question": asked(text(record, "question")), "answer": answer}
 
 
-SQUAD_V1 = register(
+SQUAD_V1 = register_flan(
     TaskSpec(
         name="squad_v1",
         cluster="reading_comprehension",
@@ -138,7 +138,7 @@ SQUAD_V1 = register(
     )
 )
 
-SQUAD_V2 = register(
+SQUAD_V2 = register_flan(
     TaskSpec(
         name="squad_v2",
         cluster="reading_comprehension",
@@ -203,7 +203,7 @@ SQUAD_V2 = register(
     )
 )
 
-DROP = register(
+DROP = register_flan(
     TaskSpec(
         name="drop",
         cluster="reading_comprehension",
@@ -266,7 +266,7 @@ DROP = register(
     )
 )
 
-MULTIRC = register(
+MULTIRC = register_flan(
     TaskSpec(
         name="multirc",
         cluster="reading_comprehension",
@@ -336,7 +336,7 @@ MULTIRC = register(
     )
 )
 
-OPENBOOKQA = register(
+OPENBOOKQA = register_flan(
     TaskSpec(
         name="openbookqa",
         cluster="reading_comprehension",
@@ -392,7 +392,7 @@ OPENBOOKQA = register(
     )
 )
 
-BOOL_Q = register(
+BOOL_Q = register_flan(
     TaskSpec(
         name="bool_q",
         cluster="reading_comprehension",

@@ -3,9 +3,9 @@
 from typing import Any
 
 from flan_jax.data.published import published
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, label, text
 from flan_jax.tasks.spec import Record, TaskSpec, Template
+from mixtures.flan_fields import register_flan
 
 _POLARITY = ("negative", "positive")
 # Five steps, as Sentiment140 numbers them. FLAN joins the two on either side and leaves the neutral ones out.
@@ -35,7 +35,7 @@ def _tweet(record: Record) -> dict[str, Any] | None:
     return None if answer in (None, "neutral") else {"text": text(record, "text"), "answer": answer}
 
 
-IMDB_REVIEWS = register(
+IMDB_REVIEWS = register_flan(
     TaskSpec(
         name="imdb_reviews",
         cluster="sentiment",
@@ -91,7 +91,7 @@ IMDB_REVIEWS = register(
 )
 
 
-SENTIMENT140 = register(
+SENTIMENT140 = register_flan(
     TaskSpec(
         name="sentiment140",
         cluster="sentiment",
@@ -137,7 +137,7 @@ SENTIMENT140 = register(
 )
 
 
-YELP_POLARITY_REVIEWS = register(
+YELP_POLARITY_REVIEWS = register_flan(
     TaskSpec(
         name="yelp_polarity_reviews",
         cluster="sentiment",
@@ -190,7 +190,7 @@ YELP_POLARITY_REVIEWS = register(
 )
 
 
-SST2 = register(
+SST2 = register_flan(
     TaskSpec(
         name="sst2",
         cluster="sentiment",

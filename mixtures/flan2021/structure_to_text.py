@@ -6,9 +6,9 @@ from typing import Any
 
 from flan_jax.data.published import PublishedSource, published
 from flan_jax.errors import UserError
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, text, texts
 from flan_jax.tasks.spec import Fields, Record, TaskSpec, Template
+from mixtures.flan_fields import register_flan
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ATTRIBUTE = re.compile(r"([^\[\],]+)\[([^\[\]]*)\]")
@@ -91,7 +91,7 @@ def _gem(config: str, sizes: tuple[int, int], folders: tuple[str, ...]) -> Publi
 def _task(
     name: str, title: str, source: PublishedSource, fields: Fields, slot: str, templates: tuple[Template, ...]
 ) -> TaskSpec:
-    return register(
+    return register_flan(
         TaskSpec(
             name=name,
             cluster="structure_to_text",

@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 from flan_jax.data.published import published
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, label, text
 from flan_jax.tasks.spec import Record, TaskSpec, Template
+from mixtures.flan_fields import register_flan
 from mixtures.summaries import document_summary, filled, summaries
 
 _SECTIONS = ("World", "Sports", "Business", "Science/Tech")
@@ -62,7 +62,7 @@ def _ag_news(record: Record) -> dict[str, Any] | None:
     return None if answer is None else {"text": report.replace("\\", " "), "answer": answer}
 
 
-CNN_DAILYMAIL = register(
+CNN_DAILYMAIL = register_flan(
     summaries(
         "cnn_dailymail",
         "CNN / Daily Mail",
@@ -106,7 +106,7 @@ CNN_DAILYMAIL = register(
 )
 
 
-GIGAWORD = register(
+GIGAWORD = register_flan(
     summaries(
         "gigaword",
         "Gigaword headlines",
@@ -147,7 +147,7 @@ GIGAWORD = register(
 )
 
 
-MULTI_NEWS = register(
+MULTI_NEWS = register_flan(
     summaries(
         "multi_news",
         "Multi-News",
@@ -197,7 +197,7 @@ MULTI_NEWS = register(
 )
 
 
-NEWSROOM = register(
+NEWSROOM = register_flan(
     summaries(
         "newsroom",
         "Newsroom",
@@ -244,7 +244,7 @@ NEWSROOM = register(
 )
 
 
-XSUM = register(
+XSUM = register_flan(
     summaries(
         "xsum",
         "XSum",
@@ -289,7 +289,7 @@ XSUM = register(
 )
 
 
-AG_NEWS_SUBSET = register(
+AG_NEWS_SUBSET = register_flan(
     TaskSpec(
         name="ag_news_subset",
         cluster="summarization",

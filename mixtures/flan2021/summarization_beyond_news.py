@@ -7,9 +7,9 @@ from typing import Any
 
 from flan_jax.data.published import published
 from flan_jax.errors import UserError
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, text
 from flan_jax.tasks.spec import Record, Template
+from mixtures.flan_fields import register_flan
 from mixtures.questions import numbered
 from mixtures.summaries import filled, summaries
 
@@ -82,7 +82,7 @@ def _wiki_lingua(record: Record) -> dict[str, Any] | None:
     return {"text": text(record, "source"), "answer": text(record, "target")}
 
 
-AESLC = register(
+AESLC = register_flan(
     summaries(
         "aeslc",
         "AESLC e-mail subjects",
@@ -125,7 +125,7 @@ AESLC = register(
 )
 
 
-SAMSUM = register(
+SAMSUM = register_flan(
     summaries(
         "samsum",
         "SAMSum",
@@ -171,7 +171,7 @@ SAMSUM = register(
 )
 
 
-OPINION_ABSTRACTS_ROTTEN_TOMATOES = register(
+OPINION_ABSTRACTS_ROTTEN_TOMATOES = register_flan(
     summaries(
         "opinion_abstracts_rotten_tomatoes",
         "Rotten Tomatoes consensus",
@@ -226,7 +226,7 @@ OPINION_ABSTRACTS_ROTTEN_TOMATOES = register(
 )
 
 
-OPINION_ABSTRACTS_IDEBATE = register(
+OPINION_ABSTRACTS_IDEBATE = register_flan(
     summaries(
         "opinion_abstracts_idebate",
         "iDebate claims",
@@ -279,7 +279,7 @@ OPINION_ABSTRACTS_IDEBATE = register(
 )
 
 
-WIKI_LINGUA_ENGLISH_EN = register(
+WIKI_LINGUA_ENGLISH_EN = register_flan(
     summaries(
         "wiki_lingua_english_en",
         "WikiLingua",

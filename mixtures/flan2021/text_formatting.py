@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 from flan_jax.data.published import PublishedSource, published
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import text
 from flan_jax.tasks.spec import Fields, Record, TaskSpec, Template
+from mixtures.flan_fields import register_flan
 
 _MARKS = re.compile(r"[^\w\s]")
 
@@ -55,7 +55,7 @@ def _paracrawl(name: str, first: int) -> PublishedSource:
 def _task(
     name: str, title: str, source: PublishedSource, fields: Fields, slot: str, templates: tuple[Template, ...]
 ) -> TaskSpec:
-    return register(
+    return register_flan(
         TaskSpec(
             name=name,
             cluster="text_formatting",

@@ -1,8 +1,8 @@
 """Translation: eight pairs of English and another language, from the web and from the news."""
 
 from flan_jax.data.published import PublishedSource, published
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.spec import TaskSpec
+from mixtures.flan_fields import register_flan
 from mixtures.translations import LANGUAGES, translation
 
 
@@ -23,10 +23,10 @@ def _wmt(year: int, config: str, sizes: tuple[int, int, int], folder: str, tfds:
 def _wmt16(code: str, sizes: tuple[int, int, int]) -> TaskSpec:
     name = f"wmt16_translate_{code}en"
     source = _wmt(16, f"{code}-en", sizes, name, "wmt16_translate")
-    return register(translation(name, f"WMT 2016 English-{LANGUAGES[code]}", code, source))
+    return register_flan(translation(name, f"WMT 2016 English-{LANGUAGES[code]}", code, source))
 
 
-PARA_CRAWL_ENES = register(
+PARA_CRAWL_ENES = register_flan(
     translation(
         "para_crawl_enes",
         "ParaCrawl English-Spanish",
@@ -45,7 +45,7 @@ PARA_CRAWL_ENES = register(
     )
 )
 
-WMT14_ENFR = register(
+WMT14_ENFR = register_flan(
     translation(
         "wmt14_enfr",
         "WMT 2014 English-French",

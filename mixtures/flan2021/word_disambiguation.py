@@ -3,9 +3,9 @@
 from typing import Any
 
 from flan_jax.data.published import published
-from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, label, text
 from flan_jax.tasks.spec import Record, TaskSpec, Template
+from mixtures.flan_fields import register_flan
 
 _MEANINGS = ("different meanings", "the same meaning")
 
@@ -17,7 +17,7 @@ def _word_in_context(record: Record) -> dict[str, Any] | None:
     return {**{name: text(record, name) for name in ("word", "sentence1", "sentence2")}, "answer": answer}
 
 
-WIC = register(
+WIC = register_flan(
     TaskSpec(
         name="wic",
         cluster="word_disambiguation",

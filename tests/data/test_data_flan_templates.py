@@ -11,7 +11,6 @@ from flan_jax.data.flan_templates import (
     REPEATED,
     SETS,
     STRAY_N,
-    count_inverted,
     import_templates,
     read_published,
     tasks_of,
@@ -22,7 +21,7 @@ from flan_jax.data.template_set import load_template_set, with_templates, write_
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
 from flan_jax.tasks.render import render
-from flan_jax.tasks.spec import Prompted, TaskSpec, Template
+from flan_jax.tasks.spec import Prompted, PromptMode, PublishedFields, TaskSpec, Template, VerbatimTemplate
 
 # Made up, in the shape of the published file; the seventh line has a slip.
 PUBLISHED = r'''
@@ -61,6 +60,18 @@ def spec(name, slots=("passage", "hue", "answer"), **more):
     )
 
 
+def as_published(record):
+    """The record's words as the invented code has them, which ours puts otherwise."""
+    block = "OPTIONS:\n- red\n- blue"
+    return {"context": record["passage"], "hue": record["hue"], "answer": record["answer"].lower(), "options_": block}
+
+
+COLOUR = PublishedFields(
+    "flan2021", as_published, ("context", "hue", "answer", "options_"), options=("red", "blue"), scored=()
+)
+REASONS = PublishedFields("flan2021", dict, ("question", "answer", "chain_of_thought"), rationale="chain_of_thought")
+
+
 def checkout(tmp_path, text=PUBLISHED, file="flan/templates.py"):
     path = tmp_path / file
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,53 +80,70 @@ def checkout(tmp_path, text=PUBLISHED, file="flan/templates.py"):
 
 
 TASKS = {
-    "colour": spec("colour", options=("RED", "ANSWER")),
+    "colour": spec("colour", options=("BLUE", "RED"), published=(COLOUR, dataclasses.replace(COLOUR, name="flan2022"))),
     "cot_reasons": spec(
         "cot_reasons",
         ("question", "why", "answer"),
         rationale="why",
         cot_templates=(Template("{question}", "{why} {answer}"),),
+        published=(REASONS,),
     ),
 }
 
 
-def test_templates_come_in_our_slots_and_slips_are_put_right(tmp_path):
+def test_templates_stay_as_they_are_published(tmp_path):
     imported = import_templates(checkout(tmp_path), "flan2021", TASKS, commit="abc")
     assert imported.content["tasks"] == {
         "colour": [
-            {"inputs": "Read this: {passage}\n\n{options}", "targets": "{answer}", "inverted": False},
-            {"inputs": "{passage} and {hue}\n\n{options}", "targets": "{answer}", "inverted": False},
-            {"inputs": "Name a thing.", "targets": "{passage}", "inverted": True},
-            {"inputs": "Use braces {{like these: {passage}", "targets": "{answer}", "inverted": False},
+            {"inputs": "Read this: {context}\n\n{options_}", "targets": "{answer}", "inverted": False},
+            {"inputs": "{context} and {hue}n\n{options_}", "targets": "{answer}", "inverted": False},
+            {"inputs": "Name a thing.", "targets": "{context}", "inverted": True},
+            {"inputs": "Use braces {like these: {context}", "targets": "{answer}", "inverted": False},
+            {"inputs": "Read this: {context}\n\n{options_}", "targets": "{answer}", "inverted": False},
         ],
-        "cot_reasons": [{"inputs": "{question}", "targets": "{why} So {answer}.", "inverted": False, "reasons": True}],
+        "cot_reasons": [
+            {"inputs": "{question}", "targets": "{chain_of_thought} So {answer}.", "inverted": False, "reasons": True},
+            {"inputs": "{question}", "targets": "{answer}: {chain_of_thought}", "inverted": True, "reasons": True},
+        ],
     }
+    assert (imported.content["fields"], imported.content["lists_options"]) == ("flan2021", True)
     assert imported.slips == ((STRAY_N, "colour", 1), (REPEATED, "colour", 4), (REPEATED, "shade_r", 1))
     assert imported.no_task == ("shade_r", "nothing")
-    assert imported.left_out == (
-        ("colour", 5, "colour has no slot for {sky}"),
-        ("cot_reasons", 1, "its target does not reason first and end with the answer"),
-    )
+    assert imported.left_out == (("colour", 5, "FLAN's code gives colour no {sky}"),)
     assert imported.content["source"]["commit"] == "abc"
     assert len(imported.content["source"]["sha256"]["flan/templates.py"]) == 64
-    assert imported.content["slots"]["colour"]["context"] == "passage"
 
 
-def test_slips_can_be_kept(tmp_path):
-    imported = import_templates(checkout(tmp_path), "flan2021", TASKS, fix_slips=False)
-    assert imported.content["tasks"]["colour"][1]["inputs"] == "{passage} and {hue}n\n{options}"
-    assert (STRAY_N, "colour", 1) in imported.slips
+def test_slips_can_be_put_right(tmp_path):
+    imported = import_templates(checkout(tmp_path), "flan2021", TASKS, fix_slips=True)
+    inputs = [template["inputs"] for template in imported.content["tasks"]["colour"]]
+    assert inputs[1] == "{context} and {hue}\n\n{options_}"
+    assert len(inputs) == 4
+    assert imported.slips == ((STRAY_N, "colour", 1), (REPEATED, "colour", 4), (REPEATED, "shade_r", 1))
 
 
-def test_sets_without_options_drop_templates_that_speak_of_them(tmp_path):
-    own = '{"colour": [("{context} Options:\\n{options_}", "{answer}"), ("{context} ({options_})", "{answer}")]}'
+def test_sets_without_options_take_away_what_flan_takes_away(tmp_path):
+    own = (
+        '{"colour": [("{context} Options:\\n{options_}", "{answer}"), ("{context} ({options_})", "{answer}"),'
+        ' ("{context}\\n\\n{options_}", "{answer}\\n{options_}")]}'
+    )
     folder = checkout(tmp_path, "PATTERNS = {'colour': [('{hue}', '{answer}')]}", "flan/v2/templates.py")
     checkout(tmp_path, f"PATTERNS = {own}", "flan/v2/flan_templates_branched.py")
-    imported = import_templates(folder, "flan2022_zs_noopt", TASKS)
-    assert [template["inputs"] for template in imported.content["tasks"]["colour"]] == ["{passage}"]
-    assert imported.slips == ((NAMES_OPTIONS, "colour", 0),)
-    kept = import_templates(folder, "flan2022_zs_noopt", TASKS, fix_slips=False)
-    assert [template["inputs"] for template in kept.content["tasks"]["colour"]] == ["{passage} Options:", "{passage}"]
+    kept = import_templates(folder, "flan2022_zs_noopt", TASKS)
+    # The brackets of the second stay there, and so does what the target shows.
+    assert [template["inputs"] for template in kept.content["tasks"]["colour"]] == [
+        "{context} Options:",
+        "{context} ()",
+        "{context}",
+    ]
+    assert kept.slips == ((NAMES_OPTIONS, "colour", 0),)
+    mended = import_templates(folder, "flan2022_zs_noopt", TASKS, fix_slips=True)
+    assert [template["inputs"] for template in mended.content["tasks"]["colour"]] == ["{context} ()", "{context}"]
+    path = tmp_path / "set.json"
+    write_template_set(path, kept.content)
+    task = Prompted(with_templates(TASKS["colour"], load_template_set(path)), PromptMode.ZS_NOOPT)
+    shown = render(task, {"passage": "P", "hue": "H", "answer": "RED"}, index=0, template_id=2)
+    assert (shown.inputs, shown.targets, shown.options) == ("P", "red\nOPTIONS:\n- red\n- blue", ())
 
 
 def test_few_shot_patterns_are_calls_of_a_known_record(tmp_path):
@@ -181,15 +209,10 @@ def test_tables_are_put_together_as_python_would(tmp_path):
     assert read_tables(path, "T", records=("R",))["T"] == space["T"]
 
 
-def test_the_answer_is_known_where_another_slot_is_asked_for_more_often():
-    assert count_inverted([("a", "{sent1}")] * 3 + [("b", "{sent2}")]) == 3
-    assert count_inverted([("a", "{chain_of_thought} {answer}"), ("b", "{answer}"), ("c", "{answer} {x}")]) == 1
-    assert count_inverted([("a", "{odd}")] * 2 + [("b", "{x}")]) == 1
-
-
 def test_keys_are_mapped_to_tasks():
     names = ["arc_easy", "arc_challenge", "rte", "cot_gsm8k", "mrpc", "wmt16_translate_deen", "wmt14_enfr"]
     assert tasks_of("arc", names) == ("arc_challenge", "arc_easy")
+    assert tasks_of("stream_input_inversion_gsm8k", ["cot_gsm8k", "cot_gsm8k_inverted"]) == ("cot_gsm8k_inverted",)
     assert tasks_of("wmt16_translate", names) == ("wmt16_translate_deen",)
     assert [tasks_of(key, names) for key in ("rte", "stream_gsm8k", "glue_mrpc", "no")] == [
         ("rte",),
@@ -216,12 +239,16 @@ def test_a_set_changes_the_templates_of_tasks_and_mixtures_alone(tmp_path, caplo
     loaded = load_template_set(path)
     assert (loaded.name, loaded.tasks) == ("flan2021", ("colour", "cot_reasons"))
     changed = with_templates(TASKS["colour"], loaded)
-    assert changed == dataclasses.replace(TASKS["colour"], templates=changed.templates)
-    assert changed.templates[0] == Template("Read this: {passage}\n\n{options}")
+    assert changed == dataclasses.replace(
+        TASKS["colour"], templates=changed.templates, fields=as_published, slots=COLOUR.slots, options=("red", "blue")
+    )
+    assert changed.templates[0] == VerbatimTemplate("Read this: {context}\n\n{options}")
+    assert changed.templates[3] == VerbatimTemplate("Use braces {{like these: {context}")
     assert changed.templates[2].inverted
     reasoned = with_templates(TASKS["cot_reasons"], loaded)
     assert reasoned.templates == TASKS["cot_reasons"].templates
-    assert reasoned.cot_templates == (Template("{question}", "{why} So {answer}."),)
+    assert reasoned.cot_templates[0] == VerbatimTemplate("{question}", "{chain_of_thought} So {answer}.")
+    assert reasoned.rationale == "chain_of_thought"
 
     other = spec("other")
     inner = Mixture("inner", (Entry(Prompted(TASKS["colour"]), rate=2.0),))
@@ -236,9 +263,9 @@ def test_a_set_changes_the_templates_of_tasks_and_mixtures_alone(tmp_path, caplo
     assert mixed.suites[0].tasks[0].spec == changed
     scored = Prompted(TASKS["colour"], template_ids=(0,))
     (task,) = with_templates(Mixture("m", (Entry(scored),)), loaded).train_tasks
-    assert task.template_ids == task.scored_templates == (0, 1, 3)
+    assert task.template_ids == task.scored_templates == (0, 1, 3, 4)
     text = render(mixed.suites[0].tasks[0], {"passage": "P", "hue": "H", "answer": "RED"}, index=0, template_id=1)
-    assert text.inputs.startswith("P and H\n\nOPTIONS:")
+    assert (text.inputs, text.targets) == ("P and Hn\nOPTIONS:\n- red\n- blue", "red")
 
 
 @pytest.mark.parametrize(
@@ -254,6 +281,12 @@ def test_a_set_changes_the_templates_of_tasks_and_mixtures_alone(tmp_path, caplo
         ),
         ({"name": "x", "tasks": {"colour": [{"inputs": "{passage", "targets": "{answer}"}]}}, "unbalanced braces"),
         ({"name": "x", "tasks": {"colour": [{"inputs": "{a}", "targets": "b", "inverted": 1}]}}, "true or false"),
+        ({"name": "x", "fields": 1, "tasks": {"colour": [{"inputs": "a", "targets": "b"}]}}, "'fields' must be a text"),
+        (
+            {"name": "x", "fields": "flan2021", "tasks": {"colour": [{"inputs": "a", "targets": "b", "asks": 1}]}},
+            "'asks' must be the name of a slot",
+        ),
+        ({"name": "x", "tasks": {"colour": [{"inputs": "a", "targets": "b", "asks": "c"}]}}, "unknown key 'asks'"),
     ],
 )
 def test_a_bad_set_is_named_by_place(tmp_path, content, message):
@@ -277,6 +310,14 @@ def test_a_set_that_does_not_suit_the_tasks_is_refused(tmp_path):
         with_templates(Mixture("m", (Entry(Prompted(TASKS["colour"])),)), made("color", "{passage}"))
     with pytest.raises(UserError, match="does not exist"):
         load_template_set(tmp_path / "none.json")
+    path = tmp_path / "set.json"
+    path.write_text(
+        json.dumps(
+            {"name": "x", "fields": "flan2012", "tasks": {"colour": [{"inputs": "{hue}", "targets": "{answer}"}]}}
+        )
+    )
+    with pytest.raises(UserError, match=r"task 'colour' has no published fields 'flan2012'"):
+        with_templates(TASKS["colour"], load_template_set(path))
 
 
 @pytest.mark.skipif(
@@ -295,16 +336,6 @@ def test_the_published_sets():
         "flan2022_fs_opt": (119, 1190),
         "flan2022_fs_noopt": (119, 1190),
     }
-    inverted = {key: count_inverted(pairs) for key, pairs in read["flan2021"].items()}
-    assert sum(inverted.values()) == 97
-    assert {key for key, count in inverted.items() if count == 4} == {
-        "common_gen",
-        "opinion_abstracts_idebate",
-        "para_crawl",
-        "sentiment140",
-        "wmt14_enfr",
-        "wmt16_translate",
-    }
     table = ast.parse((folder / "flan/templates.py").read_text()).body[-1]
     assert read["flan2021"] == ast.literal_eval(table.value)
 
@@ -312,16 +343,18 @@ def test_the_published_sets():
     for name in SETS:
         imported = import_templates(folder, name, tasks)
         assert sum(kind == STRAY_N for kind, _, _ in imported.slips) == (9 if name == "flan2021" else 0)
-        # What the published copies of these data sets do not hold.
-        lacking = {(task, why) for task, _, why in imported.left_out if "no slot" in why}
-        assert lacking <= {
-            ("ag_news_subset", "ag_news_subset has no slot for {title}"),
-            ("bool_q", "bool_q has no slot for {title}"),
-            ("openbookqa", "openbookqa has no slot for {fact}"),
-        }
+        assert imported.left_out == ()
         flan2021 = {spec.name for spec in tasks.values() if spec.collection == "flan2021"}
         assert len(flan2021) == 70
-        assert flan2021 - set(imported.content["tasks"]) <= {"openbookqa"}
+        assert flan2021 <= set(imported.content["tasks"])
         if name == "flan2021":
             assert [slip for slip in imported.slips if slip[0] == REPEATED] == [(REPEATED, "cola", 3)]
             assert imported.no_task == ()
+            inverted = {
+                task: sum(template["inverted"] for template in given)
+                for task, given in imported.content["tasks"].items()
+            }
+            # Translations from the other language are answers too.
+            assert inverted["para_crawl_enes"] == 0
+            assert inverted["wmt14_enfr"] == 1
+            assert (sum(inverted.values()), sum(map(len, imported.content["tasks"].values()))) == (97, 700)

@@ -1,0 +1,109 @@
+"""Published templates put into words exactly as their authors' code does it.
+
+That code joins a template's text and its slots and changes nothing else: white space stays where it
+is, a block of options stands where ``{options}`` is and nowhere else, and options that read the same
+are all listed.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from flan_jax.errors import UserError
+from flan_jax.tasks.fewshot import Slots
+from flan_jax.tasks.reading import answers_of
+from flan_jax.tasks.spec import TaskSpec
+from flan_jax.tasks.style import OptionStyle
+from flan_jax.tasks.template import ANSWER_SLOT, OPTIONS_SLOT, Rendering, Template, VerbatimTemplate, slots_of
+
+# What goes with an options slot where options are not to be shown: FLAN takes away the line ends before it.
+_WITH_LINE_ENDS = re.compile(r"\n{0,2}\{options\}")
+
+NO_COLUMN = "this copy of the data set has no such column"
+
+
+class Words(NamedTuple):
+    """A record in the words of a published template."""
+
+    inputs: str
+    targets: str
+    options: tuple[str, ...]
+    references: tuple[str, ...]
+
+
+def can_fill(template: Template | Rendering, slots: Slots) -> bool:
+    """Whether the record has every slot of a published template; some published copies lack a column."""
+    if not isinstance(template, VerbatimTemplate):
+        return True
+    return all(slots.get(slot, "") is not None for slot in (*template.slots, template.asks))
+
+
+def in_words(
+    spec: TaskSpec,
+    template: VerbatimTemplate,
+    slots: Slots,
+    style: OptionStyle,
+    *,
+    shows_options: bool,
+    mark: Callable[[str, str], str] | None = None,
+) -> Words:
+    """A record in the words of a published template.
+
+    Args:
+        spec: the task, with the published fields in the place of its own.
+        template: one of its templates.
+        slots: what these fields made of the record.
+        style: how options are listed.
+        shows_options: whether the prompt mode lists them.
+        mark: puts marks around slots and options of the input.
+
+    Raises:
+        UserError: the answer is none of the options, or a slot that the record has not.
+    """
+    references = answers_of(slots[template.asks or spec.answer])
+    every = _options(spec, slots)
+    options = tuple(dict.fromkeys(every))
+    if options and not set(references) <= set(options):
+        stray = next(reference for reference in references if reference not in options)
+        raise UserError(
+            f"the answer {stray!r:.80} is not one of its options {list(options)!s:.300}. Correct the record."
+        )
+    text = {name: value for name, value in slots.items() if isinstance(value, str)}
+    block = ""
+    if every and shows_options and OPTIONS_SLOT in template.slots:
+        if not style.fits(every):
+            style = OptionStyle()
+        block, markers = style.block(every), style.markers(len(every))
+        if markers:
+            options, references = markers, tuple(markers[every.index(reference)] for reference in references)
+    asked = template.asks or spec.answer
+    text[asked] = references[0]
+    if ANSWER_SLOT not in spec.slots:
+        text[ANSWER_SLOT] = references[0]
+    targets = _filled(template.targets, text, block)
+    if template.inverted:
+        options, references = (), (targets,)
+    elif not options and len(slots_of(template.targets)) == 1:
+        # What is compared with the target has the words that stand around it.
+        references = tuple(_filled(template.targets, {**text, asked: one}, "") for one in references)
+    if mark is not None:
+        text = {name: mark(name, value) for name, value in text.items()}
+    inputs = _filled(template.inputs, text, mark(OPTIONS_SLOT, block) if mark is not None and block else block)
+    return Words(inputs, targets, options, references)
+
+
+def _options(spec: TaskSpec, slots: Slots) -> tuple[str, ...]:
+    """The options in the published order, with those that read the same."""
+    given = slots[spec.options] if isinstance(spec.options, str) and spec.options else spec.options
+    if not isinstance(given, (tuple, list)) or not all(isinstance(option, str) for option in given):
+        raise UserError(f"options {given!r:.300} must be a list of texts. Correct the record.")
+    return tuple(given)
+
+
+def _filled(text: str, slots: Mapping[str, Any], block: str) -> str:
+    if not block and OPTIONS_SLOT in slots_of(text):
+        text = _WITH_LINE_ENDS.sub("", text)
+    try:
+        return text.format_map({**slots, OPTIONS_SLOT: block})
+    except KeyError as error:
+        raise UserError(f"the template shows {{{error.args[0]}}}, and {NO_COLUMN}. Choose another template.") from error

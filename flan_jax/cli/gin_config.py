@@ -22,7 +22,15 @@ from flan_jax.cli.gin_order import FileOrder
 from flan_jax.data.recipe import OnError, TooLong
 from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.experiments.config import CheckpointConfig, EvalConfig, OnContamination, OnDataChange, RunConfig, names_of
+from flan_jax.experiments.config import (
+    CheckpointConfig,
+    EvalConfig,
+    OnContamination,
+    OnDataChange,
+    OnVocabularyChange,
+    RunConfig,
+    names_of,
+)
 from flan_jax.experiments.pretrained import pretrained_model
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.build import ModelConfig
@@ -85,6 +93,7 @@ def run(
     max_epochs: int = 1,
     data_workers: int = 0,
     on_data_change: OnDataChange = "refuse",
+    on_vocabulary_change: OnVocabularyChange = "refuse",
     seed: int = 0,
     z_loss: float = 0.0,
     log_period: int = 100,
@@ -150,6 +159,7 @@ def run(
         max_epochs=max_epochs,
         data_workers=data_workers,
         on_data_change=on_data_change,
+        on_vocabulary_change=on_vocabulary_change,
         seed=seed,
         z_loss=z_loss,
         log_period=log_period,

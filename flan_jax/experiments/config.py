@@ -27,6 +27,7 @@ _FREE_FIELDS = frozenset(
         "audit_tolerance",
         "data_workers",
         "on_data_change",
+        "on_vocabulary_change",
         "steps",
         "log_period",
         "checkpoint",
@@ -35,6 +36,7 @@ _FREE_FIELDS = frozenset(
     }
 )
 OnDataChange = Literal["refuse", "accept"]
+OnVocabularyChange = Literal["refuse", "accept"]
 OnContamination = Literal["refuse", "warn", "off"]
 Rows = Annotated[int, Range(1, 2**20)]
 """Of a batch: a million at most, as more are a slip that would take the memory of the machine."""
@@ -121,6 +123,8 @@ class RunConfig:
         data_workers: processes that make batches; 0 makes them in a thread, which is enough as a rule.
         on_data_change: what to do where the run's folder was trained on other tasks or weights than it
             would be now: ``refuse``, or ``accept`` the new ones and record the change in the manifest.
+        on_vocabulary_change: what to do where ``initial_checkpoint`` was trained with another tokenizer: ``refuse``, or
+            ``accept`` that its embeddings stand for other pieces of text.
         seed: decides the initialisation, the templates drawn, the order of data and dropout.
         z_loss: weight of the squared log-normaliser.
         log_period: steps between lines of ``metrics.jsonl``.
@@ -155,6 +159,7 @@ class RunConfig:
     max_epochs: Positive = 1
     data_workers: Natural = 0
     on_data_change: OnDataChange = "refuse"
+    on_vocabulary_change: OnVocabularyChange = "refuse"
     seed: Seed = 0
     z_loss: AtLeast0 = 0.0
     log_period: Positive = 100

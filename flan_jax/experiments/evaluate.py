@@ -14,6 +14,7 @@ from flan_jax.eval.runner import Progress as EvalProgress
 from flan_jax.eval.suites import StepResults, evaluate_suites
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.same_base import check_same_vocabulary
 from flan_jax.experiments.setup import Data, open_data, open_tasks, prepare_run, say_dropped
 from flan_jax.experiments.weights import load_weights
 from flan_jax.feed.store import StoredTask
@@ -120,6 +121,8 @@ def evaluate_run(
     if not config.use_cached_tasks:
         prepare_run(config)
     data = open_data(config, training=False)
+    if not run_dir.has_checkpoint(folder):
+        check_same_vocabulary(config, data.vocabulary, say=say)
     if not data.suites:
         raise UserError(
             f"Mixture {data.mixture.name!r} has no suites to measure. Give it some, or name a mixture that has."

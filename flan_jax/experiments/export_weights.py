@@ -20,10 +20,10 @@ from flan_jax.experiments.model_card import model_card
 from flan_jax.experiments.model_use import Use
 from flan_jax.experiments.new_folder import check_free, new_folder
 from flan_jax.experiments.pretrained import run_of_folder
+from flan_jax.experiments.same_base import model_of
 from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
 from flan_jax.models.build import ModelConfig, num_params
-from flan_jax.models.config import T5Config
-from flan_jax.models.decoder_config import DecoderConfig, RopeScaling
+from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.huggingface import folder as huggingface
 from flan_jax.models.huggingface import formats, writer
 from flan_jax.models.huggingface.files import FLOATS
@@ -168,22 +168,6 @@ def saved_model(run: Path, stored: StoredParams | MergedParams) -> ModelConfig:
     if saved is not None:
         return model_of(saved)
     return huggingface.read_config(run)
-
-
-def model_of(saved: Mapping[str, Any]) -> ModelConfig:
-    """A configuration from the JSON that a run writes of it.
-
-    Raises:
-        UserError: it has a field that is not known here, as of another version.
-    """
-    kind: Any = T5Config if "num_encoder_layers" in saved else DecoderConfig
-    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
-    if isinstance(fields.get("rope_scaling"), Mapping):
-        fields["rope_scaling"] = RopeScaling(**fields["rope_scaling"])
-    strange = sorted(set(fields) - {field.name for field in dataclasses.fields(kind)})
-    if strange:
-        raise UserError(f"The run's model has {strange[0]!r}, which this version does not know. Use the run's version.")
-    return kind(**fields)
 
 
 def _check_whole(stored: StoredParams | MergedParams, config: ModelConfig) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from flan_jax.data.fast_files import SENTENCEPIECE, TOKENIZER
 from flan_jax.data.hub_models import model_folder
 from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.kept_model import copy_kept
 from flan_jax.experiments.new_folder import check_free, new_folder
+from flan_jax.experiments.same_base import described, has_tokenizer
 from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.huggingface import folder as huggingface
@@ -70,13 +70,14 @@ def import_folder(
     check_free(destination)
     config = huggingface.read_config(folder)
     weights = huggingface.stored_tensors(folder, config)
-    check_tokenizer(folder, config)
+    tokenizer = tokenizer_of(folder, config)
     with new_folder(destination) as written:
         say(f"writing {num_params(config):,} parameters from {len(weights)} tensors")
         origin: dict[str, Any] = {
             "source": str(source),
             "model_type": _model_type(folder),
             "versions": run_dir.versions(),
+            **tokenizer,
         }
         pieces = _pieces(folder, config, allow_nonfinite)
         save_pieces(written / run_dir.CHECKPOINTS, shapes_of(config), pieces, extra={"imported": origin})
@@ -95,16 +96,21 @@ def import_folder(
     )
 
 
-def check_tokenizer(folder: Path, config: ModelConfig) -> None:
-    """Raises a UserError where the folder's tokenizer has more tokens than the embedding has rows."""
-    if not any((folder / name).is_file() for name in (TOKENIZER, *SENTENCEPIECE)):
-        return
+def tokenizer_of(folder: Path, config: ModelConfig) -> dict[str, Any]:
+    """What a record says of the folder's tokenizer; nothing where there is none.
+
+    Raises:
+        UserError: it has more tokens than the embedding has rows.
+    """
+    if not has_tokenizer(folder):
+        return {}
     vocabulary = load_vocabulary(folder)
     if vocabulary.size > config.vocab_size:
         raise UserError(
             f"The tokenizer in {str(folder)!r} has {vocabulary.size} tokens, but the model's embedding has "
             f"{config.vocab_size} rows. Take the tokenizer that was saved with the weights."
         )
+    return {"vocabulary": described(vocabulary)}
 
 
 def _model_type(folder: Path) -> str:

@@ -9,6 +9,7 @@ from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.kept_model import described_folder
+from flan_jax.experiments.same_base import begun
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.huggingface.folder import read_config
@@ -68,16 +69,13 @@ def pretrained_model(
     if eos_id is not None and eos_id != config.eos_id:
         changes |= {"eos_id": eos_id, "stop_ids": (config.eos_id, *(i for i in config.stop_ids if i != eos_id))}
     if config.decoder_only:
-        reads_start = reads_start is not False
-        begins = [i for i in (bos_id, config.bos_id, config.eos_id) if i is not None]  # type: ignore[union-attr]
-        changes |= {"prefix_lm": prefix_lm, "reads_start": reads_start}
-        changes |= {"bos_id": begins[0]} if reads_start else {}
+        changes |= {"prefix_lm": prefix_lm}
     elif prefix_lm:
         raise UserError(
             f"{initial_checkpoint!r} is an encoder–decoder, whose encoder reads inputs in both directions anyway. "
             "Leave prefix_lm out."
         )
-    return dataclasses.replace(config, **changes)
+    return dataclasses.replace(begun(config, bos_id, reads_start), **changes)
 
 
 def run_of_folder(folder: str | Path, *, max_tokens: int = 0) -> RunConfig:

@@ -17,6 +17,7 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.contamination import AUDIT, check_contamination
 from flan_jax.experiments.evaluate import EvalProgress, eval_suites, make_predictor
 from flan_jax.experiments.kept_model import keep_description
+from flan_jax.experiments.same_base import check_same_vocabulary
 from flan_jax.experiments.sampling import (
     DataChange,
     Reweight,
@@ -121,6 +122,8 @@ def train(
     # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs no more
     # than what its checkpoints leave out.
     base = base_identity(config)
+    if not run_dir.has_checkpoint(folder):
+        check_same_vocabulary(config, data.vocabulary, say=say)
     params = initial_params(config) if base or not run_dir.has_checkpoint(folder) else None
     check_can_begin(params, config)
     mesh = make_mesh(config.mesh)

@@ -12,6 +12,7 @@ from flan_jax.data.hub_models import model_folder
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.same_base import check_same_model
 from flan_jax.experiments.tuned import check_same_base, tuning_of
 from flan_jax.models import build
 from flan_jax.models.adapters import as_kept, join, kept_dtypes, split
@@ -25,12 +26,6 @@ from flan_jax.train.sharding import make_mesh, param_shardings, place
 from flan_jax.train.state import abstract_trained, check_same_shapes
 
 HF_CONFIG = "config.json"
-# Of one shape are models that compute different things: what decides that must be the same.
-_DECIDES = (
-    "feed_forward", "tie_embeddings", "relative_attention_max_distance", "norm", "norm_placement", "norm_offset",
-    "position", "qk_norm", "embed_scale", "query_scale", "rope_theta", "rope_scaling", "local_rope_theta",
-    "sliding_window", "attention_softcap", "logit_softcap", "layer_norm_epsilon", "norm_epsilon",
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +138,8 @@ def _checkpoint_params(config: RunConfig) -> Any:
     except UserError as error:
         raise UserError(f"INITIAL_CHECKPOINT_PATH: {error}") from None
     checkpoints = folder / run_dir.CHECKPOINTS
+    if checkpoints.is_dir() or (folder / HF_CONFIG).is_file():
+        check_same_model(folder, config)
     if checkpoints.is_dir():  # a run's, or imported: that also has a config.json
         tuning, theirs = tuning_of(folder)
         with Checkpointer(checkpoints, create=False) as checkpointer:
@@ -176,13 +173,6 @@ def placed_from_huggingface(folder: Path, config: RunConfig) -> Any:
     wanted = abstract_params(config)
     what = f"The weights in {str(folder)!r} do"
     check_same_shapes(build.abstract_params(theirs), wanted, what=what, than="the configured model")
-    differ = [name for name in _DECIDES if getattr(theirs, name, None) != getattr(config.model, name, None)]
-    if differ:
-        name = differ[0]
-        raise UserError(
-            f"The weights in {str(folder)!r} are of a model with {name}={getattr(theirs, name)!r}, and the configured "
-            f"model has {getattr(config.model, name)!r}. Give the run the same value."
-        )
     like = traverse_util.flatten_dict(wanted)
     placed = {
         path: place(values.astype(like[path].dtype, copy=False), like[path].sharding)

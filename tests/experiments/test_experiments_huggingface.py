@@ -11,9 +11,10 @@ from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments import export_weights, import_weights
 from flan_jax.experiments.config import EvalConfig, RunConfig
-from flan_jax.experiments.export_weights import export_run, model_of
+from flan_jax.experiments.export_weights import export_run
 from flan_jax.experiments.import_weights import import_folder
 from flan_jax.experiments.run_dir import read_manifest
+from flan_jax.experiments.same_base import model_of
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights import initial_params, load_weights
 from flan_jax.models.config import T5Config

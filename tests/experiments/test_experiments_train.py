@@ -154,7 +154,7 @@ def test_weights_of_another_run_and_of_a_hugging_face_folder(tmp_path):
             np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
     wider = dataclasses.replace(first.model, d_ff=32)
     config = run_config(tmp_path / "wider", model=wider, initial_checkpoint=str(tmp_path / "hf"))
-    with pytest.raises(UserError, match="do not fit the configured model"):
+    with pytest.raises(UserError, match="are of a model with d_ff=16, and the configured model has 32"):
         train(config)
     assert not (tmp_path / "wider").exists()
 

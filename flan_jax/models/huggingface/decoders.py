@@ -27,6 +27,7 @@ from flan_jax.models.huggingface.fields import (
 )
 from flan_jax.models.huggingface.names import GPT2_NAMES, LLAMA_NAMES, POST_NORM_NAMES
 from flan_jax.models.huggingface.tensors import Layout
+from flan_jax.models.sameness import effect
 
 _SIZES = {  # transformers' name: ours
     "vocab_size": "vocab_size",
@@ -268,20 +269,10 @@ def _lost(config: DecoderConfig, kind: str) -> list[str]:
 
 
 def _effects(config: DecoderConfig) -> Iterator[tuple[str, Any]]:
-    """The fields that decide what is computed, each in the one form that two equal models share."""
+    """The fields that a config.json has words for, each in the one form that two equal models share."""
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name in _OURS_ALONE:
-            continue
-        if field.name == "window_pattern":
-            value = config.local_layers
-        elif field.name == "query_scale":
-            value = value or config.d_head**-0.5
-        elif field.name == "local_rope_theta" and config.sliding_window is not None and config.rope_scaling is None:
-            value = value or config.rope_theta
-        elif field.name == "rope_theta" and config.position == "learned":
-            value = None
-        yield field.name, value
+        if field.name not in _OURS_ALONE:
+            yield field.name, effect(config, field.name)
 
 
 def _check_architecture(architectures: list[str], family: Family) -> None:

@@ -47,6 +47,7 @@ class EvalTask:
         measure: the task's own, over these very examples; it takes the place of ``metric``, and
             its ``outputs`` that of ``predict``.
         other_metrics: names of metrics of the same answers that are reported beside ``metric``.
+        data: fingerprint of what the examples were prepared from; ``""`` where nobody knows it.
 
     Raises:
         UserError: no examples, an example without tokens or references, or one to rank that has
@@ -60,6 +61,7 @@ class EvalTask:
     examples: Sequence[EvalExample]
     measure: Measure | None = None
     other_metrics: tuple[str, ...] = ()
+    data: str = ""
 
     def __post_init__(self) -> None:
         where = f"Task {self.name!r}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import Prediction, TaskResult
+from flan_jax.eval.identity import Settings, changed_settings
 from flan_jax.eval.suites import ClusterAverage, StepResults, SuiteAverage
 
 RESULTS_FILE = "results.json"
@@ -43,6 +44,8 @@ def write_results(model_dir: Path, results: StepResults) -> Path:
         path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     content = {
         "step": results.step,
+        "weights": results.weights,
+        "settings": {name: dict(settings) for name, settings in results.settings.items()},
         "suites": {name: [_result_json(r) for r in members] for name, members in results.suites.items()},
         "averages": {name: dataclasses.asdict(average) for name, average in results.averages.items()},
     }
@@ -53,11 +56,39 @@ def write_results(model_dir: Path, results: StepResults) -> Path:
 
 
 def merged(model_dir: Path, results: StepResults) -> StepResults:
-    """``results`` with the suites of the same step that were measured before and not now."""
+    """``results`` with the suites of the same step and the same weights that were measured before and not now."""
     if results.step not in saved_steps(model_dir):
         return results
     before = read_results(model_dir, results.step)
-    return StepResults(results.step, {**before.suites, **results.suites}, {**before.averages, **results.averages})
+    if before.weights != results.weights:
+        return results
+    return StepResults(
+        results.step,
+        {**before.suites, **results.suites},
+        {**before.averages, **results.averages},
+        results.weights,
+        {**before.settings, **results.settings},
+    )
+
+
+def why_not_current(before: StepResults, suite: str, weights: str, settings: Settings) -> str:
+    """Why an earlier result of a suite does not stand for these weights and settings; ``""`` where it does.
+
+    Args:
+        before: the results of the same step.
+        suite: its name.
+        weights: digest of the weights now.
+        settings: of the suite now, as ``suite_settings`` gives them.
+    """
+    if suite not in before.suites:
+        return "was not measured before"
+    if not before.weights or suite not in before.settings:
+        return "was measured by an earlier version, which did not note weights and settings"
+    if before.weights != weights:
+        return "was measured with other weights"
+    # As JSON reads it back, so that tuples and lists compare equal.
+    changed = changed_settings(before.settings[suite], json.loads(json.dumps(settings)))
+    return f"was measured with other settings ({changed})" if changed else ""
 
 
 def read_results(model_dir: Path, step: int) -> StepResults:
@@ -73,6 +104,8 @@ def read_results(model_dir: Path, step: int) -> StepResults:
             step=int(content["step"]),
             suites={name: [_result(row) for row in rows] for name, rows in content["suites"].items()},
             averages={name: _average(row) for name, row in content["averages"].items()},
+            weights=str(content.get("weights", "")),
+            settings=dict(content.get("settings", {})),
         )
     except FileNotFoundError as error:
         steps = saved_steps(model_dir)

@@ -8,6 +8,7 @@ import numpy as np
 from flan_jax.errors import UserError
 from flan_jax.eval import bootstrap
 from flan_jax.eval.examples import EvalTask, TaskResult
+from flan_jax.eval.identity import Settings, suite_settings
 from flan_jax.eval.metrics import METRICS
 from flan_jax.eval.runner import Predicts, Progress, evaluate
 
@@ -62,11 +63,15 @@ class StepResults:
         step: training steps taken; 0 is before training.
         suites: suite → its tasks' results.
         averages: suite → its average; a suite whose tasks all bring their own measure has none.
+        weights: digest of the parameters (``identity.params_digest``); ``""`` where it is not known.
+        settings: suite → what else decided its numbers (``identity.suite_settings``); only of those that say it.
     """
 
     step: int
     suites: dict[str, list[TaskResult]]
     averages: dict[str, SuiteAverage]
+    weights: str = ""
+    settings: Mapping[str, Settings] = dataclasses.field(default_factory=dict)
 
 
 def evaluate_suites(
@@ -76,6 +81,8 @@ def evaluate_suites(
     step: int,
     progress: Progress | None = None,
     seed: int = 0,
+    weights: str = "",
+    settings: Settings | None = None,
 ) -> StepResults:
     """Measures all suites in one pass; a task that stands in several is predicted once.
 
@@ -85,6 +92,8 @@ def evaluate_suites(
         step: training steps taken.
         progress: told after every batch.
         seed: of the bootstrap.
+        weights: digest of what the predictor answers with.
+        settings: JSON values that decide how it answers and what it is asked, for all suites.
 
     Raises:
         UserError: an empty suite, an unknown metric, or two different tasks of one name (their
@@ -102,7 +111,8 @@ def evaluate_suites(
                 )
     results = {r.name: r for r in evaluate(predictor, list(tasks.values()), progress=progress, seed=seed)}
     grouped = {suite: [results[task.name] for task in members] for suite, members in suites.items()}
-    return StepResults(step, grouped, averages(grouped, seed=seed))
+    said = {suite: suite_settings(members, settings) for suite, members in suites.items()} if settings else {}
+    return StepResults(step, grouped, averages(grouped, seed=seed), weights, said)
 
 
 def averages(suites: Mapping[str, Sequence[TaskResult]], *, seed: int = 0) -> dict[str, SuiteAverage]:

@@ -1,15 +1,17 @@
 """Measuring a run: prepared tasks become evaluation tasks, a checkpoint becomes a predictor."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flan_jax.data.seqio_tasks import SeqioTask, measure_of, stored_example
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
+from flan_jax.eval.identity import Settings, params_digest, suite_settings
 from flan_jax.eval.predictor import Predictor
-from flan_jax.eval.results import merged, write_results
+from flan_jax.eval.results import merged, read_results, saved_steps, why_not_current, write_results
 from flan_jax.eval.runner import Progress as EvalProgress
 from flan_jax.eval.suites import StepResults, evaluate_suites
 from flan_jax.experiments import run_dir
@@ -40,12 +42,20 @@ def eval_task(task: Task, stored: StoredTask, data: Data, config: RunConfig) -> 
             )
         examples = [_example(stored, index, data) for index in chosen]
         others = () if task.mode.reasons else task.spec.other_metrics
-        return EvalTask(task.name, task.cluster, task.metric, task.predict, examples, other_metrics=others)
+        return EvalTask(
+            task.name,
+            task.cluster,
+            task.metric,
+            task.predict,
+            examples,
+            other_metrics=others,
+            data=stored.fingerprint,
+        )
     if isinstance(task, SeqioTask):
         chosen = _first(range(len(stored)), config)
         measure = measure_of(task, [stored_example(stored, index) for index in chosen])
         examples = [_example(stored, index, data) for index in chosen]
-        return EvalTask(task.name, task.cluster, "", "generate", examples, measure)
+        return EvalTask(task.name, task.cluster, "", "generate", examples, measure, data=stored.fingerprint)
     raise UserError(f"Task {task.name!r} is a {type(task).__name__}, which has no metric. Leave it out of the suites.")
 
 
@@ -86,6 +96,33 @@ def eval_suites(data: Data, config: RunConfig) -> dict[str, list[EvalTask]]:
     return {suite.name: [made[task.name, suite.split] for task in suite.tasks] for suite in data.suites}
 
 
+def eval_settings(config: RunConfig) -> dict[str, Any]:
+    """What decides a run's results beside its weights and tasks, as JSON values."""
+    return json.loads(
+        json.dumps(
+            {
+                "max_examples": config.eval.max_examples,
+                "decoding": dataclasses.asdict(config.eval.decoding),
+                "lengths": dict(config.lengths),
+                "seed": config.seed,
+            }
+        )
+    )
+
+
+def outdated_suites(
+    folder: Path, step: int, suites: Mapping[str, Sequence[EvalTask]], weights: str, settings: Settings
+) -> dict[str, str]:
+    """The suites whose results of a step are not there or of other weights or settings: suite → why."""
+    if step not in saved_steps(folder):
+        return dict.fromkeys(suites, "was not measured before")
+    before = read_results(folder, step)
+    reasons = {
+        name: why_not_current(before, name, weights, suite_settings(tasks, settings)) for name, tasks in suites.items()
+    }
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
 def make_predictor(graphdef: Any, params: Any, data: Data, config: RunConfig) -> Predictor:
     """A predictor with the run's vocabulary, lengths and batch size."""
     return Predictor(
@@ -98,6 +135,20 @@ def make_predictor(graphdef: Any, params: Any, data: Data, config: RunConfig) ->
         vocabulary_size=data.vocabulary.size,
         decoding=config.eval.decoding,
     )
+
+
+def say_again(folder: Path, step: int, outdated: Mapping[str, str], weights: str, say: Callable[[str], None]) -> None:
+    """Says which results of a step are measured again and why, and which are dropped as they are of other weights."""
+    if step not in saved_steps(folder):
+        return
+    before = read_results(folder, step)
+    for suite, reason in outdated.items():
+        if suite in before.suites:
+            say(f"measuring suite {suite!r} of step {step} again: it {reason}")
+    if before.weights != weights:
+        gone = [suite for suite in before.suites if suite not in outdated]
+        if gone:
+            say(f"dropping the results of {', '.join(gone)} at step {step}: they are not known to be of these weights")
 
 
 def evaluate_run(
@@ -131,8 +182,10 @@ def evaluate_run(
     run_dir.create(folder)
     run_dir.write_description(folder, config, data, operative=operative, params=weights.params)
     predictor = make_predictor(weights.graphdef, weights.params, data, config)
+    suites, settings, digest = eval_suites(data, config), eval_settings(config), params_digest(weights.params)
+    say_again(folder, weights.step, outdated_suites(folder, weights.step, suites, digest, settings), digest, say)
     results = evaluate_suites(
-        predictor, eval_suites(data, config), step=weights.step, progress=progress, seed=config.seed
+        predictor, suites, step=weights.step, progress=progress, seed=config.seed, weights=digest, settings=settings
     )
     write_results(folder, merged(folder, results))
     write_report([Path(folder)], Path(folder) / run_dir.REPORT)

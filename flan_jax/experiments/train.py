@@ -9,13 +9,21 @@ from typing import Any
 
 import jax
 
+from flan_jax.eval.identity import params_digest
 from flan_jax.eval.predictor import Predictor
-from flan_jax.eval.results import saved_steps, write_results
+from flan_jax.eval.results import merged, write_results
 from flan_jax.eval.suites import evaluate_suites
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.contamination import AUDIT, check_contamination
-from flan_jax.experiments.evaluate import EvalProgress, eval_suites, make_predictor
+from flan_jax.experiments.evaluate import (
+    EvalProgress,
+    eval_settings,
+    eval_suites,
+    make_predictor,
+    outdated_suites,
+    say_again,
+)
 from flan_jax.experiments.kept_model import keep_description
 from flan_jax.experiments.same_base import check_same_vocabulary
 from flan_jax.experiments.sampling import (
@@ -64,11 +72,18 @@ class EvaluateAt:
     """Measures the run's suites at certain steps and writes ``eval/STEP``; a hook of the training loop."""
 
     def __init__(
-        self, config: RunConfig, data: Data, graphdef: Any, params: Any, progress: EvalProgress | None = None
+        self,
+        config: RunConfig,
+        data: Data,
+        graphdef: Any,
+        params: Any,
+        progress: EvalProgress | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Reads the prepared examples; ``params`` only lend their shapes until a call gives others."""
         self._config = config
         self._progress = progress
+        self._say = say
         self._suites = eval_suites(data, config)
         self._predictor: Predictor = make_predictor(graphdef, params, data, config)
 
@@ -78,14 +93,25 @@ class EvaluateAt:
             self.measure(step, whole_params(state, self._config.tuning))
 
     def measure(self, step: int, params: Any) -> None:
-        """Evaluates unless the results of this step are there."""
-        folder = Path(self._config.model_dir)
-        if not self._suites or step in saved_steps(folder):
+        """Evaluates the suites whose results of this step, these weights and these settings are not there."""
+        if not self._suites:
             return
-        predictor = self._predictor.with_params(params)
-        results = evaluate_suites(predictor, self._suites, step=step, progress=self._progress, seed=self._config.seed)
+        folder, settings, weights = Path(self._config.model_dir), eval_settings(self._config), params_digest(params)
+        outdated = outdated_suites(folder, step, self._suites, weights, settings)
+        if not outdated:
+            return
+        say_again(folder, step, outdated, weights, self._say)
+        results = evaluate_suites(
+            self._predictor.with_params(params),
+            {name: tasks for name, tasks in self._suites.items() if name in outdated},
+            step=step,
+            progress=self._progress,
+            seed=self._config.seed,
+            weights=weights,
+            settings=settings,
+        )
         if jax.process_index() == 0:
-            write_results(folder, results)
+            write_results(folder, merged(folder, results))
 
 
 def train(
@@ -157,7 +183,7 @@ def train(
         ours = run_dir.task_table(data)
         weights_log = WeightsLog(folder / run_dir.WEIGHTS, resume_step=resumes_at)
         batches = make_batches(config, data.train, data.weights, data.lesson, on_weights=weights_log)
-        evaluation = EvaluateAt(config, data, graphdef, whole(state), eval_progress)
+        evaluation = EvaluateAt(config, data, graphdef, whole(state), eval_progress, say)
         resumed = None
         if resumes_at:
             say(f"resuming at step {resumes_at} of {config.steps}")

@@ -309,6 +309,9 @@ def _notes(runs: Sequence[Run]) -> Markup | None:
         for result in {r.name: r for members in run.last.suites.values() for r in members}.values()
         for note in result.notes
     ]
+    unlike = [f"{run.name + ', ' if len(runs) > 1 else ''}{line}" for run in runs for line in run.unlike()]
+    unlike += [line for run in runs[1:] for line in runs[0].unlike_run(run)]
+    notes = [*(element("li", line) for line in unlike), *notes]
     return element("ul", notes, class_="missing") if notes else None
 
 

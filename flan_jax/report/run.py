@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import Prediction, TaskResult
+from flan_jax.eval.identity import changed_settings, comparable
 from flan_jax.eval.results import read_predictions, read_results, saved_steps
 from flan_jax.eval.suites import StepResults
 
@@ -74,6 +75,35 @@ class Run:
     def before(self) -> StepResults | None:
         """The evaluation to compare the newest one with: the first, if there are two."""
         return self.results[0] if len(self.results) > 1 else None
+
+    def unlike(self) -> list[str]:
+        """Of every suite, the steps that were measured with other settings than the newest, a sentence each."""
+        lines = []
+        for suite, newest in self._settings(self.last).items():
+            for results in self.results[:-1]:
+                changed = changed_settings(self._settings(results).get(suite, newest), newest)
+                if suite in results.suites and changed:
+                    step = self.results[-1].step
+                    lines.append(
+                        f"{suite} at step {results.step} was measured with other settings than at {step}: {changed}"
+                    )
+        return lines
+
+    def unlike_run(self, other: "Run") -> list[str]:
+        """Of every suite that two runs measured, what the newest results were measured with that differs."""
+        mine, theirs = self._settings(self.last), self._settings(other.last)
+        lines = []
+        for suite in (suite for suite in mine if suite in theirs):
+            changed = changed_settings(comparable(mine[suite]), comparable(theirs[suite]))
+            if changed:
+                lines.append(f"{suite} of {other.name} was measured with other settings than of {self.name}: {changed}")
+        return lines
+
+    def _settings(self, results: StepResults | None) -> dict[str, Mapping[str, Any]]:
+        """Suite → its settings, ``{}`` where a result does not say them; of no suite where none of the run's does."""
+        if results is None or not any(found.settings for found in self.results):
+            return {}
+        return {suite: _mapping(results.settings.get(suite)) for suite in results.suites}
 
     @property
     def mixture(self) -> str:

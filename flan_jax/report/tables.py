@@ -116,6 +116,7 @@ def results_table(model_dir: Path) -> str:
         lines += [f"[{suite}]{' clusters held out of training' if run.held_out(suite) else ''}"]
         lines += [*everything[at : at + len(rows)], ""]
         at += len(rows)
+    lines += [f"note: {line}" for line in run.unlike()]
     lines += [f"note: {result.name}: {note}" for r in run.last.suites.values() for result in r for note in result.notes]
     return "\n".join(lines).rstrip()
 

@@ -29,8 +29,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "run"
 
 
-def resumed(steps: int) -> int:
-    return main(["train", *IMPORT, "--gin_file", "run/config.gin", f"--gin.TRAIN_STEPS={steps}"])
+def resumed(steps: int, *more: str) -> int:
+    return main(["train", *IMPORT, "--gin_file", "run/config.gin", f"--gin.TRAIN_STEPS={steps}", *more])
 
 
 def test_it_is_shown(folder):
@@ -77,3 +77,55 @@ def test_another_value_of_a_newer_field_is_another_run(path, folder, capsys):
     arguments = ["train", *IMPORT, "--gin_file", "run/config.gin", "--gin.TRAIN_STEPS=4", "--gin.run.pack=False"]
     assert main(arguments) == 2
     assert "another run: pack: True → False" in capsys.readouterr().err
+
+
+def results_of(folder: Path) -> dict:
+    return json.loads((folder / "eval" / "2" / "results.json").read_text(encoding="utf-8"))
+
+
+def test_results_are_measured_again_where_weights_or_settings_are_not_theirs(folder, capsys):
+    def said(*more: str) -> list[str]:
+        assert resumed(2, *more) == 0
+        return [line for line in capsys.readouterr().err.splitlines() if "again" in line or "evaluate 4/4" in line]
+
+    first, measured = said()
+    assert first == (
+        "measuring suite 'held_out' of step 2 again: it was measured by an earlier version, which did not note "
+        "weights and settings"
+    )
+    assert "evaluate" in measured
+    noted = results_of(folder)
+    assert len(noted["weights"]) == 16
+    assert noted["settings"]["held_out"]["tasks"]["old_unseen_zs_opt"]["examples"] == 4
+    assert said() == []  # nothing changed, nothing is measured
+    (changed,) = said("--gin.EvalConfig.max_examples=3")
+    assert (
+        "again: it was measured with other settings (max_examples: 0 → 3; examples of old_unseen_zs_opt: 4 → 3)"
+        in changed
+    )
+    assert results_of(folder)["suites"]["held_out"][0]["n"] == 3
+    # Weights that are others now: the results say of which they are.
+    tampered = {**results_of(folder), "weights": "0" * 16}
+    (folder / "eval" / "2" / "results.json").write_text(json.dumps(tampered), encoding="utf-8")
+    assert said("--gin.EvalConfig.max_examples=3") == [
+        "measuring suite 'held_out' of step 2 again: it was measured with other weights"
+    ]
+    # What `eval` measures belongs to the same weights as what `train` measured.
+    assert main(["eval", *IMPORT, "--model_dir", "run"]) == 0
+    assert "max_examples: 3 → 0" in capsys.readouterr().err
+    assert results_of(folder) == noted
+
+
+def test_results_of_other_settings_are_marked(folder, capsys):
+    assert main(["eval", *IMPORT, "--model_dir", "run", "--gin.EvalConfig.max_examples=3"]) == 0
+    other = folder / "eval" / "1"
+    other.mkdir()
+    (other / "results.json").write_text(json.dumps({**results_of(folder), "step": 1}), encoding="utf-8")
+    capsys.readouterr()
+    assert main(["eval", *IMPORT, "--model_dir", "run"]) == 0
+    note = (
+        "held_out at step 1 was measured with other settings than at 2: max_examples: 3 → 0; examples of "
+        "old_unseen_zs_opt: 3 → 4"
+    )
+    assert f"note: {note}" in capsys.readouterr().out
+    assert note in (folder / "report.html").read_text(encoding="utf-8")

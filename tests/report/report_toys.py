@@ -50,11 +50,11 @@ def suites(evil=""):
     }
 
 
-def make_run(folder, *, scores=((0, 2), (100, 6)), steps=20, evil=""):
+def make_run(folder, *, scores=((0, 2), (100, 6)), steps=20, evil="", settings=None):
     """A complete run's folder. ``scores`` are (step, right answers a task)."""
     folder.mkdir(parents=True, exist_ok=True)
     for step, right in scores:
-        write_results(folder, evaluate_suites(Scripted(right), suites(), step=step))
+        write_results(folder, evaluate_suites(Scripted(right), suites(), step=step, settings=settings))
     (folder / "config.gin").write_text(f"MODEL_DIR = 'x'  # {EVIL}\n")
     tasks = {
         f"topic{evil}": {"cluster": f"topics{evil}", "weight": 3.0, "examples": 1200},

@@ -216,3 +216,14 @@ def test_elements_escape_text_and_attributes(text, value):
 
 def test_markup_is_not_escaped_twice():
     assert element("b", element("i", "&"), None, ["<", Markup("<br>")]) == "<b><i>&amp;</i>&lt;<br></b>"
+
+
+def test_runs_measured_with_other_settings_are_marked(tmp_path):
+    few, all_ = ({"max_examples": most, "seed": most} for most in (3, 0))
+    one, other = make_run(tmp_path / "one", settings=few), make_run(tmp_path / "other", settings=all_)
+    assert (
+        "held_in of other was measured with other settings than of one: max_examples: 3 → 0" in page_of(one, other).text
+    )
+    same = make_run(tmp_path / "same", settings={**few, "seed": 7})
+    assert "other settings" not in page_of(one, same).text
+    assert "other settings" not in page_of(one).text

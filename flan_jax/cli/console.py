@@ -95,7 +95,9 @@ class _PrepareLines:
 
 
 def report_preparation(report: "PrepareReport") -> None:
-    """Says what was written, what was there, and what was cut or left out."""
+    """Says what was written, what was there, what was cut or left out, and what the data hold that cannot be learned."""
+    from flan_jax.data.notices import notices
+
     damaged = f" ({report.damaged} of them in place of damaged ones)" if report.damaged else ""
     print(
         f"{report.written} split{'' if report.written == 1 else 's'} prepared{damaged}, {report.skipped} there already: {report.examples:,} examples, "
@@ -107,6 +109,8 @@ def report_preparation(report: "PrepareReport") -> None:
             f"({report.truncated_inputs + report.truncated_targets:,} of {2 * report.examples:,} sides)."
         )
         _worst(report, "truncated_inputs", "truncated_targets")
+    for line in notices(report.splits):
+        print(line)
     if report.dropped:
         print(f"Left out because a side is too long: {report.dropped:,} records.")
         _worst(report, "dropped")
@@ -119,7 +123,6 @@ def report_preparation(report: "PrepareReport") -> None:
             f"turns follow: {by_reply:,} conversations."
         )
         _worst(report, "by_reply")
-    _told_by_sources(report)
     if report.unreadable:
         print(f"Left out because they cannot be read or rendered: {report.unreadable:,} records.")
         _worst(report, "unreadable")
@@ -127,24 +130,6 @@ def report_preparation(report: "PrepareReport") -> None:
         print(f"The first {len(reasons)} of them:" if len(reasons) > 1 else "The reason:")
         for reason in reasons:
             print(f"  {reason}")
-
-
-def _told_by_sources(report: "PrepareReport") -> None:
-    """Says of every file which keys nothing reads, and which records were left out before they became examples."""
-    from flan_jax.data.formats.unread import told
-    from flan_jax.data.notes import left_out_before
-
-    files = {split.notes["place"]: split.notes for split in report.splits if split.notes}
-    for title, counts in (
-        ("Not read", [notes.get("not_read", {}) for notes in files.values()]),
-        ("Left out as published", [left_out_before(notes) for notes in files.values()]),
-    ):
-        sums: dict[str, int] = {}
-        for own in counts:
-            for name, count in own.items():
-                sums[name] = sums.get(name, 0) + count
-        if sums:
-            print(f"{title}: {told(sums)}.")
 
 
 def _worst(report: "PrepareReport", *counts: str) -> None:

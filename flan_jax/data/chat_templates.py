@@ -155,7 +155,7 @@ class ChatTemplate:
             if self._without(silent, tools, prompted).replace("\ufffc", "") == text:
                 raise self._error("it writes nothing of the calls of tools. Choose a template that takes tools")
         for index, message in enumerate(messages):
-            if message.reasoning and message.trained and self._guard(message.reasoning).strip() not in text:
+            if message.reasoning and message.trained and self.guard(message.reasoning).strip() not in text:
                 what = f"it does not write the thoughts before reply {index}"
                 if index < len(messages) - 1:
                     raise UnstablePrefixError(f"Chat template {self.name!r}: {what} once more turns follow.")
@@ -179,7 +179,7 @@ class ChatTemplate:
                 "reply cannot be told from the rest. Put {% generation %} and {% endgeneration %} around what the assistant says."
             )
         said = until[len(before) :]
-        _, _, tail = said.rpartition(self._guard(messages[index].content).strip())
+        _, _, tail = said.rpartition(self.guard(messages[index].content).strip())
         # Where nothing but white space ends a turn, that is its marker.
         return len(before), len(before) + len(said.rstrip() if tail.strip() else said)
 
@@ -215,15 +215,16 @@ class ChatTemplate:
         ) as error:
             raise self._error(f"it refuses the conversation ({error or type(error).__name__})") from error
 
-    def _guard(self, content: str) -> str:
+    def guard(self, content: str) -> str:
+        """A message's text with ``GUARD`` in the special tokens that it spells, as ``marked`` has it."""
         return _spelled(self.guarded).sub(rf"\1{GUARD}", content) if self.guarded else content
 
     def _guarded(self, value: Any) -> Any:
         """What a record says, with every text of it guarded; the names of its own keys are ours."""
         if isinstance(value, str):
-            return self._guard(value)
+            return self.guard(value)
         if isinstance(value, dict):
-            return {self._guard(key): self._guarded(item) for key, item in value.items()}
+            return {self.guard(key): self._guarded(item) for key, item in value.items()}
         return [self._guarded(item) for item in value] if isinstance(value, list) else value
 
     @functools.cached_property

@@ -16,12 +16,13 @@ itself (``adds_bos``): a model that goes with it reads none either unless it is 
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from flan_jax.data.chat_templates import BOS_MARK, EOS_MARK, ChatTemplate, Marked, Span
+from flan_jax.data.said import unsaid
 from flan_jax.data.tokenizers import Vocabulary, check_ids, encode_arrays
 from flan_jax.errors import UserError
 from flan_jax.tasks.dialog import Message
@@ -47,6 +48,10 @@ class SpecialTokens(Protocol):
     @property
     def special_tokens(self) -> Mapping[str, int]:
         """Ids of special tokens by their texts."""
+
+
+UnsaidOf = Callable[[int, Sequence[int]], None]
+"""Told the number of a conversation, and which of its messages the template does not write as they are."""
 
 
 class Tokens(NamedTuple):
@@ -79,22 +84,30 @@ class ChatTokenizer:
             self.template = template if self.has_offsets else template.with_marks()
 
     def __call__(
-        self, conversations: Sequence[Sequence[Message]], tools: Sequence[str] = ()
+        self,
+        conversations: Sequence[Sequence[Message]],
+        tools: Sequence[str] = (),
+        unsaid_of: UnsaidOf | None = None,
     ) -> list[Tokens | UserError]:
         """Each conversation as ids, or what is wrong with it.
 
         Args:
             conversations: messages in order.
             tools: of each conversation, as JSON text; none have any unless it is given.
+            unsaid_of: see ``UnsaidOf``.
 
         Wrong is one that the template refuses, and one in which nothing, or everything, is said by
-        the assistant: a loss over none of it, or over all, is not what anybody asked for.
+        the assistant: a loss over none of it, or over all, is not what anybody asked for. So is one of
+        whose learned replies nothing is written.
         """
         made: list[Tokens | UserError] = []
         marked: list[Marked | UserError] = []
-        for messages, own in zip(conversations, tools or itertools.repeat(""), strict=False):
+        for number, (messages, own) in enumerate(zip(conversations, tools or itertools.repeat(""), strict=False)):
             try:
-                marked.append(self.template.marked(messages, tools=own))
+                text = self.template.marked(messages, tools=own)
+                if (missing := unsaid(self.template, messages, own, text)) and unsaid_of is not None:
+                    unsaid_of(number, missing)
+                marked.append(text)
             except UserError as error:
                 marked.append(error)
         encoded = iter(self._encoded([one for one in marked if isinstance(one, Marked)]))

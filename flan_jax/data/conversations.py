@@ -19,17 +19,27 @@ import numpy as np
 from flan_jax.data.chat_templates import ChatTemplate, UnstablePrefixError, load_chat_template
 from flan_jax.data.chat_tokens import ChatTokenizer, Tokens, drops_start
 from flan_jax.data.notes import notes_of
-from flan_jax.data.recipe import Recipe, Tally
+from flan_jax.data.recipe import MESSAGES, Recipe, Tally
 from flan_jax.data.sources import digest
+from flan_jax.data.unknown import count_unknown
 from flan_jax.errors import PlacedError, UserError
 from flan_jax.feed.store import LOSS_MASK, MASK, Extra, StoredExample
-from flan_jax.tasks.dialog import Conversation, Opening, Repeated, check_policies, conversation
+from flan_jax.tasks.dialog import (
+    ASSISTANT,
+    Conversation,
+    Opening,
+    Repeated,
+    check_policies,
+    conversation,
+    repeated_turns,
+)
 from flan_jax.tasks.reading import numbered_records
 from flan_jax.tasks.spec import Source
 
 _VERSION = 2
 """Raised when the same conversations give other tokens."""
 _BATCH = 256
+_SHOWN = 60
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +160,11 @@ class ConversationProducer:
         read = self._read(split, tally)
         stops = not self._tokenizer.knows_end
         while batch := list(itertools.islice(read, _BATCH)):
-            made = self._tokenizer([talk.messages for _, talk in batch], [talk.tools for _, talk in batch])
+            made = self._tokenizer(
+                [talk.messages for _, talk in batch],
+                [talk.tools for _, talk in batch],
+                functools.partial(self._unsaid_in, batch, split, tally),
+            )
             for (index, talk), tokens in zip(batch, made, strict=True):
                 parts = [(talk, tokens)]
                 if isinstance(tokens, UnstablePrefixError) and len(talk.replies) > 1:
@@ -158,7 +172,11 @@ class ConversationProducer:
                     parts = list(
                         zip(
                             talks,
-                            self._tokenizer([one.messages for one in talks], [talk.tools] * len(talks)),
+                            self._tokenizer(
+                                [one.messages for one in talks],
+                                [talk.tools] * len(talks),
+                                functools.partial(self._unsaid_reply, index, talks, split, tally),
+                            ),
                             strict=True,
                         )
                     )
@@ -178,6 +196,7 @@ class ConversationProducer:
                     if fitting is None:
                         continue
                     kept += 1
+                    self._count_unknown(one, fitting, tally)
                     stops = stops or bool((fitting.ids[fitting.mask > 0] == self.recipe.vocabulary.eos_id).any())
                     nothing = np.zeros(0, np.int32)
                     yield StoredExample(nothing, fitting.ids, example_id=index, extras={LOSS_MASK: fitting.mask})
@@ -189,6 +208,50 @@ class ConversationProducer:
                 self._template.name,
             )
 
+    def _unsaid_in(
+        self,
+        batch: Sequence[tuple[int, Conversation]],
+        split: str,
+        tally: Tally,
+        number: int,
+        missing: Sequence[int],
+    ) -> None:
+        self._note_unsaid(*batch[number], missing, split, tally)
+
+    def _unsaid_reply(
+        self,
+        index: int,
+        talks: Sequence[Conversation],
+        split: str,
+        tally: Tally,
+        number: int,
+        missing: Sequence[int],
+    ) -> None:
+        self._note_unsaid(index, talks[number], missing, split, tally, replies=True)
+
+    def _note_unsaid(
+        self, index: int, talk: Conversation, missing: Sequence[int], split: str, tally: Tally, *, replies: bool = False
+    ) -> None:
+        """Counts what the template leaves out or rewrites of a conversation; of its replies alone, if ``replies``."""
+        for number in missing:
+            message = talk.messages[number]
+            if replies and message.role != ASSISTANT:
+                continue
+            tally.unsaid[message.role] = tally.unsaid.get(message.role, 0) + 1
+            if len(tally.unsaid_at) < MESSAGES:
+                place = getattr(self.task.source, "place", None)
+                where = place(split, index) if place else f"record {index}"
+                tally.unsaid_at.append(f"{where}, message {number}: {message.content[:_SHOWN]!r}")
+
+    def _count_unknown(self, talk: Conversation, tokens: Tokens, tally: Tally) -> None:
+        """What the assistant says is a target, everything else an input."""
+        if self.recipe.vocabulary.unk_id is None:
+            return
+        for feature, said in (("inputs", False), ("targets", True)):
+            own = [message.content for message in talk.messages if (message.role == ASSISTANT) == said]
+            ids = tokens.ids[(tokens.mask > 0) == said]
+            count_unknown(tally, self.recipe.vocabulary, feature, [ids], ["\n".join(own)].__getitem__)
+
     def _read(self, split: str, tally: Tally) -> Iterator[tuple[int, Conversation]]:
         unreadable = tally.skip if self.recipe.on_error == "skip" else None
         for index, record in numbered_records(self.task.source, split, unreadable):
@@ -197,6 +260,8 @@ class ConversationProducer:
             except UserError as error:
                 self._refuse(error, split, index, tally)
             else:
+                if self.task.repeated == "merge":
+                    tally.merged += repeated_turns(record["messages"])
                 yield index, talk.answered
 
     def _refuse(self, error: UserError, split: str, index: int, tally: Tally) -> None:

@@ -25,6 +25,7 @@ from flan_jax.tasks.dialog import (
     Repeated,
     check_policies,
     conversation,
+    repeated_turns,
 )
 from flan_jax.tasks.spec import Record, Source, TaskSpec, Template, Unreadable
 from flan_jax.tasks.texts import block
@@ -49,6 +50,7 @@ class ReplySource:
     source: Source
     repeated: Repeated = "merge"
     opening: Opening = "fail"
+    _merged: dict[str, int] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_policies(self.repeated, self.opening)
@@ -88,13 +90,22 @@ class ReplySource:
             if unreadable is not None:
                 unreadable(error)
 
+        merged = 0
         tells = unreadable is not None and "unreadable" in inspect.signature(self.source.records).parameters
         for record in self.source.records(split, passed_on) if tells else self.source.records(split):
             try:
-                yield index, _in_words(conversation(record, repeated=self.repeated, opening=self.opening))
+                talk = _in_words(conversation(record, repeated=self.repeated, opening=self.opening))
             except UserError as error:
                 yield index, error
+            else:
+                merged += self.repeated == "merge" and repeated_turns(record["messages"])
+                yield index, talk
             index += 1
+        self._merged[split] = merged
+
+    def merged(self, split: str) -> int:
+        """How many messages became one with a message of the same speaker, when ``split`` was last read whole."""
+        return self._merged.get(split, 0)
 
     def place(self, split: str, index: int) -> str:
         """Where record ``index`` stands: the place of its conversation, and which message of it the reply is."""

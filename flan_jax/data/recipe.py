@@ -39,6 +39,13 @@ class Tally:
         by_reply: conversations that became an example for every reply, since their chat template writes the beginning
             otherwise once more turns follow.
         messages: why the first records were skipped, each with its file and line or its index.
+        merged: messages that became one with a message of the same speaker before them.
+        unsaid: messages that the chat template does not write as they are, by role.
+        unsaid_at: where the first of these stand.
+        unknown: ids of what the vocabulary cannot say, by feature.
+        unknown_examples: examples that have one, by feature.
+        unknown_pieces: some of what cannot be said, by feature.
+        unknown_texts: the first text that has such, by feature.
     """
 
     records: int = 0
@@ -48,6 +55,13 @@ class Tally:
     messages: list[str] = dataclasses.field(default_factory=list)
     left_out: int = 0
     by_reply: int = 0
+    merged: int = 0
+    unsaid: dict[str, int] = dataclasses.field(default_factory=dict)
+    unsaid_at: list[str] = dataclasses.field(default_factory=list)
+    unknown: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FEATURES, 0))
+    unknown_examples: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FEATURES, 0))
+    unknown_pieces: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    unknown_texts: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def leave_out(self) -> None:
         """Counts a record that is no example of the task."""

@@ -20,6 +20,7 @@ from flan_jax.data.seqio_fingerprints import cache_parts, feature_parts, preproc
 from flan_jax.data.seqio_registry import check_split, find_task, reason
 from flan_jax.data.seqio_vocabulary import task_vocabulary
 from flan_jax.data.sources import digest
+from flan_jax.data.unknown import count_unknown
 from flan_jax.errors import UserError
 from flan_jax.feed.store import Extra, StoredExample
 from flan_jax.tasks.spec import Task
@@ -100,6 +101,10 @@ class SeqioProducer:
                 continue
             for feature in cut:
                 tally.truncated[feature] += 1
+            for feature, side in sides.items():
+                count_unknown(
+                    tally, self.recipe.vocabulary, feature, [side], functools.partial(_written, example, feature)
+                )
             yield StoredExample(
                 inputs=sides["inputs"],
                 targets=sides["targets"],
@@ -288,6 +293,12 @@ def _with_seed(task: seqio.Task) -> seqio.Task:
     ):
         return task
     return task.replace(source=_WithoutSeed(source))
+
+
+def _written(example: Mapping[str, Any], feature: str, position: int) -> str:
+    """A side as text, where the task keeps it."""
+    text = example.get(f"{feature}_pretokenized")
+    return text.decode(errors="replace") if isinstance(text, bytes) else ""
 
 
 def _internal(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.data.notes import left_out_before
@@ -34,6 +34,13 @@ class PreparedSplit:
         seconds: wall-clock time spent on it; ``None`` where a machine elsewhere did.
         left_out: records left out because they are no examples of the task.
         by_reply: conversations that became an example for every reply; see ``Tally``.
+        merged: messages that became one with a message of the same speaker before them.
+        unsaid: messages that the chat template does not write as they are, by role.
+        unsaid_at: where the first of these stand.
+        unknown: ids of what the vocabulary cannot say, by feature.
+        unknown_examples: examples that have one, by feature.
+        unknown_pieces: some of what cannot be said, by feature.
+        unknown_texts: the first text that has such, by feature.
         notes: what the source says of its file: see ``InstructionSource.notes``.
     """
 
@@ -53,6 +60,13 @@ class PreparedSplit:
     seconds: float | None
     left_out: int = 0
     by_reply: int = 0
+    merged: int = 0
+    unsaid: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    unsaid_at: Sequence[str] = ()
+    unknown: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    unknown_examples: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    unknown_pieces: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    unknown_texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -87,9 +101,14 @@ def work_of(task: Task, split: str, recipe: Recipe) -> Work:
     return Work(task, split, producer(task, recipe).fingerprint_parts(split))
 
 
+def _source(task: Task) -> Any:
+    """Where a task's records come from, where it says so."""
+    return getattr(getattr(task, "spec", task), "source", None)
+
+
 def size_hint(work: Work) -> int | None:
     """About how many bytes are read to prepare it, where its source knows that without reading."""
-    hint = getattr(getattr(getattr(work.task, "spec", None), "source", None), "size_hint", None)
+    hint = getattr(_source(work.task), "size_hint", None)
     return None if hint is None else hint(work.split)
 
 
@@ -138,6 +157,8 @@ def _some(
     for example in examples:
         empty = False
         yield example
+    merged = getattr(_source(work.task), "merged", None)
+    tally.merged += merged(work.split) if merged else 0
     if not empty:
         return
     where = f"Task {work.task.name!r} is empty: its split {work.split!r}"
@@ -188,5 +209,12 @@ def outcome(
         seconds=seconds,
         left_out=tally.left_out,
         by_reply=tally.by_reply,
+        merged=tally.merged,
+        unsaid=tally.unsaid,
+        unsaid_at=tuple(tally.unsaid_at),
+        unknown=tally.unknown,
+        unknown_examples=tally.unknown_examples,
+        unknown_pieces=tally.unknown_pieces,
+        unknown_texts=tally.unknown_texts,
         notes=manifest.get("notes", {}),
     )

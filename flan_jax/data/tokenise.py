@@ -1,12 +1,13 @@
 """Rendered text to token ids, a batch at a time: trimmed, ended, checked."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from flan_jax.data.recipe import FEATURES, Recipe, Tally
 from flan_jax.data.tokenizers import check_ids, encode_arrays
+from flan_jax.data.unknown import count_unknown
 from flan_jax.errors import UserError
 from flan_jax.feed.store import StoredExample
 from flan_jax.tasks.spec import Rendered
@@ -51,6 +52,8 @@ def tokenise(
             batch = [batch[i] for i in kept]
             ids = {feature: [sides[i] for i in kept] for feature, sides in ids.items()}
         inputs, targets = (_ended(ids[feature], recipe, feature, where, batch) for feature in FEATURES)
+        for feature, sides in (("inputs", inputs), ("targets", targets)):
+            count_unknown(tally, recipe.vocabulary, feature, sides, _text_of(batch, feature))
         for example, own_inputs, own_targets in zip(batch, inputs, targets, strict=True):
             yield StoredExample(
                 inputs=own_inputs,
@@ -60,6 +63,10 @@ def tokenise(
                 options=example.options,
                 references=example.references,
             )
+
+
+def _text_of(batch: Sequence[Rendered], feature: str) -> Callable[[int], str]:
+    return lambda position: batch[position].inputs if feature == "inputs" else batch[position].targets
 
 
 def _over(sides: Sequence[np.ndarray], room: int) -> set[int]:

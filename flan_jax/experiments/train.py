@@ -9,6 +9,8 @@ from typing import Any
 
 import jax
 
+from flan_jax.data.notices import notices
+from flan_jax.data.splits import outcome
 from flan_jax.eval.identity import params_digest
 from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.results import merged, write_results
@@ -144,6 +146,8 @@ def train(
     data = open_data(config)
     say_dropped(data.mixture, say)
     change = run_dir.check_same_data(folder, data, accept=config.on_data_change == "accept")
+    for line in notices([outcome(task, None) for task in data.train], vocabulary=data.vocabulary.name):
+        say(line)
     audited = check_contamination(config, data.mixture, data.suites, say=say)
     # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs no more
     # than what its checkpoints leave out.

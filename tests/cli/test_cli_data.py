@@ -28,7 +28,7 @@ def test_the_report_for_people(cli, file):
         str(file),
         "  format      alpaca (instruction)",
         "  records     5 → 3 examples",
-        "  left out    placeholders 0, empty 1",
+        "  left out    empty 1",
         "  unreadable  1",
         f"    {file}, line 5: not valid JSON (Expecting property name enclosed in double quotes, column 2). "
         "Correct or remove the record.",
@@ -84,3 +84,8 @@ def test_an_unknown_format_says_what_is_lacking(refused, tmp_path):
 def test_the_benchmark_is_told_by_its_folders(cli):
     fixtures = Path(__file__).parents[1] / "data" / "fixtures" / "superni"
     assert "4 files: 4 records" in cli("data", str(fixtures)).out
+
+
+def test_what_a_vocabulary_cannot_say_is_counted(cli, refused, file):
+    assert "  unknown     0 ids in 0 texts of the targets\n" in cli("data", str(file), "--vocabulary", "bytes").out
+    assert "Unknown vocabulary 'bites'. Did you mean 'bytes'" in refused("data", str(file), "--vocabulary", "bites")

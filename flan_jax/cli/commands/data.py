@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STEP",
         help="leave out a step that is on by itself, or 'all' of them; repeatable",
     )
+    parser.add_argument(
+        "--vocabulary",
+        default="",
+        help="count what it cannot say: a registered name, 'bytes', a tokenizer's folder or file",
+    )
     parser.add_argument("--data_dir", default="", help="folder that paths start from")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
@@ -36,11 +41,18 @@ def execute(arguments: argparse.Namespace) -> int:
     from flan_jax.data import sources
     from flan_jax.data.formats.report import data_report
     from flan_jax.data.formats.unread import told
+    from flan_jax.data.tokenizers import load_vocabulary
 
     if arguments.data_dir:
         sources.set_data_dir(arguments.data_dir)
     place = arguments.place.removeprefix("hf:")  # where a mixture is asked for, a name of the hub begins so
-    report = data_report(place, arguments.format, clean=tuple(arguments.clean), no_clean=tuple(arguments.no_clean))
+    report = data_report(
+        place,
+        arguments.format,
+        clean=tuple(arguments.clean),
+        no_clean=tuple(arguments.no_clean),
+        vocabulary=load_vocabulary(arguments.vocabulary) if arguments.vocabulary else None,
+    )
     if arguments.json:
         print(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
         return 0
@@ -51,7 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
         talk = f" with {file.messages:,} messages, {file.turns:,} of them the assistant's" if file.messages else ""
         what = "conversations" if file.kind == "chat" else "examples"
         print(f"  records     {file.records:,} → {file.examples:,} {what}{talk}")
-        out = [f"{reason} {number:,}" for reason, number in file.left_out.items()]
+        out = [f"{reason} {number:,}" for reason, number in file.left_out.items() if number]
         print(f"  left out    {', '.join(out) or 'nothing'}")
         if file.changed:
             made = {step: f" (+{file.added[step]:,})" if step in file.added else "" for step in file.changed}
@@ -64,6 +76,9 @@ def execute(arguments: argparse.Namespace) -> int:
             print(f"  merged      {file.repeated:,} messages with one of the same speaker before")
         if file.not_read:
             print(f"  not read    {told(file.not_read)}")
+        for side, count in file.unknown.items():
+            pieces = f": {' '.join(map(repr, count['pieces']))}" if count["pieces"] else ""
+            print(f"  unknown     {count['ids']:,} ids in {count['texts']:,} texts of the {side}{pieces}")
         print(f"  unreadable  {file.unreadable:,}")
         for reason in file.reasons:
             print(f"    {reason}")

@@ -3,7 +3,7 @@
     TASK = instruction_task("my_instructions", instruction_source("alpaca_data.json"))
 
 ``instruction_source`` reads a file, a folder or a data set of the hub, tells its format by the
-first records, cleans it as its own paper did, and keeps a part to validate on. ``data_report``
+first records, cleans it (a published data set as its own paper did), and keeps a part to validate on. ``data_report``
 counts what is in it.
 """
 

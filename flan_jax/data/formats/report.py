@@ -10,8 +10,10 @@ from flan_jax.data.formats.detect import AUTO
 from flan_jax.data.formats.origin import LocalFile, Origin, data_files, origins, split_files
 from flan_jax.data.formats.own_cleaning import chosen_cleaning
 from flan_jax.data.formats.record_format import Format
+from flan_jax.data.formats.spelling import unspelled
 from flan_jax.data.formats.survey import format_of, survey
 from flan_jax.data.sources import resolve
+from flan_jax.data.tokenizers import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,7 @@ class FileReport:
         changed: cleaning step → records that it changed.
         added: cleaning step → records that it made beyond those it was given.
         noticed: what a cleaning step saw and left as it is → how often.
+        unknown: side → the ids and texts of what a vocabulary cannot say, where one is given.
         repeated: messages of a speaker right behind one of the same: they are merged unless the task says otherwise.
         unreadable: records, or examples in them, that cannot be read.
         reasons: why the first of these cannot, with file and line.
@@ -53,6 +56,7 @@ class FileReport:
     noticed: Mapping[str, int] = dataclasses.field(default_factory=dict)
     repeated: int = 0
     not_read: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    unknown: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +95,7 @@ def data_report(
     cleaning: Cleaning | None = None,
     clean: tuple[str, ...] = (),
     no_clean: tuple[str, ...] = (),
+    vocabulary: Vocabulary | None = None,
 ) -> DataReport:
     """Reads instruction data whole and counts.
 
@@ -101,13 +106,19 @@ def data_report(
         cleaning: the steps; as for ``instruction_source`` where none are given.
         clean: steps to take beside these.
         no_clean: steps not to take; ``all`` for none at all.
+        vocabulary: counts what it cannot say, if it is given.
 
     Raises:
         UserError: nothing there, an unknown step, or data of no known format.
     """
     return DataReport(
         tuple(
-            _report(origin, format, chosen_cleaning(origin, format_of(origin, format), cleaning, clean, no_clean))
+            _report(
+                origin,
+                format,
+                chosen_cleaning(origin, format_of(origin, format), cleaning, clean, no_clean),
+                vocabulary,
+            )
             for origin in _all_origins(str(path_or_hub))
         )
     )
@@ -124,7 +135,7 @@ def _all_origins(place: str) -> Iterator[Origin]:
         yield from origins(place).values()
 
 
-def _report(origin: Origin, format: str | Format, cleaning: Cleaning) -> FileReport:
+def _report(origin: Origin, format: str | Format, cleaning: Cleaning, vocabulary: Vocabulary | None) -> FileReport:
     found = survey(origin, format, cleaning, 0, 0)
     steps = found.steps
     return FileReport(
@@ -144,4 +155,5 @@ def _report(origin: Origin, format: str | Format, cleaning: Cleaning) -> FileRep
         noticed={kind: number for step in steps.values() for kind, number in step.noticed.items()},
         repeated=found.repeated,
         not_read=found.not_read,
+        unknown=unspelled(origin, found.format, found.cleaning, vocabulary) if vocabulary else {},
     )

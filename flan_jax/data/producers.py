@@ -20,7 +20,7 @@ from flan_jax.errors import UserError
 from flan_jax.feed.store import Extra, StoredExample
 from flan_jax.tasks.fewshot import TRAIN_SPLIT
 from flan_jax.tasks.render import render_split
-from flan_jax.tasks.spec import Prompted, Rendering, Task, Template
+from flan_jax.tasks.spec import Prompted, Rendering, Task, Template, VerbatimTemplate
 from flan_jax.tasks.style import FLAN_2021
 
 __all__ = ["Producer", "PromptedProducer", "Recipe", "Tally", "producer"]

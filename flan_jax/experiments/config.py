@@ -94,7 +94,8 @@ class RunConfig:
         lengths: ``{"inputs": S, "targets": T}`` in tokens, EOS included.
         model: kind and sizes of the network; ``vocab_size`` covers the vocabulary. A decoder's rows hold inputs and
             targets as one sequence, of as many tokens as ``lengths`` give both.
-        steps: optimiser steps of this run.
+        steps: optimiser steps of this run. A schedule that falls and does not say where it ends falls over these, so that
+            with other steps it is another run.
         batch_size: rows of the global batch; packed rows where ``pack`` is true.
         lesson_steps: how many of the steps, the first ones, draw from the mixture's lesson.
         vocabulary: a registered name or a file; ``""`` takes the mixture's own.
@@ -172,6 +173,7 @@ class RunConfig:
         object.__setattr__(self, "hold_out", names_of(self.hold_out))
         checked_lengths(self.lengths)
         check_fields(self, "run")
+        object.__setattr__(self, "optimizer", self.optimizer.over(self.steps))
         for field in ("model_dir", "mixture"):
             if not getattr(self, field).strip():
                 raise UserError(f"run.{field} is {getattr(self, field)!r}; it must be a text that is not empty.")

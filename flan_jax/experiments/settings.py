@@ -4,7 +4,9 @@ import math
 
 import jax
 
+from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
+from flan_jax.train.optimizer import learning_rate
 from flan_jax.train.sharding import make_mesh
 from flan_jax.train.state import abstract_trained
 
@@ -20,3 +22,46 @@ def main_settings(config: RunConfig) -> str:
         f"{optimizer.name} at {optimizer.learning_rate:g} ({schedule if optimizer.warmup_steps else optimizer.schedule}), "
         f"batches of {config.batch_size:,} rows, {config.model.dtype}, seed {config.seed}"
     )
+
+
+def check_schedule(config: RunConfig) -> list[str]:
+    """Compares the lengths of a run's parts with its steps; returns what is odd and still means something, in sentences.
+
+    Raises:
+        UserError: the schedule reaches 0 before the run ends, so that its last steps would change nothing.
+    """
+    optimizer, steps, notes = config.optimizer, config.steps, []
+    if not steps:
+        return []
+    if optimizer.decays and optimizer.total_steps < steps:
+        if not optimizer.final_fraction:
+            dead = steps - optimizer.total_steps
+            raise UserError(
+                f"The {optimizer.schedule} schedule ends at step {optimizer.total_steps} (OptimizerConfig.total_steps) with a "
+                f"learning rate of 0, but the run has {steps} steps (TRAIN_STEPS): the last {dead} would change nothing. Leave "
+                "total_steps out, which lets the schedule end with the run, or set OptimizerConfig.final_fraction."
+            )
+        last = optimizer.learning_rate * optimizer.final_fraction
+        notes.append(
+            f"the {optimizer.schedule} schedule ends at step {optimizer.total_steps:,}; the steps from there to {steps:,} "
+            f"keep its last learning rate, {last:g}"
+        )
+    if optimizer.decays and optimizer.total_steps > steps:
+        last = float(learning_rate(optimizer)(steps - 1))
+        notes.append(
+            f"the run ends before its {optimizer.schedule} schedule of {optimizer.total_steps:,} steps, at a learning rate "
+            f"of {last:.3g}"
+        )
+    if not optimizer.decays and optimizer.total_steps:
+        notes.append(f"the {optimizer.schedule} schedule has no end and does not read OptimizerConfig.total_steps")
+    if not optimizer.decays and optimizer.final_fraction:
+        notes.append(f"the {optimizer.schedule} schedule has no end and does not read OptimizerConfig.final_fraction")
+    if optimizer.warmup_steps > steps:
+        share = steps / optimizer.warmup_steps
+        notes.append(
+            f"the warm-up of {optimizer.warmup_steps:,} steps outlasts the run's {steps:,}: the learning rate ends at "
+            f"{share:.0%} of {optimizer.learning_rate:g}"
+        )
+    if config.lesson_steps >= steps:
+        notes.append(f"the lesson of {config.lesson_steps:,} steps (run.lesson_steps) takes all of the run's {steps:,}")
+    return notes

@@ -39,7 +39,7 @@ from flan_jax.experiments.sampling import (
     reordered_window,
     sampled,
 )
-from flan_jax.experiments.settings import main_settings
+from flan_jax.experiments.settings import check_schedule, main_settings
 from flan_jax.experiments.setup import Data, PrepareProgress, open_data, prepare_run, say_dropped
 from flan_jax.experiments.tuned import BASE, base_identity, check_can_begin, check_same_base
 from flan_jax.experiments.weights import initial_params
@@ -140,6 +140,7 @@ def train(
         UserError: the folder holds another run or other data, or anything the layers below refuse.
     """
     folder = run_dir.check_same_run(config)
+    notes = check_schedule(config)
     check_data_workers(config)
     if not config.use_cached_tasks:
         prepare_run(config, progress=prepare_progress)
@@ -158,6 +159,8 @@ def train(
     check_can_begin(params, config)
     mesh = make_mesh(config.mesh)
     say(main_settings(config))
+    for note in notes:
+        say(note)
     optimizer = make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))
     run_dir.create(folder)
     if audited and jax.process_index() == 0:

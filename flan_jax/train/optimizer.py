@@ -39,8 +39,8 @@ class OptimizerConfig:
     schedule: ScheduleName = "constant"
     warmup_steps: Natural = 0
     """Steps of linear growth from 0, in every schedule."""
-    total_steps: int = 0
-    """Where `linear` and `cosine` end; the others ignore it."""
+    total_steps: Natural = 0
+    """Where `linear` and `cosine` end; 0 is with the run. The others ignore it."""
     final_fraction: Share = 0.0
     """The fraction of the peak at which `linear` and `cosine` end."""
     weight_decay: AtLeast0 = 0.0
@@ -61,11 +61,31 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.schedule in ("linear", "cosine") and self.total_steps <= self.warmup_steps:
+        if self.decays and 0 < self.total_steps <= self.warmup_steps:
             raise UserError(
                 f"OptimizerConfig.total_steps is {self.total_steps}; it must be more than warmup_steps={self.warmup_steps} "
                 f"for the {self.schedule} schedule."
             )
+
+    @property
+    def decays(self) -> bool:
+        """Whether the schedule has an end."""
+        return self.schedule in ("linear", "cosine")
+
+    def over(self, steps: int) -> "OptimizerConfig":
+        """The same with a schedule that ends with a run of so many steps, unless it says itself where it ends.
+
+        Raises:
+          UserError: the warm-up takes all of the steps.
+        """
+        if not self.decays or self.total_steps:
+            return self
+        if 0 < steps <= self.warmup_steps:
+            raise UserError(
+                f"OptimizerConfig.warmup_steps is {self.warmup_steps}, but the run has {steps} steps (TRAIN_STEPS), and the "
+                f"{self.schedule} schedule has none left to fall in. Lower the one or raise the other."
+            )
+        return dataclasses.replace(self, total_steps=max(steps, self.warmup_steps + 1))
 
 
 def learning_rate(config: OptimizerConfig) -> optax.Schedule:
@@ -75,7 +95,14 @@ def learning_rate(config: OptimizerConfig) -> optax.Schedule:
     that no step is wasted on a rate of zero. After them: `constant` stays; `rsqrt` is
     peak · √(max(w, 1) / (s+1)), as in T5; `linear` and `cosine` fall and reach `final_fraction` of the
     peak at s = `total_steps`, the first step that is no longer taken.
+
+    Raises:
+      UserError: nothing says where the schedule ends (`OptimizerConfig.over`).
     """
+    if config.decays and not config.total_steps:
+        raise UserError(
+            f"The {config.schedule} schedule has no end. Set OptimizerConfig.total_steps to the number of steps."
+        )
     peak, warmup = config.learning_rate, config.warmup_steps
 
     def schedule(count: ArrayLike) -> jax.Array:

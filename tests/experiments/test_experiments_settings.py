@@ -2,12 +2,16 @@
 
 import dataclasses
 
+import pytest
+
+from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.settings import main_settings
+from flan_jax.experiments.run_dir import check_same_config
+from flan_jax.experiments.settings import check_schedule, main_settings
 from flan_jax.models.build import num_params
 from flan_jax.models.tuning import TuningConfig
 from flan_jax.testing.models import tiny_t5
-from flan_jax.train.optimizer import OptimizerConfig
+from flan_jax.train.optimizer import OptimizerConfig, learning_rate
 
 CONFIG = RunConfig(
     model_dir="runs/a",
@@ -34,3 +38,63 @@ def test_what_is_frozen_is_not_counted_and_the_warm_up_is_said():
     trained = kernels * (tuned.model.d_model + tuned.model.d_heads)
     assert main_settings(tuned).startswith(f"training {trained:,} parameters")
     assert "adamw at 0.001 (linear after 20 steps of warm-up)" in main_settings(tuned)
+
+
+def scheduled(steps: int, **optimizer) -> RunConfig:
+    return dataclasses.replace(CONFIG, steps=steps, optimizer=OptimizerConfig(**optimizer))
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_a_schedule_follows_the_run_unless_it_says_where_it_ends(schedule):
+    config = scheduled(100, schedule=schedule, warmup_steps=10)
+    assert config.optimizer.total_steps == 100
+    rate = learning_rate(config.optimizer)
+    assert float(rate(100)) == pytest.approx(0, abs=1e-9)
+    assert float(rate(99)) > 0
+    assert check_schedule(config) == []
+    assert scheduled(100, schedule=schedule, total_steps=300).optimizer.total_steps == 300
+    assert scheduled(100).optimizer.total_steps == 0  # has no end
+    assert scheduled(0, schedule=schedule, warmup_steps=10).steps == 0  # to be measured
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_steps_at_a_rate_of_0_are_refused(schedule):
+    with pytest.raises(UserError, match=r"ends at step 60 .* the last 40 would change nothing.*Leave total_steps out"):
+        check_schedule(scheduled(100, schedule=schedule, total_steps=60))
+    kept = check_schedule(scheduled(100, schedule=schedule, total_steps=60, final_fraction=0.1, learning_rate=0.5))
+    assert kept == [
+        f"the {schedule} schedule ends at step 60; the steps from there to 100 keep its last learning rate, 0.05"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "optimizer", "lesson", "said"),
+    [
+        (50, {"schedule": "linear", "total_steps": 100, "learning_rate": 1.0}, 0, "ends before its linear schedule of 100 steps, at a learning rate of 0.51"),
+        (10, {"warmup_steps": 40}, 0, "the warm-up of 40 steps outlasts the run's 10: the learning rate ends at 25%"),
+        (10, {"schedule": "rsqrt", "total_steps": 5}, 0, "the rsqrt schedule has no end and does not read OptimizerConfig.total_steps"),
+        (10, {"final_fraction": 0.5}, 0, "does not read OptimizerConfig.final_fraction"),
+        (10, {}, 10, "the lesson of 10 steps (run.lesson_steps) takes all of the run's 10"),
+    ],
+)  # fmt: skip
+def test_what_is_odd_is_said(steps, optimizer, lesson, said):
+    notes = check_schedule(dataclasses.replace(scheduled(steps, **optimizer), lesson_steps=lesson))
+    assert len(notes) == 1
+    assert said in notes[0]
+
+
+def test_a_warm_up_that_takes_all_steps_of_a_falling_schedule_is_refused():
+    with pytest.raises(UserError, match=r"warmup_steps is 10, but the run has 10 steps \(TRAIN_STEPS\)"):
+        scheduled(10, schedule="cosine", warmup_steps=10)
+    with pytest.raises(UserError, match="has no end"):
+        learning_rate(OptimizerConfig(schedule="cosine"))
+
+
+def test_more_steps_are_another_schedule_or_the_same_run_with_its_own_end():
+    first = scheduled(100, schedule="linear", final_fraction=0.1)
+    with pytest.raises(UserError, match=r"optimizer\.total_steps: 100 → 200"):
+        check_same_config(first.identity(), scheduled(200, schedule="linear", final_fraction=0.1), "MODEL_DIR holds")
+    longer = scheduled(200, schedule="linear", final_fraction=0.1, total_steps=100)
+    check_same_config(first.identity(), longer, "MODEL_DIR holds")
+    constant = scheduled(100)
+    check_same_config(constant.identity(), dataclasses.replace(constant, steps=200), "MODEL_DIR holds")

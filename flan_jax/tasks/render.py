@@ -93,7 +93,7 @@ class Renderer:
 
         Returns:
             The example; ``None`` for a record that is no example of the task: its ``fields`` left
-            it out, or its template does not apply, or no solved example fits before it.
+            it out, or no template applies to it, or no solved example fits before it.
 
         Raises:
             UserError: a missing slot, an answer outside the options, an empty side.
@@ -110,6 +110,8 @@ class Renderer:
             return None
         if template_id is None:
             template_id = self._chosen(slots, index)
+        if template_id is None:
+            return None
         style = self._option_style(split, index)
         query = self._single(slots, template_id, style)
         if query is None:
@@ -122,14 +124,15 @@ class Renderer:
             inputs, exemplars = shown
         return Rendered(inputs, query.targets, query.options, query.references, index, template_id, exemplars)
 
-    def _chosen(self, slots: Slots, index: int) -> int:
-        """The template of example ``index``, or the next one that the record has every slot of."""
+    def _chosen(self, slots: Slots, index: int) -> int | None:
+        """The template of example ``index``, or the next that the record has every slot of; ``None`` if it has none."""
         first, drawn = choose_template(self.task, index=index, seed=self.seed), self.task.drawn_templates
         if can_fill(self.task.templates[first], slots):
             return first
         place = drawn.index(first)
-        candidates = (*drawn[place:], *drawn[:place])
-        return next((one for one in candidates if can_fill(self.task.templates[one], slots)), first)
+        return next(
+            (one for one in (*drawn[place:], *drawn[:place]) if can_fill(self.task.templates[one], slots)), None
+        )
 
     def _option_style(self, split: str, index: int) -> OptionStyle:
         styles = self.task.style.options
@@ -253,10 +256,12 @@ class Renderer:
         for position in pool.candidates(task.spec.name, self.seed, split, index, slots):
             if len(solved) == task.few_shot.shots or draws == task.few_shot.shots:
                 break
-            own = template_id
+            own: int | None = template_id
             if task.few_shot.templates != "same":
                 own = self._chosen(pool.slots[position], pool.indices[position])
             draws += task.few_shot.templates == "matching"
+            if own is None:
+                continue
             if task.few_shot.templates == "matching" and own != template_id:
                 continue
             try:

@@ -77,9 +77,10 @@ def in_words(
         if markers:
             options, references = markers, tuple(markers[every.index(reference)] for reference in references)
     asked = template.asks or spec.answer
+    text[spec.answer] = answers_of(slots[spec.answer])[0]  # of several accepted ones
     text[asked] = references[0]
     if ANSWER_SLOT not in spec.slots:
-        text[ANSWER_SLOT] = references[0]
+        text[ANSWER_SLOT] = text[spec.answer]
     targets = _filled(template.targets, text, block)
     if template.inverted:
         options, references = (), (targets,)

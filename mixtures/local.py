@@ -9,7 +9,7 @@ import dataclasses
 
 from flan_jax.data.cot import CotFile
 from flan_jax.data.formats.mixture import mixture_of_path
-from flan_jax.data.formats.reading import is_data_file
+from flan_jax.data.formats.names import is_data_file
 from flan_jax.data.formats.task import free_name
 from flan_jax.data.published import source_dir
 from flan_jax.data.sources import FromDataFolder, data_dir, resolve
@@ -61,6 +61,7 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
     parts: dict[str, Mixture] = {}
     suites: list[Suite] = []
     dropped: tuple[Dropped, ...] = ()
+    notes: list[str] = []
     if classic:
         parts["classic"] = _part(
             f"{name}_classic", [Prompted(spec) for spec in classic if "train" in spec.source.splits]
@@ -75,7 +76,9 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
         parts["cot"] = _part(f"{name}_cot", [Prompted(spec, mode) for spec, mode in modes.items()])
     found = [*files, *_instruction_data()]
     if found:
-        tasks = [task for file in found for task in mixture_of_path(file).train_tasks if isinstance(task, Prompted)]
+        read = [mixture_of_path(file) for file in found]
+        notes += [note for mixture in read for note in mixture.notes]
+        tasks = [task for mixture in read for task in mixture.train_tasks if isinstance(task, Prompted)]
         taken = set(TASKS)  # a file may be called like a task that ships, or like another file
         named = [dataclasses.replace(task.spec, name=free_name(task.spec.name, taken)) for task in tasks]
         tasks = [dataclasses.replace(task, spec=spec) for task, spec in zip(tasks, named, strict=True)]
@@ -86,7 +89,7 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
             f"folder {str(resolve('.'))!r} has no {SUPERNI}/, flan_cot/ or {INSTRUCTIONS}/. Set one of them."
         )
     entries = tuple(Entry(part, SHARES[kind]) for kind, part in parts.items())
-    return Mixture(name, entries, suites=tuple(suites), dropped=dropped)
+    return Mixture(name, entries, suites=tuple(suites), dropped=dropped, notes=tuple(notes))
 
 
 def _here(specs: list[TaskSpec]) -> list[TaskSpec]:

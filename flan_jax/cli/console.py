@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flan_jax.cli.escapes import visible, visible_line
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def report_preparation(report: "PrepareReport") -> None:
         reasons = [reason for split in report.splits for reason in split.messages][:_REASONS]
         print(f"The first {len(reasons)} of them:" if len(reasons) > 1 else "The reason:")
         for reason in reasons:
-            print(f"  {reason}")
+            print(f"  {visible_line(reason)}")
 
 
 def _worst(report: "PrepareReport", *counts: str) -> None:
@@ -138,7 +139,9 @@ def _worst(report: "PrepareReport", *counts: str) -> None:
     for split, own in sorted(found, key=lambda pair: -sum(pair[1]))[:5]:
         if any(own):
             named = [f"{n:,} {count.removeprefix('truncated_')}" for n, count in zip(own, counts, strict=True)]
-            print(f"  {split.task} {split.split}: {', '.join(named) if len(counts) > 1 else f'{own[0]:,}'}")
+            print(
+                f"  {visible_line(split.task)} {split.split}: {', '.join(named) if len(counts) > 1 else f'{own[0]:,}'}"
+            )
 
 
 def show_results(model_dir: str) -> None:
@@ -147,11 +150,11 @@ def show_results(model_dir: str) -> None:
 
     table = results_table(Path(model_dir))
     if table:
-        print(table)
-    print(f"\nThe run's folder: {model_dir}")
+        print(visible(table))
+    print(f"\nThe run's folder: {visible_line(model_dir)}")
     page = Path(model_dir) / "report.html"
     if page.is_file():
-        print(f"Its page:         {page}")
+        print(f"Its page:         {visible_line(page)}")
 
 
 def eval_progress() -> "EvalProgress":
@@ -177,7 +180,7 @@ def eval_progress() -> "EvalProgress":
 
 def say(line: str) -> None:
     """Tells people a sentence, on standard error."""
-    print(line, file=sys.stderr, flush=True)
+    print(visible(line), file=sys.stderr, flush=True)
 
 
 def run_training(run: "GinRun") -> int:
@@ -199,7 +202,7 @@ def run_training(run: "GinRun") -> int:
         )
         return STOPPED
     print("\nWhat was drawn, against what was asked for:")
-    print(sampled_table(result.realised))
+    print(visible(sampled_table(result.realised)))
     show_results(run.config.model_dir)
     return 0
 

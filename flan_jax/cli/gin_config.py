@@ -19,6 +19,7 @@ from typing import Any
 import gin
 
 from flan_jax.cli.gin_order import FileOrder
+from flan_jax.data.formats.chosen import Reading
 from flan_jax.data.recipe import OnError, TooLong
 from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.eval.decoding.config import DecodingConfig
@@ -37,6 +38,7 @@ from flan_jax.models.build import ModelConfig
 from flan_jax.models.config import T5Config
 from flan_jax.models.decoder_config import DecoderConfig, RopeScaling
 from flan_jax.models.tuning import TuningConfig
+from flan_jax.tasks.dialog import Opening
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
 
@@ -83,6 +85,10 @@ def run(
     source_dir: str = "",
     hold_out: Sequence[str] = (),
     templates: str = "",
+    format: str = "auto",
+    clean: Sequence[str] = (),
+    no_clean: Sequence[str] = (),
+    opening: Opening = "fail",
     audit: OnContamination = "refuse",
     audit_tolerance: float = 0.0,
     on_error: OnError = "fail",
@@ -110,17 +116,18 @@ def run(
     """
     from flan_jax.data.tokenizers import load_vocabulary
     from flan_jax.experiments.kept_model import described_vocabulary, vocabulary_place
-    from flan_jax.experiments.setup import resolve_vocabulary, set_folders
+    from flan_jax.experiments.setup import resolve_mixture, resolve_vocabulary, set_folders
 
     set_folders(data_dir, source_dir)
     if not callable(model):
         raise UserError(f"run.model={model!r} must be a reference such as @T5Config, without parentheses.")
+    reading = Reading(format, names_of(clean, "run.clean"), names_of(no_clean, "run.no_clean"), opening)
     takes = _arguments(model)
     if "initial_checkpoint" in takes and initial_checkpoint and not vocabulary:
         vocabulary = described_vocabulary(initial_checkpoint, model_dir)
     # A vocabulary that is named needs no mixture, whose data may be elsewhere; whether it fits is seen when both are there.
     place = vocabulary_place(vocabulary, model_dir)
-    named = load_vocabulary(place) if place else resolve_vocabulary("", mixture)
+    named = load_vocabulary(place) if place else resolve_vocabulary("", resolve_mixture(mixture, reading))
     if vocab_size is not None and "vocab_size" not in takes:
         raise UserError(f"run.vocab_size is {vocab_size}, but the model is read with its size. Leave it out.")
     offered = {
@@ -149,6 +156,10 @@ def run(
         source_dir=source_dir,
         hold_out=names_of(hold_out),
         templates=templates,
+        format=format,
+        clean=reading.clean,
+        no_clean=reading.no_clean,
+        opening=opening,
         audit=audit,
         audit_tolerance=audit_tolerance,
         on_error=on_error,

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from flan_jax import __version__
+from flan_jax.cli.escapes import visible
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.tasks.modules import import_modules
 
@@ -116,7 +117,7 @@ class _Warnings(logging.Handler):
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)
+        text = visible(self.format(record))
         if text not in self._said:
             self._said.add(text)
             print(text, file=sys.stderr)
@@ -147,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         if debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(error)}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
         print("interrupted: nothing half-written is left; run the same command again to continue", file=sys.stderr)

@@ -1,10 +1,10 @@
 """Colour on a terminal: what is what in a prompt, and a legend that says so."""
 
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
 
+from flan_jax.cli.escapes import visible
 from flan_jax.tasks.marks import EXEMPLARS, INSTRUCTION, NESTED, Segment
 
 CHOICES = ("auto", "always", "never")
@@ -27,7 +27,6 @@ _NAMES = {
     UNKNOWN: "unknown to the vocabulary",
     LOST: "a line end that the vocabulary drops",
 }
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def wants_color(choice: str) -> bool:
@@ -35,15 +34,6 @@ def wants_color(choice: str) -> bool:
     if choice != "auto":
         return choice == "always"
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def visible(text: str) -> str:
-    r"""The text with control characters written out, so that no record can steer a terminal.
-
-    >>> print(visible("a\x1b[31m"))
-    a\x1b[31m
-    """
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 class Paint:

@@ -2,11 +2,11 @@
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flan_jax.cli import paint
+from flan_jax.cli.escapes import json_text, visible
 from flan_jax.cli.paint import Paint
 from flan_jax.data.sizes import is_elsewhere
 from flan_jax.errors import UserError
@@ -142,7 +142,7 @@ def _prompted(task: "Prompted", rendered: "Rendered", segments: Sequence[Segment
             lines.append(("tokens", counts + _troubles([*made["inputs"], *made["targets"]])))
             lines += [("", piece_text(made["inputs"], colour)), ("", "→ " + piece_text(made["targets"], colour))]
         else:
-            lines += [("tokens", counts), ("", paint.visible(how.vocabulary.decode(tokens["inputs"])))]
+            lines += [("tokens", counts), ("", visible(how.vocabulary.decode(tokens["inputs"])))]
     inverted = " (inverted)" if task.templates[rendered.template_id].inverted else ""
     row = {
         "spec": task.spec.name,
@@ -173,9 +173,9 @@ def piece_text(pieces: "Sequence[Piece]", colour: Paint) -> str:
         parts += [colour(paint.LOST, "⏎")] * piece.lost
         text = piece.text.replace("\n", "\\n")
         if piece.unknown:
-            parts.append(colour(paint.UNKNOWN, text) if colour.on else f"⟦{paint.visible(text)}⟧")
+            parts.append(colour(paint.UNKNOWN, text) if colour.on else f"⟦{visible(text)}⟧")
         else:
-            parts.append(paint.visible(text))
+            parts.append(visible(text))
     return "│".join(parts)
 
 
@@ -207,7 +207,7 @@ def produced_examples(task: "Task", how: How) -> Iterator[Shown]:
             ]
             lines = [("text", how.paint.segments(parts))]
             row |= {"targets": "".join(own for _, own in parts), "segments": [{"kind": k, "text": t} for k, t in parts]}
-        lines += [("tokens", counts), *(("", f"{name} = {_json(value)}") for name, value in extras.items())]
+        lines += [("tokens", counts), *(("", f"{name} = {json_text(value)}") for name, value in extras.items())]
         row |= {"references": list(example.references), "example_id": example.example_id, "tokens": ids}
         yield Shown(str(example.example_id), {**row, "features": extras}, lines)
 
@@ -224,10 +224,6 @@ def _decoded(vocabulary: "Vocabulary", ids: Sequence[int]) -> str:
         else:
             pieces[-1].append(index)
     return END.join(vocabulary.decode(piece) if piece else "" for piece in pieces)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:

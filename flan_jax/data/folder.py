@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+from flan_jax.data.formats.folders import folder_files, natural_order
+from flan_jax.data.formats.names import compression_of, suffix_of, why_no_records
 from flan_jax.data.sources import SPLITS, JsonSource, digest, jsonl, missing_data, resolve
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record, Unreadable
@@ -13,8 +15,8 @@ from flan_jax.tasks.spec import Record, Unreadable
 class FolderSource:
     """The records of a folder's ``*.jsonl``; a relative folder starts at the data folder.
 
-    ``validation.jsonl`` and ``test.jsonl`` are those splits, where they are there. All other files are
-    trained on, one after the other.
+    Files whose names say a split (``flan_jax.data.split_names``) are that split. All others are trained on, one
+    after the other.
     """
 
     folder: str
@@ -29,8 +31,9 @@ class FolderSource:
         return tuple(split for split in SPLITS if split == "train" or self._files(split))
 
     def _files(self, split: str) -> list[Path]:
-        found = sorted(resolve(self.folder).glob("*.jsonl"))
-        return [path for path in found if (path.stem if path.stem in SPLITS else "train") == split]
+        folder = resolve(self.folder)
+        found = folder_files(folder, _why_no_lines, together=True).parts if folder.is_dir() else ()
+        return sorted((path for part in found for path in part.splits.get(split, ())), key=natural_order)
 
     def _sources(self, split: str) -> list[JsonSource]:
         if split not in self.splits:
@@ -73,3 +76,9 @@ class FolderSource:
     def describe(self) -> str:
         """The folder."""
         return f"folder {self.folder!r}"
+
+
+def _why_no_lines(path: Path) -> str:
+    """Only files of lines are read here."""
+    why = why_no_records(path)
+    return why or ("" if suffix_of(path) == ".jsonl" and not compression_of(path) else "it is no .jsonl file")

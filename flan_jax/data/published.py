@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flan_jax.data.scattered import Scattered, ScatteredFile
 from flan_jax.data.sources import SPLITS, HubSource, JsonSource, digest, hf, jsonl
+from flan_jax.data.split_names import split_name
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record, Source, TaskSpec, Unreadable
 
@@ -288,13 +289,12 @@ def _range(source: Source, split: str, start: int, stop: int | None, unreadable:
 
 def _local_source(folder: Path, source: PublishedSource, split: str) -> tuple[Source, str]:
     """The local file of a split. Without a file to validate on, the end of the training file is kept for it."""
-    path = folder / f"{split}.jsonl"
-    training = folder / "train.jsonl"
-    apart = (folder / "validation.jsonl").is_file() or "validation" not in source.splits
+    path, training = _file_of(folder, split), _file_of(folder, "train")
+    apart = _file_of(folder, "validation").is_file() or "validation" not in source.splits
     shared = split in ("train", "validation") and not apart and training.is_file()
     if source.scattered and (shared or path.is_file()):
         part, held = ("train", VALIDATION_LIMIT) if shared else (split, 0)
-        file = jsonl(**{part: folder.absolute() / f"{part}.jsonl"})
+        file = jsonl(**{part: (training if shared else path).absolute()})
         validates = shared and split == "validation"
         return ScatteredFile(file, part, source.name, held, source._limit(split), validates), split
     if shared:
@@ -303,3 +303,19 @@ def _local_source(folder: Path, source: PublishedSource, split: str) -> tuple[So
         have = ", ".join(sorted(file.name for file in folder.glob("*.jsonl")))
         raise UserError(f"{str(path)!r} does not exist (there: {have}). Put the split there, or leave the task out.")
     return jsonl(**{split: path.absolute()}), split
+
+
+def _file_of(folder: Path, split: str) -> Path:
+    """``SPLIT.jsonl``, or else the one file whose name says that split, as ``dev.jsonl`` does.
+
+    Raises:
+        UserError: several files say it.
+    """
+    path = folder / f"{split}.jsonl"
+    if path.is_file():
+        return path
+    said = [file for file in sorted(folder.glob("*.jsonl")) if split_name(file.stem).split == split]
+    if len(said) > 1:
+        names = " and ".join(file.name for file in said[:3])
+        raise UserError(f"{folder} has several files for {split!r}: {names}. Write one, {path.name}.")
+    return said[0] if said else path

@@ -4,12 +4,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
+from flan_jax.data.formats.chosen import Reading
 from flan_jax.data.recipe import OnError, TooLong, checked_lengths
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.tuning import TuningConfig
+from flan_jax.tasks.dialog import Opening
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
 from flan_jax.typed import AnyPath, AtLeast0, LocalPath, Natural, Positive, Range, Seed, Share, check_fields
@@ -110,6 +112,10 @@ class RunConfig:
         source_dir: folder of local copies of published data sets; ``""`` leaves it to the environment.
         hold_out: clusters or tasks of the mixture that are not trained on and are measured instead.
         templates: a file of templates that take the place of the tasks' own; ``""`` for none.
+        format: of a mixture that is a path: the format of its records; ``auto`` tells it by the first of them.
+        clean: of such a mixture: cleaning steps beside the format's own.
+        no_clean: of such a mixture: steps not to take, ``all`` for none.
+        opening: of such a mixture: what becomes of an assistant's words before any user's: ``fail``, ``drop`` or ``keep``.
         audit: what a held-out record or data set among the training data does: ``refuse`` stops,
             ``warn`` says it, ``off`` does not look.
         audit_tolerance: the share of a held-out task's records that may be in the training data.
@@ -150,6 +156,10 @@ class RunConfig:
     source_dir: LocalPath = ""
     hold_out: tuple[str, ...] = ()
     templates: LocalPath = ""
+    format: str = "auto"
+    clean: tuple[str, ...] = ()
+    no_clean: tuple[str, ...] = ()
+    opening: Opening = "fail"
     audit: OnContamination = "refuse"
     audit_tolerance: Share = 0.0
     on_error: OnError = "fail"
@@ -170,13 +180,17 @@ class RunConfig:
     eval: EvalConfig = dataclasses.field(default_factory=EvalConfig)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hold_out", names_of(self.hold_out))
+        for name in ("hold_out", "clean", "no_clean"):
+            object.__setattr__(
+                self, name, names_of(getattr(self, name), "HOLD_OUT" if name == "hold_out" else f"run.{name}")
+            )
         checked_lengths(self.lengths)
         check_fields(self, "run")
         object.__setattr__(self, "optimizer", self.optimizer.over(self.steps))
         for field in ("model_dir", "mixture"):
             if not getattr(self, field).strip():
                 raise UserError(f"run.{field} is {getattr(self, field)!r}; it must be a text that is not empty.")
+        _ = self.reading  # refuses what nobody knows
         if self.eval.period % self.log_period:  # evaluation is a hook of logged steps
             raise UserError(f"EVAL_PERIOD={self.eval.period} must be a multiple of LOG_PERIOD={self.log_period}, or 0.")
         if self.initial_adapter and not self.initial_checkpoint:
@@ -190,6 +204,11 @@ class RunConfig:
                 "example needs a row of its own. Set run.pack=False."
             )
 
+    @property
+    def reading(self) -> Reading:
+        """How a mixture that is a path is read."""
+        return Reading(self.format, self.clean, self.no_clean, self.opening)
+
     def resolved(self) -> dict[str, Any]:
         """Every value, as JSON would hold it."""
         return _plain(dataclasses.asdict(self))
@@ -202,7 +221,7 @@ class RunConfig:
         return identity
 
 
-def names_of(given: str | Sequence[str]) -> tuple[str, ...]:
+def names_of(given: str | Sequence[str], what: str = "HOLD_OUT") -> tuple[str, ...]:
     """Names in a sequence, or in one text with commas, as a command line has them.
 
     >>> names_of("rte, cb"), names_of(("rte",)), names_of("")
@@ -210,7 +229,7 @@ def names_of(given: str | Sequence[str]) -> tuple[str, ...]:
     """
     names = given.split(",") if isinstance(given, str) else given
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"HOLD_OUT is {given!r}, but names are texts. Write them with commas: 'rte,sentiment'.")
+        raise UserError(f"{what} is {given!r}, but names are texts. Write them with commas: 'one,another'.")
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from flan_jax.data import published, sources
+from flan_jax.data.formats.chosen import AS_IT_IS, Reading
 from flan_jax.data.formats.mixture import is_path, mixture_of_path
-from flan_jax.data.formats.reading import SUFFIXES, suffix_of
+from flan_jax.data.formats.names import SUFFIXES, suffix_of
 from flan_jax.data.prepare import PrepareReport, prepare
 from flan_jax.data.prepare import Progress as PrepareProgress
 from flan_jax.data.producers import producer
@@ -34,29 +35,39 @@ HUB = "hf:"
 _READERS = 8
 
 
-def resolve_mixture(name: str) -> Mixture:
+def resolve_mixture(name: str, reading: Reading = AS_IT_IS) -> Mixture:
     """The mixture or task of that name, with the shipped collections registered.
 
     The path of instruction data, or ``hf:OWNER/NAME`` for such data on the hub, is a mixture of all
     tasks in it. What else is not ours is looked for in seqio's registries, if a module that was
     imported has loaded seqio.
 
+    Args:
+        name: as above.
+        reading: how instruction data is read.
+
     Raises:
-        UserError: no such name; the message suggests near ones.
+        UserError: no such name; the message suggests near ones; or a reading of what is no instruction data.
     """
     import mixtures  # noqa: F401  (registers what ships; reads no data)
 
-    if name in MIXTURES or name in TASKS:
-        return get_mixture(name)
     theirs = registered_names()
+    registered = name in MIXTURES or name in TASKS
+    if reading.said and (registered or name in theirs):
+        raise UserError(
+            f"{reading.said} says how the instruction data of a path is read, and {name!r} is the name of a mixture or task. "
+            "Leave it out, or name a path."
+        )
+    if registered:
+        return get_mixture(name)
     if name in theirs:
         from flan_jax.data.seqio_mixtures import seqio_mixture  # loads TensorFlow
 
         return seqio_mixture(name)
     if name.startswith(HUB):
-        return mixture_of_path(name.removeprefix(HUB))
-    if is_path(name):
-        return mixture_of_path(name)
+        return mixture_of_path(name.removeprefix(HUB), reading=reading)
+    if is_path(name) or (name and sources.resolve(name).exists()):
+        return mixture_of_path(name, reading=reading)
     if "/" in name or Path(name).is_file() or suffix_of(Path(name)) in SUFFIXES:
         raise sources.missing_data("The instruction data", sources.resolve(name))
     raise _unknown_name(name, {*MIXTURES, *TASKS, *theirs})
@@ -115,7 +126,14 @@ def _outline_of(name: str) -> Callable[[], Mixture] | None:
     return None
 
 
-def chosen_mixture(name: str, *, hold_out: Sequence[str] = (), templates: str = "", outlined: bool = False) -> Mixture:
+def chosen_mixture(
+    name: str,
+    *,
+    hold_out: Sequence[str] = (),
+    templates: str = "",
+    reading: Reading = AS_IT_IS,
+    outlined: bool = False,
+) -> Mixture:
     """The mixture or task of that name, with other templates or with a part held out, where asked for.
 
     Args:
@@ -123,6 +141,7 @@ def chosen_mixture(name: str, *, hold_out: Sequence[str] = (), templates: str = 
         hold_out: clusters or tasks that are measured instead of trained on, with FLAN's exclusions; a
             cluster may have the name of FLAN's paper.
         templates: a file of templates that take the place of the tasks' own.
+        reading: as for ``resolve_mixture``.
         outlined: only its rates are asked for; see ``outlined_mixture``.
 
     Raises:
@@ -130,7 +149,7 @@ def chosen_mixture(name: str, *, hold_out: Sequence[str] = (), templates: str = 
     """
     from mixtures.rules import RULES, named
 
-    mixture = outlined_mixture(name) if outlined else resolve_mixture(name)
+    mixture = outlined_mixture(name) if outlined and not reading.said else resolve_mixture(name, reading)
     if templates:
         mixture = with_templates(mixture, load_template_set(templates))
     return hold_out_of(mixture, named(mixture, hold_out), RULES) if hold_out else mixture
@@ -139,7 +158,7 @@ def chosen_mixture(name: str, *, hold_out: Sequence[str] = (), templates: str = 
 def run_mixture(config: RunConfig) -> Mixture:
     """The mixture of a run, its folders chosen."""
     set_folders(config.data_dir, config.source_dir)
-    return chosen_mixture(config.mixture, hold_out=config.hold_out, templates=config.templates)
+    return chosen_mixture(config.mixture, hold_out=config.hold_out, templates=config.templates, reading=config.reading)
 
 
 def resolve_vocabulary(vocabulary: str, mixture: str | Mixture) -> Vocabulary:

@@ -146,6 +146,8 @@ def train(
         prepare_run(config, progress=prepare_progress)
     data = open_data(config)
     say_dropped(data.mixture, say)
+    for note in data.mixture.notes:
+        say(note)
     change = run_dir.check_same_data(folder, data, accept=config.on_data_change == "accept")
     for line in notices([outcome(task, None) for task in data.train], vocabulary=data.vocabulary.name):
         say(line)

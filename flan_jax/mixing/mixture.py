@@ -118,6 +118,7 @@ class Mixture:
             a rate is how often a task is gone through relative to the others, so that ``Equal``
             means the same number of epochs for all.
         dropped: what belongs to the collection and is neither trained on nor measured; a run says it.
+        notes: what is to be said where its data is read, such as files that are not used; no part of what it is.
 
     Raises:
         UserError: no entries, a name used twice, a held-out suite whose cluster is trained on, a
@@ -133,6 +134,7 @@ class Mixture:
     lesson: tuple[tuple[str, float], ...] = ()
     unit: units.Unit = "examples"
     dropped: tuple[Dropped, ...] = ()
+    notes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         where = f"Mixture {self.name!r}"

@@ -89,3 +89,112 @@ def test_the_benchmark_is_told_by_its_folders(cli):
 def test_what_a_vocabulary_cannot_say_is_counted(cli, refused, file):
     assert "  unknown     0 ids in 0 texts of the targets\n" in cli("data", str(file), "--vocabulary", "bytes").out
     assert "Unknown vocabulary 'bites'. Did you mean 'bytes'" in refused("data", str(file), "--vocabulary", "bites")
+
+
+def write(path, *records):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def alpaca(n):
+    return {"instruction": f"Do {n}.", "input": "", "output": f"Done {n}."}
+
+
+def test_what_is_measured_and_what_is_not_used_is_said(cli, tmp_path):
+    write(tmp_path / "d/train.jsonl", alpaca(1), alpaca(2))
+    write(tmp_path / "d/eval.jsonl", alpaca(3))
+    write(tmp_path / "d/extra.jsonl", alpaca(4))
+    (tmp_path / "d/notes.txt").write_text("x")
+    outcome = cli("data", str(tmp_path / "d"))
+    assert outcome.code == 0
+    assert "  split       test: measured, not trained on" in outcome.out
+    not_used = [
+        f"{tmp_path / 'd'}: not used: extra.jsonl: its name says no split, and train.jsonl is what is trained on",
+        f"{tmp_path / 'd'}: not used: notes.txt: its ending '.txt' is none of a file of records",
+    ]
+    assert outcome.err.splitlines() == not_used
+    report = json.loads(cli("data", str(tmp_path / "d"), "--json").out)
+    assert report["notes"] == not_used
+    assert [(file["split"], file["usable"]) for file in report["files"]] == [("train", 2), ("test", 1)]
+    prepared = cli(
+        *("prepare", "--mixture", str(tmp_path / "d"), "--store", str(tmp_path / "store")),
+        *("--vocabulary", "bytes", "--processes", "1", "--json"),
+    )
+    assert json.loads(prepared.out)["notes"] == prepared.err.splitlines() == not_used
+    assert {split["split"] for split in json.loads(prepared.out)["splits"]} == {"train", "validation", "test"}
+
+
+def test_it_judges_what_prepare_will_judge(cli, refused, tmp_path):
+    said = [
+        {"role": "assistant", "content": "Welcome!"},
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+    ]
+    path = tmp_path / "c.jsonl"
+    write(path, {"messages": said})
+    assert "of 1 records to train on none can be used" in refused("data", str(path))
+    assert f"{path}, line 1: the assistant speaks before any user does" in cli("data", str(path)).out
+    prepare = ("prepare", "--mixture", str(path), "--vocabulary", "bytes", "--processes", "1", "--store")
+    assert "the assistant speaks before any user does" in refused(*prepare, str(tmp_path / "store"))
+    for opening, replies in (("drop", 1), ("keep", 1)):
+        report = json.loads(cli("data", str(path), "--opening", opening, "--json").out)
+        assert (report["usable"], report["unreadable"]) == (replies, 0)
+        assert cli(*prepare, str(tmp_path / opening), "--opening", opening).code == 0
+    assert "is about conversations" in refused("data", str(write_one(tmp_path)), "--opening", "keep")
+
+
+def write_one(folder):
+    write(folder / "one.jsonl", alpaca(1))
+    return folder / "one.jsonl"
+
+
+def test_the_options_belong_to_every_command_that_reads_a_path(cli, refused, tmp_path):
+    path = tmp_path / "d.jsonl"
+    write(path, alpaca(1), alpaca(1), {**alpaca(2), "output": "I must decline."})
+    store = ("--store", str(tmp_path / "store"), "--vocabulary", "bytes", "--processes", "1", "--json")
+    options = ("--format", "alpaca", "--clean", "duplicates,refused")
+
+    def trained(*arguments):
+        report = json.loads(cli("prepare", "--mixture", str(path), *store, *arguments).out)
+        return [split["examples"] for split in report["splits"] if split["split"] == "train"], report["written"]
+
+    assert trained(*options, "--no_clean", "empty") == ([1], 1)
+    assert trained()[0] == [2]  # of three, one validates
+    assert trained(*options, "--no-clean", "empty") == ([1], 0)  # another fingerprint, found again
+    assert json.loads(cli("rates", str(path), *options, "--json").out)["total"]["examples"] == 1
+    assert cli("inspect", str(path), *options, "-n", "1").code == 0
+    assert "measures nothing that it does not train on" in refused("audit", str(path), *options)
+    assert "Did you mean 'alpaca'" in refused("rates", str(path), "--format", "alpac")
+    assert "Did you mean 'duplicates'" in refused("inspect", str(path), "--clean", "duplicate")
+    assert "to be taken and not to be taken" in refused("rates", str(path), "--clean", "empty", "--no_clean", "empty")
+    assert "--format alpaca says how the instruction data of a path is read, and 'mini' is" in refused(
+        "rates", "mini", "--format", "alpaca"
+    )
+
+
+def test_nothing_that_is_read_steers_a_terminal(cli, refused, tmp_path):
+    evil = "a\x1b[31m\x07\u202eb\u2066\x9b\u2028c"
+    folder = tmp_path / f"d{evil}"
+    write(folder / f"t\n{evil}.jsonl", {**alpaca(1), "output": evil}, {**alpaca(2), "output": evil}, {"instruction": 3})
+    write(folder / f"x{evil}.txt", alpaca(1))
+    outputs = [cli("data", str(folder)), cli("data", str(folder), "--json"), cli("inspect", str(folder), "-n", "1")]
+    outputs += [cli("inspect", str(folder), "-n", "1", "--json"), cli("rates", str(folder))]
+    write(tmp_path / "bad.jsonl", {evil: 1, "instruction": "x"})
+    outputs += [cli("data", str(tmp_path / "bad.jsonl")), cli("data", f"{evil}.jsonl"), cli("rates", evil)]
+    for outcome in outputs:
+        shown = outcome.out + outcome.err
+        assert not [mark for mark in shown if mark in "\x1b\x07\u202e\u2066\x9b\u2028\r"]
+        assert "\\x1b[31m\\x07\\u202e" in shown or "\\u001b[31m\\u0007\\u202e" in shown
+    assert json.loads(outputs[3].out)["targets"] == evil
+    (file,) = json.loads(outputs[1].out)["files"]
+    assert file["place"] == str(folder / f"t\n{evil}.jsonl")
+
+
+def test_a_name_that_is_no_text_is_shown(cli, tmp_path):
+    import os
+
+    path = os.fsencode(tmp_path) + b"/d\xff.jsonl"
+    with open(path, "w") as file:
+        file.write(json.dumps(alpaca(1)))
+    assert "\\udcff.jsonl" in cli("data", os.fsdecode(path)).out
+    assert json.loads(cli("data", os.fsdecode(path), "--json").out)["files"][0]["place"] == os.fsdecode(path)

@@ -1,14 +1,18 @@
-"""The arguments of every command that reads a mixture: where its data are, what it holds out, its templates."""
+"""The arguments of every command that reads a mixture: where its data are, how a path is read, what it holds out, its templates."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
+from flan_jax.cli.escapes import visible_line
+
 if TYPE_CHECKING:
+    from flan_jax.data.formats.chosen import Reading
     from flan_jax.mixing.mixture import Mixture
 
 
 def add_mixture_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--data_dir``, ``--source_dir``, ``--hold_out`` and ``--templates``."""
+    """Adds ``--data_dir``, ``--source_dir``, ``--hold_out``, ``--templates`` and those of ``add_reading_arguments``."""
     parser.add_argument("--data_dir", default="", help="folder that sources look below")
     parser.add_argument(
         "--source_dir", default="", help="folder of local copies of published data sets: TASK/train.jsonl"
@@ -22,10 +26,54 @@ def add_mixture_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--templates", default="", metavar="FILE", help="a file of templates that take the place of the tasks' own"
     )
+    add_reading_arguments(parser)
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--format``, ``--clean``, ``--no_clean`` and ``--opening``: how the instruction data of a path is read."""
+    group = parser.add_argument_group("instruction data, where a path is given")
+    group.add_argument("--format", default="auto", help="the records' format; default: told by the first of them")
+    group.add_argument(
+        "--clean",
+        action="append",
+        default=[],
+        metavar="STEP",
+        help="clean with this step too: markdown, opening, placeholders, empty, refused, duplicates, split; repeatable",
+    )
+    group.add_argument(
+        "--no_clean",
+        "--no-clean",
+        action="append",
+        default=[],
+        metavar="STEP",
+        help="leave out a step that is on by itself, or 'all' of them; repeatable",
+    )
+    group.add_argument(
+        "--opening",
+        default="fail",
+        metavar="{fail,drop,keep}",
+        help="what an assistant says before any user is an error (the default), left out, or kept",
+    )
+
+
+def reading_of(arguments: argparse.Namespace) -> "Reading":
+    """How these arguments say that instruction data is read.
+
+    Raises:
+        UserError: an unknown format, step or opening.
+    """
+    from flan_jax.data.formats.chosen import Reading
+
+    return Reading(arguments.format, _steps(arguments.clean), _steps(arguments.no_clean), arguments.opening)
+
+
+def _steps(given: list[str]) -> tuple[str, ...]:
+    """Steps of several options, each maybe with commas."""
+    return tuple(step.strip() for steps in given for step in steps.split(",") if step.strip())
 
 
 def mixture_of(arguments: argparse.Namespace, name: str, *, outlined: bool = False) -> "Mixture":
-    """The mixture that these arguments choose; the folders are set for this process.
+    """The mixture that these arguments choose; the folders are set for this process, and its notes said.
 
     Args:
         arguments: those of ``add_mixture_arguments``.
@@ -36,4 +84,13 @@ def mixture_of(arguments: argparse.Namespace, name: str, *, outlined: bool = Fal
     from flan_jax.experiments.setup import chosen_mixture, set_folders
 
     set_folders(arguments.data_dir, arguments.source_dir)
-    return chosen_mixture(name, hold_out=names_of(arguments.hold_out), templates=arguments.templates, outlined=outlined)
+    mixture = chosen_mixture(
+        name,
+        hold_out=names_of(arguments.hold_out),
+        templates=arguments.templates,
+        reading=reading_of(arguments),
+        outlined=outlined,
+    )
+    for note in mixture.notes:
+        print(visible_line(note), file=sys.stderr)
+    return mixture

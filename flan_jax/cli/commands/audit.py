@@ -5,11 +5,11 @@ Exit code 0 when nothing is shared, 2 when something is.
 
 import argparse
 import dataclasses
-import json
 import sys
 from typing import TYPE_CHECKING
 
 from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
+from flan_jax.cli.escapes import json_text, visible, visible_line
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,19 +65,19 @@ def execute(arguments: argparse.Namespace) -> int:
             "held_out": [{"task": task.name, "split": split} for task, split in held_out],
             **dataclasses.asdict(found),
         }
-        print(json.dumps(described, indent=1, ensure_ascii=False))
+        print(json_text(described, indent=1))
     else:
         _print(found)
     if reason:
         raise UserError(f"Mixture {mixture.name!r} is contaminated: {reason}. Leave one of the two out.")
     if not arguments.json:
         allowed = f", at most {arguments.tolerance:.2%} of any task" if found.records else ""
-        print(f"Clean: {mixture.name} does not train on what it holds out{allowed}.")
+        print(f"Clean: {visible_line(mixture.name)} does not train on what it holds out{allowed}.")
     return 0
 
 
 def _progress(name: str, records: int) -> None:
-    print(f"read {name}: {records:,} records", file=sys.stderr, flush=True)
+    print(f"read {visible_line(name)}: {records:,} records", file=sys.stderr, flush=True)
 
 
 def _print(found: "Audit") -> None:
@@ -87,11 +87,11 @@ def _print(found: "Audit") -> None:
     if found.sources:
         print("Made from one data set:\n")
         rows = [[pair.held_out, pair.trained, pair.origin] for pair in found.sources]
-        print(text_table(["held out", "trained on", "data set"], rows) + "\n")
+        print(visible(text_table(["held out", "trained on", "data set"], rows)) + "\n")
     _print_records("Records in both:", found.records)
     _print_records("Part of a longer text that is trained on, which refuses nothing:", found.contained)
     if found.not_compared:
-        print(f"Not compared, as their records are no text here: {', '.join(found.not_compared)}.\n")
+        print(f"Not compared, as their records are no text here: {visible_line(', '.join(found.not_compared))}.\n")
 
 
 def _print_records(heading: str, found: "Sequence[SharedRecords]") -> None:
@@ -104,8 +104,8 @@ def _print_records(heading: str, found: "Sequence[SharedRecords]") -> None:
         [pair.held_out, pair.trained, f"{pair.records:,}", f"{pair.of:,}", f"{pair.records / pair.of:.2%}"]
         for pair in pairs
     ]
-    print(f"{heading}\n\n" + text_table(["held out", "trained on", "records", "of", "share"], rows) + "\n")
+    print(f"{heading}\n\n" + visible(text_table(["held out", "trained on", "records", "of", "share"], rows)) + "\n")
     for pair in pairs:
         text = pair.text if len(pair.text) <= _SHOWN_TEXT else pair.text[: _SHOWN_TEXT - 1] + "…"
-        print(f"  {pair.held_out} in {pair.trained}, first at {pair.place}: {text!r}")
+        print(visible_line(f"  {pair.held_out} in {pair.trained}, first at {pair.place}: {text!r}"))
     print()

@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from flan_jax.cli.escapes import visible
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def execute(arguments: argparse.Namespace) -> int:
     decoding = decoding_of(arguments)
     answerer = _answerer(arguments, decoding)
     if arguments.text is not None:
-        print(answerer.answer(arguments.text))
+        print(_shown(answerer.answer(arguments.text)))
         return 0
     interactive = sys.stdin.isatty()
     answered = 0
@@ -83,8 +84,13 @@ def execute(arguments: argparse.Namespace) -> int:
         if not line:
             return 0
         if line.strip():
-            print(answerer.answer(line.rstrip(), answered), flush=True)
+            print(_shown(answerer.answer(line.rstrip(), answered)), flush=True)
             answered += 1
+
+
+def _shown(answer: str) -> str:
+    """The answer as it is for a program, and as it can be shown on a terminal."""
+    return visible(answer) if sys.stdout.isatty() else answer
 
 
 def _answerer(arguments: argparse.Namespace, decoding: "DecodingConfig") -> "Answerer":

@@ -5,12 +5,12 @@ On a terminal the template's words, each slot, options, solved examples and the 
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
+from flan_jax.cli.escapes import json_text, visible_line
 from flan_jax.cli.paint import CHOICES
 from flan_jax.errors import UserError, unknown
 
@@ -110,12 +110,12 @@ def execute(arguments: argparse.Namespace) -> int:
                 continue
             if arguments.json:
                 row = {"task": task.name, "split": how.split, **example.row, "left_out": left_out}
-                print(json.dumps(row, ensure_ascii=False))
+                print(json_text(row))
             else:
                 title = f"── {task.name} · {how.split} {example.heading} · cluster {task.cluster}"
                 print(paint(HEADING, title))
                 for label, text in example.lines:
-                    print(f"{label + ':' if label else '':<8} {_indent(text)}")
+                    print(f"{visible_line(label) + ':' if label else '':<8} {_indent(text)}")
                 print()
             shown += 1
             if shown == each:

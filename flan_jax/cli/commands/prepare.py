@@ -1,10 +1,10 @@
 """Tokenise and index each task of a mixture once, into a store that training reads; only what changed is done."""
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
 from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
+from flan_jax.cli.escapes import json_text
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,18 +83,19 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     progress = prepare_progress(quiet=arguments.json)
     try:
-        report = _prepare(arguments, progress)
+        report, notes = _prepare(arguments, progress)
     finally:
         if progress is not None:
             progress.close()
     if arguments.json:
-        print(json.dumps(report.as_dict(), indent=1))
+        print(json_text({**report.as_dict(), "notes": list(notes)}, indent=1))
     else:
         report_preparation(report)
     return 0
 
 
-def _prepare(arguments: argparse.Namespace, progress: Any) -> "PrepareReport":
+def _prepare(arguments: argparse.Namespace, progress: Any) -> "tuple[PrepareReport, tuple[str, ...]]":
+    """The report, and what is to be said of the data beside it."""
     from flan_jax.cli.console import say
     from flan_jax.experiments.setup import resolve_vocabulary, say_dropped, wanted
     from flan_jax.feed.store import TokenStore
@@ -117,8 +118,10 @@ def _prepare(arguments: argparse.Namespace, progress: Any) -> "PrepareReport":
     if arguments.runner:
         from flan_jax.data.beam import prepare_with_beam
 
-        return prepare_with_beam(tasks, runner=arguments.runner, options=arguments.runner_option, **common)
+        done = prepare_with_beam(tasks, runner=arguments.runner, options=arguments.runner_option, **common)
+        return done, mixture.notes
     from flan_jax.data.prepare import prepare
     from flan_jax.data.workers import usable_cores
 
-    return prepare(tasks, processes=usable_cores() if arguments.processes is None else arguments.processes, **common)
+    processes = usable_cores() if arguments.processes is None else arguments.processes
+    return prepare(tasks, processes=processes, **common), mixture.notes

@@ -7,10 +7,10 @@ FLAN's public code counts of a task in its prompt mode, which its rates rest on,
 
 import argparse
 import dataclasses
-import json
 from typing import Any
 
 from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
+from flan_jax.cli.escapes import json_text, visible, visible_line
 
 EXAMPLE = "flan-jax rates mini --store store --draws 100000 --sort share"
 
@@ -98,7 +98,7 @@ def execute(arguments: argparse.Namespace) -> int:
             "nested": nested,
             "notes": list(table.notes),
         }
-        print(json.dumps(described, indent=1))
+        print(json_text(described, indent=1))
         return 0
     # A column that nothing is known of would only be dashes, and these two are told apart only where they differ.
     columns = [
@@ -113,16 +113,18 @@ def execute(arguments: argparse.Namespace) -> int:
     total["task"] = f"total of {len(rows):,} tasks"
     printed = [[_shown(column, row[column]) for column in columns] for row in (*rows, total)]
     print(
-        f"Rates of {mixture.name} in {mixture.unit}, by {mixture.policy!r}.\nSizes: {table.sizes_from or 'of no task'}.\n"
+        f"Rates of {visible_line(mixture.name)} in {mixture.unit}, by {mixture.policy!r}.\nSizes: {table.sizes_from or 'of no task'}.\n"
     )
-    lines = text_table([HEADINGS[column] for column in columns], printed).split("\n")
+    lines = visible(text_table([HEADINGS[column] for column in columns], printed)).split("\n")
     rule = "-" * max(map(len, lines))
     print("\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]))
     if nested:
         columns = list(nested[0])
-        print("\n" + text_table(columns, [[_shown(column, row[column]) for column in columns] for row in nested]))
+        print(
+            "\n" + visible(text_table(columns, [[_shown(column, row[column]) for column in columns] for row in nested]))
+        )
     for note in table.notes:
-        print(f"\nnote: {note}")
+        print(f"\nnote: {visible_line(note)}")
     return 0
 
 

@@ -3,12 +3,12 @@
 import argparse
 import fnmatch
 import itertools
-import json
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flan_jax.cli.escapes import json_text, visible
 from flan_jax.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     rows = [row(spec) for spec in chosen]
     if arguments.json:
-        print(json.dumps({"tasks": rows, "mixtures": names}, indent=1, ensure_ascii=False))
+        print(json_text({"tasks": rows, "mixtures": names}, indent=1))
         return 0
     lines = _task_lines(rows, long=arguments.long)
     if names:
         lines += [""] * bool(lines) + [f"{len(names)} mixture{'s' * (len(names) > 1)}"]
         lines += family_lines(names)
-    print("\n".join(lines))
+    print(visible("\n".join(lines)))
     return 0
 
 

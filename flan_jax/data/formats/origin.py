@@ -5,51 +5,70 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flan_jax.data.formats.reading import SUFFIXES, counted_by, is_data_file, numbered_records, records_at
+from flan_jax.data.formats.folders import FolderFiles, Part, folder_files
+from flan_jax.data.formats.names import COMPRESSED, SUFFIXES, stem_of, suffix_of
+from flan_jax.data.formats.reading import counted_by, numbered_records, records_at
 from flan_jax.data.formats.record_format import Numbered
-from flan_jax.data.sources import SPLITS, HubSource, file_digest, missing_data, resolve
+from flan_jax.data.sources import HubSource, digest, file_digest, missing_data, resolve
 from flan_jax.errors import UserError
 
 _HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*(/[\w.-]+)?)(:(?P<config>[\w.-]+))?(@(?P<revision>[\w./-]+))?", re.ASCII)
-_STEMS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test",),
-}
+_FILE = 1 << 40
+"""Numbers of records count from a multiple of it in every file."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LocalFile:
-    """A file of records."""
+    """A file of records, or several that are read one behind the other.
+
+    Attributes:
+        path: the first.
+        more: the others, in order.
+    """
 
     path: Path
+    more: tuple[Path, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (self.path, *self.more)
 
     def state(self) -> tuple[int, ...]:
         """Changes when the content may have."""
-        stat = self.path.stat()
-        return (stat.st_size, stat.st_mtime_ns)
+        stats = [path.stat() for path in self.paths]
+        return tuple(value for stat in stats for value in (stat.st_size, stat.st_mtime_ns))
 
     def numbered(self, only: Sequence[int] | None = None) -> Iterator[Numbered]:
         """The records with their numbers; those with these numbers, in order, where they are given."""
-        return numbered_records(self.path) if only is None else records_at(self.path, only)
+        for index, path in enumerate(self.paths):
+            begin = index * _FILE
+            if only is None:
+                own = numbered_records(path)
+            else:
+                wanted = [number - begin for number in only if begin <= number < begin + _FILE]
+                own = records_at(path, wanted) if wanted else iter(())
+            if begin:
+                own = ((number + begin, record) for number, record in own)
+            yield from own
 
     def place(self, number: int) -> str:
         """File and line, or file and position in its list."""
-        return f"{self.path}, {counted_by(self.path)} {number}"
+        path = self.paths[number // _FILE]
+        return f"{path}, {counted_by(path)} {number % _FILE}"
 
     def fingerprint(self) -> str:
         """Digest of the content."""
-        return file_digest(self.path)
+        return file_digest(self.path) if not self.more else digest("files", *map(file_digest, self.paths))
 
     def size_hint(self) -> int | None:
         """Bytes."""
-        return self.path.stat().st_size
+        return sum(path.stat().st_size for path in self.paths)
 
     @property
     def name(self) -> str:
-        """What the file is called, without suffixes."""
-        stem = self.path.stem
-        return Path(stem).stem if self.path.suffix == ".gz" else stem
+        """What the file is called, without endings."""
+        return stem_of(self.path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,63 +124,59 @@ class HubPart:
 Origin = LocalFile | HubPart
 
 
-def origins(place: str, parts: tuple[tuple[str, str], ...] = ()) -> dict[str, Origin]:
+def origins(place: str, parts: tuple[tuple[str, str], ...] = (), part: str | None = None) -> dict[str, Origin]:
     """Split → where its records lie.
 
     Args:
-        place: a file; a folder with one file for each of train, validation and test, or with one file;
-            or ``OWNER/NAME``, ``OWNER/NAME:CONFIG`` or ``OWNER/NAME@REVISION`` of the hub.
+        place: a file; a folder whose files are one task (``flan_jax.data.formats.folders``); or ``OWNER/NAME``,
+            ``OWNER/NAME:CONFIG`` or ``OWNER/NAME@REVISION`` of the hub.
         parts: (split, split expression) pairs for the hub; its ``train`` when there are none.
+        part: of a folder of several tasks, the name of one.
 
     Raises:
         UserError: no such file, a folder with none or with others, or no name of a data set.
     """
     path = resolve(place)
     if path.is_dir():
-        return _in_folder(path)
+        return {split: local(files) for split, files in _chosen(path, part).splits.items()}
     if path.is_file():
         return {"train": LocalFile(path)}
     found = _HUB_NAME.fullmatch(place)
-    is_file_name = place.lower().removesuffix(".gz").endswith(SUFFIXES)
+    is_file_name = place.lower().endswith(COMPRESSED) or suffix_of(Path(place)) in SUFFIXES
     if found is None or is_file_name:
         raise missing_data("Instruction data", path)
     source = HubSource(found["name"], found["config"], found["revision"], parts or (("train", "train"),))
     return {split: HubPart(source, split) for split in source.splits}
 
 
-def data_files(folder: Path) -> list[Path]:
-    """The files in a folder that may hold records, by name."""
-    return sorted(path for path in folder.iterdir() if is_data_file(path))
+def local(files: Sequence[Path]) -> LocalFile:
+    """Files, one behind the other."""
+    return LocalFile(files[0], tuple(files[1:]))
 
 
-def split_files(folder: Path) -> dict[str, Path]:
-    """Split → its file, for the files that are named after a split.
-
-    Raises:
-        UserError: two files for one split.
-    """
-    named: dict[str, Path] = {}
-    for path in data_files(folder):
-        stem = LocalFile(path).name.lower()
-        for split in SPLITS:
-            if stem in _STEMS[split]:
-                if split in named:
-                    raise UserError(
-                        f"{folder} has two files for {split!r}: {named[split].name} and {path.name}. Remove one."
-                    )
-                named[split] = path
-    return {split: named[split] for split in SPLITS if split in named}
+def _chosen(folder: Path, part: str | None) -> Part:
+    """The one task of a folder, or the one of that name."""
+    found = folder_files(folder)
+    if part is not None:
+        named = [one for one in found.parts if one.name == part]
+        if not named:
+            raise UserError(f"{folder} has no files of {part!r} any more. Name another folder.")
+        return named[0]
+    if len(found.parts) == 1:
+        return found.parts[0]
+    whole = [one for one in found.parts if not one.name and "train" in one.splits]
+    if whole:
+        return whole[0]
+    raise nothing_chosen(folder, found)
 
 
-def _in_folder(folder: Path) -> dict[str, Origin]:
-    named = split_files(folder)
-    files = data_files(folder)
-    if named:
-        return {split: LocalFile(path) for split, path in named.items()}
-    if len(files) == 1:
-        return {"train": LocalFile(files[0])}
-    have = ", ".join(path.name for path in files[:5]) + (", …" if len(files) > 5 else "")
-    raise UserError(
-        f"{folder} holds {f'{len(files)} files of records ({have})' if files else 'no file of records'}. "
-        "Name one file, or call the files after their splits: train.jsonl, validation.jsonl, test.jsonl."
+def nothing_chosen(folder: Path, found: FolderFiles) -> UserError:
+    """What a folder holds instead of one task."""
+    files = [path for one in found.parts for own in one.splits.values() for path in own]
+    have = ", ".join(str(path.relative_to(folder)) for path in files[:5]) + (", …" if len(files) > 5 else "")
+    what = f"{len(files)} files of records ({have})" if files else "no file of records"
+    not_read = "".join(f" Not read: {one.path.relative_to(folder)} ({one.reason})." for one in found.unused[:5])
+    return UserError(
+        f"{folder} holds {what}. Name one file, or call the files after their splits: train.jsonl, validation.jsonl, "
+        f"test.jsonl.{not_read}"
     )

@@ -31,6 +31,7 @@ class InstructionSource:
         tells: whether it tells of records that cannot be read, as these belong to no task.
         clean: cleaning steps beside those of ``cleaning``.
         no_clean: of these, those not to take.
+        part: of a folder of several tasks, the one whose files these are; ``None`` where it is one.
     """
 
     name: str
@@ -43,6 +44,7 @@ class InstructionSource:
     tells: bool = True
     clean: tuple[str, ...] = ()
     no_clean: tuple[str, ...] = ()
+    part: str | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -53,7 +55,7 @@ class InstructionSource:
         return tuple(split for split in SPLITS if split in found)
 
     def _origins(self) -> dict[str, Origin]:
-        return origins(self.name, self.parts)
+        return origins(self.name, self.parts, self.part)
 
     def origin(self, split: str) -> tuple[Origin, int]:
         """Where the records of a split lie, and how many of them at most validate beside the others."""
@@ -123,7 +125,7 @@ class InstructionSource:
         divided: dict[str, Division] = dict(found.tasks)
         only: list[int] | None = None
         if self.task:  # one of many, maybe: what the others have is not read again for each
-            only = sorted({*divided[self.task].numbers, *(found.damaged if self.tells else ())})
+            only = sorted({*self._own(found)[self.task].numbers, *(found.damaged if self.tells else ())})
         cleaner = found.cleaning.begin()
         for number, key, record in normalised(origin, found.format, cleaner, lambda reason: None, only=only):
             if isinstance(record, UserError):
@@ -137,6 +139,10 @@ class InstructionSource:
                 continue
             yield number, record
 
+    def _own(self, found: Survey) -> Mapping[str, Division]:
+        """The tasks that these are the records of; one that a split has no records of is there, without any."""
+        return found.tasks if self.task is None else {self.task: found.tasks.get(self.task, Division(-1, 0, 0))}
+
     def place(self, split: str, index: int) -> str:
         """File and line of record ``index``."""
         origin, _ = self.origin(split)
@@ -149,7 +155,7 @@ class InstructionSource:
         if isinstance(origin, HubPart):
             return None
         found = self.survey(split)
-        tasks = found.tasks if self.task is None else {self.task: found.tasks[self.task]}
+        tasks = self._own(found)
         if held and split == "validation":
             return sum(division.validation for division in tasks.values())
         return sum(division.train for division in tasks.values()) + found.unreadable * self.tells
@@ -184,7 +190,8 @@ class InstructionSource:
         """Where the data lies, in which format."""
         known = self.format if isinstance(self.format, str) else self.format.name
         kind = "instruction data" if known == AUTO else f"{known} data"
-        return f"{kind} {self.name!r}" + (f", task {self.task!r}" if self.task else "")
+        part = f", files of {self.part!r}" if self.part else ""
+        return f"{kind} {self.name!r}{part}" + (f", task {self.task!r}" if self.task else "")
 
 
 def instruction_source(
@@ -199,12 +206,13 @@ def instruction_source(
     train: str | None = None,
     validation: str | None = None,
     test: str | None = None,
+    part: str | None = None,
 ) -> InstructionSource:
     """A source over instruction data in the format that it is published in.
 
     Args:
-        path_or_hub: a file; a folder with ``train.jsonl`` and maybe ``validation.jsonl`` and
-            ``test.jsonl`` (or .json, .parquet, .tsv); or ``OWNER/NAME[:CONFIG][@REVISION]`` on the hub.
+        path_or_hub: a file; a folder with ``train.jsonl`` and maybe ``validation.jsonl`` and ``test.jsonl`` (or other
+            endings and names: ``flan_jax.data.formats.folders``); or ``OWNER/NAME[:CONFIG][@REVISION]`` on the hub.
             Relative paths start at the data folder.
         format: the name of a format, a ``Format``, or ``auto`` to tell it by the first records.
         cleaning: the steps; where none are given, those that lose nothing, and those of its own paper for a
@@ -217,6 +225,7 @@ def instruction_source(
         train: for the hub, the split expression to train on (``train`` unless any is given).
         validation: as above.
         test: as above.
+        part: of a folder of several tasks, what the names of one's files share.
 
     Raises:
         UserError: an unknown format or cleaning step, or a negative limit.
@@ -239,4 +248,5 @@ def instruction_source(
         parts,
         clean=tuple(clean),
         no_clean=tuple(no_clean),
+        part=part,
     )

@@ -12,9 +12,10 @@ from typing import Any
 from flan_jax.data.formats.cleaning import Cleaner, Cleaning, StepCount
 from flan_jax.data.formats.detect import AUTO, SAMPLE, detected, get_format
 from flan_jax.data.formats.meant import read_meant
-from flan_jax.data.formats.origin import Origin
+from flan_jax.data.formats.origin import LocalFile, Origin
 from flan_jax.data.formats.own_cleaning import own_cleaning
 from flan_jax.data.formats.record_format import Format, LeftOut, Numbered
+from flan_jax.data.formats.tables import doubt
 from flan_jax.data.formats.unread import count_unread
 from flan_jax.errors import UserError
 from flan_jax.tasks.dialog import repeated_turns
@@ -78,16 +79,38 @@ def format_of(origin: Origin, given: str | Format) -> Format:
 
 @functools.lru_cache(maxsize=4096)
 def _detected(origin: Origin, state: tuple[int, ...]) -> Format:
+    if isinstance(origin, LocalFile) and origin.more:
+        return _shared([LocalFile(path) for path in origin.paths])
     first = list(itertools.islice(origin.numbered(), SAMPLE))
     read = [record for _, record in first if not isinstance(record, UserError)]
     bad = next((f"{origin.place(number)}: {record}" for number, record in first if isinstance(record, UserError)), "")
     if bad and not read:
         raise UserError(bad)
+    where = origin.place(first[0][0] if first else 0).rpartition(", ")[0]
     try:
-        return detected(read)
+        known = detected(read)
     except UserError as error:
-        where = origin.place(first[0][0]).rpartition(", ")[0] if first else origin.place(0).rpartition(", ")[0]
         raise UserError(f"{where}: {error}") from error
+    if known.name == "flan_cot" and isinstance(origin, LocalFile) and (why := doubt(origin.path)):
+        raise UserError(f"{where}: {why}.")
+    return known
+
+
+def _shared(files: Sequence[LocalFile]) -> Format:
+    """The format of files that are read one behind the other; one without records has any.
+
+    Raises:
+        UserError: they have two.
+    """
+    found = [(file, _detected(file, file.state())) for file in files if next(file.numbered(), None) is not None]
+    first, known = found[0] if found else (files[0], _detected(files[0], files[0].state()))
+    for file, other in found:
+        if other is not known:
+            raise UserError(
+                f"{first.path} has records of the format {known.name}, and {file.path}, which is read behind it, of {other.name}. "
+                "Give the files names that keep them apart, or convert one."
+            )
+    return known
 
 
 def normalised(

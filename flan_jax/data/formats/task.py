@@ -134,12 +134,13 @@ def instruction_task(
     return TaskSpec(name=name, source=source, **{"metric": "rougeL", "predict": "generate", **arguments, **options})
 
 
-def tasks_in(source: InstructionSource | str | Path, name: str = "") -> tuple[TaskSpec, ...]:
+def tasks_in(source: InstructionSource | str | Path, name: str = "", **options: Any) -> tuple[TaskSpec, ...]:
     """Every task in a file, folder or data set: one, or as many as a rendered dump names.
 
     Args:
         source: an ``instruction_source``, or what one takes. A dump is read once for the names.
         name: of the task, where the data names none; the file's own name unless given.
+        **options: as for ``instruction_task``.
 
     Raises:
         UserError: as ``instruction_task``.
@@ -148,21 +149,24 @@ def tasks_in(source: InstructionSource | str | Path, name: str = "") -> tuple[Ta
         source = instruction_source(source)
     name = name or task_name(source)
     if source.known_format.kind != "rendered":
-        return (instruction_task(name, source),)
-    found = source.survey()
-    if list(found.tasks) in ([""], []):
-        return (instruction_task(name, source),)
+        return (instruction_task(name, source, **options),)
+    surveys = [source.survey(split) for split in source.splits]
+    found = {task: (division, one.sources[task]) for one in reversed(surveys) for task, division in one.tasks.items()}
+    found = {task: found[task] for one in surveys for task in one.tasks}  # in the order of the first split
+    if list(found) in ([""], []):
+        return (instruction_task(name, source, **options),)
     specs: list[TaskSpec] = []
     taken: set[str] = set()
-    for index, (task, division) in enumerate(found.tasks.items()):
+    for index, (task, (division, where)) in enumerate(found.items()):
         own = dataclasses.replace(source, task=task, tells=index == 0)
         types = ", ".join(division.types)
         specs.append(
             instruction_task(
                 free_name(as_name(task) if task else name, taken),
                 own,
-                as_name(found.sources[task]).lower() if found.sources[task] else "rendered",
+                as_name(where).lower() if where else "rendered",
                 title=f"{task} ({types})" if types else task,
+                **options,
             )
         )
     return tuple(specs)
@@ -172,7 +176,7 @@ def task_name(source: InstructionSource) -> str:
     """A name for the one task of a source: its file's, its folder's or its data set's."""
     path = resolve(source.name)
     if path.is_dir():
-        return as_name(path.resolve().name)
+        return as_name(source.part or path.resolve().name)
     origin = source.origin("train")[0]
     return as_name(origin.name) if isinstance(origin, HubPart) or origin.name else as_name(path.stem)
 

@@ -15,9 +15,8 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from _flan_checkout import Checkout
 from _flan_records import INVENTED, TO_TFDS, invented
 
 import mixtures  # noqa: F401  registers the tasks
@@ -29,6 +28,9 @@ from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.render import Renderer
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
 from flan_jax.tasks.verbatim import NO_COLUMN
+
+if TYPE_CHECKING:
+    from _flan_checkout import Checkout
 
 _SHOWN = 5
 
@@ -71,7 +73,7 @@ class Outcome:
         self.examples.setdefault((task, kind), (theirs, ours))
 
 
-def compare(checkout: Checkout, templates: TemplateSet, records: Mapping[str, list[tuple[Any, Any]]]) -> Outcome:
+def compare(checkout: "Checkout", templates: TemplateSet, records: Mapping[str, list[tuple[Any, Any]]]) -> Outcome:
     """Compares every template of every task over its records.
 
     Args:
@@ -96,7 +98,7 @@ def compare(checkout: Checkout, templates: TemplateSet, records: Mapping[str, li
 
 
 def _compare_record(
-    outcome: Outcome, checkout: Checkout, spec: TaskSpec, patterns: Iterable[Any], features: Any, record: Any
+    outcome: Outcome, checkout: "Checkout", spec: TaskSpec, patterns: Iterable[Any], features: Any, record: Any
 ) -> None:
     options = SETS[checkout.set_name].options
     plain = PromptMode.ZS_OPT if options else PromptMode.ZS_NOOPT
@@ -124,7 +126,7 @@ def _compare_record(
             outcome.add(spec.name, side, theirs, made)
 
 
-def _theirs(checkout: Checkout, pattern: Any, features: Any) -> tuple[str, str]:
+def _theirs(checkout: "Checkout", pattern: Any, features: Any) -> tuple[str, str]:
     try:
         return checkout.rendered(pattern, features)
     except KeyError as error:
@@ -135,7 +137,7 @@ def _kind_of(message: str) -> str:
     return message.partition(": ")[2].split(".")[0][:80]
 
 
-def _records(checkout: Checkout, count: int, source_dir: str) -> dict[str, list[tuple[Any, Any]]]:
+def _records(checkout: "Checkout", count: int, source_dir: str) -> dict[str, list[tuple[Any, Any]]]:
     found = {task: [(record, record) for record in invented(task, count)] for task in INVENTED}
     cot = [task for task in checkout.patterns if task.startswith("cot_")]
     found |= {task: [(_line(record), record) for record in invented(task, count)] for task in cot}
@@ -159,6 +161,8 @@ def _line(record: Mapping[str, str]) -> str:
 
 def run(given: argparse.Namespace) -> int:
     """Imports, compares and prints."""
+    from _flan_checkout import Checkout  # loads TensorFlow
+
     folder, output = Path(given.checkout), Path(given.work_dir)
     output.mkdir(parents=True, exist_ok=True)
     total = Outcome()

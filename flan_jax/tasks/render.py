@@ -28,7 +28,7 @@ from flan_jax.tasks.template import (
     slots_of,
 )
 from flan_jax.tasks.texts import block, unsound
-from flan_jax.tasks.verbatim import can_fill, in_words
+from flan_jax.tasks.verbatim import can_fill, in_words, no_template_fits
 
 Length = Callable[[str], int]
 """Text → tokens, the end of sequence counted."""
@@ -93,7 +93,7 @@ class Renderer:
 
         Returns:
             The example; ``None`` for a record that is no example of the task: its ``fields`` left
-            it out, or no template applies to it, or no solved example fits before it.
+            it out, or its template does not apply, or no solved example fits before it.
 
         Raises:
             UserError: a missing slot, an answer outside the options, an empty side.
@@ -111,7 +111,7 @@ class Renderer:
         if template_id is None:
             template_id = self._chosen(slots, index)
         if template_id is None:
-            return None
+            raise no_template_fits([task.templates[one] for one in task.drawn_templates], slots)
         style = self._option_style(split, index)
         query = self._single(slots, template_id, style)
         if query is None:

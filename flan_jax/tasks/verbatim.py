@@ -6,7 +6,7 @@ are all listed.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flan_jax.errors import UserError
@@ -33,9 +33,23 @@ class Words(NamedTuple):
 
 def can_fill(template: Template | Rendering, slots: Slots) -> bool:
     """Whether the record has every slot of a published template; some published copies lack a column."""
+    return not _lacking(template, slots)
+
+
+def _lacking(template: Template | Rendering, slots: Slots) -> tuple[str, ...]:
     if not isinstance(template, VerbatimTemplate):
-        return True
-    return all(slots.get(slot, "") is not None for slot in (*template.slots, template.asks))
+        return ()
+    return tuple(slot for slot in (*template.slots, template.asks) if slots.get(slot, "") is None)
+
+
+def no_template_fits(templates: Sequence[Template | Rendering], slots: Slots) -> UserError:
+    """What to say of a record that none of these published templates can be filled with."""
+    lacking = sorted({slot for template in templates for slot in _lacking(template, slots)})
+    shown = " or ".join(f"{{{slot}}}" for slot in lacking)
+    return UserError(
+        f"each of its templates shows {shown}, and {NO_COLUMN}. Name a copy that has it with SOURCE_DIR, or take the "
+        "task out of the template set, so that it keeps its own templates."
+    )
 
 
 def in_words(

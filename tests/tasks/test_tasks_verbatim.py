@@ -154,10 +154,10 @@ def test_a_template_whose_column_is_not_there_gives_way():
     assert [example.template_id for example in examples] == [1] * 40
     with pytest.raises(UserError, match=r"shows \{fact\}, and this copy of the data set has no such column"):
         shown(spec, record=lacking)
-    left_out = []
-    alone = Prompted(spec, template_ids=(0,))
-    assert list(render_split(alone, "train", left_out=lambda: left_out.append(1))) == []
-    assert len(left_out) == 40
+    with pytest.raises(
+        UserError, match=r"each of its templates shows \{fact\}, and .* SOURCE_DIR, or take the task out"
+    ):
+        list(render_split(Prompted(spec, template_ids=(0,)), "train"))
 
 
 def test_solved_examples_are_set_with_published_templates():

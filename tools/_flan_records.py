@@ -202,7 +202,7 @@ def invented(task: str, count: int) -> Iterator[dict[str, Any]]:
     for index in range(count):
         text = _texts(index)
         if task.startswith("cot_"):
-            yield {name: text("holds").strip() for name in ("question", "answer", "rationale")}
+            yield {name: f" {text('holds')} "[index % 2 :] for name in ("question", "answer", "rationale")}
         else:
             yield INVENTED[task](text, index)
 

@@ -14,7 +14,6 @@ from flan_jax.data.sources import digest, file_digest, missing_data, resolve
 from flan_jax.errors import UserError, unknown
 from flan_jax.tasks.render import counter_hash
 from flan_jax.tasks.spec import Record, Unreadable
-from flan_jax.tasks.texts import block
 
 FOLDER = "flan_cot"
 COLUMNS = ("question", "answer", "rationale")
@@ -196,8 +195,8 @@ def _record(line: bytes) -> dict[str, str]:
             f": {len(values)} column(s) instead of {len(COLUMNS)} ({', '.join(COLUMNS)}, a tab between them). "
             "Correct or remove the row."
         )
-    record = {column: block(value.replace("\\n", "\n")) for column, value in zip(COLUMNS, values, strict=True)}
-    empty = next((column for column, value in record.items() if not value), None)
+    record = {column: value.replace("\\n", "\n") for column, value in zip(COLUMNS, values, strict=True)}
+    empty = next((column for column, value in record.items() if not value.strip()), None)
     if empty is not None:
         raise UserError(f": the {empty} is empty. Fill it in or remove the row.")
     return record

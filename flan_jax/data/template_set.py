@@ -201,7 +201,10 @@ def with_templates(of: TaskSpec | Mixture, templates: TemplateSet) -> TaskSpec |
 
 
 def _kind(of: TaskSpec | Mixture) -> str:
-    return "task" if isinstance(of, TaskSpec) else "mixture"
+    if isinstance(of, TaskSpec):
+        return "task"
+    # A task that is asked for by its name comes as a mixture of that name.
+    return "task" if [task.spec.name for task in _prompted(of)] == [of.name] else "mixture"
 
 
 def _prompted(mixture: Mixture) -> list[Prompted]:

@@ -7,6 +7,7 @@ from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import text
 from flan_jax.tasks.invert import inverted
 from flan_jax.tasks.spec import PublishedFields, Record, TaskSpec, Template
+from mixtures.flan_fields.shared import raw
 
 _ENDED = re.compile(r"[.!?…][\"'”’)\]]*$")
 
@@ -22,9 +23,9 @@ def reasoned(record: Record) -> dict[str, str]:
 
 def _as_published(record: Record) -> dict[str, str]:
     return {
-        "question": text(record, "question"),
-        "answer": text(record, "answer"),
-        "chain_of_thought": text(record, "rationale"),
+        "question": raw(record, "question"),
+        "answer": raw(record, "answer"),
+        "chain_of_thought": raw(record, "rationale"),
     }
 
 

@@ -10,14 +10,13 @@ from mixtures.flan_fields.shared import (
     Made,
     Record,
     chosen,
-    numbered,
     optional,
     raw,
     raw_list,
     substituted,
     views,
 )
-from mixtures.questions import lettered_choices, place_of
+from mixtures.questions import lettered_choices, numbered, place_of
 
 _UNANSWERABLE = "unanswerable"
 _NO_ANSWER = "CANNOTANSWER"

@@ -53,11 +53,6 @@ def substituted(pattern: str, by: str, text: str) -> str:
     return re.sub(pattern, lambda match: by, text, flags=re.ASCII)
 
 
-def numbered(items: Sequence[str]) -> str:
-    """One line an item, counted from 1."""
-    return "\n".join(f"{number}. {item}" for number, item in enumerate(items, start=1))
-
-
 def views(
     fields: Callable[[Record], Made],
     slots: tuple[str, ...],

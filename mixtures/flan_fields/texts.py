@@ -7,18 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.fields import column
-from mixtures.flan_fields.shared import Made, Record, numbered, raw, raw_list, substituted, views
+from mixtures.flan_fields.shared import Made, Record, raw, raw_list, substituted, views
+from mixtures.questions import numbered
+from mixtures.translations import LANGUAGES
 
-_LANGUAGES = {
-    "cs": "Czech",
-    "de": "German",
-    "es": "Spanish",
-    "fi": "Finnish",
-    "fr": "French",
-    "ro": "Romanian",
-    "ru": "Russian",
-    "tr": "Turkish",
-}
 _SEPARATORS = ("2013 . ", "2014 . ", "2012 . ", ") -- ")
 _SHOWN = 10
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -168,7 +160,7 @@ def _word_segment(record: Record) -> Made:
 
 def _translation(record: Record, code: str) -> Made:
     other = raw(record, code, f"translation.{code}")
-    return {"lang1": "English", "lang2": _LANGUAGES[code], "sent1": _english(record), "sent2": other}
+    return {"lang1": "English", "lang2": LANGUAGES[code], "sent1": _english(record), "sent2": other}
 
 
 _PAIRS = {

@@ -37,7 +37,7 @@ def test_rows_are_read_with_their_line_breaks(folder):
     source = cot_file("gsm8k")
     assert isinstance(source, Source)
     assert list(source.records("train")) == [
-        {"question": "A pen costs 2.\nHow much are 3?", "answer": "6", "rationale": "One costs 2.\n3 x 2 = 6."},
+        {"question": "A pen costs 2.\nHow much are 3?\n", "answer": "6", "rationale": "One costs 2.\n3 x 2 = 6."},
         {"question": "Why\u2028so?", "answer": "yes", "rationale": "It is."},
     ]
     assert list(source.records("validation")) == []

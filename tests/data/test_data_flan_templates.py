@@ -308,6 +308,8 @@ def test_a_set_that_does_not_suit_the_tasks_is_refused(tmp_path):
         with_templates(TASKS["colour"], made("color", "{passage}"))
     with pytest.raises(UserError, match="no templates for mixture 'm'"):
         with_templates(Mixture("m", (Entry(Prompted(TASKS["colour"])),)), made("color", "{passage}"))
+    with pytest.raises(UserError, match="no templates for task 'colour'"):
+        with_templates(Mixture("colour", (Entry(Prompted(TASKS["colour"])),)), made("color", "{passage}"))
     with pytest.raises(UserError, match="does not exist"):
         load_template_set(tmp_path / "none.json")
     path = tmp_path / "set.json"

@@ -5,7 +5,7 @@ from flan_jax.data.fingerprints import callable_digest
 from flan_jax.errors import UserError
 from flan_jax.tasks.invert import inverted
 from flan_jax.tasks.render import Renderer, render_split
-from flan_jax.tasks.spec import Prompted, PromptMode, Template
+from flan_jax.tasks.spec import Prompted, PromptMode, PublishedFields, Template
 
 ASK = (Template("Ask what is {given}."), Template("{why}\nThat means {given}. What was asked?"))
 RECORD = {"id": 0, "question": "Is it?", "answer": ["yes", "no"], "why": "It is."}
@@ -32,6 +32,14 @@ def test_what_is_no_example_of_the_task_is_none_of_its_inversion():
     empty = make(source=Listed(test=({**RECORD, "answer": []},)))
     with pytest.raises(UserError, match="record 0: its fields failed on the record"):
         list(render_split(Prompted(inverted(empty, "question", ASK)), "test"))
+
+
+def test_published_templates_ask_for_the_published_slot():
+    fields = PublishedFields("code", dict, ("q", "a", "w"), answer="a", options="w", rationale="w")
+    spec = make(published=(fields,))
+    (turned,) = inverted(spec, "question", ASK, published_answer="q").published
+    assert (turned.answer, turned.options, turned.rationale, turned.slots) == ("q", (), "", fields.slots)
+    assert inverted(spec, "question", ASK).published == ()
 
 
 def test_its_fields_are_told_apart_by_those_of_the_task():

@@ -19,6 +19,7 @@ from flan_jax.experiments.setup import Data
 from flan_jax.models.adapters import counts, split
 from flan_jax.models.tuning import TuningConfig
 from flan_jax.tasks.spec import Prompted, Task
+from flan_jax.train.step_folders import step_folders
 
 MANIFEST = "manifest.json"
 CONFIG = "config.gin"
@@ -89,8 +90,7 @@ def create(folder: Path) -> None:
 
 def has_checkpoint(folder: Path) -> bool:
     """Whether a checkpoint of any step lies in the run's folder."""
-    checkpoints = folder / CHECKPOINTS
-    return checkpoints.is_dir() and any(entry.name.isdecimal() for entry in checkpoints.iterdir())
+    return bool(step_folders(folder / CHECKPOINTS))
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from flax import traverse_util
 
 from flan_jax.errors import UserError
 from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.checksums import CHECKSUMS, MARK, SummedPath
 
 ParamPath = tuple[str, ...]
 
@@ -119,14 +120,16 @@ def save_pieces(
             "data": ocp.JsonCheckpointHandler(),
             "run": ocp.JsonCheckpointHandler(),
         },
-        options=ocp.CheckpointManagerOptions(create=True, enable_async_checkpointing=False),
+        options=ocp.CheckpointManagerOptions(
+            create=True, enable_async_checkpointing=False, temporary_path_class=SummedPath
+        ),
     ) as manager:
         manager.save(
             0,
             args=ocp.args.Composite(
                 state=ocp.args.PyTreeSave(tree),
                 data=ocp.args.JsonSave({}),
-                run=ocp.args.JsonSave({"config": {}, "extra": dict(extra or {})}),
+                run=ocp.args.JsonSave({"config": {}, "extra": dict(extra or {}), MARK: CHECKSUMS}),
             ),
         )
 

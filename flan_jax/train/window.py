@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from flan_jax.errors import UserError
+from flan_jax.train.finite import DivergedError
 
 HostMetrics = dict[str, Any]
 """Of one logged line: Python floats, and float64 arrays [K] for what is per task."""
@@ -22,6 +23,9 @@ _PER_TOKEN = ("loss", "z_loss", "accuracy")
 _SUMMED = ("weight", "tokens", "task_weight")
 _MEAN = ("grad_norm",)
 _LAST = ("learning_rate",)
+_AHEAD = 2
+"""Steps that the host may be ahead of the devices."""
+_MOST_PENDING = 128
 
 
 class MetricsWindow:
@@ -45,19 +49,26 @@ class MetricsWindow:
         """Notes the metrics of a step that may still be computing.
 
         Waits for the step before the last, so that the host never runs more than two steps ahead
-        and the batches it has put on the devices never number more than that.
+        and the batches it has put on the devices never number more than that. What is pending is
+        fetched now and then, so that it does not grow with the steps between two logged lines.
+
+        Raises:
+          UserError: as `flush`.
         """
         self._pending.append((step, metrics))
-        if len(self._pending) > 2:
-            jax.block_until_ready(self._pending[-3][1]["loss"])
+        if len(self._pending) > _AHEAD:
+            jax.block_until_ready(self._pending[-1 - _AHEAD][1]["loss"])
+        if len(self._pending) >= _MOST_PENDING:
+            self.flush(but=_AHEAD)
 
-    def flush(self) -> None:
-        """Fetches what is pending.
+    def flush(self, but: int = 0) -> None:
+        """Fetches what is pending, but for the last steps, which may still be computing.
 
         Raises:
           UserError: a step's batch had no loss token, or its loss or gradient is not finite.
         """
-        pending, self._pending = self._pending, []
+        fetched = len(self._pending) - but
+        pending, self._pending = self._pending[:fetched], self._pending[fetched:]
         for (step, _), metrics in zip(pending, jax.device_get([metrics for _, metrics in pending]), strict=True):
             _check_finite(step, metrics)
             values = {name: np.asarray(value, np.float64) for name, value in metrics.items()}
@@ -104,8 +115,8 @@ def _check_finite(step: int, metrics: Mapping[str, np.ndarray]) -> None:
     if metrics["weight"] == 0:
         raise UserError(f"The batch of step {step} has no loss token: every decoder_loss_weights entry is 0.")
     if not (np.isfinite(metrics["loss"]) and np.isfinite(metrics["grad_norm"])):
-        raise UserError(
-            f"Training diverged at step {step}: the loss is {metrics['loss']:g} and the gradient norm "
-            f"{metrics['grad_norm']:g} at a learning rate of {metrics['learning_rate']:g}. Lower the learning rate, "
-            "warm up longer or set clip_norm; earlier checkpoints are untouched."
+        raise DivergedError(
+            step,
+            f"the loss is {metrics['loss']:g} and the gradient norm {metrics['grad_norm']:g} at a learning rate of "
+            f"{metrics['learning_rate']:g}",
         )

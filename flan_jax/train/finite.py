@@ -1,0 +1,81 @@
+"""Whether weights are numbers that a model can have: asked before they are saved, given away, or used.
+
+A step's loss and gradient are of the weights before its update, so a step whose update destroys them looks well. That
+is why a state is looked at itself when it is saved (one reduction on the devices), and why the checkpoint of the step
+before one whose loss or gradient is not finite is withdrawn (``flan_jax.train.loop``): its weights were the cause.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from flan_jax.errors import UserError
+from flan_jax.train.state import TrainState
+
+TOO_LARGE = 1e6
+"""No trained weight is near it (published models stay below a few hundreds), and no update that is one leads there."""
+
+
+class DivergedError(UserError):
+    """Training diverged.
+
+    Args:
+      step: whose loss, gradient or update shows it.
+      what: shows it, in a few words.
+      kept: a sentence on the checkpoints that are there.
+
+    Attributes:
+      step, what: as given.
+    """
+
+    def __init__(self, step: int, what: str, kept: str = "") -> None:
+        super().__init__(
+            f"Training diverged at step {step}: {what}. Lower the learning rate, warm up longer or set clip_norm."
+            f"{' ' + kept if kept else ''}"
+        )
+        self.step, self.what = step, what
+
+
+def not_finite(tree: Any) -> str | None:
+    """Names the first array of a tree that holds an infinite number or none at all, with their count; None if none does."""
+    for name, worst in largest(tree).items():
+        if not math.isfinite(worst):
+            leaf = _floats(tree)[name]
+            count = int(jnp.sum(~jnp.isfinite(leaf)))
+            return f"{count:,} of the {leaf.size:,} numbers of {name} are not finite"
+    return None
+
+
+def destroyed(state: TrainState) -> str | None:
+    """What shows that a step's update destroyed a state, in a few words; None where nothing does."""
+    wrong = not_finite({"params": state.params, "opt_state": state.opt_state})
+    if wrong is not None:
+        return f"after its update {wrong}"
+    name, worst = max(largest(state.params).items(), key=lambda item: item[1], default=("", 0.0))
+    return f"after its update {name} holds a number of size {worst:.3g}" if worst > TOO_LARGE else None
+
+
+def largest(tree: Any) -> dict[str, float]:
+    """Name → the largest absolute value of each array of floating-point numbers; not finite where one of them is not."""
+    floats = _floats(tree)
+    if not floats:
+        return {}
+    return dict(zip(floats, np.asarray(_largest(list(floats.values()))).tolist(), strict=True))
+
+
+@jax.jit
+def _largest(leaves: list[Array]) -> Float[Array, " leaves"]:
+    return jnp.stack([jnp.max(jnp.abs(leaf), initial=0).astype(jnp.float32) for leaf in leaves])
+
+
+def _floats(tree: Any) -> Mapping[str, Any]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree.leaves_with_path(tree)
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    }

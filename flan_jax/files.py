@@ -193,23 +193,42 @@ def sentence(code: int, path: Path | str, kept: str = "") -> str:
     return f"{str(path)!r} cannot be written: {_SAYS[code]}. {left} {remedy}, and run the same command again."
 
 
+def refused(error: BaseException) -> str | None:
+    """What to tell of an error that nobody foresaw, where a file system is the reason for it; else None."""
+    code = refusal(error)
+    if code is None:
+        return None
+    named = next((item.filename for item in _chain(error) if isinstance(item, OSError) and item.filename), None)
+    what = "A file" if named is None else repr(os.fsdecode(named)) if isinstance(named, str | bytes) else repr(named)
+    if code in (errno.EACCES, errno.EPERM):
+        return f"{what} may not be read or written by this user. Choose another place, or ask for the right to it."
+    return f"{what} cannot be read or written: {_SAYS[code]}. {_REMEDY.get(code, 'Choose another place')}, and run the same command again."
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that it came from."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or following.__context__
+
+
 def refusal(error: BaseException) -> int | None:
     """The number of what a file system said, if that is why an error was raised; else None.
 
     Libraries that write by other means put the number, or its words, into a text, or raise from one that does.
     """
-    seen: set[int] = set()
-    following: BaseException | None = error
-    while following is not None and id(following) not in seen:
-        seen.add(id(following))
-        if isinstance(following, OSError) and following.errno in _SAYS:
-            return following.errno
-        if not isinstance(following, UserError):
-            text = str(following)
-            for code in _SAYS:
-                if f"[os_error_code='{code}']" in text or f"[Errno {code}]" in text or f"[errno {code}]" in text:
-                    return code
-            if os.strerror(errno.ENOSPC) in text:
-                return errno.ENOSPC
-        following = following.__cause__ or following.__context__
+    for found in _chain(error):
+        if isinstance(found, OSError) and found.errno in _SAYS:
+            return found.errno
+        if isinstance(found, UserError):
+            continue
+        text = str(found)
+        for code in _SAYS:
+            if any(mark.format(code) in text for mark in ("[os_error_code='{}']", "[Errno {}]", "[errno {}]")):
+                return code
+        if os.strerror(errno.ENOSPC) in text:
+            return errno.ENOSPC
     return None

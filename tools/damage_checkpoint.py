@@ -37,10 +37,17 @@ def flips(step: Path, count: int, seed: int) -> Iterator[Harm]:
     random = np.random.default_rng(seed)
     # A third anywhere in proportion to size, the rest file after file: small files decide what the large ones mean.
     for index in range(count):
-        where = int(np.searchsorted(ends, random.integers(ends[-1]), side="right")) if index % 3 == 0 else index % len(files)
+        where = (
+            int(np.searchsorted(ends, random.integers(ends[-1]), side="right"))
+            if index % 3 == 0
+            else index % len(files)
+        )
         size = files[where].stat().st_size
         if size:
-            yield f"{files[where]} flip", flipped(files[where], int(random.integers(size)), 1 << int(random.integers(8)))
+            yield (
+                f"{files[where]} flip",
+                flipped(files[where], int(random.integers(size)), 1 << int(random.integers(8))),
+            )
 
 
 def flipped(path: Path, place: int, bit: int) -> Callable[[Path], None]:

@@ -1,14 +1,11 @@
 """What several commands print: progress of preparing, the table of results, how to continue."""
 
-import contextlib
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flan_jax import signals
 from flan_jax.cli.escapes import visible, visible_line
 from flan_jax.errors import UserError
 
@@ -17,22 +14,8 @@ if TYPE_CHECKING:
     from flan_jax.data.prepare import PreparedSplit, PrepareReport
     from flan_jax.eval.runner import Progress as EvalProgress
 
-STOPPED = 75
 _LINE_EVERY_S = 5.0
 _REASONS = 5
-
-
-@contextlib.contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """Lets SIGTERM end what is inside as Ctrl-C does, so that what is half-written is removed."""
-    if threading.current_thread() is not threading.main_thread():  # nobody else may set handlers
-        yield
-        return
-    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
 
 
 def prepare_progress(*, quiet: bool = False) -> "_PrepareBar | _PrepareLines | None":
@@ -186,21 +169,27 @@ def say(line: str) -> None:
 def run_training(run: "GinRun") -> int:
     """Trains, shows the results, and returns the exit code."""
     from flan_jax.cli.sampled import sampled_table
+    from flan_jax.experiments.run_dir import CHECKPOINTS
     from flan_jax.experiments.train import train
+    from flan_jax.train.step_folders import step_folders
 
-    result = train(
-        run.config,
-        operative=run.operative,
-        prepare_progress=prepare_progress(),
-        eval_progress=eval_progress(),
-        say=say,
-    )
-    if result.stopped:
-        print(
-            f"stopped after step {result.step}; everything is saved: run the same command again to continue",
-            file=sys.stderr,
-        )
-        return STOPPED
+    checkpoints = Path(run.config.model_dir) / CHECKPOINTS
+    with signals.continues_from(lambda: next(iter(step_folders(checkpoints)), None)):
+        try:
+            result = train(
+                run.config,
+                operative=run.operative,
+                prepare_progress=prepare_progress(),
+                eval_progress=eval_progress(),
+                say=say,
+            )
+            signum = result.signum
+        except signals.Interrupted as stop:
+            signum = stop.signum
+        if signum:
+            words, code = signals.last_words(signum, "nothing was saved yet; the same command begins anew")
+            say(words)
+            return code
     print("\nWhat was drawn, against what was asked for:")
     print(visible(sampled_table(result.realised)))
     show_results(run.config.model_dir)

@@ -3,17 +3,27 @@
 import argparse
 import importlib
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 
-from flan_jax import __version__
+from flan_jax import __version__, files, signals
 from flan_jax.cli.escapes import visible
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.tasks.modules import import_modules
 
-DONE, OUR_FAULT, WRONG_INPUT, STOPPED = 0, 1, 2, 75
-"""Exit codes. 75 (EX_TEMPFAIL): stopped after saving; the same command continues."""
+DONE, OUR_FAULT, WRONG_INPUT = 0, 1, 2
+"""Exit codes; those of a stop by SIGTERM or Ctrl-C are decided in ``flan_jax.signals``."""
+
+_LEFT = {
+    "prepare": "the splits finished before stay in the store; run the same command again to go on",
+    "train": "nothing was saved yet; the same command begins anew",
+    "quickstart": "nothing was saved yet; the same command begins anew",
+    "eval": "no results were written; run the same command again",
+}
+_NOTHING_LEFT = "nothing half-written is left; run the same command again"
+"""What a command that was stopped leaves where no checkpoint stands."""
 
 COMMANDS = {
     "quickstart": "the whole job on the embedded world: prepare, train, measure, report",
@@ -130,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    left = _NOTHING_LEFT
     try:
         rest, bindings = split_gin_bindings(arguments)
         if rest and not rest[0].startswith("-") and rest[0] not in COMMANDS:
@@ -143,20 +154,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if bindings and not hasattr(parsed, "gin_file"):
             raise UserError(f"flan-jax {parsed.command} takes no --gin.{bindings[0]}.")
         parsed.gin_bindings = bindings
-        import_user_modules(parsed.module_import)
-        return parsed.execute(parsed)
+        left = _LEFT.get(parsed.command, left)
+        with signals.handled(left):
+            import_user_modules(parsed.module_import)
+            return parsed.execute(parsed)
     except UserError as error:
         if debug:
             traceback.print_exc()
         print(f"error: {visible(error)}", file=sys.stderr)
         return WRONG_INPUT
-    except KeyboardInterrupt:
-        print("interrupted: nothing half-written is left; run the same command again to continue", file=sys.stderr)
-        return STOPPED
+    except KeyboardInterrupt as stop:
+        words, code = signals.last_words(getattr(stop, "signum", signal.SIGINT), left)
+        print(words, file=sys.stderr)
+        return code
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
         return DONE
-    except Exception:
+    except Exception as error:
+        refused = files.refused(error)
+        if refused is not None:
+            if debug:
+                traceback.print_exc()
+            print(f"error: {visible(refused)}", file=sys.stderr)
+            return WRONG_INPUT
         traceback.print_exc()
         print("error: this is a fault of flan_jax, not of your input; the lines above tell where", file=sys.stderr)
         return OUR_FAULT

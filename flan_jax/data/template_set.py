@@ -21,6 +21,7 @@ from typing import Any, overload
 
 from flan_jax.data.sources import load_json
 from flan_jax.errors import UserError, did_you_mean
+from flan_jax.files import atomic_write_text
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
 from flan_jax.tasks.spec import OPTIONS_SLOT, Prompted, PublishedFields, Task, TaskSpec, Template, VerbatimTemplate
 
@@ -256,6 +257,4 @@ def _mixture(mixture: Mixture, templates: TemplateSet) -> Mixture:
 
 def write_template_set(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a template set with what is said about it, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    atomic_write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

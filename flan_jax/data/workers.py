@@ -193,6 +193,7 @@ def _stop(workers: list[_Worker], *, at_once: bool) -> None:
 def _work(connection: Connection, setup: bytes) -> None:
     """What a worker does: writes the splits of each job that it receives, until the pipe is closed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, so that half-written folders are removed
+    sys.unraisablehook = _unraisable
     threading.Thread(target=_end_with_parent, daemon=True).start()
     tokenizers.set_encoding_threads(1)
     with contextlib.suppress(EOFError, ConnectionError):
@@ -202,6 +203,12 @@ def _work(connection: Connection, setup: bytes) -> None:
             for work in _guarded(connection, lambda payload=payload: unpacked(payload)):
                 split = _guarded(connection, lambda work=work: write(work, recipe, store))
                 connection.send(("done", split))
+
+
+def _unraisable(what: Any) -> None:
+    """Prints what an object of C raised and nobody could catch, but for the end of the worker, which is no error."""
+    if not isinstance(what.exc_value, SystemExit):
+        sys.__unraisablehook__(what)
 
 
 def _guarded(connection: Connection, action: Any) -> Any:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval.examples import Prediction, TaskResult
 from flan_jax.eval.identity import Settings, changed_settings
 from flan_jax.eval.suites import ClusterAverage, StepResults, SuiteAverage
+from flan_jax.files import atomic_write_text
 
 RESULTS_FILE = "results.json"
 PREDICTIONS_FOLDER = "predictions"
@@ -41,7 +41,7 @@ def write_results(model_dir: Path, results: StepResults) -> Path:
             continue
         lines = (json.dumps(_prediction_json(p), ensure_ascii=False, allow_nan=False) for p in result.predictions)
         path = folder / PREDICTIONS_FOLDER / f"{result.name}.jsonl"
-        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        atomic_write_text(path, "".join(line + "\n" for line in lines))
     content = {
         "step": results.step,
         "weights": results.weights,
@@ -49,9 +49,7 @@ def write_results(model_dir: Path, results: StepResults) -> Path:
         "suites": {name: [_result_json(r) for r in members] for name, members in results.suites.items()},
         "averages": {name: dataclasses.asdict(average) for name, average in results.averages.items()},
     }
-    temporary = folder / f".{RESULTS_FILE}.{os.getpid()}"
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(folder / RESULTS_FILE)
+    atomic_write_text(folder / RESULTS_FILE, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return folder
 
 

@@ -168,6 +168,11 @@ def evaluate_run(
         UserError: no checkpoint, no suites, or data that was prepared otherwise.
     """
     folder = run_dir.check_same_run(config)
+    run_dir.check_writable(
+        folder,
+        f"Measure it into another: `flan-jax eval --gin_file runs/eval.gin --gin.CHECKPOINT_PATH={folder} "
+        "--gin.EVAL_OUTPUT_DIR=FOLDER`, with the run's model, mixture and lengths.",
+    )
     weights = load_weights(config, step=step)
     if not config.use_cached_tasks:
         prepare_run(config)

@@ -43,7 +43,7 @@ class MergedParams:
     """
 
     def __init__(self, run: Path, stored: StoredParams, config: ModelConfig) -> None:
-        self.step, self.run_config = stored.step, stored.run_config
+        self.step, self.run_config, self.extra = stored.step, stored.run_config, stored.extra
         whole = merged_params(load_weights(_as_run(run, stored, config), step=stored.step).params)
         self._params = traverse_util.flatten_dict(jax.device_get(whole))
 

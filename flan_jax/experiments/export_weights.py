@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from flan_jax.experiments.new_folder import check_free, new_folder
 from flan_jax.experiments.pretrained import run_of_folder
 from flan_jax.experiments.same_base import model_of
 from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
+from flan_jax.experiments.weights import allows_nonfinite
+from flan_jax.files import atomic_write_text
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.huggingface import folder as huggingface
@@ -122,7 +124,7 @@ def export_run(
         _name_ends(written / GENERATION, config)
         asking = model_use.code(written, *_use(run, written, config)) if tokenizer else None
         card = model_card(run, stored.step, config, destination.name, asking)
-        run_dir.write_text(written / CARD, card)
+        atomic_write_text(written / CARD, card)
         checked, worst = _check(written, config, stored, dtype, say)
     return Exported(
         run=str(model_dir),
@@ -181,6 +183,7 @@ def _check_whole(stored: StoredParams | MergedParams, config: ModelConfig) -> No
 
 def _tensors(stored: StoredParams | MergedParams, config: ModelConfig) -> Iterator[tuple[Place, np.ndarray]]:
     """Each tensor; layer by layer where the checkpoint lies so, else from one whole parameter after the other."""
+    allowed = allows_nonfinite(stored.extra)
     rows: dict[tuple[tuple[str, ...], ...], list[Place]] = {}
     for place in places(formats.layout(config), shapes_of(config)):
         rows.setdefault(place.paths, []).append(place)
@@ -193,7 +196,20 @@ def _tensors(stored: StoredParams | MergedParams, config: ModelConfig) -> Iterat
                 else stored.read(path, place.layer)
                 for path in paths
             ]
+            if not allowed:
+                _check_finite(stored.step, place, parts)
             yield place, join(place, parts)
+
+
+def _check_finite(step: int, place: Place, parts: Sequence[np.ndarray]) -> None:
+    for path, part in zip(place.paths, parts, strict=True):
+        count = int(part.size - np.count_nonzero(np.isfinite(part)))
+        if count:
+            layer = "" if place.layer is None else f", layer {place.layer},"
+            raise UserError(
+                f"The weights of step {step} cannot be exported: {count:,} of the {part.size:,} numbers of {'/'.join(path)}{layer} "
+                "are not finite, as a training that diverged leaves them. Export an earlier step (--step)."
+            )
 
 
 def _write_weights(

@@ -15,6 +15,7 @@ from flan_jax.experiments.kept_model import copy_kept
 from flan_jax.experiments.new_folder import check_free, new_folder
 from flan_jax.experiments.same_base import described, has_tokenizer
 from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
+from flan_jax.files import atomic_write_text
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.huggingface import folder as huggingface
 from flan_jax.models.huggingface.tensors import shapes_of, split
@@ -78,11 +79,12 @@ def import_folder(
             "model_type": _model_type(folder),
             "versions": run_dir.versions(),
             **tokenizer,
+            **({"allow_nonfinite": True} if allow_nonfinite else {}),
         }
         pieces = _pieces(folder, config, allow_nonfinite)
         save_pieces(written / run_dir.CHECKPOINTS, shapes_of(config), pieces, extra={"imported": origin})
         kept = copy_kept(folder, written)
-        run_dir.write_text(written / run_dir.ORIGIN, json.dumps(origin, indent=1, ensure_ascii=False) + "\n")
+        atomic_write_text(written / run_dir.ORIGIN, json.dumps(origin, indent=1, ensure_ascii=False) + "\n")
         checked, difference = _check(folder, written / run_dir.CHECKPOINTS, config, allow_nonfinite, say)
     return Imported(
         source=str(source),

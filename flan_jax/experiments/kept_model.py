@@ -6,7 +6,6 @@ again when the folder was moved, deleted, or holds another tokenizer.
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from flan_jax.data.hub_models import model_folder
 from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError
+from flan_jax.files import atomic_dir, atomic_write_text
 
 PRETRAINED = "pretrained"
 CONFIG = "config.json"
@@ -54,13 +54,9 @@ def keep_description(model_dir: str, initial_checkpoint: str, vocabulary: str) -
     }
     if _record(model_dir) == record:
         return
-    written = kept.with_name(f".{kept.name}.{os.getpid()}")
-    shutil.rmtree(written, ignore_errors=True)
-    written.mkdir(parents=True)
-    copy_kept(folder, written)
-    (written / _RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    shutil.rmtree(kept, ignore_errors=True)
-    os.replace(written, kept)
+    with atomic_dir(kept) as written:
+        copy_kept(folder, written)
+        atomic_write_text(written / _RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def described_folder(initial_checkpoint: str, model_dir: str = "") -> Path:

@@ -1,24 +1,12 @@
 """A folder that has its name when all of it is written, and leaves nothing where that fails."""
 
 import contextlib
-import errno
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from flan_jax.errors import UserError
-
-_NOT_OURS = {
-    errno.ENOSPC: "there is no space left",
-    errno.EDQUOT: "the quota is used up",
-    errno.EFBIG: "a file would be larger than this file system allows",
-    errno.EACCES: "it may not be written to",
-    errno.EPERM: "it may not be written to",
-    errno.EROFS: "it may only be read",
-    errno.EIO: "the device fails",
-}
-"""What a file system says that is no fault of the program's."""
+from flan_jax.files import atomic_dir
 
 
 def check_free(destination: Path) -> None:
@@ -40,31 +28,5 @@ def new_folder(destination: Path) -> Iterator[Path]:
         UserError: the destination is there, cannot be made, or the file system takes no more.
     """
     check_free(destination)
-    written = destination.with_name(f".{destination.name}.part")
-    try:
-        try:
-            shutil.rmtree(written, ignore_errors=True)
-            written.mkdir(parents=True)
-        except OSError as error:
-            raise UserError(
-                f"{str(destination)!r} cannot be made ({error.strerror}). Choose a folder you may write to."
-            ) from error
+    with atomic_dir(destination) as written:
         yield written
-        os.replace(written, destination)
-    except BaseException as error:
-        shutil.rmtree(written, ignore_errors=True)
-        reason = _reason(error)
-        if reason is None:
-            raise
-        raise UserError(
-            f"{str(destination)!r} cannot be written: {reason}. Nothing is left of it; choose another place."
-        ) from error
-
-
-def _reason(error: BaseException) -> str | None:
-    """What the file system said; checkpoints are written by a library that puts the number into a text."""
-    if isinstance(error, OSError):
-        return _NOT_OURS.get(error.errno or 0)
-    if isinstance(error, ValueError):
-        return next((text for code, text in _NOT_OURS.items() if f"[os_error_code='{code}']" in str(error)), None)
-    return None

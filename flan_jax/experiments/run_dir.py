@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import platform
+import shutil
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -13,9 +14,11 @@ import jax
 import numpy as np
 
 from flan_jax.errors import UserError
+from flan_jax.eval.results import saved_steps, step_folder
 from flan_jax.experiments.config import RunConfig, difference, with_defaults
 from flan_jax.experiments.sampling import DataChange, Table
 from flan_jax.experiments.setup import Data
+from flan_jax.files import atomic_write_text
 from flan_jax.models.adapters import counts, split
 from flan_jax.models.tuning import TuningConfig
 from flan_jax.tasks.spec import Prompted, Task
@@ -45,7 +48,7 @@ def check_same_run(config: RunConfig) -> Path:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"MODEL_DIR {str(folder)!r} is a file. Name a folder.")
     found = read_manifest(folder)
-    if found is not None:
+    if found is not None and not is_unsaved(folder):
         check_same_config(found["config"], config, f"MODEL_DIR {str(folder)!r} holds")
     return folder
 
@@ -74,6 +77,17 @@ def check_same_config(found: Mapping[str, Any], config: RunConfig, holds: str) -
         )
 
 
+def check_writable(folder: Path, remedy: str = "Choose a folder you may write to.") -> None:
+    """Refuses, before any work is done, a run's folder that takes no files.
+
+    Raises:
+        UserError: it, or what it would be made in, may only be read.
+    """
+    there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), folder)
+    if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"MODEL_DIR {str(folder)!r} may only be read. {remedy}")
+
+
 def create(folder: Path) -> None:
     """Makes the run's folder where it is not there; only when all that could be refused was checked.
 
@@ -91,6 +105,20 @@ def create(folder: Path) -> None:
 def has_checkpoint(folder: Path) -> bool:
     """Whether a checkpoint of any step lies in the run's folder."""
     return bool(step_folders(folder / CHECKPOINTS))
+
+
+def is_unsaved(folder: Path) -> bool:
+    """Whether a training in the folder began and ended before there was anything to keep: no checkpoint, no results."""
+    began = (folder / MANIFEST).is_file() and (folder / CHECKPOINTS).is_dir()
+    return began and not has_checkpoint(folder) and not any(saved_steps(folder))
+
+
+def forget_unsaved(folder: Path) -> None:
+    """Removes what such a training wrote of itself, so that a corrected one may begin in its place."""
+    if is_unsaved(folder):
+        for name in (MANIFEST, CONFIG, MODEL_INFO):  # the first says that the others are whole
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(step_folder(folder, 0), ignore_errors=True)
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -117,7 +145,7 @@ def check_same_data(folder: Path, data: Data, *, accept: bool = False) -> DataCh
     Raises:
         UserError: a task was added, removed, altered or weighted anew, and that was not asked for.
     """
-    found = read_manifest(folder)
+    found = None if is_unsaved(folder) else read_manifest(folder)
     # Sampling reads the weights to the bit, so a changed last digit is a changed run.
     ours = task_table(data)
     change = DataChange.between(ours if found is None else found["tasks"], ours)
@@ -146,7 +174,7 @@ def record_change(folder: Path, data: Data, *, step: int) -> None:
     if change:
         record = {"step": step, **dataclasses.asdict(change), "before": found["tasks"]}
         manifest = {**found, "tasks": ours, "changes": [*found.get("changes", []), record]}
-        write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        atomic_write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_description(
@@ -156,8 +184,8 @@ def write_description(
     if (folder / MANIFEST).exists():
         return
     if operative:
-        write_text(folder / CONFIG, operative)
-    write_text(folder / MODEL_INFO, model_info(params, config.tuning))
+        atomic_write_text(folder / CONFIG, operative)
+    atomic_write_text(folder / MODEL_INFO, model_info(params, config.tuning))
     manifest = {
         "mixture": data.mixture.name,
         "config": config.identity(),
@@ -177,7 +205,7 @@ def write_description(
         "versions": versions(),
     }
     # Last, since its presence says that the description is whole.
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    atomic_write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
 def _origin(config: RunConfig) -> dict[str, Any]:
@@ -230,14 +258,6 @@ def model_info(params: Mapping[str, Any], tuning: TuningConfig | None = None) ->
     if tuning.partial:
         total += [f"Trained of them: {numbers.trained:,} ({numbers.share:.3%})"]
     return "\n".join([*rows, "", *total, ""])
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _version(package: str) -> str:

@@ -27,6 +27,7 @@ from flan_jax.experiments.evaluate import (
     say_again,
 )
 from flan_jax.experiments.kept_model import keep_description
+from flan_jax.experiments.run_lock import run_lock
 from flan_jax.experiments.same_base import check_same_vocabulary
 from flan_jax.experiments.sampling import (
     DataChange,
@@ -44,6 +45,7 @@ from flan_jax.experiments.setup import Data, PrepareProgress, open_data, prepare
 from flan_jax.experiments.tuned import BASE, base_identity, check_can_begin, check_same_base
 from flan_jax.experiments.weights import initial_params
 from flan_jax.feed.realised import Realised
+from flan_jax.files import atomic_write_text, remove_leftovers
 from flan_jax.report.page import write_report
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.hooks import MetricsWriter, Progress, TensorBoard
@@ -63,15 +65,17 @@ class TrainResult:
         step: steps taken in all.
         stopped: it was told to stop, and saved; the same call continues it.
         realised: what was drawn from each task, since the run began.
+        signum: of the signal that stopped it; 0 where none did.
     """
 
     step: int
     stopped: bool
     realised: Realised
+    signum: int = 0
 
 
 class EvaluateAt:
-    """Measures the run's suites at certain steps and writes ``eval/STEP``; a hook of the training loop."""
+    """Measures the run's suites at certain steps and writes ``eval/STEP``; called by the training loop (``measures``)."""
 
     def __init__(
         self,
@@ -140,6 +144,7 @@ def train(
         UserError: the folder holds another run or other data, or anything the layers below refuse.
     """
     folder = run_dir.check_same_run(config)
+    run_dir.check_writable(folder)
     notes = check_schedule(config)
     check_data_workers(config)
     if not config.use_cached_tasks:
@@ -165,9 +170,8 @@ def train(
         say(note)
     optimizer = make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))
     run_dir.create(folder)
-    if audited and jax.process_index() == 0:
-        run_dir.write_text(folder / AUDIT, json.dumps(audited, indent=1, ensure_ascii=False) + "\n")
     with (
+        run_lock(folder, say),
         Checkpointer(
             folder / run_dir.CHECKPOINTS,
             keep=config.checkpoint.keep,
@@ -175,6 +179,11 @@ def train(
             config={**config.identity(), **base},
         ) as checkpointer,
     ):
+        if jax.process_index() == 0:
+            remove_leftovers(folder)
+            run_dir.forget_unsaved(folder)
+            if audited:
+                atomic_write_text(folder / AUDIT, json.dumps(audited, indent=1, ensure_ascii=False) + "\n")
         resumes_at = checkpointer.latest_step() or 0
         if resumes_at:
             saved = checkpointer.config()
@@ -201,6 +210,8 @@ def train(
             if before is not ours:
                 say(f"going on with changed data ({DataChange.between(before, ours)})")
                 resumed = {**resumed, WINDOW: reordered_window(resumed.get(WINDOW, {}), list(before), list(ours))}
+            if resumes_at < config.steps:  # a step is saved before it is measured, which may have been interrupted
+                evaluation(resumes_at, {}, state)
         elif config.eval.before:
             say("measuring before training")
             evaluation.measure(0, whole(state))
@@ -227,7 +238,6 @@ def train(
             metrics,
             curves,
             progress,
-            evaluation,
             *([Reweight(batches, reweight)] if reweight else []),
         )
         try:
@@ -238,6 +248,7 @@ def train(
                 steps=config.steps,
                 shard_batch=functools.partial(shard_batch, mesh=mesh),
                 hooks=hooks,
+                measures=[evaluation],
                 log_every=config.log_period,
                 checkpointer=checkpointer,
                 save_every=config.checkpoint.period,
@@ -249,16 +260,18 @@ def train(
         except Preempted as stop:
             if not stop.saved:
                 raise
-            return TrainResult(stop.step, stopped=True, realised=batches.realised())
+            return TrainResult(stop.step, stopped=True, realised=batches.realised(), signum=stop.signum)
         finally:
             progress.close()
             curves.close()
             batches.close()
-    reached = int(jax.device_get(state.step))
-    if reached < config.steps:
-        say(f"the data ended after step {reached} of {config.steps}, as run.exhausted={config.exhausted!r} asks for")
-    say(f"measuring step {reached}")
-    evaluation.measure(reached, whole(state))
-    if jax.process_index() == 0:
-        write_report([folder], folder / run_dir.REPORT)
-    return TrainResult(reached, stopped=False, realised=realised)
+        reached = int(jax.device_get(state.step))
+        if reached < config.steps:
+            say(
+                f"the data ended after step {reached} of {config.steps}, as run.exhausted={config.exhausted!r} asks for"
+            )
+        say(f"measuring step {reached}")
+        evaluation.measure(reached, whole(state))
+        if jax.process_index() == 0:
+            write_report([folder], folder / run_dir.REPORT)
+        return TrainResult(reached, stopped=False, realised=realised)

@@ -1,6 +1,8 @@
 """Where weights come from: a run's checkpoints, another run's, or a Hugging Face folder."""
 
 import dataclasses
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,11 @@ from flan_jax.models.huggingface import peft
 from flan_jax.models.linear import LowRank
 from flan_jax.models.tuning import TuningConfig
 from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.finite import not_finite
 from flan_jax.train.sharding import make_mesh, param_shardings, place
 from flan_jax.train.state import abstract_trained, check_same_shapes
 
+_LOG = logging.getLogger(__name__)
 HF_CONFIG = "config.json"
 
 
@@ -56,6 +60,11 @@ def load_weights(config: RunConfig, *, step: int | None = None) -> Weights:
         with Checkpointer(own, create=False) as checkpointer:
             chosen = checkpointer.latest_step() if step is None else step
             params = _restored(config, checkpointer, chosen)
+            check_finite(
+                params,
+                f"The weights of step {chosen} in {config.model_dir!r}",
+                allowed=_may_be_any(checkpointer, chosen),
+            )
         return Weights(graphdef, params, chosen or 0)
     if step is not None:
         raise UserError(f"There are no checkpoints in {config.model_dir!r}, so none of step {step}. Leave --step out.")
@@ -143,8 +152,9 @@ def _checkpoint_params(config: RunConfig) -> Any:
     if checkpoints.is_dir():  # a run's, or imported: that also has a config.json
         tuning, theirs = tuning_of(folder)
         with Checkpointer(checkpoints, create=False) as checkpointer:
+            what, allowed = f"The weights in {config.initial_checkpoint!r}", _may_be_any(checkpointer, None)
             if not tuning.partial:
-                return checkpointer.restore_params(abstract_params(config))
+                return check_finite(checkpointer.restore_params(abstract_params(config)), what, allowed=allowed)
             their_run = dataclasses.replace(
                 config,
                 model_dir=str(folder),
@@ -154,13 +164,44 @@ def _checkpoint_params(config: RunConfig) -> Any:
                 tuning=in_float32(tuning),
                 pack=theirs["pack"],
             )
-            return _as_wanted(_restored(their_run, checkpointer, None), config)
+            return _as_wanted(check_finite(_restored(their_run, checkpointer, None), what, allowed=allowed), config)
     if (folder / HF_CONFIG).is_file():
         return placed_from_huggingface(folder, config)
     raise UserError(
         f"INITIAL_CHECKPOINT_PATH {config.initial_checkpoint!r} holds neither a folder `checkpoints` nor "
         "config.json. Give a run's folder or a Hugging Face folder."
     )
+
+
+def check_finite(params: Any, what: str, *, allowed: bool = False) -> Any:
+    """Returns the parameters, none of which is infinite or no number.
+
+    Args:
+        params: nested dict of arrays.
+        what: they are, as the beginning of a sentence.
+        allowed: they were taken with such numbers on purpose, so that it is said only.
+
+    Raises:
+        UserError: some are, and that was not asked for.
+    """
+    wrong = not_finite(params)
+    if wrong is not None and not allowed:
+        raise UserError(
+            f"{what} cannot be used: {wrong}, as a training that diverged leaves them. Take an earlier step, or other weights."
+        )
+    if wrong is not None:
+        _LOG.warning(f"{what} were imported with --allow_nonfinite: {wrong}.")
+    return params
+
+
+def _may_be_any(checkpointer: Checkpointer, step: int | None) -> bool:
+    """Whether a checkpoint was imported with numbers that are not finite, as somebody asked."""
+    return allows_nonfinite(checkpointer.extra(step))
+
+
+def allows_nonfinite(extra: Mapping[str, Any]) -> bool:
+    """Whether what stands beside a checkpoint says that its weights may be infinite or no numbers."""
+    return bool(extra.get("imported", {}).get("allow_nonfinite"))
 
 
 def placed_from_huggingface(folder: Path, config: RunConfig) -> Any:

@@ -1,12 +1,12 @@
 """``report.html``: one self-contained file for a run, or for several side by side."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import TaskResult
 from flan_jax.eval.suites import SuiteAverage
+from flan_jax.files import atomic_write_text
 from flan_jax.report.charts import SERIES_COLOURS, loss_chart, score_bar
 from flan_jax.report.html import Markup, element
 from flan_jax.report.run import Run, by_task, read_runs
@@ -27,11 +27,8 @@ def write_report(folders: Sequence[Path], output: Path) -> Path:
     """
     page = render_report(folders)
     output = Path(output)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(page, encoding="utf-8", errors="replace")
-        temporary.replace(output)
+        atomic_write_text(output, page, errors="replace")
     except OSError as error:
         raise UserError(f"{str(output)!r} cannot be written ({error.strerror}). Choose another output.") from error
     return output

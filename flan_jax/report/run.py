@@ -239,9 +239,9 @@ def by_task(results: StepResults | None, suite: str) -> dict[str, TaskResult]:
     return {} if results is None else {result.name: result for result in results.suites.get(suite, [])}
 
 
-def _text(path: Path, missing: list[str], consequence: str) -> str:
+def _text(path: Path, missing: list[str], consequence: str, *, errors: str = "strict") -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors=errors)
     except FileNotFoundError:
         missing.append(f"{path.name} is missing, {consequence}.")
     except (OSError, UnicodeDecodeError) as error:
@@ -261,7 +261,9 @@ def _manifest(path: Path, missing: list[str]) -> dict[str, Any]:
 def _metrics(path: Path, missing: list[str]) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     damaged = 0
-    for text in _text(path, missing, "so the loss cannot be shown").splitlines():
+    for text in _text(path, missing, "so the loss cannot be shown", errors="replace").split("\n"):
+        if not text.strip():
+            continue
         try:
             line = json.loads(text)
             lines.append({**line, "step": int(line["step"])})

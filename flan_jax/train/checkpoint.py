@@ -108,7 +108,9 @@ class Checkpointer:
     def __enter__(self) -> "Checkpointer":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is None:
             self.close()
             return
@@ -241,9 +243,7 @@ class Checkpointer:
         if step not in self._whole:
             wrong = self._damage(self.directory / str(step))
             if wrong is not None:
-                raise UserError(
-                    f"The checkpoint of step {step} is damaged: {wrong}. {self._others(step)}"
-                )
+                raise UserError(f"The checkpoint of step {step} is damaged: {wrong}. {self._others(step)}")
         return step
 
     def _others(self, step: int) -> str:
@@ -335,8 +335,9 @@ def _end_pending_quietly() -> None:
     """Lets reads and writes that are still under way when another one failed end without a word each.
 
     Orbax closes its event loop at the first failure; what tensorstore finishes afterwards finds it closed, and Python
-    would print a traceback for each array.
+    would print a traceback for each array. Each of orbax's threads logs one more, of the error that `wait` raises.
     """
+    logging.getLogger("absl").addFilter(_is_raised_nowhere)
     earlier = sys.unraisablehook
 
     def unraisable(what: Any) -> None:
@@ -346,6 +347,10 @@ def _end_pending_quietly() -> None:
     if not hasattr(earlier, _QUIET):
         setattr(unraisable, _QUIET, True)
         sys.unraisablehook = unraisable
+
+
+def _is_raised_nowhere(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and "orbax" in record.pathname)
 
 
 def _together(what: str) -> None:

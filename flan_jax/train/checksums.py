@@ -38,7 +38,7 @@ class SummedPath(atomicity.AtomicRenameTemporaryPath):
     async def finalize(self) -> None:
         """Writes the checksums of a step (its items are folders in it, and need none), and renames it."""
         if self.get_final().name.isdecimal():
-            store = self._checkpoint_metadata_store
+            store: Any = self._checkpoint_metadata_store  # type: ignore[has-type]
             if store is not None:
                 # What orbax says of the step is complete now: it must not change once it is summed.
                 await asyncio.to_thread(store.wait_until_finished)
@@ -114,9 +114,7 @@ def damage(folder: Path, share: tuple[int, int] = (0, 1), *, read: bool = True) 
 
 def _files(folder: Path) -> Sequence[str]:
     """The files of a step but those that say whether it is whole, as paths below it."""
-    found = [
-        Path(root, name).relative_to(folder).as_posix() for root, _, names in os.walk(folder) for name in names
-    ]
+    found = [Path(root, name).relative_to(folder).as_posix() for root, _, names in os.walk(folder) for name in names]
     return sorted(name for name in found if name not in (CHECKSUMS, _WRITTEN_LAST))
 
 

@@ -28,17 +28,18 @@ class DivergedError(UserError):
       step: whose loss, gradient or update shows it.
       what: shows it, in a few words.
       kept: a sentence on the checkpoints that are there.
+      bad: the step whose state is diverged: by default the one before, whose loss or gradient it was.
 
     Attributes:
-      step, what: as given.
+      step, what, bad: as given.
     """
 
-    def __init__(self, step: int, what: str, kept: str = "") -> None:
+    def __init__(self, step: int, what: str, kept: str = "", *, bad: int | None = None) -> None:
         super().__init__(
             f"Training diverged at step {step}: {what}. Lower the learning rate, warm up longer or set clip_norm."
             f"{' ' + kept if kept else ''}"
         )
-        self.step, self.what = step, what
+        self.step, self.what, self.bad = step, what, step - 1 if bad is None else bad
 
 
 def not_finite(tree: Any) -> str | None:
@@ -56,12 +57,12 @@ def destroyed(state: TrainState) -> str | None:
     wrong = not_finite({"params": state.params, "opt_state": state.opt_state})
     if wrong is not None:
         return f"after its update {wrong}"
-    name, worst = max(largest(state.params).items(), key=lambda item: item[1], default=("", 0.0))
+    name, worst = max(largest({"params": state.params}).items(), key=lambda item: item[1], default=("", 0.0))
     return f"after its update {name} holds a number of size {worst:.3g}" if worst > TOO_LARGE else None
 
 
 def largest(tree: Any) -> dict[str, float]:
-    """Name → the largest absolute value of each array of floating-point numbers; not finite where one of them is not."""
+    """Name → the largest absolute value of each array of floating-point numbers; infinite where one is not finite."""
     floats = _floats(tree)
     if not floats:
         return {}
@@ -70,7 +71,13 @@ def largest(tree: Any) -> dict[str, float]:
 
 @jax.jit
 def _largest(leaves: list[Array]) -> Float[Array, " leaves"]:
-    return jnp.stack([jnp.max(jnp.abs(leaf), initial=0).astype(jnp.float32) for leaf in leaves])
+    # A maximum is not trusted with NaN: XLA's of the CPU passes it over.
+    return jnp.stack(
+        [
+            jnp.where(jnp.all(jnp.isfinite(leaf)), jnp.max(jnp.abs(leaf), initial=0).astype(jnp.float32), jnp.inf)
+            for leaf in leaves
+        ]
+    )
 
 
 def _floats(tree: Any) -> Mapping[str, Any]:

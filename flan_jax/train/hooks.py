@@ -4,12 +4,13 @@ Every hook is called in every process; these write in the first process only.
 """
 
 import json
+import logging
 import math
 import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,8 +18,12 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from flan_jax.files import atomic_write_text, writing
 from flan_jax.train.state import TrainState
 from flan_jax.train.window import HostMetrics
+
+_LOG = logging.getLogger(__name__)
+_SYNC_EVERY_S = 1.0
 
 
 class MetricsWriter:
@@ -45,37 +50,55 @@ class MetricsWriter:
         self.path = Path(path)
         self._more = more
         self._task_names = tuple(task_names)
+        self._synced = time.monotonic()
         if jax.process_index() == 0:
             forget_later(self.path, resume_step)
 
     def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
-        """Writes the line of this step."""
+        """Writes the line of this step; once a second at most it waits for the disk."""
         if jax.process_index() == 0:
-            with self.path.open("a", encoding="utf-8") as file:
-                line = {"step": step, **_scalars(metrics), **by_task(metrics, self._task_names), **self._more()}
+            line = {"step": step, **_scalars(metrics), **by_task(metrics, self._task_names), **self._more()}
+            with writing(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
+                file.flush()
+                if time.monotonic() - self._synced > _SYNC_EVERY_S:
+                    os.fsync(file.fileno())
+                    self._synced = time.monotonic()
 
 
 def forget_later(path: Path, step: int) -> None:
-    """Drops the JSON lines of later steps, which a resumed run writes again; makes the file where it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(line) + "\n" for line in read_metrics(path) if line["step"] <= step]
-    # Written beside and renamed, so that a kill cannot cost the lines of the steps that were saved.
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_text("".join(lines), encoding="utf-8")
-    beside.replace(path)
+    """Drops the JSON lines of later steps, which a resumed run writes again; makes the file where it is not there.
+
+    A line that cannot be read goes too, and is reported; the others stay as they are.
+    """
+    atomic_write_text(path, "".join(f"{text}\n" for text, line in _lines(path) if line["step"] <= step))
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Returns the lines of a metrics.jsonl, without a last one that was cut short; [] without a file."""
-    lines: list[dict[str, Any]] = []
-    if Path(path).exists():
-        for text in Path(path).read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(text))
-            except json.JSONDecodeError:
-                break
-    return lines
+    """Returns the lines of a metrics.jsonl; [] without a file.
+
+    A line that is damaged is left out and reported with its number. A last one that was cut short, as a kill leaves it,
+    is left out without a word.
+    """
+    return [line for _, line in _lines(Path(path))]
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields each line that holds a step, as it is written and as it is read."""
+    texts = path.read_bytes().split(b"\n") if path.exists() else []
+    for number, raw in enumerate(texts, 1):
+        if not raw.strip():
+            continue
+        try:
+            text = raw.decode("utf-8")
+            line = json.loads(text)
+            if type(line["step"]) is not int:
+                raise TypeError(f"its step is {line['step']!r}")
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            if number < len(texts):  # the last one has no end of line
+                _LOG.warning(f"{path}, line {number} is no line of metrics ({error!r:.200}) and is left out.")
+        else:
+            yield text, line
 
 
 def by_task(metrics: HostMetrics, task_names: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -110,6 +133,7 @@ class TensorBoard:
         self._event, self._summary = Event, Summary
         self._task_names = tuple(task_names)
         self._writer: Any = None
+        self._folder = Path(folder)
         if jax.process_index() == 0:
             Path(folder).mkdir(parents=True, exist_ok=True)
             name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
@@ -128,8 +152,9 @@ class TensorBoard:
             self._write(step=step, summary=summary)
 
     def _write(self, **fields: Any) -> None:
-        self._writer.write(self._event(wall_time=time.time(), **fields).SerializeToString())
-        self._writer.flush()
+        with writing(self._folder):
+            self._writer.write(self._event(wall_time=time.time(), **fields).SerializeToString())
+            self._writer.flush()
 
     def close(self) -> None:
         """Closes the file."""

@@ -11,8 +11,10 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from flan_jax import signals
 from flan_jax.errors import UserError
 from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.finite import DivergedError, destroyed
 from flan_jax.train.state import TrainState
 from flan_jax.train.step import Batch, StepFn
 from flan_jax.train.window import HostMetrics, MetricsWindow
@@ -33,27 +35,28 @@ class Preempted(Exception):  # noqa: N818 - it is no error
 
     Attributes:
       step: steps taken; where `saved` is true, also the newest checkpoint.
-      exit_code: for the process: 75 after SIGTERM (saved: run again to continue), 130 after Ctrl-C
-        and wherever nothing was saved.
+      signum: the signal that told it.
+      saved: whether there is a checkpoint of the step.
     """
 
     def __init__(self, step: int, signum: int, saved: bool) -> None:
         what = "saved there; run the same command again to continue" if saved else "nothing was saved"
         super().__init__(f"Stopped by {signal.Signals(signum).name} after step {step}: {what}.")
-        self.step, self.saved = step, saved
-        self.exit_code = 75 if saved and signum == signal.SIGTERM else 130
+        self.step, self.signum, self.saved = step, signum, saved
 
 
 class StopRequest:
-    """Turns SIGTERM and Ctrl-C into a question asked after every step.
+    """Turns SIGTERM and Ctrl-C into a question asked after every step, once there is a step to save.
 
-    A second Ctrl-C interrupts at once. Where several processes train together they must stop after
-    the same step: there the signal handler is JAX's own, and its preemption service agrees on the
-    step (SIGTERM to any process suffices; Ctrl-C is not caught).
+    Before that (the step is being compiled) and while `at_once` is true (something is measured) they raise
+    `signals.Interrupted`; so does a second Ctrl-C at any time. Where several processes train together they
+    must stop after the same step: there the signal handler is JAX's own, and its preemption service agrees
+    on the step (SIGTERM to any process suffices; Ctrl-C is not caught).
     """
 
     def __init__(self) -> None:
         self._signum = 0
+        self._at_once = True
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -63,12 +66,18 @@ class StopRequest:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.at_once(True)
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
 
+    def at_once(self, yes: bool) -> None:
+        """Says whether a signal ends at once what is being done, or is asked for after the step."""
+        self._at_once = yes
+        signals.defer(not yes)
+
     def _note(self, signum: int, _: FrameType | None) -> None:
-        if self._signum and signum == signal.SIGINT:
-            raise KeyboardInterrupt
+        if self._at_once or (self._signum and signum == signal.SIGINT):
+            signals.interrupt(signum)
         self._signum = signum
 
     def after(self, step: int) -> int:
@@ -86,6 +95,7 @@ def fit(
     steps: int,
     shard_batch: Callable[[Mapping[str, np.ndarray]], Batch],
     hooks: Sequence[Hook] = (),
+    measures: Sequence[Hook] = (),
     log_every: int = 10,
     checkpointer: Checkpointer | None = None,
     save_every: int = 0,
@@ -103,6 +113,8 @@ def fit(
       shard_batch: host arrays to device arrays, an explicit transfer: an implicit one in the step is
         an error (JAX's transfer guard).
       hooks: called every `log_every` steps and after the last one, in this order.
+      measures: called as the hooks are, but when a step that is to be saved is saved, since they take
+        long; a signal ends them at once, and then training.
       save_every: steps between checkpoints; one more is saved after the last step, and when training
         is told to stop. 0: only those.
       data_position: where `batches` stands, asked for when a checkpoint is saved.
@@ -115,7 +127,10 @@ def fit(
 
     Raises:
       Preempted: SIGTERM or Ctrl-C came; the step at hand was finished and saved.
-      UserError: the loss is not finite, a batch has no loss token, or the batches ended too early.
+      signals.Interrupted: one came before the first step was taken, or a second Ctrl-C.
+      DivergedError: a loss, a gradient or what an update left is not finite. No checkpoint of such a
+        state is left in the list: that of the step before is taken out of it.
+      UserError: a batch has no loss token, the batches ended too early, or the disk is full.
     """
     if log_every < 1 or save_every < 0:
         raise UserError(f"log_every is {log_every} and save_every {save_every}; they must be at least 1 and 0.")
@@ -123,25 +138,44 @@ def fit(
     first = int(jax.device_get(state.step)) + 1
     logged = saved = first - 1
 
-    def log(step: int) -> None:
+    def log(step: int) -> HostMetrics:
         nonlocal logged
         line, logged = window.take(), step
         with window.paused():
             for hook in hooks:
                 hook(step, line, state)
+        return line
 
     def save(step: int) -> None:
         nonlocal saved
-        if checkpointer is not None:
-            unfinished = window.state()  # also makes sure that no diverged state is saved
+        if checkpointer is None or saved == step:
+            return
+        unfinished = window.state()  # also makes sure that the losses up to here are finite
+        with window.paused():
+            wrong = destroyed(state)
+            if wrong is not None:
+                raise DivergedError(step, wrong, bad=step)
+            checkpointer.save(step, state, data_position(), {**extra(), WINDOW: unfinished})
+        saved = step
+
+    def measure(step: int, line: HostMetrics) -> int:
+        """Returns the signal that ended it, or 0."""
+        try:
+            stop.at_once(True)
             with window.paused():
-                checkpointer.save(step, state, data_position(), {**extra(), WINDOW: unfinished})
-            saved = step
+                for hook in measures:
+                    hook(step, line, state)
+        except signals.Interrupted as interrupted:
+            return interrupted.signum
+        finally:
+            stop.at_once(False)
+        return 0
 
     # Whatever ends training, a save that has begun is completed first.
     with StopRequest() as stop, contextlib.ExitStack() as stack:
         if checkpointer is not None:
             stack.callback(checkpointer.wait)
+            stack.enter_context(_without_diverged(checkpointer))
         for step in range(first, steps + 1):
             batch = next(batches, None)
             if batch is None:
@@ -151,17 +185,38 @@ def fit(
                     )
                 if logged < step - 1:
                     log(step - 1)
-                if saved < step - 1:
-                    save(step - 1)
+                save(step - 1)
                 break
             with jax.transfer_guard("disallow"):
                 state, metrics = step_fn(state, shard_batch(batch))
+            stop.at_once(False)
             window.add(step, metrics)
+            line = log(step) if step % log_every == 0 or step == steps else None
             signum = stop.after(step)
-            if step % log_every == 0 or step == steps:
-                log(step)
             if signum or step == steps or (save_every and step % save_every == 0):
                 save(step)
+            if line is not None and not signum and step < steps:
+                signum = measure(step, line)
             if signum and step < steps:
+                save(step)
                 raise Preempted(step, signum, saved=checkpointer is not None)
     return state
+
+
+@contextlib.contextmanager
+def _without_diverged(checkpointer: Checkpointer) -> Iterator[None]:
+    """Takes the checkpoint of a state that the next step's loss or gradient proves diverged out of the list."""
+    try:
+        yield
+    except DivergedError as error:
+        checkpointer.wait()
+        aside, newest = "", checkpointer.latest_step()
+        if newest is not None and newest == error.bad:
+            aside = f" The checkpoint of step {newest} holds the weights that caused it and is kept aside."
+            newest = checkpointer.withdraw(newest, "diverged")
+        kept = (
+            "There is no checkpoint before that."
+            if newest is None
+            else f"The last good checkpoint is of step {newest}."
+        )
+        raise DivergedError(error.step, error.what, kept + aside, bad=error.bad) from None

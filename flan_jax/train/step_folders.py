@@ -1,9 +1,9 @@
 """The folder of a run's checkpoints as it lies on the disk: which steps are whole, and what becomes of the others.
 
-    DIRECTORY/STEP/           a checkpoint
-    DIRECTORY/.deleted/STEP/  one that is not kept any more: it has left the list at once, and its files go later
-    DIRECTORY/damaged-STEP/   one whose files are not those that were written; nobody reads it
-    DIRECTORY/diverged-STEP/  one whose weights the next step proved useless
+DIRECTORY/STEP/           a checkpoint
+DIRECTORY/.deleted/STEP/  one that is not kept any more: it has left the list at once, and its files go later
+DIRECTORY/damaged-STEP/   one whose files are not those that were written; nobody reads it
+DIRECTORY/diverged-STEP/  one whose weights the next step proved useless
 """
 
 import logging

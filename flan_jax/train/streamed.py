@@ -153,6 +153,7 @@ class StoredParams:
                 self._checkpointer.config(step)  # says what is there
             self.step = known[-1] if step is None else step
             self.run_config = self._checkpointer.config(self.step)
+            self.extra = self._checkpointer.extra(self.step)
         self._state = Path(directory).absolute() / str(self.step) / "state"
         self._stores: dict[ParamPath, Any] = {}
         self._context = ts.Context({"cache_pool": {"total_bytes_limit": 0}})

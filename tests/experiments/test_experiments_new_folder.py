@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from flan_jax.cli.console import interrupted_by_sigterm
 from flan_jax.errors import UserError
 from flan_jax.experiments.new_folder import new_folder
+from flan_jax.signals import handled
 
 
 def fill(destination, error=None):
@@ -53,7 +53,7 @@ def test_other_failures_stay_what_they_are_and_leave_nothing(error, tmp_path):
 
 def test_sigterm_leaves_nothing_either(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), interrupted_by_sigterm(), new_folder(tmp_path / "made"):
+    with pytest.raises(KeyboardInterrupt), handled(""), new_folder(tmp_path / "made"):
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
     assert not list(tmp_path.iterdir())

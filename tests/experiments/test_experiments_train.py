@@ -13,16 +13,22 @@ import jax
 import numpy as np
 import pytest
 
+import flan_jax.experiments.train as train_module
 from flan_jax.errors import UserError
 from flan_jax.eval.results import read_predictions, read_results
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig, difference
 from flan_jax.experiments.evaluate import evaluate_run
+from flan_jax.experiments.export_weights import export_run
 from flan_jax.experiments.generate import Answerer
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights import load_weights
+from flan_jax.models.build import logical_axes
 from flan_jax.models.config import T5Config
 from flan_jax.models.huggingface import writer
-from flan_jax.train.optimizer import OptimizerConfig
+from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
+from flan_jax.train.sharding import make_mesh
+from flan_jax.train.state import abstract_sharded_state
 
 WITHOUT_TIME = {"seconds"}
 
@@ -157,6 +163,70 @@ def test_weights_of_another_run_and_of_a_hugging_face_folder(tmp_path):
     with pytest.raises(UserError, match="are of a model with d_ff=16, and the configured model has 32"):
         train(config)
     assert not (tmp_path / "wider").exists()
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path):
+    """A checkpoint of an earlier version, which saved what had diverged; every way of using it says so."""
+    config = run_config(tmp_path / "run", steps=1)
+    train(config)
+    with Checkpointer(tmp_path / "run" / "checkpoints", config=config.identity()) as checkpointer:
+        like = abstract_sharded_state(
+            config.model, make_optimizer(config.optimizer, logical_axes(config.model)), make_mesh(config.mesh)
+        )[1]
+        state, position, extra = checkpointer.restore(like)
+        bad = {**state.params, "embedding": state.params["embedding"].at[3, 5].set(np.nan)}
+        checkpointer.save(2, dataclasses.replace(state, params=bad), position, extra)
+    sentence = r"1 of the 14,336 numbers of (params/)?embedding are not finite"
+    other = run_config(tmp_path / "other", initial_checkpoint=str(tmp_path / "run"))
+    for use in (
+        lambda: evaluate_run(dataclasses.replace(config, eval=EvalConfig(suites=("held_out",), max_examples=1))),
+        lambda: Answerer(config),
+        lambda: train(other),
+        lambda: export_run(tmp_path / "run", tmp_path / "exported"),
+    ):
+        with pytest.raises(UserError, match=sentence) as caught:
+            use()
+        assert "learning rate" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+    assert isinstance(Answerer(config, step=1).answer("what kind of thing is a spade?"), str)
+
+
+def test_a_run_that_saved_nothing_does_not_stand_in_the_way(tmp_path):
+    """It diverged at its first step; the corrected one begins in the same folder."""
+    wrong = run_config(tmp_path / "run", optimizer=OptimizerConfig(name="adamw", learning_rate=1e9), steps=3)
+    with pytest.raises(
+        UserError, match=r"Training diverged at step 2: the loss is nan.*There is no checkpoint before that"
+    ):
+        train(wrong)
+    assert (tmp_path / "run" / "manifest.json").is_file()
+    right = run_config(tmp_path / "run", steps=2, batch_size=16)
+    assert train(right).step == 2
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["config"]["batch_size"] == 16
+    assert [line["step"] for line in series(tmp_path / "run")] == [1, 2]
+    with pytest.raises(UserError, match="holds another run: batch_size: 16"):
+        train(run_config(tmp_path / "run", steps=3))
+
+
+def test_an_evaluation_that_was_interrupted_is_made_up_for(tmp_path, monkeypatch):
+    """The step is saved before it is measured; the run that continues measures it, and the folder is as if nothing was."""
+    config = run_config(
+        tmp_path / "run", steps=4, eval=EvalConfig(suites=("held_out",), period=2, max_examples=1, batch_size=4)
+    )
+    calls = []
+
+    def interrupted(*arguments, **keywords):
+        calls.append(keywords["step"])
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("went on")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train_module, "evaluate_suites", interrupted)
+        stopped = train(config)
+    assert (stopped.stopped, stopped.step, stopped.signum, calls) == (True, 2, signal.SIGTERM, [2])
+    assert not (tmp_path / "run" / "eval").exists()
+    assert train(config).step == 4
+    assert sorted(path.name for path in (tmp_path / "run" / "eval").iterdir()) == ["2", "4"]
+    assert not [path for path in (tmp_path / "run").rglob(".*")]
 
 
 def test_a_vocabulary_larger_than_the_model(tmp_path):

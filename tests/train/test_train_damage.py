@@ -89,8 +89,7 @@ def test_damage_is_named_when_it_is_read(harm: str, directory: Path, state: Trai
 def test_a_resumed_run_takes_the_newest_that_is_whole(
     harm: str, directory: Path, state: TrainState, caplog: pytest.LogCaptureFixture
 ) -> None:
-    do, sentence = HARMS[harm]
-    do(directory / "2")
+    HARMS[harm][0](directory / "2")
     with Checkpointer(directory, keep=1) as checkpointer:
         assert checkpointer.latest_step() == 1
         assert checkpointer.restore(state).data_position == {"drawn": 1}
@@ -182,7 +181,9 @@ def test_a_save_that_fails_leaves_nothing(directory: Path, state: TrainState, mo
     with Checkpointer(directory) as checkpointer:
         monkeypatch.setattr("flan_jax.train.checksums.write_checksums", full)
         checkpointer.save(3, state, {})
-        with pytest.raises(UserError, match=r"no space left\. The checkpoint of step 2 is whole\. Free some space") as caught:
+        with pytest.raises(
+            UserError, match=r"no space left\. The checkpoint of step 2 is whole\. Free some space"
+        ) as caught:
             checkpointer.wait()
         assert "\n" not in str(caught.value)
         monkeypatch.undo()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flan_jax.errors import UserError
 from flan_jax.train.hooks import MetricsWriter, Progress, TensorBoard, duration, read_metrics
 
 
@@ -34,6 +35,39 @@ def test_metrics_lines_are_one_series_over_a_resumption(tmp_path: Path) -> None:
     assert [(entry["step"], entry["loss"]) for entry in entries] == [(2, 2.0), (4, 2.0), (6, 1.5)]
     assert entries[0]["task_loss"] == {"rte": 1.0, "snli": 3.0}
     assert entries[0]["task_share"] == {"rte": 0.25, "snli": 0.75}
+
+
+def test_a_damaged_line_costs_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [
+        b'{"step": 2, "loss": 1.5}',
+        b'{"step": 4, "lo',
+        b"\xff\xfe{}",
+        b'{"loss": 1}',
+        b"[1]",
+        b"",
+        b'{"step": 6, "loss": 1.25}',
+    ]
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    assert [entry["step"] for entry in read_metrics(path)] == [2, 6]
+    assert [message.split(" is no line")[0] for message in caplog.messages] == [
+        f"{path}, line {n}" for n in (2, 3, 4, 5)
+    ]
+    MetricsWriter(path, NAMES, resume_step=6)(8, line(), None)
+    assert path.read_bytes().splitlines()[:2] == [lines[0], lines[6]]  # to the byte
+    assert [entry["step"] for entry in read_metrics(path)] == [2, 6, 8]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = MetricsWriter(tmp_path / "metrics.jsonl", NAMES)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(UserError, match=r"metrics\.jsonl' cannot be written: there is no space left"):
+        writer(1, line(), None)
 
 
 def test_a_fresh_run_empties_the_file(tmp_path: Path) -> None:

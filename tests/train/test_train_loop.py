@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import os
@@ -12,6 +13,7 @@ import pytest
 from run_tiny import TinyRun, batches, make_batch
 
 from flan_jax.errors import UserError
+from flan_jax.signals import Interrupted
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.hooks import MetricsWriter, read_metrics
 from flan_jax.train.loop import Preempted, fit
@@ -117,16 +119,16 @@ def test_data_position_and_extra_travel_with_the_state(
             assert restored.extra["note"] == "seen"
 
 
-@pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_stops(
-    signum: int, exit_code: int, train: Callable[..., TrainState], tiny_run: TinyRun, tmp_path: Path
+    signum: int, train: Callable[..., TrainState], tiny_run: TinyRun, tmp_path: Path
 ) -> None:
     handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     hook = Recorder(at=2, do=lambda: os.kill(os.getpid(), signum))
     with Checkpointer(tmp_path) as checkpointer:
         with pytest.raises(Preempted, match=f"{signal.Signals(signum).name} after step [23]: saved") as stopped:
             train(steps=50, log_every=1, hooks=[hook], checkpointer=checkpointer)
-        assert stopped.value.exit_code == exit_code
+        assert (stopped.value.signum, stopped.value.saved) == (signum, True)
         assert checkpointer.latest_step() == stopped.value.step
         restored = checkpointer.restore(tiny_run.abstract)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
@@ -137,18 +139,70 @@ def test_without_a_checkpointer_a_stop_is_not_called_saved(train: Callable[..., 
     hook = Recorder(at=1, do=lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Preempted, match="nothing was saved") as stopped:
         train(steps=50, log_every=1, hooks=[hook])
-    assert stopped.value.exit_code != 75
+    assert not stopped.value.saved
 
 
-def test_divergence_names_the_step_and_is_not_saved(
-    train: Callable[..., TrainState], tiny_run: TinyRun, tmp_path: Path
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_measurement_at_once_behind_the_save(
+    signum: int, train: Callable[..., TrainState], tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    """Of a step that is saved anyway the checkpoint lies before it is measured; of another it is made then."""
+    for save_every in (2, 50):
+        seen: list[list[int]] = []
+        with Checkpointer(tmp_path / str(save_every)) as checkpointer:
+
+            def measure(
+                step: int, metrics: dict, state: TrainState, checkpointer: Any = checkpointer, seen: Any = seen
+            ) -> None:
+                if step == 4:
+                    checkpointer.wait()
+                    seen.append(checkpointer.steps())
+                    os.kill(os.getpid(), signum)
+                    raise AssertionError("went on measuring")
+
+            with pytest.raises(Preempted) as stopped:
+                train(steps=50, log_every=2, measures=[measure], checkpointer=checkpointer, save_every=save_every)
+            assert (stopped.value.step, stopped.value.signum) == (4, signum)
+            assert seen == [[2, 4] if save_every == 2 else []]
+            assert checkpointer.latest_step() == 4
+
+
+def test_a_signal_before_the_first_step_ends_at_once(train: Callable[..., TrainState], tmp_path: Path) -> None:
+    def kill_first() -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield from batches()
+
+    with Checkpointer(tmp_path) as checkpointer, pytest.raises(Interrupted) as stopped:
+        train(steps=5, batches=kill_first(), checkpointer=checkpointer)
+    assert stopped.value.signum == signal.SIGTERM
+    assert checkpointer.steps() == []
+
+
+def test_a_second_interrupt_does_not_wait_for_the_step(train: Callable[..., TrainState]) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("went on")
+
+    with pytest.raises(Interrupted):
+        train(steps=50, log_every=1, hooks=[Recorder(at=2, do=twice)])
+
+
+@pytest.mark.parametrize(
+    ("save_every", "kept", "says"), [(1, [1], "of step 1. The checkpoint of step 2 holds"), (2, [], "")]
+)
+def test_divergence_names_the_step_and_what_caused_it_is_not_kept(
+    save_every: int, kept: list[int], says: str, tiny_run: TinyRun, tmp_path: Path
 ) -> None:
     def poisoned(state: TrainState, batch: Any) -> Any:
         state, metrics = tiny_run.step(state, batch)
         return state, {**metrics, "loss": metrics["loss"] * (np.nan if int(state.step) == 3 else 1.0)}
 
     with Checkpointer(tmp_path) as checkpointer:
-        with jax.transfer_guard("allow"), pytest.raises(UserError, match="diverged at step 3: the loss is nan"):
+        with (
+            jax.transfer_guard("allow"),
+            pytest.raises(UserError, match=f"diverged at step 3: the loss is nan.*{says}"),
+        ):
             fit(
                 tiny_run.start(),
                 batches(),
@@ -157,9 +211,46 @@ def test_divergence_names_the_step_and_is_not_saved(
                 shard_batch=tiny_run.put,
                 log_every=9,
                 checkpointer=checkpointer,
+                save_every=save_every,
+            )
+        assert checkpointer.steps() == kept
+    aside = {f"diverged-{step}" for step in (2,) if save_every < 3}
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith("diverged")} == aside
+
+
+@pytest.mark.parametrize("size", [np.inf, np.nan, 5e9])
+def test_a_state_that_its_last_update_destroyed_is_not_saved(size: float, tiny_run: TinyRun, tmp_path: Path) -> None:
+    """The loss of that step is of the weights before, and looks well."""
+
+    def destroys(state: TrainState, batch: Any) -> Any:
+        state, metrics = tiny_run.step(state, batch)
+        if int(state.step) == 4:
+            embedding = state.params["embedding"].at[0, 0].set(size)
+            state = dataclasses.replace(state, params={**state.params, "embedding": embedding})
+        return state, metrics
+
+    with Checkpointer(tmp_path) as checkpointer:
+        with (
+            jax.transfer_guard("allow"),
+            pytest.raises(UserError, match="diverged at step 4: after its update") as caught,
+        ):
+            fit(
+                tiny_run.start(),
+                batches(),
+                lambda state, batch: _unguarded(destroys, state, batch),
+                steps=9,
+                shard_batch=tiny_run.put,
+                checkpointer=checkpointer,
                 save_every=2,
             )
+        assert "The last good checkpoint is of step 2." in str(caught.value)
         assert checkpointer.steps() == [2]
+    says = (
+        "1 of the 1,024 numbers of params/embedding are not"
+        if not np.isfinite(size)
+        else "params/embedding holds a number of size 5e+09"
+    )
+    assert says in str(caught.value)
 
 
 def _unguarded(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -51,7 +51,7 @@ def main() -> None:
             fit(restored.state, local_batches(STEPS), steps=100_000, hooks=[preempt], **common)
             stopped = None
         except Preempted as stop:
-            stopped = (stop.step, stop.exit_code)
+            stopped = (stop.step, stop.signum)
         saved = checkpointer.steps()
     result = {"losses": losses, "first": seen[0], "stopped": stopped, "saved": saved, "devices": jax.device_count()}
     (FOLDER / f"result_{INDEX}.json").write_text(json.dumps(result))

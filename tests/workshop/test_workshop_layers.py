@@ -66,6 +66,8 @@ def test_what_comes_from_outside(package: str, graph: grimp.ImportGraph) -> None
     assert not stray, f"{package} imports {sorted(stray)}"
 
 
-def test_errors_import_nothing_of_ours(graph: grimp.ImportGraph) -> None:
-    imported = graph.find_modules_directly_imported_by("flan_jax.errors")
-    assert {name for name in imported if name.startswith("flan_jax")} == set()
+@pytest.mark.parametrize("module", ["errors", "files", "signals", "typed"])
+def test_what_belongs_to_no_layer_imports_errors_at_most(module: str, graph: grimp.ImportGraph) -> None:
+    imported = graph.find_modules_directly_imported_by(f"flan_jax.{module}")
+    assert {name for name in imported if name.startswith("flan_jax")} <= {"flan_jax.errors"} - {f"flan_jax.{module}"}
+    assert {name for name in imported if not name.startswith("flan_jax")} <= sys.stdlib_module_names

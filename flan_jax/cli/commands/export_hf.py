@@ -29,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Exports, and says what was written."""
-    from flan_jax.cli.console import interrupted_by_sigterm
     from flan_jax.experiments.export_weights import export_run, export_run_adapter
     from flan_jax.models.huggingface.writer import bytes_of
 
@@ -48,15 +47,14 @@ def execute(arguments: argparse.Namespace) -> int:
                 f"{adapter.kind}{below}."
             )
         return 0
-    with interrupted_by_sigterm():
-        done = export_run(
-            arguments.model_dir,
-            arguments.destination,
-            step=arguments.step,
-            dtype=arguments.dtype,
-            max_shard_bytes=bytes_of(arguments.max_shard_size),
-            say=say,
-        )
+    done = export_run(
+        arguments.model_dir,
+        arguments.destination,
+        step=arguments.step,
+        dtype=arguments.dtype,
+        max_shard_bytes=bytes_of(arguments.max_shard_size),
+        say=say,
+    )
     if arguments.json:
         print(json.dumps(dataclasses.asdict(done), indent=1))
         return 0

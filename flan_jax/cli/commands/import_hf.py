@@ -18,17 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Imports, and says what was written."""
-    from flan_jax.cli.console import interrupted_by_sigterm
     from flan_jax.experiments.import_weights import import_folder
 
     def say(line: str) -> None:
         if not arguments.json:
             print(line, file=sys.stderr, flush=True)
 
-    with interrupted_by_sigterm():
-        done = import_folder(
-            arguments.source, arguments.destination, allow_nonfinite=arguments.allow_nonfinite, say=say
-        )
+    done = import_folder(arguments.source, arguments.destination, allow_nonfinite=arguments.allow_nonfinite, say=say)
     if arguments.json:
         print(json.dumps(dataclasses.asdict(done), indent=1))
         return 0

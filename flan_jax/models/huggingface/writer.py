@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from flax import traverse_util
 
 from flan_jax.errors import UserError, unknown
+from flan_jax.files import atomic_write_text
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.huggingface import formats
 from flan_jax.models.huggingface.files import FLOATS, FileWriter, shards
@@ -168,6 +168,4 @@ class WeightsWriter:
 
 def write_json(path: Path, value: Mapping[str, Any], *, sort: bool = False) -> None:
     """Writes a JSON file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(value, indent=2, sort_keys=sort) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    atomic_write_text(path, json.dumps(value, indent=2, sort_keys=sort) + "\n")

@@ -1,0 +1,162 @@
+"""One run at a time writes into MODEL_DIR: a lock that names its owner and survives the owner's crash.
+
+The file `run.lock` says machine, process, when that process started and since when it holds the lock. The operating
+system's lock on it (flock) ends with its owner, however that ends; where a file system shares it with other machines
+or has none, the process's number and start and a heartbeat (the file's time, renewed every half minute) tell.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from flan_jax.errors import UserError
+from flan_jax.files import is_alive, writing
+
+LOCK = "run.lock"
+HEARTBEAT_S = 30.0
+DEAD_AFTER_S = 600.0
+"""Without a heartbeat for so long, the owner on another machine is taken for dead."""
+SILENT_S = 4 * HEARTBEAT_S
+"""... and one of this machine's name, from before it was started again."""
+
+
+@contextlib.contextmanager
+def run_lock(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Holds the lock of a run's folder; of several processes of one run, the first does.
+
+    Raises:
+        UserError: another run is writing there.
+    """
+    if jax.process_index() != 0:
+        yield
+        return
+    path = folder / LOCK
+    with writing(path):
+        descriptor = _acquired(path, say)
+    ended = threading.Event()
+    heart = threading.Thread(target=_beat, args=(path, ended), name="run-lock", daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        heart.join()
+        with contextlib.suppress(OSError):  # before it is unlocked, so that whoever opened it sees that it is gone
+            path.unlink()
+        os.close(descriptor)
+
+
+def _acquired(path: Path, say: Callable[[str], None]) -> int:
+    for _ in range(16):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            free = _flock(descriptor)
+            try:
+                current = os.fstat(descriptor).st_ino == os.stat(path).st_ino
+            except FileNotFoundError:
+                current = False
+            if current:
+                owner = _owner(descriptor)
+                if owner and _lives(owner, path, free=free):
+                    raise _held(path, owner)
+                if free is False and not owner:
+                    raise _held(path, {"host": "unknown", "pid": "unknown"})  # it is being taken this moment
+                if owner:
+                    say(
+                        f"taking over {path.parent} from a run that ended without a word (process {owner.get('pid')} on "
+                        f"{owner.get('host')}, since {owner.get('since')})"
+                    )
+                if free is False:  # a process that the dead owner left behind holds it still
+                    path.unlink(missing_ok=True)
+                else:
+                    _sign(descriptor)
+                    kept, descriptor = descriptor, -1
+                    return kept
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+    raise UserError(f"{str(path)!r} cannot be locked: others keep taking it. Let one run at a time write there.")
+
+
+def _flock(descriptor: int) -> bool | None:
+    """Whether the lock is ours now; None where the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
+    return True
+
+
+def _owner(descriptor: int) -> dict[str, Any]:
+    try:
+        found = json.loads(os.pread(descriptor, 4096, 0))
+    except ValueError:
+        return {}  # just made, or cut short by a crash
+    return found if isinstance(found, dict) else {}
+
+
+def _lives(owner: Mapping[str, Any], path: Path, *, free: bool | None) -> bool:
+    if owner.get("host") == socket.gethostname() and owner.get("boot") == _boot():
+        # The system's lock ends with its owner. Without one, a number may have been given to another process since.
+        pid = owner.get("pid")
+        return free is not True and isinstance(pid, int) and is_alive(pid) and _started(pid) == owner.get("started")
+    # This machine may have been started again since, or two may have one name.
+    silent = SILENT_S if owner.get("host") == socket.gethostname() else DEAD_AFTER_S
+    with contextlib.suppress(OSError):
+        return time.time() - path.stat().st_mtime < silent
+    return False
+
+
+def _held(path: Path, owner: Mapping[str, Any]) -> UserError:
+    return UserError(
+        f"Another run is writing into {str(path.parent)!r}: process {owner.get('pid')} on {owner.get('host')}, since "
+        f"{owner.get('since', 'just now')}. Wait for it or stop it, or choose another MODEL_DIR. (If it is dead on another "
+        f"machine, its lock ends by itself {DEAD_AFTER_S / 60:.0f} minutes after its last sign of life.)"
+    )
+
+
+def _sign(descriptor: int) -> None:
+    pid = os.getpid()
+    owner = {
+        "host": socket.gethostname(),
+        "boot": _boot(),
+        "pid": pid,
+        "started": _started(pid),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+    }
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, (json.dumps(owner) + "\n").encode(), 0)
+    os.fsync(descriptor)
+
+
+def _started(pid: int) -> str:
+    """When a process of this machine started, in ticks since the machine did; empty where nobody says."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return fields[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _boot() -> str:
+    """Tells one start of this machine from another; empty where nobody says."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _beat(path: Path, ended: threading.Event) -> None:
+    while not ended.wait(HEARTBEAT_S):
+        with contextlib.suppress(OSError):
+            os.utime(path)

@@ -17,6 +17,7 @@ from flan_jax.feed.lessons import LessonFirst
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.feed.realised import Realised
 from flan_jax.feed.store import StoredTask, TokenStore
+from flan_jax.files import writing
 from flan_jax.train.hooks import forget_later
 from flan_jax.train.window import HostMetrics
 
@@ -44,7 +45,7 @@ class WeightsLog:
         """Notes, at ``step``, that batches after ``holds_after`` are drawn in these shares."""
         if jax.process_index() == 0:
             line = {"step": step, **({"holds_after": holds_after} if holds_after != step else {}), "weights": weights}
-            with self._path.open("a", encoding="utf-8") as file:
+            with writing(self._path), self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
 

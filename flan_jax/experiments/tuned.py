@@ -12,6 +12,7 @@ from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
 from flan_jax.models.adapters import PROMPT
 from flan_jax.models.tuning import TuningConfig
+from flan_jax.train.step_folders import step_folders
 
 BASE = "base"
 """Under this name a checkpoint's configuration holds what ``base_identity`` says."""
@@ -103,10 +104,9 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """The files of weights: the newest checkpoint of a run, or a folder's safetensors."""
     checkpoints = folder / run_dir.CHECKPOINTS
     paths = list(folder.glob("*.safetensors"))
-    if run_dir.has_checkpoint(folder):
-        newest = max(
-            (entry for entry in checkpoints.iterdir() if entry.name.isdecimal()), key=lambda step: int(step.name)
-        )
+    steps = step_folders(checkpoints)
+    if steps:
+        newest = steps[max(steps)]
         paths = [Path(root, name) for root, _, names in os.walk(newest / "state") for name in names]
     for path in sorted(paths):
         yield path.relative_to(folder).as_posix(), path

@@ -15,6 +15,7 @@ from flan_jax.tasks.reading import numbered_records
 from flan_jax.tasks.render import Renderer
 
 if TYPE_CHECKING:
+    from flan_jax.data.chat_prompts import ChatPrompts
     from flan_jax.data.pieces import Piece
     from flan_jax.data.tokenizers import Vocabulary
     from flan_jax.tasks.spec import Prompted, Record, Rendered, Task
@@ -47,6 +48,7 @@ class How:
         vocabulary: counts tokens; ``None`` where none is named.
         max_length: of inputs, in tokens.
         pieces: show every piece that the vocabulary makes.
+        chat: prompts and replies inside a chat template; ``None`` for none.
     """
 
     split: str
@@ -56,6 +58,7 @@ class How:
     vocabulary: "Vocabulary | None" = None
     max_length: int = 512
     pieces: bool = False
+    chat: "ChatPrompts | None" = None
 
 
 def prompted_examples(task: "Prompted", how: How) -> Iterator[Shown | None]:
@@ -70,7 +73,7 @@ def prompted_examples(task: "Prompted", how: How) -> Iterator[Shown | None]:
     if how.vocabulary is not None:
         from flan_jax.data.tokenizers import keeps_newlines
 
-        newlines, length = keeps_newlines(how.vocabulary), _length(how.vocabulary)
+        newlines, length = keeps_newlines(how.vocabulary), _length(how.vocabulary, how.chat.around if how.chat else 1)
     renderer = Renderer(task, how.seed, newlines, length, how.max_length, marking)
     words = paint.PROMPT if task.spec.renders_itself else paint.INSTRUCTION
     for index, record in _records(task, how.split):
@@ -82,8 +85,8 @@ def prompted_examples(task: "Prompted", how: How) -> Iterator[Shown | None]:
         yield _prompted(task, rendered, segments, how)
 
 
-def _length(vocabulary: "Vocabulary") -> Callable[[str], int]:
-    return lambda text: len(vocabulary.encode(unmarked(text))) + 1
+def _length(vocabulary: "Vocabulary", around: int) -> Callable[[str], int]:
+    return lambda text: len(vocabulary.encode(unmarked(text))) + around
 
 
 def _records(task: "Prompted", split: str) -> Iterator[tuple[int, "Record"]]:
@@ -131,7 +134,10 @@ def _prompted(task: "Prompted", rendered: "Rendered", segments: Sequence[Segment
         records = ", ".join(map(str, rendered.exemplars))
         lines.append(("solved", f"{len(rendered.exemplars)} before it, of the training split: {records}"))
     tokens, pieces = None, None
-    if how.vocabulary is not None:
+    if how.vocabulary is not None and how.chat is not None:
+        tokens, pieces, more = _in_turns(rendered, how, how.vocabulary, how.chat)
+        lines += more
+    elif how.vocabulary is not None:
         tokens = {side: how.vocabulary.encode(getattr(rendered, side)) for side in ("inputs", "targets")}
         counts = f"{len(tokens['inputs'])} + EOS → {len(tokens['targets'])} + EOS, as {how.vocabulary.name} reads them:"
         if how.pieces:
@@ -159,6 +165,28 @@ def _prompted(task: "Prompted", rendered: "Rendered", segments: Sequence[Segment
     return Shown(heading, {**row, "pieces": pieces} if how.pieces else row, lines)
 
 
+def _in_turns(
+    rendered: "Rendered", how: How, vocabulary: "Vocabulary", chat: "ChatPrompts"
+) -> tuple[dict[str, list[int]], dict[str, list[dict[str, Any]]] | None, list[tuple[str, str]]]:
+    """Ids, pieces and lines of an example inside a chat template."""
+    from flan_jax.data.pieces import decoded_turns, pieces_of_ids
+
+    tokens = {
+        "inputs": chat.prompt(rendered.inputs).tolist(),
+        "targets": [*chat.reply(rendered.targets).tolist(), *chat.end.tolist()],
+    }
+    counts = (
+        f"{len(tokens['inputs'])} → {len(tokens['targets'])} inside the chat template, as {vocabulary.name} reads them:"
+    )
+    if not how.pieces:
+        texts = [paint.visible(decoded_turns(vocabulary, ids)) for ids in tokens.values()]
+        return tokens, None, [("tokens", counts), ("", texts[0]), ("", f"→ {texts[1]}")]
+    made = {side: pieces_of_ids(vocabulary, ids) for side, ids in tokens.items()}
+    lines = [("tokens", counts + _troubles([*made["inputs"], *made["targets"]]))]
+    lines += [("", piece_text(made["inputs"], how.paint)), ("", "→ " + piece_text(made["targets"], how.paint))]
+    return tokens, {side: [dataclasses.asdict(piece) for piece in own] for side, own in made.items()}, lines
+
+
 def _troubles(pieces: "Sequence[Piece]") -> str:
     """What is wrong with the pieces, behind their count."""
     unknown, lost = sum(piece.unknown for piece in pieces), sum(piece.lost for piece in pieces)
@@ -181,6 +209,7 @@ def piece_text(pieces: "Sequence[Piece]", colour: Paint) -> str:
 
 def produced_examples(task: "Task", how: How) -> Iterator[Shown]:
     """What another kind of task gives: ids, and their text; then every further feature."""
+    from flan_jax.data.pieces import decoded_turns
     from flan_jax.data.producers import producer
     from flan_jax.data.recipe import Recipe, Tally
 
@@ -202,7 +231,7 @@ def produced_examples(task: "Task", how: How) -> Iterator[Shown]:
         else:  # one text, of which a part is learnt
             runs = itertools.groupby(zip(mask, ids["targets"], strict=True), key=lambda pair: bool(pair[0]))
             parts = [
-                (paint.TARGET if learnt else paint.PROMPT, _decoded(vocabulary, [index for _, index in run]))
+                (paint.TARGET if learnt else paint.PROMPT, decoded_turns(vocabulary, (index for _, index in run), END))
                 for learnt, run in runs
             ]
             lines = [("text", how.paint.segments(parts))]
@@ -213,17 +242,6 @@ def produced_examples(task: "Task", how: How) -> Iterator[Shown]:
 
 
 END = "⟨EOS⟩"
-
-
-def _decoded(vocabulary: "Vocabulary", ids: Sequence[int]) -> str:
-    """The text of ids among which sequences end, as turns of a chat do: some vocabularies decode up to the first end only."""
-    pieces: list[list[int]] = [[]]
-    for index in ids:
-        if index == vocabulary.eos_id:
-            pieces.append([])
-        else:
-            pieces[-1].append(index)
-    return END.join(vocabulary.decode(piece) if piece else "" for piece in pieces)
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import fsspec
 
 from flan_jax.data import splits as units
+from flan_jax.data.chat_templates import ChatTemplate
 from flan_jax.data.prepare import PrepareReport, Progress, Survey
 from flan_jax.data.recipe import DEFAULT_LENGTHS, OnError, Recipe, TooLong
 from flan_jax.data.tokenizers import Vocabulary, set_encoding_threads
@@ -36,6 +37,7 @@ def prepare_with_beam(
     on_error: OnError = "fail",
     too_long: TooLong = "truncate",
     separator: str = "",
+    chat_template: ChatTemplate | None = None,
     verify: bool = False,
     modules: Sequence[str] = (),
     runner: str = DEFAULT_RUNNER,
@@ -53,6 +55,7 @@ def prepare_with_beam(
         on_error: as for ``prepare``.
         too_long: as for ``prepare``.
         separator: as for ``prepare``.
+        chat_template: as for ``prepare``.
         verify: as for ``prepare``.
         modules: as for ``prepare``.
         runner: the name of a Beam runner.
@@ -63,7 +66,8 @@ def prepare_with_beam(
             A split that cannot be prepared does not stop the others.
     """
     pipeline_options = _pipeline_options(runner, options)
-    recipe = Recipe(vocabulary, DEFAULT_LENGTHS if lengths is None else lengths, seed, on_error, too_long, separator)
+    lengths = DEFAULT_LENGTHS if lengths is None else lengths
+    recipe = Recipe(vocabulary, lengths, seed, on_error, too_long, separator, chat_template)
     survey = Survey(tasks, recipe, store, verify=verify, progress=progress)
     if survey.to_write:
         _run(survey.to_write, recipe, store, modules, pipeline_options)

@@ -132,6 +132,24 @@ class ChatTemplate:
         learned = [i for i, message in enumerate(messages) if message.role == ASSISTANT and message.trained]
         return Marked(text, tuple(self._difference(messages, tools, index, text) for index in learned))
 
+    def exchange(self, asked: Message, answered: Message) -> tuple[str, str, str]:
+        """A user's turn with the prompt for a reply, what the assistant says behind it, and what ends its turn.
+
+        Raises:
+            UserError: the template refuses the turns, begins the whole otherwise than the prompt, or does not write the
+                reply as it is.
+        """
+        before = _MARKS.sub("", self._run([asked], "", True))
+        whole = _MARKS.sub("", self._run([asked, answered], "", False))
+        if not whole.startswith(before):
+            raise self._error("what it makes of a user's turn is not how it begins that turn with its reply")
+        said = whole[len(before) :]
+        words = self._guard(answered.content).strip()
+        head, found, tail = said.rpartition(words)
+        if not found:
+            raise self._error(f"it does not write the reply {answered.content[:40]!r} as it is")
+        return before, head + found, tail.rstrip()
+
     def _learned(self, messages: Sequence[Message], spans: tuple[Span, ...]) -> tuple[Span, ...]:
         """Of the spans that the template marks, those of replies that are learned."""
         replies = [message for message in messages if message.role == ASSISTANT]

@@ -110,7 +110,7 @@ class ChatTokenizer:
                 marked.append(text)
             except UserError as error:
                 marked.append(error)
-        encoded = iter(self._encoded([one for one in marked if isinstance(one, Marked)]))
+        encoded = iter(self.encoded([one for one in marked if isinstance(one, Marked)]))
         for one in marked:
             tokens = one if isinstance(one, UserError) else next(encoded)
             made.append(tokens if isinstance(tokens, UserError) else self._checked(tokens))
@@ -123,7 +123,7 @@ class ChatTokenizer:
             UserError: the template refuses the messages.
         """
         text = self.template.marked(_unlearned(messages), tools=tools, add_generation_prompt=True)
-        return self._encoded([text])[0].ids
+        return self.encoded([text])[0].ids
 
     def _checked(self, tokens: Tokens) -> Tokens | UserError:
         said = int(np.count_nonzero(tokens.mask))
@@ -135,7 +135,8 @@ class ChatTokenizer:
             "what the assistant says, and nothing else."
         )
 
-    def _encoded(self, texts: Sequence[Marked]) -> list[Tokens]:
+    def encoded(self, texts: Sequence[Marked]) -> list[Tokens]:
+        """Texts as the template writes them, as ids."""
         if isinstance(self.vocabulary, Offsets):
             return [_by_offsets(self.vocabulary, text) for text in texts]
         pieces = [list(_pieces(text)) for text in texts]

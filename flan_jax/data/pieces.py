@@ -1,6 +1,7 @@
 """What a vocabulary makes of a text, piece by piece: what it cannot spell, and the line ends that it drops."""
 
 import dataclasses
+from collections.abc import Iterable
 
 from flan_jax.data.tokenizers import Vocabulary, keeps_newlines
 
@@ -39,6 +40,33 @@ def pieces_of(vocabulary: Vocabulary, text: str) -> list[Piece]:
     return [
         Piece(name, index, index == vocabulary.unk_id, ends) for name, index, ends in zip(names, ids, lost, strict=True)
     ]
+
+
+def pieces_of_ids(vocabulary: Vocabulary, ids: Iterable[int]) -> list[Piece]:
+    """A piece for every id, special tokens by their names: of a text that a chat template wrote."""
+    names = {index: name for name, index in getattr(vocabulary, "special_tokens", {}).items()}
+    return [
+        Piece(names.get(index) or vocabulary.decode([index]), index, index == vocabulary.unk_id)
+        for index in map(int, ids)
+    ]
+
+
+def decoded_turns(vocabulary: Vocabulary, ids: Iterable[int], end: str = "") -> str:
+    """The text of ids among which sequences end, as turns of a chat do; ``decode`` reads up to the first end only.
+
+    Args:
+        vocabulary: ids to text.
+        ids: to read.
+        end: what stands for the end of a sequence; its own name, or nothing where it has none, unless given.
+    """
+    names = {index: name for name, index in getattr(vocabulary, "special_tokens", {}).items()}
+    turns: list[list[int]] = [[]]
+    for index in map(int, ids):
+        if index == vocabulary.eos_id:
+            turns.append([])
+        else:
+            turns[-1].append(index)
+    return (end or names.get(vocabulary.eos_id, "")).join(vocabulary.decode(turn) if turn else "" for turn in turns)
 
 
 def _lost_line_ends(text: str, names: list[str]) -> list[int]:

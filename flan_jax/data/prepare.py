@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from flan_jax.data import splits as units
+from flan_jax.data.chat_templates import ChatTemplate
 from flan_jax.data.producers import producer
 from flan_jax.data.recipe import DEFAULT_LENGTHS, FEATURES, OnError, Recipe, TooLong, checked_lengths, combined
 from flan_jax.data.splits import PreparedSplit, Work
@@ -127,6 +128,7 @@ def prepare(
     on_error: OnError = "fail",
     too_long: TooLong = "truncate",
     separator: str = "",
+    chat_template: ChatTemplate | None = None,
     verify: bool = False,
     modules: Sequence[str] = (),
 ) -> PrepareReport:
@@ -143,6 +145,7 @@ def prepare(
         on_error: see ``Recipe``.
         too_long: see ``Recipe``.
         separator: see ``Recipe``.
+        chat_template: see ``Recipe``.
         verify: compare all that is there with its checksums, even what this machine found right before; what
             is damaged is written again in any case.
         modules: imported by every worker process first, where tasks are found by name in a
@@ -152,7 +155,8 @@ def prepare(
         UserError: a bad length, a task without such a split or without records in it, a record
             that cannot be read or rendered, a full disk. Splits finished before stay prepared.
     """
-    recipe = Recipe(vocabulary, DEFAULT_LENGTHS if lengths is None else lengths, seed, on_error, too_long, separator)
+    lengths = DEFAULT_LENGTHS if lengths is None else lengths
+    recipe = Recipe(vocabulary, lengths, seed, on_error, too_long, separator, chat_template)
     if processes < 1:
         raise UserError(f"The number of processes is {processes}, but at least one must work.")
     survey = Survey(tasks, recipe, store, verify=verify, progress=progress)

@@ -111,8 +111,9 @@ class PromptedProducer:
         return tokenise(rendered, self.recipe, tally, where=f"task {self.task.name!r}, split {split!r}")
 
     def _length(self, text: str) -> int:
-        """Tokens of an input, the end of sequence counted."""
-        return len(self.recipe.vocabulary.encode(text)) + 1
+        """Tokens of an input, with what stands around it: the end of sequence, or the turns of a chat template."""
+        around = 1 if self.recipe.chat is None else self.recipe.chat.around
+        return len(self.recipe.vocabulary.encode(text)) + around
 
     def manifest(self, split: str) -> dict[str, Any]:
         """Cluster, source, mode and the recipe."""
@@ -122,6 +123,7 @@ class PromptedProducer:
             "mode": str(self.task.mode),
             "seed": self.recipe.seed,
             "lengths": dict(self.recipe.lengths),
+            **({"template": self.recipe.chat_template.name} if self.recipe.chat_template else {}),
             "vocabulary": self.recipe.vocabulary.name,
             "vocabulary_size": self.recipe.vocabulary.size,
             "on_error": self.recipe.on_error,

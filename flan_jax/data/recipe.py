@@ -9,12 +9,16 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from flan_jax.data.chat_prompts import ChatPrompts
+from flan_jax.data.chat_templates import ChatTemplate
 from flan_jax.data.sources import digest
-from flan_jax.data.tokenizers import Vocabulary, check_special_ids
+from flan_jax.data.tokenizers import Vocabulary, check_special_ids, encode_written
 from flan_jax.errors import UserError, did_you_mean, unknown
 
 FORMAT = 3
 """Raised when rendering or trimming changes in a way that no other part of a fingerprint shows."""
+_CHAT_VERSION = 1
+"""Raised when the same chat template gives templated tasks other tokens."""
 FEATURES = ("inputs", "targets")
 LONGEST = 2**20
 """Tokens of a side: more are a slip that would take the memory of the machine."""
@@ -89,11 +93,13 @@ class Recipe:
         too_long: what an example longer than ``lengths`` does: it is cut, left out, or stops.
         separator: a text behind inputs, in the place of the end-of-sequence id: of a decoder that others
             trained as a language model, to which that id says that another text begins. What comes as ids
-            from elsewhere (seqio's tasks, whole conversations) has none.
+            from elsewhere (seqio's tasks, whole conversations) has none. It may name special tokens.
+        chat_template: makes a user's turn of every rendered input and the assistant's reply of its target; ``None`` for
+            none. What a template ends turns with stands in the place of the end of sequence.
 
     Raises:
-        UserError: a bad length, an unknown choice, a vocabulary with impossible special ids, or a separator that
-            it has no id for, or so many that nothing else fits.
+        UserError: a bad length, an unknown choice, a vocabulary with impossible special ids, a separator that
+            it has no id for, or so many that nothing else fits, or a chat template beside one, or one that ends no reply.
     """
 
     vocabulary: Vocabulary
@@ -102,6 +108,7 @@ class Recipe:
     on_error: OnError = "fail"
     too_long: TooLong = "truncate"
     separator: str = ""
+    chat_template: ChatTemplate | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lengths", checked_lengths(self.lengths))
@@ -116,6 +123,9 @@ class Recipe:
         check_special_ids(self.vocabulary)
         if not isinstance(self.separator, str):
             raise UserError(f"separator is {self.separator!r}, but it must be a text.")
+        if self.chat is not None:
+            self._check_chat(self.chat)
+            return
         if not 0 < len(self.ends["inputs"]) < self.lengths["inputs"]:
             raise UserError(
                 f"separator is {self.separator!r}, which vocabulary {self.vocabulary.name!r} writes with "
@@ -123,9 +133,28 @@ class Recipe:
                 "the inputs. Choose another."
             )
 
+    def _check_chat(self, chat: ChatPrompts) -> None:
+        if self.separator:
+            raise UserError(
+                f"separator is {self.separator!r}, but the chat template says what stands between turns. Leave one of them out."
+            )
+        for feature, taken in (("inputs", chat.around), ("targets", len(chat.end))):
+            if taken >= self.lengths[feature]:
+                raise UserError(
+                    f"The length of {feature!r} is {self.lengths[feature]}, but the chat template takes {taken} tokens of it. "
+                    "Raise it."
+                )
+
+    @functools.cached_property
+    def chat(self) -> ChatPrompts | None:
+        """The prompts and replies of ``chat_template``, where there is one."""
+        return None if self.chat_template is None else ChatPrompts(self.chat_template, self.vocabulary)
+
     @functools.cached_property
     def ends(self) -> dict[str, np.ndarray]:
-        """The ids behind each feature, int32: the end of sequence, or the separator behind inputs."""
+        """The ids behind each feature, int32: the end of sequence, the separator behind inputs, or what ends a turn."""
+        if self.chat is not None:
+            return {"inputs": np.zeros(0, np.int32), "targets": self.chat.end}
         end = np.array([self.vocabulary.eos_id], np.int32)
         return {"inputs": end_of_inputs(self.vocabulary, self.separator), "targets": end}
 
@@ -144,13 +173,27 @@ class Recipe:
         if self.on_error != "fail":
             parts["on_error"] = digest(self.on_error)
         if self.separator:
-            parts["separator"] = digest(self.separator)
+            spelled = self.vocabulary.encode(self.separator) == self.ends["inputs"].tolist()
+            parts["separator"] = digest(self.separator, *(() if spelled else ("special",)))
+        if self.chat_template is not None:
+            parts["chat_template"] = digest(_CHAT_VERSION, self.chat_template.fingerprint())
         return parts
 
 
 def end_of_inputs(vocabulary: Vocabulary, separator: str) -> np.ndarray:
-    """The ids behind inputs, int32: of the separator, or the end of sequence where there is none."""
-    return np.array(vocabulary.encode(separator) if separator else [vocabulary.eos_id], np.int32)
+    """The ids behind inputs, int32: of the separator, or the end of sequence where there is none.
+
+    Raises:
+        UserError: a separator that names the token that pads rows.
+    """
+    if not separator:
+        return np.array([vocabulary.eos_id], np.int32)
+    ids = encode_written(vocabulary, separator)
+    if vocabulary.pad_id in ids:
+        raise UserError(
+            f"separator is {separator!r}, in which vocabulary {vocabulary.name!r} reads the token that pads rows. Choose another."
+        )
+    return np.array(ids, np.int32)
 
 
 def combined(parts: Mapping[str, str]) -> str:

@@ -35,8 +35,10 @@ def tokenise(
     while batch := list(itertools.islice(examples, _BATCH)):
         tally.records += len(batch)
         ids = {
-            "inputs": encode_arrays(recipe.vocabulary, [example.inputs for example in batch]),
-            "targets": encode_arrays(recipe.vocabulary, [example.targets for example in batch]),
+            "inputs": _inputs(batch, recipe),
+            "targets": encode_arrays(recipe.vocabulary, [example.targets for example in batch])
+            if recipe.chat is None
+            else [recipe.chat.reply(example.targets) for example in batch],
         }
         over = {
             feature: _over(sides, recipe.lengths[feature] - len(recipe.ends[feature])) for feature, sides in ids.items()
@@ -44,6 +46,10 @@ def tokenise(
         if recipe.too_long == "truncate":
             for feature, cut in over.items():
                 tally.truncated[feature] += len(cut)
+            if recipe.chat is not None:  # a prompt is cut within the user's words
+                room = recipe.lengths["inputs"]
+                for position in over["inputs"]:
+                    ids["inputs"][position] = recipe.chat.prompt_within(batch[position].inputs, room)
         elif longer := set().union(*over.values()):
             if recipe.too_long == "fail":
                 raise _too_long(where, batch, ids, over, recipe)
@@ -69,6 +75,13 @@ def _text_of(batch: Sequence[Rendered], feature: str) -> Callable[[int], str]:
     return lambda position: batch[position].inputs if feature == "inputs" else batch[position].targets
 
 
+def _inputs(batch: Sequence[Rendered], recipe: Recipe) -> list[np.ndarray]:
+    """The ids of inputs, without what ends them; inside a chat template, prompts for a reply."""
+    if recipe.chat is None:
+        return list(encode_arrays(recipe.vocabulary, [example.inputs for example in batch]))
+    return [recipe.chat.prompt(example.inputs) for example in batch]
+
+
 def _over(sides: Sequence[np.ndarray], room: int) -> set[int]:
     """Positions of the sides that are longer than the room before what ends them."""
     return {position for position, side in enumerate(sides) if len(side) > room}
@@ -85,7 +98,7 @@ def _ended(
     parts = [part for side in sides for part in (side[:room], end)]
     joined = np.concatenate(parts, dtype=np.int32)
     ends = itertools.accumulate(map(len, parts))
-    if (
+    if recipe.chat is None and (
         np.count_nonzero(joined == vocabulary.eos_id) != len(sides) * np.count_nonzero(end == vocabulary.eos_id)
         or np.any(joined == vocabulary.pad_id)
         or joined.min() < 0

@@ -9,8 +9,9 @@ import hashlib
 import numbers
 import re
 import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -95,6 +96,27 @@ def keeps_newlines(vocabulary: Vocabulary) -> bool:
     return "\n" in vocabulary.decode(vocabulary.encode("a\nb"))
 
 
+def encode_written(vocabulary: Vocabulary, text: str) -> list[int]:
+    """Ids of a text that a user wrote into a configuration: special tokens that it names are read as such.
+
+    Text of data never is read so. A vocabulary names its special tokens in a property ``special_tokens``, or reads
+    them by itself in ``encode_offsets``.
+
+    >>> encode_written(ByteVocabulary(), "a</s>")
+    [100, 1]
+    """
+    offsets = getattr(vocabulary, "encode_offsets", None)
+    if offsets is not None:
+        return [int(index) for index in offsets(text)[0]]
+    special: Mapping[str, int] = getattr(vocabulary, "special_tokens", {})
+    if not special:
+        return vocabulary.encode(text)
+    ids: list[int] = []
+    for part in re.split(f"({'|'.join(map(re.escape, sorted(special, key=len, reverse=True)))})", text):
+        ids += [special[part]] if part in special else vocabulary.encode(part) if part else []
+    return ids
+
+
 def check_ids(vocabulary: Vocabulary, ids: Iterable[int], what: str) -> None:
     """Refuses ids that text must not have.
 
@@ -145,6 +167,7 @@ class WordVocabulary:
 
     pad_id = PAD_ID
     eos_id = EOS_ID
+    special_tokens: Mapping[str, int] = MappingProxyType({"</s>": EOS_ID})
 
     def __init__(self, words: Iterable[str], name: str = "words") -> None:
         """Builds the vocabulary; a word given twice, or in two cases, counts once.
@@ -221,6 +244,7 @@ class ByteVocabulary:
     size = 256 + _FIRST_FREE_ID
     pad_id = PAD_ID
     eos_id = EOS_ID
+    special_tokens: Mapping[str, int] = MappingProxyType({"</s>": EOS_ID})
 
     def __init__(self) -> None:
         self.unk_id: int | None = UNK_ID
@@ -308,6 +332,13 @@ class SentencePieceVocabulary:
             f"The SentencePiece model {str(self.path)!r} has no end-of-sequence id, which a target needs. "
             "Train it with --eos_id=1 or choose another model."
         )
+
+    @functools.cached_property
+    def special_tokens(self) -> Mapping[str, int]:
+        """Ids of the control pieces by their texts, but for the one that pads."""
+        processor = self._processor
+        controls = (i for i in range(self._pieces) if processor.is_control(i) and i != self.pad_id)
+        return {str(processor.id_to_piece(index)): index for index in controls}
 
     def encode(self, text: str) -> list[int]:
         """Ids of the pieces of ``text``, no control ids."""

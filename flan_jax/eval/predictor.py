@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -38,6 +38,7 @@ class Predictor:
         target_length: longest target in tokens, EOS included. Longer options are cut, as in training.
         vocabulary_size: ids from here on are never generated; ``None`` allows the whole table.
         decoding: how texts are written; ``max_length`` ``None`` is ``target_length``.
+        option_ids: option → its ids, all that is scored of it; ``None`` for those of ``encode`` with EOS behind.
     """
 
     graphdef: nnx.GraphDef
@@ -48,6 +49,7 @@ class Predictor:
     target_length: int = 128
     vocabulary_size: int | None = None
     decoding: DecodingConfig = GREEDY
+    option_ids: Callable[[str], Iterable[int]] | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "target_length"):
@@ -59,7 +61,7 @@ class Predictor:
         return dataclasses.replace(self, params=params)
 
     def rank(self, examples: Sequence[EvalExample], advance: Advance = lambda count: None) -> list[np.ndarray]:
-        """For each example, the log-likelihood (nats) of each of its options, EOS included.
+        """For each example, the log-likelihood (nats) of each of its options, EOS included unless ``option_ids`` says else.
 
         Options that the vocabulary cannot tell apart get exactly the same score.
         """
@@ -205,7 +207,9 @@ class Predictor:
             yield from zip(part, self._fetch(part_scores).tolist(), strict=False)
 
     def _target_ids(self, option: str, cache: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
-        if option not in cache:
+        if option not in cache and self.option_ids is not None:
+            cache[option] = tuple(int(index) for index in self.option_ids(option))[: self.target_length]
+        elif option not in cache:
             cache[option] = (*self.encode(option)[: self.target_length - 1], self._config.eos_id)
         return cache[option]
 

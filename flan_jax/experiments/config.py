@@ -123,6 +123,9 @@ class RunConfig:
         too_long: what an example longer than ``lengths`` does: ``truncate`` it, ``drop`` it, or ``fail``.
         separator: a text behind inputs, in the place of the end-of-sequence token; ``""`` for that token. See
             ``flan_jax.data.recipe.Recipe``.
+        chat_template: templated tasks are trained and measured inside a chat template, the input as a user's turn and the
+            target as the assistant's reply: ``True`` for that of the tokenizer's folder, or a name, a folder or a file;
+            of a decoder.
         pack: several examples a row; ``False`` puts each into a row of its own.
         exhausted: what becomes of a task that was gone through ``max_epochs`` times: ``repeat`` shuffles
             it anew and goes on, ``drop`` gives its share to the others, ``stop`` ends the run.
@@ -165,6 +168,7 @@ class RunConfig:
     on_error: OnError = "fail"
     too_long: TooLong = "truncate"
     separator: str = ""
+    chat_template: bool | str = False
     pack: bool = True
     exhausted: Exhausted = "repeat"
     max_epochs: Positive = 1
@@ -197,6 +201,11 @@ class RunConfig:
             raise UserError(
                 f"INITIAL_ADAPTER {self.initial_adapter!r} was trained on top of a model. Name that model too: "
                 "INITIAL_CHECKPOINT_PATH."
+            )
+        if self.chat_template and not self.model.decoder_only:
+            raise UserError(
+                f"run.chat_template is {self.chat_template!r}, but the model is an encoder–decoder, which reads an input and "
+                "writes a target and knows no turns. Set it to False, or train a decoder."
             )
         if self.tuning.prompt_tokens and self.pack:
             raise UserError(

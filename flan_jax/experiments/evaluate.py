@@ -6,7 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from flan_jax.data.pieces import decoded_turns
 from flan_jax.data.seqio_tasks import SeqioTask, measure_of, stored_example
+from flan_jax.data.tokenizers import Vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
 from flan_jax.eval.identity import Settings, params_digest, suite_settings
@@ -15,6 +19,7 @@ from flan_jax.eval.results import merged, read_results, saved_steps, why_not_cur
 from flan_jax.eval.runner import Progress as EvalProgress
 from flan_jax.eval.suites import StepResults, evaluate_suites
 from flan_jax.experiments import run_dir
+from flan_jax.experiments.chat import run_prompts, written_stops
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.same_base import check_same_vocabulary
 from flan_jax.experiments.setup import Data, open_data, open_tasks, prepare_run, say_dropped
@@ -70,9 +75,14 @@ def _example(stored: StoredTask, index: int, data: Data) -> EvalExample:
         references=stored.references(index),
         example_id=int(stored.example_ids[index]),
         template_id=int(stored.template_ids[index]),
-        inputs_text=data.vocabulary.decode(stored.inputs(index)),
+        inputs_text=_shown(data.vocabulary, stored.inputs(index)),
         targets=stored.targets(index),
     )
+
+
+def _shown(vocabulary: Vocabulary, ids: np.ndarray) -> str:
+    """The text of inputs; one end of sequence behind them is not of it, and others end turns of a chat."""
+    return decoded_turns(vocabulary, ids[:-1] if len(ids) and ids[-1] == vocabulary.eos_id else ids)
 
 
 def eval_suites(data: Data, config: RunConfig) -> dict[str, list[EvalTask]]:
@@ -125,6 +135,7 @@ def outdated_suites(
 
 def make_predictor(graphdef: Any, params: Any, data: Data, config: RunConfig) -> Predictor:
     """A predictor with the run's vocabulary, lengths and batch size."""
+    prompts = run_prompts(config, data.vocabulary)
     return Predictor(
         graphdef,
         params,
@@ -133,7 +144,8 @@ def make_predictor(graphdef: Any, params: Any, data: Data, config: RunConfig) ->
         batch_size=config.eval.batch_size,
         target_length=config.lengths["targets"],
         vocabulary_size=data.vocabulary.size,
-        decoding=config.eval.decoding,
+        decoding=written_stops(config.eval.decoding, data.vocabulary, prompts),
+        option_ids=None if prompts is None else prompts.reply,
     )
 
 

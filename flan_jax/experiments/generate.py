@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from flan_jax.data.chat_prompts import ChatPrompts
 from flan_jax.data.chat_templates import ChatTemplate
 from flan_jax.data.chat_tokens import ChatTokenizer
 from flan_jax.data.recipe import end_of_inputs
@@ -10,6 +11,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor
+from flan_jax.experiments.chat import run_template, written_stops
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.kept_model import vocabulary_place
 from flan_jax.experiments.setup import resolve_vocabulary, run_mixture
@@ -37,7 +39,7 @@ class Answerer:
             step: a saved step; ``None`` for the newest.
             max_tokens: longest answer where ``decoding`` does not say; 0 for the run's target length.
             decoding: how answers are written.
-            chat: makes a conversation of an instruction, whose reply is the answer.
+            chat: makes a conversation of an instruction, whose reply is the answer; that of the run where none is given.
             ended: behind an instruction stands what ended inputs in training: as a rule the end-of-sequence token.
                 A decoder that others trained as a language model would go on with another text there.
         """
@@ -46,7 +48,9 @@ class Answerer:
         place = vocabulary_place(config.vocabulary, config.model_dir)
         named = load_vocabulary(place) if place else None
         self._vocabulary = named or resolve_vocabulary("", run_mixture(config))
+        chat = chat or run_template(config)
         self._chat = None if chat is None else ChatTokenizer(chat, self._vocabulary)
+        prompts = None if chat is None or not config.model.decoder_only else ChatPrompts(chat, self._vocabulary)
         # In a conversation of one sequence it is the template that says what ends a turn.
         ended = ended and not (chat and config.model.decoder_only)
         self._end = end_of_inputs(self._vocabulary, config.separator).tolist() if ended else []
@@ -59,7 +63,7 @@ class Answerer:
             batch_size=1,
             target_length=max_tokens or config.lengths["targets"],
             vocabulary_size=self._vocabulary.size,
-            decoding=decoding,
+            decoding=written_stops(decoding, self._vocabulary, prompts),
         )
 
     def answer(self, text: str, index: int = 0) -> str:

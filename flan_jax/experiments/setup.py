@@ -19,6 +19,7 @@ from flan_jax.data.template_set import load_template_set, with_templates
 from flan_jax.data.tokenizers import Vocabulary, load_vocabulary
 from flan_jax.data.workers import usable_cores
 from flan_jax.errors import UserError, unknown
+from flan_jax.experiments.chat import check_tasks, run_template
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.kept_model import vocabulary_place
 from flan_jax.feed.store import StoredTask, TokenStore
@@ -274,6 +275,7 @@ def wanted(mixture: Mixture, suites: Iterable[Suite]) -> list[tuple[Task, tuple[
 def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -> PrepareReport:
     """Brings the store up to date with what the run reads; what is there already is not touched."""
     mixture = run_mixture(config)
+    check_tasks(run_template(config), mixture)
     tasks = wanted(mixture, chosen_suites(mixture, config.eval.suites))
     modules = imported_modules()
     # Another process finds a task of seqio's only where it knows which module registers it.
@@ -290,6 +292,7 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
         on_error=config.on_error,
         too_long=config.too_long,
         separator=config.separator,
+        chat_template=run_template(config),
     )
 
 
@@ -344,6 +347,19 @@ def _mean_tokens(task: StoredTask) -> float:
     return (task.manifest["input_tokens"] + task.manifest["target_tokens"]) / max(len(task), 1)
 
 
+def run_recipe(config: RunConfig, vocabulary: Vocabulary) -> Recipe:
+    """How a run's tasks become tokens."""
+    return Recipe(
+        vocabulary,
+        config.lengths,
+        config.seed,
+        config.on_error,
+        config.too_long,
+        config.separator,
+        run_template(config),
+    )
+
+
 def open_tasks(
     store: TokenStore, tasks: Iterable[tuple[Task, str]], vocabulary: Vocabulary, config: RunConfig
 ) -> list[StoredTask]:
@@ -358,7 +374,7 @@ def open_tasks(
     Raises:
         UserError: a task is not prepared, or was prepared from something else.
     """
-    recipe = Recipe(vocabulary, config.lengths, config.seed, config.on_error, config.too_long, config.separator)
+    recipe = run_recipe(config, vocabulary)
     tasks = tuple(tasks)
     # A fingerprint hashes the task's files: threads, as that is reading and native code.
     with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:

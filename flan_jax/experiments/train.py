@@ -16,6 +16,7 @@ from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.results import merged, write_results
 from flan_jax.eval.suites import evaluate_suites
 from flan_jax.experiments import run_dir
+from flan_jax.experiments.chat import lacks_template
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.contamination import AUDIT, check_contamination
 from flan_jax.experiments.evaluate import (
@@ -168,6 +169,8 @@ def train(
     say(main_settings(config))
     for note in notes:
         say(note)
+    if lacking := lacks_template(config, data.mixture):
+        say(lacking)
     optimizer = make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))
     run_dir.create(folder)
     with (

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from flan_jax.data.chat_templates import ChatTemplate
 from flan_jax.data.conversations import ConversationTask
 from flan_jax.data.dialog import dialog_task
 from flan_jax.data.formats.detect import detected, get_format
@@ -11,6 +12,7 @@ from flan_jax.data.formats.meant import read_meant
 from flan_jax.data.formats.report import data_report
 from flan_jax.data.formats.source import instruction_source
 from flan_jax.data.formats.task import instruction_task, tasks_in
+from flan_jax.data.pieces import decoded_turns
 from flan_jax.data.prepare import prepare
 from flan_jax.data.tokenizers import ByteVocabulary
 from flan_jax.errors import UserError
@@ -244,7 +246,10 @@ def written(tmp_path, template, *records):
     lengths = {"inputs": 800, "targets": 800}
     (split,) = prepare([(task, ("train",))], store=store, vocabulary=ByteVocabulary(), lengths=lengths).splits
     stored = store.open("chats", "train", split.fingerprint)
-    decode = ByteVocabulary().decode
+
+    def decode(ids):
+        return decoded_turns(ByteVocabulary(), ids, "⏎")
+
     rows = [(stored.targets(i), stored.extras(i)[LOSS_MASK] > 0) for i in range(len(stored))]
     return [(decode(ids), decode(ids[mask])) for ids, mask in rows], split
 
@@ -328,3 +333,42 @@ def test_a_file_of_which_nothing_is_left_ends_with_the_reasons(tmp_path):
     assert "every record is left out, by reason: marked as bad (label) (1), not to be trained on (train) (1)" in str(
         raised.value
     )
+
+
+# As Qwen 3's: the thoughts of earlier turns are not written once a user speaks again.
+FORGETS_THOUGHTS = (
+    "{% set last = namespace(user=0) %}{% for m in messages %}{% if m.role == 'user' %}{% set last.user = loop.index0 %}"
+    "{% endif %}{% endfor %}{% for m in messages %}[{{ m.role }}]"
+    "{% if m.role == 'assistant' and loop.index0 > last.user %}<think>{{ m.reasoning_content }}</think>{% endif %}"
+    "{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+TWO_TURNS = {
+    "messages": [
+        {"role": "user", "content": "How tall is it?"},
+        {"role": "assistant", "content": "Nine feet.", "reasoning_content": "I look it up."},
+        {"role": "user", "content": "And wide?"},
+        {"role": "assistant", "content": "Two feet."},
+    ]
+}
+
+
+def test_a_template_whose_beginning_changes_is_learned_reply_by_reply(tmp_path):
+    template = ChatTemplate("forgets", FORGETS_THOUGHTS, (("eos_token", "</s>"),))
+    one_turn = {"messages": TWO_TURNS["messages"][:2]}
+    rows, split = written(tmp_path, template, TWO_TURNS, one_turn)
+    first = "[user]How tall is it?⏎[assistant]"
+    assert rows == [
+        (f"{first}<think>I look it up.</think>Nine feet.⏎", "<think>I look it up.</think>Nine feet.⏎"),
+        (f"{first}Nine feet.⏎[user]And wide?⏎[assistant]<think></think>Two feet.⏎", "<think></think>Two feet.⏎"),
+        (f"{first}<think>I look it up.</think>Nine feet.⏎", "<think>I look it up.</think>Nine feet.⏎"),
+    ]
+    assert (split.examples, split.by_reply, split.unreadable) == (3, 1, 0)
+
+
+def test_a_reply_that_is_not_to_be_learned_makes_no_example_of_its_own(tmp_path):
+    template = ChatTemplate("forgets", FORGETS_THOUGHTS, (("eos_token", "</s>"),))
+    asked, answered, again, last = TWO_TURNS["messages"]
+    record = {"messages": [asked, {**answered, "weight": 0}, again, last, asked, answered]}
+    rows, split = written(tmp_path, template, record)
+    assert [learned for _, learned in rows] == ["<think></think>Two feet.⏎", "<think>I look it up.</think>Nine feet.⏎"]
+    assert split.by_reply == 1

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flan_jax.data.chat_templates import PLAIN
 from flan_jax.data.prepare import FEATURES, fingerprint_parts, prepare, task_fingerprint
 from flan_jax.data.producers import Recipe, Tally
 from flan_jax.data.sources import generated
@@ -119,6 +120,7 @@ CHANGED = {
     "on_error": "skip",
     "too_long": "drop",
     "separator": " one",
+    "chat_template": PLAIN,
 }
 """For every field of a recipe, another value."""
 

@@ -16,6 +16,7 @@ from flan_jax.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from flan_jax.cli.shown import How, Shown
+    from flan_jax.data.chat_prompts import ChatPrompts
     from flan_jax.data.tokenizers import Vocabulary
     from flan_jax.mixing.mixture import Mixture
     from flan_jax.tasks.spec import Prompted, Task
@@ -55,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a registered name, 'bytes', a tokenizer's folder or file; default: the mixture's own",
     )
     parser.add_argument(
+        "--chat_template",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="NAME",
+        help="show tokens inside this chat template, or without a name inside that of the tokenizer's folder",
+    )
+    parser.add_argument(
         "--tokens", action="store_true", help="show every piece, unknown ones and lost line ends marked"
     )
     parser.add_argument(
@@ -89,6 +98,7 @@ def execute(arguments: argparse.Namespace) -> int:
     mixture = mixture_of(arguments, arguments.name)
     tasks = _chosen(mixture, arguments)
     vocabulary = _vocabulary(mixture, tasks, arguments)
+    chat = _chat(mixture, vocabulary, arguments)
     paint = Paint(not arguments.json and wants_color(arguments.color))
     each = 1 if len(tasks) > 1 else arguments.n
     for task in tasks[: arguments.n]:
@@ -100,6 +110,7 @@ def execute(arguments: argparse.Namespace) -> int:
             vocabulary,
             arguments.inputs,
             arguments.tokens,
+            chat,
         )
         shown = read = 0
         left_out = 0
@@ -237,6 +248,21 @@ def _vocabulary(mixture: "Mixture", tasks: "list[Task]", arguments: argparse.Nam
             "Name a vocabulary with --vocabulary: 'bytes', or a tokenizer's folder or file."
         )
     return None
+
+
+def _chat(mixture: "Mixture", vocabulary: "Vocabulary | None", arguments: argparse.Namespace) -> "ChatPrompts | None":
+    if not arguments.chat_template:
+        return None
+    if vocabulary is None:
+        raise UserError(
+            "--chat_template needs a vocabulary. Name one with --vocabulary: a tokenizer's folder, as a rule."
+        )
+    from flan_jax.data.chat_prompts import ChatPrompts
+    from flan_jax.experiments.chat import check_tasks, template_of
+
+    template = template_of(arguments.chat_template, arguments.vocabulary or mixture.vocabulary)
+    check_tasks(template, mixture)
+    return None if template is None else ChatPrompts(template, vocabulary)
 
 
 def _examples(task: "Task", how: "How") -> "Iterator[Shown | None]":

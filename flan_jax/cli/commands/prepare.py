@@ -56,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what stands behind inputs instead of the end of sequence, as run.separator of the runs that will read it",
     )
     parser.add_argument(
+        "--chat_template",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="NAME",
+        help="put tasks into this chat template, or without a name into that of the tokenizer's folder, as run.chat_template",
+    )
+    parser.add_argument(
         "--verify", action="store_true", help="compare what is there with its checksums; prepare again what is damaged"
     )
     parser.add_argument(
@@ -97,10 +105,13 @@ def execute(arguments: argparse.Namespace) -> int:
 def _prepare(arguments: argparse.Namespace, progress: Any) -> "tuple[PrepareReport, tuple[str, ...]]":
     """The report, and what is to be said of the data beside it."""
     from flan_jax.cli.console import say
+    from flan_jax.experiments.chat import check_tasks, template_of
     from flan_jax.experiments.setup import resolve_vocabulary, say_dropped, wanted
     from flan_jax.feed.store import TokenStore
 
     mixture = mixture_of(arguments, arguments.mixture)
+    template = template_of(arguments.chat_template, arguments.vocabulary or mixture.vocabulary)
+    check_tasks(template, mixture)
     common: dict[str, Any] = {
         "store": TokenStore(arguments.store),
         "vocabulary": resolve_vocabulary(arguments.vocabulary, mixture),
@@ -110,6 +121,7 @@ def _prepare(arguments: argparse.Namespace, progress: Any) -> "tuple[PrepareRepo
         "on_error": arguments.on_error,
         "too_long": arguments.too_long,
         "separator": arguments.separator,
+        "chat_template": template,
         "verify": arguments.verify,
         "modules": arguments.module_import,
     }

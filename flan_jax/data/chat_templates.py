@@ -144,7 +144,7 @@ class ChatTemplate:
         if not whole.startswith(before):
             raise self._error("what it makes of a user's turn is not how it begins that turn with its reply")
         said = whole[len(before) :]
-        words = self._guard(answered.content).strip()
+        words = self.guard(answered.content).strip()
         head, found, tail = said.rpartition(words)
         if not found:
             raise self._error(f"it does not write the reply {answered.content[:40]!r} as it is")

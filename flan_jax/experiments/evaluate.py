@@ -115,6 +115,7 @@ def eval_settings(config: RunConfig) -> dict[str, Any]:
                 "decoding": dataclasses.asdict(config.eval.decoding),
                 "lengths": dict(config.lengths),
                 "seed": config.seed,
+                **({"chat_template": config.chat_template} if config.chat_template else {}),
             }
         )
     )

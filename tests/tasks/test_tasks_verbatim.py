@@ -103,6 +103,12 @@ def test_a_drawn_layout_gives_its_marker_as_the_answer():
         assert example.references == (example.targets,)
 
 
+def test_no_marker_is_asked_for_where_no_options_are_listed():
+    task = Prompted(made(FIELDS, ("{question}", "{answer}")), PromptMode.ZS_OPT, style=FLAN_2022)
+    examples = [Renderer(task, seed)(RECORD, index=0) for seed in range(30)]
+    assert {(example.targets, example.options) for example in examples} == {("yes", NO_YES)}
+
+
 def test_the_other_direction_of_a_translation_is_scored():
     spec = made(
         SIDES,

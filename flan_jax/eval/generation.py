@@ -14,6 +14,7 @@ from jaxtyping import Array, Int, UInt32
 
 from flan_jax.eval.decoding.beam import beam_texts
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
+from flan_jax.eval.decoding.filters import seen_in
 from flan_jax.eval.decoding.interface import begin
 from flan_jax.eval.decoding.sampling import single_texts
 from flan_jax.models.build import merge
@@ -51,7 +52,9 @@ def generate(
     """
     model = merge(graphdef, params)
     begun = begin(model, tokens_BS, lengths_B, max_length)
+    penalises = decoding.repetition_penalty != 1
+    seen = seen_in(tokens_BS, lengths_B, model.config, model.config.vocab_size) if penalises else None
     sizes: dict[str, Any] = {"max_length": max_length, "vocabulary_size": vocabulary_size, "decoding": decoding}
     if decoding.method == "beam" and decoding.beams > 1:
-        return beam_texts(model, begun, lengths_B == 0, stops_NM, **sizes).tokens[:, 0]
-    return single_texts(model, begun, lengths_B == 0, keys_B2, stops_NM, **sizes)
+        return beam_texts(model, begun, lengths_B == 0, stops_NM, seen, **sizes).tokens[:, 0]
+    return single_texts(model, begun, lengths_B == 0, keys_B2, stops_NM, seen, **sizes)

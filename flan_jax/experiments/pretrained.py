@@ -78,12 +78,14 @@ def pretrained_model(
     return dataclasses.replace(begun(config, bos_id, reads_start), **changes)
 
 
-def run_of_folder(folder: str | Path, *, max_tokens: int = 0) -> RunConfig:
+def run_of_folder(folder: str | Path, *, max_tokens: int = 0, suggested: int = 0, adapter: str = "") -> RunConfig:
     """A run that trains nothing: the model of a Hugging Face folder with its own tokenizer, to be asked.
 
     Args:
         folder: with configuration, weights and tokenizer.
-        max_tokens: tokens of the longest answer; 0 for 256, or half of what the model reads if that is less.
+        max_tokens: tokens of the longest answer; 0 for ``suggested``, or half of what the model reads if that is less.
+        suggested: by the folder's settings of generation; 0 for 256.
+        adapter: a folder of PEFT, added to the weights.
 
     Raises:
         UserError: as ``pretrained_model`` and ``load_vocabulary``; or no room is left for an instruction.
@@ -97,7 +99,7 @@ def run_of_folder(folder: str | Path, *, max_tokens: int = 0) -> RunConfig:
         reads_start=getattr(vocabulary, "adds_bos", None),
     )
     room = model.max_positions if isinstance(model, DecoderConfig) else _T5_ROOM
-    max_tokens = max_tokens or min(_ANSWER, room // 2)
+    max_tokens = max_tokens or min(suggested or _ANSWER, room // 2)
     inputs = room - max_tokens
     if inputs < 2:
         raise UserError(
@@ -107,11 +109,12 @@ def run_of_folder(folder: str | Path, *, max_tokens: int = 0) -> RunConfig:
     return RunConfig(
         model_dir=str(folder),
         mixture="none",
-        lengths={"inputs": inputs, "targets": max_tokens},
+        lengths={"inputs": inputs, "targets": max(max_tokens, 2)},  # one token needs no room for an end
         model=model,
         optimizer=OptimizerConfig(),
         steps=0,
         batch_size=1,
         vocabulary=str(folder),
         initial_checkpoint=str(folder),
+        initial_adapter=adapter,
     )

@@ -9,10 +9,10 @@ from flan_jax.cli.main import main
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 
 
-def decoding(*options):
+def decoding(*options, **folder):
     parser = argparse.ArgumentParser()
     generate.add_arguments(parser)
-    return generate.decoding_of(parser.parse_args(["--model_dir", "runs/a", *options]))
+    return generate.decoding_of(parser.parse_args(["--model_dir", "runs/a", *options]), folder)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,36 @@ def test_options_say_how_to_write(options, expected):
 def test_what_cannot_be_meant_is_told_in_a_sentence(options, message, tmp_path, capsys):
     assert main(["generate", "--model_dir", str(tmp_path), *options, "Hello"]) == 2
     assert message in capsys.readouterr().err
+
+
+SAMPLED = {"method": "sample", "temperature": 0.6, "top_k": 50, "repetition_penalty": 1.2}
+SEARCHED = {"method": "beam", "beams": 3, "length_penalty": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("folder", "options", "expected"),
+    [
+        (SAMPLED, (), DecodingConfig("sample", 0.6, 50, repetition_penalty=1.2)),
+        (SAMPLED, ("--seed", "4"), DecodingConfig("sample", 0.6, 50, repetition_penalty=1.2, seed=4)),
+        (SAMPLED, ("--top_p", "0.5"), DecodingConfig("sample", 0.6, 50, 0.5, repetition_penalty=1.2)),
+        (SAMPLED, ("--temperature", "0"), DecodingConfig(repetition_penalty=1.2)),
+        (SAMPLED, ("--beams", "1", "--repetition_penalty", "1"), GREEDY),
+        (SAMPLED, ("--beams", "2"), DecodingConfig("beam", beams=2, repetition_penalty=1.2)),
+        (SEARCHED, (), DecodingConfig("beam", beams=3, length_penalty=2.0)),
+        (SEARCHED, ("--length_penalty", "0.5"), DecodingConfig("beam", beams=3, length_penalty=0.5)),
+        (SEARCHED, ("--temperature", "0"), GREEDY),
+        (SEARCHED, ("--top_k", "2"), DecodingConfig("sample", top_k=2)),
+        ({"min_length": 2, "stop": ("A",)}, ("--stop", "B"), DecodingConfig(min_length=2, stop=("A", "B"))),
+    ],
+)
+def test_options_come_before_what_the_folder_says(folder, options, expected):
+    assert decoding(*options, **folder) == expected
+
+
+def test_the_folder_of_an_adapter_is_answered_with_the_way_to_use_it(tmp_path, capsys):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "some/base"}', encoding="utf-8")
+    assert main(["generate", "--model_dir", str(tmp_path), "Hello"]) == 2
+    said = capsys.readouterr().err
+    assert f"flan-jax generate --model_dir some/base --adapter {tmp_path}" in said
+    assert main(["generate", "--model_dir", "runs/a", "--adapter", str(tmp_path), "Hello"]) == 2
+    assert "INITIAL_ADAPTER" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """The same weights in transformers' PyTorch models and here write the same tokens; the same filters leave the same logits."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -104,6 +106,40 @@ def test_decoders(kind, options):
     ).numpy()[:, tokens.shape[1] :]  # fmt: skip
     decoding = DecodingConfig("beam", **options) if options else DecodingConfig()
     assert mine(graphdef, params, tokens, lengths, decoding) == [up_to_eos(row) for row in expected]
+
+
+@pytest.mark.parametrize("kind", ["t5", "gpt2", "llama", "gemma2"])
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("penalty", [1.3, 0.7])
+def test_repetition_penalty(kind, beams, penalty):
+    """Of a decoder the prompt counts, its first token too; of an encoder-decoder the start of what is written."""
+    method = DecodingConfig("beam", beams=beams) if beams > 1 else DecodingConfig()
+    decoding = dataclasses.replace(method, repetition_penalty=penalty)
+    if kind == "t5":
+        fields, model, graphdef, params = models(3)
+        tokens, lengths = prompts(fields, 3)
+        expected = theirs(model, tokens, lengths, num_beams=beams, repetition_penalty=penalty)
+        plain = theirs(model, tokens, lengths, num_beams=beams)
+    else:
+        fields = decoders.random_fields(kind, 1)
+        model = decoders.torch_model(kind, fields, 1)
+        _, graphdef, params = decoders.ours(model)
+        tokens, lengths = prompts(fields, 7)
+
+        def written(**settings):
+            # A row at a time: transformers counts the padding of a batch as seen.
+            rows = [
+                model.generate(
+                    input_ids=torch.from_numpy(tokens[row : row + 1, :length]).long(), max_new_tokens=LENGTH,
+                    do_sample=False, pad_token_id=0, num_beams=beams, **settings,
+                ).numpy()[0, length:]
+                for row, length in enumerate(lengths)
+            ]  # fmt: skip
+            return [up_to_eos(row) for row in rows]
+
+        expected, plain = written(repetition_penalty=penalty), written()
+    assert mine(graphdef, params, tokens, lengths, decoding) == expected
+    assert expected != plain
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from flan_jax.cli.main import main
 from flan_jax.data.chat_templates import load_chat_template
 from flan_jax.data.chat_tokens import ChatTokenizer
 from flan_jax.data.tokenizers import load_vocabulary
@@ -84,3 +85,29 @@ def test_the_prompt_has_the_same_ids_but_for_a_beginning_that_rows_have_anyway(f
         found = ChatTokenizer(load_chat_template(folder), load_vocabulary(folder)).prompt([Message("user", text)])
         assert [*[tokenizer.bos_token_id] * begins, *found.tolist()] == list(ids)
     assert np.issubdtype(found.dtype, np.integer)
+
+
+@pytest.mark.parametrize(
+    "given", [{"repetition_penalty": 1.4}, {"num_beams": 3, "repetition_penalty": 0.8, "min_new_tokens": 4}]
+)
+def test_a_folder_s_own_settings_give_the_same_text(given, folder, theirs, begins, capsys):
+    """``generate`` of both sides with nothing said but the file, which each reads for itself."""
+    path = folder / "generation_config.json"
+    before = path.read_text(encoding="utf-8")
+    size = load_vocabulary(folder).size
+    path.write_text(json.dumps({**json.loads(before), **given, "max_new_tokens": COUNT}), encoding="utf-8")
+    try:
+        model, tokenizer = transformers.AutoModelForCausalLM.from_pretrained(folder), theirs[1]
+        for text in ASKED[:3]:
+            ids = [*[tokenizer.bos_token_id] * begins, *tokenizer.encode(text, add_special_tokens=False)]
+            written = model.generate(
+                input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), pad_token_id=0,
+                suppress_tokens=list(range(size, 400)),
+            )[0, len(ids) :].tolist()  # fmt: skip
+            end = next((place for place, token in enumerate(written) if token in (2, 3, 7)), len(written))
+            assert main(["generate", "--model_dir", str(folder), text]) == 0
+            said = capsys.readouterr()
+            assert said.out == load_vocabulary(folder).decode(written[:end]) + "\n"
+            assert f"max_new_tokens={COUNT}" in said.err
+    finally:
+        path.write_text(before, encoding="utf-8")

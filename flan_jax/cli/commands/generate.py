@@ -2,6 +2,9 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flan_jax.cli.escapes import visible
@@ -43,7 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw from the likeliest tokens that have this share of the probability",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draws; the same seed draws the same answers")
-    parser.add_argument("--beams", type=int, default=1, help="search for the likeliest answer with so many beginnings")
+    parser.add_argument(
+        "--repetition_penalty",
+        type=float,
+        default=None,
+        help="above 1 makes tokens that stand in the text already less likely; 1 changes nothing",
+    )
+    parser.add_argument(
+        "--adapter", default="", metavar="FOLDER", help="adapters of PEFT that are added to the model in --model_dir"
+    )
+    parser.add_argument(
+        "--beams", type=int, default=None, help="search for the likeliest answer with so many beginnings"
+    )
     parser.add_argument(
         "--length_penalty",
         type=float,
@@ -70,8 +84,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Prints an answer a line."""
     if arguments.max_tokens < 0:
         raise UserError(f"--max_tokens {arguments.max_tokens} must be at least 1.")
-    decoding = decoding_of(arguments)
-    answerer = _answerer(arguments, decoding)
+    answerer = _answerer(arguments)
     if arguments.text is not None:
         print(_shown(answerer.answer(arguments.text)))
         return 0
@@ -93,21 +106,35 @@ def _shown(answer: str) -> str:
     return visible(answer) if sys.stdout.isatty() else answer
 
 
-def _answerer(arguments: argparse.Namespace, decoding: "DecodingConfig") -> "Answerer":
+def _answerer(arguments: argparse.Namespace) -> "Answerer":
     from flan_jax.cli import gin_config
-    from flan_jax.cli.console import is_huggingface, run_config_file
+    from flan_jax.cli.console import is_huggingface, run_config_file, say
     from flan_jax.data.chat_templates import load_chat_template
     from flan_jax.experiments.generate import Answerer
+    from flan_jax.experiments.generation_settings import FolderSettings, folder_settings
     from flan_jax.experiments.kept_model import vocabulary_place
 
     published = is_huggingface(arguments.model_dir)
+    settings = FolderSettings()
+    _check_adapter(arguments, published)
     if published:
+        from flan_jax.data.hub_models import model_folder
         from flan_jax.experiments.pretrained import run_of_folder
 
         if arguments.step is not None:
             raise UserError(f"{arguments.model_dir!r} is no run, so it has no --step {arguments.step}. Leave it out.")
-        config = run_of_folder(arguments.model_dir, max_tokens=arguments.max_tokens)
+        settings = folder_settings(model_folder(arguments.model_dir))
+        decoding = decoding_of(arguments, settings.decoding)
+        config = run_of_folder(
+            arguments.model_dir,
+            max_tokens=arguments.max_tokens,
+            suggested=settings.max_tokens,
+            adapter=arguments.adapter,
+        )
+        for line in settings.lines(_chosen(arguments)):
+            say(line)
     else:
+        decoding = decoding_of(arguments)
         bindings = [f"run.model_dir={str(arguments.model_dir)!r}"]
         config = gin_config.load([run_config_file(arguments.model_dir)], bindings).config
     chat = None
@@ -125,34 +152,74 @@ def _answerer(arguments: argparse.Namespace, decoding: "DecodingConfig") -> "Ans
     )
 
 
-def decoding_of(arguments: argparse.Namespace) -> "DecodingConfig":
+def _check_adapter(arguments: argparse.Namespace, published: bool) -> None:
+    """Raises a UserError where adapters stand in the place of a model, or beside one that takes none."""
+    path = Path(arguments.model_dir).expanduser() / "adapter_config.json"
+    if path.is_file() and not published:
+        from flan_jax.models.huggingface.folder import read_json
+
+        base = read_json(path).get("base_model_name_or_path") or "BASE"
+        raise UserError(
+            f"{arguments.model_dir!r} holds adapters of PEFT, which are nothing without their model. Name that as --model_dir "
+            f"and this folder as --adapter: flan-jax generate --model_dir {base} --adapter {arguments.model_dir}"
+        )
+    if arguments.adapter and not published:
+        raise UserError(
+            f"--adapter {arguments.adapter!r} is added to a model of Hugging Face's, and {arguments.model_dir!r} is a run. "
+            "Train or measure a run with it by INITIAL_ADAPTER, or export the run first (flan-jax export-hf)."
+        )
+
+
+_OF_DRAWING = ("temperature", "top_k", "top_p")
+
+
+def _chosen(arguments: argparse.Namespace) -> list[str]:
+    """The options of writing that were given."""
+    names = (*_OF_DRAWING, "beams", "length_penalty", "repetition_penalty")
+    chosen = [f"--{name}" for name in names if getattr(arguments, name) is not None]
+    return [*chosen, *(["--max_tokens"] if arguments.max_tokens else [])]
+
+
+def decoding_of(arguments: argparse.Namespace, folder: Mapping[str, Any] = MappingProxyType({})) -> "DecodingConfig":
     """How to write, as the options say: drawn where one of drawing is given, else greedily or by beams.
+
+    Args:
+        arguments: of the command line.
+        folder: what the model's folder says, where no option says otherwise.
 
     Raises:
         UserError: a value out of range, or drawing and beams together.
     """
     from flan_jax.eval.decoding.config import DecodingConfig
 
-    given = {
-        name: getattr(arguments, name)
-        for name in ("temperature", "top_k", "top_p")
-        if getattr(arguments, name) is not None
-    }
+    given = {name: getattr(arguments, name) for name in _OF_DRAWING if getattr(arguments, name) is not None}
+    beams = arguments.beams
+    options: dict[str, Any] = {**folder, "stop": (*folder.get("stop", ()), *arguments.stop)}
+    if given or beams is not None:  # another way of writing, of which the folder's settings of its own way say nothing
+        kept = _OF_DRAWING if given and given != {"temperature": 0} else ()
+        options = {
+            name: value
+            for name, value in options.items()
+            if name in ("stop", "min_length", "repetition_penalty", *(kept if folder.get("method") == "sample" else ()))
+        }
     if given == {"temperature": 0}:
         given = {}
-    if arguments.length_penalty is not None and arguments.beams < 2:
+    if arguments.repetition_penalty is not None:
+        options["repetition_penalty"] = arguments.repetition_penalty
+    if arguments.length_penalty is not None and (beams if beams is not None else options.get("beams", 1)) < 2:
         raise UserError("--length_penalty compares the answers of a search. Give --beams too.")
-    if given and arguments.beams != 1:
+    if given and beams not in (None, 1):
         raise UserError(
             f"--beams searches for the likeliest answer, and --{next(iter(given))} draws one. Give one of them."
         )
-    options: dict[str, Any] = {"stop": tuple(arguments.stop), **given}
     if given:
-        options |= {"method": "sample", "seed": arguments.seed}
-    elif arguments.beams != 1:
-        options |= {"method": "beam", "beams": arguments.beams}
-        if arguments.length_penalty is not None:
-            options["length_penalty"] = arguments.length_penalty
+        options |= {"method": "sample", **given}
+    elif beams not in (None, 1):
+        options |= {"method": "beam", "beams": beams}
+    if arguments.length_penalty is not None:
+        options["length_penalty"] = arguments.length_penalty
+    if options.get("method") == "sample":
+        options["seed"] = arguments.seed
     try:
         return DecodingConfig(**options)
     except UserError as error:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.eval.decoding.filters import allowed, end_ids, is_end
+from flan_jax.eval.decoding.filters import allowed, end_ids, is_end, penalised, with_seen
 from flan_jax.eval.decoding.interface import Begun, repeat_rows, take_rows
 from flan_jax.eval.decoding.stopping import stopped
 
@@ -38,6 +38,7 @@ class _Carry(NamedTuple):
     going: Texts  # unfinished; worth is the plain log-likelihood
     ended: Texts
     done: Bool[Array, "B"]
+    seen: Bool[Array, "R V"] | None
 
 
 def beam_texts(
@@ -45,6 +46,7 @@ def beam_texts(
     begun: Begun,
     finished_B: Bool[Array, "B"],
     stops_NM: Int[Array, "N M"] | None,
+    seen_BV: Bool[Array, "B V"] | None = None,
     *,
     decoding: DecodingConfig,
     max_length: int,
@@ -57,7 +59,7 @@ def beam_texts(
     def accept(carry: _Carry, logits_RV: Float[Array, "R V"]) -> tuple[_Carry, Int[Array, "R"]]:
         # Forbidden tokens are left out after the softmax: what a text is worth stays its log-likelihood.
         steps_RV = allowed(
-            jax.nn.log_softmax(logits_RV, axis=-1),
+            penalised(jax.nn.log_softmax(logits_RV, axis=-1), carry.seen, decoding.repetition_penalty),
             carry.step,
             ends=ends,
             min_length=decoding.min_length,
@@ -88,7 +90,8 @@ def beam_texts(
         rows_R = (jnp.arange(batch)[:, None] * beams + parent_BW).reshape(-1)
         last_R = jnp.take_along_axis(token_BC, going.rank, axis=1).reshape(-1)
         done_B = carry.done | _done(going.texts, ended.texts, carry.step + 1)
-        return _Carry(carry.step + 1, carry.cache, last_R, going.texts, ended.texts, done_B), rows_R
+        seen_RV = with_seen(None if carry.seen is None else carry.seen[rows_R], last_R)
+        return _Carry(carry.step + 1, carry.cache, last_R, going.texts, ended.texts, done_B, seen_RV), rows_R
 
     def _done(going: Texts, ended: Texts, length: Int[Array, ""]) -> Bool[Array, "B"]:
         full_B = (ended.worth > -jnp.inf).all(axis=1)
@@ -116,6 +119,7 @@ def beam_texts(
         going=Texts(blank_BWT, none_BW.at[:, 0].set(0.0)),
         ended=Texts(blank_BWT, none_BW),
         done=finished_B,
+        seen=None if seen_BV is None else jnp.repeat(seen_BV, beams, axis=0),
     )
     if begun.logits is not None:
         first, _ = accept(first, jnp.repeat(begun.logits, beams, axis=0))  # the rows of a prompt are equal yet

@@ -42,6 +42,8 @@ class DecodingConfig:
         max_length: the most tokens that are written, EOS included; ``None`` leaves it to whoever
             decodes, as a rule the target length of the run.
         min_length: so many tokens are written before EOS may be.
+        repetition_penalty: logits of tokens that stand in the text already are divided by it where they are positive and
+            multiplied where they are negative; 1 changes nothing. Of a decoder the prompt is part of the text.
         stop: writing ends where one of these stands, and it is cut off with what follows. Texts, or
             sequences of token ids. A text is looked for in what was written, so it does not matter
             how it was tokenised; ids are looked for as they stand. Whoever decodes ids alone, without
@@ -61,6 +63,7 @@ class DecodingConfig:
     early_stopping: bool | Literal["never"] = False
     max_length: Positive | None = None
     min_length: Natural = 0
+    repetition_penalty: Above0 = 1.0
     stop: tuple[str | tuple[int, ...], ...] = ()
     seed: Seed = 0
 

@@ -26,6 +26,43 @@ def is_end(tokens: Int[Array, "*shape"], ends: tuple[int, ...]) -> Bool[Array, "
     return (tokens[..., None] == jnp.array(ends)).any(axis=-1)
 
 
+def seen_in(
+    tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], config: Any, vocabulary: int
+) -> Bool[Array, "B V"]:
+    """Which tokens stand in the text before the first is written: the prompt of a decoder, the start of an encoder-decoder's.
+
+    Args:
+        tokens_BS: prompts, one a row.
+        lengths_B: their lengths.
+        config: of the model.
+        vocabulary: V, ids of the embedding table.
+    """
+    rows_B = jnp.arange(tokens_BS.shape[0])
+    none_BV = jnp.zeros((tokens_BS.shape[0], vocabulary), bool)
+    if not config.decoder_only:
+        return none_BV.at[:, config.decoder_start_id].set(True)
+    starts_BS = (jnp.arange(tokens_BS.shape[1]) == 0) & (tokens_BS == 0)
+    read_BS = jnp.arange(tokens_BS.shape[1]) < lengths_B[:, None]
+    if not config.reads_start:
+        read_BS &= ~starts_BS
+    tokens_BS = jnp.where(starts_BS, config.decoder_start_id, tokens_BS)
+    return none_BV.at[rows_B[:, None], jnp.where(read_BS, tokens_BS, vocabulary)].set(True, mode="drop")
+
+
+def with_seen(seen_RV: Bool[Array, "R V"] | None, tokens_R: Int[Array, "R"]) -> Bool[Array, "R V"] | None:
+    """Adds what was written to what stands in the text; ``None`` where nobody asks."""
+    return None if seen_RV is None else seen_RV.at[jnp.arange(tokens_R.shape[0]), tokens_R].set(True)
+
+
+def penalised(
+    logits_RV: Float[Array, "R V"], seen_RV: Bool[Array, "R V"] | None, penalty: float
+) -> Float[Array, "R V"]:
+    """Makes repetition less likely (Keskar et al. 2019, arXiv:1909.05858, as transformers has it)."""
+    if seen_RV is None:
+        return logits_RV
+    return jnp.where(seen_RV, jnp.where(logits_RV < 0, logits_RV * penalty, logits_RV / penalty), logits_RV)
+
+
 def allowed(
     logits_RV: Float[Array, "R V"],
     step: Int[Array, ""],

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.eval.decoding.filters import allowed, drawn_from, end_ids, is_end
+from flan_jax.eval.decoding.filters import allowed, drawn_from, end_ids, is_end, penalised, with_seen
 from flan_jax.eval.decoding.interface import Begun
 from flan_jax.eval.decoding.stopping import stopped
 from flan_jax.tasks.hashing import counter_hash
@@ -43,6 +43,7 @@ class _Carry(NamedTuple):
     last: Int[Array, "B"]
     output: Int[Array, "B T"]
     finished: Bool[Array, "B"]
+    seen: Bool[Array, "B V"] | None
 
 
 def single_texts(
@@ -51,6 +52,7 @@ def single_texts(
     finished_B: Bool[Array, "B"],
     keys_B2: UInt32[Array, "B 2"] | None,
     stops_NM: Int[Array, "N M"] | None,
+    seen_BV: Bool[Array, "B V"] | None = None,
     *,
     decoding: DecodingConfig,
     max_length: int,
@@ -64,6 +66,7 @@ def single_texts(
         finished_B: rows that write nothing.
         keys_B2: of ``draw_key``, for ``sample``.
         stops_NM: of ``stop_table``.
+        seen_BV: of ``seen_in``, where the method penalises repetition.
         decoding: the method and its settings.
         max_length: T.
         vocabulary_size: ids from here on are never written.
@@ -72,7 +75,7 @@ def single_texts(
 
     def accept(carry: _Carry, logits_BV: Float[Array, "B V"]) -> _Carry:
         logits_BV = allowed(
-            logits_BV,
+            penalised(logits_BV, carry.seen, decoding.repetition_penalty),
             carry.step,
             ends=ends,
             min_length=decoding.min_length,
@@ -86,7 +89,8 @@ def single_texts(
         next_B = jnp.where(carry.finished, config.pad_id, next_B.astype(jnp.int32))
         output_BT = carry.output.at[:, carry.step].set(next_B)
         ended_B = is_end(next_B, ends) | stopped(output_BT, carry.step, stops_NM)
-        return _Carry(carry.step + 1, carry.cache, next_B, output_BT, carry.finished | ended_B)
+        seen_BV = with_seen(carry.seen, next_B)
+        return _Carry(carry.step + 1, carry.cache, next_B, output_BT, carry.finished | ended_B, seen_BV)
 
     def advance(carry: _Carry) -> _Carry:
         logits_BV, cache = model.decode_step(carry.cache, carry.last)
@@ -101,6 +105,7 @@ def single_texts(
         last=begun.last,
         output=jnp.full((begun.last.shape[0], max_length), config.pad_id, jnp.int32),
         finished=finished_B,
+        seen=seen_BV,
     )
     if begun.logits is not None:
         first = accept(first, begun.logits)

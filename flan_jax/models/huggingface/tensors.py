@@ -191,13 +191,25 @@ def _canonical(layout: Layout, tensors: Mapping[str, Any]) -> dict[str, str]:
         if original in found and not np.array_equal(tensors[found[original]], tensors[theirs]):
             raise UserError(
                 f"Tensors {found[original]!r} and {theirs!r} differ, but the configuration has one embedding for both. "
-                "For a separate output projection set tie_word_embeddings to false."
+                f"{_two_tables(alias, theirs)}"
             )
         found.setdefault(original, theirs)
     for name, original in layout.stands_for.items():
         if original in found:
             found.setdefault(name, found[original])
     return found
+
+
+def _two_tables(alias: str, theirs: str) -> str:
+    """What helps where two tables differ that the configuration has as one."""
+    if alias.startswith("lm_head"):
+        return "For a separate output projection set tie_word_embeddings to false."
+    # transformers ties both sides' tables to the shared one when it loads, whatever the file has.
+    return (
+        "A T5 has one table for encoder and decoder, in transformers too, which would read the first and drop the second: "
+        f"if {theirs!r} is a leftover, remove it from the file; a model that was trained with two tables is no T5, and "
+        "cannot be read."
+    )
 
 
 def _check_names(expected: Sequence[str], found: Mapping[str, str]) -> None:

@@ -175,6 +175,15 @@ def expected(annotation: Any) -> str:
     return " or ".join(dict.fromkeys(_words(option) for option in _options(annotation)))
 
 
+def members(annotation: Any) -> list[Any]:
+    """The kinds that an annotation allows, without their rules.
+
+    >>> members(Annotated[int, Range(1)] | None)
+    [<class 'int'>, <class 'NoneType'>]
+    """
+    return [_taken_apart(option)[0] for option in _options(annotation)]
+
+
 _MUST = "it must be "
 
 
@@ -294,7 +303,7 @@ def _words(option: Any) -> str:
 
 def _remedy(value: Any, annotation: Any) -> str:
     """What to write instead, where that can be told from the value."""
-    kinds = [_taken_apart(option)[0] for option in _options(annotation)]
+    kinds = members(annotation)
     choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
     if isinstance(value, str) and choices:
         return did_you_mean(value, [str(choice) for choice in choices])

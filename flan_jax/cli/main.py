@@ -72,23 +72,6 @@ def split_gin_bindings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return rest, bindings
 
 
-def import_user_modules(names: Sequence[str]) -> None:
-    """Imports a user's modules, the working folder's among them; worker processes will import them too.
-
-    Raises:
-        UserError: there is no such module, or importing it fails.
-    """
-    for name in names:
-        try:
-            import_modules([name])
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"--module_import {name}: {type(error).__name__}: {error}. Give the dotted name of a module that imports."
-            ) from error
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     parser = _Parser(prog="flan-jax", description="FLAN-style instruction tuning in JAX.")
@@ -156,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed.gin_bindings = bindings
         left = _LEFT.get(parsed.command, left)
         with signals.handled(left):
-            import_user_modules(parsed.module_import)
+            import_modules(parsed.module_import)
             return parsed.execute(parsed)
     except UserError as error:
         if debug:

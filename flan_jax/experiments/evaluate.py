@@ -23,6 +23,7 @@ from flan_jax.experiments.chat import run_prompts, written_stops
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.same_base import check_same_vocabulary
 from flan_jax.experiments.setup import Data, open_data, open_tasks, prepare_run, say_dropped
+from flan_jax.experiments.startable import check_folders
 from flan_jax.experiments.weights import load_weights
 from flan_jax.feed.store import StoredTask
 from flan_jax.report.page import write_report
@@ -181,6 +182,7 @@ def evaluate_run(
         UserError: no checkpoint, no suites, or data that was prepared otherwise.
     """
     folder = run_dir.check_same_run(config)
+    check_folders(config.data_dir, config.source_dir)
     run_dir.check_writable(
         folder,
         f"Measure it into another: `flan-jax eval --gin_file runs/eval.gin --gin.CHECKPOINT_PATH={folder} "

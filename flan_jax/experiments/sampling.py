@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 
-from flan_jax.data.workers import usable_cores
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.setup import TRAIN_SPLIT, Data
@@ -22,7 +21,6 @@ from flan_jax.train.hooks import forget_later
 from flan_jax.train.window import HostMetrics
 
 Batches = PackedBatches | LessonFirst
-_WORKERS_A_CORE = 4
 
 
 class WeightsLog:
@@ -47,20 +45,6 @@ class WeightsLog:
             line = {"step": step, **({"holds_after": holds_after} if holds_after != step else {}), "weights": weights}
             with writing(self._path), self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-
-
-def check_data_workers(config: RunConfig) -> None:
-    """Refuses more processes than would help: each is another copy of Python and of its share of the rows.
-
-    Raises:
-        UserError: more than four for each core that this process may use.
-    """
-    limit = _WORKERS_A_CORE * usable_cores()
-    if config.data_workers > limit:
-        raise UserError(
-            f"run.data_workers is {config.data_workers}; it must be at most {limit}, {_WORKERS_A_CORE} for each core that "
-            "this process may use. 0 is enough as a rule."
-        )
 
 
 def make_batches(

@@ -35,7 +35,6 @@ from flan_jax.experiments.sampling import (
     Reweight,
     Reweighting,
     WeightsLog,
-    check_data_workers,
     continue_position,
     make_batches,
     reordered_window,
@@ -43,6 +42,7 @@ from flan_jax.experiments.sampling import (
 )
 from flan_jax.experiments.settings import check_schedule, main_settings
 from flan_jax.experiments.setup import Data, PrepareProgress, open_data, prepare_run, say_dropped
+from flan_jax.experiments.startable import check_startable
 from flan_jax.experiments.tuned import BASE, base_identity, check_can_begin, check_same_base
 from flan_jax.experiments.weights import initial_params
 from flan_jax.feed.realised import Realised
@@ -147,7 +147,7 @@ def train(
     folder = run_dir.check_same_run(config)
     run_dir.check_writable(folder)
     notes = check_schedule(config)
-    check_data_workers(config)
+    check_startable(config)
     if not config.use_cached_tasks:
         prepare_run(config, progress=prepare_progress)
     data = open_data(config)

@@ -215,11 +215,11 @@ def test_a_data_folder_that_is_not_there_is_not_an_empty_one(refused, tmp_path):
     (tmp_path / "copies" / "rte").mkdir(parents=True)
     (tmp_path / "copies" / "rte" / "train.jsonl").write_text("{}\n")
     folders = ("--data_dir", str(tmp_path / "dta"), "--source_dir", str(tmp_path / "copies"))
-    assert "dta' is not a folder" in refused("rates", "flan_local", *folders)
+    assert "dta', which is not a folder" in refused("rates", "flan_local", *folders)
 
 
 @pytest.mark.parametrize(
-    "binding", ["TASK_FEATURE_LENGTHS=512", "TASK_FEATURE_LENGTHS=[('inputs', 64)]", "HOLD_OUT=5", "HOLD_OUT=(5,)"]
+    "binding", ["TASK_FEATURE_LENGTHS=512", "TASK_FEATURE_LENGTHS=[('inputs', 64)]", "HOLD_OUT=(5,)"]
 )
 def test_values_of_another_kind(refused, module, own_tasks, tmp_path, binding):
     module(own_tasks)

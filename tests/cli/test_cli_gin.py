@@ -170,7 +170,7 @@ def test_search_paths(tmp_path):
         ("OptimiserConfig.name='adamw'", "Did you mean 'OptimizerConfig'"),
         ("run.batchsize=1", "Did you mean 'batch_size'"),
         ("OptimizerConfig.name=adamv", "Did you mean 'adamw'"),
-        ("TRAIN_STEPS=many", "steps.* is 'many'"),
+        ("TRAIN_STEPS=many", "TRAIN_STEPS .* is 'many'; it must be a whole number"),
         ("TRAIN_STEPS=[", "is not valid gin"),
         ("MIXTURE_OR_TASK_NAME=mimi", "Did you mean 'mini'"),
         ("TASK_FEATURE_LENGTHS={'input': 3, 'targets': 4}", "Did you mean 'inputs'"),

@@ -82,7 +82,9 @@ def mixture_of(arguments: argparse.Namespace, name: str, *, outlined: bool = Fal
     """
     from flan_jax.experiments.config import names_of
     from flan_jax.experiments.setup import chosen_mixture, set_folders
+    from flan_jax.experiments.startable import check_folders
 
+    check_folders(arguments.data_dir, arguments.source_dir)
     set_folders(arguments.data_dir, arguments.source_dir)
     mixture = chosen_mixture(
         name,

@@ -1,0 +1,238 @@
+"""Reading gin: statement by statement, so that every value's place is known and a folder's file stays data.
+
+gin's own reader runs ``import`` lines wherever they stand, follows includes in a circle, and forgets who said what.
+"""
+
+import contextlib
+import dataclasses
+import importlib.resources
+import inspect
+import io
+import os
+import re
+import tokenize
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import gin
+from gin import config_parser
+
+from flan_jax.errors import UserError, did_you_mean, unknown
+from flan_jax.tasks.modules import refused_exit
+from flan_jax.typed import hints
+
+Key = tuple[str, str, str]
+"""Scope, complete selector, parameter; of a macro its name, ``gin.macro`` and ``value``."""
+OURS = "flan_jax."
+MACRO = "gin.macro"
+_NOT_GIN = (ValueError, SyntaxError, tokenize.TokenError, TypeError, AttributeError, NameError)
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a value was written.
+
+    Attributes:
+        where: file and line, or the option.
+        own: whether the user wrote it for this run; what shipped files and a run's folder say is not.
+    """
+
+    where: str
+    own: bool
+
+
+class Reader:
+    """Reads files and bindings into gin's configuration.
+
+    Args:
+        search_paths: folders in which files are looked for, after the working folder and before the shipped files.
+
+    Attributes:
+        origins: where each value that holds was written.
+        imports: modules that a run's folder would have imported, which is not done.
+    """
+
+    def __init__(self, search_paths: Sequence[str] = ()) -> None:
+        self.origins: dict[Key, Origin] = {}
+        self.imports: list[str] = []
+        self._search_paths = search_paths
+        self._shipped = shipped_gin_dir().resolve()
+
+    def file(self, name: str) -> None:
+        """Reads a file with what it includes.
+
+        Raises:
+            UserError: there is none, it is not gin, it includes itself, or names what is not there.
+        """
+        self._file(name, ())
+
+    def folder(self, path: Path) -> None:
+        """Reads the configuration in a run's folder as data: nothing is imported, and nothing but a run is called.
+
+        Raises:
+            UserError: it is not gin, or holds what only code could give a meaning.
+        """
+        with _opened(path) as stream:
+            self._statements(stream, str(path), own=False, data=True, including=())
+
+    def binding(self, name: str, value: str, where: str) -> None:
+        """Reads ``name = value``, the value as gin writes it."""
+        self._statements(io.StringIO(f"{name} = {value}"), where, own=True, data=False, including=(), lines=False)
+
+    def _file(self, name: str, including: tuple[str, ...]) -> None:
+        path = self._found(name)
+        real = os.path.realpath(path)
+        if real in including:
+            circle = [*including[including.index(real) :], real]
+            raise UserError(f"gin files include each other in a circle: {' → '.join(circle)}. Take one include out.")
+        own = not Path(real).is_relative_to(self._shipped)
+        with _opened(path) as stream:
+            self._statements(stream, name, own=own, data=False, including=(*including, real))
+
+    def _found(self, name: str) -> Path:
+        places = [Path(), *map(Path, self._search_paths), self._shipped]
+        for path in (place / Path(name).expanduser() for place in places):
+            with contextlib.suppress(OSError, ValueError):  # a name with a NUL, or too long for the system
+                if path.is_file():
+                    return path
+        known = [path.relative_to(self._shipped).as_posix() for path in self._shipped.rglob("*.gin")]
+        looked = ", ".join(["the working folder", *self._search_paths, "the shipped files"])
+        shown = name if len(name) < 200 else f"{name[:200]}…"
+        raise UserError(f"gin file {shown!r} is in none of: {looked}.{did_you_mean(name, known)}")
+
+    def _statements(
+        self, stream: TextIO, where: str, *, own: bool, data: bool, including: tuple[str, ...], lines: bool = True
+    ) -> None:
+        delegate = _DataDelegate(where) if data else gin.config.ParserDelegate()
+        with _said(where), gin.config._parse_scope() as context:
+            parser = config_parser.ConfigParser(stream, delegate)
+            while True:
+                with _said(where, parser if lines else None):
+                    statement = parser.parse_statement()
+                if statement is None:
+                    break
+                place = f"{where}, line {statement.location.line_num}" if lines else where
+                with _said(place):
+                    self._apply(statement, context, Origin(place, own), data=data, including=including)
+            gin.config._IMPORTS.update(context.imports)
+
+    def _apply(self, statement: Any, context: Any, origin: Origin, *, data: bool, including: tuple[str, ...]) -> None:
+        if isinstance(statement, config_parser.BindingStatement):
+            scope, selector, parameter, value, _ = statement
+            if not parameter:
+                scope, selector, parameter = f"{scope}/{selector}" if scope else selector, MACRO, "value"
+            parsed = gin.config.ParsedBindingKey.parse((scope, selector, parameter))
+            gin.config._CONFIG.setdefault(parsed.config_key, {})[parsed.arg_name] = value
+            self.origins[(*parsed.config_key, parsed.arg_name)] = origin
+        elif isinstance(statement, config_parser.BlockDeclaration):
+            if not context.get_configurable(statement.selector):
+                raise unknown(f"configurable ({origin.where})", statement.selector, configurables())
+        elif isinstance(statement, config_parser.ImportStatement):
+            if data:
+                self.imports.append(statement.module)
+                return
+            with refused_exit(f"{origin.where}: import {statement.module}"):
+                context.process_import(statement)
+        elif data:
+            raise UserError(f"{origin.where}: a run's folder is data, and includes no other file. Take the line out.")
+        else:
+            self._file(statement.filename, including)
+
+
+class _DataDelegate(gin.config.ParserDelegate):
+    """References in a run's folder: to parts of a run and to macros, never to code that happens to be loaded."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self._where = where
+
+    def configurable_reference(self, scoped_selector: str, evaluate: bool) -> Any:
+        reference = super().configurable_reference(scoped_selector, evaluate)
+        if not reference.configurable.selector.startswith(OURS):
+            raise UserError(
+                f"{self._where} refers to @{scoped_selector}, which is no part of a run. A run's folder is data: what it "
+                "names is not called. Give the run's own gin files with --gin_file."
+            )
+        return reference
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    try:
+        with path.open(encoding="utf-8") as stream:
+            yield stream
+    except OSError as error:
+        raise UserError(f"gin file {str(path)!r} cannot be read: {error.strerror}.") from error
+
+
+@contextlib.contextmanager
+def _said(where: str, parser: config_parser.ConfigParser | None = None) -> Iterator[None]:
+    """What gin raises while it reads, as one sentence, with the line at which a parser stands."""
+    line = parser.current_token.start[0] if parser else 0
+    where = f"{where}, line {line}" if line else where
+    try:
+        yield
+    except UserError:
+        raise
+    except (RecursionError, MemoryError):
+        raise UserError(f"{_short(where)} is nested too deeply to be read. Write a plain value.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where} is not UTF-8 ({error.reason}). Save it as UTF-8 text.") from None
+    except _NOT_GIN as error:
+        raise _parse_error(error, _short(where)) from error
+
+
+def _short(where: str) -> str:
+    return where if len(where) <= _SHOWN else f"{where[:_SHOWN]}…"
+
+
+_SHOWN = 300
+
+
+def _parse_error(error: Exception, where: str) -> UserError:
+    text = str(error).strip()
+    parameter = re.search(r"Configurable '(\S+)' doesn't have a parameter named '(\w+)'", text)
+    if parameter:
+        name, argument = parameter.groups()
+        return unknown(f"parameter of {name.split('.')[-1]} ({where})", argument, _parameters(name))
+    configurable = re.search(r"No configurable matching (?:reference )?'?@?([\w./]+)", text)
+    if configurable:
+        remedy = "A module that registers more is named with --module_import."
+        return unknown(f"configurable ({where})", configurable.group(1), configurables(), remedy=remedy)
+    first = text.splitlines()[0] if text else type(error).__name__
+    return UserError(f"{where} is not valid gin: {first}. A value is a Python literal, @reference or %MACRO.")
+
+
+def configurables() -> list[str]:
+    """The names of what a run is made of."""
+    return [selector.split(".")[-1] for selector, _ in gin.config._REGISTRY.items() if selector.startswith(OURS)]
+
+
+def _parameters(name: str) -> list[str]:
+    matches = [s for s, _ in gin.config._REGISTRY.items() if s.split(".")[-1] == name.split(".")[-1]]
+    return list(annotations(matches[0])) if matches else []
+
+
+def annotations(selector: str) -> Mapping[str, Any]:
+    """The parameters of a configurable with their annotations; without one, ``Any``."""
+    wrapped: Any = gin.config._REGISTRY[selector].wrapped
+    try:
+        found = dict(hints(wrapped))
+    except (NameError, TypeError):  # of others, whose annotations may name what is not there
+        found = {}
+    try:
+        names = list(inspect.signature(wrapped).parameters)
+    except (TypeError, ValueError):
+        names = []
+    return {**dict.fromkeys(names, Any), **found}
+
+
+def shipped_gin_dir() -> Path:
+    """The folder of the gin files that ship with the package.
+
+    Inside an installed package they are ``flan_jax/gin_files``; in a checkout the folder ``gin``.
+    """
+    package = Path(str(importlib.resources.files("flan_jax")))
+    installed = package / "gin_files"
+    return installed if installed.is_dir() else package.parent / "gin"

@@ -1,0 +1,53 @@
+"""What can be refused before anything is written: places that are not there, a machine that does not fit."""
+
+import math
+from pathlib import Path
+
+from flan_jax.data.hub_models import model_folder
+from flan_jax.data.workers import usable_cores
+from flan_jax.errors import UserError
+from flan_jax.experiments import run_dir
+from flan_jax.experiments.config import RunConfig
+from flan_jax.train.sharding import batch_sharding, make_mesh
+
+_WORKERS_A_CORE = 4
+
+
+def check_startable(config: RunConfig) -> None:
+    """Checks what training needs of this machine, before the store and the run's folder are touched.
+
+    Raises:
+        UserError: a folder of data or of first weights is not there; the mesh, the batch or the workers do not fit.
+    """
+    check_folders(config.data_dir, config.source_dir)
+    if config.initial_checkpoint and not run_dir.has_checkpoint(Path(config.model_dir)):
+        try:
+            model_folder(config.initial_checkpoint)
+        except UserError as error:
+            raise UserError(f"INITIAL_CHECKPOINT_PATH: {error}") from None
+    limit = _WORKERS_A_CORE * usable_cores()
+    if config.data_workers > limit:
+        raise UserError(
+            f"run.data_workers is {config.data_workers}; it must be at most {limit}, {_WORKERS_A_CORE} for each core that "
+            "this process may use. 0 is enough as a rule."
+        )
+    mesh = make_mesh(config.mesh)
+    parts = math.prod(mesh.shape[axis] for axis in batch_sharding(mesh).spec[0])
+    if config.batch_size % parts:
+        raise UserError(
+            f"run.batch_size (BATCH_SIZE) is {config.batch_size}; the mesh splits a batch over {parts} devices, so it must "
+            f"be a multiple of {parts}. Change it, or put fewer devices on MeshConfig.data and MeshConfig.fsdp."
+        )
+
+
+def check_folders(data_dir: str = "", source_dir: str = "") -> None:
+    """Refuses folders of data that are named and not there; ``""`` names none.
+
+    Raises:
+        UserError: one is missing, or is a file.
+    """
+    for name, folder in (("DATA_DIR", data_dir), ("SOURCE_DIR", source_dir)):
+        if folder and not Path(folder).expanduser().is_dir():
+            raise UserError(
+                f"{name} is {folder!r}, which is not a folder. Name the folder that holds the data, or none."
+            )

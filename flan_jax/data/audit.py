@@ -301,7 +301,8 @@ def _sides(spec: TaskSpec, record: Mapping[str, Any]) -> tuple[Any, Any]:
     if slots is None or spec.renders_itself:
         return slots, ()
     answers = {spec.answer, spec.rationale, "answer", spec.options if isinstance(spec.options, str) else ""}
-    read = {name: value for name, value in slots.items() if name not in answers}
+    # A block of options as published templates show it says nothing of the record.
+    read = {name: value for name, value in slots.items() if name not in answers and not name.startswith("options_")}
     return read, () if spec.options else slots[spec.answer]
 
 

@@ -103,6 +103,19 @@ def test_a_short_record_is_found_whole_and_its_parts_alone_are_no_finding(files)
     assert (shared.records, shared.of, shared.place) == (1, 4, f"{files / 'other.jsonl'}, line 4")
 
 
+def test_a_block_of_options_that_published_templates_show_is_no_part_of_a_record(files):
+    short = {"premise": "It rained.", "hypothesis": "It was wet.", "label": "yes"}
+    for file in ("test", "other"):
+        write_lines(files / f"{file}.jsonl", [*pairs(3, len(file)), short])
+    shown = inference(
+        files / "test.jsonl",
+        fields=lambda record: {**record, "options_": "OPTIONS:\n- yes\n- no", "options_str": "OPTIONS:\n- yes\n- no"},
+        slots=("premise", "hypothesis", "label", "options_", "options_str"),
+    )
+    (shared,) = audit([inference(files / "other.jsonl", "twin")], [(shown, "test")]).records
+    assert (shared.records, shared.of) == (1, 4)
+
+
 @pytest.mark.parametrize(("count", "caught"), [(LONG_TEXT - 1, False), (LONG_TEXT, True)])
 def test_a_text_of_ten_words_is_no_chance(files, count, caught):
     text = " ".join(WORDS[:count])

@@ -3,7 +3,8 @@
 A store prepared before a ``fields`` function was edited must not be taken for a new one. A
 digest therefore covers the function's text, its captured and default values, and every function,
 class and plain constant of one's own code that it names, and what those name in turn. One's own is
-what stands in the same package, or in a module that nobody installed.
+what stands in the same package, or in a module that nobody installed. Of a function that gin configures,
+what a configuration binds to that very function counts (``gin_bound``), and no more of gin's state.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from flan_jax.data import gin_bound
 from flan_jax.data.sources import digest
 
 _SHARED = "flan_jax.tasks.fields"  # what it does to a record is part of what the caller does
@@ -35,8 +37,18 @@ def _described(function: Any, seen: set[int]) -> Iterator[str]:
     if id(function) in seen:
         return
     seen.add(id(function))
-    if isinstance(function, functools.partial):
-        yield from _described(function.func, seen)
+    wrapped = gin_bound.configurable(function)
+    if wrapped is not None:
+        yield from _described(wrapped.function, seen)
+        yield from _bound(wrapped, frozenset(), seen)
+    elif isinstance(function, functools.partial):
+        wrapped = gin_bound.configurable(function.func)
+        if wrapped is None:
+            yield from _described(function.func, seen)
+        else:  # what the caller gives, no configuration decides
+            seen.add(id(function.func))
+            yield from _described(wrapped.function, seen)
+            yield from _bound(wrapped, _given(wrapped.function, function), seen)
         for argument in function.args:
             if inspect.isfunction(argument) or isinstance(argument, functools.partial):
                 yield from _described(argument, seen)
@@ -74,8 +86,56 @@ def _described(function: Any, seen: set[int]) -> Iterator[str]:
         yield value_text(function)
 
 
+def _bound(wrapped: gin_bound.Configurable, given: frozenset[str], seen: set[int]) -> Iterator[str]:
+    """What gin binds to a function: nothing of other functions, and nothing where nothing is bound."""
+    for name, value in gin_bound.bindings(wrapped.selector, given=given):
+        yield f"{wrapped.selector}.{name}"
+        yield from _bound_value(value, seen)
+
+
+def _bound_value(value: Any, seen: set[int]) -> Iterator[str]:
+    if isinstance(value, gin_bound.Reference):
+        yield f"{'call of' if value.evaluated else 'reference to'} {_qualified(value.function)}"
+        if callable(value.function):
+            yield from _described(value.function, seen)
+        for name, inner in value.bound:
+            yield name
+            yield from _bound_value(inner, seen)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _bound_value(key, seen)
+            yield from _bound_value(item, seen)
+    elif isinstance(value, list):
+        yield f"{len(value)}"
+        for item in value:
+            yield from _bound_value(item, seen)
+    else:
+        yield value_text(value)
+
+
+def _qualified(function: Any) -> str:
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+
+
+def _given(function: Any, partial: functools.partial[Any]) -> frozenset[str]:
+    """The names of the parameters that a partial gives."""
+    try:
+        names = list(inspect.signature(function).parameters)[: len(partial.args)]
+    except (TypeError, ValueError):
+        names = []
+    return frozenset([*names, *partial.keywords])
+
+
 def _value(value: Any, module: str, seen: set[int]) -> Iterator[str]:
     """A value that a function refers to; functions and classes that others wrote by name only."""
+    wrapped = gin_bound.configurable(value)
+    if wrapped is not None:
+        if _is_own(str(value.__module__), module):
+            yield from _described(value, seen)
+        else:  # their code by name, what our configuration binds to it in full
+            yield _qualified(value)
+            yield from _bound(wrapped, frozenset(), seen)
+        return
     if callable(value) and hasattr(value, "__qualname__"):
         if _is_own(str(value.__module__), module):
             yield from _described(value, seen)
@@ -129,6 +189,9 @@ def value_text(value: Any) -> str:
 
 def _unfollowed(function: Any) -> str:
     """A function inside a container: its text alone, as following tables of functions may go in circles."""
+    wrapped = gin_bound.configurable(function)
+    if wrapped is not None:
+        return _unfollowed(wrapped.function)
     if isinstance(function, functools.partial):
         return f"{_unfollowed(function.func)}{value_text(function.args)}{value_text(function.keywords)}"
     return _written(function)

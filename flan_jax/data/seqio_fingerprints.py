@@ -14,6 +14,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from flan_jax.data import gin_bound
 from flan_jax.data.fingerprints import callable_digest, value_text
 from flan_jax.data.seqio_vocabulary import as_ours
 from flan_jax.data.sources import digest, file_digest
@@ -80,6 +81,7 @@ def callable_text(function: Callable[..., Any]) -> str:
     """
     bound = [getattr(function, "args", ()), getattr(function, "keywords", {})]
     inner = getattr(function, "func", function)
+    inner = getattr(gin_bound.configurable(inner), "function", inner)
     cells = [cell.cell_contents for cell in getattr(inner, "__closure__", None) or () if _filled(cell)]
     return digest(callable_digest(function), *(_plain(value) for value in [*bound, *cells]))
 

@@ -5,7 +5,7 @@ import math
 import seqio
 
 from flan_jax.data.seqio_bridge import registered_task
-from flan_jax.data.seqio_registry import REMEDY, measurable, names, reason
+from flan_jax.data.seqio_registry import REMEDY, measurable, names, reason, splits_of
 from flan_jax.data.seqio_tasks import SeqioTask
 from flan_jax.errors import UserError, unknown
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
@@ -33,7 +33,9 @@ def seqio_mixture(name: str) -> Mixture:
     entries = []
     for task_name, task in tasks.items():
         # seqio, too, mixes those tasks only that have the split asked for.
-        rate = 0.0 if TRAIN_SPLIT not in task.splits else 1.0 if isinstance(found, seqio.Task) else _rate(found, task)
+        rate = (
+            0.0 if TRAIN_SPLIT not in splits_of(task) else 1.0 if isinstance(found, seqio.Task) else _rate(found, task)
+        )
         entries.append(Entry(as_ours[task_name], rate))
     suites = []
     for split in _EVAL_SPLITS:
@@ -48,7 +50,7 @@ def _measured_on(task: seqio.Task) -> str | None:
     ours: Task | None = registered_task(task.name)
     if ours is None and not measurable(task):
         return None
-    return next((split for split in _EVAL_SPLITS if split in task.splits), None)
+    return next((split for split in _EVAL_SPLITS if split in splits_of(task)), None)
 
 
 def _rate(mixture: seqio.Mixture, task: seqio.Task) -> float:

@@ -35,6 +35,31 @@ def find_task(name: str) -> seqio.Task:
     return seqio.TaskRegistry.get(name)
 
 
+def splits_of(task: seqio.Task) -> tuple[str, ...]:
+    """The splits of a task's source.
+
+    Raises:
+        UserError: the source cannot say them; a TFDS data set that was never prepared on this machine has none.
+    """
+    try:
+        found = tuple(map(str, task.source.splits))
+    except Exception as error:  # whatever somebody's source raises
+        raise UserError(f"{_lacking(task)} ({reason(error)})") from error
+    if not found:
+        raise UserError(f"{_lacking(task)}, so it has no splits.")
+    return found
+
+
+def _lacking(task: seqio.Task) -> str:
+    if isinstance(task.source, seqio.TfdsDataSource):
+        name = task.source.tfds_dataset.name
+        return (
+            f"The data of task {task.name!r} are not on this machine. Prepare the TFDS data set {name!r} "
+            "(`tfds build`), or name the folder that holds it with TFDS_DATA_DIR"
+        )
+    return f"The source of task {task.name!r}, a {type(task.source).__name__}, cannot be read"
+
+
 def count_records(name: str, split: str) -> int:
     """Number of records in a split of a task's source, before any preprocessor."""
     task = find_task(name)
@@ -48,8 +73,9 @@ def count_records(name: str, split: str) -> int:
 
 def check_split(task: seqio.Task, split: str) -> None:
     """Refuses a split that the task does not have."""
-    if split not in task.splits:
-        raise UserError(f"Task {task.name!r} has no split {split!r}. It has: {', '.join(map(str, task.splits))}.")
+    splits = splits_of(task)
+    if split not in splits:
+        raise UserError(f"Task {task.name!r} has no split {split!r}. It has: {', '.join(splits)}.")
 
 
 def metric_objects(task: seqio.Task, kind: seqio.metrics.ModelOutputType) -> list[Any]:

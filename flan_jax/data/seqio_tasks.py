@@ -43,11 +43,11 @@ class SeqioTask:
         """The splits of its source.
 
         Raises:
-            UserError: seqio knows no such task.
+            UserError: seqio knows no such task, or its data are not here.
         """
-        from flan_jax.data.seqio_registry import find_task
+        from flan_jax.data.seqio_registry import find_task, splits_of
 
-        return tuple(map(str, find_task(self.name).splits))
+        return splits_of(find_task(self.name))
 
     def __reduce__(self) -> Any:
         return _restored, (self.name, self.cluster, imported_modules())

@@ -10,6 +10,7 @@ from flan_jax.data import published, sources
 from flan_jax.data.formats.chosen import AS_IT_IS, Reading
 from flan_jax.data.formats.mixture import is_path, mixture_of_path
 from flan_jax.data.formats.names import SUFFIXES, suffix_of
+from flan_jax.data.gin_bound import binds_functions_of_others
 from flan_jax.data.prepare import PrepareReport, prepare
 from flan_jax.data.prepare import Progress as PrepareProgress
 from flan_jax.data.producers import producer
@@ -279,7 +280,9 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
     tasks = wanted(mixture, chosen_suites(mixture, config.eval.suites))
     modules = imported_modules()
     # Another process finds a task of seqio's only where it knows which module registers it.
-    alone = not modules and any(isinstance(task, SeqioTask) for task, _ in tasks)
+    # Nor does it know what a configuration binds to the functions of such a task.
+    theirs = any(isinstance(task, SeqioTask) for task, _ in tasks)
+    alone = theirs and (not modules or binds_functions_of_others())
     return prepare(
         tasks,
         store=TokenStore(store_path(config)),

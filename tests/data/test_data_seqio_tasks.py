@@ -5,12 +5,14 @@ import json
 import pickle
 from pathlib import Path
 
+import gin
 import numpy as np
 import pytest
 import seqio
 import tensorflow as tf
 import third_party_tasks as theirs
 
+from flan_jax.data.gin_bound import binds_functions_of_others
 from flan_jax.data.prepare import prepare
 from flan_jax.data.producers import producer
 from flan_jax.data.recipe import Recipe, Tally, combined
@@ -204,6 +206,66 @@ def test_fingerprints_see_what_the_tokens_depend_on(tmp_path):
     assert source_parts(few[0], "validation") != source_parts(few[1], "validation")
     arrays = [functools.partial(theirs.question, labels=np.full(2000, value)) for value in (0, 1)]
     assert callable_text(arrays[0]) != callable_text(arrays[1])
+
+
+@pytest.fixture
+def bound():
+    """Reads gin bindings; what was bound before is put back afterwards."""
+    with gin.unlock_config():
+        before = gin.config_str()
+        yield gin.parse_config
+        gin.clear_config()
+        gin.parse_config(before)
+
+
+def test_of_gins_state_only_what_is_bound_to_a_preprocessor_is_in_its_fingerprint(bound):
+    configured = {"asked": theirs.asked, "partly": functools.partial(theirs.asked, mark="!"), "other": theirs.shouted}
+
+    def digests():
+        return {name: callable_text(function) for name, function in configured.items()}
+
+    def changed(*lines):
+        before = digests()
+        bound("\n".join(lines))
+        after = digests()
+        return {name for name in before if before[name] != after[name]}
+
+    assert len(set(digests().values())) == 3
+    assert changed("unrelated.value = 3", "NOBODYS = 7") == set()
+    theirs.unrelated()  # what gin notes of a call counts no more than what it was told
+    assert changed("unrelated.value = 4") == set()
+    assert changed("shouted.times = 2") == {"other"}
+    assert changed("asked.mark = '?!'") == {"asked"}  # the partial gives its own
+    assert changed("MARK = '??'", "asked.mark = %MARK") == {"asked"}
+    assert changed("MARK = '???'") == {"asked"}  # through the macro
+    assert changed("asked.style = @styled") == {"asked", "partly"}
+    assert changed("styled.word = 'plain'") == {"asked", "partly"}  # through the reference
+    assert changed("elsewhere/asked.mark = '.'", "elsewhere/styled.word = 'x'") == set()  # nobody calls it there
+    assert binds_functions_of_others()
+
+
+def test_a_gin_configured_pipeline_keeps_its_place_in_the_store_across_configurations(bound):
+    task = add("their_asked", theirs.SOURCE, [theirs.asked, *theirs.TOKENS])
+
+    def preprocessors():
+        return producer(task, recipe(task.name)).fingerprint_parts("train")["preprocessors"]
+
+    first, tokens = preprocessors(), examples("their_asked")[0][0].inputs.tolist()
+    bound("unrelated.value = 5\nshouted.times = 9")
+    assert (preprocessors(), examples("their_asked")[0][0].inputs.tolist()) == (first, tokens)
+    bound("asked.mark = '!!'")
+    assert preprocessors() != first
+    assert examples("their_asked")[0][0].inputs.tolist() != tokens
+
+
+def test_a_task_whose_data_are_not_here_says_so():
+    name = "their_absent"
+    if name not in seqio.TaskRegistry.names():
+        source = seqio.TfdsDataSource(tfds_name="glue/rte:2.0.0")
+        seqio.TaskRegistry.add(name, source=source, preprocessors=list(theirs.TOKENS), output_features=theirs.FEATURES)
+    for asked in (lambda: SeqioTask(name).splits, lambda: seqio_mixture(name), lambda: examples(name)):
+        with pytest.raises(UserError, match=r"data of task 'their_absent' are not on this machine.*'glue/rte:2.0.0'"):
+            asked()
 
 
 def test_rates_are_those_that_seqio_resolves():

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import gin
 import numpy as np
 import seqio
 import tensorflow as tf
@@ -285,3 +286,26 @@ def by_size(task):
 
 seqio.MixtureRegistry.add("their_pair", [("their_parity", by_size), ("their_few_shot", 20)])
 seqio.MixtureRegistry.add("their_mixture", [("their_pair", 10), ("their_reading", 4), ("their_parity", 1.5)])
+
+
+# Preprocessors that gin configures, as T5's are. No task of this module has them.
+@gin.configurable(module="theirs")
+def styled(word="fine"):
+    return word
+
+
+@gin.configurable(module="theirs")
+@seqio.map_over_dataset
+def asked(example, mark="?", style=None):
+    number = tf.strings.as_string(example["number"])
+    return {"inputs": tf.strings.join([number, mark, "" if style is None else style()]), "targets": number}
+
+
+@gin.configurable(module="theirs")
+def shouted(dataset, times=1):
+    return dataset.repeat(times)
+
+
+@gin.configurable(module="theirs")
+def unrelated(value=1):
+    return value

@@ -26,26 +26,41 @@ def unseen_tasks(mixture: Mixture, suites: Sequence[Suite] | None = None) -> lis
     return list(found.values())
 
 
+def seen_tasks(mixture: Mixture, suites: Sequence[Suite] | None = None) -> list[tuple[Task, str]]:
+    """The tasks that are measured and trained on too, each with its split."""
+    unseen = {(_spec_name(task), split) for task, split in unseen_tasks(mixture, suites)}
+    found: dict[tuple[str, str], tuple[Task, str]] = {}
+    for suite in mixture.suites if suites is None else suites:
+        for task in suite.tasks:
+            key = (_spec_name(task), suite.split)
+            if key not in unseen and suite.split in task.splits:
+                found.setdefault(key, (task, suite.split))
+    return list(found.values())
+
+
 def check_contamination(
     config: RunConfig, mixture: Mixture, suites: Sequence[Suite], *, say: Callable[[str], None] = lambda line: None
 ) -> dict[str, Any] | None:
     """Compares what the run holds out with what it trains on, unless that was done before, for this run or one beside it.
 
     Returns:
-        What ``audit.json`` should hold, or ``None`` where nothing is held out or nobody asked.
+        What ``audit.json`` should hold, or ``None`` where nothing is measured or nobody asked.
 
     Raises:
-        UserError: something held out is trained on, and ``run.audit`` is ``refuse``.
+        UserError: something held out is trained on, or more measured records than are there by chance are
+            training records, and ``run.audit`` is ``refuse``.
     """
-    held_out = unseen_tasks(mixture, suites)
-    if config.audit == "off" or not held_out:
+    held_out, held_in = unseen_tasks(mixture, suites), seen_tasks(mixture, suites)
+    if config.audit == "off" or not (held_out or held_in):
         return None
     trained = mixture.drawn_tasks
-    key = audit_key(trained, held_out)
+    key = audit_key(trained, held_out, held_in)
     found = next((kept for path in _audits(Path(config.model_dir)) if (kept := _kept(path, key))), None)
     if found is None:
-        say(f"comparing what is held out with what is trained on ({len(held_out)} with {len(trained)} tasks)")
-        found = audit(trained, held_out)
+        say(
+            f"comparing what is measured with what is trained on ({len(held_out) + len(held_in)} with {len(trained)} tasks)"
+        )
+        found = audit(trained, held_out, held_in=held_in)
     reason = found.refused(config.audit_tolerance)
     if reason and config.audit == "refuse":
         raise UserError(
@@ -54,6 +69,8 @@ def check_contamination(
         )
     if reason:
         say(f"warning: this run is contaminated: {reason}")
+    for line in found.told():
+        say(f"{'' if reason else 'warning: '}{line}")
     return {"key": key, **dataclasses.asdict(found)}
 
 
@@ -75,6 +92,10 @@ def _kept(path: Path, key: str) -> Audit | None:
             kept["trained_records"],
             tuple(kept["not_compared"]),
             tuple(SharedRecords(**item) for item in kept["contained"]),
+            tuple(SharedRecords(**item) for item in kept["held_in"]),
+            kept["held_in_records"],
+            kept["too_short"],
+            tuple(kept["worlds"]),
         )
     except (OSError, ValueError, LookupError, TypeError):
         return None

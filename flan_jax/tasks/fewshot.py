@@ -1,13 +1,13 @@
 """Solved examples before the question: chosen from the training split by (seed, task, example).
 
-The query is never among them, nor a record equal to it, nor one of another task. FLAN 2021's
+The query is never among them, nor a record that asks the same, case and white space aside, nor one of another task. FLAN 2021's
 public code draws from the shuffled training split and so may show the very query.
 """
 
 import dataclasses
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
@@ -26,15 +26,24 @@ class Exemplars:
     Attributes:
         indices: where each stands in the training split.
         slots: what ``fields`` made of each.
-        keys: of their content: equal for equal records.
+        keys: of what they ask: equal for records that ask the same.
+        answers: names of the slots that answer, which ``keys`` leave out.
     """
 
     indices: tuple[int, ...]
     slots: tuple[Slots, ...]
     keys: tuple[int, ...]
+    answers: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, task: str, seed: int, records: Iterable[tuple[int, Slots]], limit: int = POOL) -> "Exemplars":
+    def of(
+        cls,
+        task: str,
+        seed: int,
+        records: Iterable[tuple[int, Slots]],
+        limit: int = POOL,
+        answers: frozenset[str] = frozenset(),
+    ) -> "Exemplars":
         """Keeps ``limit`` of a task's (index, slots), chosen by (seed, task, index)."""
         begun = begun_hash("pool", seed, task)
         kept = heapq.nsmallest(
@@ -44,7 +53,8 @@ class Exemplars:
         return cls(
             tuple(index for _, index, _ in kept),
             tuple(slots for *_, slots in kept),
-            tuple(content_key(slots) for *_, slots in kept),
+            tuple(content_key(slots, answers) for *_, slots in kept),
+            answers,
         )
 
     def candidates(self, task: str, seed: int, split: str, index: int, slots: Slots) -> Iterator[int]:
@@ -65,7 +75,7 @@ class Exemplars:
         place, stride = drawn % count, 1 + (drawn // count) % count
         while math.gcd(stride, count) > 1:
             stride += 1
-        used = {content_key(slots)}
+        used = {content_key(slots, self.answers)}
         for _ in range(count):
             position, place = place, (place + stride) % count
             if self.keys[position] in used or (split == TRAIN_SPLIT and self.indices[position] == index):
@@ -78,9 +88,32 @@ def _first_two(item: tuple[int, int, Slots]) -> tuple[int, int]:
     return item[:2]
 
 
-def content_key(slots: Slots) -> int:
-    """Equal for slots of equal content."""
-    return counter_hash(*(f"{name}={slots[name]!r}" for name in sorted(slots)))
+def content_key(slots: Slots, answers: frozenset[str] = frozenset()) -> int:
+    """Equal for slots that ask the same, case and white space aside: so are records compared wherever leaks are looked for.
+
+    Args:
+        slots: of a record.
+        answers: names of the slots that answer. They count only where nothing else is there.
+    """
+    read = {name: plain(value) for name, value in slots.items() if name not in answers}
+    if not any(value for value in read.values()):
+        read = plain(slots)
+    return counter_hash(*(f"{name}={read[name]!r}" for name in sorted(read)))
+
+
+def plain(value: Any) -> Any:
+    """A value with its texts in small letters and single spaces between their words.
+
+    >>> plain({"a": [" Who  is\\nit?", 3]})
+    {'a': ['who is it?', 3]}
+    """
+    if isinstance(value, str):
+        return " ".join(value.lower().split())
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
 
 
 def longest_that_fits(

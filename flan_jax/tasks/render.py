@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flan_jax.errors import PlacedError, UserError
-from flan_jax.tasks.fewshot import TRAIN_SPLIT, Exemplars, Slots, longest_that_fits
+from flan_jax.tasks.fewshot import TRAIN_SPLIT, Exemplars, Slots, longest_that_fits, plain
 from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
 from flan_jax.tasks.reading import numbered_records, options_of, references_of, slots_from
 from flan_jax.tasks.spec import Prompted, Record, TaskSpec, Unreadable
@@ -232,7 +232,11 @@ class Renderer:
             raise UserError(
                 f"its source has no split {TRAIN_SPLIT!r} to take solved examples from, so it has no few-shot mode."
             )
-        return Exemplars.of(spec.name, self.seed, self._training_slots())
+        options = (spec.options,) if isinstance(spec.options, str) else ()
+        answers = (
+            frozenset() if spec.renders_itself else frozenset((spec.answer, spec.rationale, ANSWER_SLOT, *options))
+        )
+        return Exemplars.of(spec.name, self.seed, self._training_slots(), answers=answers)
 
     def _training_slots(self) -> Iterator[tuple[int, Slots]]:
         for index, record in numbered_records(self.task.spec.source, TRAIN_SPLIT, lambda error: None):
@@ -249,7 +253,7 @@ class Renderer:
         """The prompt with its solved examples, and where these stand in the training split; ``None`` if none fits."""
         task, pool, query = self.task, self._exemplars, asked.inputs
         # A record that templates read whole may differ from the query in a number of its own alone, so text is compared.
-        seen = {asked[:2]} if task.spec.renders_itself else None
+        seen = {_alike(asked)} if task.spec.renders_itself else None
         solved: list[tuple[str, str]] = []
         places: list[int] = []
         draws = 0
@@ -272,9 +276,9 @@ class Renderer:
             except UserError:  # a broken training record is reported where it is a query
                 continue
             if seen is not None and alike is not None:
-                if alike[:2] in seen:
+                if _alike(alike) in seen:
                     continue
-                seen.add(alike[:2])
+                seen.add(_alike(alike))
             if single is not None:
                 solved.append((single.inputs, single.targets))
                 places.append(pool.indices[position])
@@ -295,6 +299,11 @@ class Renderer:
             before = whole[: len(whole) - len(last)]
             prompt = self.mark("exemplars", before) + last
         return prompt, tuple(places[:kept])
+
+
+def _alike(single: _Single) -> tuple[str, str]:
+    """Equal for records that read the same, case and white space aside."""
+    return plain(single.inputs), plain(single.targets)
 
 
 def render(

@@ -103,7 +103,7 @@ def test_one_data_set_on_both_sides(refused, module, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("own_both",), "measures nothing that it does not train on. Hold clusters or tasks out with --hold_out"),
+        (("own_both",), "measures nothing. Hold clusters or tasks out with --hold_out"),
         (("own_audited", "--tolerance", "2"), "--tolerance 2 must be a share from 0 to 1"),
         (("own_audited", "--hold_out", "own_sum"), "Did you mean 'own_sums'"),
         (("own_audit",), "Did you mean 'own_audited'"),
@@ -119,3 +119,39 @@ def test_something_held_out_on_the_command_line(cli):
     found = json.loads(outcome.out)
     assert outcome.code == (0 if found["clean"] else 2)
     assert {"next_reply_zs_opt", "speech_act_zs_opt"} <= {row["task"] for row in found["held_out"]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def write(name, *asked):
+        lines = [json.dumps({"instruction": text, "input": "", "output": "x"}) for text in asked]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+
+    write("train", "Name the longest river of Elmland.", "Name a fruit that is red.", "Say which tool cuts wood best.")
+    write("test", "Name the  longest river of ELMLAND!", "Name a new fruit that is green.")
+    return tmp_path
+
+
+def test_the_test_file_of_a_folder_is_compared_with_its_training_file(cli, folder):
+    outcome = cli("audit", str(folder))
+    assert outcome.code == 2
+    assert f"1 of 2 records that task '{folder.name}' is measured on are among those" in outcome.err
+    assert cli("audit", str(folder), "--tolerance", "0.5").code == 0
+
+
+CONTAINED = MODULE.replace(
+    'LONG.format(n=n).upper() + " ..."', '"Q: " + LONG.format(n=n).upper() + " A: all. Q: What is two plus two? A:"'
+)
+
+
+def test_what_is_contained_is_in_the_verdict_and_by_a_flag_in_the_exit_code(cli, refused, module):
+    module(CONTAINED, "own_audited")
+    outcome = cli("audit", "own_audited", *IMPORT)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[-1] == (
+        "Clean: own_audited does not train on what it holds out; but 3 held-out records stand inside longer texts that are "
+        "trained on, in 1 pairs of tasks (the largest share: 3 of 20 of 'own_asked' in 'own_known')."
+    )
+    message = refused("audit", "own_audited", *IMPORT, "--refuse_contained")
+    assert "3 of 20 records of the held-out task 'own_asked' stand inside longer texts of the training data" in message
+    assert cli("audit", "own_audited", *IMPORT, "--refuse_contained", "--tolerance", "0.15").code == 0

@@ -1,6 +1,7 @@
 """What is held out and trained on all the same is found: by data set, and by the text of records."""
 
 import dataclasses
+import json
 import random
 
 import pytest
@@ -8,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prepare_toys import write_lines
 
-from flan_jax.data.audit import LONG_TEXT, Audit, SharedRecords, SharedSource, audit, audit_key
+from flan_jax.data.audit import LONG_TEXT, SHARED_BY, SHORT_TEXT, Audit, SharedRecords, SharedSource, audit, audit_key
 from flan_jax.data.containment import Needles
+from flan_jax.data.formats.source import instruction_source
 from flan_jax.data.formats.task import instruction_task
 from flan_jax.data.published import published
-from flan_jax.data.sources import jsonl
+from flan_jax.data.sources import generated, jsonl
 from flan_jax.tasks.invert import inverted
 from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.spec import Prompted, TaskSpec, Template
@@ -116,10 +118,22 @@ def test_a_block_of_options_that_published_templates_show_is_no_part_of_a_record
     assert (shared.records, shared.of) == (1, 4)
 
 
-@pytest.mark.parametrize(("count", "caught"), [(LONG_TEXT - 1, False), (LONG_TEXT, True)])
-def test_a_text_of_ten_words_is_no_chance(files, count, caught):
+@pytest.mark.parametrize(
+    ("count", "sharing", "caught"),
+    [
+        (SHORT_TEXT - 1, 1, False),
+        (SHORT_TEXT, 1, True),
+        (SHORT_TEXT, SHARED_BY + 1, False),
+        (LONG_TEXT - 1, SHARED_BY + 1, False),
+        (LONG_TEXT, SHARED_BY + 1, True),
+    ],
+)
+def test_a_text_of_ten_words_is_no_chance_and_one_of_five_is_none_where_it_tells_a_record(
+    files, count, sharing, caught
+):
     text = " ".join(WORDS[:count])
-    write_lines(files / "test.jsonl", [{"premise": text, "hypothesis": "one", "label": "yes"}])
+    held = [{"premise": text, "hypothesis": f"one {n}", "label": "yes"} for n in range(sharing)]
+    write_lines(files / "test.jsonl", held)
     write_lines(files / "other.jsonl", [document(text)])
     found = audit([reading(files / "other.jsonl")], [(inference(files / "test.jsonl"), "test")])
     assert bool(found.records) == caught
@@ -298,7 +312,8 @@ def test_the_key_changes_with_all_that_is_compared_and_with_nothing_else(files):
 def requests(path, *records):
     """Instruction data in a file, three harmless records first."""
     harmless = [{"instruction": f"Name {word}.", "input": "", "output": word} for word in WORDS[:3]]
-    return Prompted(instruction_task("requests", write_lines(path, [*harmless, *records])))
+    source = instruction_source(write_lines(path, [*harmless, *records]), max_validation=0)
+    return Prompted(instruction_task("requests", source))
 
 
 def test_a_whole_record_in_instruction_data_is_found(files):
@@ -321,7 +336,7 @@ def test_a_whole_record_in_instruction_data_is_found(files):
 
 
 def test_what_is_not_found(files):
-    """Other words, a part of a text, a short text inside a long one, and what only the answer holds."""
+    """Other words, a part of a text, and a short text inside a long one."""
     premise = pairs(20, 0)[6]["premise"]
     words = premise.split()
     write_lines(
@@ -334,7 +349,6 @@ def test_what_is_not_found(files):
         "It rained. It did. " + " ".join(WORDS[:20]),
     ]
     lines = [{"instruction": "Go on.", "input": text, "output": "yes"} for text in hidden]
-    lines.append({"instruction": "Write a sentence.", "input": "", "output": premise})
     found = audit([requests(files / "r.jsonl", *lines)], [(inference(files / "test.jsonl"), "test")])
     assert (found.records, found.contained) == ((), ())
 
@@ -375,3 +389,89 @@ def test_a_text_is_compared_however_deep_it_stands(files):
     write_lines(files / "other.jsonl", [{"premise": nested, "hypothesis": "one", "label": "yes"}])
     found = audit([inference(files / "other.jsonl", "twin")], [(inference(files / "test.jsonl"), "test")])
     assert found.records[0].records == 1
+
+
+def asked(path, *questions, name="asked"):
+    records = [{"premise": question, "hypothesis": "", "label": "x"} for question in questions]
+    return inference(write_lines(path, records), name, options=(), predict="generate")
+
+
+QUESTION = "Who first sailed around Brindle?"
+
+
+@pytest.mark.parametrize(
+    ("held", "trained", "records", "contained"),
+    [
+        (QUESTION, [{"instruction": "Answer.", "input": "who first sailed around BRINDLE", "output": "Ada"}], 1, 0),
+        (QUESTION, [{"instruction": "Ask something.", "input": "", "output": QUESTION}], 1, 0),
+        (f"Tell me: {QUESTION}", [{"instruction": f"Q: {QUESTION} A: Ada. Q: Tell me: {QUESTION} A:", "input": "", "output": "x"}], 0, 1),
+        (QUESTION, [{"instruction": "Who last sailed around Brindle?", "input": "", "output": "Ada"}], 0, 0),
+        ("Yes.", [{"instruction": "Say yes.", "input": "yes", "output": "yes"}], 0, 0),
+        ("Because _ was late, Tom left.", [{"instruction": "Fill in: ", "input": "Because ____ was late, Tom left", "output": "Jo"}], 1, 0),
+        ("Because _ was late, Tom left.", [{"instruction": "Because [ ] was late Tom left", "input": "", "output": "Jo"}], 1, 0),
+        ("今天的天气怎么样", [{"instruction": "回答。", "input": "今天的天气怎么样？", "output": "好"}], 1, 0),
+        ("今天的天气怎么样", [{"instruction": "例：昨天好。问：今天的天气怎么样？答：", "input": "", "output": "好"}], 0, 1),
+        ("I am at it.", [{"instruction": "I am at it", "input": "no", "output": "x"}], 0, 0),
+    ],
+)  # fmt: skip
+def test_a_short_text_is_found_where_it_is_a_whole_text_of_training_data(files, held, trained, records, contained):
+    found = audit(
+        [requests(files / "r.jsonl", *trained)], [(asked(files / "t.jsonl", held, "Else entirely, a b c d?"), "test")]
+    )
+    assert sum(pair.records for pair in found.records) == records
+    assert sum(pair.records for pair in found.contained) == contained
+    assert bool(found.refused(contained=True)) == bool(records + contained)
+    assert any("inside longer texts" in line for line in found.told()) == bool(contained)
+
+
+def test_records_that_are_too_short_to_look_for_are_counted(files):
+    found = audit([requests(files / "r.jsonl")], [(asked(files / "t.jsonl", "Yes.", "2 + 3", QUESTION), "test")])
+    assert found.too_short == 2
+    assert found.told() == [
+        "2 held-out records have fewer than 3 words, so that they are like others by chance: they were not looked for"
+    ]
+
+
+def test_the_texts_of_a_record_may_stand_together_in_one(files):
+    held = {"premise": "It rained hard.", "hypothesis": "It was wet.", "label": "yes"}
+    write_lines(files / "test.jsonl", [held, *pairs(3, 0)])
+    together = {"instruction": "It rained hard. It was wet.", "input": "", "output": "yes"}
+    found = audit([requests(files / "r.jsonl", together)], [(inference(files / "test.jsonl"), "test")])
+    assert [pair.records for pair in found.records] == [1]
+
+
+def test_a_trained_task_is_compared_by_whole_records(files):
+    shared = pairs(20, 0)
+    write_lines(files / "train.jsonl", [*shared[:3], {**shared[3], "hypothesis": "another claim"}])
+    trained = inference(files / "train.jsonl")
+    trained = Prompted(
+        dataclasses.replace(trained.spec, source=jsonl(train=files / "train.jsonl", test=files / "test.jsonl"))
+    )
+    found = audit([trained], [], held_in=[(trained, "test")])
+    assert (found.held_in_records, found.records, found.sources) == (20, (), ())
+    (pair,) = found.held_in
+    assert (pair.held_out, pair.trained, pair.records, pair.of) == ("rte", "rte", 3, 20)
+    assert "3 of 20 records that task 'rte' is measured on are among those that 'rte' is trained on" in found.refused()
+    assert found.refused(0.15) == ""
+    # Elsewhere it is the same record.
+    other = audit([requests(files / "r.jsonl")], [], held_in=[(trained, "test")])
+    assert other.held_in == ()
+
+
+def test_what_a_function_makes_may_ask_the_same_in_every_split():
+    spec = inference("x").spec
+    world = Prompted(dataclasses.replace(spec, source=generated("world", lambda split: pairs(3, 0), 1)))
+    found = audit([world], [], held_in=[(world, "test")])
+    assert (found.held_in[0].records, found.worlds) == (3, ("rte",))
+    assert (found.refused(), found.told()) == ("", [])
+
+
+@pytest.mark.realdata
+def test_short_published_questions_are_looked_for(realdata, files):
+    held = [json.loads(line) for line in (realdata / "nlp_clusters/closed_book_qa/nq_open/test.jsonl").open()]
+    questions = [record["question"] for record in held]
+    short = [text for text in questions if len(text.split()) < LONG_TEXT]
+    assert len(short) > len(questions) / 2
+    copies = [{"instruction": "Answer this.", "input": text.upper() + "?", "output": "x"} for text in questions]
+    found = audit([requests(files / "r.jsonl", *copies)], [(asked(files / "t.jsonl", *questions), "test")])
+    assert found.records[0].records >= 0.99 * len(questions)

@@ -10,7 +10,7 @@ from flan_jax.data.sources import jsonl
 from flan_jax.errors import UserError
 from flan_jax.experiments import contamination
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
-from flan_jax.experiments.contamination import check_contamination, unseen_tasks
+from flan_jax.experiments.contamination import check_contamination, seen_tasks, unseen_tasks
 from flan_jax.experiments.train import EvaluateAt, train
 from flan_jax.mixing.mixture import MIXTURES, Entry, Mixture, Suite, register_mixture
 from flan_jax.models.config import T5Config
@@ -96,7 +96,7 @@ def counted(monkeypatch):
     """How often records were compared."""
     calls = []
     compare = contamination.audit
-    monkeypatch.setattr(contamination, "audit", lambda *tasks: calls.append(1) or compare(*tasks))
+    monkeypatch.setattr(contamination, "audit", lambda *tasks, **more: calls.append(1) or compare(*tasks, **more))
     return calls
 
 
@@ -121,7 +121,7 @@ def test_a_clean_run_says_so_and_an_audit_is_made_again_only_where_something_cha
     first = kept(config)
     assert (first["sources"], first["records"], first["held_out_records"]) == ([], [], 10)
     assert first["trained_records"] == 8 + 64
-    assert "comparing what is held out with what is trained on (1 with 2 tasks)" in said
+    assert "comparing what is measured with what is trained on (1 with 2 tasks)" in said
     assert check(config) == first
     assert check(dataclasses.replace(config, audit_tolerance=0.5, steps=9)) == first
     assert check(dataclasses.replace(config, model_dir=str(files / "other_weights"))) == first
@@ -206,5 +206,34 @@ def test_what_is_measured_and_not_trained_on_is_what_is_compared(config):
     assert unseen_tasks(mixture, suites[1:]) == [(copy, "test")]
     both = Mixture("m", (Entry(parity), Entry(copy)), suites=suites)
     assert unseen_tasks(both) == []
-    assert check_contamination(config, both, both.suites) is None
+    assert seen_tasks(both) == [(other_mode, "validation"), (copy, "validation"), (copy, "test")]
+    assert seen_tasks(mixture) == [(other_mode, "validation")]
+    assert check_contamination(config, both, both.suites)["worlds"] == ("toy_parity", "toy_copy")
     assert check_contamination(config, mixture, ()) is None
+
+
+def test_what_is_measured_of_a_trained_task_is_compared_too(config, files):
+    lines = (files / "train.jsonl").read_text(encoding="utf-8").splitlines()
+
+    def mixture(copies):
+        (files / "own_test.jsonl").write_text("\n".join(lines[:copies] + NEW) + "\n", encoding="utf-8")
+        spec = told(files / "train.jsonl")
+        spec = dataclasses.replace(
+            spec,
+            source=jsonl(
+                train=files / "train.jsonl", test=files / "own_test.jsonl", validation=files / "own_test.jsonl"
+            ),
+        )
+        return Mixture(NAME, (Entry(Prompted(spec)),), suites=(Suite("own", (Prompted(spec),)),))
+
+    NEW = [json.dumps({"tale": f"A tale of {n} new lanterns on a hill", "end": "none"}) for n in range(9)]
+    said = []
+    few = mixture(1)
+    assert check_contamination(config, few, few.suites, say=said.append)["held_in"][0]["records"] == 1
+    assert said[-1].startswith("warning: 1 measured records of tasks that are trained on are also training records")
+    many = mixture(2)
+    with pytest.raises(
+        UserError, match=r"2 of 11 records that task 'told' is measured on are among those that 'told' is"
+    ):
+        check_contamination(config, many, many.suites)
+    check_contamination(dataclasses.replace(config, audit_tolerance=0.2), many, many.suites)

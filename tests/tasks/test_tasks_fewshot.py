@@ -280,3 +280,15 @@ def test_content_is_compared_by_slots_and_values():
     assert content_key({"a": "1", "b": "2"}) == content_key({"b": "2", "a": "1"})
     different = ({"a": "1", "b": "2"}, {"a": "2", "b": "1"}, {"a": "1"}, {"a": 1, "b": "2"}, {"a": "1", "b": ("2",)})
     assert len({content_key(slots) for slots in different}) == len(different)
+
+
+def test_content_is_compared_without_case_and_white_space():
+    asked = {"q": "Who  is it?", "list": ["A b"]}
+    assert content_key(asked) == content_key({"q": " who is\nIT? ", "list": ("a  B",)})
+    assert content_key(asked) != content_key({**asked, "q": "Who is it"})
+
+
+def test_an_answer_tells_nothing_apart_unless_it_is_all_there_is():
+    answers = frozenset(("a",))
+    assert content_key({"q": "x", "a": "1"}, answers) == content_key({"q": "X", "a": "2"}, answers)
+    assert content_key({"q": " ", "a": "1"}, answers) != content_key({"q": "", "a": "2"}, answers)

@@ -86,6 +86,7 @@ def translation(
         fields=functools.partial(sentence_pair, language=LANGUAGES[code], english=english, other=columns),
         slots=("source", "source_language", "target_language", "answer"),
         metric="bleu",
+        other_metrics=("bleu_intl", "chrf"),
         predict="generate",
         templates=TEMPLATES,
     )

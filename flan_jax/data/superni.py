@@ -44,6 +44,11 @@ _log = logging.getLogger(__name__)
 _MMLU = "mmmlu"  # as the benchmark's file names spell it, all 57 of them
 
 
+ENGLISH_TRACK, ENGLISH_METRIC = "default", "rougeL"
+TOKENIZER = "tokenizers/gpt2"
+"""Where the data folder holds GPT-2's tokenizer, by whose tokens the published scores of other languages are computed."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TaskFilter:
     """Which tasks are taken. A task is left out that has something outside of a set that is given.
@@ -88,12 +93,15 @@ def label(text: str) -> str:
     return name if name.isidentifier() else f"_{name}"
 
 
-def superni_task(path: str | Path, *, fields: SuperNIFields | None = None, **source: Any) -> TaskSpec:
+def superni_task(
+    path: str | Path, *, fields: SuperNIFields | None = None, metric: str = ENGLISH_METRIC, **source: Any
+) -> TaskSpec:
     """The ``TaskSpec`` of one task file; only the head of the file is read.
 
     Args:
         path: the file; relative paths start at the data folder.
         fields: how many worked examples an input shows.
+        metric: what answers are measured by.
         **source: as for ``superni_file``.
 
     Raises:
@@ -110,7 +118,7 @@ def superni_task(path: str | Path, *, fields: SuperNIFields | None = None, **sou
         fields=fields or SuperNIFields(),
         slots=SLOTS,
         templates=TEMPLATES,
-        metric="rougeL",
+        metric=metric,
         predict="generate",
         collection="niv2",
     )
@@ -139,6 +147,7 @@ def superni_mixture(
     test_templates: tuple[int, ...] | None = (0,),
     policy: Policy | None = None,
     seed: int = 0,
+    metric: str = "",
 ) -> Mixture:
     """The benchmark over the task files that are on this machine.
 
@@ -158,6 +167,9 @@ def superni_mixture(
             0 is the nearest to it. ``None`` for all ten.
         policy: how training tasks share the draws; proportional to their sizes when not given.
         seed: which instances of a training task validate.
+        metric: what answers are measured by; ``""`` for ROUGE-L, over the words of any script on another track than
+            the English one. Its published score is ``rougeL_tokens:FOLDER`` with GPT-2's tokenizer in FOLDER, and is
+            taken where that lies in the data folder as ``tokenizers/gpt2``.
 
     Returns:
         Entries: the training tasks. Suites: ``held_out`` (test tasks, ROUGE-L) and ``held_in``
@@ -197,7 +209,14 @@ def superni_mixture(
 
     def specs(part: str, role: str, limit: int) -> list[TaskSpec]:
         return [
-            superni_task(Path(folder) / "tasks" / path.name, fields=fields, role=role, max_instances=limit, seed=seed)
+            superni_task(
+                Path(folder) / "tasks" / path.name,
+                fields=fields,
+                metric=metric or _metric_of(track),
+                role=role,
+                max_instances=limit,
+                seed=seed,
+            )
             for path in chosen[part]
         ]
 
@@ -212,6 +231,14 @@ def superni_mixture(
         policy=policy or Proportional(),
         suites=(*suites, Suite("held_in", training, split="validation")),
     )
+
+
+def _metric_of(track: str) -> str:
+    """What a track is measured by on this machine."""
+    if track == ENGLISH_TRACK:
+        return ENGLISH_METRIC
+    tokenizer = resolve(TOKENIZER)
+    return f"rougeL_tokens:{tokenizer}" if tokenizer.is_dir() else "rougeL_unicode"
 
 
 def niv2_tasks(

@@ -58,6 +58,9 @@ def resampled_scores(
     parts = []
     for size in _chunks(resamples, max(1, _CHUNK_ROWS // count)):
         drawn = rng.integers(count, size=(size, count))
+        if metric.of_rows is not None:
+            parts.append(metric.of_rows(statistics[drawn]))
+            continue
         sums = np.stack([column[drawn].sum(axis=1) for column in statistics.T], axis=-1)
         parts.append(metric.aggregate(sums, count))
     return np.concatenate(parts)

@@ -20,18 +20,18 @@ _LARGEST = 1e100  # its square is a number yet
 
 
 @functools.cache
-def _sentence_bleu() -> Any:
+def _sentence_bleu(tokenize: str) -> Any:
     from sacrebleu.metrics import BLEU
 
     # Counts do not depend on `effective_order`; setting it silences a remark on sentence scores.
-    return BLEU(effective_order=True)
+    return BLEU(tokenize=tokenize, effective_order=True)
 
 
-def _bleu_statistics(predictions: Sequence[str], references: References) -> np.ndarray:
+def _bleu_statistics(predictions: Sequence[str], references: References, *, tokenize: str) -> np.ndarray:
     """``[n, 10]``: matching n-grams for n = 1 to 4, all n-grams, hypothesis and reference length."""
     rows = []
     for prediction, accepted in zip(predictions, references, strict=True):
-        found = _sentence_bleu().sentence_score(prediction, list(accepted))
+        found = _sentence_bleu(tokenize).sentence_score(prediction, list(accepted))
         rows.append([*found.counts, *found.totals, found.sys_len, found.ref_len])
     return np.asarray(rows, np.float64).reshape(-1, 2 * _BLEU_ORDER + 2)
 
@@ -59,12 +59,14 @@ def _bleu(sums: np.ndarray, count: int, *, effective_order: bool = False) -> np.
     return np.where(matches.any(axis=-1), brevity * precision, 0.0)
 
 
-BLEU = Metric(
-    "bleu",
-    _bleu_statistics,
-    _bleu,
-    example_scores=lambda rows: _bleu(rows, 1, effective_order=True),
-)
+def bleu(name: str, tokenize: str) -> Metric:
+    """BLEU of sacrebleu over one of its ways to tokenize: ``13a``, its own, or ``intl``, that of T5 and FLAN."""
+    return Metric(
+        name,
+        functools.partial(_bleu_statistics, tokenize=tokenize),
+        _bleu,
+        example_scores=lambda rows: _bleu(rows, 1, effective_order=True),
+    )
 
 
 def pearson(name: str, unparsable: str = "-1") -> Metric:
@@ -107,6 +109,32 @@ def pearson(name: str, unparsable: str = "-1") -> Metric:
         return np.clip(np.where(varies & np.isfinite(found), found, 0.0), -1, 1)
 
     return Metric(name, statistics, aggregate, example_scores=lambda rows: (rows[:, 0] == rows[:, 1]).astype(float))
+
+
+def spearman(name: str, unparsable: str = "-1") -> Metric:
+    """Spearman's rank correlation, from -1 to 1: Pearson's of the ranks, equal numbers sharing their mean rank.
+
+    Args:
+        name: the metric's name.
+        unparsable: as for ``pearson``, whose conventions hold otherwise.
+    """
+    numbers = pearson(name, unparsable)
+
+    def of_rows(rows: np.ndarray) -> np.ndarray:
+        from scipy.stats import rankdata
+
+        x, y = (rankdata(rows[..., side], axis=-1) for side in (0, 1))
+        x, y = x - x.mean(axis=-1, keepdims=True), y - y.mean(axis=-1, keepdims=True)
+        spread = np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
+        return np.where(spread > 0, (x * y).sum(axis=-1) / np.where(spread > 0, spread, 1), 0.0)
+
+    return Metric(
+        name,
+        numbers.statistics,
+        aggregate=lambda sums, count: np.zeros(sums.shape[:-1]),
+        example_scores=numbers.example_scores,
+        of_rows=of_rows,
+    )
 
 
 def _number(text: str) -> float | None:

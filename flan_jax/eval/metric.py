@@ -23,12 +23,15 @@ class Metric:
         aggregate: (sums of rows ``[..., k]``, number of rows) → scores ``[...]`` from 0 to 1;
             correlations run from -1.
         example_scores: rows ``[n, k]`` → ``[n]``, the score of each example alone, from 0 to 1.
+        of_rows: rows ``[..., n, k]`` → scores ``[...]``, of a metric that no sums of rows decide, as ranks do;
+            ``aggregate`` then is the score of guessing.
     """
 
     name: str
     statistics: Callable[[Sequence[str], References], np.ndarray]
     aggregate: Callable[[np.ndarray, int], np.ndarray]
     example_scores: Callable[[np.ndarray], np.ndarray]
+    of_rows: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __call__(self, predictions: Sequence[str], references: References) -> float:
         """The score of all predictions together."""
@@ -36,6 +39,8 @@ class Metric:
 
     def of(self, statistics: np.ndarray) -> float:
         """The score of the examples whose rows these are, ``[n, k]``."""
+        if self.of_rows is not None:
+            return float(self.of_rows(statistics))
         return float(self.aggregate(statistics.sum(axis=0), len(statistics)))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.eval import answers, corpus
+from flan_jax.eval import answers, corpus, drop, overlap
 from flan_jax.eval.metric import ExampleScore, Metric, mean_of
 from flan_jax.tasks.catalog import Registry
 
@@ -94,13 +94,22 @@ for _score in (
     answers.trivia_qa_f1,
     answers.edit_similarity,
     answers.final_answer,
+    drop.drop_em,
+    drop.drop_f1,
+    overlap.meteor,
 ):
     mean_metric(_score.__name__, _score)
 for _kind in ("rouge1", "rouge2", "rougeL"):
     mean_metric(_kind, functools.partial(_rouge, _kind))
 mean_metric("rougeLsum", _rouge_lsum)
-METRICS.add("bleu", corpus.BLEU)
+METRICS.add("bleu", corpus.bleu("bleu", "13a"))
+METRICS.add("bleu_intl", corpus.bleu("bleu_intl", "intl"))
+METRICS.add("chrf", overlap.CHRF)
+mean_metric("rougeL_unicode", overlap.rouge_l_unicode)
+METRICS.add_family("rougeL_tokens", overlap.rouge_l_tokens, "FOLDER")
 METRICS.add("pearson", corpus.pearson("pearson"))
+METRICS.add("spearman", corpus.spearman("spearman"))
+METRICS.add_family("spearman", corpus.spearman, "0")
 METRICS.add_family("pearson", corpus.pearson, "0")
 METRICS.add_family("f1_of", corpus.f1_of, "yes")
 METRICS.add_family("macro_f1", corpus.macro_f1, "yes|no")

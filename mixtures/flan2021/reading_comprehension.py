@@ -221,7 +221,7 @@ DROP = register_flan(
         fields=_drop,
         slots=("passage", "question", "answer"),
         metric="squad_f1",
-        other_metrics=("squad_em",),
+        other_metrics=("squad_em", "drop_em", "drop_f1"),
         predict="generate",
         templates=(
             Template(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.data import sources
+from flan_jax.data import sources, superni
 from flan_jax.data.prepare import prepare
 from flan_jax.data.published import origins
 from flan_jax.data.sources import FromDataFolder
@@ -594,3 +594,11 @@ def test_every_published_task_renders_in_every_encoding(realdata: Path):
     assert len(niv2_tasks()) == 115
     assert len(superni_mixture(train=TaskFilter(mmlu=False)).train_tasks) == 76
     assert all(TaskFilter((), ("English",), ("English",), ("English",))(path) for path in files)
+
+
+def test_answers_in_other_languages_are_measured_by_words_of_any_script_or_by_gpt2s_tokens(tmp_path, monkeypatch):
+    monkeypatch.setattr(superni, "resolve", lambda path: tmp_path / path)
+    assert [superni._metric_of(track) for track in ("default", "xlingual")] == ["rougeL", "rougeL_unicode"]
+    (tmp_path / "tokenizers/gpt2").mkdir(parents=True)
+    assert superni._metric_of("xlingual") == f"rougeL_tokens:{tmp_path / 'tokenizers/gpt2'}"
+    assert superni._metric_of("default") == "rougeL"

@@ -94,7 +94,7 @@ def test_bleu_of_one_example_is_sentence_bleu():
 def test_every_metric_stays_between_0_and_1_and_is_1_on_its_references(pairs):
     predictions, references = zip(*pairs, strict=True)
     for name in [*METRICS, "f1_of:cat", "macro_f1:cat|x", "mcc:cat"]:
-        if name == "pearson":
+        if name in ("pearson", "spearman", "meteor"):  # of numbers, and of words that WordNet knows
             continue
         metric = METRICS.get(name)
         rows = metric.statistics(predictions, references)

@@ -292,3 +292,12 @@ def test_an_answer_tells_nothing_apart_unless_it_is_all_there_is():
     answers = frozenset(("a",))
     assert content_key({"q": "x", "a": "1"}, answers) == content_key({"q": "X", "a": "2"}, answers)
     assert content_key({"q": " ", "a": "1"}, answers) != content_key({"q": "", "a": "2"}, answers)
+
+
+@pytest.mark.parametrize("twin", ["W0?", " w0?\n", "w0?"])
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_a_record_that_asks_what_the_query_asks_is_never_shown(twin, answer):
+    train = ({**record(1), "question": twin, "answer": answer, "why": "other"}, *(record(n) for n in range(2, 6)))
+    spec = make(source=Listed(train, (record(0),)))
+    (example,) = render_split(few(spec, shots=5), "test")
+    assert sorted(example.exemplars) == [1, 2, 3, 4]

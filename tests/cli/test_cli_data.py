@@ -163,7 +163,7 @@ def test_the_options_belong_to_every_command_that_reads_a_path(cli, refused, tmp
     assert trained(*options, "--no-clean", "empty") == ([1], 0)  # another fingerprint, found again
     assert json.loads(cli("rates", str(path), *options, "--json").out)["total"]["examples"] == 1
     assert cli("inspect", str(path), *options, "-n", "1").code == 0
-    assert "measures nothing that it does not train on" in refused("audit", str(path), *options)
+    assert "measures nothing" in refused("audit", str(path), *options)
     assert "Did you mean 'alpaca'" in refused("rates", str(path), "--format", "alpac")
     assert "Did you mean 'duplicates'" in refused("inspect", str(path), "--clean", "duplicate")
     assert "to be taken and not to be taken" in refused("rates", str(path), "--clean", "empty", "--no_clean", "empty")

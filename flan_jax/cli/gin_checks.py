@@ -40,6 +40,11 @@ def check_bindings(origins: Mapping[Key, Origin]) -> None:
                 _check_value(selector, parameter, value, origins.get((scope, selector, parameter)))
 
 
+def macros_read() -> set[str]:
+    """The macros that any binding refers to."""
+    return {name for name in map(macro_of, _references(gin.config._CONFIG)) if name is not None}
+
+
 def _bound(scope: str, selector: str) -> Mapping[str, Any]:
     return gin.config._CONFIG.get((scope, selector), {})
 
@@ -121,7 +126,7 @@ def _places(selector: str, read: _Read) -> Iterator[tuple[str, str]]:
 def _check_macros(origins: Mapping[Key, Origin]) -> None:
     """A macro nobody reads is a misspelling, which gin itself would ignore; a required one needs a value."""
     given = {scope for scope, selector in gin.config._CONFIG if selector == MACRO}
-    read = {name for name in map(macro_of, _references(gin.config._CONFIG)) if name is not None}
+    read = macros_read()
     # A file may bind a parameter directly and so leave a shipped macro unread: that is no mistake.
     known = read | set(_shipped_macros())
     for name in sorted(given - known):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import gin
 
-from flan_jax.cli.gin_checks import check_bindings
+from flan_jax.cli.gin_checks import MACRO, check_bindings, macros_read
 from flan_jax.cli.gin_order import FileOrder
 from flan_jax.cli.gin_reader import Reader, shipped_gin_dir
 from flan_jax.cli.gin_values import as_gin, fields_of, in_order
@@ -217,9 +217,17 @@ def load(files: Sequence[str], bindings: Sequence[str] = (), search_paths: Seque
         with order.reading(file):
             reader.file(file)
     order.check(bindings)
+    # What a file's macro feeds may be set on the command line instead: a run's folder that was moved is such a file.
+    fed = macros_read()
     for name, value in in_order(bindings):
         reader.binding(name, as_gin(value, fields_of(name)), f"--gin.{name}={value}")
-    check_bindings(reader.origins)
+    check_bindings(
+        {
+            key: origin
+            for key, origin in reader.origins.items()
+            if key[1] != MACRO or key[0] not in fed or origin.where.startswith("--gin.")
+        }
+    )
     try:
         config = run()
     except UserError as error:

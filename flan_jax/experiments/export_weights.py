@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
+from flan_jax.data.chat_templates import load_chat_template
 from flan_jax.data.recipe import end_of_inputs
 from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError, unknown
@@ -285,8 +286,11 @@ def _use(run: Path, written: Path, config: ModelConfig) -> tuple[ModelConfig, Us
         end = () if config.decoder_only else (asked.model.eos_id,)
         return asked.model, Use(end, asked.lengths["targets"], trained=False)
     settings = manifest["config"]
+    chosen = settings.get("chat_template")
+    if isinstance(chosen, str):  # another than that of the tokenizer's folder: what is exported is asked with it
+        atomic_write_text(written / "chat_template.jinja", load_chat_template(chosen).text)
     end = end_of_inputs(load_vocabulary(written), settings.get("separator") or "").tolist()
-    return config, Use(tuple(end), settings["lengths"]["targets"], trained=True)
+    return config, Use(tuple(end), settings["lengths"]["targets"], trained=True, chat=bool(chosen))
 
 
 def _check(

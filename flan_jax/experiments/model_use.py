@@ -27,12 +27,14 @@ class Use:
     Attributes:
         end: ids behind an instruction.
         max_tokens: of an answer.
+        chat: in training an instruction was a user's turn in the tokenizer's chat template.
         trained: the ids are those of training; else those that a published model is asked with.
     """
 
     end: tuple[int, ...]
     max_tokens: int
     trained: bool
+    chat: bool = False
 
 
 def code(folder: Path, config: ModelConfig, use: Use) -> Iterator[str]:
@@ -47,19 +49,27 @@ def code(folder: Path, config: ModelConfig, use: Use) -> Iterator[str]:
     ids = f"ids = {'tokenizer.encode(text)' if bare else 'tokenizer(text, add_special_tokens=False).input_ids'}"
     begin = _begin(config)
     around = [*([f"[{begin}] + "] if begin is not None else []), "ids", *([f" + {list(use.end)}"] if use.end else [])]
+    in_turns = config.decoder_only and not bare and _has_chat_template(folder)
+    if use.chat and in_turns:
+        yield "In training every instruction was a user's turn in the chat template of the tokenizer:"
+        yield _fenced([*_load(config, bare), *_turn(begin, ids), *_generate(folder, config, use)])
+        return
     yield _around(config, use)
     lines = [*_load(config, bare), f"text = {json.dumps(_EXAMPLE)}", ids]
     lines += [f"ids = {''.join(around)}"] if len(around) > 1 else []
     yield _fenced([*lines, *_generate(folder, config, use)])
     if bare:
         yield "`spiece.model` is read by sentencepiece, as in training; not every tokenizer of transformers reads it alike."
-    if config.decoder_only and not bare and _has_chat_template(folder):
+    if in_turns:
         yield "A user's turn in the chat template of the tokenizer, which says itself where it ends:"
-        lines = ['turns = [{"role": "user", "content": text}]']
-        lines += ["text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)", ids]
-        if begin is not None:
-            lines += [f"ids = ids if ids[:1] == [{begin}] else [{begin}] + ids"]
-        yield _fenced([*lines, *_generate(folder, config, use)[1:]])
+        yield _fenced([*_turn(begin, ids)[1:], *_generate(folder, config, use)[1:]])
+
+
+def _turn(begin: int | None, ids: str) -> list[str]:
+    """Lines from a text to the ids of a user's turn; the first gives the text."""
+    lines = [f"text = {json.dumps(_EXAMPLE)}", 'turns = [{"role": "user", "content": text}]']
+    lines += ["text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)", ids]
+    return lines if begin is None else [*lines, f"ids = ids if ids[:1] == [{begin}] else [{begin}] + ids"]
 
 
 def _begin(config: ModelConfig) -> int | None:

@@ -74,17 +74,23 @@ def test_of_an_imported_model(kind, asked, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "separator", "asked"),
-    [(t5, "", [[]]), (chat, "", [[], ["--chat"]]), (chat, " =>\n", [[]]), (bare_chat, "", [[], ["--chat"]])],
+    ("kind", "setting", "asked"),
+    [
+        (t5, "run.separator=''", [[]]),
+        (chat, "run.separator=''", [[], ["--chat"]]),
+        (chat, "run.separator=' =>\\n'", [[]]),
+        (chat, "CHAT_TEMPLATE=True", [[]]),
+        (bare_chat, "run.separator=''", [[], ["--chat"]]),
+    ],
 )
-def test_of_a_run(kind, separator, asked, tmp_path, capsys, monkeypatch):
+def test_of_a_run(kind, setting, asked, tmp_path, capsys, monkeypatch):
     kind(tmp_path / "source")
     run(
         "train", "--gin_file", "models/huggingface.gin", "--gin_file", "runs/finetune.gin",
         f"--gin.INITIAL_CHECKPOINT_PATH={tmp_path / 'source'}", "--gin.MIXTURE_OR_TASK_NAME=word_category",
         "--gin.TRAIN_STEPS=1", "--gin.TASK_FEATURE_LENGTHS={'inputs': 192, 'targets': 24}", "--gin.BATCH_SIZE=8",
         f"--gin.MODEL_DIR={tmp_path / 'run'}", "--gin.LEARNING_RATE=1e-6", "--gin.EvalConfig.suites=()",
-        f"--gin.run.separator={separator!r}",
+        f"--gin.{setting}",
     )  # fmt: skip
     run("export-hf", tmp_path / "run", tmp_path / "out")
     ours = answers(tmp_path / "run", capsys, *asked)

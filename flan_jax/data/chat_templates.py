@@ -24,14 +24,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flan_jax.data.encoding import GUARD
+from flan_jax.data.encoding import BEGIN, END, GUARD
 from flan_jax.data.sources import digest, load_json, resolve
 from flan_jax.errors import UserError, unknown
 from flan_jax.tasks.dialog import ASSISTANT, Message
 
 # Characters that Unicode keeps free for such a use; a message that has one is refused.
-_BEGIN, _END, EOS_MARK, BOS_MARK = "\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3"
-_MARKS = re.compile(f"[{_BEGIN}{_END}]")
+EOS_MARK, BOS_MARK = "\ufdd2", "\ufdd3"
+_MARKS = re.compile(f"[{BEGIN}{END}]")
 _RESERVED = re.compile("[\ufdd0-\ufdd5]")
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 _REASONING = re.compile(r"\b(reasoning_content|thinking|reasoning)\b")
@@ -204,21 +204,22 @@ class ChatTemplate:
     def _run(self, messages: Sequence[Message], tools: str, add_generation_prompt: bool) -> str:
         import jinja2
 
+        from flan_jax.data.chat_sandbox import rendered
+
         for index, message in enumerate(messages):
             if found := _RESERVED.search(message.content + message.reasoning + message.calls):
                 raise UserError(
                     f"message {index} has the character U+{ord(found[0]):04X}, which stands for no letter and is used as a mark here. Remove it."
                 )
         try:
-            return _compiled(self.text).render(
-                **dict(self.special_tokens),
-                **dict(self.variables),
-                messages=[self._guarded(message.as_dict(self._reasoning)) for message in messages],
-                add_generation_prompt=add_generation_prompt,
-                tools=self._guarded(json.loads(tools)) if tools else None,
-                documents=None,
-                strftime_now=_clock(self.today),
-            )
+            given = {
+                "messages": [self._guarded(message.as_dict(self._reasoning)) for message in messages],
+                "add_generation_prompt": add_generation_prompt,
+                "tools": self._guarded(json.loads(tools)) if tools else None,
+                "documents": None,
+                "strftime_now": _clock(self.today),
+            }
+            return rendered(self.text, {**dict(self.special_tokens), **dict(self.variables), **given})
         except jinja2.TemplateSyntaxError as error:
             raise self._error(f"it is no valid Jinja ({error.message}, line {error.lineno})") from error
         except (
@@ -260,10 +261,10 @@ def _between_marks(text: str, template: ChatTemplate) -> Marked:
     spans: list[Span] = []
     at = depth = start = 0
     for part in re.split(f"({_MARKS.pattern})", text):
-        if part == _BEGIN:
+        if part == BEGIN:
             start = start if depth else at
             depth += 1
-        elif part == _END:
+        elif part == END:
             depth -= 1
             if not depth and at > start:
                 spans.append((start, at))
@@ -287,71 +288,6 @@ def _clock(today: str) -> Callable[[str], str]:
 def _spelled(texts: tuple[str, ...]) -> re.Pattern[str]:
     """The first character of each place where one of ``texts`` begins."""
     return re.compile(f"(?=(?:{'|'.join(map(re.escape, texts))}))(.)", re.DOTALL)
-
-
-@functools.lru_cache(maxsize=64)
-def _compiled(text: str) -> Any:
-    return _environment().from_string(text)
-
-
-@functools.cache
-def _environment() -> Any:
-    """The sandbox: templates come from anywhere, so they can neither reach Python's insides nor change what they are given.
-
-    How long one takes is not limited, as it is for promptsource's: a tokenizer is chosen by its user.
-    """
-    import jinja2
-    from jinja2 import nodes
-    from jinja2.ext import Extension
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """``{% generation %}…{% endgeneration %}``: its text between marks."""
-
-        tags = {"generation"}  # noqa: RUF012 (Jinja wants a set)
-
-        def parse(self, parser: Any) -> Any:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return nodes.CallBlock(self.call_method("_mark"), [], [], body).set_lineno(line)
-
-        def _mark(self, caller: Callable[[], str]) -> str:
-            return f"{_BEGIN}{caller()}{_END}"
-
-    class Namespace(jinja2.utils.Namespace):
-        """``namespace()`` without names that begin with an underscore."""
-
-        def __setitem__(self, name: str, value: Any) -> None:
-            if str(name).startswith("_"):
-                raise jinja2.exceptions.SecurityError(f"a namespace has no room for {name!r}")
-            super().__setitem__(name, value)
-
-    def namespace(*pairs: Any, **values: Any) -> Namespace:
-        made = Namespace()
-        for name, value in dict(*pairs, **values).items():
-            made[name] = value
-        return made
-
-    def raise_exception(message: str) -> str:
-        raise jinja2.TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals.update(raise_exception=raise_exception, namespace=namespace, dict=lambda *a, **k: dict(*a, **k))
-    return environment
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Plain JSON; Jinja's own filter escapes for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 # A speaker's name stands before each turn: T5's SentencePiece turns line ends into spaces. The end of the sequence

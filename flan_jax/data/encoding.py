@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterable
 
+BEGIN, END = "\ufdd0", "\ufdd1"
+"""Around what the assistant says, where a chat template marks it."""
 GUARD = "\ufdd4"
 """Stands behind the first character of what only looks like a special token in a text whose special tokens are read.
 

@@ -58,7 +58,7 @@ _LOOP_METHODS = _words("cycle changed")
 _WIDE = re.compile(r"%(?:\((?!\w*\))|(?:\(\w*\))?[^a-zA-Z%(]*(?:\*|\d{3}))")
 
 
-def _paid(function: Callable[..., Any]) -> Callable[..., Any]:
+def paid(function: Callable[..., Any]) -> Callable[..., Any]:
     """A filter of Jinja's own that pays for what it is given, and is never worked out ahead of time."""
     wants = getattr(function, "jinja_pass_arg", None)
     passed = {"context": lambda c: c, "eval_context": lambda c: c.eval_ctx, "environment": lambda c: c.environment}
@@ -166,6 +166,13 @@ def _zip(*lists: Any) -> Iterator[Any]:
     return RUN.get().each(zip(*lists, strict=False))
 
 
+PAYING: dict[str, Callable[..., Any]] = {
+    **{"join": _join, "replace": _replace, "round": _round, "format": _format},
+    **{"_weighed": _weighed, "_each": _each, "_concatenated": _concatenated},
+}
+"""Filters that are written anew so that they pay, and those that ``metered`` puts in."""
+
+
 class Environment(sandbox.SandboxedEnvironment):
     """The narrowed language."""
 
@@ -175,10 +182,9 @@ class Environment(sandbox.SandboxedEnvironment):
         super().__init__(optimized=False, autoescape=False, cache_size=0, finalize=_finalizer(truncate))
         own = {
             **{"choice": _choice, "random": _choice, "most_frequent": _most_frequent, "highlight": _highlight},
-            **{"join": _join, "replace": _replace, "round": _round, "format": _format},
-            **{"_weighed": _weighed, "_each": _each, "_concatenated": _concatenated},
+            **PAYING,
         }
-        self.filters = {**{name: _paid(filters.FILTERS[name]) for name in _FILTERS}, **own}
+        self.filters = {**{name: paid(filters.FILTERS[name]) for name in _FILTERS}, **own}
         self.tests = {name: test for name, test in self.tests.items() if name in _TESTS}
         self.globals = {"range": _range, "zip": _zip, "namespace": Namespace, "dict": dict}
 
@@ -247,13 +253,14 @@ class Environment(sandbox.SandboxedEnvironment):
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
         # What the sandbox does not intercept is made to pass through a filter that pays.
-        _metered(source)
+        metered(source)
         return super()._generate(source, *args, **kwargs)
 
 
-def _metered(node: nodes.Node) -> None:
+def metered(node: nodes.Node) -> None:
+    """Has what a sandbox does not intercept pass through filters of ``PAYING`` that pay, in a tree that is not compiled yet."""
     for child in list(node.iter_child_nodes()):
-        _metered(child)
+        metered(child)
     if isinstance(node, nodes.For):
         node.iter = _through("_each", node.iter)
     elif isinstance(node, nodes.Compare | nodes.Operand):

@@ -145,7 +145,7 @@ def conversation(record: Record, *, repeated: Repeated = "merge", opening: Openi
     early = [index for index, message in enumerate(messages[:first]) if message.role == ASSISTANT]
     if early and opening == "fail":
         raise UserError(
-            "the assistant speaks before any user does. Choose opening='drop' to leave that out, or opening='keep' to learn it too."
+            "the assistant speaks before any user does. Leave that out with --opening drop, or learn it too with --opening keep (run.opening in a run, opening= in Python)."
         )
     if opening == "drop":
         messages = [message for index, message in enumerate(messages) if index not in early]

@@ -67,6 +67,7 @@ EXAMPLES = {
         "input": "Two people talk.\n[|Human|] Hello\n[|AI|] Good day\n[|Human|] ",
     },
     "lima": {"conversations": ["Hello", "Good day"], "source": "forum"},
+    "ultrachat": {"id": "0", "data": ["Hello", "Good day"]},
     "oasst_tree": TREE,
     "oasst_thread": {
         "thread_id": "a1",
@@ -163,7 +164,9 @@ def test_what_it_gives_has_the_shape_of_its_kind(name):
     json.dumps(records)
 
 
-@pytest.mark.parametrize("name", ["messages", "prompt_completion_chat", "sharegpt", "baize", "lima", "oasst_thread"])
+@pytest.mark.parametrize(
+    "name", ["messages", "prompt_completion_chat", "sharegpt", "baize", "lima", "ultrachat", "oasst_thread"]
+)
 def test_conversations(name):
     (record,), _ = read(name)
     assert said(record) == SAID
@@ -488,3 +491,42 @@ def texts_in(record):
         yield from [record.get(key, "")] if isinstance(record.get(key, ""), str) else record[key]
     for message in record.get("messages", ()):
         yield message["content"]
+
+
+@pytest.mark.parametrize("parent", [None, "", "None", "null", float("nan")])
+def test_a_row_without_a_parent_is_a_root(parent):
+    rows = [
+        {"message_id": "a", "parent_id": parent, "role": "prompter", "text": "How tall?"},
+        {"message_id": "b", "parent_id": "a", "role": "assistant", "text": "Nine feet.", "rank": 0.0},
+    ]
+    known = get_format("oasst_flat")
+    ((_, tree),) = known.gather(enumerate(rows), lambda reason: None)
+    (record,) = list(read_meant(known, tree, lambda reason: None))
+    assert said(record) == [("user", "How tall?"), ("assistant", "Nine feet.")]
+
+
+@pytest.mark.parametrize(
+    ("names", "roles"),
+    [
+        (("Human ", " GPT"), ("user", "assistant")),
+        (("human", "bing"), ("user", "assistant")),
+        (("usr", "bard"), ("user", "assistant")),
+        (("instruction", "output"), ("user", "assistant")),
+        (("input", "response"), ("user", "assistant")),
+        (("customer", "gpt-4"), ("user", "assistant")),
+        (("USER", "Claude-2.1"), ("user", "assistant")),
+        (("user", "AI", "tool-response", "Assistant"), ("user", "assistant", "tool", "assistant")),
+        (("user", "bot", "ipython", "llama2"), ("user", "assistant", "tool", "assistant")),
+        (("user", "bot", "tool_result", "model"), ("user", "assistant", "tool", "assistant")),
+    ],
+)
+def test_names_of_speakers(names, roles):
+    record = {"conversations": [{"from": name, "value": f"said {n}"} for n, name in enumerate(names)]}
+    ((made,), _) = read("sharegpt", record)
+    assert tuple(role for role, _ in said(made)) == roles
+
+
+@pytest.mark.parametrize("name", ["narrator", None, 3, "", "assistant2b"])
+def test_a_speaker_that_nobody_knows_is_refused(name):
+    with pytest.raises(UserError, match="Unknown speaker"):
+        read("sharegpt", {"conversations": [{"from": name, "value": "a"}, {"from": "gpt", "value": "b"}]})

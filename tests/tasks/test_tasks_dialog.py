@@ -38,7 +38,7 @@ def test_two_messages_of_one_speaker_are_merged_or_kept(roles, repeated, kept):
 
 def test_what_comes_before_any_user_is_an_error_or_left_out_or_kept():
     early = record("sauaa")
-    with pytest.raises(UserError, match=r"speaks before any user does.*opening='drop'.*opening='keep'"):
+    with pytest.raises(UserError, match=r"speaks before any user does.*--opening drop.*--opening keep"):
         conversation(early)
     assert shown(conversation(early, opening="drop")) == [("s", "s0"), ("u", "u2"), ("a", "a3\n\na4")]
     assert shown(conversation(early, opening="keep"))[:2] == [("s", "s0"), ("a", "a1")]

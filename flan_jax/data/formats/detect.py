@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from flan_jax.data.formats import alpaca, messages, natural_instructions, oasst, rendered, self_instruct, sharegpt
+from flan_jax.data.formats.nearest import nearest
 from flan_jax.data.formats.record_format import Format
 from flan_jax.errors import UserError, unknown
 from flan_jax.tasks.meanings import pair_keys, refuse_pairs
@@ -20,6 +21,7 @@ FORMATS: tuple[Format, ...] = (
     sharegpt.SHAREGPT,
     sharegpt.BAIZE,
     sharegpt.LIMA,
+    sharegpt.ULTRACHAT,
     oasst.OASST_TREE,
     oasst.OASST_THREAD,
     oasst.OASST_FLAT,
@@ -37,7 +39,6 @@ SAMPLE = 20
 """How many records are looked at."""
 AUTO = "auto"
 _SHOWN_KEYS = 12
-_NEAR = 0.5  # a key or two in common, as `category`, say nothing
 
 
 def get_format(name: str) -> Format:
@@ -62,7 +63,9 @@ def detected(records: Sequence[Record], formats: Iterable[Format] = FORMATS) -> 
     """
     formats = tuple(formats)
     if not records:
-        raise UserError("there is no record to tell the format by. Give a file with records, or name the format.")
+        raise UserError(
+            "there is no record to tell the format by. Give a file with records, or name the format with --format (run.format in a run, format= in Python)."
+        )
     votes: Counter[str] = Counter()
     for record in records:
         fitting = [known for known in formats if known.detect(record)]
@@ -80,7 +83,7 @@ def detected(records: Sequence[Record], formats: Iterable[Format] = FORMATS) -> 
     if len(votes) > 1:
         shares = ", ".join(f"{name} {count}" for name, count in votes.most_common())
         raise UserError(
-            f"the first {len(records)} records fit several formats ({shares}). Name one with format=, or divide the file."
+            f"the first {len(records)} records fit several formats ({shares}). Name one with --format (run.format in a run, format= in Python), or divide the file."
         )
     raise _unknown_format(records, formats)
 
@@ -96,18 +99,13 @@ def _unknown_format(records: Sequence[Record], formats: Sequence[Format]) -> Use
     seen = list(dict.fromkeys(str(key) for record in records for key in record))
     shown = ", ".join(key[:40] for key in seen[:_SHOWN_KEYS]) + (", …" if len(seen) > _SHOWN_KEYS else "")
 
-    def nearness(known: Format) -> tuple[float, int]:
-        there = sum(key in seen for key in known.keys)
-        return there / len(known.keys), there
-
-    nearest = max(formats, key=nearness)
-    lacking = [key for key in nearest.keys if key not in seen]
-    if nearness(nearest)[0] < _NEAR:
+    found = nearest(records, formats)
+    if found is None:
         return UserError(
             f"no known format has records with the keys {shown or '(none)'}. "
             f"Known: {', '.join(known.name for known in formats)}."
         )
-    lack = f"lacks {', '.join(map(repr, lacking))}" if lacking else "has its keys with other kinds of values"
+    known, difference = found
     return UserError(
-        f"no known format has records with the keys {shown}. The nearest is {nearest.name} ({nearest.about}): this one {lack}."
+        f"no known format has records with the keys {shown}. The nearest is {known.name} ({known.about}): this one {difference}."
     )

@@ -13,48 +13,16 @@ from flan_jax.data.formats.record_format import (
     text_of,
     within,
 )
-from flan_jax.errors import UserError, unknown
+from flan_jax.data.formats.speakers import calls, role_of
+from flan_jax.errors import UserError
 from flan_jax.tasks import turns
 from flan_jax.tasks.meanings import empty
 from flan_jax.tasks.spec import Record
 
-ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "bot": "assistant",
-    "chatgpt": "assistant",
-    "model": "assistant",
-    "function_call": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
-    "function_response": "tool",
-}
-"""What published data calls a speaker → the role."""
-
 MESSAGE = tuple(sorted(turns.READ))
 """Keys that are read of every message beside its speaker and its words."""
-_CALLERS = frozenset(("function_call", "tool_call", "tool_calls"))
-"""Speakers whose words are calls of tools, written as JSON."""
 _LISTS = ("messages", "conversations", "conversation")
 _PROVENANCE = ("id", "lang", "language", "source", "category", "prompt_id")
-
-
-def role_of(name: Any) -> str:
-    """The role of a speaker.
-
-    Raises:
-        UserError: no speaker of that name is known.
-    """
-    role = ROLES.get(name.strip().lower()) if isinstance(name, str) else None
-    if role is None:
-        raise unknown("speaker", str(name)[:60], ROLES)
-    return role
 
 
 def messages_of(
@@ -79,10 +47,10 @@ def _message(message: Mapping[str, Any], role: str, content: str) -> dict[str, A
     made = {"role": role_of(speaker), "content": _content(message, content, optional=bool(rest.get("tool_calls")))}
     if isinstance(message.get(content), list | tuple) and (thought := _thoughts(message[content])):
         rest["reasoning_content"] = thought
-    if made["role"] == "assistant" and str(speaker).strip().lower() in _CALLERS:
-        calls = turns.call_in(made["content"])
-        if calls is not None:  # what is no JSON is what was said
-            rest["tool_calls"], made["content"] = calls, ""
+    if made["role"] == "assistant" and calls(speaker):
+        called = turns.call_in(made["content"])
+        if called is not None:  # what is no JSON is what was said
+            rest["tool_calls"], made["content"] = called, ""
     if rest.get("function_call") and not rest.get("tool_calls"):
         rest["tool_calls"] = [rest["function_call"]]
     rest.pop("function_call", None)

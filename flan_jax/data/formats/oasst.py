@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, get_args
 
-from flan_jax.data.formats.messages import checked_chat, role_of
+from flan_jax.data.formats.messages import checked_chat
 from flan_jax.data.formats.record_format import (
     Format,
     LeftOut,
@@ -19,10 +19,12 @@ from flan_jax.data.formats.record_format import (
     provenance,
     text_of,
 )
+from flan_jax.data.formats.speakers import role_of
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.tasks.spec import Record
 
 Paths = Literal["best", "all"]
+_NONE = frozenset(("", "none", "null", "nan", "<na>"))
 ABANDONED = frozenset(("aborted_low_grade", "halted_by_moderator"))
 """States of trees that the project gave up."""
 
@@ -143,7 +145,7 @@ def gathered(rows: Iterable[Numbered], left_out: LeftOut) -> Iterator[Numbered]:
     roots = []
     for number, message in messages.values():
         parent = message.get("parent_id")
-        if parent is None:
+        if _is_none(parent):
             roots.append((number, message))
         elif isinstance(parent, str) and parent in messages:
             messages[parent][1]["replies"].append(message)
@@ -157,6 +159,13 @@ def gathered(rows: Iterable[Numbered], left_out: LeftOut) -> Iterator[Numbered]:
         yield number, {"prompt": message, **state}
     for _ in range(len(messages) - reached):  # below a parent that is not there, or in a circle
         left_out("parent is missing")
+
+
+def _is_none(parent: Any) -> bool:
+    """Whether a row is a root: tables have an empty cell, a word or a number that is none where JSON has null."""
+    if isinstance(parent, float):
+        return parent != parent
+    return parent is None or (isinstance(parent, str) and parent.strip().lower() in _NONE)
 
 
 def _is_message(record: Any) -> bool:

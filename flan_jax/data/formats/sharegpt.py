@@ -1,4 +1,4 @@
-"""Conversations in the formats of Vicuna (ShareGPT), Baize and LIMA."""
+"""Conversations in the formats of Vicuna (ShareGPT), Baize, LIMA and UltraChat."""
 
 import re
 from collections.abc import Iterator
@@ -51,21 +51,39 @@ def _read_baize(record: Record, left_out: LeftOut) -> Iterator[Record]:
     )
 
 
-def _is_lima(record: Record) -> bool:
-    turns = record.get("conversations")
+def _in_turn(record: Record, key: str) -> bool:
+    """Whether the texts of a conversation stand in a list, user and assistant in turn."""
+    turns = record.get(key)
     return isinstance(turns, list | tuple) and bool(turns) and all(isinstance(turn, str) for turn in turns)
 
 
+def _is_lima(record: Record) -> bool:
+    return _in_turn(record, "conversations")
+
+
+def _is_ultrachat(record: Record) -> bool:
+    return _in_turn(record, "data")
+
+
 def _read_lima(record: Record, left_out: LeftOut) -> Iterator[Record]:
-    turns = record.get("conversations")
+    yield from _read_in_turn(record, "conversations", left_out)
+
+
+def _read_ultrachat(record: Record, left_out: LeftOut) -> Iterator[Record]:
+    yield from _read_in_turn(record, "data", left_out)
+
+
+def _read_in_turn(record: Record, key: str, left_out: LeftOut) -> Iterator[Record]:
+    turns = record.get(key)
     if not isinstance(turns, list | tuple):
-        raise UserError("'conversations' must be a list of texts. Correct or remove the record.")
+        raise UserError(f"{key!r} must be a list of texts. Correct or remove the record.")
     if len(turns) < 2:  # LIMA's test prompts have one turn each
         left_out("no answer")
         return
-    said = [checked_text(turn, f"conversations[{index}]") for index, turn in enumerate(turns)]
+    said = [checked_text(turn, f"{key}[{index}]") for index, turn in enumerate(turns)]
     yield checked_chat(
         [{"role": ("user", "assistant")[index % 2], "content": text} for index, text in enumerate(said)],
+        **tools_of(record),
         **provenance(record, *_PROVENANCE),
     )
 
@@ -94,4 +112,12 @@ LIMA = Format(
     keys=("conversations",),
     detect=_is_lima,
     read=_read_lima,
+)
+ULTRACHAT = Format(
+    name="ultrachat",
+    about="id, data: a list of texts, user and assistant in turn",
+    kind="chat",
+    keys=("data",),
+    detect=_is_ultrachat,
+    read=_read_ultrachat,
 )

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from flan_jax.data.formats.messages import ROLES
 from flan_jax.data.formats.record_format import Format
+from flan_jax.data.formats.speakers import role_or_none
 from flan_jax.errors import UserError
 from flan_jax.tasks import turns
 from flan_jax.tasks.dialog import TOOL
@@ -71,7 +71,7 @@ def _within(key: str, value: Any, nested: Mapping[str, frozenset[str]]) -> set[s
 
 def _answers_call(key: str, message: Mapping[str, Any]) -> bool:
     """Whether the key is the name of the tool that speaks."""
-    return key == "name" and ROLES.get(str(message.get("role", message.get("from")))) == TOOL
+    return key == "name" and role_or_none(message.get("role", message.get("from"))) == TOOL
 
 
 def _honoured(key: str, value: Any) -> bool:

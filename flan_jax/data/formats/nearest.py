@@ -1,0 +1,77 @@
+"""Which known format records of no known format are nearest to, and what they lack of it."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flan_jax.data.formats.record_format import Format
+from flan_jax.tasks.spec import Record
+
+_NEAR = 0.4  # a key or two in common, as `category`, say nothing
+_SPELLED = 0.8  # of a key that is one of the format's but for its spelling
+_OTHER_KIND = 0.4  # of a key that has a text where the format has objects
+_SHOWN = 8
+
+
+def nearest(records: Sequence[Record], formats: Sequence[Format]) -> tuple[Format, str] | None:
+    """The format that most of what is seen fits, and in words what does not; ``None`` where none is near.
+
+    What a format needs counts most, then how much of the records it knows, within lists of objects too.
+    """
+    seen = list(dict.fromkeys(str(key) for record in records for key in record))
+
+    def likeness(known: Format) -> tuple[float, float]:
+        needs = sum(_there(key, known, records, seen) for key in known.keys) / len(known.keys)
+        knows = {*known.keys, *known.reads, *known.neutral}
+        explained = sum(key in knows for key in seen) / max(len(seen), 1)
+        return needs, explained + _within(known, records)
+
+    best = max(formats, key=likeness)
+    return (best, _difference(best, records, seen)) if likeness(best)[0] >= _NEAR else None
+
+
+def _there(key: str, known: Format, records: Sequence[Record], seen: Sequence[str]) -> float:
+    if key not in seen:
+        return _SPELLED if _spelled(key, seen) else 0.0
+    values = [record[key] for record in records if key in record]
+    objects = key in dict(known.nested) and not any(isinstance(value, list | tuple | Mapping) for value in values)
+    return _OTHER_KIND if objects else 1.0
+
+
+def _spelled(key: str, seen: Sequence[str]) -> str:
+    """What is written in the place of ``key``: with other letters, in capitals; ``""`` for nothing."""
+    by_small = {name.lower().strip(): name for name in reversed(seen)}
+    near = difflib.get_close_matches(key.lower(), list(by_small), n=1, cutoff=0.85)
+    return by_small[near[0]] if near else ""
+
+
+def _within(known: Format, records: Sequence[Record]) -> float:
+    """The share of the keys of objects in lists that the format knows there."""
+    inner = [
+        (key in keys)
+        for name, keys in known.nested
+        for record in records
+        for item in _objects(record.get(name))
+        for key in item
+    ]
+    return sum(inner) / len(inner) if inner else 0.0
+
+
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []
+
+
+def _difference(known: Format, records: Sequence[Record], seen: Sequence[str]) -> str:
+    lacking = [key for key in known.keys if key not in seen]
+    if not lacking:
+        kinds = {key: type(record[key]).__name__ for record in records for key in known.keys if key in record}
+        shown = ", ".join(f"{key}: {kind}" for key, kind in kinds.items())
+        for name in dict(known.nested).keys() & kinds.keys():
+            inner = dict.fromkeys(str(key) for record in records for item in _objects(record.get(name)) for key in item)
+            if inner:
+                shown += f"; the objects in {name!r} have {', '.join(list(inner)[:_SHOWN])}"
+        return f"has its keys with other kinds of values ({shown})"
+    rest = [key for key in seen if key not in known.keys]
+    written = [(key, _spelled(key, rest)) for key in lacking]
+    misspelt = [f"{key!r}, but has {other!r}" if other else repr(key) for key, other in written]
+    return f"lacks {', '.join(misspelt)}"

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, NoReturn
 
 from flan_jax.data import tokenizers
 from flan_jax.data.recipe import Recipe
@@ -192,7 +192,7 @@ def _stop(workers: list[_Worker], *, at_once: bool) -> None:
 
 def _work(connection: Connection, setup: bytes) -> None:
     """What a worker does: writes the splits of each job that it receives, until the pipe is closed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds, so that half-written folders are removed
+    signal.signal(signal.SIGTERM, lambda *_: _end())  # unwinds, so that half-written folders are removed
     sys.unraisablehook = _unraisable
     threading.Thread(target=_end_with_parent, daemon=True).start()
     tokenizers.set_encoding_threads(1)
@@ -219,6 +219,12 @@ def _guarded(connection: Connection, action: Any) -> Any:
         connection.send(("refused", str(error)))
     except Exception:
         connection.send(("failed", traceback.format_exc()))
+    _end()
+
+
+def _end() -> NoReturn:
+    """Ends the worker, once: whoever ends it again while it unwinds would leave a traceback."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(1)
 
 

@@ -174,11 +174,17 @@ class StoredParams:
         """One parameter, or one layer of it, as float32.
 
         Raises:
-          UserError: the checkpoint has no such parameter.
+          UserError: the checkpoint has no such parameter, or it cannot be read.
         """
         store = self._open(path)
         values = store.read() if layer is None else store[layer].read()
-        return np.asarray(values.result(), np.float32)
+        try:
+            return np.asarray(values.result(), np.float32)
+        except (ValueError, OSError) as error:  # only where there are no checksums, which say it before
+            raise UserError(
+                f"The parameter {'/'.join(path)!r} of the checkpoint {str(self._state.parent)!r} cannot be read: "
+                f"{str(error).splitlines()[0][:200]}. Put a whole copy back, or take another step."
+            ) from error
 
     def _open(self, path: ParamPath) -> Any:
         if path not in self._stores:

@@ -272,6 +272,33 @@ def test_killed_again_and_again_it_makes_the_same_store(tmp_path):
     assert done.stdout.count("after_s") == 2
 
 
+@pytest.mark.usefixtures("impatient")
+def test_where_one_fails_the_others_end_without_a_word(tmp_path, store, capfd):
+    write_lines(tmp_path / "broken.jsonl", [*records(300, "broken"), b"{"])
+    tasks = [(lines(tmp_path, name, 3000), ("train",)) for name in "abc"]
+    tasks.append((yes_or_no("broken", tmp_path / "broken.jsonl"), ("train",)))
+    with pytest.raises(UserError, match=r"broken\.jsonl, line 301"):
+        prepare(tasks, store=store, vocabulary=BYTES, processes=2)
+    assert capfd.readouterr().err == ""
+
+
+def test_the_end_of_a_worker_is_no_error(monkeypatch, capsys):
+    """A signal may raise where nobody can catch it."""
+
+    class Raises:
+        def __init__(self, error):
+            self.error = error
+
+        def __del__(self):
+            raise self.error
+
+    monkeypatch.setattr(sys, "unraisablehook", workers._unraisable)
+    Raises(SystemExit(1))
+    assert capsys.readouterr().err == ""
+    Raises(ValueError("a fault of ours"))
+    assert "ValueError: a fault of ours" in capsys.readouterr().err
+
+
 def test_no_more_processes_than_this_one_may_use_cores(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5}, raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 192)

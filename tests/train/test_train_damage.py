@@ -132,6 +132,15 @@ def test_what_orbax_cannot_read_is_a_sentence(name: str, directory: Path, state:
     assert "\n" not in str(caught.value)
 
 
+def test_arrays_that_cannot_be_read_one_by_one_either(directory: Path) -> None:
+    forget_checksums(directory / "2")
+    path = largest(directory / "2")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"cannot be read|has no parameter") as caught:
+        StoredParams(directory, 2).read(("embedding",))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_step_that_was_being_deleted_is_not_there(
     directory: Path, state: TrainState, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -86,9 +86,7 @@ class Reader:
         if real in including:
             circle = [*including[including.index(real) :], real]
             raise UserError(f"gin files include each other in a circle: {' → '.join(circle)}. Take one include out.")
-        # What a run wrote of itself is no slip of anybody's, though a binding takes the place of some of it.
-        by_run = Path(real).name == "config.gin" and Path(real).with_name("manifest.json").is_file()
-        own = not by_run and not Path(real).is_relative_to(self._shipped)
+        own = not Path(real).is_relative_to(self._shipped)
         with _opened(path) as stream:
             self._statements(stream, name, own=own, data=False, including=(*including, real))
 

@@ -1,13 +1,16 @@
 """What several commands print: progress of preparing, the table of results, how to continue."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flan_jax import signals
 from flan_jax.cli.escapes import visible, visible_line
 from flan_jax.errors import UserError
+from flan_jax.tasks.modules import imported_modules
 
 if TYPE_CHECKING:
     from flan_jax.cli.gin_config import GinRun
@@ -202,8 +205,39 @@ def is_huggingface(model_dir: str) -> bool:
     return model_dir.startswith("hf:") or ((folder / "config.json").is_file() and not (folder / "config.gin").is_file())
 
 
-def run_config_file(model_dir: str) -> str:
-    """The configuration that a run saved.
+def say_not_imported(run: "GinRun") -> None:
+    """Names the modules that a run's folder would have imported: it is data, so that is the user's to ask for."""
+    names = [name for name in run.not_imported if name not in imported_modules()]
+    if names:
+        say(
+            f"The run's config.gin asks to import {', '.join(names)}, which is not done: a run's folder is data. Where the "
+            f"run needs it, name it: {' '.join(f'--module_import {name}' for name in names)}."
+        )
+
+
+@contextlib.contextmanager
+def modules_named(model_dir: str) -> Iterator[None]:
+    """Around the use of a run's folder: a name that is not known is answered with the modules that the run imported.
+
+    Raises:
+        UserError: as what is inside, with the remedy.
+    """
+    try:
+        yield
+    except UserError as error:
+        from flan_jax.experiments.run_dir import read_manifest
+
+        found = (read_manifest(model_dir) or {}).get("modules") if model_dir else None
+        missing = [name for name in found or () if isinstance(name, str) and name not in imported_modules()]
+        if not missing or not str(error).startswith("Unknown"):
+            raise
+        raise UserError(
+            f"{error} The run imported: {' '.join(f'--module_import {name}' for name in missing)}."
+        ) from None
+
+
+def check_run_folder(model_dir: str) -> None:
+    """Refuses what is not the folder of a run, with its configuration.
 
     Raises:
         UserError: the folder is not a run's.
@@ -224,4 +258,3 @@ def run_config_file(model_dir: str) -> str:
         raise UserError(
             f"{model_dir!r} holds no config.gin, so it is not the folder of a run. Give the MODEL_DIR of a run."
         )
-    return str(path)

@@ -9,10 +9,12 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import gin
+import jax
 
-from flan_jax.cli.gin_checks import MACRO, check_bindings, macros_read
+from flan_jax.cli.gin_checks import MACRO, RUN, check_bindings, macros_read
 from flan_jax.cli.gin_order import FileOrder
 from flan_jax.cli.gin_reader import Reader, shipped_gin_dir
 from flan_jax.cli.gin_values import as_gin, fields_of, in_order
@@ -38,7 +40,7 @@ from flan_jax.models.decoder_config import DecoderConfig, RopeScaling
 from flan_jax.models.tuning import TuningConfig
 from flan_jax.tasks.dialog import Opening
 from flan_jax.train.optimizer import OptimizerConfig
-from flan_jax.train.sharding import MeshConfig
+from flan_jax.train.sharding import MeshConfig, fitted
 from flan_jax.typed import AnyPath, AtLeast0, LocalPath, Natural, Positive, Seed, Share
 
 # The vocabulary's size is rounded up to a multiple of this, so that matrix shapes stay even on
@@ -192,19 +194,25 @@ class GinRun:
     Attributes:
         config: the run.
         operative: gin's operative configuration, saved as ``config.gin``.
+        not_imported: modules that a run's folder names, and which are not imported for that.
     """
 
     config: RunConfig
     operative: str
+    not_imported: tuple[str, ...] = ()
 
 
-def load(files: Sequence[str], bindings: Sequence[str] = (), search_paths: Sequence[str] = ()) -> GinRun:
+def load(
+    files: Sequence[str], bindings: Sequence[str] = (), search_paths: Sequence[str] = (), *, folder: str = ""
+) -> GinRun:
     """Reads gin files and bindings, in this order, and resolves the run.
 
     Args:
         files: names or paths, looked for in the working folder, ``search_paths``, and the
             shipped folder.
-        bindings: ``NAME=VALUE`` strings. A bare word as the value of a macro is taken as a string.
+        bindings: ``NAME=VALUE`` strings. What a word means is decided by the field that it goes to.
+        folder: a run's, to be measured or asked: its ``config.gin`` is read first, as data, and its mesh is fitted to
+            the devices that are there unless a file or a binding says one.
 
     Raises:
         UserError: an unknown file, macro, configurable or parameter; a required macro not set; a file that undoes
@@ -213,6 +221,8 @@ def load(files: Sequence[str], bindings: Sequence[str] = (), search_paths: Seque
     gin.clear_config()
     reader = Reader(search_paths)
     order = FileOrder(shipped_gin_dir(), search_paths)
+    if folder:
+        reader.folder(Path(folder) / "config.gin")
     for file in files:
         with order.reading(file):
             reader.file(file)
@@ -234,7 +244,13 @@ def load(files: Sequence[str], bindings: Sequence[str] = (), search_paths: Seque
         raise UserError(_without_gin_trace(str(error))) from None
     except (RuntimeError, TypeError, ValueError) as error:
         raise _resolution_error(error) from error
-    return GinRun(config, gin.operative_config_str())
+    told = any(
+        origin.own and (key[1].endswith(".MeshConfig") or key[1:] == (RUN, "mesh"))
+        for key, origin in reader.origins.items()
+    )
+    if folder and not told:
+        config = dataclasses.replace(config, mesh=fitted(config.mesh, jax.device_count()))
+    return GinRun(config, gin.operative_config_str(), tuple(reader.imports))
 
 
 def _resolution_error(error: Exception) -> Exception:

@@ -21,6 +21,7 @@ from flan_jax.experiments.setup import Data
 from flan_jax.files import atomic_write_text
 from flan_jax.models.adapters import counts, split
 from flan_jax.models.tuning import TuningConfig
+from flan_jax.tasks.modules import imported_modules
 from flan_jax.tasks.spec import Prompted, Task
 from flan_jax.train.step_folders import step_folders
 
@@ -127,11 +128,18 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path} is not JSON (line {error.lineno}). Restore it, or choose another MODEL_DIR."
         ) from error
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not JSON. Restore it, or choose another MODEL_DIR.") from error
+    if not isinstance(found, dict) or not all(isinstance(found.get(part), dict) for part in ("config", "tasks")):
+        raise UserError(
+            f"{path} is no description of a run: it has no 'config' and 'tasks'. Restore it, or choose another MODEL_DIR."
+        )
+    return found
 
 
 def check_same_data(folder: Path, data: Data, *, accept: bool = False) -> DataChange:
@@ -202,6 +210,7 @@ def write_description(
         "held_out_clusters": sorted({cluster for suite in data.suites if suite.held_out for cluster in suite.clusters}),
         "dropped": {found.task: found.reason for found in data.mixture.dropped},
         **({"started_from": _origin(config)} if config.initial_checkpoint else {}),
+        **({"modules": list(imported_modules())} if imported_modules() else {}),
         "versions": versions(),
     }
     # Last, since its presence says that the description is whole.

@@ -52,6 +52,21 @@ class MeshConfig:
         return data, fsdp, tensor
 
 
+def fitted(config: MeshConfig, device_count: int) -> MeshConfig:
+    """The mesh itself where it fits the devices, or else the nearest to it that does.
+
+    Weights that were trained on eight devices are measured on whatever is there: as many devices as divide both stay
+    on `tensor` and `fsdp`, and the others go to `data`.
+    """
+    try:
+        config.sizes(device_count)
+    except UserError:
+        tensor = math.gcd(max(config.tensor, 1), device_count)
+        fsdp = math.gcd(max(config.fsdp, 1), device_count // tensor)
+        return MeshConfig(-1, fsdp, tensor)
+    return config
+
+
 def make_mesh(config: MeshConfig | None = None, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Builds the (data, fsdp, tensor) mesh over `devices` (default: all of every process).
 

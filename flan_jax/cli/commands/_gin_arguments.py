@@ -24,12 +24,16 @@ def add_gin_arguments(parser: argparse.ArgumentParser, *, required: bool = True)
     parser.set_defaults(gin_required=required)
 
 
-def load_gin(arguments: argparse.Namespace, *, default_files: tuple[str, ...] = (), extra: tuple[str, ...] = ()):  # type: ignore[no-untyped-def]
-    """Resolves the run that the command line describes; ``extra`` bindings win."""
+def load_gin(  # type: ignore[no-untyped-def]
+    arguments: argparse.Namespace, *, default_files: tuple[str, ...] = (), extra: tuple[str, ...] = (), folder: str = ""
+):
+    """Resolves the run that the command line describes, in a run's ``folder`` or of files; ``extra`` bindings win."""
     from flan_jax.cli import gin_config
+    from flan_jax.launch.processes import check_one_process
 
+    check_one_process()
     files = [*default_files, *arguments.gin_file]
-    if not files:
+    if not files and not folder:
         raise UserError("No --gin_file given. Try --gin_file models/t5_mini.gin --gin_file runs/finetune.gin.")
     paths = [path for path in arguments.gin_search_paths.split(",") if path] + gin_config.environment_search_paths()
-    return gin_config.load(files, [*arguments.gin_bindings, *extra], paths)
+    return gin_config.load(files, [*arguments.gin_bindings, *extra], paths, folder=folder)

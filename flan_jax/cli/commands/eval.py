@@ -22,15 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Evaluates and prints the table."""
-    from flan_jax.cli.console import eval_progress, run_config_file, say, show_results
+    from flan_jax.cli.console import check_run_folder, eval_progress, modules_named, say, say_not_imported, show_results
     from flan_jax.experiments.evaluate import evaluate_run
 
-    files: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     if arguments.model_dir:
+        check_run_folder(arguments.model_dir)
         # The folder may have been moved since the run wrote its configuration.
-        files, extra = (run_config_file(arguments.model_dir),), (f"run.model_dir={str(arguments.model_dir)!r}",)
-    run = load_gin(arguments, default_files=files, extra=extra)
-    evaluate_run(run.config, step=arguments.step, operative=run.operative, progress=eval_progress(), say=say)
+        extra = (f"run.model_dir={str(arguments.model_dir)!r}",)
+    with modules_named(arguments.model_dir):
+        run = load_gin(arguments, extra=extra, folder=arguments.model_dir)
+        say_not_imported(run)
+        evaluate_run(run.config, step=arguments.step, operative=run.operative, progress=eval_progress(), say=say)
     show_results(run.config.model_dir)
     return 0

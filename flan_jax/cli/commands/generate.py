@@ -108,7 +108,7 @@ def _shown(answer: str) -> str:
 
 def _answerer(arguments: argparse.Namespace) -> "Answerer":
     from flan_jax.cli import gin_config
-    from flan_jax.cli.console import is_huggingface, run_config_file, say
+    from flan_jax.cli.console import check_run_folder, is_huggingface, modules_named, say, say_not_imported
     from flan_jax.data.chat_templates import load_chat_template
     from flan_jax.experiments.generate import Answerer
     from flan_jax.experiments.generation_settings import FolderSettings, folder_settings
@@ -135,8 +135,12 @@ def _answerer(arguments: argparse.Namespace) -> "Answerer":
             say(line)
     else:
         decoding = decoding_of(arguments)
+        check_run_folder(arguments.model_dir)
         bindings = [f"run.model_dir={str(arguments.model_dir)!r}"]
-        config = gin_config.load([run_config_file(arguments.model_dir)], bindings).config
+        with modules_named(arguments.model_dir):
+            run = gin_config.load([], bindings, folder=arguments.model_dir)
+        say_not_imported(run)
+        config = run.config
     chat = None
     if arguments.chat or arguments.chat_template:
         chat = load_chat_template(

@@ -12,6 +12,7 @@ from flan_jax import __version__, files, signals
 from flan_jax.cli.escapes import visible
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.tasks.modules import import_modules
+from flan_jax.typed import Seed, check
 
 DONE, OUR_FAULT, WRONG_INPUT = 0, 1, 2
 """Exit codes; those of a stop by SIGTERM or Ctrl-C are decided in ``flan_jax.signals``."""
@@ -137,6 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if bindings and not hasattr(parsed, "gin_file"):
             raise UserError(f"flan-jax {parsed.command} takes no --gin.{bindings[0]}.")
         parsed.gin_bindings = bindings
+        if getattr(parsed, "seed", None) is not None:
+            check(parsed.seed, Seed, "--seed")
         left = _LEFT.get(parsed.command, left)
         with signals.handled(left):
             import_modules(parsed.module_import)

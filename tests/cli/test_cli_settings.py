@@ -1,5 +1,7 @@
 """Settings through the command line: each is honoured as its field means it, or refused in one sentence, and nothing is written."""
 
+import io
+
 import pytest
 
 from flan_jax.cli import gin_config
@@ -226,6 +228,22 @@ def test_a_value_of_a_shipped_file_may_stay_unread(tmp_path):
 
 def test_a_vocabulary_is_known_by_its_name():
     assert loaded("VOCABULARY=mini").vocabulary == "mini"
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32), "9" * 30])
+def test_a_seed_of_a_command_is_one_of_32_bits(refused, seed):
+    assert "--seed is" in refused("inspect", "pronoun", "--seed", seed)
+    assert "--seed is" in refused("generate", "--model_dir", "nowhere", "--seed", seed, "hello")
+
+
+def test_an_answer_is_no_longer_than_a_machine_can_hold(refused):
+    assert "at most 1,048,576" in refused("generate", "--model_dir", "nowhere", "--max_tokens", "999999999", "hello")
+
+
+def test_binary_on_standard_input_is_refused(refused, monkeypatch):
+    monkeypatch.setattr("flan_jax.cli.commands.generate._answerer", lambda arguments: None)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\x00\n"), encoding="utf-8"))
+    assert "Standard input is not UTF-8" in refused("generate", "--model_dir", "nowhere")
 
 
 def test_a_binding_without_a_value_is_refused():

@@ -80,10 +80,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+LONGEST = 2**20
+"""Tokens of an answer: more are a slip that would take the memory of the machine."""
+
+
 def execute(arguments: argparse.Namespace) -> int:
     """Prints an answer a line."""
     if arguments.max_tokens < 0:
         raise UserError(f"--max_tokens {arguments.max_tokens} must be at least 1.")
+    if arguments.max_tokens > LONGEST:
+        raise UserError(f"--max_tokens {arguments.max_tokens} must be at most {LONGEST:,}.")
     answerer = _answerer(arguments)
     if arguments.text is not None:
         print(_shown(answerer.answer(arguments.text)))
@@ -93,7 +99,10 @@ def execute(arguments: argparse.Namespace) -> int:
     while True:
         if interactive:
             print("> ", end="", flush=True)
-        line = sys.stdin.readline()
+        try:
+            line = sys.stdin.readline()
+        except UnicodeDecodeError as error:
+            raise UserError("Standard input is not UTF-8 text. Give instructions as text, a line each.") from error
         if not line:
             return 0
         if line.strip():

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from flan_jax.data.hub_models import HUB
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
@@ -17,6 +18,7 @@ from flan_jax.experiments.weights import in_float32, load_weights
 from flan_jax.models.adapters import merged_params, split
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.huggingface import peft
+from flan_jax.models.huggingface.folder import read_json
 from flan_jax.models.tuning import TuningConfig
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.streamed import ParamPath, StoredParams
@@ -70,7 +72,9 @@ class ExportedAdapter:
         step: the checkpoint's.
         kind: PEFT's name of it, ``LORA`` or ``PROMPT_TUNING``.
         parameters: numbers in it.
-        base: what it stands on.
+        base: what it stands on, as the run names it.
+        loads_on: what ``adapter_config.json`` names as the base: a model with weights that transformers reads, or ``""``.
+        advice: what to load it on, in a sentence.
     """
 
     run: str
@@ -79,6 +83,8 @@ class ExportedAdapter:
     kind: str
     parameters: int
     base: str
+    loads_on: str
+    advice: str
 
 
 def export_adapter(run: Path, destination: Path, stored: StoredParams, config: ModelConfig) -> ExportedAdapter:
@@ -97,13 +103,44 @@ def export_adapter(run: Path, destination: Path, stored: StoredParams, config: M
     if not (tuning.lora_rank or tuning.prompt_tokens):
         raise UserError(f"{str(run)!r} trained neither adapters nor a prompt. Export the model (without --adapter).")
     base = stored.run_config.get("initial_checkpoint") or ""
+    loads_on, advice = published_base(base, stored.run_config.get("initial_adapter") or "")
     whole = load_weights(_as_run(run, stored, config), step=stored.step).params
     trained = jax.device_get(split(whole, tuning)[0])
     with new_folder(destination) as written:
-        peft.save(written, config, tuning, trained, base=base)
+        peft.save(written, config, tuning, trained, base=loads_on)
     numbers = sum(leaf.size for leaf in jax.tree.leaves(trained))
     kind = "LORA" if tuning.lora_rank else "PROMPT_TUNING"
-    return ExportedAdapter(str(run), str(destination), stored.step, kind, numbers, base)
+    return ExportedAdapter(str(run), str(destination), stored.step, kind, numbers, base, loads_on, advice)
+
+
+def published_base(base: str, adapter: str = "") -> tuple[str, str]:
+    """The model that transformers can load below an adapter, and what to do, in a sentence.
+
+    Args:
+        base: the run's initial checkpoint; ``""`` where its seed drew the weights.
+        adapter: the run's initial adapter, if it had one.
+
+    Returns:
+        A folder or a name of the hub, or ``""`` where nothing that the run names has weights for transformers.
+    """
+    if not base:
+        return "", "It stands on weights that a seed drew, which are nowhere else: export the run without --adapter."
+    if adapter:
+        return "", f"It stands on {base!r} with the adapter {adapter!r} added: export the run without --adapter."
+    folder = Path(base).expanduser()
+    if not folder.is_dir():
+        name = base.removeprefix(HUB).partition("@")[0]
+        return name, f"Load it on {name}."
+    if run_dir.read_manifest(folder) is not None:
+        return (
+            "",
+            f"It stands on a run: export that with `flan-jax export-hf {base} BASE`, and load the adapter on BASE.",
+        )
+    record = folder / run_dir.ORIGIN
+    if record.is_file():
+        source = str(read_json(record).get("source", "")).removeprefix(HUB).partition("@")[0]
+        return source, f"Load it on {source}, from which {base!r} was imported."
+    return base, f"Load it on {base}."
 
 
 def _as_run(run: Path, stored: StoredParams, config: ModelConfig) -> RunConfig:

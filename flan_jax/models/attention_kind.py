@@ -5,7 +5,8 @@ rows of the batch at a time and computes their scores again: what is between two
 nothing of it is kept. ``chunked`` takes blocks of queries of all rows and computes their scores again: its memory grows
 with the length of a row, not with the square of it. ``cudnn`` is NVIDIA's fused kernel, of decoders in bfloat16 on a
 GPU. ``auto`` is ``cudnn`` where it runs, else ``chunked`` for long rows, ``rows`` where JAX has one CPU device and the
-batch's scores do not fit into a block, and ``plain`` for all others.
+batch's scores do not fit into a block, and ``plain`` for all others; T5, which has no causal order in its encoder and
+cross-attention, takes ``rows`` before ``chunked`` where both would do.
 
 What cuDNN takes of masks, as JAX 0.10 hands them over: a mask becomes an additive bias in the type of the queries,
 of the mask's own shape ``[B, 1, T, S]`` (all heads share it), beside the causal order that lets it skip half of the
@@ -125,7 +126,9 @@ def chosen(
         devices = jax.device_count() if devices is None else devices
         small = rows * row_bytes <= BLOCK_BYTES
         in_rows = backend == "cpu" and devices == 1 and rows > 1 and not small
-        attention = "chunked" if aligned and row_bytes > ROW_BYTES else "rows" if in_rows else "plain"
+        # T5's rows are not aligned: one at a time they spare a CPU as much, at the speed that was measured.
+        long = queries > 1 and row_bytes > ROW_BYTES and (aligned or not in_rows)
+        attention = "chunked" if long else "rows" if in_rows else "plain"
     if queries == 1 or attention == "plain":
         return Way("plain")
     if attention == "chunked":

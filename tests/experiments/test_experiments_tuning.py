@@ -12,6 +12,7 @@ import pytest
 from flan_jax.errors import UserError
 from flan_jax.experiments import weights as weights_module
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
+from flan_jax.experiments.export_tuned import published_base
 from flan_jax.experiments.export_weights import export_run, export_run_adapter
 from flan_jax.experiments.generate import Answerer
 from flan_jax.experiments.train import train
@@ -113,6 +114,7 @@ def test_adapters_on_top_of_a_run(make, base, tmp_path):
     leaves_equal(folder.load(tmp_path / "merged")[1], merged_params(whole))
     adapter = export_run_adapter(straight.model_dir, tmp_path / "adapter")
     assert (adapter.kind, adapter.parameters, adapter.base) == ("LORA", 288, base.model_dir)
+    assert (adapter.loads_on, f"flan-jax export-hf {base.model_dir} BASE" in adapter.advice) == ("", True)
     tuning, trained = peft.load(tmp_path / "adapter", MODEL)
     theirs = merged_params(join(trained, split(plain, tuning)[1], tuning))
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6), theirs, merged_params(whole))
@@ -245,3 +247,19 @@ def test_fingerprints_tell_weights_apart(tmp_path):
     assert fingerprint(tmp_path) != first
     (tmp_path / "model.safetensors").write_bytes(values + b"0")
     assert fingerprint(tmp_path) != first
+
+
+def test_an_exported_adapter_names_a_base_that_transformers_can_load(tmp_path):
+    imported = tmp_path / "imported"
+    imported.mkdir()
+    (imported / "import.json").write_text('{"source": "hf:some/model@main"}', encoding="utf-8")
+    assert published_base(str(imported)) == (
+        "some/model",
+        f"Load it on some/model, from which {str(imported)!r} was imported.",
+    )
+    assert published_base("hf:google/flan-t5-small")[0] == "google/flan-t5-small"
+    (tmp_path / "plain").mkdir()
+    assert published_base(str(tmp_path / "plain"))[0] == str(tmp_path / "plain")
+    for nowhere in (("",), (str(tmp_path / "plain"), "an adapter")):
+        name, advice = published_base(*nowhere)
+        assert (name, "without --adapter" in advice) == ("", True)

@@ -30,6 +30,18 @@ def test_auto_takes_what_is_there():
     assert chosen("auto", **long, backend="gpu").kind == "cudnn"
 
 
+def test_auto_takes_blocks_for_long_rows_of_a_t5_too():
+    long = {"heads": 12, "queries": 2048, "keys": 2048, "cudnn_refuses": "T5 has a learned bias", "aligned": False}
+    for backend, devices in (("gpu", 1), ("tpu", 4), ("cpu", 8)):
+        assert chosen("auto", rows=4, **long, backend=backend, devices=devices) == Way("chunked", queries=QUERIES)
+    assert chosen("auto", rows=1, **long, backend="cpu", devices=1) == Way("chunked", queries=QUERIES)
+    assert chosen("auto", rows=4, **long, backend="cpu", devices=1) == Way("rows", rows=1)
+    short = {**long, "queries": 512, "keys": 512}
+    assert chosen("auto", rows=4, **short, backend="gpu", devices=1) == Way("plain")
+    one = {**long, "queries": 1, "keys": 10**7}  # token by token
+    assert chosen("auto", rows=4, **one, backend="gpu", devices=1) == Way("plain")
+
+
 @pytest.mark.parametrize(
     ("rows", "length", "taken"),
     [

@@ -41,10 +41,9 @@ def execute(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(json.dumps(dataclasses.asdict(adapter), indent=1))
         else:
-            below = f"; it stands on {adapter.base}" if adapter.base else ""
             print(
                 f"{adapter.parameters:,} parameters of step {adapter.step} are in {adapter.folder} as PEFT's "
-                f"{adapter.kind}{below}."
+                f"{adapter.kind}. {adapter.advice}"
             )
         return 0
     done = export_run(

@@ -68,6 +68,7 @@ class Family(NamedTuple):
         query_width: whether ``query_pre_attn_scalar`` gives the scale of the scores.
         turned: whether kernels are stored outputs first.
         ignored: further fields that change nothing.
+        even: transformers 5 refuses a width that is no multiple of the heads, whatever ``head_dim`` says.
     """
 
     architecture: str
@@ -80,6 +81,7 @@ class Family(NamedTuple):
     query_width: bool = False
     turned: bool = True
     ignored: tuple[str, ...] = ()
+    even: bool = False
 
 
 _SILU = activation("hidden_act")
@@ -101,7 +103,8 @@ _GEMMA_LATER = {
 
 FAMILIES: dict[str, Family] = {
     "llama": Family(
-        "LlamaForCausalLM", defaults=_LLAMA, fields={**_SIZES, "mlp_bias": "mlp_bias"}, ignored=("pretraining_tp",)
+        "LlamaForCausalLM", defaults=_LLAMA, fields={**_SIZES, "mlp_bias": "mlp_bias"}, ignored=("pretraining_tp",),
+        even=True,
     ),
     "qwen2": Family(
         "Qwen2ForCausalLM", defaults=_QWEN, fixed={"attention_bias": True}, parts=(_SILU, ROPE, LATE_WINDOWS), biased=False
@@ -153,6 +156,7 @@ FAMILIES: dict[str, Family] = {
         parts=(_GELU, ROPE, ALTERNATE_WINDOWS),
         query_width=True,
         ignored=("hidden_act",),
+        even=True,
     ),
     "gemma3_text": Family(
         "Gemma3ForCausalLM",
@@ -166,6 +170,7 @@ FAMILIES: dict[str, Family] = {
         parts=(_GELU, ROPE_BY_KIND, FIVE_OF_SIX_WINDOWS),
         query_width=True,
         ignored=("hidden_act",),
+        even=True,
     ),
 }  # fmt: skip
 
@@ -216,6 +221,8 @@ def config_from_fields(config: Mapping[str, Any], *, dtype: str = "float32") -> 
 def fields_from_config(config: DecoderConfig) -> dict[str, Any]:
     """The ``config.json`` that lets transformers (4 or 5) compute what this model does.
 
+    A family of which transformers refuses the shape gives way to another one that computes the same.
+
     Raises:
         UserError: no family has this shape, or not the one that ``config.family`` names.
     """
@@ -233,6 +240,8 @@ def fields_from_config(config: DecoderConfig) -> dict[str, Any]:
             return _write(config, kind)
     if config.family:
         others = [kind for kind in FAMILIES if not _lost(config, kind)]
+        if others and not _lost(config, config.family, loadable=False):
+            return _write(config, others[0])  # the same model by a name under which transformers loads it
         remedy = f"Set family={others[0]!r}, which has it so." if others else "No other family has it so either."
         raise UserError(f"The model is no {config.family!r} of transformers: {lost[config.family][0]}. {remedy}")
     nearest = min(lost, key=lambda kind: len(lost[kind]))
@@ -258,8 +267,20 @@ def _write(config: DecoderConfig, kind: str) -> dict[str, Any]:
     return written
 
 
-def _lost(config: DecoderConfig, kind: str) -> list[str]:
-    """What is lost when the configuration is written as one of this kind and read again."""
+def _lost(config: DecoderConfig, kind: str, *, loadable: bool = True) -> list[str]:
+    """What is lost when the configuration is written as one of this kind and read again.
+
+    Args:
+        config: of the model.
+        kind: the family.
+        loadable: count it as lost that transformers refuses what is written.
+    """
+    if loadable and FAMILIES[kind].even and config.d_model % config.num_heads:
+        heads = f"d_model={config.d_model} is no multiple of num_heads={config.num_heads}"
+        return [
+            f"{heads}, and transformers refuses such a {kind}, whatever its head_dim",
+            *_lost(config, kind, loadable=False),
+        ]
     ours = dict(_effects(config))
     try:
         theirs = dict(_effects(config_from_fields(_write(config, kind))))

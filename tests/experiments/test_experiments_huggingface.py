@@ -99,7 +99,7 @@ def test_in_and_out_again_gives_the_same_files(config, compared, dtype, tmp_path
 
 
 def test_what_is_kept_beside_the_weights(tmp_path):
-    chat_model(tmp_path / "source")
+    chat_model(tmp_path / "source", d_model=24)
     (tmp_path / "source" / "generation_config.json").write_text('{"eos_token_id": [2, 3]}')
     (tmp_path / "source" / "LICENSE").write_text("free")
     (tmp_path / "source" / "pytorch_model.bin").write_bytes(b"\x80")

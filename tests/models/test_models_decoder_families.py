@@ -345,6 +345,8 @@ def test_shapes_that_no_family_has():
     with pytest.raises(
         UserError, match=r"no 'gpt2' of transformers: it has no such value.*'gated-silu'.* Set family='llama'"
     ):
-        fields_from_config(tiny_decoder(family="gpt2"))
+        fields_from_config(tiny_decoder(family="gpt2", d_model=24))
+    assert fields_from_config(tiny_decoder(family="llama"))["model_type"] == "mistral"  # 20 wide, of 6 heads
+    assert fields_from_config(tiny_decoder(family="llama", d_model=24))["model_type"] == "llama"
     assert fields_from_config(tiny_decoder(sliding_window=4))["model_type"] == "mistral"
     assert fields_from_config(tiny_decoder(attention_bias=True))["model_type"] == "qwen2"

@@ -277,10 +277,8 @@ def _lost(config: DecoderConfig, kind: str, *, loadable: bool = True) -> list[st
     """
     if loadable and FAMILIES[kind].even and config.d_model % config.num_heads:
         heads = f"d_model={config.d_model} is no multiple of num_heads={config.num_heads}"
-        return [
-            f"{heads}, and transformers refuses such a {kind}, whatever its head_dim",
-            *_lost(config, kind, loadable=False),
-        ]
+        refused = f"{heads}, and transformers refuses such a {kind}, whatever its head_dim"
+        return [*_lost(config, kind, loadable=False), refused]
     ours = dict(_effects(config))
     try:
         theirs = dict(_effects(config_from_fields(_write(config, kind))))

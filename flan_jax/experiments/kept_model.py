@@ -132,6 +132,6 @@ def _record(model_dir: str) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON. Remove its folder: it is made again where the model is there.") from error
     return found if isinstance(found, dict) else {}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 
 import jax
 import numpy as np
@@ -308,3 +309,13 @@ def test_sizes_that_are_none(text):
 def test_the_metadata_is_that_of_pytorch(tmp_path):
     with safe_open(saved(tmp_path), framework="numpy") as file:
         assert file.metadata() == {"format": "pt"}
+
+
+def test_json_that_is_nested_too_deeply_is_named(tmp_path):
+    deep = b"[" * 100_000
+    (tmp_path / "config.json").write_bytes(deep)
+    with pytest.raises(UserError, match=r"config\.json is not a JSON file"):
+        folder.read_config(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(deep)) + deep)
+    with pytest.raises(UserError, match="its header is damaged"):
+        read_header(tmp_path / "model.safetensors")

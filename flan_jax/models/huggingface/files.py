@@ -87,7 +87,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} does not exist. Download it, or take the whole folder again.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         if isinstance(error, UserError):
             raise
         raise _unreadable(path, "its header is damaged") from error

@@ -100,7 +100,7 @@ def load(folder: str | Path, config: ModelConfig) -> tuple[TuningConfig, Tree]:
         )
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error}). Save the adapter again.") from error
     if not isinstance(fields, dict):
         raise UserError(f"{path} holds no object of fields. Save the adapter again.")

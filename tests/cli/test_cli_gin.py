@@ -90,7 +90,7 @@ def test_every_model_file_is_the_size_that_it_says(name):
 
 
 def test_a_model_may_be_what_a_folder_holds(tmp_path):
-    own = chat_model(tmp_path / "chat")
+    own = chat_model(tmp_path / "chat", d_model=24)
     bindings = [*FINETUNE, f"INITIAL_CHECKPOINT_PATH={tmp_path / 'chat'}", "DROPOUT_RATE=0.2"]
     files = ["models/huggingface.gin", "runs/finetune.gin"]
     found = gin_config.load(files, bindings).config

@@ -10,7 +10,9 @@ from flan_jax.testing.folders import also_ends, chat_model
 from flan_jax.testing.models import tiny_decoder, tiny_t5
 
 
-@pytest.mark.parametrize("config", [tiny_t5(stop_ids=(5, 7)), tiny_decoder(stop_ids=(5, 7), family="llama")])
+@pytest.mark.parametrize(
+    "config", [tiny_t5(stop_ids=(5, 7)), tiny_decoder(stop_ids=(5, 7), family="llama", d_model=24)]
+)
 def test_they_survive_the_way_out_and_back(config):
     fields = fields_from_config(config)
     assert fields["eos_token_id"] == [1, 5, 7]
@@ -20,7 +22,7 @@ def test_they_survive_the_way_out_and_back(config):
 
 
 def test_what_is_generated_ends_with_those_of_either_file(tmp_path):
-    own = dataclasses.replace(chat_model(tmp_path / "chat"), family="llama")
+    own = dataclasses.replace(chat_model(tmp_path / "chat", d_model=24), family="llama")
     assert read_config(tmp_path / "chat") == own
     also_ends(tmp_path / "chat", 5, 2, 3)
     assert read_config(tmp_path / "chat") == dataclasses.replace(own, stop_ids=(3, 5))

@@ -1,6 +1,7 @@
 """What one run is, as plain frozen data: everything that decides its numbers, and where they go."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -190,6 +191,9 @@ class RunConfig:
             )
         checked_lengths(self.lengths)
         check_fields(self, "run")
+        for field in ("model_dir", "store", "data_dir", "source_dir"):
+            if getattr(self, field).startswith("~"):  # no shell expands what stands behind `--gin.MODEL_DIR=`
+                object.__setattr__(self, field, os.path.expanduser(getattr(self, field)))
         object.__setattr__(self, "optimizer", self.optimizer.over(self.steps))
         for field in ("model_dir", "mixture"):
             if not getattr(self, field).strip():

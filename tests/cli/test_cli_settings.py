@@ -66,6 +66,13 @@ def test_a_boolean_is_spelt_as_people_do(word, value):
     assert loaded(f"EvalConfig.before={word}").eval.before is value
 
 
+def test_a_home_folder_is_meant_by_its_sign(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = loaded("MODEL_DIR=~/run", "STORE=~/store", "DATA_DIR=~", "SOURCE_DIR=a~")
+    assert (config.model_dir, config.store) == (f"{tmp_path}/run", f"{tmp_path}/store")
+    assert (config.data_dir, config.source_dir) == (str(tmp_path), "a~")
+
+
 def test_words_of_other_fields():
     assert as_gin("never", [bool | str]) == "'never'"
     assert as_gin("None", [int | None]) == "None"

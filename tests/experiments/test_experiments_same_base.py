@@ -23,7 +23,7 @@ from flan_jax.testing.models import random_params, tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig
 
 KINDS = ("published", "imported", "run")
-SHAPE = {"num_layers": 2, "sliding_window": 8, "window_pattern": (True, False), "family": "gemma2"}
+SHAPE = {"d_model": 24, "num_layers": 2, "sliding_window": 8, "window_pattern": (True, False), "family": "gemma2"}
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from flan_jax.data.hub import hub_in_reach
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record, Unreadable
+from flan_jax.unique_keys import RepeatedKeyError, decode, decode_records
 
 T = TypeVar("T")
 
@@ -253,6 +254,8 @@ def _refuse(error: UserError, unreadable: Unreadable | None) -> None:
 def _object(content: Any) -> Record:
     """The record in a line of JSON (bytes), or in an element of a list. Errors begin behind the place."""
     record = _parsed(content) if isinstance(content, bytes) else content
+    if isinstance(record, RepeatedKeyError):
+        raise _repeated(record)
     if not isinstance(record, Mapping):
         raise UserError(_not_an_object(record))
     return record
@@ -260,18 +263,21 @@ def _object(content: Any) -> Record:
 
 def _parsed(line: bytes) -> Any:
     try:
-        return _decode_json(line.decode().strip("\ufeff\r\n"))
+        return decode(line.decode().strip("\ufeff\r\n"))
     except UnicodeDecodeError as error:
         raise UserError(f" is not UTF-8 text (byte {error.start + 1} of the line). Convert the file.") from error
     except json.JSONDecodeError as error:
         raise UserError(
             f": not valid JSON ({error.msg}, column {error.colno}). Correct or remove the record."
         ) from error
+    except RepeatedKeyError as error:
+        raise _repeated(error) from error
     except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
         raise UserError(f": JSON that cannot be read ({error}). Correct or remove the record.") from error
 
 
-_decode_json = json.JSONDecoder().decode
+def _repeated(error: RepeatedKeyError) -> UserError:
+    return UserError(f": {error}. Correct or remove the record.")
 
 
 def _not_an_object(record: object) -> str:
@@ -283,8 +289,9 @@ def load_json(path: Path, *, spoiled: bool = False) -> Any:
 
     Args:
         path: the file.
-        spoiled: bytes that are not UTF-8 become halves of surrogate pairs, so that they spoil the record that
-            they stand in (``flan_jax.tasks.texts.unsound``) and no other.
+        spoiled: it holds records, and what is wrong with one harms no other: bytes that are not UTF-8 become halves
+            of surrogate pairs (``flan_jax.tasks.texts.unsound``), and a ``RepeatedKeyError`` stands in the place of a record
+            that names a key twice.
 
     Raises:
         UserError: not UTF-8 or not JSON, named by file, line and column.
@@ -295,11 +302,13 @@ def load_json(path: Path, *, spoiled: bool = False) -> Any:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}, line {line} is not UTF-8 text. Convert the file.") from error
     try:
-        return json.loads(text)
+        return decode_records(text) if spoiled else json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path}, line {error.lineno}: not valid JSON ({error.msg}, column {error.colno}). Correct the file."
         ) from error
+    except RepeatedKeyError as error:
+        raise UserError(f"{path}: {error}. Correct the file.") from error
     except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
         raise UserError(f"{path}: JSON that cannot be read ({error}). Correct the file.") from error
 

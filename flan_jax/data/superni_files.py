@@ -20,6 +20,7 @@ from flan_jax.errors import UserError
 from flan_jax.tasks.hashing import counter_hash
 from flan_jax.tasks.spec import Record, Unreadable
 from flan_jax.tasks.texts import block, unsound
+from flan_jax.unique_keys import RepeatedKeyError
 
 TRAINING = "training"
 EVALUATION = "evaluation"
@@ -189,7 +190,7 @@ def _content(path: Path, size: int, modified_ns: int) -> tuple[dict[str, Any], t
 
 
 def _written(instance: Any, index: int) -> str:
-    with contextlib.suppress(RecursionError):
+    with contextlib.suppress(RecursionError, TypeError):  # nested too deeply, or none that could be read
         return json.dumps(instance)
     return f"instance {index}"
 
@@ -236,6 +237,8 @@ def _examples(examples: Any, where: str) -> list[tuple[str, str, str]]:
 
 
 def _instance(instance: Any, where: str) -> dict[str, Any]:
+    if isinstance(instance, RepeatedKeyError):
+        raise UserError(f"{where}: {instance}. Correct or remove it.")
     if not isinstance(instance, dict) or not isinstance(instance.get("input"), str) or "output" not in instance:
         raise UserError(f"{where}: must be an object with a text 'input' and an 'output'. Correct or remove it.")
     outputs = instance["output"] if isinstance(instance["output"], list) else [instance["output"]]

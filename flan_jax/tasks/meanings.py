@@ -5,11 +5,11 @@ heads it. ``left_out_by`` and ``refuse_pairs`` say what must not be trained on, 
 """
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import UserError
+from flan_jax.unique_keys import decode
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -227,7 +227,7 @@ def context_of(record: Mapping[str, Any]) -> tuple[str, list[dict[str, str]]]:
 def _history(key: str, value: Any) -> list[dict[str, str]]:
     if isinstance(value, str) and value.lstrip().startswith("["):
         with contextlib.suppress(ValueError, RecursionError):
-            value = json.loads(value)
+            value = decode(value)
     if isinstance(value, str) and not value.strip():
         return []
     messages: list[dict[str, str]] | None = []

@@ -8,6 +8,7 @@ from typing import Any
 from flan_jax.errors import UserError
 from flan_jax.tasks.meanings import BAD, GOOD, LABEL, MEDIA, VERDICTS, empty, verdict, weight_of, yes_or_no
 from flan_jax.tasks.texts import unsound
+from flan_jax.unique_keys import decode
 
 LOSS_ON = ("train", "training", "trainable", "train_on", "train_on_turn", "learn", "loss", "loss_mask", "include")
 """Keys whose "no" takes a message out of the loss."""
@@ -116,7 +117,7 @@ def call_in(content: str) -> list[Any] | None:
     ([{'name': 'add', 'arguments': {'a': 1}}], None)
     """
     try:
-        found = json.loads(content)
+        found = decode(content)
     except (ValueError, RecursionError):
         return None
     calls = found if isinstance(found, list) else [found]
@@ -133,7 +134,7 @@ def _call(call: Any) -> dict[str, Any]:
     arguments = inner.get("arguments", inner.get("parameters", {}))
     if isinstance(arguments, str):
         with contextlib.suppress(ValueError, RecursionError):  # some write an argument in words
-            arguments = json.loads(arguments) if arguments.strip() else {}
+            arguments = decode(arguments) if arguments.strip() else {}
     outer = {key: call[key] for key in ("id",) if "function" in call and not empty(call.get(key))}
     return {**outer, "type": "function", "function": {"name": inner["name"], "arguments": arguments}}
 
@@ -168,7 +169,7 @@ def _json_of(value: Any, name: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return decode(value)
     except (ValueError, RecursionError) as error:
         raise UserError(f"its {name!r} is no JSON ({value!r:.60}: {error}). Correct or remove the record.") from error
 

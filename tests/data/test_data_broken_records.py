@@ -49,6 +49,7 @@ BROKEN: dict[str, Any] = {
     "huge_number": Json(b"1" + b"0" * 300),
     "endless_number": Json(b"1" * 5000),
     "object": {},
+    "key_twice": Json(b'{"a": 1, "b": {"c": 2, "c": 2}}'),
     "nested_nulls": {"a": {"b": None}},
     "list_of_nulls": [None, [None]],
     "deep": Json(b"[" * 400 + b"]" * 400),
@@ -289,7 +290,9 @@ KINDS = {
     "promptsource": Kind(
         part(jinja, ("text",)),
         LINE,
-        only("missing", "endless_number", "deep", "bottomless", "nul", "raw_nul", "half_a_pair", "latin_1"),
+        only(
+            "missing", "key_twice", "endless_number", "deep", "bottomless", "nul", "raw_nul", "half_a_pair", "latin_1"
+        ),
     ),
     "list": Kind(part(listed, ("text",)), f"record {HOLE}", without(*NO_DOCUMENT)),
 }

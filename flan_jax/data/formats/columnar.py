@@ -1,5 +1,6 @@
 """Rows of Parquet files, and of the Arrow files that ``datasets`` saves data sets in."""
 
+import collections
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ def columnar(path: Path, wanted: Collection[int] | None = None) -> Iterator[Numb
     """The rows with their numbers from 0, or those of the numbers ``wanted``.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is damaged, or has two columns of one name.
     """
     import pyarrow
 
@@ -23,6 +24,10 @@ def columnar(path: Path, wanted: Collection[int] | None = None) -> Iterator[Numb
     try:
         begun = 0
         for batch in _arrow_batches(path) if arrow else _parquet_batches(path):
+            if twice := [name for name, count in collections.Counter(batch.schema.names).items() if count > 1]:
+                raise UserError(
+                    f"{path}: the column {twice[0]!r} stands twice, so one would be lost. Rename or remove one."
+                )
             own = range(batch.num_rows)
             chosen = own if wanted is None else [row for row in own if begun + row in wanted]
             rows = batch if wanted is None else batch.take(pyarrow.array(chosen, pyarrow.int64()))

@@ -16,6 +16,7 @@ from flan_jax.data.formats.names import DAMAGED, compression_of, open_data, suff
 from flan_jax.data.formats.record_format import Numbered
 from flan_jax.data.formats.tables import numbered_rows
 from flan_jax.errors import UserError
+from flan_jax.unique_keys import RepeatedKeyError, decode, decode_records
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _REMEDY = "Correct or remove the record."
@@ -111,16 +112,20 @@ def _read_line(line: bytes, number: int, parse: Callable[[bytes], Any]) -> Mappi
 
 def _parsed(line: bytes) -> Any:
     try:
-        return json.loads(line.decode().rstrip("\r\n"))
+        return decode(line.decode().rstrip("\r\n"))
     except UnicodeDecodeError as error:
         raise UserError(f"not UTF-8 text (byte {error.start + 1} of the line). Convert the file.") from error
     except json.JSONDecodeError as error:
         raise UserError(f"not valid JSON ({error.msg}, column {error.colno}). {_REMEDY}") from error
+    except RepeatedKeyError as error:
+        raise UserError(f"{error}. {_REMEDY}") from error
     except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
         raise UserError(f"JSON that cannot be read ({error}). {_REMEDY}") from error
 
 
 def _object(content: Any) -> Mapping[str, Any]:
+    if isinstance(content, RepeatedKeyError):
+        raise UserError(f"{content}. {_REMEDY}")
     if not isinstance(content, Mapping):
         raise UserError(f"a record must be a JSON object, not {type(content).__name__}. {_REMEDY}")
     return content
@@ -180,11 +185,13 @@ def _elements(path: Path) -> list[Any]:
             raise UserError(f"{path}: the file is damaged ({error}). Fetch it again.") from error
     text = content.decode(errors="surrogateescape")
     try:
-        loaded = json.loads(text)
+        loaded = decode_records(text) if text.lstrip().startswith("[") else decode(text)
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path}, line {error.lineno}: not valid JSON ({error.msg}, column {error.colno}). Correct the file."
         ) from error
+    except RepeatedKeyError as error:
+        raise UserError(f"{path}: {error}. Correct the file.") from error
     except (RecursionError, ValueError) as error:
         raise UserError(f"{path}: JSON that cannot be read ({error}). Correct the file.") from error
     if not isinstance(loaded, list | Mapping):

@@ -4,6 +4,7 @@ FLAN publishes its chains of thought as three columns without a header (question
 line ends written as ``\\n`` and nothing quoted. Whether a first line is a header is judged by its words.
 """
 
+import collections
 import csv
 import dataclasses
 import functools
@@ -78,13 +79,16 @@ def _layout(path: Path, size: int, modified_ns: int) -> Layout:
                 f"{path}: the first line of a .csv file names its columns, and this one does not ({first.strip()!r:.80}). "
                 "Put a line with their names first, such as instruction,input,output."
             )
+        _checked(columns, path)
         if problem := _wrong_quotes(path, delimiter):
             raise UserError(f"{path}, line {problem}. Correct the quotes.")
         return Layout(delimiter, columns, header=True, quoted=True)
     rows = [line.rstrip("\r\n").split("\t") for line in head if line.strip()]
     columns = _header(_cells(head[0], "\t") if head else [])
-    if columns and (2 * sum(name in _KNOWN for name in columns) >= len(columns) or not _recurs(rows)):
-        return Layout("\t", columns, header=True, quoted=not _wrong_quotes(path, "\t"))
+    named = 2 * sum(name in _KNOWN for name in columns) >= len(columns) > 0
+    # Where no word is a name that is known, two cells alike are rather a first row's than a header's.
+    if named or (columns and len(set(columns)) == len(columns) and not _recurs(rows)):
+        return Layout("\t", _checked(columns, path), header=True, quoted=not _wrong_quotes(path, "\t"))
     if rows and sum(len(row) == len(COLUMNS) for row in rows) * 2 < len(rows):
         raise UserError(
             f"{path}: its first line names no columns ({head[0].strip()!r:.80}), and it has {len(rows[0])} of them: only three "
@@ -194,10 +198,19 @@ def _header(cells: list[str]) -> tuple[str, ...]:
         names[0] = _UNNAMED
     known = sum(name in _KNOWN for name in names)
     likely = [name in _KNOWN or name == _UNNAMED or _NAME.fullmatch(name) is not None for name in names]
-    if len(set(names)) < len(names) or not (len(names) > 1 or known) or not names:
+    if not (len(names) > 1 or known) or not names:
         return ()
     # Names of several words, "Gold label", pass beside known ones.
     return tuple(names) if all(likely) or (known > 1 and all(len(name) <= 40 for name in names)) else ()
+
+
+def _checked(columns: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    """The columns of a header, of which a row's record has each once."""
+    if twice := [name for name, count in collections.Counter(columns).items() if count > 1]:
+        raise UserError(
+            f"{path}, line 1: the column {twice[0]!r} stands twice, so one of its values would be lost. Rename or remove one."
+        )
+    return columns
 
 
 def _recurs(rows: list[list[str]]) -> bool:

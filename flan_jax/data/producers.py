@@ -84,7 +84,7 @@ class PromptedProducer:
         }
 
     def _prompt_parts(self, split: str) -> dict[str, str]:
-        """What only some prompts depend on."""
+        """What only some prompts, and what is kept beside them, depend on."""
         task, parts = self.task, {}
         if task.mode.shows_options and task.style.options != FLAN_2021.options:
             parts["style"] = digest(value_text(task.style.options))
@@ -93,6 +93,8 @@ class PromptedProducer:
             parts["exemplars"] = task.spec.source.fingerprint(TRAIN_SPLIT)
         if not task.mode.instructs:
             parts["title"] = digest(task.spec.title or task.spec.name)
+        for name, function in task.spec.extras.items():
+            parts[name] = callable_digest(function)
         return parts
 
     def examples(self, split: str, tally: Tally) -> Iterator[StoredExample]:
@@ -132,8 +134,8 @@ class PromptedProducer:
         }
 
     def extras(self, split: str) -> Mapping[str, Extra]:
-        """None."""
-        return {}
+        """The texts that the task keeps beside the tokens."""
+        return {name: Extra("string") for name in self.task.spec.extras}
 
 
 def _template_text(template: Template | Rendering) -> object:

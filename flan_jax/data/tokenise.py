@@ -68,6 +68,7 @@ def tokenise(
                 template_id=example.template_id,
                 options=example.options,
                 references=example.references,
+                extras=example.extras,
             )
 
 

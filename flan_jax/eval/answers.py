@@ -65,6 +65,11 @@ def squad_f1(prediction: str, reference: str) -> float:
     return _bag_f1(predicted, expected) if predicted and expected else float(predicted == expected)
 
 
+def record_f1(prediction: str, reference: str) -> float:
+    """F1 over bags of words as ReCoRD's script has it (Zhang et al. 2018): SQuAD's, but 0 without a shared word."""
+    return _bag_f1(normalize_squad(prediction), normalize_squad(reference))
+
+
 def trivia_qa_em(prediction: str, reference: str) -> float:
     """1 for texts that TriviaQA's normalisation makes equal."""
     return float(normalize_trivia_qa(prediction) == normalize_trivia_qa(reference))

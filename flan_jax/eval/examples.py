@@ -23,6 +23,8 @@ class EvalExample:
         template_id: index of the template that made the prompt.
         inputs_text: the prompt as text, for people.
         targets: token ids of the target, EOS included, ``[length]``; read by measures of scores.
+        group: names what it is scored together with, for metrics of groups; ``""`` where nobody said.
+        ending: words behind every one of its answers that are no part of what metrics compare.
     """
 
     inputs: np.ndarray
@@ -32,6 +34,12 @@ class EvalExample:
     template_id: int
     inputs_text: str = ""
     targets: np.ndarray | None = None
+    group: str = ""
+    ending: str = ""
+
+    def compared(self, answer: str) -> str:
+        """What metrics compare of an answer: all of it but the ``ending``."""
+        return answer.rstrip().removesuffix(self.ending) if self.ending else answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +56,7 @@ class EvalTask:
             its ``outputs`` that of ``predict``.
         other_metrics: names of metrics of the same answers that are reported beside ``metric``.
         data: fingerprint of what the examples were prepared from; ``""`` where nobody knows it.
+        notes: what a reader of the result must know of the examples, a sentence each.
 
     Raises:
         UserError: no examples, an example without tokens or references, or one to rank that has
@@ -62,6 +71,7 @@ class EvalTask:
     measure: Measure | None = None
     other_metrics: tuple[str, ...] = ()
     data: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"Task {self.name!r}"
@@ -102,6 +112,7 @@ class Prediction:
         score: the metric on this example alone, from 0 to 1. A measure of the task's own has no
             score for one example: there it is 1 where the answer equals the target, else 0.
         log_likelihood: of the target, in nats, where a measure reads it.
+        group: as in ``EvalExample``.
     """
 
     example_id: int
@@ -113,6 +124,7 @@ class Prediction:
     option_scores: tuple[float, ...]
     score: float
     log_likelihood: float | None = None
+    group: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +142,7 @@ class TaskResult:
         n: number of examples.
         per_template: the metric over the examples of each template.
         predictions: one an example, in the task's order; ``()`` when read back from a file.
-        statistics: ``[n, k]``, the metric's sufficient statistics, one row an example.
+        statistics: ``[n, k]``, the metric's sufficient statistics, one row an example, or one a group.
         notes: what a reader of the value must know, a sentence each.
         metrics: by name, the task's other metrics over all examples; of a task's own measure, all its values.
         as_given: the value is on the scale of the task's own measure, often 0 to 100: it is shown

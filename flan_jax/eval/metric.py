@@ -17,6 +17,9 @@ ExampleScore = Callable[[str, str], float]
 class Metric:
     """A metric.
 
+    One of groups (the answers to one question, say) has ``by_group``; its scores are sums over groups, and so
+    are the resamples of its interval.
+
     Attributes:
         name: its name in ``METRICS``.
         statistics: (predictions, references of each) → float64 ``[n, k]``, one row an example.
@@ -25,6 +28,8 @@ class Metric:
         example_scores: rows ``[n, k]`` → ``[n]``, the score of each example alone, from 0 to 1.
         of_rows: rows ``[..., n, k]`` → scores ``[...]``, of a metric that no sums of rows decide, as ranks do;
             ``aggregate`` then is the score of guessing.
+        by_group: (rows ``[n, k]``, number of each row's group ``[n]``) → rows ``[groups, k]``, which are what
+            ``aggregate`` sums and counts.
     """
 
     name: str
@@ -32,13 +37,29 @@ class Metric:
     aggregate: Callable[[np.ndarray, int], np.ndarray]
     example_scores: Callable[[np.ndarray], np.ndarray]
     of_rows: Callable[[np.ndarray], np.ndarray] | None = None
+    by_group: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
-    def __call__(self, predictions: Sequence[str], references: References) -> float:
-        """The score of all predictions together."""
-        return self.of(self.statistics(predictions, references))
+    def __call__(
+        self, predictions: Sequence[str], references: References, groups: Sequence[str] | None = None
+    ) -> float:
+        """The score of all predictions together; see ``units`` for groups."""
+        return self.of(self.units(self.statistics(predictions, references), groups))
+
+    def units(self, statistics: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarray:
+        """The rows that are summed, counted and resampled: those of the examples, or of their groups.
+
+        Args:
+            statistics: ``[n, k]``, one row an example.
+            groups: the name of each example's group; ``""`` for a group of its own, as all are where not given.
+        """
+        if self.by_group is None:
+            return statistics
+        names = [name or row for row, name in enumerate(groups or [""] * len(statistics))]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        return self.by_group(statistics, np.asarray([numbers[name] for name in names], np.int64))
 
     def of(self, statistics: np.ndarray) -> float:
-        """The score of the examples whose rows these are, ``[n, k]``."""
+        """The score of the ``units`` whose rows these are, ``[n, k]``."""
         if self.of_rows is not None:
             return float(self.of_rows(statistics))
         return float(self.aggregate(statistics.sum(axis=0), len(statistics)))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.eval import answers, corpus, drop, overlap
+from flan_jax.eval import answers, corpus, drop, groups, overlap
 from flan_jax.eval.metric import ExampleScore, Metric, mean_of
 from flan_jax.tasks.catalog import Registry
 
@@ -90,6 +90,7 @@ for _score in (
     answers.exact_match,
     answers.squad_em,
     answers.squad_f1,
+    answers.record_f1,
     answers.trivia_qa_em,
     answers.trivia_qa_f1,
     answers.edit_similarity,
@@ -112,5 +113,7 @@ METRICS.add("spearman", corpus.spearman("spearman"))
 METRICS.add_family("spearman", corpus.spearman, "0")
 METRICS.add_family("pearson", corpus.pearson, "0")
 METRICS.add_family("f1_of", corpus.f1_of, "yes")
+METRICS.add_family("f1a", groups.f1a, "yes")
+METRICS.add("group_em", groups.GROUP_EM)
 METRICS.add_family("macro_f1", corpus.macro_f1, "yes|no")
 METRICS.add_family("mcc", corpus.mcc, "yes")

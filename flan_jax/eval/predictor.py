@@ -69,6 +69,20 @@ class Predictor:
         targets = [[self._target_ids(option, cache) for option in example.options] for example in examples]
         return self._log_likelihoods(examples, targets, advance)
 
+    def rank_notes(self, examples: Sequence[EvalExample]) -> list[str]:
+        """How many of the examples have options that ``rank`` cuts, in a sentence; nothing where none has."""
+        too_long: dict[str, bool] = {}
+        for option in (option for example in examples for option in example.options):
+            if option not in too_long:
+                too_long[option] = self._option_length(option) > self.target_length
+        cut = sum(any(too_long[option] for option in example.options) for example in examples)
+        if not cut:
+            return []
+        return [
+            f"{cut} of {len(examples)} examples have options longer than {self.target_length} tokens, which were scored "
+            "up to there."
+        ]
+
     def score(self, examples: Sequence[EvalExample], advance: Advance = lambda count: None) -> np.ndarray:
         """For each example, the log-likelihood (nats) of its target's tokens, EOS included, float64 ``[n]``."""
         targets = []
@@ -205,6 +219,10 @@ class Predictor:
         # Fetched only now, so that the device computes one part while the next is laid out.
         for part, part_scores in pending:
             yield from zip(part, self._fetch(part_scores).tolist(), strict=False)
+
+    def _option_length(self, option: str) -> int:
+        """Tokens of an option, with what ends it."""
+        return len(self.encode(option)) + 1 if self.option_ids is None else len(list(self.option_ids(option)))
 
     def _target_ids(self, option: str, cache: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
         if option not in cache and self.option_ids is not None:

@@ -193,6 +193,8 @@ def _prediction_json(prediction: Prediction) -> dict[str, Any]:
     row = dataclasses.asdict(prediction)
     row["option_scores"] = [_number(score) for score in prediction.option_scores]
     likelihood = row.pop("log_likelihood")
+    if not row["group"]:
+        del row["group"]
     return row if likelihood is None else {**row, "log_likelihood": _number(likelihood)}
 
 

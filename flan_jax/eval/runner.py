@@ -35,6 +35,9 @@ class Predicts(Protocol):
     def score(self, examples: Sequence[EvalExample], advance: Advance) -> np.ndarray:
         """For each example, the log-likelihood (nats) of its target, ``[n]``."""
 
+    def rank_notes(self, examples: Sequence[EvalExample]) -> list[str]:
+        """What a reader must know of how the options of these examples were scored, a sentence each."""
+
 
 def evaluate(
     predictor: Predicts, tasks: Sequence[EvalTask], *, progress: Progress | None = None, seed: int = 0
@@ -78,7 +81,8 @@ def evaluate(
         elif task.predict == "rank":
             rows = [next(option_scores) for _ in range(count)]
             answers = [_choice(example, row) for example, row in zip(task.examples, rows, strict=True)]
-            results.append(_result(task, metric, answers, rows, seed))
+            notes = predictor.rank_notes(task.examples)
+            results.append(_result(task, metric, answers, rows, seed, notes))
         else:
             results.append(_result(task, metric, [next(texts) for _ in range(count)], [np.zeros(0)] * count, seed))
     return results
@@ -103,20 +107,32 @@ def chance(task: EvalTask) -> float:
     if task.predict == "generate":
         return 0.0
     metric = METRICS.get(task.metric)
-    counts = [len(example.options) for example in task.examples]
-    guesses = [option for example in task.examples for option in example.options]
-    references = [example.references for example in task.examples for _ in example.options]
-    shares = np.repeat(1 / np.asarray(counts, np.float64), counts)
-    expected = (metric.statistics(guesses, references) * shares[:, None]).sum(axis=0)
-    return float(metric.aggregate(expected, len(counts)))
+    counts = np.asarray([len(example.options) for example in task.examples], np.int64)
+    guesses = [example.compared(option) for example in task.examples for option in example.options]
+    references = [own for example, own in zip(task.examples, _references(task), strict=True) for _ in example.options]
+    shares = np.repeat(1 / counts, counts)
+    statistics = metric.statistics(guesses, references) * shares[:, None]
+    starts = np.cumsum(counts) - counts
+    expected = metric.units(np.add.reduceat(statistics, starts, axis=0), _groups(task))
+    return float(metric.aggregate(expected.sum(axis=0), len(expected)))
 
 
 def majority(task: EvalTask, metric: Metric) -> float:
     """The score of always answering the accepted answer that occurs most often in the task."""
-    counts = collections.Counter(answer for example in task.examples for answer in set(example.references))
+    references = _references(task)
+    counts = collections.Counter(answer for accepted in references for answer in set(accepted))
     # Ties go to the answer that sorts first, so that the number does not depend on set order.
     answer = min(counts, key=lambda text: (-counts[text], text))
-    return metric([answer] * len(task.examples), [example.references for example in task.examples])
+    return metric([answer] * len(references), references, _groups(task))
+
+
+def _references(task: EvalTask) -> list[tuple[str, ...]]:
+    """Of each example, what metrics compare of its accepted answers."""
+    return [tuple(map(example.compared, example.references)) for example in task.examples]
+
+
+def _groups(task: EvalTask) -> list[str]:
+    return [example.group for example in task.examples]
 
 
 def _choice(example: EvalExample, scores: np.ndarray) -> str:
@@ -125,13 +141,25 @@ def _choice(example: EvalExample, scores: np.ndarray) -> str:
 
 
 def _result(
-    task: EvalTask, metric: Metric, answers: Sequence[str], option_scores: Sequence[np.ndarray], seed: int
+    task: EvalTask,
+    metric: Metric,
+    answers: Sequence[str],
+    option_scores: Sequence[np.ndarray],
+    seed: int,
+    notes: Sequence[str] = (),
 ) -> TaskResult:
-    references = [example.references for example in task.examples]
-    statistics = metric.statistics(answers, references)
+    references, groups = _references(task), _groups(task)
+    compared = [example.compared(answer) for example, answer in zip(task.examples, answers, strict=True)]
+    rows = metric.statistics(compared, references)
+    statistics = metric.units(rows, groups)
     by_template: dict[int, list[int]] = {}
     for row, example in enumerate(task.examples):
         by_template.setdefault(example.template_id, []).append(row)
+    per_template = {
+        template: metric.of(metric.units(rows[own], [groups[row] for row in own]))
+        for template, own in sorted(by_template.items())
+    }
+    others = {name: METRICS.get(name) for name in task.other_metrics if name != task.metric}
     predictions = tuple(
         Prediction(
             example_id=example.example_id,
@@ -142,9 +170,10 @@ def _result(
             prediction=answer,
             option_scores=tuple(row.tolist()),
             score=float(score),
+            group=example.group,
         )
         for example, answer, row, score in zip(
-            task.examples, answers, option_scores, metric.example_scores(statistics), strict=True
+            task.examples, answers, option_scores, metric.example_scores(rows), strict=True
         )
     )
     return TaskResult(
@@ -157,11 +186,11 @@ def _result(
         majority=majority(task, metric),
         interval=bootstrap.interval(metric, statistics, name=task.name, seed=seed),
         n=len(task.examples),
-        per_template={template: metric.of(statistics[rows]) for template, rows in sorted(by_template.items())},
+        per_template=per_template,
         predictions=predictions,
         statistics=statistics,
-        notes=tuple(_notes(option_scores)),
-        metrics={name: METRICS.get(name)(answers, references) for name in task.other_metrics if name != task.metric},
+        notes=(*task.notes, *notes, *_notes(option_scores), *_group_notes([metric, *others.values()], groups)),
+        metrics={name: other(compared, references, groups) for name, other in others.items()},
     )
 
 
@@ -225,3 +254,14 @@ def _notes(option_scores: Sequence[np.ndarray]) -> list[str]:
             "the vocabulary may be unable to tell the options apart."
         )
     return notes
+
+
+def _group_notes(metrics: Sequence[Metric], groups: Sequence[str]) -> list[str]:
+    names = [metric.name for metric in metrics if metric.by_group is not None]
+    alone = sum(not group for group in groups)
+    if not names or not alone:
+        return []
+    return [
+        f"{alone} of {len(groups)} examples do not say which group they belong to, so {' and '.join(names)} "
+        "take each for a group of its own: the task declares no `group`, or was prepared without it. Prepare it again."
+    ]

@@ -1,5 +1,6 @@
 """Measuring a run: prepared tasks become evaluation tasks, a checkpoint becomes a predictor."""
 
+import collections
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ from flan_jax.experiments.startable import check_folders
 from flan_jax.experiments.weights import load_weights
 from flan_jax.feed.store import StoredTask
 from flan_jax.report.page import write_report
-from flan_jax.tasks.spec import Prompted, Task
+from flan_jax.tasks.spec import ENDING, GROUP, Prompted, Task
 
 
 def eval_task(task: Task, stored: StoredTask, data: Data, config: RunConfig) -> EvalTask:
@@ -46,7 +47,7 @@ def eval_task(task: Task, stored: StoredTask, data: Data, config: RunConfig) -> 
             raise UserError(
                 f"Task {task.name!r}, split {stored.split!r} has no example to score. Give it templates that are not inverted."
             )
-        examples = [_example(stored, index, data) for index in chosen]
+        examples = [_scored_example(stored, index, data) for index in chosen]
         others = () if task.mode.reasons else task.spec.other_metrics
         return EvalTask(
             task.name,
@@ -56,6 +57,7 @@ def eval_task(task: Task, stored: StoredTask, data: Data, config: RunConfig) -> 
             examples,
             other_metrics=others,
             data=stored.fingerprint,
+            notes=_group_notes(stored, chosen),
         )
     if isinstance(task, SeqioTask):
         chosen = _first(range(len(stored)), config)
@@ -69,6 +71,27 @@ def _first(rows: Sequence[int], config: RunConfig) -> Sequence[int]:
     return rows[: config.eval.max_examples] if config.eval.max_examples else rows
 
 
+def _kept_text(stored: StoredTask, name: str, index: int) -> str:
+    """A text that was kept beside the tokens of an example; ``""`` where the store has none of that name."""
+    kind = stored.extra_types.get(name)
+    return "" if kind is None else bytes(np.asarray(stored.tokens.extra(name, kind, index))[()]).decode()
+
+
+def _group_notes(stored: StoredTask, chosen: Sequence[int]) -> tuple[str, ...]:
+    """How many groups are not measured as a whole, in a sentence; nothing where all are."""
+    if GROUP not in stored.extra_types:
+        return ()
+    names = [_kept_text(stored, GROUP, index) for index in range(len(stored))]
+    whole, asked = collections.Counter(names), collections.Counter(names[index] for index in chosen)
+    parted = sum(count < whole[name] for name, count in asked.items())
+    if not parted:
+        return ()
+    return (
+        f"{parted} of {len(asked)} groups are measured by a part of their examples: the others are beyond max_examples, "
+        "or have templates that are not scored.",
+    )
+
+
 def _example(stored: StoredTask, index: int, data: Data) -> EvalExample:
     return EvalExample(
         inputs=stored.inputs(index),
@@ -78,6 +101,15 @@ def _example(stored: StoredTask, index: int, data: Data) -> EvalExample:
         template_id=int(stored.template_ids[index]),
         inputs_text=_shown(data.vocabulary, stored.inputs(index)),
         targets=stored.targets(index),
+    )
+
+
+def _scored_example(stored: StoredTask, index: int, data: Data) -> EvalExample:
+    """An example of a task of ours, with what its task keeps beside the tokens for metrics."""
+    return dataclasses.replace(
+        _example(stored, index, data),
+        group=_kept_text(stored, GROUP, index),
+        ending=_kept_text(stored, ENDING, index),
     )
 
 

@@ -66,6 +66,8 @@ def inverted(
         predict="generate",
         rationale="",
         cot_templates=(),
+        group=None,
+        ending=None,
         published=tuple(
             dataclasses.replace(fields, answer=published_answer, options=(), scored=(), rationale="")
             for fields in spec.published

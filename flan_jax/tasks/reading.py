@@ -6,8 +6,10 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.fewshot import Slots
-from flan_jax.tasks.spec import Record, Source, TaskSpec, Unreadable
+from flan_jax.tasks.spec import GROUP, Record, Source, TaskSpec, Unreadable
 from flan_jax.tasks.texts import block
+
+_FAILURES = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 def numbered_records(source: Source, split: str, unreadable: Unreadable | None = None) -> Iterator[tuple[int, Record]]:
@@ -49,11 +51,8 @@ def slots_from(spec: TaskSpec, record: Record) -> Slots | None:
         slots = dict(made)
     except UserError:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        keys = f" with the keys {sorted(map(str, record))}" if isinstance(record, Mapping) else f" {record!r:.80}"
-        raise UserError(
-            f"its fields failed on the record{keys} ({type(error).__name__}: {error}). Correct the record or `fields`."
-        ) from error
+    except _FAILURES as error:
+        raise _failed("fields", record, error) from error
     if spec.renders_itself:
         return slots
     for slot in spec.slots:
@@ -61,6 +60,33 @@ def slots_from(spec: TaskSpec, record: Record) -> Slots | None:
             raise UserError(f"its fields gave no {slot!r} (they gave {sorted(slots)}). Correct `fields` or `slots`.")
     # No others: a number that every record has to itself would make equal records look different.
     return {slot: slots[slot] for slot in spec.slots}
+
+
+def extras_from(spec: TaskSpec, record: Record) -> dict[str, str]:
+    """The texts of a record that are kept beside its tokens.
+
+    Raises:
+        UserError: one of the functions fails on it or gives no text, or a group without a name.
+    """
+    made = {}
+    for name, function in spec.extras.items():
+        try:
+            value = function(record)
+        except UserError:
+            raise
+        except _FAILURES as error:
+            raise _failed(name, record, error) from error
+        if not isinstance(value, str) or (name == GROUP and not value):
+            raise UserError(f"its {name} {value!r:.80} is no text that names one. Correct the record or `{name}`.")
+        made[name] = value
+    return made
+
+
+def _failed(what: str, record: Record, error: Exception) -> UserError:
+    keys = f" with the keys {sorted(map(str, record))}" if isinstance(record, Mapping) else f" {record!r:.80}"
+    return UserError(
+        f"its {what} failed on the record{keys} ({type(error).__name__}: {error}). Correct the record or `{what}`."
+    )
 
 
 def answers_of(answer: Any) -> tuple[str, ...]:

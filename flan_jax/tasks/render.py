@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from flan_jax.errors import PlacedError, UserError
 from flan_jax.tasks.fewshot import TRAIN_SPLIT, Exemplars, Slots, longest_that_fits, plain
 from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
-from flan_jax.tasks.reading import numbered_records, options_of, references_of, slots_from
+from flan_jax.tasks.reading import extras_from, numbered_records, options_of, references_of, slots_from
 from flan_jax.tasks.spec import Prompted, Record, TaskSpec, Unreadable
 from flan_jax.tasks.style import OptionStyle
 from flan_jax.tasks.template import (
@@ -122,7 +122,8 @@ class Renderer:
             if shown is None:
                 return None
             inputs, exemplars = shown
-        return Rendered(inputs, query.targets, query.options, query.references, index, template_id, exemplars)
+        extras = extras_from(task.spec, record)
+        return Rendered(inputs, query.targets, query.options, query.references, index, template_id, exemplars, extras)
 
     def _chosen(self, slots: Slots, index: int) -> int | None:
         """The template of example ``index``, or the next that the record has every slot of; ``None`` if it has none."""

@@ -25,6 +25,8 @@ from flan_jax.tasks.template import (
 
 __all__ = [
     "ANSWER_SLOT",
+    "ENDING",
+    "GROUP",
     "OPTIONS_SLOT",
     "Fields",
     "Parts",
@@ -33,6 +35,7 @@ __all__ = [
     "Prompted",
     "PublishedFields",
     "Record",
+    "RecordText",
     "Rendered",
     "Rendering",
     "Source",
@@ -47,6 +50,10 @@ __all__ = [
 Record = Mapping[str, Any]
 Fields = Callable[[Record], Mapping[str, Any] | None]
 """Record → slots; ``None`` for a record that is no example of the task (without a label, say) and is left out."""
+GROUP, ENDING = "group", "ending"
+"""What is kept of a record beside its tokens where its task declares it: see ``TaskSpec``."""
+RecordText = Callable[[Record], str]
+"""Record → a text that is kept beside its tokens, for metrics to read."""
 Predict = Literal["rank", "generate"]
 Unreadable = Callable[[UserError], None]
 """Told of each record that is left out because it cannot be read."""
@@ -101,6 +108,10 @@ class TaskSpec:
             whatever name the slot has) and then ``{answer}``, at the end.
         other_metrics: metrics reported beside ``metric``, as data sets with two official ones have.
         published: what templates that others published are filled with in the place of ``fields``.
+        group: record → what it is scored together with, such as the question of which it is one answer:
+            metrics of groups (``f1a:yes``, ``group_em``) read it, and their intervals resample groups.
+        ending: record → the words that stand behind each of its answers and are no part of what is
+            compared, such as the rest of a sentence with a gap; ``""`` for none.
     """
 
     name: str
@@ -119,6 +130,8 @@ class TaskSpec:
     cot_templates: tuple[Template, ...] = ()
     other_metrics: tuple[str, ...] = ()
     published: tuple[PublishedFields, ...] = ()
+    group: RecordText | None = None
+    ending: RecordText | None = None
 
     def __post_init__(self) -> None:
         where = f"Task {self.name!r}"
@@ -229,6 +242,12 @@ class TaskSpec:
             )
         if asked & set(slots_of(template.inputs)):
             raise UserError(f"{where} shows the answer in its input. Mark it inverted=True or remove the slot.")
+
+    @property
+    def extras(self) -> dict[str, RecordText]:
+        """What is kept of each record beside its tokens: name → function."""
+        declared = {GROUP: self.group, ENDING: self.ending}
+        return {name: function for name, function in declared.items() if function is not None}
 
     @property
     def modes(self) -> tuple[PromptMode, ...]:

@@ -118,6 +118,7 @@ class Rendered:
         example_id: index of the record in its split.
         template_id: index of the template in the task's ``templates``.
         exemplars: indices, in the training split, of the solved examples that come first.
+        extras: texts by name that are kept beside the tokens: those of ``TaskSpec.extras``.
     """
 
     inputs: str
@@ -127,3 +128,4 @@ class Rendered:
     example_id: int
     template_id: int
     exemplars: tuple[int, ...] = ()
+    extras: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -35,6 +35,11 @@ def _record(record: Record) -> dict[str, Any] | None:
     }
 
 
+def _behind_the_gap(record: Record) -> str:
+    """The rest of the statement, which stands behind every entity and is not compared."""
+    return text(record, "query").partition(_PLACEHOLDER)[2].rstrip()
+
+
 def _cosmos_qa(record: Record) -> dict[str, Any] | None:
     slots = chosen(tuple(text(record, f"answer{number}") for number in range(4)), column(record, "label"))
     if slots is None:
@@ -62,9 +67,10 @@ RECORD = register_flan(
         fields=_record,
         slots=("passage", "statement", "lead", "endings", "answer"),
         options="endings",
-        # Exact match first: endings share their last words, which F1 would pay for.
+        # The official scores are of the entity alone.
         metric="squad_em",
-        other_metrics=("squad_f1",),
+        other_metrics=("record_f1",),
+        ending=_behind_the_gap,
         # {lead} is empty where the statement begins with its blank, so it stands only at the end.
         templates=(
             Template(

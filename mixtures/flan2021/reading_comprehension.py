@@ -1,8 +1,10 @@
 """Reading comprehension: questions that a given text answers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.data.published import published
+from flan_jax.data.sources import digest
 from flan_jax.tasks.fields import column, label, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
 from mixtures.flan_fields import register_flan
@@ -59,6 +61,14 @@ def _multirc(record: Record) -> dict[str, Any] | None:
         "response": text(record, "answer"),
         "answer": answer,
     }
+
+
+def _multirc_question(record: Record) -> str:
+    """The question that an answer is to: by its number, or by its words in a copy without numbers."""
+    index = record.get("idx")
+    if isinstance(index, Mapping) and {"paragraph", "question"} <= index.keys():
+        return f"{index['paragraph']}.{index['question']}"
+    return digest(text(record, "paragraph"), text(record, "question"))[:16]
 
 
 def _openbookqa(record: Record) -> dict[str, Any] | None:
@@ -286,8 +296,9 @@ MULTIRC = register_flan(
         fields=_multirc,
         slots=("paragraph", "question", "response", "answer"),
         options=_NO_YES,
-        metric="f1_of:yes",
-        other_metrics=("accuracy",),
+        metric="f1a:yes",
+        other_metrics=("group_em", "accuracy"),
+        group=_multirc_question,
         templates=(
             Template(
                 "{paragraph}\n\nQuestion: {question}\nProposed answer: “{response}”\n\nIs the proposed answer "

@@ -82,6 +82,10 @@ def test_a_split_asked_for_twice_is_prepared_once(store, words):
         prepare([(Prompted(PARITY), ALL), (Prompted(parity(8)), ALL)], store=store, vocabulary=words)
 
 
+def own_number(record):
+    return str(record["number"])
+
+
 def other_fields(record):
     return {"number": "1", "answer": "odd"}
 
@@ -108,6 +112,12 @@ def test_every_ingredient_is_in_the_fingerprint(words):
         prints.add(task_fingerprint(task, "train", vocabulary, lengths, seed))
     assert len(prints) == len(variants) + 1
     assert task_fingerprint(base, "test", words, LENGTHS, 0) not in prints
+    # What is kept beside the tokens is part of what is stored, where a task declares it.
+    for name in ("group", "ending"):
+        kept = Prompted(dataclasses.replace(PARITY, **{name: own_number}))
+        added = fingerprint_parts(kept, "train", words, LENGTHS, 0)
+        assert set(added) - set(original) == {name}
+        assert added.items() > original.items()
     # What only names or measures the task changes no token.
     renamed = Prompted(dataclasses.replace(PARITY, metric="f1", cluster="other"))
     assert fingerprint_parts(renamed, "train", words, LENGTHS, 0) == original

@@ -1,8 +1,15 @@
 """From suites to what is measured."""
 
+import dataclasses
+
+import numpy as np
+import pytest
+
 from flan_jax.data.prepare import prepare
+from flan_jax.data.sources import generated
 from flan_jax.data.tokenizers import ByteVocabulary
-from flan_jax.experiments.config import RunConfig
+from flan_jax.eval.runner import evaluate
+from flan_jax.experiments.config import EvalConfig, RunConfig
 from flan_jax.experiments.evaluate import eval_suites
 from flan_jax.experiments.setup import Data
 from flan_jax.feed.store import TokenStore
@@ -11,6 +18,8 @@ from flan_jax.models.config import T5Config
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.tasks import COPY, PARITY
 from flan_jax.train.optimizer import OptimizerConfig
+from mixtures.flan2021.read_comp_and_common_sense import RECORD
+from mixtures.flan2021.reading_comprehension import MULTIRC
 
 LENGTHS = {"inputs": 128, "targets": 32}
 
@@ -31,3 +40,100 @@ def test_a_task_measured_on_two_splits_has_two_names(tmp_path):
     both = {"seen": [f"{parity.name}_train"], "unseen": [f"{parity.name}_test", copy.name]}
     assert names(suites) == both
     assert names(suites[1:]) == {"unseen": both["unseen"]}  # whichever of them a run measures
+
+
+STORY = "Mia planted beans. They grew in May, and in June she sold half of them."
+QUESTIONS = {("When did they grow?", 0): ("May", "June", "In spring"), ("What was sold?", 1): ("Beans", "May", "Half")}
+
+
+def answered(split):
+    """MultiRC's records: answers to two questions, and to one of a copy without numbers."""
+    rows = [
+        {
+            "idx": {"paragraph": 7, "question": number},
+            "paragraph": STORY,
+            "question": question,
+            "answer": answer,
+            "label": i % 2,
+        }
+        for (question, number), answers in QUESTIONS.items()
+        for i, answer in enumerate(answers)
+    ]
+    return [*rows, *({"paragraph": STORY, "question": "Who?", "answer": name, "label": 0} for name in ("Mia", "Bea"))]
+
+
+def told(split):
+    return [
+        {
+            "passage": f"{STORY} Ken Bean was there.\n@highlight\nBeans",
+            "query": "When asked, @placeholder's friend said that Mia was kind.",
+            "entities": ["Mia", "Ken Bean", "Bean"],
+            "answers": ["Ken Bean"],
+        }
+    ] * 2
+
+
+class Picks:
+    """Chooses the option in a place of its own for every example."""
+
+    def __init__(self, places):
+        self.places = places
+
+    def rank(self, examples, advance):
+        return [np.eye(len(example.options))[place] for example, place in zip(examples, self.places, strict=True)]
+
+    def rank_notes(self, examples):
+        return []
+
+
+def measured(tmp_path, spec, make, *, max_examples=0, template_ids=None):
+    spec = dataclasses.replace(spec, source=generated(spec.name, make, 1, splits=("test",)))
+    task = Prompted(spec, template_ids=template_ids or spec.scored_templates)
+    store, vocabulary = TokenStore(tmp_path / "store"), ByteVocabulary()
+    lengths = {"inputs": 1024, "targets": 128}
+    prepare([(task, ["test"])], store=store, vocabulary=vocabulary, lengths=lengths)
+    suite = Suite("all", (task,))
+    config = RunConfig(
+        str(tmp_path / "run"), "m", lengths, T5Config(384, 8, 4, 2, 8, 1, 1), OptimizerConfig(), 1, 8,
+        eval=EvalConfig(max_examples=max_examples),
+    )  # fmt: skip
+    data = Data(Mixture("m", (Entry(task),), suites=(suite,)), vocabulary, store, (), {}, {}, (suite,))
+    (made,) = eval_suites(data, config)["all"]
+    return made
+
+
+def test_groups_travel_from_the_record_to_the_metric(tmp_path):
+    task = measured(tmp_path, MULTIRC, answered)
+    groups = [example.group for example in task.examples]
+    assert groups[:6] == ["7.0"] * 3 + ["7.1"] * 3
+    assert len(set(groups)) == 3
+    assert groups[6] == groups[7]
+    # Labels no yes no | no yes no | no no; the fourth is answered wrongly.
+    (result,) = evaluate(Picks([0, 1, 0, 1, 1, 0, 0, 0]), [task])
+    assert result.metric == "f1a:yes"
+    assert result.value == pytest.approx(2 * 2 / (3 + 2))
+    assert result.metrics["group_em"] == pytest.approx(2 / 3)
+    assert result.notes == ()
+
+
+def test_groups_that_are_not_whole_are_counted(tmp_path):
+    task = measured(tmp_path, MULTIRC, answered, max_examples=4)
+    assert len(task.examples) == 4
+    assert task.notes[0].startswith("1 of 2 groups are measured by a part of their examples")
+
+
+def test_an_entity_is_compared_without_the_rest_of_its_sentence(tmp_path):
+    task = measured(tmp_path, RECORD, told, template_ids=(2,))
+    assert {example.ending for example in task.examples} == {"'s friend said that Mia was kind."}
+    (result,) = evaluate(Picks([task.examples[0].options.index("Bean's friend said that Mia was kind."), 0]), [task])
+    assert [example.references for example in task.examples] == [("Ken Bean's friend said that Mia was kind.",)] * 2
+    wanted = [2 * 1 * 0.5 / 1.5, 0.0]  # "Bean" shares one word of two with "Ken Bean", "Mia" none
+    assert (result.value, result.metrics["record_f1"]) == (0.0, pytest.approx(sum(wanted) / 2))
+
+
+def test_a_store_without_groups_is_read_and_the_result_says_so(tmp_path):
+    task = measured(tmp_path, dataclasses.replace(MULTIRC, group=None), answered)
+    assert {example.group for example in task.examples} == {""}
+    (result,) = evaluate(Picks([0, 1, 0, 1, 1, 0, 0, 0]), [task])
+    assert result.metrics["group_em"] == result.metrics["accuracy"] == pytest.approx(7 / 8)
+    assert result.notes[0].startswith("8 of 8 examples do not say which group they belong to")

@@ -65,13 +65,14 @@ class Place:
 
     Attributes:
         remote: whether it may be an address (``gs://…``) as well.
-        named: whether it may be a name without a file, of a vocabulary or of the hub's (``hf:…``), too.
     """
 
     remote: bool = False
 
     def problem(self, value: str) -> str:
         """What is wrong with it; ``""`` for nothing."""
+        if _unwritable(value):
+            return "it holds a NUL, or bytes that are no UTF-8, and no path may have these here. Choose another one"
         scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", value)
         if scheme and scheme.group(1).lower() == "file":
             return f"a path is needed there. Write it without {scheme.group()!r}"
@@ -162,7 +163,7 @@ def problem(value: Any, annotation: Any) -> str:
     if not all(found):
         return ""
     # Of a value that has the right type and yet is wrong, the type's own words say more than all of them together.
-    own = [text for text, option in zip(found, options, strict=True) if _is_a(value, _taken_apart(option)[0])]
+    own = [text for text, option in zip(found, options, strict=True) if _is_a_at_all(value, _taken_apart(option)[0])]
     return own[0] if own else f"{_MUST}{expected(annotation)}"
 
 
@@ -205,6 +206,8 @@ def _taken_apart(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
 def _problem(value: Any, option: Any) -> str:
     kind, rules = _taken_apart(option)
     if not _is_a(value, kind):
+        if kind is str and isinstance(value, str) and any(isinstance(rule, Place) for rule in rules):
+            return Place().problem(value)
         return f"{_MUST}{_words(option)}"
     for rule in rules:
         wrong = rule.problem(value) if isinstance(rule, Place) else f"{_MUST}{_words(option)}" * rule.refuses(value)
@@ -227,6 +230,11 @@ def _problem(value: Any, option: Any) -> str:
 def _bounded(rules: Sequence[Any]) -> bool:
     """Whether a rule says the largest number itself."""
     return any(isinstance(rule, Range) and not rule.at_most is rule.below is None for rule in rules)
+
+
+def _is_a_at_all(value: Any, kind: Any) -> bool:
+    """The same as ``_is_a``, for what is said of it: a text that no file can hold is a text."""
+    return _is_a(value, kind) or (kind is str and isinstance(value, str))
 
 
 def _is_a(value: Any, kind: Any) -> bool:

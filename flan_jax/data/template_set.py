@@ -62,7 +62,7 @@ def load_template_set(path: Path | str) -> TemplateSet:
     Raises:
         UserError: no such file, no JSON, or something in it that is no template, named by its place.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"The template set {path} does not exist. `tools/import_flan.py` makes one.")
     content = load_json(path)

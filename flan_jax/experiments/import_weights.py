@@ -67,8 +67,9 @@ def import_folder(
         UserError: the source cannot be read, or the destination is there.
     """
     started = time.monotonic()
-    folder, destination = model_folder(source), Path(destination).expanduser()
+    destination = Path(destination).expanduser()
     check_free(destination)
+    folder = model_folder(source)
     config = huggingface.read_config(folder)
     weights = huggingface.stored_tensors(folder, config)
     tokenizer = tokenizer_of(folder, config)

@@ -11,9 +11,10 @@ from flan_jax.files import atomic_dir
 
 def check_free(destination: Path) -> None:
     """Raises a UserError where a folder that is to be made is there already, or cannot be made."""
-    if destination.is_dir() and not any(destination.iterdir()):
-        destination.rmdir()  # an empty folder is as good as none
-    if destination.exists():
+    if destination.is_dir() and destination.samefile("."):
+        raise UserError(f"{str(destination)!r} is the folder that you are in. Name one that is not there yet.")
+    empty = destination.is_dir() and not destination.is_symlink() and not any(destination.iterdir())  # as good as none
+    if os.path.lexists(destination) and not empty:
         raise UserError(f"{str(destination)!r} exists. Name a folder that does not, or remove it first.")
     parent = next(folder for folder in destination.absolute().parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):

@@ -2,6 +2,7 @@
 
 import argparse
 
+from flan_jax.cli.paths import given_path, local_paths
 from flan_jax.errors import UserError
 
 
@@ -9,13 +10,18 @@ def add_gin_arguments(parser: argparse.ArgumentParser, *, required: bool = True)
     """Adds ``--gin_file``, ``--gin_search_paths``; ``--gin.NAME=VALUE`` is taken apart in main."""
     parser.add_argument(
         "--gin_file",
+        type=given_path,
         action="append",
         default=[],
         metavar="FILE",
         help="a gin file, by path or by its name among the shipped ones (runs/finetune.gin); repeatable, later ones win",
     )
     parser.add_argument(
-        "--gin_search_paths", default="", metavar="DIR,DIR", help="more folders to look for gin files in"
+        "--gin_search_paths",
+        type=local_paths,
+        default="",
+        metavar="DIR,DIR",
+        help="more folders to look for gin files in",
     )
     group = parser.add_argument_group("gin")
     group.add_argument(

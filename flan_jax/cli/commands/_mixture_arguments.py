@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from flan_jax.cli.escapes import visible_line
+from flan_jax.cli.paths import local_path
 
 if TYPE_CHECKING:
     from flan_jax.data.formats.chosen import Reading
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
 
 def add_mixture_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds ``--data_dir``, ``--source_dir``, ``--hold_out``, ``--templates`` and those of ``add_reading_arguments``."""
-    parser.add_argument("--data_dir", default="", help="folder that sources look below")
+    parser.add_argument("--data_dir", type=local_path, default="", help="folder that sources look below")
     parser.add_argument(
-        "--source_dir", default="", help="folder of local copies of published data sets: TASK/train.jsonl"
+        "--source_dir",
+        type=local_path,
+        default="",
+        help="folder of local copies of published data sets: TASK/train.jsonl",
     )
     parser.add_argument(
         "--hold_out",
@@ -24,7 +28,11 @@ def add_mixture_arguments(parser: argparse.ArgumentParser) -> None:
         help="clusters or tasks, with commas, that are measured and not trained on; what is too near to them goes too",
     )
     parser.add_argument(
-        "--templates", default="", metavar="FILE", help="a file of templates that take the place of the tasks' own"
+        "--templates",
+        type=local_path,
+        default="",
+        metavar="FILE",
+        help="a file of templates that take the place of the tasks' own",
     )
     add_reading_arguments(parser)
 

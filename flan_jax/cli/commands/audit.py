@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
 from flan_jax.cli.escapes import json_text, visible, visible_line
+from flan_jax.cli.paths import given_name_or_path
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ _SHOWN_TEXT = 100
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("mixture", help="a mixture, its own clusters held out or those of --hold_out")
+    parser.add_argument(
+        "mixture", type=given_name_or_path, help="a mixture, its own clusters held out or those of --hold_out"
+    )
     parser.add_argument(
         "--tolerance",
         type=float,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flan_jax.cli.commands._mixture_arguments import add_reading_arguments, reading_of
 from flan_jax.cli.escapes import json_text, visible_line
+from flan_jax.cli.paths import given_name_or_path, local_path, name_or_path
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,13 +21,19 @@ EXAMPLE = "flan-jax data chats.json   or   flan-jax data tatsu-lab/alpaca --clea
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("place", metavar="PATH_OR_HUB", help="a file, a folder, or OWNER/NAME[:CONFIG][@REVISION]")
+    parser.add_argument(
+        "place",
+        type=given_name_or_path,
+        metavar="PATH_OR_HUB",
+        help="a file, a folder, or OWNER/NAME[:CONFIG][@REVISION]",
+    )
     parser.add_argument(
         "--vocabulary",
+        type=name_or_path,
         default="",
         help="count what it cannot say: a registered name, 'bytes', a tokenizer's folder or file",
     )
-    parser.add_argument("--data_dir", default="", help="folder that paths start from")
+    parser.add_argument("--data_dir", type=local_path, default="", help="folder that paths start from")
     add_reading_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 

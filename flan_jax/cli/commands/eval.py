@@ -3,6 +3,7 @@
 import argparse
 
 from flan_jax.cli.commands._gin_arguments import add_gin_arguments, load_gin
+from flan_jax.cli.paths import local_path
 
 EXAMPLE = (
     "flan-jax eval --model_dir runs/first   or   flan-jax eval --gin_file models/t5_mini.gin --gin_file runs/eval.gin "
@@ -14,7 +15,10 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument(
-        "--model_dir", default="", help="a run's folder: its own configuration and its newest checkpoint"
+        "--model_dir",
+        type=local_path,
+        default="",
+        help="a run's folder: its own configuration and its newest checkpoint",
     )
     parser.add_argument("--step", type=int, default=None, help="the checkpoint of this step; default: the newest")
     add_gin_arguments(parser, required=False)

@@ -5,13 +5,17 @@ import dataclasses
 import json
 import sys
 
+from flan_jax.cli.paths import given_path
+
 EXAMPLE = "flan-jax export-hf runs/no_entailment exported/no_entailment --dtype bfloat16"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("model_dir", metavar="MODEL_DIR", help="a run's folder, or one that import-hf made")
-    parser.add_argument("destination", metavar="DST", help="the folder to make; it must not exist")
+    parser.add_argument(
+        "model_dir", type=given_path, metavar="MODEL_DIR", help="a run's folder, or one that import-hf made"
+    )
+    parser.add_argument("destination", type=given_path, metavar="DST", help="the folder to make; it must not exist")
     parser.add_argument("--step", type=int, default=None, help="the checkpoint of this step; default: the newest")
     parser.add_argument(
         "--dtype", default="float32", metavar="{float32,bfloat16,float16}", help="of the weights (default float32)"

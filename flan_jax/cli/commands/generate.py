@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flan_jax.cli.escapes import visible
+from flan_jax.cli.paths import given_path, local_path, name_or_path
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", nargs="?", help="the instruction; without it, lines are read from standard input")
     parser.add_argument(
         "--model_dir",
+        type=given_path,
         required=True,
         help="a run's folder; or a model of Hugging Face's: its folder, or hf:OWNER/NAME of the hub",
     )
@@ -53,7 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="above 1 makes tokens that stand in the text already less likely; 1 changes nothing",
     )
     parser.add_argument(
-        "--adapter", default="", metavar="FOLDER", help="adapters of PEFT that are added to the model in --model_dir"
+        "--adapter",
+        type=local_path,
+        default="",
+        metavar="FOLDER",
+        help="adapters of PEFT that are added to the model in --model_dir",
     )
     parser.add_argument(
         "--beams", type=int, default=None, help="search for the likeliest answer with so many beginnings"
@@ -71,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--chat_template",
+        type=name_or_path,
         default="",
         metavar="NAME",
         help="... or in this one: 'plain', 'chatml', a tokenizer's folder or a *.jinja file",

@@ -5,13 +5,20 @@ import dataclasses
 import json
 import sys
 
+from flan_jax.cli.paths import given_name_or_path, given_path
+
 EXAMPLE = "flan-jax import-hf google/flan-t5-base weights/flan_t5_base   (or a folder in the place of the hub's name)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("source", metavar="SRC", help="a folder with config.json and *.safetensors, or OWNER/NAME")
-    parser.add_argument("destination", metavar="DST", help="the folder to make; it must not exist")
+    parser.add_argument(
+        "source",
+        type=given_name_or_path,
+        metavar="SRC",
+        help="a folder with config.json and *.safetensors, or OWNER/NAME",
+    )
+    parser.add_argument("destination", type=given_path, metavar="DST", help="the folder to make; it must not exist")
     parser.add_argument("--allow_nonfinite", action="store_true", help="take weights that are infinite or not a number")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 

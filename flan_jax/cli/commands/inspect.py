@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
 from flan_jax.cli.escapes import json_text, visible_line
 from flan_jax.cli.paint import CHOICES
+from flan_jax.cli.paths import given_name_or_path, name_or_path
 from flan_jax.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ _KEPT_FOR_LINE = 9
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("name", help="a task, or a mixture (its first tasks are shown, as the mixture has them)")
+    parser.add_argument(
+        "name",
+        type=given_name_or_path,
+        help="a task, or a mixture (its first tasks are shown, as the mixture has them)",
+    )
     parser.add_argument("--task", default="", metavar="NAME", help="of a mixture, this task only, as `rates` names it")
     parser.add_argument(
         "--mode",
@@ -52,11 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--vocabulary",
+        type=name_or_path,
         default="",
         help="a registered name, 'bytes', a tokenizer's folder or file; default: the mixture's own",
     )
     parser.add_argument(
         "--chat_template",
+        type=name_or_path,
         nargs="?",
         const=True,
         default=False,

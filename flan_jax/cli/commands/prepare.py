@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
 from flan_jax.cli.escapes import json_text
+from flan_jax.cli.paths import given_any_path, given_name_or_path, name_or_path
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ EXAMPLE = "flan-jax prepare --mixture mini --store store --inputs 64 --targets 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("--mixture", required=True, help="a mixture or a task")
-    parser.add_argument("--store", required=True, help="folder of prepared tasks, or its URL")
+    parser.add_argument("--mixture", type=given_name_or_path, required=True, help="a mixture or a task")
+    parser.add_argument("--store", type=given_any_path, required=True, help="folder of prepared tasks, or its URL")
     parser.add_argument(
         "--inputs", type=int, default=512, help="length of inputs in tokens, EOS included (default 512)"
     )
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--vocabulary",
+        type=name_or_path,
         default="",
         help="a registered name, 'bytes', a tokenizer's folder or file; default: the mixture's own",
     )
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--chat_template",
+        type=name_or_path,
         nargs="?",
         const=True,
         default=False,

@@ -2,12 +2,16 @@
 
 import argparse
 
+from flan_jax.cli.paths import given_path
+
 EXAMPLE = "flan-jax quickstart --model_dir runs/quickstart"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("--model_dir", default="runs/quickstart", help="the run's folder (default runs/quickstart)")
+    parser.add_argument(
+        "--model_dir", type=given_path, default="runs/quickstart", help="the run's folder (default runs/quickstart)"
+    )
     parser.add_argument("--steps", type=int, default=None, help="training steps; default: the recipe's own")
     parser.set_defaults(gin_file=[], gin_search_paths="")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
 from flan_jax.cli.escapes import json_text, visible, visible_line
+from flan_jax.cli.paths import any_path, given_name_or_path
 
 EXAMPLE = "flan-jax rates mini --store store --draws 100000 --sort share"
 
@@ -37,9 +38,11 @@ _WHERE_MANY = ("collection", "mode")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("mixture", help="a mixture or a task")
+    parser.add_argument("mixture", type=given_name_or_path, help="a mixture or a task")
     parser.add_argument("--draws", type=int, default=0, help="examples drawn over the run; adds the column of epochs")
-    parser.add_argument("--store", default="", help="a prepared store: adds mean tokens and the share of tokens")
+    parser.add_argument(
+        "--store", type=any_path, default="", help="a prepared store: adds mean tokens and the share of tokens"
+    )
     parser.add_argument(
         "--sizes",
         choices=("data", "published"),

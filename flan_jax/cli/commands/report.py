@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from flan_jax.cli.paths import given_path, local_path
 from flan_jax.errors import UserError
 
 EXAMPLE = "flan-jax report runs/first runs/second --output compare.html"
@@ -12,8 +13,10 @@ TRACES = ("config.gin", "manifest.json", "metrics.jsonl", "eval")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("model_dir", nargs="+", help="folders of runs")
-    parser.add_argument("--output", default="", help="file to write; default: report.html in the (first) folder")
+    parser.add_argument("model_dir", nargs="+", type=given_path, help="folders of runs")
+    parser.add_argument(
+        "--output", type=local_path, default="", help="file to write; default: report.html in the (first) folder"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:

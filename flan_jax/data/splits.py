@@ -10,7 +10,7 @@ from flan_jax.data.producers import producer
 from flan_jax.data.recipe import FEATURES, Recipe, Tally, combined
 from flan_jax.errors import UserError
 from flan_jax.feed.store import StoredExample, StoredTask, TokenStore
-from flan_jax.tasks.spec import Task
+from flan_jax.tasks.spec import Prompted, Task
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,6 +99,21 @@ def work_of(task: Task, split: str, recipe: Recipe) -> Work:
         UserError: a source that is not there, or a split that it does not have.
     """
     return Work(task, split, producer(task, recipe).fingerprint_parts(split))
+
+
+def parts_in(store: TokenStore, task: Task, split: str, parts: Mapping[str, str]) -> Mapping[str, str]:
+    """What a stored split was made from: ``parts``, or these without the texts that a task keeps beside its tokens.
+
+    A store from before the task declared such texts has the same tokens, so it is read where it has no newer one;
+    metrics that miss the texts say so.
+    """
+    kept = task.spec.extras if isinstance(task, Prompted) else ()
+    tokens = {name: part for name, part in parts.items() if name not in kept}
+    if len(tokens) == len(parts):
+        return parts
+    found = store.fingerprints(task.name, split)
+    older = combined(parts)[:16] not in found and combined(tokens)[:16] in found
+    return tokens if older else parts
 
 
 def _source(task: Task) -> Any:

@@ -57,7 +57,7 @@ def eval_task(task: Task, stored: StoredTask, data: Data, config: RunConfig) -> 
             examples,
             other_metrics=others,
             data=stored.fingerprint,
-            notes=_group_notes(stored, chosen),
+            notes=(*_ending_notes(task, stored), *_group_notes(stored, chosen)),
         )
     if isinstance(task, SeqioTask):
         chosen = _first(range(len(stored)), config)
@@ -75,6 +75,15 @@ def _kept_text(stored: StoredTask, name: str, index: int) -> str:
     """A text that was kept beside the tokens of an example; ``""`` where the store has none of that name."""
     kind = stored.extra_types.get(name)
     return "" if kind is None else bytes(np.asarray(stored.tokens.extra(name, kind, index))[()]).decode()
+
+
+def _ending_notes(task: Prompted, stored: StoredTask) -> tuple[str, ...]:
+    if ENDING not in task.spec.extras or ENDING in stored.extra_types:
+        return ()
+    return (
+        "Answers are compared with the words that stand behind all of them, which raises F1: the task was prepared "
+        "before it declared its `ending`. Prepare it again.",
+    )
 
 
 def _group_notes(stored: StoredTask, chosen: Sequence[int]) -> tuple[str, ...]:

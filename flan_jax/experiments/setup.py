@@ -16,6 +16,7 @@ from flan_jax.data.prepare import Progress as PrepareProgress
 from flan_jax.data.producers import producer
 from flan_jax.data.recipe import Recipe, combined
 from flan_jax.data.seqio_tasks import SeqioTask, registered_names, vocabulary_of
+from flan_jax.data.splits import parts_in
 from flan_jax.data.template_set import load_template_set, with_templates
 from flan_jax.data.tokenizers import Vocabulary, load_vocabulary
 from flan_jax.data.workers import usable_cores
@@ -381,7 +382,8 @@ def open_tasks(
     tasks = tuple(tasks)
     # A fingerprint hashes the task's files: threads, as that is reading and native code.
     with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
-        parts = list(pool.map(lambda pair: producer(pair[0], recipe).fingerprint_parts(pair[1]), tasks))
+        made = list(pool.map(lambda pair: producer(pair[0], recipe).fingerprint_parts(pair[1]), tasks))
+    parts = [parts_in(store, task, split, own) for (task, split), own in zip(tasks, made, strict=True)]
     return store.open_many(
         (task.name, split, combined(own), own) for (task, split), own in zip(tasks, parts, strict=True)
     )

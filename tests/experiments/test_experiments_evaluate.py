@@ -8,6 +8,7 @@ import pytest
 from flan_jax.data.prepare import prepare
 from flan_jax.data.sources import generated
 from flan_jax.data.tokenizers import ByteVocabulary
+from flan_jax.errors import UserError
 from flan_jax.eval.runner import evaluate
 from flan_jax.experiments.config import EvalConfig, RunConfig
 from flan_jax.experiments.evaluate import eval_suites
@@ -86,12 +87,16 @@ class Picks:
         return []
 
 
-def measured(tmp_path, spec, make, *, max_examples=0, template_ids=None):
-    spec = dataclasses.replace(spec, source=generated(spec.name, make, 1, splits=("test",)))
-    task = Prompted(spec, template_ids=template_ids or spec.scored_templates)
+def measured(tmp_path, spec, make, *, max_examples=0, template_ids=None, prepared=None):
+    """The evaluation task of a spec over records of its own, prepared as itself or as ``prepared``."""
+    source = generated(spec.name, make, 1, splits=("test",))
+    task, other = (
+        Prompted(dataclasses.replace(one, source=source), template_ids=template_ids or one.scored_templates)
+        for one in (spec, prepared or spec)
+    )
     store, vocabulary = TokenStore(tmp_path / "store"), ByteVocabulary()
     lengths = {"inputs": 1024, "targets": 128}
-    prepare([(task, ["test"])], store=store, vocabulary=vocabulary, lengths=lengths)
+    prepare([(other, ["test"])], store=store, vocabulary=vocabulary, lengths=lengths)
     suite = Suite("all", (task,))
     config = RunConfig(
         str(tmp_path / "run"), "m", lengths, T5Config(384, 8, 4, 2, 8, 1, 1), OptimizerConfig(), 1, 8,
@@ -131,9 +136,22 @@ def test_an_entity_is_compared_without_the_rest_of_its_sentence(tmp_path):
     assert (result.value, result.metrics["record_f1"]) == (0.0, pytest.approx(sum(wanted) / 2))
 
 
-def test_a_store_without_groups_is_read_and_the_result_says_so(tmp_path):
-    task = measured(tmp_path, dataclasses.replace(MULTIRC, group=None), answered)
+def test_a_store_from_before_endings_is_read_and_the_result_says_so(tmp_path):
+    task = measured(tmp_path, RECORD, told, template_ids=(2,), prepared=dataclasses.replace(RECORD, ending=None))
+    (result,) = evaluate(Picks([task.examples[0].options.index("Bean's friend said that Mia was kind."), 0]), [task])
+    assert result.metrics["record_f1"] > 0.8
+    assert "which raises F1" in result.notes[0]
+    assert measured(tmp_path, RECORD, told, template_ids=(2,)).notes == ()
+
+
+def test_a_store_from_before_groups_is_read_and_the_result_says_so(tmp_path):
+    older = dataclasses.replace(MULTIRC, group=None)
+    task = measured(tmp_path, MULTIRC, answered, prepared=older)
     assert {example.group for example in task.examples} == {""}
     (result,) = evaluate(Picks([0, 1, 0, 1, 1, 0, 0, 0]), [task])
     assert result.metrics["group_em"] == result.metrics["accuracy"] == pytest.approx(7 / 8)
     assert result.notes[0].startswith("8 of 8 examples do not say which group they belong to")
+    # Where both are there the newer is read, and other groups are another preparation.
+    assert {example.group for example in measured(tmp_path, MULTIRC, answered).examples} > {"7.0", "7.1"}
+    with pytest.raises(UserError, match="changed since: group"):
+        measured(tmp_path / "b", dataclasses.replace(MULTIRC, group=lambda record: "one"), answered, prepared=MULTIRC)

@@ -12,7 +12,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from flan_jax.errors import UserError, did_you_mean
@@ -145,6 +145,29 @@ def check(value: Any, annotation: Any, name: str) -> None:
     wrong = problem(value, annotation)
     if wrong:
         raise UserError(f"{name} is {_quoted(value)}; {wrong}.{_remedy(value, annotation)}")
+
+
+def unread(config: Any, by: str, readers: Mapping[str, Sequence[Any]], *, owner: str = "") -> Iterator[tuple[str, str]]:
+    """Fields of a dataclass that are set though the value of another field leaves them without a reader.
+
+    Args:
+        config: an instance.
+        by: the field that decides.
+        readers: of each field that depends on it, the values of ``by`` with which it is read.
+        owner: what messages call it; by default its class.
+
+    Yields:
+        The field, and a sentence that says so.
+    """
+    chosen, owner = getattr(config, by), owner or type(config).__name__
+    for field in dataclasses.fields(config):
+        wanted, value = readers.get(field.name), getattr(config, field.name)
+        if wanted and chosen not in wanted and value != field.default:
+            yield (
+                field.name,
+                f"{owner}.{field.name}={value!r} is read with {' or '.join(f'{by}={choice!r}' for choice in wanted)} only, and "
+                f"the {by} is {chosen!r}. Set {by}={wanted[0]!r}, or leave {field.name} out.",
+            )
 
 
 @functools.cache

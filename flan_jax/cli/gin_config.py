@@ -16,7 +16,7 @@ import jax
 
 from flan_jax.cli.gin_checks import MACRO, RUN, check_bindings, macros_read
 from flan_jax.cli.gin_order import FileOrder
-from flan_jax.cli.gin_reader import Reader, shipped_gin_dir
+from flan_jax.cli.gin_reader import OURS, Key, Origin, Reader, shipped_gin_dir
 from flan_jax.cli.gin_values import as_gin, fields_of, in_order
 from flan_jax.data.formats.chosen import Reading
 from flan_jax.data.recipe import OnError, TooLong
@@ -33,6 +33,7 @@ from flan_jax.experiments.config import (
     names_of,
 )
 from flan_jax.experiments.pretrained import pretrained_model
+from flan_jax.experiments.settings import unread
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.config import T5Config
@@ -244,6 +245,7 @@ def load(
         raise UserError(_without_gin_trace(str(error))) from None
     except (RuntimeError, TypeError, ValueError) as error:
         raise _resolution_error(error) from error
+    _check_unread(config, reader.origins)
     told = any(
         origin.own and (key[1].endswith(".MeshConfig") or key[1:] == (RUN, "mesh"))
         for key, origin in reader.origins.items()
@@ -251,6 +253,13 @@ def load(
     if folder and not told:
         config = dataclasses.replace(config, mesh=fitted(config.mesh, jax.device_count()))
     return GinRun(config, gin.operative_config_str(), tuple(reader.imports))
+
+
+def _check_unread(config: RunConfig, origins: Mapping[Key, Origin]) -> None:
+    """Refuses what the user set and what the values of other settings leave without a reader."""
+    for name, field, sentence in unread(config):
+        if any(origin.own and key[1:] == (f"{OURS}{name}", field) for key, origin in origins.items()):
+            raise UserError(sentence)
 
 
 def _resolution_error(error: Exception) -> Exception:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from flan_jax.data.formats.chosen import Reading
@@ -15,7 +15,7 @@ from flan_jax.models.tuning import TuningConfig
 from flan_jax.tasks.dialog import Opening
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
-from flan_jax.typed import AnyPath, AtLeast0, LocalPath, Natural, Positive, Range, Seed, Share, check_fields
+from flan_jax.typed import AnyPath, AtLeast0, LocalPath, Natural, Positive, Range, Seed, Share, check_fields, unread
 
 # Where a run may differ from the one that began its folder: places, lengths of stay and what is
 # reported. Everything else decides the numbers, so a difference there is another run.
@@ -216,6 +216,11 @@ class RunConfig:
                 f"TuningConfig.prompt_tokens={self.tuning.prompt_tokens} puts vectors in front of each example, so every "
                 "example needs a row of its own. Set run.pack=False."
             )
+
+    def unread(self) -> Iterator[tuple[str, str]]:
+        """Fields that are set and that another one leaves without a reader, each with a sentence that says so."""
+        yield from unread(self, "exhausted", {"max_epochs": ("drop", "stop")}, owner="run")
+        yield from unread(self, "audit", {"audit_tolerance": ("refuse", "warn")}, owner="run")
 
     @property
     def reading(self) -> Reading:

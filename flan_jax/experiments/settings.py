@@ -1,12 +1,14 @@
 """The settings of a run that decide most, in one line: what a user looks at before the first step."""
 
 import math
+from collections.abc import Iterator
 
 import jax
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
-from flan_jax.train.optimizer import learning_rate
+from flan_jax.models.decoder_config import DecoderConfig
+from flan_jax.train.optimizer import SMALLEST_SIZE, learning_rate
 from flan_jax.train.sharding import make_mesh
 from flan_jax.train.state import abstract_trained
 
@@ -24,8 +26,21 @@ def main_settings(config: RunConfig) -> str:
     )
 
 
+def unread(config: RunConfig) -> Iterator[tuple[str, str, str]]:
+    """What is set and what the values of other settings leave without a reader: part, field, and a sentence that says so."""
+    yield from (("run", *found) for found in config.unread())
+    yield from (("OptimizerConfig", *found) for found in config.optimizer.unread())
+    if isinstance(config.model, DecoderConfig):
+        yield from (("DecoderConfig", *found) for found in config.model.unread())
+        if config.model.rope_scaling is not None:
+            yield from (("RopeScaling", *found) for found in config.model.rope_scaling.unread())
+
+
 def check_schedule(config: RunConfig) -> list[str]:
-    """Compares the lengths of a run's parts with its steps; returns what is odd and still means something, in sentences.
+    """Compares the lengths of a run's parts with its steps, and its settings with one another.
+
+    Returns:
+        What is odd and still means something, in sentences.
 
     Raises:
         UserError: the schedule reaches 0 before the run ends, so that its last steps would change nothing.
@@ -52,10 +67,13 @@ def check_schedule(config: RunConfig) -> list[str]:
             f"the run ends before its {optimizer.schedule} schedule of {optimizer.total_steps:,} steps, at a learning rate "
             f"of {last:.3g}"
         )
-    if not optimizer.decays and optimizer.total_steps:
-        notes.append(f"the {optimizer.schedule} schedule has no end and does not read OptimizerConfig.total_steps")
-    if not optimizer.decays and optimizer.final_fraction:
-        notes.append(f"the {optimizer.schedule} schedule has no end and does not read OptimizerConfig.final_fraction")
+    notes += [sentence.partition(". ")[0] for _, _, sentence in unread(config)]
+    if config.tuning.lora_rank and optimizer.name == "adafactor":
+        notes.append(
+            f"adapters begin at 0, and adafactor's steps are relative to a parameter's size (taken as {SMALLEST_SIZE:g} below "
+            f"that), so one changes them by about {SMALLEST_SIZE * optimizer.learning_rate:.2g}: next to nothing is learned. "
+            "Set OptimizerConfig.name='adamw', as runs/lora.gin does"
+        )
     if optimizer.warmup_steps > steps:
         share = steps / optimizer.warmup_steps
         notes.append(

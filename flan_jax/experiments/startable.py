@@ -5,9 +5,11 @@ from pathlib import Path
 
 from flan_jax.data.hub_models import model_folder
 from flan_jax.data.workers import usable_cores
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, unknown
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
+from flan_jax.models.decoder_config import DecoderConfig
+from flan_jax.models.huggingface.decoders import FAMILIES
 from flan_jax.train.sharding import batch_sharding, make_mesh
 
 _WORKERS_A_CORE = 4
@@ -20,6 +22,8 @@ def check_startable(config: RunConfig) -> None:
         UserError: a folder of data or of first weights is not there; the mesh, the batch or the workers do not fit.
     """
     check_folders(config.data_dir, config.source_dir)
+    if isinstance(config.model, DecoderConfig) and config.model.family and config.model.family not in FAMILIES:
+        raise unknown("DecoderConfig.family", config.model.family, FAMILIES)
     if config.initial_checkpoint and not run_dir.has_checkpoint(Path(config.model_dir)):
         try:
             model_folder(config.initial_checkpoint)

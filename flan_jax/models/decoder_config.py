@@ -1,6 +1,7 @@
 """What a decoder looks like: sizes, norms, positions, windows, and the published sizes of nine families."""
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ from flan_jax.errors import UserError, unknown
 from flan_jax.models.attention_kind import checked_attention, cudnn_refusal
 from flan_jax.models.config import DTYPES, checked_stop_ids
 from flan_jax.models.remat import checked_remat
-from flan_jax.typed import Above0, Fraction, Positive, check_fields
+from flan_jax.typed import Above0, Fraction, Positive, check_fields, unread
 
 FEED_FORWARDS = ("gated-silu", "gated-gelu", "gated-gelu-exact", "gelu", "gelu-exact", "silu", "relu")
 NORMS = ("rms", "layer")
@@ -16,6 +17,11 @@ NORM_PLACEMENTS = ("pre", "post", "both")
 QK_NORMS = ("", "head", "full")
 POSITIONS = ("rotary", "learned")
 ROPE_SCALINGS = ("linear", "llama3", "yarn")
+_OF_SCALINGS = {
+    "original_max_positions": ("llama3", "yarn"),
+    **dict.fromkeys(("low_frequency_factor", "high_frequency_factor"), ("llama3",)),
+    **dict.fromkeys(("beta_fast", "beta_slow", "attention_factor", "truncate"), ("yarn",)),
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,10 @@ class RopeScaling:
     beta_slow: float = 1.0
     attention_factor: float | None = None
     truncate: bool = True
+
+    def unread(self) -> Iterator[tuple[str, str]]:
+        """Fields that are set and that this kind does not read, each with a sentence that says so."""
+        return unread(self, "kind", _OF_SCALINGS)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -184,6 +194,21 @@ class DecoderConfig:
                 raise UserError(
                     f"DecoderConfig: {name} is {value}, outside of the vocabulary of {self.vocab_size} tokens."
                 )
+
+    def unread(self) -> Iterator[tuple[str, str]]:
+        """Fields that are set and that this shape does not read, each with a sentence that says so."""
+        if self.sliding_window is None and self.window_pattern != (True,):
+            yield (
+                "window_pattern",
+                f"DecoderConfig.window_pattern={self.window_pattern!r} says which layers have the window, and there is none. "
+                "Set sliding_window to a number of tokens, or leave window_pattern out.",
+            )
+        if self.position != "rotary" and self.rope_theta != 10_000.0:
+            yield (
+                "rope_theta",
+                f"DecoderConfig.rope_theta={self.rope_theta!r} is of rotary positions, and the position is {self.position!r}. "
+                "Set position='rotary', or leave rope_theta out.",
+            )
 
     @property
     def cudnn_refusal(self) -> str:

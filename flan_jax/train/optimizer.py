@@ -7,7 +7,7 @@ the layers were separate parameters.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import jax
@@ -16,10 +16,20 @@ import optax
 from jax.typing import ArrayLike
 
 from flan_jax.errors import UserError
-from flan_jax.typed import Above0, AtLeast0, Fraction, Natural, Positive, Share, check_fields
+from flan_jax.typed import Above0, AtLeast0, Fraction, Natural, Positive, Share, check_fields, unread
 
+SMALLEST_SIZE = 1e-3
+"""Adafactor: a parameter whose root mean square is smaller is stepped as one of this (epsilon_2 of the paper)."""
 OptimizerName = Literal["adafactor", "adamw", "muon"]
 ScheduleName = Literal["constant", "rsqrt", "linear", "cosine"]
+_OF_OPTIMIZERS: dict[str, tuple[OptimizerName, ...]] = {
+    **dict.fromkeys(("beta1", "beta2", "epsilon"), ("adamw", "muon")),
+    **dict.fromkeys(("decay_rate", "clipping_threshold", "min_dim_size_to_factor"), ("adafactor",)),
+    "momentum": ("muon",),
+}
+_OF_SCHEDULES: dict[str, tuple[ScheduleName, ...]] = dict.fromkeys(
+    ("total_steps", "final_fraction"), ("linear", "cosine")
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +50,7 @@ class OptimizerConfig:
     warmup_steps: Natural = 0
     """Steps of linear growth from 0, in every schedule."""
     total_steps: Natural = 0
-    """Where `linear` and `cosine` end; 0 is with the run. The others ignore it."""
+    """Where `linear` and `cosine` end; 0 is with the run."""
     final_fraction: Share = 0.0
     """The fraction of the peak at which `linear` and `cosine` end."""
     weight_decay: AtLeast0 = 0.0
@@ -66,6 +76,11 @@ class OptimizerConfig:
                 f"OptimizerConfig.total_steps is {self.total_steps}; it must be more than warmup_steps={self.warmup_steps} "
                 f"for the {self.schedule} schedule."
             )
+
+    def unread(self) -> Iterator[tuple[str, str]]:
+        """Fields that are set and that this optimiser or schedule does not read, each with a sentence that says so."""
+        yield from unread(self, "name", _OF_OPTIMIZERS)
+        yield from unread(self, "schedule", _OF_SCHEDULES)
 
     @property
     def decays(self) -> bool:
@@ -175,7 +190,7 @@ def _adafactor(config: OptimizerConfig, axes: Any) -> optax.GradientTransformati
     single = optax.chain(
         optax.scale_by_factored_rms(decay_rate=config.decay_rate, min_dim_size_to_factor=config.min_dim_size_to_factor),
         optax.clip_by_block_rms(config.clipping_threshold),
-        optax.scale_by_param_block_rms(),
+        optax.scale_by_param_block_rms(SMALLEST_SIZE),
     )
 
     def over_layers(function: Any, names: Sequence[str]) -> Any:

@@ -1,12 +1,18 @@
 """Settings through the command line: each is honoured as its field means it, or refused in one sentence, and nothing is written."""
 
 import io
+import re
 
 import pytest
 
 from flan_jax.cli import gin_config
+from flan_jax.cli.commands.generate import decoding_of
 from flan_jax.cli.gin_values import as_gin
+from flan_jax.cli.main import build_parser
 from flan_jax.errors import UserError
+from flan_jax.eval.decoding.config import DecodingConfig
+from flan_jax.experiments.settings import unread
+from flan_jax.experiments.startable import check_startable
 
 FILES = ("models/t5_tiny.gin", "runs/finetune.gin")
 GIVEN = ("MIXTURE_OR_TASK_NAME=mini", "TRAIN_STEPS=1", "TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}")
@@ -162,6 +168,13 @@ REFUSED = {
     "other/EvalConfig.period=2": "Nothing in this run reads other/EvalConfig.period",
     "TuningConfig.lora_rank=0 TuningConfig.lora_alpha=32": "nothing reads it, as lora_rank is 0",
     "run.tuning=None TuningConfig.lora_rank=8": "Set run.tuning=@TuningConfig() to have it read",
+    # What the other settings leave without a reader (the recipe has adafactor and a constant rate).
+    "OptimizerConfig.beta1=0.8": "OptimizerConfig.beta1=0.8 is read with name='adamw' or name='muon' only, and the name is 'adafactor'",
+    "OptimizerConfig.name=adamw OptimizerConfig.momentum=0.8": "OptimizerConfig.momentum=0.8 is read with name='muon' only",
+    "OptimizerConfig.schedule=constant OptimizerConfig.total_steps=9": "OptimizerConfig.total_steps=9 is read with schedule='linear'",
+    "run.max_epochs=2": "run.max_epochs=2 is read with exhausted='drop' or exhausted='stop' only, and the exhausted is 'repeat'",
+    "run.audit=off run.audit_tolerance=0.5": "run.audit_tolerance=0.5 is read with audit='refuse' or audit='warn' only",
+    "DecodingConfig.top_k=3": "DecodingConfig.top_k=3 is read with method='sample' only",
     # Circles and depths.
     "LEARNING_RATE=%LEARNING_RATE": "The gin macro LEARNING_RATE refers to itself: LEARNING_RATE → LEARNING_RATE",
     "STORE=%DATA_DIR DATA_DIR=%SOURCE_DIR SOURCE_DIR=%STORE": "refers to itself",
@@ -257,3 +270,38 @@ def test_a_binding_without_a_value_is_refused():
     for binding in ("TRAIN_STEPS", "=3"):
         with pytest.raises(UserError, match="has no value"):
             loaded(binding)
+
+
+@pytest.mark.parametrize(
+    ("binding", "message"),
+    [
+        ("DecoderConfig.window_pattern=(True,False)", "says which layers have the window, and there is none"),
+        ("DecoderConfig.position=learned DecoderConfig.rope_theta=5e5", "is of rotary positions"),
+        ("RopeScaling.kind=linear RopeScaling.factor=2 RopeScaling.beta_fast=9", "is read with kind='yarn' only"),
+    ],
+)
+def test_what_the_shape_of_a_decoder_does_not_read_is_refused(binding, message):
+    files = ("models/decoder_mini.gin", "runs/finetune.gin")
+    with pytest.raises(UserError, match=message):
+        loaded(*re.split(" (?=[A-Z])", binding), files=files)
+    windowed = loaded("DecoderConfig.window_pattern=(True, False)", "DecoderConfig.sliding_window=8", files=files)
+    assert windowed.model.local_layers[:2] == (True, False)
+
+
+def test_what_a_shipped_file_says_for_another_optimizer_is_no_mistake_of_the_user_s():
+    """It is said when the run begins (check_schedule)."""
+    config = loaded(
+        "OptimizerConfig.name=adafactor", "OptimizerConfig.schedule=constant", files=("runs/quickstart.gin",)
+    )
+    assert [field for _, field, _ in unread(config)] == ["beta2", "final_fraction"]
+
+
+def test_a_family_that_is_not_known_is_refused_before_anything_is_written():
+    files = ("models/decoder_mini.gin", "runs/finetune.gin")
+    with pytest.raises(UserError, match=r"Unknown DecoderConfig\.family 'lama'. Did you mean 'llama'"):
+        check_startable(loaded("DecoderConfig.family=lama", files=files))
+
+
+def test_0_of_the_likeliest_tokens_are_all_of_them():
+    parsed = build_parser().parse_args(["generate", "--model_dir", "run", "--top_k", "0", "text"])
+    assert decoding_of(parsed) == DecodingConfig(method="sample")

@@ -2,6 +2,9 @@
 
 import dataclasses
 
+import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
 from flan_jax.errors import UserError
@@ -11,7 +14,7 @@ from flan_jax.experiments.settings import check_schedule, main_settings
 from flan_jax.models.build import num_params
 from flan_jax.models.tuning import TuningConfig
 from flan_jax.testing.models import tiny_t5
-from flan_jax.train.optimizer import OptimizerConfig, learning_rate
+from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
 
 CONFIG = RunConfig(
     model_dir="runs/a",
@@ -72,8 +75,11 @@ def test_steps_at_a_rate_of_0_are_refused(schedule):
     [
         (50, {"schedule": "linear", "total_steps": 100, "learning_rate": 1.0}, 0, "ends before its linear schedule of 100 steps, at a learning rate of 0.51"),
         (10, {"warmup_steps": 40}, 0, "the warm-up of 40 steps outlasts the run's 10: the learning rate ends at 25%"),
-        (10, {"schedule": "rsqrt", "total_steps": 5}, 0, "the rsqrt schedule has no end and does not read OptimizerConfig.total_steps"),
-        (10, {"final_fraction": 0.5}, 0, "does not read OptimizerConfig.final_fraction"),
+        (10, {"schedule": "rsqrt", "total_steps": 5}, 0, "OptimizerConfig.total_steps=5 is read with schedule='linear' or schedule='cosine' only, and the schedule is 'rsqrt'"),
+        (10, {"final_fraction": 0.5}, 0, "OptimizerConfig.final_fraction=0.5 is read"),
+        (10, {"name": "adamw", "momentum": 0.5}, 0, "OptimizerConfig.momentum=0.5 is read with name='muon' only, and the name is 'adamw'"),
+        (10, {"name": "muon", "decay_rate": 0.5}, 0, "OptimizerConfig.decay_rate=0.5 is read with name='adafactor' only"),
+        (10, {"beta2": 0.98}, 0, "OptimizerConfig.beta2=0.98 is read with name='adamw' or name='muon' only"),
         (10, {}, 10, "the lesson of 10 steps (run.lesson_steps) takes all of the run's 10"),
     ],
 )  # fmt: skip
@@ -98,3 +104,18 @@ def test_more_steps_are_another_schedule_or_the_same_run_with_its_own_end():
     check_same_config(first.identity(), longer, "MODEL_DIR holds")
     constant = scheduled(100)
     check_same_config(constant.identity(), dataclasses.replace(constant, steps=200), "MODEL_DIR holds")
+
+
+def test_adapters_that_adafactor_would_hardly_move_are_said():
+    tuned = dataclasses.replace(scheduled(10, learning_rate=1e-2), tuning=TuningConfig(lora_rank=2))
+    (note,) = check_schedule(tuned)
+    assert "about 1e-05" in note
+    assert "runs/lora.gin" in note
+    grown = optax.apply_updates(
+        zero := {"b": jnp.zeros((4, 4))},
+        (made := make_optimizer(tuned.optimizer, {"b": ("embed", "mlp")})).update(
+            {"b": jnp.full((4, 4), 3.0)}, made.init(zero), zero
+        )[0],
+    )
+    np.testing.assert_allclose(grown["b"], -1e-5, rtol=1e-3)  # as the note says
+    assert check_schedule(dataclasses.replace(tuned, optimizer=OptimizerConfig(name="adamw"))) == []

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="draw each token; below 1 the likely becomes likelier, 0 is greedy",
     )
-    parser.add_argument("--top_k", type=int, default=None, help="draw from the K likeliest tokens only")
+    parser.add_argument("--top_k", type=int, default=None, help="draw from the K likeliest tokens only; 0: from all")
     parser.add_argument(
         "--top_p",
         type=float,

@@ -4,18 +4,18 @@ import dataclasses
 from typing import Annotated, Any, Literal
 
 from flan_jax.errors import UserError
-from flan_jax.typed import Above0, Natural, Positive, Range, Seed, check_fields
+from flan_jax.typed import Above0, Natural, Positive, Range, Seed, check_fields, unread
 
 Method = Literal["greedy", "sample", "beam"]
 
 # Which settings mean something for one method only, and for which.
-_METHOD_OF = {
-    "temperature": "sample",
-    "top_k": "sample",
-    "top_p": "sample",
-    "beams": "beam",
-    "length_penalty": "beam",
-    "early_stopping": "beam",
+_METHODS_OF = {
+    "temperature": ("sample",),
+    "top_k": ("sample",),
+    "top_p": ("sample",),
+    "beams": ("beam",),
+    "length_penalty": ("beam",),
+    "early_stopping": ("beam",),
 }
 
 
@@ -70,13 +70,8 @@ class DecodingConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "stop", _stops(self.stop))
         check_fields(self)
-        for field in dataclasses.fields(self):
-            wanted = _METHOD_OF.get(field.name, self.method)
-            if wanted != self.method and getattr(self, field.name) != field.default:
-                raise UserError(
-                    f"DecodingConfig.{field.name}={getattr(self, field.name)!r} is read with method={wanted!r} only, and the "
-                    f"method is {self.method!r}. Set method={wanted!r}, or leave {field.name} out."
-                )
+        for _, sentence in unread(self, "method", _METHODS_OF):
+            raise UserError(sentence)
         if self.max_length is not None and self.min_length >= self.max_length:
             raise UserError(
                 f"DecodingConfig.min_length={self.min_length} leaves no room for EOS: max_length is {self.max_length}. "

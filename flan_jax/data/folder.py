@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+from flan_jax.data.compressed import compression_of
 from flan_jax.data.formats.folders import folder_files, natural_order
-from flan_jax.data.formats.names import compression_of, suffix_of, why_no_records
+from flan_jax.data.formats.names import suffix_of, why_no_records
 from flan_jax.data.sources import SPLITS, JsonSource, digest, jsonl, missing_data, resolve
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record, Unreadable

@@ -1,4 +1,7 @@
-"""Whether the Hugging Face hub can be reached at all. Without a network its client tries for half a minute."""
+"""The Hugging Face hub: whether it can be reached at all, and which splits of a data set are trained on.
+
+Without a network its client tries for half a minute.
+"""
 
 import contextlib
 import os
@@ -7,7 +10,9 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from flan_jax.data.split_names import split_name
 
 ENDPOINT = "https://huggingface.co"
 _AGAIN_AFTER = 1.0
@@ -27,6 +32,19 @@ def hub_in_reach() -> Iterator[None]:
                 undo.callback(setattr, module, "HF_HUB_OFFLINE", module.HF_HUB_OFFLINE)
                 module.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
         yield
+
+
+def trained_splits(names: Sequence[str]) -> str:
+    """The split expression of what is trained on in a data set without a split ``train``; ``""`` where nothing says it.
+
+    >>> trained_splits(["train_sft", "test_sft"]), trained_splits(["train_sft", "train_gen"]), trained_splits(["en"])
+    ('train_sft', 'train_sft+train_gen', 'en')
+    >>> trained_splits(["test"]), trained_splits(["en", "de"])
+    ('', '')
+    """
+    said = {name: split_name(name).split for name in names}
+    trained = [name for name, split in said.items() if split == "train"]
+    return "+".join(trained) or (names[0] if list(said.values()) == [""] else "")
 
 
 def _resolvable() -> bool:

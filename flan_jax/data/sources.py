@@ -9,12 +9,13 @@ import functools
 import hashlib
 import itertools
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from flan_jax.data.hub import hub_in_reach
+from flan_jax.data.hub import hub_in_reach, trained_splits
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record, Unreadable
 from flan_jax.unique_keys import RepeatedKeyError, decode, decode_records
@@ -22,6 +23,7 @@ from flan_jax.unique_keys import RepeatedKeyError, decode, decode_records
 T = TypeVar("T")
 
 SPLITS = ("train", "validation", "test")
+_log = logging.getLogger(__name__)
 CONVERTED = "refs/convert/parquet"
 """The hub's branch of a data set that was a script, which ``datasets`` no longer runs."""
 DATA_DIR_VARIABLE = "FLAN_JAX_DATA_DIR"
@@ -284,7 +286,7 @@ def _not_an_object(record: object) -> str:
     return f": a record must be a JSON object, not {type(record).__name__}. Correct or remove the record."
 
 
-def load_json(path: Path, *, spoiled: bool = False) -> Any:
+def load_json(path: Path, *, spoiled: bool = False, content: bytes | None = None) -> Any:
     """The content of a JSON file.
 
     Args:
@@ -292,12 +294,15 @@ def load_json(path: Path, *, spoiled: bool = False) -> Any:
         spoiled: it holds records, and what is wrong with one harms no other: bytes that are not UTF-8 become halves
             of surrogate pairs (``flan_jax.tasks.texts.unsound``), and a ``RepeatedKeyError`` stands in the place of a record
             that names a key twice.
+        content: its bytes, where they stand compressed in it.
 
     Raises:
         UserError: not UTF-8 or not JSON, named by file, line and column.
     """
     try:
-        text = path.read_bytes().decode(errors="surrogateescape" if spoiled else "strict")
+        text = (path.read_bytes() if content is None else content).decode(
+            errors="surrogateescape" if spoiled else "strict"
+        )
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}, line {line} is not UTF-8 text. Convert the file.") from error
@@ -354,10 +359,8 @@ class HubSource:
             ) from error
         part = dict(self.parts)[split]
         try:
-            # The branch that the hub converts scripts to has a folder where the script had a configuration.
-            where = {"data_dir": self.config} if self.revision == CONVERTED else {"name": self.config}
             with hub_in_reach():
-                rows = datasets.load_dataset(self.name, split=part, revision=self.revision, **where)
+                rows = self._load(datasets, part)
         except (OSError, ValueError, RuntimeError) as error:  # no network, no such data set or split, or a script
             first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
@@ -366,6 +369,35 @@ class HubSource:
         if self.order is not None:
             rows = rows.select(self.order(len(rows)))
         yield from _rows(rows, f"{self.describe()}, split {part!r}", unreadable)
+
+    def _load(self, datasets: Any, part: str) -> Any:
+        """The rows of a split; where there is none called ``train``, those of the splits whose names say so."""
+        # The branch that the hub converts scripts to has a folder where the script had a configuration.
+        converted = self.revision == CONVERTED
+        where = {"data_dir" if converted else "name": self.config}
+        try:
+            return datasets.load_dataset(self.name, split=part, revision=self.revision, **where)
+        except ValueError:
+            if part != "train":
+                raise
+            named = {"data_dir" if converted else "config_name": self.config}
+            names = datasets.get_dataset_split_names(self.name, revision=self.revision, **named)
+            if part in names:
+                raise
+            trained = trained_splits(names)
+            if not trained:
+                raise UserError(
+                    f"{self.describe()} has no split 'train', and no name of those that it has ({', '.join(names)}) says "
+                    "that it is trained on. Name one in Python with instruction_source(…, train='NAME'), or fetch its file."
+                ) from None
+            left = [name for name in names if name not in trained.split("+")]
+            _log.warning(
+                "%s has no split 'train': read is %s%s",
+                self.describe(),
+                trained,
+                f", not used: {', '.join(left)}" if left else "",
+            )
+            return datasets.load_dataset(self.name, split=trained, revision=self.revision, **where)
 
     def fingerprint(self, split: str) -> str:
         """Digest of name, config, revision and split: a revision pins the content, a branch name does not."""

@@ -1,6 +1,7 @@
 """The split that a name says: the words ``train``, ``dev``, ``test`` and the like as tokens of a file's or folder's name.
 
-The words are those of Hugging Face's ``datasets`` (``datasets.data_files.SPLIT_KEYWORDS``), and ``holdout``.
+The words are those of Hugging Face's ``datasets`` (``datasets.data_files.SPLIT_KEYWORDS``), ``holdout``, and WMT's
+``newstest`` and ``newsdev``.
 A word within another, as in ``latest`` or ``contrast``, says nothing. A name with words of two splits says
 two things: nobody trains on it, and nobody measures it.
 """
@@ -13,8 +14,8 @@ CONFLICT = "conflict"
 
 _WORDS = {
     "train": ("train", "training", "trn"),
-    "validation": ("validation", "valid", "validate", "val", "dev", "devel", "development"),
-    "test": ("test", "testing", "tests", "tst", "devtest", "testdev"),
+    "validation": ("validation", "valid", "validate", "val", "vld", "dev", "devel", "development", "newsdev"),
+    "test": ("test", "testing", "tests", "tst", "devtest", "testdev", "newstest"),
 }
 _WEAK = ("eval", "evals", "evaluation", "holdout", "heldout", "hold_out", "held_out")
 """What is measured: the test split, but where a file says ``test`` the validation split if there is no other."""

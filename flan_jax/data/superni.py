@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flan_jax.data.compressed import stem_of
 from flan_jax.data.sources import missing_data, resolve
 from flan_jax.data.superni_encoding import ENCODINGS, SLOTS, TEMPLATES, SuperNIFields
 from flan_jax.data.superni_files import EVALUATION, TRAINING, Metadata, SuperNIFile, category, metadata, superni_file
@@ -112,7 +113,7 @@ def superni_task(
     if not there.is_file():
         raise missing_data(handle.describe(), there)
     return TaskSpec(
-        name=label(there.stem),
+        name=label(stem_of(there)),
         cluster=label(category(there)).lower(),
         source=handle,
         fields=fields or SuperNIFields(),

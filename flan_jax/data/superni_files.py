@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from flan_jax.data.compressed import DAMAGED, open_data
 from flan_jax.data.published import origin
 from flan_jax.data.sources import digest, file_digest, load_json, missing_data, resolve
 from flan_jax.errors import UserError
@@ -178,7 +179,7 @@ def superni_file(
 @functools.lru_cache(maxsize=1)  # one file at a time: its splits are read one after the other
 def _content(path: Path, size: int, modified_ns: int) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
     """What all records share, and the instances of a file; an unreadable instance has an ``error``."""
-    content = load_json(path, spoiled=True)
+    content = load_json(path, spoiled=True, content=_bytes(path))
     instructions = _instructions(content, path)
     instances = []
     for index, instance in enumerate(content["Instances"]):
@@ -187,6 +188,15 @@ def _content(path: Path, size: int, modified_ns: int) -> tuple[dict[str, Any], t
         except UserError as error:
             instances.append({"input": _written(instance, index), "output": (), "error": error})
     return instructions, tuple(instances)
+
+
+def _bytes(path: Path, count: int = -1) -> bytes:
+    """What a file holds, decompressed where its ending says that it is compressed; the first ``count`` bytes of it."""
+    with open_data(path) as file:
+        try:
+            return bytes(file.read(count))
+        except DAMAGED as error:
+            raise UserError(f"{path}: the file is damaged ({error}). Fetch it again.") from error
 
 
 def _written(instance: Any, index: int) -> str:
@@ -297,11 +307,10 @@ def metadata(path: Path) -> Metadata:
 
 @functools.lru_cache(maxsize=65536)
 def _metadata(path: Path, size: int, modified_ns: int) -> Metadata:
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES).decode(errors="ignore")
+    head = _bytes(path, HEAD_BYTES).decode(errors="ignore")
     found: dict[str, Any] = {field: _in_head(head, key) for field, key in _KEYS.items()}
     if not found["categories"]:
-        content = load_json(path)
+        content = load_json(path, content=_bytes(path))
         if isinstance(content, dict):
             found = {field: content.get(key) for field, key in _KEYS.items()}
     texts = {field: _texts(value) for field, value in found.items()}

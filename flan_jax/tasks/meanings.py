@@ -51,7 +51,9 @@ PAIR = frozenset(
     names(
         "chosen rejected chosen_response rejected_response response_chosen response_rejected chosen_answer rejected_answer "
         "answer_chosen answer_rejected chosen_responses rejected_responses preferred_output non_preferred_output "
-        "dispreferred_output better_response worse_response better_response_id winning_response losing_response"
+        "dispreferred_output chosen_output rejected_output output_chosen output_rejected chosen_completion "
+        "rejected_completion chosen_message rejected_message chosen_messages rejected_messages chosen_conversation "
+        "rejected_conversation negative_response negative_output negative_answer negative_completion better_response worse_response better_response_id winning_response losing_response"
     )
 )
 """Keys that only preference data has."""
@@ -82,6 +84,7 @@ _BAD_WORDS = frozenset(
     )
 )
 _BAD_LABELS = frozenset(names("false bad rejected undesirable dispreferred"))
+_GOOD_LABELS = frozenset(names("true good chosen desirable preferred"))
 _ASKED = ("user", "human", "prompt", "question", "query", "instruction", "input")
 _ANSWERED = ("assistant", "gpt", "bot", "response", "answer", "reply", "output", "completion")
 
@@ -116,7 +119,7 @@ def verdict(key: str, value: Any) -> bool | None:
     """
     word = value.strip().lower() if isinstance(value, str) else ""
     if key == LABEL:
-        if isinstance(value, bool) or word == "true":
+        if isinstance(value, bool) or word in _GOOD_LABELS:
             return bool(value)
         if isinstance(value, int | float) and value in (0, -1):
             raise UserError(

@@ -89,6 +89,14 @@ def test_cells_may_be_quoted_and_hold_lines(tmp_path):
         records(path)
 
 
+@pytest.mark.parametrize(("name", "mark"), [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t")])
+def test_a_column_that_is_named_twice_is_refused_as_such(tmp_path, name, mark):
+    path = tmp_path / name
+    path.write_text(f"prompt{mark}Prompt{mark}completion\na{mark}b{mark}c\n")
+    with pytest.raises(UserError, match="the column 'prompt' stands twice"):
+        records(path)
+
+
 def test_quotes_of_a_tsv_that_quotes_nothing_stay(tmp_path):
     path = tmp_path / "a.tsv"
     path.write_text('question\tanswer\trationale\nWho?\t"Yes," he said.\tHe said "so\n')
@@ -135,3 +143,11 @@ def test_one_file_of_natural_instructions_is_read_as_in_a_folder(tmp_path):
     assert shown[0] == shown[1] == shown[2]
     assert any("It has wheels." in str(slots) for slots in shown[0])
     assert len(mixture_of_path(tmp_path / "pair").entries) == 2
+    (tmp_path / "zip").mkdir()
+    (tmp_path / "zip/task1_a.json.gz").write_bytes(gzip.compress((tmp_path / "one/task1_a.json").read_bytes()))
+    for place in ("zip", "zip/task1_a.json.gz"):
+        task = mixture_of_path(tmp_path / place).entries[0].task
+        assert (task.spec.name, task.cluster) == ("task1_a", "question_answering")
+        assert [task.spec.fields(record) for record in task.spec.source.records("train")] == shown[0]
+    (tmp_path / "list.json").write_text(f"[{(tmp_path / 'one/task1_a.json').read_text()}]")
+    assert mixture_of_path(tmp_path / "list.json").entries[0].task.spec.cluster == "instructions"

@@ -1,6 +1,7 @@
 """The files of a folder: tasks, splits, shards, and what is not used and why."""
 
 import json
+from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
@@ -262,3 +263,85 @@ def test_data_sets_that_were_saved(tmp_path, several):
     shard.unlink()
     with pytest.raises(UserError, match=r"lacks 'data-00001-of-00002\.arrow', which its state.json lists"):
         mixture_of_path(tmp_path / "saved")
+
+
+CARD = """---
+license: mit
+configs:
+{configs}
+---
+# Some data
+"""
+
+
+def card(folder, configs):
+    (folder / "README.md").write_text(CARD.format(configs=configs))
+    return folder
+
+
+def test_a_card_says_which_split_a_file_is(tmp_path):
+    files(tmp_path, "part_a.jsonl", "part_b.jsonl", "extra.jsonl", "images/one.png")
+    card(
+        tmp_path,
+        "- config_name: default\n  data_files:\n  - split: train\n    path: part_a.jsonl\n"
+        "  - split: test\n    path: ['part_b.*']",
+    )
+    assert told(tmp_path) == {"": {"train": ["part_a.jsonl"], "test": ["part_b.jsonl"]}}
+    assert unused(tmp_path) == {
+        "extra.jsonl": "README.md gives it to no split",
+        "images": "a sub-folder without a file of records",
+    }
+    trained, measured = trained_and_measured(tmp_path)
+    assert set(measured) == {f"part_b {n}" for n in range(12)}
+    assert {text.rpartition(" ")[0] for text in trained} == {"part_a"}
+    assert FolderSource(str(tmp_path)).splits == ("train", "test")
+    assert [Path(file.place).name for file in data_report(tmp_path).files] == ["part_a.jsonl", "part_b.jsonl"]
+
+
+def test_a_card_decides_against_a_name_and_a_measured_file_is_never_trained_on(tmp_path):
+    files(tmp_path, "data/a_test.jsonl", "data/b_train.jsonl", "data/c.jsonl")
+    card(
+        tmp_path,
+        "- config_name: only\n  data_dir: data\n  data_files:\n    train: [a_test.jsonl, c.jsonl]\n"
+        "    validation: b_train.jsonl\n    test: c.jsonl",
+    )
+    assert told(tmp_path) == {
+        "": {"train": ["data/a_test.jsonl"], "validation": ["data/b_train.jsonl"], "test": ["data/c.jsonl"]}
+    }
+
+
+def test_of_several_configurations_the_default_one_is_meant_or_each_is_a_task(tmp_path):
+    for config in ("main", "socratic"):
+        files(tmp_path, f"{config}/train-00000-of-00001.jsonl", f"{config}/test-00000-of-00001.jsonl")
+    entries = "\n".join(
+        f"- config_name: {config}\n  data_files:\n  - split: train_sft\n    path: {config}/train-*\n"
+        f"  - split: test_sft\n    path: {config}/test-*"
+        for config in ("main", "socratic")
+    )
+    card(tmp_path, entries)
+    assert list(told(tmp_path)) == ["main_sft", "socratic_sft"]
+    assert told(tmp_path)["main_sft"]["test"] == ["main/test-00000-of-00001.jsonl"]
+    assert {entry.task.spec.name for entry in mixture_of_path(tmp_path).entries} == {"main_sft", "socratic_sft"}
+    card(tmp_path, entries + "\n  default: true")
+    assert list(told(tmp_path)) == ["sft"]
+    assert "main/train-00000-of-00001.jsonl" in unused(tmp_path)
+
+
+def test_what_a_card_says_in_vain_is_told(tmp_path):
+    files(tmp_path, "train.jsonl", "test.jsonl")
+    named = {"": {"train": ["train.jsonl"], "test": ["test.jsonl"]}}
+    card(tmp_path, "- config_name: a\n  data_files:\n  - split: train\n    path: ../elsewhere/*.jsonl")
+    assert told(tmp_path) == named
+    assert unused(tmp_path)["README.md"].startswith("it gives '../elsewhere/*.jsonl' to the split 'train', and no such")
+    card(tmp_path, "- config_name: a\n  data_files: '*.jsonl'")  # no word of splits
+    assert told(tmp_path) == named
+    card(tmp_path, "- [")
+    assert told(tmp_path) == named
+    assert "cannot be read" in unused(tmp_path)["README.md"]
+
+
+def test_a_shard_that_a_card_counts_on_is_missed(tmp_path):
+    files(tmp_path, "data/sft-00000-of-00002.jsonl")
+    card(tmp_path, "- config_name: a\n  data_files:\n  - split: train\n    path: data/sft-*")
+    with pytest.raises(UserError, match="one of 2 files, and 1 of them is not there"):
+        mixture_of_path(tmp_path)

@@ -25,6 +25,12 @@ from flan_jax.errors import UserError
             r"nearest is sharegpt .*the objects in 'conversations' have who, value",
         ),
         ({"instruction": "a", "input": "b", "output": 5}, r"nearest is alpaca .*output: int"),
+        ({"instruction": "a", "input": "b", "output": ["c", "d"]}, r"nearest is alpaca .*output: list"),
+        (
+            {"instruction": "a", "output": "b", "context": "c"},
+            r"nearest is evol_instruct .*has 'context' beside its keys",
+        ),
+        ({"input": "a", "output": "b"}, r"nearest is alpaca .*lacks 'instruction'"),
         ({"premise": "a", "label": 1}, r"no known format has records with the keys premise, label\. Known: "),
     ],
 )
@@ -36,3 +42,21 @@ def test_the_nearest_is_named_with_what_is_lacking(record, said):
 def test_the_remedy_is_one_that_the_command_line_has():
     with pytest.raises(UserError, match=r"Name one with --format \(run\.format in a run"):
         detected([{"prompt": "a", "completion": "b"}, {"inputs": "a", "targets": "b"}])
+
+
+@pytest.mark.parametrize(
+    ("inner", "said"),
+    [
+        (lambda records: {"version": 1, "data": records}, "stand in the list at 'data'"),
+        (
+            lambda records: {f"r{n}": record for n, record in enumerate(records)},
+            r"each at a key of its own \('r0', …\)",
+        ),
+    ],
+)
+def test_records_within_one_object_are_found(inner, said):
+    records = [{"instruction": "a", "input": "", "output": "b"}] * 2
+    with pytest.raises(UserError, match=said):
+        detected([inner(records)])
+    with pytest.raises(UserError, match="no known format"):
+        detected([inner([{"foo": 1}])])

@@ -97,6 +97,8 @@ def test_what_says_nothing_against_a_record_leaves_it_as_it_is(name, more):
     ("more", "says"),
     [
         ({"chosen": "a", "rejected": "b"}, "preference data (it has 'chosen' and 'rejected')"),
+        ({"negative_response": "b"}, "preference data (it has 'negative_response')"),
+        ({"rejected_output": "b"}, "preference data (it has 'rejected_output')"),
         ({"rejected": [ASK, REPLY]}, "preference data (it has 'rejected')"),
         ({"response_a": "a", "response_b": "b"}, "preference data (it has 'response_a' and 'response_b')"),
         ({"answers": [{"answer": "a", "rank": 1}, {"answer": "b", "rank": 2}]}, "preference data (it has 'answers')"),

@@ -167,6 +167,29 @@ def test_the_hub_is_asked_for_exactly_what_was_named(monkeypatch):
     assert asked[-1][1] == {"data_dir": "config", "split": "train", "revision": "refs/convert/parquet"}
 
 
+@pytest.fixture
+def offline_datasets(monkeypatch, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    return datasets
+
+
+def test_a_data_set_whose_splits_have_other_names_is_read_by_them(offline_datasets, tmp_path, caplog):
+    (tmp_path / "set").mkdir()
+    for name in ("train_sft", "train_gen", "test_sft"):
+        (tmp_path / f"set/{name}.jsonl").write_text(f'{{"x": "{name}"}}\n')
+    lines = [f"  - split: {name}\n    path: {name}.jsonl" for name in ("train_sft", "train_gen", "test_sft")]
+    card = tmp_path / "set/README.md"
+    card.write_text("---\nconfigs:\n- config_name: default\n  data_files:\n" + "\n".join(lines) + "\n---\n")
+    source = hf(str(tmp_path / "set"), train="train")
+    assert [record["x"] for record in source.records("train")] == ["train_sft", "train_gen"]
+    assert "has no split 'train': read is train_sft+train_gen, not used: test_sft" in caplog.text
+    card.write_text("---\nconfigs:\n- config_name: default\n  data_files:\n" + lines[2] + "\n---\n")
+    with pytest.raises(UserError, match=r"no split 'train', and no name of those that it has \(test_sft\)"):
+        list(source.records("train"))
+
+
 def test_the_hub_fingerprint_needs_no_network():
     prints = {
         hf("a", revision=revision, train=part).fingerprint("train") for revision in (None, "r") for part in ("x", "y")

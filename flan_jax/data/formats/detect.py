@@ -1,7 +1,7 @@
 """Which format records have: by their keys and the types of the values, never by a file's name."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from flan_jax.data.formats import alpaca, messages, natural_instructions, oasst, rendered, self_instruct, sharegpt
 from flan_jax.data.formats.nearest import nearest
@@ -96,6 +96,8 @@ def _unknown_format(records: Sequence[Record], formats: Sequence[Format]) -> Use
             refuse_pairs(pairs[0])
         except UserError as error:
             return error
+    if (wrapped := _wrapped(records, formats)) is not None:
+        return wrapped
     seen = list(dict.fromkeys(str(key) for record in records for key in record))
     shown = ", ".join(key[:40] for key in seen[:_SHOWN_KEYS]) + (", …" if len(seen) > _SHOWN_KEYS else "")
 
@@ -109,3 +111,19 @@ def _unknown_format(records: Sequence[Record], formats: Sequence[Format]) -> Use
     return UserError(
         f"no known format has records with the keys {shown}. The nearest is {known.name} ({known.about}): this one {difference}."
     )
+
+
+def _wrapped(records: Sequence[Record], formats: Sequence[Format]) -> UserError | None:
+    """What is to be done with one object that records stand in, in a list at one of its keys or each at its own."""
+    if len(records) != 1 or not records[0]:
+        return None
+    (record,) = records
+    places = [(key, value) for key, value in record.items() if isinstance(value, list | tuple)]
+    places += [("", list(record.values()))]
+    for key, value in places:
+        found = [one for one in value[:SAMPLE] if isinstance(one, Mapping)]
+        if not found or len(found) < len(value[:SAMPLE]) or not any(known.detect(found[0]) for known in formats):
+            continue
+        where = f"in the list at {key!r}" if key else f"each at a key of its own ({next(iter(record))!r:.40}, …)"
+        return UserError(f"it is one object, and its records stand {where}. Write them as a list, or one a line.")
+    return None

@@ -3,11 +3,13 @@
 import dataclasses
 from pathlib import Path
 
+from flan_jax.data.compressed import stem_of
 from flan_jax.data.formats.chosen import Reading
 from flan_jax.data.formats.detect import AUTO
 from flan_jax.data.formats.folders import FolderFiles, Part, folder_files
-from flan_jax.data.formats.names import stem_of
+from flan_jax.data.formats.names import suffix_of
 from flan_jax.data.formats.origin import LocalFile, nothing_chosen
+from flan_jax.data.formats.reading import is_one_object
 from flan_jax.data.formats.record_format import Format
 from flan_jax.data.formats.source import InstructionSource, instruction_source
 from flan_jax.data.formats.survey import format_of
@@ -130,7 +132,9 @@ def part_tasks(folder: Path, name: str, part: Part, reading: Reading, *, alone: 
 
 
 def _tasks(file: Path, reading: Reading, name: str = "") -> list[TaskSpec]:
-    if format_of(LocalFile(file), reading.format).name == "super_natural_instructions" and file.suffix == ".json":
+    known = format_of(LocalFile(file), reading.format)
+    # A list of tasks is read as its instances: no prompt of theirs shows worked examples.
+    if known.name == "super_natural_instructions" and suffix_of(file) == ".json" and is_one_object(file):
         from flan_jax.data.superni import superni_task
 
         return [superni_task(file)]

@@ -1,17 +1,11 @@
-"""What a file's name says of how it is written: its ending, and the ending of what it is compressed with."""
+"""What a file's name says of how it is written: its ending, that of what it is compressed with taken off."""
 
-import bz2
-import gzip
-import io
-import lzma
 from pathlib import Path
-from typing import Any
 
+from flan_jax.data.compressed import COMPRESSED, compression_of
 from flan_jax.errors import UserError
 
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".tsv", ".csv", ".parquet", ".arrow")
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
-"""Endings behind these; Parquet and Arrow compress within."""
 _WHOLE = (".parquet", ".arrow")
 _ABOUT_DATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 
@@ -19,17 +13,6 @@ _ABOUT_DATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "
 def suffix_of(path: Path) -> str:
     """The ending that says how a file is written; that of a compressed one is the one before ``.gz``."""
     return (Path(path.stem) if compression_of(path) else path).suffix.lower()
-
-
-def compression_of(path: Path) -> str:
-    """The ending that says what a file is compressed with; ``""`` for none."""
-    ending = path.suffix.lower()
-    return ending if ending in COMPRESSED else ""
-
-
-def stem_of(path: Path) -> str:
-    """What a file is called, without these endings."""
-    return Path(path.stem).stem if compression_of(path) else path.stem
 
 
 def why_no_records(path: Path) -> str:
@@ -62,27 +45,3 @@ def unknown_ending(path: Path) -> UserError:
         f"{path}: a file of records ends in one of {', '.join(SUFFIXES)}, "
         f"the text ones maybe with one of {', '.join(COMPRESSED)} behind."
     )
-
-
-def open_data(path: Path) -> Any:
-    """The file's bytes, decompressed as they are read.
-
-    Raises:
-        OSError: as ``open``; while reading, from a damaged file. So are EOFError and lzma.LZMAError.
-    """
-    compression = compression_of(path)
-    if compression == ".gz":
-        return gzip.open(path)
-    if compression == ".bz2":
-        return bz2.open(path)
-    if compression == ".xz":
-        return lzma.open(path)
-    if compression == ".zst":
-        import pyarrow  # which brings Zstandard along; the standard library has it from Python 3.14 on
-
-        return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
-    return path.open("rb")
-
-
-DAMAGED = (OSError, EOFError, lzma.LZMAError)
-"""What reading a compressed file that was cut off raises."""

@@ -10,6 +10,7 @@ from flan_jax.tasks.spec import Record
 _NEAR = 0.4  # a key or two in common, as `category`, say nothing
 _SPELLED = 0.8  # of a key that is one of the format's but for its spelling
 _OTHER_KIND = 0.4  # of a key that has a text where the format has objects
+_OTHER_VALUES = (0.5, 0.8)  # of a format whose one key, or all of whose keys, are there with values of other kinds
 _SHOWN = 8
 
 
@@ -22,6 +23,8 @@ def nearest(records: Sequence[Record], formats: Sequence[Format]) -> tuple[Forma
 
     def likeness(known: Format) -> tuple[float, float]:
         needs = sum(_there(key, known, records, seen) for key in known.keys) / len(known.keys)
+        if needs == 1 and not _fits_alone(known, records):
+            needs *= _OTHER_VALUES[len(known.keys) > 1]
         knows = {*known.keys, *known.reads, *known.neutral}
         explained = sum(key in knows for key in seen) / max(len(seen), 1)
         return needs, explained + _within(known, records)
@@ -45,6 +48,20 @@ def _spelled(key: str, seen: Sequence[str]) -> str:
     return by_small[near[0]] if near else ""
 
 
+def _fits_alone(known: Format, records: Sequence[Record]) -> bool:
+    """Whether a record would have the format if it had its keys alone."""
+    return any(known.detect({key: record[key] for key in known.keys if key in record}) for record in records)
+
+
+def _kept_out(known: Format, records: Sequence[Record]) -> str:
+    """The key without which a record would have the format; ``""`` for none."""
+    for record in records:
+        for key in record:
+            if key not in known.keys and known.detect({name: record[name] for name in record if name != key}):
+                return str(key)
+    return ""
+
+
 def _within(known: Format, records: Sequence[Record]) -> float:
     """The share of the keys of objects in lists that the format knows there."""
     inner = [
@@ -63,6 +80,8 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
 
 def _difference(known: Format, records: Sequence[Record], seen: Sequence[str]) -> str:
     lacking = [key for key in known.keys if key not in seen]
+    if not lacking and (kept_out := _kept_out(known, records)):
+        return f"has {kept_out!r} beside its keys, which it cannot have"
     if not lacking:
         kinds = {key: type(record[key]).__name__ for record in records for key in known.keys if key in record}
         shown = ", ".join(f"{key}: {kind}" for key, kind in kinds.items())

@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from flan_jax.data.compressed import COMPRESSED, stem_of
 from flan_jax.data.formats.folders import FolderFiles, Part, folder_files
-from flan_jax.data.formats.names import COMPRESSED, SUFFIXES, stem_of, suffix_of
+from flan_jax.data.formats.names import SUFFIXES, suffix_of
 from flan_jax.data.formats.reading import counted_by, numbered_records, records_at
 from flan_jax.data.formats.record_format import Numbered
 from flan_jax.data.sources import HubSource, digest, file_digest, missing_data, resolve

@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flan_jax.data.compressed import DAMAGED, compression_of, open_data
 from flan_jax.data.formats.columnar import columnar
-from flan_jax.data.formats.names import DAMAGED, compression_of, open_data, suffix_of, unknown_ending
+from flan_jax.data.formats.names import suffix_of, unknown_ending
 from flan_jax.data.formats.record_format import Numbered
 from flan_jax.data.formats.tables import numbered_rows
 from flan_jax.errors import UserError
@@ -162,6 +163,17 @@ def _has_lines(path: Path, size: int, modified_ns: int) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def is_one_object(path: Path) -> bool:
+    """Whether a JSON file holds one object, and neither a list nor one a line."""
+    if _is_lines(path):
+        return False
+    with open_data(path) as file:
+        try:
+            return bool(file.read(1 << 16).removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"{"))
+        except DAMAGED:
+            return False
 
 
 def _json(path: Path) -> Iterator[Numbered]:

@@ -14,7 +14,8 @@ import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from flan_jax.data.formats.names import DAMAGED, open_data, suffix_of
+from flan_jax.data.compressed import DAMAGED, open_data
+from flan_jax.data.formats.names import suffix_of
 from flan_jax.data.formats.record_format import Numbered
 from flan_jax.errors import UserError
 

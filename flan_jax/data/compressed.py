@@ -1,0 +1,46 @@
+"""Files that are compressed as their endings say: gzip, bzip2, xz, Zstandard."""
+
+import bz2
+import gzip
+import io
+import lzma
+from pathlib import Path
+from typing import Any
+
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+"""Endings behind that of the content; Parquet and Arrow compress within."""
+
+
+def compression_of(path: Path) -> str:
+    """The ending that says what a file is compressed with; ``""`` for none."""
+    ending = path.suffix.lower()
+    return ending if ending in COMPRESSED else ""
+
+
+def stem_of(path: Path) -> str:
+    """What a file is called, without these endings."""
+    return Path(path.stem).stem if compression_of(path) else path.stem
+
+
+def open_data(path: Path) -> Any:
+    """The file's bytes, decompressed as they are read.
+
+    Raises:
+        OSError: as ``open``; while reading, from a damaged file. So are EOFError and lzma.LZMAError.
+    """
+    compression = compression_of(path)
+    if compression == ".gz":
+        return gzip.open(path)
+    if compression == ".bz2":
+        return bz2.open(path)
+    if compression == ".xz":
+        return lzma.open(path)
+    if compression == ".zst":
+        import pyarrow  # which brings Zstandard along; the standard library has it from Python 3.14 on
+
+        return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
+    return path.open("rb")
+
+
+DAMAGED = (OSError, EOFError, lzma.LZMAError)
+"""What reading a compressed file that was cut off raises."""

@@ -208,8 +208,9 @@ def audit(
     turned around asks for what another shows. Not found is what was put in other words, a text of which
     a part is missing, or a text of fewer words inside a longer one.
 
-    A measured record of a task that is trained on is there again only if all its texts are: tasks of
-    one data set share passages by nature.
+    A measured record of a task that is trained on is there again only if all its texts are, or if it has
+    one text of five words or more and a training record has it among its own: tasks of one data set share
+    passages by nature.
 
     Args:
         trained: the tasks trained on; of each its split ``train``.
@@ -245,7 +246,11 @@ def audit(
             sizes[held] = 0
             for index, texts, _ in _texts(task, split):
                 sizes[held] += 1
-                again.setdefault(_whole(texts), []).append((held, index))
+                whole = _whole(texts)
+                again.setdefault(whole, []).append((held, index))
+                # A record of one text is asked again where another has it as its input, in whatever words around it.
+                if len(whole) == 1 and _words(whole[0]) >= SHORT_TEXT:
+                    again.setdefault(whole[0], []).append((held, index))
         if progress:
             progress(held.task, sizes[held])
     needles = Needles(longest, PHRASE)
@@ -326,7 +331,7 @@ def _long_texts(
         whole = _whole(texts)
         for wanted, found, keys in (
             (*out, (whole, *texts, *written, *((" ".join(texts),) if len(texts) > 1 else ()))),
-            (*again, (whole,)),
+            (*again, (whole, *texts)),
         ):
             for key in keys:
                 if key in wanted:
@@ -369,7 +374,7 @@ def audit_key(
         )
         for task, split in tasks
     }
-    return digest("audit 5", *sorted(parts))
+    return digest("audit 6", *sorted(parts))
 
 
 def _read(task: Task, split: str) -> str:

@@ -458,6 +458,18 @@ def test_a_trained_task_is_compared_by_whole_records(files):
     assert other.held_in == ()
 
 
+def test_a_measured_record_of_one_text_is_asked_again_as_an_input(files):
+    question = "What is the tallest mountain of that island?"
+    rows = [("Answer this.", question), ("Say how", "high it is now.")]
+    asked_again = requests(files / "a.jsonl", *({"instruction": i, "input": g, "output": "b"} for i, g in rows))
+    rows = [("Say", question), (question.upper(), ""), ("High it is now.", "")]  # the last is too short to tell
+    write_lines(files / "held.jsonl", [{"instruction": i, "input": g, "output": "b"} for i, g in rows])
+    held = Prompted(instruction_task("held", instruction_source(files / "held.jsonl", max_validation=0)))
+    (shared,) = audit([asked_again], [], held_in=[(held, "train")]).held_in
+    assert (shared.records, shared.of) == (1, 3)
+    assert shared.text == "what is the tallest mountain of that island"
+
+
 def test_what_a_function_makes_may_ask_the_same_in_every_split():
     spec = inference("x").spec
     world = Prompted(dataclasses.replace(spec, source=generated("world", lambda split: pairs(3, 0), 1)))

@@ -6,11 +6,12 @@ from flan_jax.data.chat_prompts import ChatPrompts
 from flan_jax.data.chat_templates import ChatTemplate
 from flan_jax.data.chat_tokens import ChatTokenizer
 from flan_jax.data.recipe import end_of_inputs
-from flan_jax.data.tokenizers import load_vocabulary
+from flan_jax.data.tokenizers import VOCABULARIES, Vocabulary, load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor
+from flan_jax.experiments import run_dir
 from flan_jax.experiments.chat import run_template, written_stops
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.kept_model import vocabulary_place
@@ -46,8 +47,7 @@ class Answerer:
         self._lengths = config.lengths
         # A vocabulary that is named needs no mixture, whose data may be elsewhere.
         place = vocabulary_place(config.vocabulary, config.model_dir)
-        named = load_vocabulary(place) if place else None
-        self._vocabulary = named or resolve_vocabulary("", run_mixture(config))
+        self._vocabulary = load_vocabulary(place) if place else _of_mixture(config)
         chat = chat or run_template(config)
         self._chat = None if chat is None else ChatTokenizer(chat, self._vocabulary)
         prompts = None if chat is None or not config.model.decoder_only else ChatPrompts(chat, self._vocabulary)
@@ -92,3 +92,13 @@ class Answerer:
         if self._chat is None or not text.strip():
             return self._vocabulary.encode(text)
         return self._chat.prompt([Message(USER, text)]).tolist()
+
+
+def _of_mixture(config: RunConfig) -> Vocabulary:
+    """The vocabulary that a run took from its mixture: what its manifest says, as the mixture's data may be gone."""
+    recorded = (run_dir.read_manifest(config.model_dir) or {}).get("vocabulary") or {}
+    if recorded.get("name") in VOCABULARIES:
+        vocabulary = load_vocabulary(recorded["name"])
+        if vocabulary.fingerprint() == recorded.get("fingerprint"):
+            return vocabulary
+    return resolve_vocabulary("", run_mixture(config))

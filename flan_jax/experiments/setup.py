@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -234,7 +235,10 @@ class Data:
 
 def store_path(config: RunConfig) -> str:
     """The run's token store, a folder or a URL: named, or ``store`` beside the run's folder, shared by its siblings."""
-    return config.store or str(Path(config.model_dir).parent / "store")
+    run = Path(config.model_dir)
+    if run.name in ("", ".."):  # the folder that one is in, or one above: what is beside it has another name
+        run = Path(os.path.abspath(run))
+    return config.store or str(run.parent / "store")
 
 
 def chosen_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite, ...]:

@@ -118,3 +118,13 @@ def test_one_of_several_processes_is_refused_before_anything_is_written(refused,
     monkeypatch.chdir(tmp_path)
     assert "SLURM_NTASKS=2" in refused("train", "--gin_file", "runs/quickstart.gin")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["export-hf", "report"])
+def test_other_commands_that_read_a_folder_import_nothing_either(run, payload, cli, command, tmp_path):
+    folder = run(before="import payload_of_a_folder", after="import payload_of_a_folder")
+    (tmp_path / "checkpoints").mkdir()
+    outcome = cli(command, folder, *([str(tmp_path / "out")] if command == "export-hf" else []))
+    assert "Traceback" not in outcome.err
+    assert outcome.code == (2 if command == "export-hf" else 0)  # there is no checkpoint, but a page there is
+    assert not payload.exists()

@@ -11,6 +11,7 @@ from flan_jax.data.hub_models import model_folder
 from flan_jax.data.template_set import load_template_set
 from flan_jax.data.tokenizers import load_vocabulary
 from flan_jax.errors import UserError
+from flan_jax.experiments import generate
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.kept_model import described_folder
 from flan_jax.experiments.setup import store_path
@@ -72,3 +73,15 @@ def test_the_store_is_never_inside_the_run(place, home, monkeypatch):
     found = Path(store_path(dataclasses.replace(CONFIG, model_dir=place)))
     assert found == Path(os.path.abspath(place)).parent / "store"
     assert not found.is_relative_to(Path(os.path.abspath(place)))
+
+
+def test_a_vocabulary_is_known_where_the_data_of_the_mixture_are_gone(home):
+    bytes_of = load_vocabulary("bytes")
+    config = dataclasses.replace(CONFIG, model_dir=str(home), mixture="mixture_that_is_gone")
+    recorded = {"name": "bytes", "fingerprint": bytes_of.fingerprint()}
+    (home / "manifest.json").write_text(json.dumps({"config": {}, "tasks": {}, "vocabulary": recorded}))
+    assert generate._of_mixture(config).fingerprint() == bytes_of.fingerprint()
+    other = {**recorded, "fingerprint": "another"}  # what has its name now is no longer it
+    (home / "manifest.json").write_text(json.dumps({"config": {}, "tasks": {}, "vocabulary": other}))
+    with pytest.raises(UserError, match="Unknown mixture"):
+        generate._of_mixture(config)

@@ -151,3 +151,23 @@ def test_one_file_of_natural_instructions_is_read_as_in_a_folder(tmp_path):
         assert [task.spec.fields(record) for record in task.spec.source.records("train")] == shown[0]
     (tmp_path / "list.json").write_text(f"[{(tmp_path / 'one/task1_a.json').read_text()}]")
     assert mixture_of_path(tmp_path / "list.json").entries[0].task.spec.cluster == "instructions"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "The question\tThe answer\tThe reasoning",
+        "Die Frage\tDie Antwort\tDie Begründung",
+        "question posée\tréponse\tpourquoi",
+    ],
+)
+def test_a_header_of_other_words_is_no_example_of_a_chain_of_thought(tmp_path, header):
+    rows = "What is 2+2?\t4\tTwo and two more make four.\nWho sings?\tbirds\tOf all animals birds sing most.\n"
+    path = tmp_path / "a.tsv"
+    path.write_text(f"{header}\n{rows}")
+    with pytest.raises(UserError, match="looks like names of columns, of which none is known"):
+        mixture_of_path(path)
+    path.write_text(rows)
+    assert data_report(path).files[0].usable == 2
+    path.write_text(f"Name a big animal\twhale\tOf all animals the whale is the biggest one.\n{rows}")
+    assert data_report(path).files[0].usable == 3

@@ -34,6 +34,8 @@ _KNOWN = frozenset(_NAMES.split())
 _NAME = re.compile(r"[^\W\d][\w.:/-]{0,39}")
 _NO_TEXT = re.compile("[\udc80-\udcff]")
 _LOOKED_AT = 50
+_NAMED_BY = 4  # words of a column's name at most
+_SENTENCE = re.compile(r"\d|[.!?;:,…。？！]\s*\Z")
 _UNNAMED = "Unnamed: 0"
 """What pandas calls the column of its index, which it writes without a name."""
 
@@ -107,6 +109,11 @@ def doubt(path: Path) -> str:
     if suffix_of(path) != ".tsv" or layout_of(path).header:
         return ""
     read = [record for _, record in numbered_rows(path, range(1, _LOOKED_AT)) if not isinstance(record, UserError)]
+    if _names_columns([[record[column] for column in COLUMNS] for record in read]):
+        return (
+            f"its first line ({' | '.join(read[0].values())!r:.80}) looks like names of columns, of which none is known. Call "
+            f"them {', '.join(COLUMNS)} if they are, or name the format if that line is a record (--format flan_cot)"
+        )
     words = [[len(record[column].split()) for column in COLUMNS] for record in read]
     answered = sum(bool(row[0] and row[1]) for row in words)
     if 2 * answered > len(words) and sum(row[2] for row in words) > sum(row[1] for row in words):
@@ -115,6 +122,15 @@ def doubt(path: Path) -> str:
         "its first line names no columns, and the three that it has do not look like FLAN's question, answer and chain of "
         "thought. Put a line with the columns' names first, or name the format if they are (--format flan_cot)"
     )
+
+
+def _names_columns(rows: list[list[str]]) -> bool:
+    """Whether a first row has a few words in every cell, none of a question's or a sentence's, and others reason longer."""
+    if len(rows) < 2:
+        return False
+    first, others = rows[0], rows[1:]
+    few = all(0 < len(cell.split()) <= _NAMED_BY and not _SENTENCE.search(cell.strip()) for cell in first)
+    return few and 2 * len(first[2].split()) * len(others) <= sum(len(row[2].split()) for row in others)
 
 
 def numbered_rows(path: Path, wanted: Collection[int] | None = None) -> Iterator[Numbered]:

@@ -27,9 +27,9 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, EveryNSt
 
 from flan_jax import files
 from flan_jax.errors import UserError
-from flan_jax.train.checksums import CHECKSUMS, MARK, SummedPath, damage
+from flan_jax.train.checksums import CHECKSUMS, MARK, STEP, SummedPath, damage
 from flan_jax.train.state import TrainState, check_same_shapes
-from flan_jax.train.step_folders import DELETED, purge, set_aside, set_bad_aside, step_folders, take_back
+from flan_jax.train.step_folders import DELETED, check_name, purge, set_aside, set_bad_aside, step_folders, take_back
 
 _LOG = logging.getLogger(__name__)
 _QUIET = "flan_jax_ends_pending_quietly"
@@ -58,8 +58,8 @@ class Checkpointer:
         checksums, and what is damaged is set aside (`step_folders.set_bad_aside`).
 
     Raises:
-      UserError: `keep` or `keep_every` is below 1, or there is no such folder and `create` is false,
-        or no step in it is whole.
+      UserError: `keep` or `keep_every` is below 1, there is no such folder and `create` is false, its
+        name is read as a pattern, or no step in it is whole.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Checkpointer:
     ) -> None:
         if keep < 1 or (keep_every is not None and keep_every < 1):
             raise UserError(f"Checkpoints to keep: keep={keep}, keep_every={keep_every}; both must be at least 1.")
-        self.directory = Path(directory).absolute()
+        self.directory = check_name(Path(directory).absolute())
         if not create and not self.directory.is_dir():
             raise UserError(
                 f"There is no checkpoint folder {str(directory)!r}; name the folder of a run that saved one."
@@ -149,7 +149,9 @@ class Checkpointer:
                 args=ocp.args.Composite(
                     state=ocp.args.PyTreeSave(_to_dict(state)),
                     data=ocp.args.JsonSave(dict(data_position)),
-                    run=ocp.args.JsonSave({"config": self._config, "extra": dict(extra or {}), MARK: CHECKSUMS}),
+                    run=ocp.args.JsonSave(
+                        {"config": self._config, "extra": dict(extra or {}), MARK: CHECKSUMS, STEP: step}
+                    ),
                 ),
                 force=True,
             )

@@ -23,6 +23,8 @@ from flan_jax.files import atomic_write_text, synced
 CHECKSUMS = "checksums.json"
 MARK = "checksums"
 """Under this name the item `run` says that the step has checksums, so that they cannot go unnoticed."""
+STEP = "step"
+"""Under this name the item `run` says which step it is, since a folder can be given another name."""
 ITEMS = ("state", "data", "run")
 _FORMAT = 1
 _ALGORITHM = "crc32"
@@ -109,7 +111,7 @@ def damage(folder: Path, share: tuple[int, int] = (0, 1), *, read: bool = True) 
     own = [name for name in sorted(files) if read][share[0] :: share[1]]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="checksums") as threads:
         wrong = [line for line in threads.map(lambda name: _difference(folder / name, files[name]), own) if line]
-    return wrong[0] if wrong else None
+    return wrong[0] if wrong else _other_step(folder)
 
 
 def _files(folder: Path) -> Sequence[str]:
@@ -137,9 +139,23 @@ def _difference(path: Path, entry: Mapping[str, Any]) -> str | None:
     return f"{path} does not match its checksum" if wrong else None
 
 
+def _other_step(folder: Path) -> str | None:
+    """What shows that a folder has the name of another step than it holds; None where it has its own, or says nothing."""
+    saved = _run_item(folder).get(STEP)
+    if saved is None or not folder.name.isdecimal() or int(folder.name) == saved:
+        return None
+    return f"{folder} holds step {saved}"
+
+
 def _says_it_has(folder: Path) -> bool:
     """Whether the item `run` of a step says that there are checksums."""
+    return bool(_run_item(folder).get(MARK))
+
+
+def _run_item(folder: Path) -> Mapping[str, Any]:
+    """The item `run` of a step; {} where it cannot be read."""
     try:
-        return bool(json.loads((folder / "run" / "metadata").read_bytes()).get(MARK))
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return False
+        content = json.loads((folder / "run" / "metadata").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

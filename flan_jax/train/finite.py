@@ -29,17 +29,20 @@ class DivergedError(UserError):
       what: shows it, in a few words.
       kept: a sentence on the checkpoints that are there.
       bad: the step whose state is diverged: by default the one before, whose loss or gradient it was.
+        At 0 it is what training began with.
 
     Attributes:
       step, what, bad: as given.
     """
 
     def __init__(self, step: int, what: str, kept: str = "", *, bad: int | None = None) -> None:
-        super().__init__(
-            f"Training diverged at step {step}: {what}. Lower the learning rate, warm up longer or set clip_norm."
-            f"{' ' + kept if kept else ''}"
-        )
         self.step, self.what, self.bad = step, what, step - 1 if bad is None else bad
+        remedy = (
+            "No update led there: look at the weights that it began with (INITIAL_CHECKPOINT_PATH) and at ACTIVATION_DTYPE."
+            if self.bad == 0
+            else "Lower the learning rate, warm up longer or set clip_norm."
+        )
+        super().__init__(f"Training diverged at step {step}: {what}. {remedy}{' ' + kept if kept else ''}")
 
 
 def not_finite(tree: Any) -> str | None:

@@ -6,6 +6,7 @@ DIRECTORY/damaged-STEP/   one whose files are not those that were written; nobod
 DIRECTORY/diverged-STEP/  one whose weights the next step proved useless
 """
 
+import fnmatch
 import logging
 import os
 import shutil
@@ -19,6 +20,24 @@ _LOG = logging.getLogger(__name__)
 
 Damage = Callable[[Path], str | None]
 """What is wrong with a step's folder, in a few words."""
+
+
+def check_name(directory: Path) -> Path:
+    """Returns a folder in which checkpoints can be saved and read again.
+
+    Orbax looks for its files with a pattern that begins with the folder's path: in a folder `[x]` it finds none, and what
+    it saves there cannot be read.
+
+    Raises:
+      UserError: a name on the way to it matches other names than itself.
+    """
+    strange = next((name for name in directory.parts if not fnmatch.fnmatchcase(name, name)), None)
+    if strange is not None:
+        raise UserError(
+            f"Checkpoints cannot be kept in {str(directory)!r}: the name {strange!r} in it is read as a pattern. Choose a "
+            "folder, or rename that one, without square brackets."
+        )
+    return directory
 
 
 def step_folders(directory: Path) -> dict[int, Path]:

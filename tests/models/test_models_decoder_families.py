@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
+from flan_jax.models.decoder_config import FAMILIES as NAMES
 from flan_jax.models.decoder_config import PRESETS, RopeScaling, preset
 from flan_jax.models.huggingface.decoders import FAMILIES, config_from_fields, fields_from_config, layout
 from flan_jax.models.huggingface.fields import shortest_pattern
@@ -329,6 +330,36 @@ def test_files_that_are_not_understood(fields, message):
     assert config_from_fields({**LLAMA, "use_bidirectional_attention": None, "_name": 1, "unsloth_version": "1"})
 
 
+@pytest.mark.parametrize(
+    ("family", "change", "message"),
+    [
+        ("llama", {"rope_theta": 5.0}, r"rope_theta is 5\.0, but rope_parameters\.rope_theta is 10000\.0"),
+        (
+            "llama",
+            {"rope_scaling": {"type": "linear", "factor": 2.0}},
+            r"rope_parameters is \{.*\}, but rope_scaling is \{",
+        ),
+        ("gemma3_text", {"rope_theta": 5.0}, r"rope_theta is 5\.0, but rope_parameters\.full_attention\.rope_theta is"),
+        ("gemma3_text", {"rope_local_base_freq": 5.0}, r"rope_local_base_freq is 5\.0, but rope_parameters\.sliding_"),
+        (
+            "gemma3_text",
+            {"rope_scaling": {"type": "linear", "factor": 2.0}},
+            r"full_attention is \{.*\}, but rope_scaling",
+        ),
+    ],
+)
+def test_a_place_that_was_edited_does_not_lose_to_its_double(family: str, change: dict, message: str):
+    fields = fields_from_config(config_from_fields(GEMMA3 if family == "gemma3_text" else LLAMA))
+    assert fields["model_type"] == family
+    config_from_fields(fields)
+    with pytest.raises(UserError, match=message):
+        config_from_fields({**fields, **change})
+
+
+def test_every_family_can_be_named():
+    assert set(NAMES) == {"", *FAMILIES}
+
+
 def test_shapes_that_no_family_has():
     with pytest.raises(
         UserError, match=r"no 'mistral' of transformers: qk_norm is 'head', there ''.* Set family='qwen3'"
@@ -341,7 +372,7 @@ def test_shapes_that_no_family_has():
     with pytest.raises(UserError, match="Set prefix_lm=False"):
         fields_from_config(tiny_decoder(prefix_lm=True))
     with pytest.raises(UserError, match="Did you mean 'llama'"):
-        fields_from_config(tiny_decoder(family="lama"))
+        tiny_decoder(family="lama")
     with pytest.raises(
         UserError, match=r"no 'gpt2' of transformers: it has no such value.*'gated-silu'.* Set family='llama'"
     ):

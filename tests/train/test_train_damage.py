@@ -14,6 +14,7 @@ from flan_jax.errors import UserError
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.checksums import CHECKSUMS
 from flan_jax.train.state import TrainState
+from flan_jax.train.step_folders import check_name
 from flan_jax.train.streamed import StoredParams
 
 
@@ -63,6 +64,10 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "one more": (lambda step: (step / "state" / "d" / "more").write_bytes(b"1"), r"more is none of its files"),
     "an item gone": (lambda step: shutil.rmtree(step / "state"), r"is missing"),
     "orbax's own": (lambda step: (step / "_CHECKPOINT_METADATA").write_text("{"), r"_CHECKPOINT_METADATA has 1 bytes"),
+    "of another step": (
+        lambda step: (shutil.rmtree(step), shutil.copytree(step.with_name("1"), step)),
+        r"/2 holds step 1",
+    ),
     "checksums gone": (lambda step: (step / CHECKSUMS).unlink(), r"checksums\.json is missing"),
     "checksums damaged": (lambda step: (step / CHECKSUMS).write_text("{}"), r"checksums\.json is no list of checksums"),
 }
@@ -99,6 +104,15 @@ def test_a_resumed_run_takes_the_newest_that_is_whole(
     assert caplog.messages[0].startswith("The checkpoint of step 2 is damaged (")
     assert "kept aside as damaged-2; the one of step 1 is used" in caplog.messages[0]
     assert sorted(path.name for path in directory.iterdir()) == ["2", "damaged-2"]
+
+
+def test_a_folder_that_is_read_as_a_pattern_is_refused(tmp_path: Path) -> None:
+    for name in ("[x]", "a[0-9]b"):
+        with pytest.raises(UserError, match=r"the name '.*' in it is read as a pattern\..* without square brackets"):
+            Checkpointer(tmp_path / name / "checkpoints")
+        assert not (tmp_path / name).exists()
+    for name in ("[", "a*b", "what?", "x]"):  # each matches itself
+        assert check_name(tmp_path / name) == tmp_path / name
 
 
 def test_where_none_is_whole_nothing_is_touched(directory: Path) -> None:

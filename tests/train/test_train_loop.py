@@ -15,6 +15,7 @@ from run_tiny import TinyRun, batches, make_batch
 from flan_jax.errors import UserError
 from flan_jax.signals import Interrupted
 from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.finite import DivergedError
 from flan_jax.train.hooks import MetricsWriter, read_metrics
 from flan_jax.train.loop import Preempted, fit
 from flan_jax.train.state import TrainState
@@ -317,3 +318,9 @@ def test_metrics_are_json(train: Callable[..., TrainState], tmp_path: Path) -> N
     assert [line["step"] for line in lines] == [1, 2]
     assert set(lines[0]["task_loss"]) == set(lines[0]["task_share"]) <= set(NAMES)
     assert sum(lines[0]["task_share"].values()) == pytest.approx(1.0)
+
+
+def test_what_no_update_caused_is_not_answered_with_a_lower_rate() -> None:
+    assert "No update led there: look at the weights that it began with" in str(DivergedError(1, "the loss is nan"))
+    assert "Lower the learning rate" in str(DivergedError(2, "the loss is nan"))
+    assert "Lower the learning rate" in str(DivergedError(1, "after its update", bad=1))

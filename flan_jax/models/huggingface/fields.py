@@ -46,6 +46,11 @@ class Reader:
     def __contains__(self, name: str) -> bool:
         return name in self._config
 
+    def get(self, name: str) -> Any:
+        """What the file itself says, ``None`` where it is silent."""
+        self._seen.add(name)
+        return self._config.get(name)
+
     def required(self, name: str) -> Any:
         """The value of a field.
 
@@ -221,10 +226,45 @@ def _write_scaling(scaling: RopeScaling | None) -> dict[str, Any]:
 
 def _read_rope(given: Reader) -> dict[str, Any]:
     new, old = given["rope_parameters"] or {}, given["rope_scaling"]
+    _check_one_rope(given, new, old or {})
     parameters = dict(old or new)
     theta = parameters.pop("rope_theta", given["rope_theta"] or 10_000.0)
     longest = given["max_position_embeddings"]
     return {"rope_theta": float(theta), "rope_scaling": _read_scaling(parameters, longest)}
+
+
+def _check_one_rope(given: Reader, new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+    """Refuses a file that gives two bases, or two scalings."""
+    tables = {name: table for name, table in (("rope_parameters", new), ("rope_scaling", old)) if table}
+    _check_same(
+        {
+            "rope_theta": given.get("rope_theta"),
+            **{f"{name}.rope_theta": table.get("rope_theta") for name, table in tables.items()},
+        }
+    )
+    _check_same({name: _spelled(table) for name, table in tables.items()})
+
+
+def _check_same(said: Mapping[str, Any]) -> None:
+    """Refuses places of a file that mean the same and differ, as they do where one of them was edited.
+
+    transformers 4 reads ``rope_theta`` and ``rope_scaling``, transformers 5 ``rope_parameters`` first.
+    """
+    told = {where: value for where, value in said.items() if value is not None}
+    first = next(iter(told), "")
+    for where, value in told.items():
+        if value != told[first]:
+            raise UserError(
+                f"config.json: {first} is {told[first]!r}, but {where} is {value!r}, and programs differ in which they read. "
+                "Give both the same value, or leave one out."
+            )
+
+
+def _spelled(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of rotary positions without its base, its kind by the newer name."""
+    left = {name: value for name, value in parameters.items() if value is not None and name != "rope_theta"}
+    kind = left.pop("type", "default")
+    return {"rope_type": kind, **left}
 
 
 def _write_rope(config: DecoderConfig) -> dict[str, Any]:
@@ -243,6 +283,13 @@ ROPE = Part(_read_rope, _write_rope)
 def _read_rope_by_kind(given: Reader) -> dict[str, Any]:
     new = given["rope_parameters"] or {}
     far, near = dict(new.get("full_attention") or {}), dict(new.get("sliding_attention") or {})
+    full, sliding = "rope_parameters.full_attention", "rope_parameters.sliding_attention"
+    _check_same({"rope_theta": given.get("rope_theta"), f"{full}.rope_theta": far.get("rope_theta")})
+    _check_same(
+        {"rope_local_base_freq": given.get("rope_local_base_freq"), f"{sliding}.rope_theta": near.get("rope_theta")}
+    )
+    if far and given["rope_scaling"]:
+        _check_same({full: _spelled(far), "rope_scaling": _spelled(given["rope_scaling"])})
     far |= given["rope_scaling"] or {}
     theta = far.pop("rope_theta", given["rope_theta"] or 1_000_000.0)
     local = near.pop("rope_theta", given["rope_local_base_freq"] or 10_000.0)

@@ -19,7 +19,7 @@ from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from flan_jax.data.encoding import BEGIN, END
-from flan_jax.data.jinja_budget import MAX_OUTPUT, RUN, Refused, Run
+from flan_jax.data.jinja_budget import RUN, Refused, Run
 from flan_jax.data.jinja_sandbox import PAYING, metered, paid
 
 _MAX_SOURCE = 200_000  # characters of a template; the longest published ones have a tenth
@@ -34,12 +34,21 @@ _SIZED = ("center", "indent", "batch", "slice", "wordwrap", "truncate", "tojson"
 class _Budget(Run):
     """What one rendering may spend; a function that is only looked at costs nothing."""
 
-    def __init__(self) -> None:
-        super().__init__(lambda number: 0)
+    def __init__(self, variables: Mapping[str, Any]) -> None:
+        super().__init__(lambda number: 0, given=_characters(variables))
 
     def _weigh_inside(self, value: Any, depth: int) -> None:
         if not (callable(value) or (isinstance(value, Iterator) and depth)):
             super()._weigh_inside(value, depth)
+
+
+def _characters(value: Any) -> int:
+    """How many characters the texts in a conversation have."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_characters, value.values()))
+    return sum(map(_characters, value)) if isinstance(value, list | tuple) else 0
 
 
 class _Generation(Extension):
@@ -210,14 +219,15 @@ def rendered(source: str, variables: Mapping[str, Any]) -> str:
         jinja2.TemplateError: whatever else Jinja finds.
     """
     program = _compiled(source)
-    token = RUN.set(_Budget())
+    budget = _Budget(variables)
+    token = RUN.set(budget)
     try:
         pieces: list[str] = []
         length = 0
         for piece in program.generate(dict(variables)):
             length += len(piece)
-            if length > MAX_OUTPUT:
-                raise Refused(f"it renders more than {MAX_OUTPUT:,} characters")
+            if length > budget.longest:
+                raise Refused(f"it renders more than {budget.longest:,} characters")
             pieces.append(piece)
         return "".join(pieces)
     finally:

@@ -48,10 +48,13 @@ class Run:
 
     Args:
         draw: number of the draw → a 64-bit integer.
+        given: characters that the template is given to write. A long text may be written out several times, and be
+            gone through as often as a short one is.
     """
 
-    def __init__(self, draw: Callable[[int], int]) -> None:
-        self._left = MAX_WORK
+    def __init__(self, draw: Callable[[int], int], given: int = 0) -> None:
+        self.longest = max(MAX_OUTPUT, 4 * given)
+        self._left = MAX_WORK + 64 * (given // BLOCK)
         self._draw = draw
         self._drawn = 0
 
@@ -92,8 +95,8 @@ class Run:
 
     def text(self, length: int) -> None:
         """Pays for a text of ``length`` characters before it is made."""
-        if length > MAX_OUTPUT:
-            raise Refused(f"it makes a text of more than {MAX_OUTPUT:,} characters")
+        if length > self.longest:
+            raise Refused(f"it makes a text of more than {self.longest:,} characters")
         self.spend(1 + length // BLOCK)
 
     def each(self, items: Iterable[Any]) -> Iterator[Any]:

@@ -90,13 +90,13 @@ class T5Config:
     stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        checked_remat("T5Config", self.remat)
         check_fields(self)
         object.__setattr__(self, "stop_ids", checked_stop_ids("T5Config", self.stop_ids, self.vocab_size))
         if self.feed_forward not in FEED_FORWARDS:
             raise unknown("feed_forward", self.feed_forward, FEED_FORWARDS)
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
-        checked_remat("T5Config", self.remat)
         checked_attention("T5Config", self.attention, cudnn_refuses="cuDNN's kernel has no use for T5's learned bias")
         # Half of the encoder's buckets look back, and half of those are exact distances: below 4 none would be.
         buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance

@@ -166,6 +166,7 @@ class DecoderConfig:
     stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        checked_remat("DecoderConfig", self.remat)
         check_fields(self)
         object.__setattr__(self, "stop_ids", checked_stop_ids("DecoderConfig", self.stop_ids, self.vocab_size))
         choices = {"norm": NORMS, "norm_placement": NORM_PLACEMENTS, "feed_forward": FEED_FORWARDS}
@@ -173,7 +174,6 @@ class DecoderConfig:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown(name, str(getattr(self, name)), known)
-        checked_remat("DecoderConfig", self.remat)
         checked_attention("DecoderConfig", self.attention, cudnn_refuses=self.cudnn_refusal)
         if self.num_heads % self.num_kv_heads:
             raise UserError(

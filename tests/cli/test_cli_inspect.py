@@ -224,7 +224,7 @@ def test_a_split_of_other_records_only(cli, module):
         (("own_doors", "--mode", "fs_opt", "--shots", "0"), "at least one shot"),
         (("own_doors", "--tokens"), "--tokens needs a vocabulary"),
         (("own_doors", "-n", "0"), "-n 0 must be at least 1"),
-        (("own_doors", "--source_dir", "nowhere"), ""),
+        (("own_doors", "--source_dir", "nowhere"), "SOURCE_DIR is 'nowhere', which is not a folder"),
     ],
 )
 def test_what_it_refuses(refused, cli, arguments, expected):

@@ -122,7 +122,7 @@ def test_a_bad_record_stops_by_default(refused, own, tmp_path):
             ["--inputs", "3", "--targets", "3", "--too_long", "drop"],
             "3 are longer than the lengths inputs 3, targets 3",
         ),
-        (["--data_dir", "nowhere"], "FLAN_JAX_DATA_DIR"),
+        (["--data_dir", "nowhere"], "DATA_DIR is 'nowhere', which is not a folder"),
         (["--verfy"], "unrecognized arguments: --verfy"),
     ],
 )

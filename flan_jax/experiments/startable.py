@@ -11,6 +11,7 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.huggingface.decoders import FAMILIES
 from flan_jax.train.sharding import batch_sharding, make_mesh
+from flan_jax.train.step_folders import check_name
 
 _WORKERS_A_CORE = 4
 
@@ -19,9 +20,11 @@ def check_startable(config: RunConfig) -> None:
     """Checks what training needs of this machine, before the store and the run's folder are touched.
 
     Raises:
-        UserError: a folder of data or of first weights is not there; the mesh, the batch or the workers do not fit.
+        UserError: a folder of data or of first weights is not there; the mesh, the batch or the workers do not fit;
+            checkpoints cannot be kept under MODEL_DIR's name.
     """
     check_folders(config.data_dir, config.source_dir)
+    check_name(Path(config.model_dir).expanduser().absolute())
     if isinstance(config.model, DecoderConfig) and config.model.family and config.model.family not in FAMILIES:
         raise unknown("DecoderConfig.family", config.model.family, FAMILIES)
     if config.initial_checkpoint and not run_dir.has_checkpoint(Path(config.model_dir)):

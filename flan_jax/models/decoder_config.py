@@ -16,7 +16,6 @@ NORMS = ("rms", "layer")
 NORM_PLACEMENTS = ("pre", "post", "both")
 QK_NORMS = ("", "head", "full")
 POSITIONS = ("rotary", "learned")
-FAMILIES = ("", "llama", "qwen2", "mistral", "gpt2", "qwen3", "gemma", "olmo2", "gemma2", "gemma3_text")
 ROPE_SCALINGS = ("linear", "llama3", "yarn")
 _OF_SCALINGS = {
     "original_max_positions": ("llama3", "yarn"),
@@ -170,7 +169,7 @@ class DecoderConfig:
         check_fields(self)
         object.__setattr__(self, "stop_ids", checked_stop_ids("DecoderConfig", self.stop_ids, self.vocab_size))
         choices = {"norm": NORMS, "norm_placement": NORM_PLACEMENTS, "feed_forward": FEED_FORWARDS}
-        choices |= {"qk_norm": QK_NORMS, "position": POSITIONS, "dtype": DTYPES, "family": FAMILIES}
+        choices |= {"qk_norm": QK_NORMS, "position": POSITIONS, "dtype": DTYPES}
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown(name, str(getattr(self, name)), known)

@@ -302,6 +302,12 @@ def test_a_family_that_is_not_known_is_refused_before_anything_is_written():
         check_startable(loaded("DecoderConfig.family=lama", files=files))
 
 
+def test_a_model_dir_that_is_read_as_a_pattern_is_refused_before_anything_is_written(tmp_path):
+    files = ("models/decoder_mini.gin", "runs/finetune.gin")
+    with pytest.raises(UserError, match=r"the name '\[x\]' in it is read as a pattern"):
+        check_startable(loaded(f"MODEL_DIR={tmp_path}/[x]/run", files=files))
+
+
 def test_0_of_the_likeliest_tokens_are_all_of_them():
     parsed = build_parser().parse_args(["generate", "--model_dir", "run", "--top_k", "0", "text"])
     assert decoding_of(parsed) == DecodingConfig(method="sample")

@@ -231,6 +231,8 @@ def fields_from_config(config: DecoderConfig) -> dict[str, Any]:
             "A prefix model cannot be exported: in transformers its inputs would be read in one direction only. "
             "Set prefix_lm=False to export the weights as those of a causal model."
         )
+    if config.family and config.family not in FAMILIES:
+        raise unknown("family", config.family, FAMILIES)
     kinds = [config.family] if config.family else list(FAMILIES)
     lost = {kind: _lost(config, kind) for kind in kinds}
     for kind in kinds:

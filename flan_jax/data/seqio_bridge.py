@@ -14,6 +14,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from flan_jax.data import seqio_ready
 from flan_jax.data.recipe import DEFAULT_LENGTHS
 from flan_jax.data.seqio_vocabulary import SeqioVocabulary, TaskVocabulary, label
 from flan_jax.data.sources import FromDataFolder
@@ -278,3 +279,6 @@ def register_catalogue() -> None:
             task = Prompted(TASKS.get(name), mode)
             if task.name not in seqio.TaskRegistry.names():
                 register_task(task)
+
+
+seqio_ready.loaded(__name__)

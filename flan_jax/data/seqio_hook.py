@@ -12,6 +12,8 @@ import sys
 import types
 from collections.abc import Sequence
 
+from flan_jax.data import seqio_ready
+
 _SEQIO = "seqio"
 
 
@@ -29,7 +31,7 @@ class _RegisteringLoader(importlib.abc.Loader):
             module.__spec__.loader = self._real
         module.__loader__ = self._real
         self._real.exec_module(module)
-        _register()
+        seqio_ready.when_loaded(_register)
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -10,6 +10,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from flan_jax.data import seqio_ready
 from flan_jax.data.fingerprints import value_text
 from flan_jax.data.sources import digest
 from flan_jax.data.tokenizers import ByteVocabulary, Vocabulary, load_vocabulary
@@ -219,3 +220,6 @@ def as_ours(vocabulary: seqio.Vocabulary) -> Vocabulary:
     if isinstance(vocabulary, SeqioVocabulary):
         return vocabulary.vocabulary
     return _made.setdefault(id(vocabulary), (vocabulary, TaskVocabulary(vocabulary)))[1]
+
+
+seqio_ready.loaded(__name__)

@@ -6,9 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-LENGTHS = "{'inputs': 192, 'targets': 96}"
-"""Options of piqa have some 80 tokens; longer ones would be scored up to the length only."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Peer:

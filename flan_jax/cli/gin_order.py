@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import gin
 
+from flan_jax.cli.gin_reader import Key, called
 from flan_jax.errors import UserError
 
 Kind = Literal["model", "run", "on top", "own run", "own"]
@@ -23,8 +24,7 @@ _MAY: dict[Kind, tuple[Kind, ...]] = {
     "own run": ("model", "run", "own run", "own"),
     "own": ("model", "run", "on top", "own run", "own"),
 }
-_Key = tuple[str, str, str]  # scope, selector, parameter
-_MIXTURE: _Key = ("", "flan_jax.run", "mixture")
+_MIXTURE: Key = ("", "flan_jax.run", "mixture")
 
 
 class FileOrder:
@@ -38,7 +38,7 @@ class FileOrder:
     def __init__(self, shipped: Path, search_paths: Sequence[str] = ()) -> None:
         self._shipped, self._search_paths = shipped.resolve(), search_paths
         self._kinds: dict[str, Kind] = {}
-        self._owners: dict[_Key, str] = {}
+        self._owners: dict[Key, str] = {}
         self._undone: list[tuple[str, str, str, Any, Any]] = []
 
     @contextlib.contextmanager
@@ -55,7 +55,7 @@ class FileOrder:
             owner = self._owners.get(key)
             may = owner is None or self._kinds[owner] in _MAY[kind] or self._includes(file, owner)
             if owner is not None and not may and not _is_open(before[key]):
-                self._undone.append((file, owner, _called(key), before[key], value))
+                self._undone.append((file, owner, called(key), before[key], value))
             self._owners[key] = file
 
     def check(self, bindings: Sequence[str]) -> None:
@@ -95,7 +95,7 @@ class FileOrder:
         return f"include '{path.parent.name}/{path.name}'" in (self._shipped_text(file) or "")
 
 
-def _bound() -> dict[_Key, Any]:
+def _bound() -> dict[Key, Any]:
     return {
         (scope, selector, parameter): value
         for (scope, selector), values in gin.config._CONFIG.items()
@@ -106,8 +106,3 @@ def _bound() -> dict[_Key, Any]:
 def _is_open(value: Any) -> bool:
     """Whether a value is still to be given (``%gin.REQUIRED``)."""
     return isinstance(value, gin.config.ConfigurableReference) and value.selector == "gin.constant"
-
-
-def _called(key: _Key) -> str:
-    scope, selector, parameter = key
-    return scope if selector == "gin.macro" else f"{selector.split('.')[-1]}.{parameter}"

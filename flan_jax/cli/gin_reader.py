@@ -36,10 +36,22 @@ class Origin:
     Attributes:
         where: file and line, or the option.
         own: whether the user wrote it for this run; what shipped files and a run's folder say is not.
+        file: the real path of the file; ``""`` for an option.
     """
 
     where: str
     own: bool
+    file: str = ""
+
+
+def called(key: Key) -> str:
+    """A value's name as a gin file has it.
+
+    >>> called(("LEARNING_RATE", "gin.macro", "value")), called(("", "flan_jax.run", "seed"))
+    ('LEARNING_RATE', 'run.seed')
+    """
+    scope, selector, parameter = key
+    return scope if selector == MACRO else f"{selector.split('.')[-1]}.{parameter}"
 
 
 class Reader:
@@ -114,7 +126,8 @@ class Reader:
                     break
                 place = f"{where}, line {statement.location.line_num}" if lines else where
                 with _said(place):
-                    self._apply(statement, context, Origin(place, own), data=data, including=including)
+                    origin = Origin(place, own, including[-1] if including else "")
+                    self._apply(statement, context, origin, data=data, including=including)
             gin.config._IMPORTS.update(context.imports)
 
     def _apply(self, statement: Any, context: Any, origin: Origin, *, data: bool, including: tuple[str, ...]) -> None:
@@ -123,8 +136,16 @@ class Reader:
             if not parameter:
                 scope, selector, parameter = f"{scope}/{selector}" if scope else selector, MACRO, "value"
             parsed = gin.config.ParsedBindingKey.parse((scope, selector, parameter))
-            gin.config._CONFIG.setdefault(parsed.config_key, {})[parsed.arg_name] = value
-            self.origins[(*parsed.config_key, parsed.arg_name)] = origin
+            key = (*parsed.config_key, parsed.arg_name)
+            values = gin.config._CONFIG.setdefault(parsed.config_key, {})
+            earlier = self.origins.get(key)
+            if earlier is not None and earlier.file in including[:-1] and values.get(parsed.arg_name) != value:
+                raise UserError(
+                    f"{origin.where} sets {called(key)}, which {earlier.where} has set before it includes that file: the "
+                    "included value would win. Put the include line above it."
+                )
+            values[parsed.arg_name] = value
+            self.origins[key] = origin
         elif isinstance(statement, config_parser.BlockDeclaration):
             if not context.get_configurable(statement.selector):
                 raise unknown(f"configurable ({origin.where})", statement.selector, configurables())

@@ -201,3 +201,24 @@ def test_every_macro_of_a_file_has_an_effect(file, macro, published, tmp_path):
     others = [binding for binding in bindings if not binding.startswith(f"{fed}=")]
     changed = gin_config.load(files, [*others, *before, f"{macro}={value}"]).config.resolved()
     assert without != changed
+
+
+def test_a_value_above_an_include_that_sets_it_is_no_value(tmp_path):
+    """gin lets the included file win, which nobody means who writes a value into a file of their own."""
+    own = tmp_path / "own.gin"
+    lines = [
+        "include 'models/t5_tiny.gin'",
+        "include 'runs/finetune.gin'",
+        "MIXTURE_OR_TASK_NAME = 'mini'",
+        "TRAIN_STEPS = 1",
+    ]
+    lines += ["MODEL_DIR = 'x'", "TASK_FEATURE_LENGTHS = {'inputs': 8, 'targets': 8}"]
+    own.write_text("\n".join(["DROPOUT_RATE = 0.25", *lines]))
+    with pytest.raises(
+        UserError, match=r"t5_tiny.gin, line \d+ sets DROPOUT_RATE, which .*own.gin, line 1 has set before"
+    ):
+        gin_config.load([str(own)])
+    own.write_text("\n".join([*lines, "DROPOUT_RATE = 0.25"]))
+    assert gin_config.load([str(own)]).config.model.dropout_rate == 0.25
+    own.write_text("\n".join(["DROPOUT_RATE = 0.05", *lines]))  # the same value is no contradiction
+    assert gin_config.load([str(own)]).config.model.dropout_rate == 0.05

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cache(tmp_path_factory) -> None:
     """Nothing a test verifies or fetches is noted in the home of whoever runs it."""
     os.environ["FLAN_JAX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def folders() -> Iterator[None]:
+    """Where data are looked for is a choice of the process: what a test chose, no later one finds."""
+    from flan_jax.data import published, sources
+
+    chosen = sources._chosen_data_dir, published._chosen_source_dir
+    yield
+    sources._chosen_data_dir, published._chosen_source_dir = chosen
 
 
 @pytest.fixture(scope="session")

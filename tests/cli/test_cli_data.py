@@ -196,5 +196,8 @@ def test_a_name_that_is_no_text_is_shown(cli, tmp_path):
     path = os.fsencode(tmp_path) + b"/d\xff.jsonl"
     with open(path, "w") as file:
         file.write(json.dumps(alpaca(1)))
-    assert "\\udcff.jsonl" in cli("data", os.fsdecode(path)).out
-    assert json.loads(cli("data", os.fsdecode(path), "--json").out)["files"][0]["place"] == os.fsdecode(path)
+    assert "\\udcff.jsonl" in cli("data", str(tmp_path)).out
+    assert json.loads(cli("data", str(tmp_path), "--json").out)["files"][0]["place"] == os.fsdecode(path)
+    named = cli("data", os.fsdecode(path))  # an argument is a text: its folder can be named
+    assert named.code == 2
+    assert "\\udcff" in named.err

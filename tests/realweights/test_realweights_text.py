@@ -19,7 +19,7 @@ from flan_jax.tasks.dialog import Message
 
 pytestmark = [pytest.mark.realweights, pytest.mark.filterwarnings("default"), pytest.mark.timeout(1200)]
 
-COUNT = 24
+COUNT = 12
 PLAIN = (
     "The capital of France is",
     "def fibonacci(n):\n    ",

@@ -47,7 +47,7 @@ def cache(tmp_path_factory) -> None:
 
 
 @pytest.fixture(autouse=True)
-def folders() -> Iterator[None]:
+def chosen_folders() -> Iterator[None]:
     """Where data are looked for is a choice of the process: what a test chose, no later one finds."""
     from flan_jax.data import published, sources
 

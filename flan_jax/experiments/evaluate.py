@@ -23,8 +23,7 @@ from flan_jax.experiments import run_dir
 from flan_jax.experiments.chat import run_prompts, written_stops
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.same_base import check_same_vocabulary
-from flan_jax.experiments.setup import Data, open_data, open_tasks, prepare_run, say_dropped
-from flan_jax.experiments.startable import check_folders
+from flan_jax.experiments.setup import Data, check_folders, open_data, open_tasks, prepare_run, say_dropped
 from flan_jax.experiments.weights import load_weights
 from flan_jax.feed.store import StoredTask
 from flan_jax.report.page import write_report

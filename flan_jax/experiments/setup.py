@@ -98,6 +98,19 @@ def _unknown_name(name: str, known: set[str]) -> UserError:
     )
 
 
+def check_folders(data_dir: str = "", source_dir: str = "") -> None:
+    """Refuses folders of data that are named and not there; ``""`` names none.
+
+    Raises:
+        UserError: one is missing, or is a file.
+    """
+    for name, folder in (("DATA_DIR", data_dir), ("SOURCE_DIR", source_dir)):
+        if folder and not Path(folder).expanduser().is_dir():
+            raise UserError(
+                f"{name} is {folder!r}, which is not a folder. Name the folder that holds the data, or none."
+            )
+
+
 def set_folders(data_dir: str = "", source_dir: str = "") -> None:
     """Chooses where this process looks for files and for local copies; ``""`` changes nothing."""
     if data_dir:

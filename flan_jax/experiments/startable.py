@@ -8,6 +8,7 @@ from flan_jax.data.workers import usable_cores
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.setup import check_folders
 from flan_jax.models.decoder_config import DecoderConfig
 from flan_jax.models.huggingface.decoders import FAMILIES
 from flan_jax.train.sharding import batch_sharding, make_mesh
@@ -45,16 +46,3 @@ def check_startable(config: RunConfig) -> None:
             f"run.batch_size (BATCH_SIZE) is {config.batch_size}; the mesh splits a batch over {parts} devices, so it must "
             f"be a multiple of {parts}. Change it, or put fewer devices on MeshConfig.data and MeshConfig.fsdp."
         )
-
-
-def check_folders(data_dir: str = "", source_dir: str = "") -> None:
-    """Refuses folders of data that are named and not there; ``""`` names none.
-
-    Raises:
-        UserError: one is missing, or is a file.
-    """
-    for name, folder in (("DATA_DIR", data_dir), ("SOURCE_DIR", source_dir)):
-        if folder and not Path(folder).expanduser().is_dir():
-            raise UserError(
-                f"{name} is {folder!r}, which is not a folder. Name the folder that holds the data, or none."
-            )

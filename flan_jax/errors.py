@@ -54,6 +54,10 @@ class PlacedError(UserError):
         return UserError, (str(self),)
 
 
+class UnknownNameError(UserError):
+    """A name is in no registry of this process; another process may have it registered."""
+
+
 _NAME = 100
 """Of a name so much is compared and shown: it may come from a record."""
 _SHOWN = 12
@@ -82,7 +86,7 @@ def did_you_mean(name: str, known: Iterable[str], *, limit: int = 3) -> str:
     return f" Did you mean {' or '.join(repr(candidate) for candidate in near)}?"
 
 
-def unknown(kind: str, name: str, known: Iterable[str], *, remedy: str = "") -> UserError:
+def unknown(kind: str, name: str, known: Iterable[str], *, remedy: str = "") -> UnknownNameError:
     """An unknown-name error that suggests neighbours and says where to look."""
     known = sorted(known)
     hint = did_you_mean(name, known)
@@ -90,4 +94,4 @@ def unknown(kind: str, name: str, known: Iterable[str], *, remedy: str = "") -> 
         shown = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
         hint = f" Known: {shown}."
     shown_name = name if len(name) <= _NAME else name[:_NAME] + "…"
-    return UserError(f"Unknown {kind} {shown_name!r}.{hint}{' ' + remedy if remedy else ''}")
+    return UnknownNameError(f"Unknown {kind} {shown_name!r}.{hint}{' ' + remedy if remedy else ''}")

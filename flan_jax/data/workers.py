@@ -24,7 +24,7 @@ from flan_jax.data import tokenizers
 from flan_jax.data.recipe import Recipe
 from flan_jax.data.splits import PreparedSplit, Work, size_hint, write
 from flan_jax.data.transport import packed, packed_setup, unpacked, unpacked_setup
-from flan_jax.errors import UserError
+from flan_jax.errors import UnknownNameError, UserError
 from flan_jax.feed.store import TokenStore
 
 Job = tuple[Work, ...]
@@ -68,7 +68,9 @@ def write_all(
         while jobs and _size(jobs[-1]) < _SMALL_BYTES and time.monotonic() < patient_until:
             yield from _write_here(jobs.pop(), recipe, store)
         if len(jobs) > 1:
-            yield from _write_in_workers(jobs, packed_setup(recipe, store, modules), processes)
+            with contextlib.closing(_write_in_workers(jobs, packed_setup(recipe, store, modules), processes)) as written:
+                for work, split in written:
+                    yield work, write(work, recipe, store) if split is None else split
             return
     for job in jobs:
         yield from _write_here(job, recipe, store)
@@ -102,7 +104,8 @@ class _Worker:
 
 def _write_in_workers(
     jobs: deque[Job], setup: bytes, processes: int
-) -> Generator[tuple[Work, PreparedSplit], None, None]:
+) -> Generator[tuple[Work, PreparedSplit | None], None, None]:
+    """Yields each split as it is there, or none for one that a worker cannot find: a script may have registered it."""
     workers: list[_Worker] = []
     done = False
     try:
@@ -158,7 +161,7 @@ def _hand_over(worker: _Worker, jobs: deque[Job]) -> None:
         worker.connection.send_bytes(payload)
 
 
-def _received(worker: _Worker) -> PreparedSplit:
+def _received(worker: _Worker) -> PreparedSplit | None:
     try:
         kind, content = worker.connection.recv()
     except (EOFError, ConnectionError):
@@ -201,8 +204,16 @@ def _work(connection: Connection, setup: bytes) -> None:
         while True:
             payload = connection.recv_bytes()
             for work in _guarded(connection, lambda payload=payload: unpacked(payload)):
-                split = _guarded(connection, lambda work=work: write(work, recipe, store))
+                split = _guarded(connection, lambda work=work: _written(work, recipe, store))
                 connection.send(("done", split))
+
+
+def _written(work: Work, recipe: Recipe, store: TokenStore) -> PreparedSplit | None:
+    """What ``write`` returns, or none where the task is found by a name that nothing registered in this process."""
+    try:
+        return write(work, recipe, store)
+    except UnknownNameError:
+        return None
 
 
 def _unraisable(what: Any) -> None:

@@ -12,6 +12,7 @@ import seqio
 import tensorflow as tf
 import third_party_tasks as theirs
 
+from flan_jax.data import workers
 from flan_jax.data.gin_bound import binds_functions_of_others
 from flan_jax.data.prepare import prepare
 from flan_jax.data.producers import producer
@@ -354,6 +355,24 @@ def test_workers_prepare_the_same(tmp_path, monkeypatch):
     )
     assert one == two
     assert len(one) == 4
+
+
+def test_a_task_that_no_module_registers_is_prepared_beside_the_workers(tmp_path, monkeypatch):
+    # A script imports one module by name and registers more itself: no other process can find those.
+    monkeypatch.setattr(workers, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(modules, "_imported", {})
+    modules.import_modules(["third_party_tasks"])
+    if "their_own_here" not in seqio.TaskRegistry.names():
+        seqio.TaskRegistry.add(
+            "their_own_here", source=theirs.SOURCE, preprocessors=[functools.partial(theirs.question, labels=theirs.LABELS), *theirs.TOKENS],
+            output_features=theirs.FEATURES, metric_fns=[theirs.accuracy],
+        )  # fmt: skip
+    wanted = [(SeqioTask(name), ["train", "validation"]) for name in ("their_parity", "their_own_here")]
+    store, vocabulary = TokenStore(tmp_path), vocabulary_of(wanted[0][0])
+    report = prepare(wanted, store=store, vocabulary=vocabulary, processes=2, modules=modules.imported_modules())
+    assert {(split.task, split.split): split.examples for split in report.splits} == {
+        (task.name, split): count for task, splits in wanted for split, count in zip(splits, (40, 12), strict=True)
+    }
 
 
 def test_nested_mixtures_and_unimax_reach_seqio_as_shares():

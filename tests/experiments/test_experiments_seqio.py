@@ -18,6 +18,7 @@ from flan_jax.experiments.setup import open_data, resolve_mixture, resolve_vocab
 from flan_jax.experiments.train import train
 from flan_jax.feed.store import TokenStore
 from flan_jax.mixing.mixture import MIXTURES, Entry, Mixture, Suite, register_mixture
+from flan_jax.tasks import modules
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.models import tiny_t5
 from flan_jax.testing.tasks import PARITY, VOWEL
@@ -42,6 +43,7 @@ BESIDE = Mixture(
 
 @pytest.fixture(autouse=True)
 def catalogue(monkeypatch):
+    monkeypatch.setattr(modules, "_imported", {})  # what the tests before imported by name
     monkeypatch.setattr(MIXTURES, "_items", dict(MIXTURES._items))
     register_mixture("ours_and_theirs", lambda: BESIDE)
 

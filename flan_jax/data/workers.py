@@ -68,7 +68,9 @@ def write_all(
         while jobs and _size(jobs[-1]) < _SMALL_BYTES and time.monotonic() < patient_until:
             yield from _write_here(jobs.pop(), recipe, store)
         if len(jobs) > 1:
-            with contextlib.closing(_write_in_workers(jobs, packed_setup(recipe, store, modules), processes)) as written:
+            with contextlib.closing(
+                _write_in_workers(jobs, packed_setup(recipe, store, modules), processes)
+            ) as written:
                 for work, split in written:
                     yield work, write(work, recipe, store) if split is None else split
             return

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.feed.arrow import StoredExample
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.arrow import StoredExample
+from flan_jax.store.store import TokenStore
 
 SOURCE = "Super-NaturalInstructions (Wang et al. 2022): 126 task files, rendered, ALBERT's 30,000 SentencePiece pieces"
 SPLIT = "train"

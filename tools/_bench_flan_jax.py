@@ -14,7 +14,7 @@ from _bench_process import Report, measured, memory_mb, peak_mb, throughput
 def main(mode: str, settings: dict[str, Any], report: Report) -> None:
     begun = time.perf_counter()
     import flan_jax.feed.loader
-    import flan_jax.feed.store  # noqa: F401
+    import flan_jax.store.store  # noqa: F401
 
     report(import_s=time.perf_counter() - begun, import_peak_mb=peak_mb())
     {"feed": feed, "restore": restore, "seek": seek, "profile": profile, "soak": soak}[mode](settings, report)
@@ -23,7 +23,7 @@ def main(mode: str, settings: dict[str, Any], report: Report) -> None:
 def open_loader(settings: dict[str, Any]) -> Any:
     """The loader over all tasks of the store, drawn by their sizes."""
     from flan_jax.feed.loader import PackedBatches
-    from flan_jax.feed.store import TokenStore
+    from flan_jax.store.store import TokenStore
 
     prepared = zip(settings["names"], settings["fingerprints"], strict=True)
     tasks = TokenStore(settings["store"]).open_many((name, settings["split"], which, None) for name, which in prepared)
@@ -120,7 +120,7 @@ def _costs(profiler: cProfile.Profile) -> dict[str, list[dict[str, Any]]]:
 
 
 def _short(file: str) -> str:
-    """``…/flan_jax/feed/store.py`` → ``flan_jax/feed/store.py``; of other code, the last two parts."""
+    """``…/flan_jax/feed/store.py`` → ``flan_jax/store/store.py``; of other code, the last two parts."""
     parts = Path(file).parts
     own = [index for index, part in enumerate(parts) if part in ("flan_jax", "tools")]
     return "/".join(parts[own[-1] if own else -2 :])

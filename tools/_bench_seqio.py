@@ -33,7 +33,7 @@ def cache(settings: dict[str, Any], report: Report) -> None:
     import seqio
     import tensorflow as tf
 
-    from flan_jax.feed.store import TokenStore
+    from flan_jax.store.store import TokenStore
 
     store, split = TokenStore(settings["store"]), settings["split"]
     for name in settings["names"]:

@@ -34,7 +34,7 @@ import _bench_corpus as corpus
 from _bench_machine import machine, versions
 from _bench_process import run
 
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 
 OURS, PEER = "_bench_flan_jax.py", "_bench_seqio.py"
 SEEK_STEP = 1_000_000

@@ -32,10 +32,10 @@ import mixtures  # noqa: F401  (registers them)
 from flan_jax.data.prepare import prepare
 from flan_jax.data.superni import superni_mixture
 from flan_jax.data.tokenizers import SentencePieceVocabulary, load_vocabulary
-from flan_jax.feed.arrow import StoredExample
 from flan_jax.feed.loader import PackedBatches
-from flan_jax.feed.store import StoredTask, TokenStore
 from flan_jax.mixing.mixture import Mixture, get_mixture
+from flan_jax.store.arrow import StoredExample
+from flan_jax.store.store import StoredTask, TokenStore
 
 LENGTHS = ("512/128", "2048/512")
 DATA_VARIABLE = "FLAN_JAX_REALDATA"

@@ -36,8 +36,8 @@ from flan_jax.data.prepare import prepare
 from flan_jax.data.sources import jsonl
 from flan_jax.data.superni import superni_mixture
 from flan_jax.data.tokenizers import SentencePieceVocabulary, set_encoding_threads
-from flan_jax.feed.store import TokenStore
 from flan_jax.mixing.mixture import Mixture, get_mixture
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.render import render_split
 from flan_jax.tasks.spec import Prompted, Task, TaskSpec, Template
 

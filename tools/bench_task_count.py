@@ -19,7 +19,7 @@ import numpy as np
 from _bench_machine import machine, versions
 
 from flan_jax.feed.loader import PackedBatches
-from flan_jax.feed.store import StoredExample, TokenStore
+from flan_jax.store.store import StoredExample, TokenStore
 
 LENGTHS = {"inputs": 512, "targets": 128}
 

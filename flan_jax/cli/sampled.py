@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from flan_jax.feed.realised import Realised
+    from flan_jax.feed.sampling_stats import Realised
 
 
 def sampled_table(realised: "Realised", *, most: int = 20) -> str:

@@ -20,7 +20,7 @@ from flan_jax.data.recipe import DEFAULT_LENGTHS, OnError, Recipe, TooLong
 from flan_jax.data.tokenizers import Vocabulary, set_encoding_threads
 from flan_jax.data.transport import packed, packed_setup, unpacked, unpacked_setup
 from flan_jax.errors import UserError, unknown
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Task
 
 DEFAULT_RUNNER = "DirectRunner"

@@ -23,7 +23,7 @@ from flan_jax.data.recipe import MESSAGES, Recipe, Tally
 from flan_jax.data.sources import digest
 from flan_jax.data.unknown import count_unknown
 from flan_jax.errors import PlacedError, UserError
-from flan_jax.feed.store import LOSS_MASK, MASK, Extra, StoredExample
+from flan_jax.store.store import LOSS_MASK, MASK, Extra, StoredExample
 from flan_jax.tasks.dialog import (
     ASSISTANT,
     Conversation,

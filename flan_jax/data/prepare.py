@@ -18,7 +18,7 @@ from flan_jax.data.splits import PreparedSplit, Work
 from flan_jax.data.tokenizers import Vocabulary
 from flan_jax.data.workers import write_all
 from flan_jax.errors import UserError
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Task
 
 __all__ = [

@@ -17,7 +17,7 @@ from flan_jax.data.sources import digest
 from flan_jax.data.tokenise import tokenise
 from flan_jax.data.tokenizers import keeps_newlines
 from flan_jax.errors import UserError
-from flan_jax.feed.store import Extra, StoredExample
+from flan_jax.store.store import Extra, StoredExample
 from flan_jax.tasks.fewshot import TRAIN_SPLIT
 from flan_jax.tasks.render import render_split
 from flan_jax.tasks.spec import Prompted, Rendering, Task, Template, VerbatimTemplate

@@ -22,7 +22,7 @@ from flan_jax.data.seqio_vocabulary import task_vocabulary
 from flan_jax.data.sources import digest
 from flan_jax.data.unknown import count_unknown
 from flan_jax.errors import UserError
-from flan_jax.feed.store import Extra, StoredExample
+from flan_jax.store.store import Extra, StoredExample
 from flan_jax.tasks.spec import Task
 
 FORMAT = 1

@@ -16,7 +16,7 @@ import numpy as np
 from flan_jax.data.producers import Producer
 from flan_jax.data.recipe import Recipe
 from flan_jax.data.tokenizers import Vocabulary
-from flan_jax.feed.store import StoredTask
+from flan_jax.store.store import StoredTask
 from flan_jax.tasks.modules import import_modules, imported_modules
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from flan_jax.data.notes import left_out_before
 from flan_jax.data.producers import producer
 from flan_jax.data.recipe import FEATURES, Recipe, Tally, combined
 from flan_jax.errors import UserError
-from flan_jax.feed.store import StoredExample, StoredTask, TokenStore
+from flan_jax.store.store import StoredExample, StoredTask, TokenStore
 from flan_jax.tasks.spec import Prompted, Task
 
 

@@ -9,7 +9,7 @@ from flan_jax.data.recipe import FEATURES, Recipe, Tally
 from flan_jax.data.tokenizers import check_ids, encode_arrays
 from flan_jax.data.unknown import count_unknown
 from flan_jax.errors import UserError
-from flan_jax.feed.store import StoredExample
+from flan_jax.store.store import StoredExample
 from flan_jax.tasks.spec import Rendered
 
 _BATCH = 256

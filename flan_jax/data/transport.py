@@ -12,7 +12,7 @@ from typing import Any
 from flan_jax.data import published, sources
 from flan_jax.data.recipe import Recipe
 from flan_jax.errors import UserError
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 
 
 def packed(what: Any, name: str) -> bytes:

@@ -25,7 +25,7 @@ from flan_jax.data.recipe import Recipe
 from flan_jax.data.splits import PreparedSplit, Work, size_hint, write
 from flan_jax.data.transport import packed, packed_setup, unpacked, unpacked_setup
 from flan_jax.errors import UnknownNameError, UserError
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 
 Job = tuple[Work, ...]
 """The splits of one task, which read the same file as a rule."""

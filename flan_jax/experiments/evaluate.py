@@ -25,8 +25,8 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.same_base import check_same_vocabulary
 from flan_jax.experiments.setup import Data, check_folders, open_data, open_tasks, prepare_run, say_dropped
 from flan_jax.experiments.weights import load_weights
-from flan_jax.feed.store import StoredTask
 from flan_jax.report.page import write_report
+from flan_jax.store.store import StoredTask
 from flan_jax.tasks.spec import ENDING, GROUP, Prompted, Task
 
 

@@ -11,9 +11,9 @@ from flan_jax.data.sizes import is_elsewhere, published_size
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.setup import TRAIN_SPLIT
 from flan_jax.feed.sampler import MixtureSampler
-from flan_jax.feed.store import TokenStore
 from flan_jax.mixing.mixture import Mixture
 from flan_jax.mixing.table import ExamplesFrom, RateTable, rate_table
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Prompted, Task
 
 SizesFrom = Literal["data", "published"]

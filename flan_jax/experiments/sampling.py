@@ -12,11 +12,11 @@ import jax
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.setup import TRAIN_SPLIT, Data
-from flan_jax.feed.lessons import LessonFirst
+from flan_jax.feed.curriculum import LessonFirst
 from flan_jax.feed.loader import PackedBatches
-from flan_jax.feed.realised import Realised
-from flan_jax.feed.store import StoredTask, TokenStore
+from flan_jax.feed.sampling_stats import Realised
 from flan_jax.files import writing
+from flan_jax.store.store import StoredTask, TokenStore
 from flan_jax.train.hooks import forget_later
 from flan_jax.train.window import HostMetrics
 

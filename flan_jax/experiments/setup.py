@@ -25,9 +25,9 @@ from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.chat import check_tasks, run_template
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.kept_model import vocabulary_place
-from flan_jax.feed.store import StoredTask, TokenStore
 from flan_jax.mixing.holdout import hold_out_of
 from flan_jax.mixing.mixture import MIXTURES, Mixture, Suite, get_mixture
+from flan_jax.store.store import StoredTask, TokenStore
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.modules import imported_modules

@@ -45,7 +45,7 @@ from flan_jax.experiments.setup import Data, PrepareProgress, open_data, prepare
 from flan_jax.experiments.startable import check_startable
 from flan_jax.experiments.tuned import BASE, base_identity, check_can_begin, check_same_base
 from flan_jax.experiments.weights import initial_params
-from flan_jax.feed.realised import Realised
+from flan_jax.feed.sampling_stats import Realised
 from flan_jax.files import atomic_write_text, remove_leftovers
 from flan_jax.report.page import write_report
 from flan_jax.train.checkpoint import Checkpointer

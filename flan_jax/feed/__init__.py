@@ -1,1 +1,1 @@
-"""Where batches come from: the token store, the sampler, packing, the loader. No TensorFlow."""
+"""Where batches come from: the sampler, packing, the loader. No TensorFlow."""

@@ -38,9 +38,9 @@ import dataclasses
 import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.feed.extras import has_loss_mask
 from flan_jax.feed.packing import Rows, one_per_row, pack
-from flan_jax.feed.store import StoredTask
+from flan_jax.store.extras import has_loss_mask
+from flan_jax.store.store import StoredTask
 
 Batch = dict[str, np.ndarray]
 

@@ -13,13 +13,13 @@ import numpy as np
 from absl import flags
 
 from flan_jax.errors import UserError
-from flan_jax.feed.handed_out import handed_out
+from flan_jax.feed.consumed import handed_out
+from flan_jax.feed.grain_dataset import BatchDataset, Element, Recipe
 from flan_jax.feed.layout import Batch, Layout
-from flan_jax.feed.producing import BatchDataset, Element, Recipe
-from flan_jax.feed.realised import Realised
-from flan_jax.feed.rowstream import RowStream
+from flan_jax.feed.packed_row_index import RowStream
 from flan_jax.feed.sampler import Exhausted, Start
-from flan_jax.feed.store import StoredTask
+from flan_jax.feed.sampling_stats import Realised
+from flan_jax.store.store import StoredTask
 
 __all__ = ["Batch", "PackedBatches", "Realised"]
 

@@ -8,7 +8,7 @@ import pytest
 
 import mixtures  # noqa: F401  (registers the tasks)
 from flan_jax.data import published, sources
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 
 LENGTHS = ("--vocabulary", "bytes", "--inputs", "400", "--targets", "40")
 BAD = {

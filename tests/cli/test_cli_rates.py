@@ -40,7 +40,7 @@ def store(cli, module, own_tasks, tmp_path):
 
     from flan_jax.data.prepare import prepare
     from flan_jax.data.tokenizers import ByteVocabulary
-    from flan_jax.feed.store import TokenStore
+    from flan_jax.store.store import TokenStore
 
     path = tmp_path / "store"
     tasks = [(task, ["train"]) for task in OUTER().drawn_tasks]

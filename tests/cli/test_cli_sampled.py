@@ -1,7 +1,7 @@
 import numpy as np
 
 from flan_jax.cli.sampled import sampled_table
-from flan_jax.feed.realised import Realised
+from flan_jax.feed.sampling_stats import Realised
 
 
 def realised(tasks):

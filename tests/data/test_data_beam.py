@@ -7,7 +7,7 @@ from flan_jax.data.beam import prepare_with_beam
 from flan_jax.data.prepare import prepare
 from flan_jax.data.tokenizers import ByteVocabulary
 from flan_jax.errors import UserError
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.tasks import COPY, PARITY
 

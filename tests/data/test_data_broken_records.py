@@ -26,7 +26,7 @@ from flan_jax.data.sources import jsonl, set_data_dir
 from flan_jax.data.superni import superni_task
 from flan_jax.data.tokenizers import ByteVocabulary, SentencePieceVocabulary, check_ids
 from flan_jax.errors import UserError
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.fields import label, text
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec, Template

@@ -19,7 +19,7 @@ from flan_jax.data.sources import generated, jsonl
 from flan_jax.data.tokenizers import ByteVocabulary, SentencePieceVocabulary
 from flan_jax.errors import UserError
 from flan_jax.feed.loader import PackedBatches
-from flan_jax.feed.store import LOSS_MASK, TokenStore
+from flan_jax.store.store import LOSS_MASK, TokenStore
 from flan_jax.tasks.dialog import Message
 from flan_jax.tasks.spec import Task
 

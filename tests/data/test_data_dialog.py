@@ -9,7 +9,7 @@ from flan_jax.data.prepare import prepare
 from flan_jax.data.sources import generated, jsonl
 from flan_jax.data.tokenizers import ByteVocabulary
 from flan_jax.errors import UserError
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.dialog import Message
 from flan_jax.tasks.render import render, render_split
 from flan_jax.tasks.review import review

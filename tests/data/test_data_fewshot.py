@@ -11,7 +11,7 @@ from flan_jax.data.recipe import Tally
 from flan_jax.data.sources import jsonl
 from flan_jax.data.tokenizers import ByteVocabulary
 from flan_jax.errors import UserError
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.render import render_split
 from flan_jax.tasks.spec import Prompted, PromptMode
 from flan_jax.tasks.style import FLAN_2021, FLAN_2022, FewShot, OptionStyle, PromptStyle

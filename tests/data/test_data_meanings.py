@@ -16,7 +16,7 @@ from flan_jax.data.pieces import decoded_turns
 from flan_jax.data.prepare import prepare
 from flan_jax.data.tokenizers import ByteVocabulary
 from flan_jax.errors import UserError
-from flan_jax.feed.store import LOSS_MASK, TokenStore
+from flan_jax.store.store import LOSS_MASK, TokenStore
 from flan_jax.tasks.dialog import conversation
 from flan_jax.tasks.render import render
 from flan_jax.tasks.spec import Prompted

@@ -15,7 +15,7 @@ from flan_jax.data.sources import generated
 from flan_jax.data.splits import outcome
 from flan_jax.data.tokenizers import ByteVocabulary, WordVocabulary
 from flan_jax.data.unknown import unknown_pieces
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Prompted, Template
 
 WORDS = WordVocabulary(("say", "it", "pear", "fig", "count", "Output", "Assistant", "User"), "words")

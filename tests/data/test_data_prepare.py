@@ -13,7 +13,7 @@ from flan_jax.data.sources import generated
 from flan_jax.data.tokenise import tokenise
 from flan_jax.data.tokenizers import ByteVocabulary, WordVocabulary
 from flan_jax.errors import UserError
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.render import render_split
 from flan_jax.tasks.spec import Prompted, PromptMode, Rendered, Template
 from flan_jax.testing.tasks import COPY, PARITY, VOWEL, copy, parity, toy_mixture, toy_vocabulary

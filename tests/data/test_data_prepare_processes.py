@@ -15,7 +15,7 @@ from flan_jax.data import sources, workers
 from flan_jax.data.prepare import prepare
 from flan_jax.data.tokenizers import ByteVocabulary
 from flan_jax.errors import UserError
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.tasks import PARITY, VOWEL, toy_vocabulary
 
@@ -186,7 +186,7 @@ import functools, os, signal, sys
 from flan_jax.data import workers
 from flan_jax.data.prepare import prepare
 from flan_jax.data.tokenizers import ByteVocabulary
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 from prepare_toys import yes_or_no
 
 workers.PATIENCE_S = -1.0

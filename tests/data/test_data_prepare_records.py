@@ -15,7 +15,7 @@ from flan_jax.data.recipe import MESSAGES, Recipe, Tally
 from flan_jax.data.sources import generated, jsonl
 from flan_jax.data.tokenizers import ByteVocabulary
 from flan_jax.errors import PlacedError, UserError
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.tasks import COPY, PARITY
 
@@ -260,7 +260,7 @@ class _ForeignProducer:
     def examples(self, split, tally):
         import numpy as np
 
-        from flan_jax.feed.store import StoredExample
+        from flan_jax.store.store import StoredExample
 
         tally.records += 1
         yield StoredExample(np.array([5, 1]), np.array([6, 1]))

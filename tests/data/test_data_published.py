@@ -12,7 +12,7 @@ from flan_jax.data.published import origin, origins, published, set_source_dir, 
 from flan_jax.data.recipe import Tally
 from flan_jax.data.tokenizers import ByteVocabulary
 from flan_jax.errors import UserError
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.reading import numbered_records
 from flan_jax.tasks.spec import Source
 

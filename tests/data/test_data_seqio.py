@@ -38,7 +38,7 @@ def test_seqio_yields_what_the_store_holds(tmp_path):
         from flan_jax.data.prepare import prepare, task_fingerprint
         from flan_jax.data.tokenizers import ByteVocabulary, load_vocabulary
         from flan_jax.errors import UserError
-        from flan_jax.feed.store import TokenStore
+        from flan_jax.store.store import TokenStore
         from flan_jax.mixing.mixture import MIXTURES, get_mixture
         from flan_jax.mixing.rates import Equal
         from flan_jax.tasks.catalog import TASKS

@@ -12,7 +12,7 @@ from flan_jax.data.prepare import prepare
 from flan_jax.data.seqio_mixtures import seqio_mixture
 from flan_jax.data.seqio_tasks import SeqioTask, measure_of, stored_example, vocabulary_of
 from flan_jax.errors import UserError
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 
 LENGTHS = {"inputs": 40, "targets": 10}
 MEASURED = ("their_parity", "their_few_shot", "their_reading", "their_language", "their_scores", "their_objects")

@@ -24,9 +24,9 @@ from flan_jax.data.seqio_tasks import SeqioTask, stored_example, vocabulary_of
 from flan_jax.data.seqio_vocabulary import TaskVocabulary, as_ours
 from flan_jax.data.tokenizers import ByteVocabulary
 from flan_jax.errors import UserError
-from flan_jax.feed.store import TokenStore
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
 from flan_jax.mixing.rates import UniMax
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks import modules
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.tasks import COPY, PARITY, VOWEL

@@ -29,8 +29,8 @@ from flan_jax.data.superni import (
 from flan_jax.data.superni_files import HEAD_BYTES
 from flan_jax.data.tokenizers import ByteVocabulary, load_vocabulary
 from flan_jax.errors import UserError
-from flan_jax.feed.store import TokenStore
 from flan_jax.mixing.mixture import MIXTURES, get_mixture
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks.render import render, render_split
 from flan_jax.tasks.spec import Prompted, PromptMode, Source
 

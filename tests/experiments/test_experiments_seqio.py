@@ -16,8 +16,8 @@ from flan_jax.experiments.evaluate import evaluate_run
 from flan_jax.experiments.rates import mixture_rates
 from flan_jax.experiments.setup import open_data, resolve_mixture, resolve_vocabulary
 from flan_jax.experiments.train import train
-from flan_jax.feed.store import TokenStore
 from flan_jax.mixing.mixture import MIXTURES, Entry, Mixture, Suite, register_mixture
+from flan_jax.store.store import TokenStore
 from flan_jax.tasks import modules
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.models import tiny_t5

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.feed import arrow, corpus, handed_out, pools, rowstream
+from flan_jax.feed import consumed, packed_chunks, packed_row_index, token_table
 from flan_jax.feed.layout import BATCH_KEYS
 from flan_jax.feed.loader import PackedBatches
+from flan_jax.store import arrow
 
 LENGTHS = {"inputs": 24, "targets": 10}
 SIZES = (7, 40, 90)
@@ -21,9 +22,9 @@ WEIGHTS = (0.2, 0.3, 0.5)
 @pytest.fixture(autouse=True)
 def small_pools(monkeypatch):
     """Pools small enough that a few batches cross several of them."""
-    monkeypatch.setattr(pools, "POOL", 64)
-    monkeypatch.setattr(rowstream, "POOL", 64)
-    monkeypatch.setattr(handed_out, "POOL", 64)
+    monkeypatch.setattr(packed_chunks, "POOL", 64)
+    monkeypatch.setattr(packed_row_index, "POOL", 64)
+    monkeypatch.setattr(consumed, "POOL", 64)
 
 
 @pytest.fixture
@@ -103,16 +104,16 @@ def test_unpacked_batches_hold_the_draws_in_their_order(batches_of):
 @pytest.mark.parametrize("decoder_only", [False, True])
 def test_packed_windows_hold_the_drawn_examples_and_nothing_else(batches_of, monkeypatch, deviations, decoder_only):
     # With next to no margin, every other window leaves rows over to the next one.
-    monkeypatch.setattr(rowstream, "_DEVIATIONS", deviations)
-    monkeypatch.setattr(rowstream, "WINDOW", 6)
-    monkeypatch.setattr(rowstream, "TAIL", 2)
+    monkeypatch.setattr(packed_row_index, "_DEVIATIONS", deviations)
+    monkeypatch.setattr(packed_row_index, "WINDOW", 6)
+    monkeypatch.setattr(packed_row_index, "TAIL", 2)
     batches = batches_of(batch_size=1, decoder_only=decoder_only, seed=1)
     rows = batches._stream.capacity.rows
     found = collections.Counter()
     left_over = 0
     for window in range(4):
         found.update(segments(take(batches, rows)))
-        left_over_now = handed_out.handed_out(batches._stream, (window + 1) * rows)
+        left_over_now = consumed.handed_out(batches._stream, (window + 1) * rows)
         owed = len(left_over_now.owed_task)
         left_over += owed
         expected = collections.Counter(drawn_from(batches, 6 * 64 * (window + 1)))
@@ -126,7 +127,9 @@ def test_empty_rows_are_few_and_spread(batches_of):
     batches = batches_of(batch_size=2)
     rows = batches._stream.capacity.rows
     empty = np.concatenate([batch["decoder_segment_ids"].max(axis=1) == 0 for batch in take(batches, rows)])
-    assert empty.sum() == 2 * rows - sum(batches._stream.pools.size(pool) for pool in range(2 * rowstream.WINDOW))
+    assert empty.sum() == 2 * rows - sum(
+        batches._stream.pools.size(pool) for pool in range(2 * packed_row_index.WINDOW)
+    )
     assert 0 < np.convolve(empty, np.ones(16)).max() <= 5
 
 
@@ -138,10 +141,10 @@ def test_examples_are_packed_in_whichever_order_leaves_fewer_rows(batches_of):
 
 
 def test_the_margin_is_less_than_a_percent(batches_of, monkeypatch):
-    for module in (pools, rowstream, handed_out):
+    for module in (packed_chunks, packed_row_index, consumed):
         monkeypatch.setattr(module, "POOL", 4096)
     stream = batches_of()._stream
-    needed = sum(stream.pools.size(pool) for pool in range(rowstream.WINDOW))
+    needed = sum(stream.pools.size(pool) for pool in range(packed_row_index.WINDOW))
     assert needed < stream.capacity.own < stream.capacity.rows < 1.01 * needed
 
 
@@ -336,7 +339,7 @@ def test_leaving_the_interpreter_with_a_loader_open_is_silent(batches_of):
     store = batches_of.tasks[0].folder.parents[2]
     program = f"""
 from flan_jax.feed.loader import PackedBatches
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 import sys
 batches = PackedBatches([TokenStore({str(store)!r}).open("task0", "train")], [1], seed=0, batch_size=2,
                         lengths={LENGTHS!r})
@@ -368,8 +371,8 @@ def test_the_millionth_step_is_found_without_what_comes_before(batches_of):
 @pytest.mark.parametrize("exhausted", ["drop", "stop"])
 @pytest.mark.parametrize("window", [64, 3])
 def test_batches_end_where_exhausted_tasks_end_them(batches_of, monkeypatch, pack, exhausted, window):
-    monkeypatch.setattr(rowstream, "WINDOW", window)
-    monkeypatch.setattr(rowstream, "TAIL", window // 2)
+    monkeypatch.setattr(packed_row_index, "WINDOW", window)
+    monkeypatch.setattr(packed_row_index, "TAIL", window // 2)
     batches = batches_of(exhausted=exhausted, epochs=4, pack=pack, prefetch=2)
     found = list(batches)
     realised = batches.realised()
@@ -384,7 +387,7 @@ def test_batches_end_where_exhausted_tasks_end_them(batches_of, monkeypatch, pac
 
 
 def test_worker_processes_give_the_same_batches(batches_of, monkeypatch):
-    for module in (pools, rowstream, handed_out):
+    for module in (packed_chunks, packed_row_index, consumed):
         monkeypatch.setattr(module, "POOL", 4096)  # as in the workers, which no test can reach into
     whole = take(batches_of(), 9)
     batches = batches_of(workers=2)
@@ -534,6 +537,6 @@ def test_a_hundred_random_seeks_find_each_host_its_part(batches_of, hosts):
 @pytest.mark.parametrize(("small", "copied"), [(0, 0), (10**9, 10**9), (400, 10**9), (10**9, 900)])
 def test_what_is_copied_together_changes_nothing(batches_of, monkeypatch, small, copied):
     whole = take(batches_of(), 20)
-    monkeypatch.setattr(corpus, "_SMALL_BYTES", small)
-    monkeypatch.setattr(corpus, "_COPIED_BYTES", copied)
+    monkeypatch.setattr(token_table, "_SMALL_BYTES", small)
+    monkeypatch.setattr(token_table, "_COPIED_BYTES", copied)
     assert_equal(take(batches_of(), 20), whole)

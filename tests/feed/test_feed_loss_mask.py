@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.feed.corpus import Corpus
 from flan_jax.feed.layout import Layout
 from flan_jax.feed.loader import PackedBatches
-from flan_jax.feed.store import LOSS_MASK, MASK, Extra, StoredExample, TokenStore
+from flan_jax.feed.token_table import Corpus
+from flan_jax.store.store import LOSS_MASK, MASK, Extra, StoredExample, TokenStore
 
 LENGTHS = {"inputs": 8, "targets": 12}
 

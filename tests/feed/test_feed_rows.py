@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.feed import loader, rowstream
+from flan_jax.feed import loader, packed_row_index
 from flan_jax.feed.layout import Layout
 from flan_jax.feed.loader import PackedBatches
-from flan_jax.feed.rowstream import PACKING, RowStream
+from flan_jax.feed.packed_row_index import PACKING, RowStream
 from flan_jax.feed.sampler import Start
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "rows.json"
@@ -71,7 +71,7 @@ def test_a_position_of_another_version_is_refused(make_tasks, monkeypatch):
     again = batches()
     again.set_state(older)  # saved before positions said it: rows were those of version 1
     assert again.step == 1
-    monkeypatch.setattr(rowstream, "PACKING", PACKING + 1)
+    monkeypatch.setattr(packed_row_index, "PACKING", PACKING + 1)
     newer = batches()
     for position in (state, older):
         with pytest.raises(UserError, match="the way in which flan_jax draws and packs rows changed since"):

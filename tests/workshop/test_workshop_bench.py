@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flan_jax.feed.store import TokenStore
+from flan_jax.store.store import TokenStore
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "tools"

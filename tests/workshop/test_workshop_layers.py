@@ -31,6 +31,7 @@ OUTSIDE = {
     "flan_jax.tasks": set(),
     "flan_jax.launch": set(),
     "flan_jax.mixing": {"numpy", "scipy"},
+    "flan_jax.store": {"numpy", "pyarrow", "fsspec"},
     "flan_jax.models": {"jax", "flax", "numpy", "safetensors", "jaxtyping"},
 }
 

@@ -110,7 +110,7 @@ def _prepare(arguments: argparse.Namespace, progress: Any) -> "tuple[PrepareRepo
     from flan_jax.cli.console import say
     from flan_jax.experiments.chat import check_tasks, template_of
     from flan_jax.experiments.setup import resolve_vocabulary, say_dropped, wanted
-    from flan_jax.feed.store import TokenStore
+    from flan_jax.store.store import TokenStore
 
     mixture = mixture_of(arguments, arguments.mixture)
     template = template_of(arguments.chat_template, arguments.vocabulary or mixture.vocabulary)

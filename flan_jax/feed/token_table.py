@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.feed.arrow import ChunkedTokens
-from flan_jax.feed.extras import LOSS_MASK, PREFIX, has_loss_mask
-from flan_jax.feed.manifest import REBUILD
-from flan_jax.feed.store import StoredTask
+from flan_jax.store.arrow import ChunkedTokens
+from flan_jax.store.extras import LOSS_MASK, PREFIX, has_loss_mask
+from flan_jax.store.manifest import REBUILD
+from flan_jax.store.store import StoredTask
 
 # Reaching one of thousands of small mapped arrays costs about as much as the tokens of an example: a
 # handful of cache misses. Chunks of so few bytes are therefore copied into one array, up to so many in all.

@@ -14,8 +14,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import known_implementations
 
 from flan_jax.errors import UserError
-from flan_jax.feed.remote import RemotePlace
-from flan_jax.feed.store import Extra, StoredExample, TokenStore
+from flan_jax.store.remote import RemotePlace
+from flan_jax.store.store import Extra, StoredExample, TokenStore
 
 A, B = "a" * 32, "b" * 32
 PARTS = {"vocabulary": "v1", "templates": "t1"}
@@ -393,7 +393,7 @@ def test_a_full_cache_is_named(watched, store, monkeypatch, cache):
         store.open("rte", "train", A).fetch()
     assert [file for file in (cache / "files").rglob("*") if file.is_file()] == []
 
-    monkeypatch.setattr("flan_jax.feed.store.write_arrow", lambda *args, **kwargs: full("get", ""))
+    monkeypatch.setattr("flan_jax.store.store.write_arrow", lambda *args, **kwargs: full("get", ""))
     with pytest.raises(UserError, match=r"The cache .* \(No space left"):
         write(store, "cb")
 

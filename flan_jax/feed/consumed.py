@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from flan_jax.feed.corpus import Corpus
-from flan_jax.feed.pools import POOL
-from flan_jax.feed.rowstream import RowStream
+from flan_jax.feed.packed_chunks import POOL
+from flan_jax.feed.packed_row_index import RowStream
 from flan_jax.feed.sampler import MixtureSampler
+from flan_jax.feed.token_table import Corpus
 
 # Examples whose lengths are looked up at a time.
 _PIECE = 1 << 20

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flan_jax.errors import UserError
-from flan_jax.feed import arrow
-from flan_jax.feed.store import ARROW, StoredExample, TokenStore, narrowest
+from flan_jax.store import arrow
+from flan_jax.store.store import ARROW, StoredExample, TokenStore, narrowest
 
 A, B = "a" * 32, "b" * 32
 PARTS = {"vocabulary": "v1", "templates": "t1", "lengths": "512/128"}
@@ -308,7 +308,7 @@ def test_a_disk_that_takes_no_more_is_the_user_s_to_mend(store, monkeypatch, num
     def refuse(*args, **kwargs):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("flan_jax.feed.store.write_arrow", refuse)
+    monkeypatch.setattr("flan_jax.store.store.write_arrow", refuse)
     with pytest.raises(UserError, match=sentence):
         store.write("rte", "train", A, examples(), {})
     assert list(store.path.iterdir()) == []

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.errors import UserError
-from flan_jax.feed.cache import remove_abandoned, unfinished_name, verified
-from flan_jax.feed.manifest import (
+from flan_jax.store.backend import Key
+from flan_jax.store.cache import remove_abandoned, unfinished_name, verified
+from flan_jax.store.checksum_cache import Verify, is_settled, mark_of
+from flan_jax.store.manifest import (
     MANIFEST,
     REBUILD,
     DamagedError,
@@ -24,15 +26,13 @@ from flan_jax.feed.manifest import (
     digest_of_file,
     parse_manifest,
 )
-from flan_jax.feed.place import Key
-from flan_jax.feed.verified import Verify, is_settled, mark_of
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT)
 
 
 class LocalPlace:
-    """A folder; see ``flan_jax.feed.place.Place``."""
+    """A folder; see ``flan_jax.store.backend.Place``."""
 
     remote = False
 

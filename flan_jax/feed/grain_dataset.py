@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
-from flan_jax.feed.corpus import Corpus
 from flan_jax.feed.layout import Batch, Layout
-from flan_jax.feed.rowstream import RowStream
+from flan_jax.feed.packed_row_index import RowStream
 from flan_jax.feed.sampler import Exhausted, Start
-from flan_jax.feed.store import StoredTask
+from flan_jax.feed.token_table import Corpus
+from flan_jax.store.store import StoredTask
 
 
 class Element(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from flan_jax.feed.arrow import ArrowTokens, StoredExample
-from flan_jax.feed.extras import Extra
-from flan_jax.feed.manifest import ARROW, REBUILD, DamagedError
+from flan_jax.store.arrow import ArrowTokens, StoredExample
+from flan_jax.store.extras import Extra
+from flan_jax.store.manifest import ARROW, REBUILD, DamagedError
 
 
 class RemoteFolder(Protocol):

@@ -4,7 +4,7 @@
         files/<2 digits>/<checksum>.arrow   what was fetched, named by what is in it
         manifests/<digest>.json             manifests, by address and version
         staging/                            tasks on their way to a remote store
-        verified                            see ``flan_jax.feed.verified``
+        verified                            see ``flan_jax.store.checksum_cache``
 
 It may be deleted at any time.
 """
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flan_jax.errors import UserError
-from flan_jax.feed.verified import Verified
+from flan_jax.store.checksum_cache import Verified
 
 UNFINISHED = ".unfinished-"
 _ABANDONED_AFTER_S = 24 * 3600

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.feed.arrow import ArrowTokens
-from flan_jax.feed.schema import schema
-from flan_jax.feed.store import Extra, StoredExample, TokenStore
+from flan_jax.store.arrow import ArrowTokens
+from flan_jax.store.schema import schema
+from flan_jax.store.store import Extra, StoredExample, TokenStore
 
 A = "a" * 32
 ARROW = "data-00000-of-00001.arrow"
@@ -42,8 +42,8 @@ _FILL = """
 import resource, sys
 import numpy as np
 from flan_jax.errors import UserError
-from flan_jax.feed import arrow
-from flan_jax.feed.store import StoredExample, TokenStore
+from flan_jax.store import arrow
+from flan_jax.store.store import StoredExample, TokenStore
 arrow.CHUNK_EXAMPLES = 50
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 given = (StoredExample(np.arange(100), np.arange(100), i) for i in range(100_000))
@@ -103,8 +103,8 @@ def test_a_store_that_cannot_be_written_to_is_named(tmp_path):
 _WRITE = """
 import sys
 import numpy as np
-from flan_jax.feed import arrow
-from flan_jax.feed.store import Extra, StoredExample, TokenStore
+from flan_jax.store import arrow
+from flan_jax.store.store import Extra, StoredExample, TokenStore
 arrow.CHUNK_EXAMPLES = 3
 turned = sys.argv[2] == "turned"
 def order(given):

@@ -6,9 +6,9 @@ import time
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.feed import local, verified
-from flan_jax.feed.store import StoredExample, TokenStore
-from flan_jax.feed.verified import Verified
+from flan_jax.store import checksum_cache, local
+from flan_jax.store.checksum_cache import Verified
+from flan_jax.store.store import StoredExample, TokenStore
 
 A = "a" * 32
 ARROW = "data-00000-of-00001.arrow"
@@ -43,7 +43,7 @@ def later(monkeypatch):
 
     def go():
         Verified.at.cache_clear()
-        monkeypatch.setattr(verified.time, "time_ns", lambda: time.clock_gettime_ns(time.CLOCK_REALTIME) + 10**10)
+        monkeypatch.setattr(checksum_cache.time, "time_ns", lambda: time.clock_gettime_ns(time.CLOCK_REALTIME) + 10**10)
 
     return go
 
@@ -190,7 +190,7 @@ def test_the_note_is_read_once_for_many_tasks(store, later, monkeypatch):
 def test_writers_of_the_note_do_not_lose_each_other_s_lines(tmp_path):
     note = tmp_path / "verified"
     script = (
-        "import sys; from flan_jax.feed.verified import Verified\n"
+        "import sys; from flan_jax.store.checksum_cache import Verified\n"
         "note = Verified(sys.argv[1])\n"
         "for i in range(400): note.add(b'%032x' % (int(sys.argv[2]) * 1000 + i))"
     )
@@ -221,7 +221,7 @@ def test_a_garbled_note_costs_a_check_only(store, cache, read, later):
 
 
 def test_the_note_does_not_grow_without_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(verified, "_LARGEST_NOTE", 330)
+    monkeypatch.setattr(checksum_cache, "_LARGEST_NOTE", 330)
     note = Verified(str(tmp_path / "verified"))
     for i in range(100):
         note.add(b"%032x" % i)

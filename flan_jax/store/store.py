@@ -1,13 +1,13 @@
 """The token store: every task tokenised once, one folder per task, split and fingerprint.
 
     STORE/<task>/<split>/<fingerprint, 16 digits>/
-        data-00000-of-00001.arrow   the examples (see ``flan_jax.feed.arrow``)
+        data-00000-of-00001.arrow   the examples (see ``flan_jax.store.arrow``)
         dataset_info.json           by these two, ``datasets.load_from_disk`` opens the folder
         state.json
         manifest.json               what it was made from, its totals, sizes and checksums
 
-STORE is a folder (``flan_jax.feed.local``) or the address of one, such as ``gs://bucket/store``
-(``flan_jax.feed.remote``). The same examples give the same bytes in either, on every run.
+STORE is a folder (``flan_jax.store.local``) or the address of one, such as ``gs://bucket/store``
+(``flan_jax.store.remote``). The same examples give the same bytes in either, on every run.
 """
 
 import json
@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.errors import UserError, did_you_mean
-from flan_jax.feed.arrow import StoredExample, narrowest, write_arrow
-from flan_jax.feed.extras import LOSS_MASK, MASK, Extra, check_extras
-from flan_jax.feed.local import LocalPlace
-from flan_jax.feed.manifest import ARROW, MANIFEST, DamagedError, encode_manifest, make_manifest
-from flan_jax.feed.place import Key, Place
-from flan_jax.feed.schema import NO_EXTRAS, write_dataset_files
-from flan_jax.feed.stored import StoredTask
-from flan_jax.feed.verified import Verify, checked_policy
+from flan_jax.store.arrow import StoredExample, narrowest, write_arrow
+from flan_jax.store.backend import Key, Place
+from flan_jax.store.checksum_cache import Verify, checked_policy
+from flan_jax.store.extras import LOSS_MASK, MASK, Extra, check_extras
+from flan_jax.store.local import LocalPlace
+from flan_jax.store.manifest import ARROW, MANIFEST, DamagedError, encode_manifest, make_manifest
+from flan_jax.store.schema import NO_EXTRAS, write_dataset_files
+from flan_jax.store.stored_task import StoredTask
 
 __all__ = ["LOSS_MASK", "MASK", "Extra", "StoredExample", "StoredTask", "TokenStore", "Verify", "Wanted", "narrowest"]
 
@@ -290,7 +290,7 @@ def _place(url: str) -> Place:
         return LocalPlace(Path(url))
     if protocol in _LOCAL:
         return LocalPlace(Path(rest))
-    from flan_jax.feed.remote import RemotePlace  # a store in a folder needs no fsspec
+    from flan_jax.store.remote import RemotePlace  # a store in a folder needs no fsspec
 
     return RemotePlace(url)
 

@@ -27,11 +27,11 @@ from typing import NamedTuple
 import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.feed.corpus import Corpus
 from flan_jax.feed.layout import Layout
-from flan_jax.feed.pools import POOL, Places, Plan, Pools, joined
+from flan_jax.feed.packed_chunks import POOL, Places, Plan, Pools, joined
 from flan_jax.feed.sampler import BLOCK, Exhausted, MixtureSampler, Start
-from flan_jax.feed.store import StoredTask
+from flan_jax.feed.token_table import Corpus
+from flan_jax.store.store import StoredTask
 
 PACKING = 1
 """Raised when another row comes at some number of the same tasks, weights, seed and layout: when drawing, shuffling,

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flan_jax.feed.corpus import Corpus
 from flan_jax.feed.layout import Layout
 from flan_jax.feed.packing import Rows
 from flan_jax.feed.permute import key
 from flan_jax.feed.sampler import MixtureSampler
+from flan_jax.feed.token_table import Corpus
 
 POOL = 4096
 """Draws that are packed together: on instruction data within 1% of the rows that packing all at once needs."""

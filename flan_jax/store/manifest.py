@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from flan_jax.errors import UserError
-from flan_jax.feed.arrow import Totals
-from flan_jax.feed.extras import Extra, as_json
+from flan_jax.store.arrow import Totals
+from flan_jax.store.extras import Extra, as_json
 
 ARROW = "data-00000-of-00001.arrow"
 MANIFEST = "manifest.json"

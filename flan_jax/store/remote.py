@@ -4,7 +4,7 @@ Such places cannot rename a folder in one step. A task exists where its manifest
 written last: folders without one are half-written, are never read, and are deleted after a day. Two
 writers of one task write equal files, so neither harms the other.
 
-Files are fetched into the cache of this machine (``flan_jax.feed.cache``), where they are named by
+Files are fetched into the cache of this machine (``flan_jax.store.cache``), where they are named by
 their checksums, and mapped from there. Options of a protocol come from fsspec's own configuration.
 """
 
@@ -22,7 +22,8 @@ from typing import Any
 import fsspec
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.feed.cache import (
+from flan_jax.store.backend import Key
+from flan_jax.store.cache import (
     cache_failed,
     cache_folder,
     cached_file,
@@ -32,7 +33,8 @@ from flan_jax.feed.cache import (
     staging,
     verified,
 )
-from flan_jax.feed.manifest import (
+from flan_jax.store.checksum_cache import Verify, mark_of
+from flan_jax.store.manifest import (
     ARROW,
     MANIFEST,
     REBUILD,
@@ -43,8 +45,6 @@ from flan_jax.feed.manifest import (
     digest_of_file,
     parse_manifest,
 )
-from flan_jax.feed.place import Key
-from flan_jax.feed.verified import Verify, mark_of
 
 # By these, whichever of them a listing has, one version of a file differs from the next.
 _VERSIONS = (
@@ -55,7 +55,7 @@ _ATTEMPTS = 4
 
 
 class RemotePlace:
-    """An address; see ``flan_jax.feed.place.Place``.
+    """An address; see ``flan_jax.store.backend.Place``.
 
     Raises:
         UserError: a protocol that is not known or not installed.
@@ -281,7 +281,7 @@ class RemotePlace:
 
 @dataclasses.dataclass(frozen=True)
 class _RemoteFolder:
-    """See ``flan_jax.feed.stored.RemoteFolder``."""
+    """See ``flan_jax.store.stored_task.RemoteFolder``."""
 
     place: RemotePlace
     key: Key

@@ -4,8 +4,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from flan_jax.feed.stored import RemoteFolder
-from flan_jax.feed.verified import Verify
+from flan_jax.store.checksum_cache import Verify
+from flan_jax.store.stored_task import RemoteFolder
 
 Key = tuple[str, str, str]
 """The folders of a stored task: its name and its split, both quoted, and 16 digits of its fingerprint."""

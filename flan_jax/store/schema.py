@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flan_jax.feed.extras import BYTES, PREFIX, Extra
+from flan_jax.store.extras import BYTES, PREFIX, Extra
 
 NO_EXTRAS: Mapping[str, Extra] = {}
 

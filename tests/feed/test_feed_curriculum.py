@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.feed.lessons import LessonFirst
+from flan_jax.feed.curriculum import LessonFirst
 from flan_jax.feed.loader import PackedBatches
-from flan_jax.feed.store import StoredExample, TokenStore
+from flan_jax.store.store import StoredExample, TokenStore
 
 LENGTHS = {"inputs": 16, "targets": 8}
 

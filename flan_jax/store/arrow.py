@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from flan_jax.errors import UserError
-from flan_jax.feed.extras import PREFIX, Extra, ExtraValue, check_extras, check_names, size_of
-from flan_jax.feed.schema import NO_EXTRAS, schema
+from flan_jax.store.extras import PREFIX, Extra, ExtraValue, check_extras, check_names, size_of
+from flan_jax.store.schema import NO_EXTRAS, schema
 
 __all__ = ["ArrowTokens", "ChunkedTokens", "Extra", "StoredExample", "Totals", "narrowest", "write_arrow"]
 

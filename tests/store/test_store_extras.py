@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from flan_jax.errors import UserError
-from flan_jax.feed import arrow
-from flan_jax.feed.extras import NUMBERS, size_of
-from flan_jax.feed.store import Extra, StoredExample, TokenStore
+from flan_jax.store import arrow
+from flan_jax.store.extras import NUMBERS, size_of
+from flan_jax.store.store import Extra, StoredExample, TokenStore
 
 A = "a" * 32
 

@@ -1,6 +1,6 @@
 """Declarations only: one module per cluster or collection. Importing this package reads no data."""
 
-from flan_jax.data import seqio_hook
+from flan_jax.data.seqio_bridge import hook as seqio_hook
 from mixtures import cot as cot
 from mixtures import dialog as dialog
 from mixtures import flan2021 as flan2021

@@ -7,13 +7,13 @@ is left out. A cluster is held out of all of it at once with HOLD_OUT.
 
 import dataclasses
 
-from flan_jax.data.cot import CotFile
-from flan_jax.data.formats.mixture import mixture_of_path
-from flan_jax.data.formats.names import is_data_file
-from flan_jax.data.formats.task import free_name
-from flan_jax.data.published import source_dir
-from flan_jax.data.sources import FromDataFolder, data_dir, resolve
-from flan_jax.data.superni import superni_mixture
+from flan_jax.data.collections.cot import CotFile
+from flan_jax.data.collections.superni import superni_mixture
+from flan_jax.data.file_readers.suffixes import is_data_file
+from flan_jax.data.instructions.mixture import mixture_of_path
+from flan_jax.data.instructions.task import free_name
+from flan_jax.data.sources.base import FromDataFolder, data_dir, resolve
+from flan_jax.data.sources.published import source_dir
 from flan_jax.errors import UserError
 from flan_jax.mixing.holdout import scored
 from flan_jax.mixing.mixture import Dropped, Entry, Mixture, Suite, register_mixture

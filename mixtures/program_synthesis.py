@@ -12,8 +12,8 @@ bytes, or a SentencePiece model trained with line ends and byte fallback (``flan
 edit similarity to the solution, and not by whether it passes its tests.
 """
 
-from flan_jax.data.folder import FolderSource
-from flan_jax.data.published import published
+from flan_jax.data.file_readers.jsonl_folder import FolderSource
+from flan_jax.data.sources.published import published
 from flan_jax.errors import UserError
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, text, texts

@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable
 
-from flan_jax.data import published
+from flan_jax.data.sources import published
 from flan_jax.mixing.mixture import Mixture
 from flan_jax.tasks.spec import Prompted, TaskSpec
 from mixtures.flan2021 import collection

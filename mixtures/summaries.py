@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flan_jax.data.published import PublishedSource
+from flan_jax.data.sources.published import PublishedSource
 from flan_jax.tasks.fields import text
 from flan_jax.tasks.spec import Fields, Record, TaskSpec, Template
 

@@ -3,8 +3,8 @@
 Nothing is read before a mixture is asked for by name.
 """
 
-from flan_jax.data.sources import FromDataFolder
-from flan_jax.data.superni import SuperNIFields, niv2_tasks, superni_mixture
+from flan_jax.data.collections.superni import SuperNIFields, niv2_tasks, superni_mixture
+from flan_jax.data.sources.base import FromDataFolder
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
 from flan_jax.mixing.rates import Proportional
 from flan_jax.tasks.spec import Prompted, PromptMode

@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from flan_jax.data.promptsource import FOLDER, NO_LABEL, TRUNCATE, promptsource_task
-from flan_jax.data.sources import FromDataFolder
-from flan_jax.data.t0_sets import ANLI_ROUNDS, LEFT_OUT, T0_SETS, Role, T0Set, hub_source, task_name
+from flan_jax.data.collections.t0_datasets import ANLI_ROUNDS, LEFT_OUT, T0_SETS, Role, T0Set, hub_source, task_name
+from flan_jax.data.sources.base import FromDataFolder
+from flan_jax.data.templates.promptsource import FOLDER, NO_LABEL, TRUNCATE, promptsource_task
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec

@@ -6,7 +6,7 @@ As in FLAN, a task translates out of English; two inverted templates translate b
 import functools
 from typing import Any
 
-from flan_jax.data.published import PublishedSource
+from flan_jax.data.sources.published import PublishedSource
 from flan_jax.tasks.fields import text
 from flan_jax.tasks.spec import Record, TaskSpec, Template
 

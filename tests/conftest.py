@@ -49,7 +49,8 @@ def cache(tmp_path_factory) -> None:
 @pytest.fixture(autouse=True)
 def chosen_folders() -> Iterator[None]:
     """Where data are looked for is a choice of the process: what a test chose, no later one finds."""
-    from flan_jax.data import published, sources
+    from flan_jax.data.sources import base as sources
+    from flan_jax.data.sources import published
 
     chosen = sources._chosen_data_dir, published._chosen_source_dir
     yield

@@ -29,9 +29,9 @@ from _bench_corpus import VOCABULARY_FILE
 from _bench_machine import machine, versions
 
 import mixtures  # noqa: F401  (registers them)
-from flan_jax.data.prepare import prepare
-from flan_jax.data.superni import superni_mixture
-from flan_jax.data.tokenizers import SentencePieceVocabulary, load_vocabulary
+from flan_jax.data.collections.superni import superni_mixture
+from flan_jax.data.prepare.prepare import prepare
+from flan_jax.data.tokenizers.vocabulary import SentencePieceVocabulary, load_vocabulary
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.mixing.mixture import Mixture, get_mixture
 from flan_jax.store.arrow import StoredExample

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from _flan_records import INVENTED, TO_TFDS, invented
 
 import mixtures  # noqa: F401  registers the tasks
-from flan_jax.data import published
-from flan_jax.data.flan_templates import SETS, import_templates
-from flan_jax.data.template_set import TemplateSet, load_template_set, with_templates, write_template_set
+from flan_jax.data.sources import published
+from flan_jax.data.templates.flan_templates import SETS, import_templates
+from flan_jax.data.templates.template_set import TemplateSet, load_template_set, with_templates, write_template_set
 from flan_jax.errors import UserError
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.render import Renderer

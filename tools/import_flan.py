@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import mixtures  # noqa: F401  registers the tasks
-from flan_jax.data.flan_templates import (
+from flan_jax.data.templates.flan_templates import (
     NAMES_OPTIONS,
     REPEATED,
     SETS,
@@ -21,7 +21,7 @@ from flan_jax.data.flan_templates import (
     import_templates,
     read_published,
 )
-from flan_jax.data.template_set import load_template_set, with_templates, write_template_set
+from flan_jax.data.templates.template_set import load_template_set, with_templates, write_template_set
 from flan_jax.errors import UserError
 from flan_jax.tasks.catalog import TASKS
 

@@ -14,7 +14,7 @@ from flan_jax.tasks.modules import imported_modules
 
 if TYPE_CHECKING:
     from flan_jax.cli.gin_config import GinRun
-    from flan_jax.data.prepare import PreparedSplit, PrepareReport
+    from flan_jax.data.prepare.prepare import PreparedSplit, PrepareReport
     from flan_jax.eval.runner import Progress as EvalProgress
 
 _LINE_EVERY_S = 5.0
@@ -83,7 +83,7 @@ class _PrepareLines:
 
 def report_preparation(report: "PrepareReport") -> None:
     """Says what was written, what was there, what was cut or left out, and what the data hold that cannot be learned."""
-    from flan_jax.data.notices import notices
+    from flan_jax.data.prepare.notices import notices
 
     damaged = f" ({report.damaged} of them in place of damaged ones)" if report.damaged else ""
     print(

@@ -18,8 +18,8 @@ from flan_jax.cli.gin_checks import MACRO, RUN, check_bindings, macros_read
 from flan_jax.cli.gin_order import FileOrder
 from flan_jax.cli.gin_reader import OURS, Key, Origin, Reader, shipped_gin_dir
 from flan_jax.cli.gin_values import as_gin, fields_of, in_order
-from flan_jax.data.formats.chosen import Reading
-from flan_jax.data.recipe import OnError, TooLong
+from flan_jax.data.instructions.reading_options import Reading
+from flan_jax.data.prepare.config import OnError, TooLong
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.experiments.config import (
@@ -114,7 +114,7 @@ def run(
     ``@pretrained_model`` takes ``initial_checkpoint``, whose tokenizer is the vocabulary if none is named.
     """
     import mixtures  # noqa: F401  (registers the vocabularies that ship)
-    from flan_jax.data.tokenizers import load_vocabulary
+    from flan_jax.data.tokenizers.vocabulary import load_vocabulary
     from flan_jax.experiments.kept_model import described_vocabulary, vocabulary_place
     from flan_jax.experiments.setup import resolve_mixture, resolve_vocabulary, set_folders
 

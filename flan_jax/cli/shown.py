@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from flan_jax.cli import paint
 from flan_jax.cli.escapes import json_text, visible
 from flan_jax.cli.paint import Paint
-from flan_jax.data.sizes import is_elsewhere
+from flan_jax.data.sources.published_sizes import is_elsewhere
 from flan_jax.errors import UserError
 from flan_jax.tasks.marks import Marking, Segment, aligned, unmarked
 from flan_jax.tasks.reading import numbered_records
 from flan_jax.tasks.render import Renderer
 
 if TYPE_CHECKING:
-    from flan_jax.data.chat_prompts import ChatPrompts
-    from flan_jax.data.pieces import Piece
-    from flan_jax.data.tokenizers import Vocabulary
+    from flan_jax.data.chat.prompts import ChatPrompts
+    from flan_jax.data.tokenizers.token_display import Piece
+    from flan_jax.data.tokenizers.vocabulary import Vocabulary
     from flan_jax.tasks.spec import Prompted, Record, Rendered, Task
 
 
@@ -71,7 +71,7 @@ def prompted_examples(task: "Prompted", how: How) -> Iterator[Shown | None]:
     length: Callable[[str], int] | None = None
     newlines = True
     if how.vocabulary is not None:
-        from flan_jax.data.tokenizers import keeps_newlines
+        from flan_jax.data.tokenizers.vocabulary import keeps_newlines
 
         newlines, length = keeps_newlines(how.vocabulary), _length(how.vocabulary, how.chat.around if how.chat else 1)
     renderer = Renderer(task, how.seed, newlines, length, how.max_length, marking)
@@ -141,7 +141,7 @@ def _prompted(task: "Prompted", rendered: "Rendered", segments: Sequence[Segment
         tokens = {side: how.vocabulary.encode(getattr(rendered, side)) for side in ("inputs", "targets")}
         counts = f"{len(tokens['inputs'])} + EOS → {len(tokens['targets'])} + EOS, as {how.vocabulary.name} reads them:"
         if how.pieces:
-            from flan_jax.data.pieces import pieces_of
+            from flan_jax.data.tokenizers.token_display import pieces_of
 
             made = {side: pieces_of(how.vocabulary, getattr(rendered, side)) for side in tokens}
             pieces = {side: [dataclasses.asdict(piece) for piece in own] for side, own in made.items()}
@@ -169,7 +169,7 @@ def _in_turns(
     rendered: "Rendered", how: How, vocabulary: "Vocabulary", chat: "ChatPrompts"
 ) -> tuple[dict[str, list[int]], dict[str, list[dict[str, Any]]] | None, list[tuple[str, str]]]:
     """Ids, pieces and lines of an example inside a chat template."""
-    from flan_jax.data.pieces import decoded_turns, pieces_of_ids
+    from flan_jax.data.tokenizers.token_display import decoded_turns, pieces_of_ids
 
     tokens = {
         "inputs": chat.prompt(rendered.inputs).tolist(),
@@ -209,9 +209,9 @@ def piece_text(pieces: "Sequence[Piece]", colour: Paint) -> str:
 
 def produced_examples(task: "Task", how: How) -> Iterator[Shown]:
     """What another kind of task gives: ids, and their text; then every further feature."""
-    from flan_jax.data.pieces import decoded_turns
-    from flan_jax.data.producers import producer
-    from flan_jax.data.recipe import Recipe, Tally
+    from flan_jax.data.prepare.config import Recipe, Tally
+    from flan_jax.data.prepare.preprocessors import producer
+    from flan_jax.data.tokenizers.token_display import decoded_turns
 
     vocabulary = how.vocabulary
     assert vocabulary is not None

@@ -4,11 +4,11 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flan_jax.data.chat_prompts import ChatPrompts
-from flan_jax.data.chat_templates import ChatTemplate, load_chat_template
-from flan_jax.data.seqio_tasks import SeqioTask
-from flan_jax.data.sources import resolve
-from flan_jax.data.tokenizers import Vocabulary, encode_written
+from flan_jax.data.chat.prompts import ChatPrompts
+from flan_jax.data.chat.templates import ChatTemplate, load_chat_template
+from flan_jax.data.seqio_bridge.tasks import SeqioTask
+from flan_jax.data.sources.base import resolve
+from flan_jax.data.tokenizers.vocabulary import Vocabulary, encode_written
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.experiments.kept_model import described_folder, vocabulary_place

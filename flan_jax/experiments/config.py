@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from flan_jax.data.formats.chosen import Reading
-from flan_jax.data.recipe import OnError, TooLong, checked_lengths
+from flan_jax.data.instructions.reading_options import Reading
+from flan_jax.data.prepare.config import OnError, TooLong, checked_lengths
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.feed.sampler import Exhausted
@@ -123,7 +123,7 @@ class RunConfig:
         on_error: what a record that cannot be read or rendered does to preparing: ``fail``, or ``skip`` it.
         too_long: what an example longer than ``lengths`` does: ``truncate`` it, ``drop`` it, or ``fail``.
         separator: a text behind inputs, in the place of the end-of-sequence token; ``""`` for that token. See
-            ``flan_jax.data.recipe.Recipe``.
+            ``flan_jax.data.prepare.config.Recipe``.
         chat_template: templated tasks are trained and measured inside a chat template, the input as a user's turn and the
             target as the assistant's reply: ``True`` for that of the tokenizer's folder, or a name, a folder or a file;
             of a decoder.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from flan_jax.data.audit import Audit, SharedRecords, SharedSource, audit, audit_key
+from flan_jax.data.decontamination.audit import Audit, SharedRecords, SharedSource, audit, audit_key
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.mixing.mixture import Mixture, Suite

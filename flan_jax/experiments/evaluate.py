@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.data.pieces import decoded_turns
-from flan_jax.data.seqio_tasks import SeqioTask, measure_of, stored_example
-from flan_jax.data.tokenizers import Vocabulary
+from flan_jax.data.seqio_bridge.tasks import SeqioTask, measure_of, stored_example
+from flan_jax.data.tokenizers.token_display import decoded_turns
+from flan_jax.data.tokenizers.vocabulary import Vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
 from flan_jax.eval.identity import Settings, params_digest, suite_settings

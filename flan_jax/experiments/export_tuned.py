@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from flan_jax.data.hub_models import HUB
+from flan_jax.data.sources.hub_models import HUB
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig

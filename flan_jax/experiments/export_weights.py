@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
-from flan_jax.data.chat_templates import load_chat_template
-from flan_jax.data.recipe import end_of_inputs
-from flan_jax.data.tokenizers import load_vocabulary
+from flan_jax.data.chat.templates import load_chat_template
+from flan_jax.data.prepare.config import end_of_inputs
+from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments import model_use, run_dir
 from flan_jax.experiments.export_tuned import ExportedAdapter, MergedParams, export_adapter, tuning_saved

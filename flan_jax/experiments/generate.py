@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from flan_jax.data.chat_prompts import ChatPrompts
-from flan_jax.data.chat_templates import ChatTemplate
-from flan_jax.data.chat_tokens import ChatTokenizer
-from flan_jax.data.recipe import end_of_inputs
-from flan_jax.data.tokenizers import VOCABULARIES, Vocabulary, load_vocabulary
+from flan_jax.data.chat.prompts import ChatPrompts
+from flan_jax.data.chat.templates import ChatTemplate
+from flan_jax.data.chat.tokenize import ChatTokenizer
+from flan_jax.data.prepare.config import end_of_inputs
+from flan_jax.data.tokenizers.vocabulary import VOCABULARIES, Vocabulary, load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.examples import EvalExample

@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from flan_jax.data.hub_models import model_folder
-from flan_jax.data.tokenizers import load_vocabulary
+from flan_jax.data.sources.hub_models import model_folder
+from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.kept_model import described_folder

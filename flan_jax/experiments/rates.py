@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from flan_jax.data.seqio_tasks import SeqioTask
-from flan_jax.data.sizes import is_elsewhere, published_size
+from flan_jax.data.seqio_bridge.tasks import SeqioTask
+from flan_jax.data.sources.published_sizes import is_elsewhere, published_size
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.setup import TRAIN_SPLIT
 from flan_jax.feed.sampler import MixtureSampler

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flan_jax.data.fast_files import SENTENCEPIECE, TOKENIZER
-from flan_jax.data.hub_models import model_folder
-from flan_jax.data.tokenizers import Vocabulary, load_vocabulary
+from flan_jax.data.sources.hub_models import model_folder
+from flan_jax.data.tokenizers.hf_tokenizer_files import SENTENCEPIECE, TOKENIZER
+from flan_jax.data.tokenizers.vocabulary import Vocabulary, load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig

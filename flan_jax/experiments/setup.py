@@ -7,20 +7,21 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from flan_jax.data import published, sources
-from flan_jax.data.formats.chosen import AS_IT_IS, Reading
-from flan_jax.data.formats.mixture import is_path, mixture_of_path
-from flan_jax.data.formats.names import SUFFIXES, suffix_of
-from flan_jax.data.gin_bound import binds_functions_of_others
-from flan_jax.data.prepare import PrepareReport, prepare
-from flan_jax.data.prepare import Progress as PrepareProgress
-from flan_jax.data.producers import producer
-from flan_jax.data.recipe import Recipe, combined
-from flan_jax.data.seqio_tasks import SeqioTask, registered_names, vocabulary_of
-from flan_jax.data.splits import parts_in
-from flan_jax.data.template_set import load_template_set, with_templates
-from flan_jax.data.tokenizers import Vocabulary, load_vocabulary
-from flan_jax.data.workers import usable_cores
+from flan_jax.data.file_readers.suffixes import SUFFIXES, suffix_of
+from flan_jax.data.instructions.mixture import is_path, mixture_of_path
+from flan_jax.data.instructions.reading_options import AS_IT_IS, Reading
+from flan_jax.data.prepare.config import Recipe, combined
+from flan_jax.data.prepare.gin_bindings import binds_functions_of_others
+from flan_jax.data.prepare.prepare import PrepareReport, prepare
+from flan_jax.data.prepare.prepare import Progress as PrepareProgress
+from flan_jax.data.prepare.preprocessors import producer
+from flan_jax.data.prepare.split_job import parts_in
+from flan_jax.data.prepare.workers import usable_cores
+from flan_jax.data.seqio_bridge.tasks import SeqioTask, registered_names, vocabulary_of
+from flan_jax.data.sources import base as sources
+from flan_jax.data.sources import published
+from flan_jax.data.templates.template_set import load_template_set, with_templates
+from flan_jax.data.tokenizers.vocabulary import Vocabulary, load_vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.chat import check_tasks, run_template
 from flan_jax.experiments.config import RunConfig
@@ -65,7 +66,7 @@ def resolve_mixture(name: str, reading: Reading = AS_IT_IS) -> Mixture:
     if registered:
         return get_mixture(name)
     if name in theirs:
-        from flan_jax.data.seqio_mixtures import seqio_mixture  # loads TensorFlow
+        from flan_jax.data.seqio_bridge.mixtures import seqio_mixture  # loads TensorFlow
 
         return seqio_mixture(name)
     if name.startswith(HUB):

@@ -3,8 +3,8 @@
 import math
 from pathlib import Path
 
-from flan_jax.data.hub_models import model_folder
-from flan_jax.data.workers import usable_cores
+from flan_jax.data.prepare.workers import usable_cores
+from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig

@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 
-from flan_jax.data.notices import notices
-from flan_jax.data.splits import outcome
+from flan_jax.data.prepare.notices import notices
+from flan_jax.data.prepare.split_job import outcome
 from flan_jax.eval.identity import params_digest
 from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.results import merged, write_results

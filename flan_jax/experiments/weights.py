@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx, traverse_util
 
-from flan_jax.data.hub_models import model_folder
+from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig

@@ -2,7 +2,7 @@
 
 import re
 
-from flan_jax.data.cot import cot_file
+from flan_jax.data.collections.cot import cot_file
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import text
 from flan_jax.tasks.invert import inverted

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from flan_jax.data.published import published
+from flan_jax.data.sources.published import published
 from flan_jax.tasks.fields import column, label, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
 from mixtures.choices import chosen

@@ -5,8 +5,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from flan_jax.data.published import VALIDATION_LIMIT, PublishedSource, published
-from flan_jax.data.sources import digest
+from flan_jax.data.sources.base import digest
+from flan_jax.data.sources.published import VALIDATION_LIMIT, PublishedSource, published
 from flan_jax.errors import UserError
 from flan_jax.tasks.fields import text
 from flan_jax.tasks.spec import Record, TaskSpec, Template, Unreadable

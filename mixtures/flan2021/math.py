@@ -1,6 +1,6 @@
 """Math: linear equations in one unknown."""
 
-from flan_jax.data.published import published
+from flan_jax.data.sources.published import published
 from flan_jax.tasks.fields import text
 from flan_jax.tasks.spec import Record, TaskSpec, Template
 from mixtures.flan_fields import register_flan

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flan_jax.data.published import published
-from flan_jax.data.sources import digest
+from flan_jax.data.sources.base import digest
+from flan_jax.data.sources.published import published
 from flan_jax.tasks.fields import column, label, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
 from mixtures.flan_fields import register_flan

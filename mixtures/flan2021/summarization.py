@@ -6,7 +6,7 @@ The rest of the cluster, which is not news, is in ``summarization_beyond_news``.
 import re
 from typing import Any
 
-from flan_jax.data.published import published
+from flan_jax.data.sources.published import published
 from flan_jax.tasks.fields import column, label, text
 from flan_jax.tasks.spec import Record, TaskSpec, Template
 from mixtures.flan_fields import register_flan

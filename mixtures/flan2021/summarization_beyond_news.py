@@ -5,7 +5,7 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-from flan_jax.data.published import published
+from flan_jax.data.sources.published import published
 from flan_jax.errors import UserError
 from flan_jax.tasks.fields import column, text
 from flan_jax.tasks.spec import Record, Template

@@ -6,7 +6,7 @@ FLAN takes the English side of ParaCrawl's English-Danish pairs and another part
 import re
 from typing import Any
 
-from flan_jax.data.published import PublishedSource, published
+from flan_jax.data.sources.published import PublishedSource, published
 from flan_jax.tasks.fields import text
 from flan_jax.tasks.spec import Fields, Record, TaskSpec, Template
 from mixtures.flan_fields import register_flan

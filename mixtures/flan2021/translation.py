@@ -1,6 +1,6 @@
 """Translation: eight pairs of English and another language, from the web and from the news."""
 
-from flan_jax.data.published import PublishedSource, published
+from flan_jax.data.sources.published import PublishedSource, published
 from flan_jax.tasks.spec import TaskSpec
 from mixtures.flan_fields import register_flan
 from mixtures.translations import LANGUAGES, translation

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import NamedTuple
 
-from flan_jax.data.t0_sets import T0_SETS, T0Set, task_name
+from flan_jax.data.collections.t0_datasets import T0_SETS, T0Set, task_name
 from flan_jax.tasks.invert import SUFFIX
 from flan_jax.tasks.spec import Prompted
 

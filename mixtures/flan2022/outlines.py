@@ -8,8 +8,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from flan_jax.data.sources import digest
-from flan_jax.data.t0_sets import hub_source, task_name
+from flan_jax.data.collections.t0_datasets import hub_source, task_name
+from flan_jax.data.sources.base import digest
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Prompted, PromptMode, Record, Source, TaskSpec, Template, Unreadable
 from flan_jax.tasks.style import FLAN_2022, FewShot

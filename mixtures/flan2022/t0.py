@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from flan_jax.data.promptsource import FOLDER
-from flan_jax.data.sources import resolve
-from flan_jax.data.t0_sets import T0_SETS
+from flan_jax.data.collections.t0_datasets import T0_SETS
+from flan_jax.data.sources.base import resolve
+from flan_jax.data.templates.promptsource import FOLDER
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Prompted, PromptMode
 from flan_jax.tasks.style import FLAN_2022, FewShot

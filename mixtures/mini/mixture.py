@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from flan_jax.data.tokenizers import WordVocabulary, register_vocabulary
+from flan_jax.data.tokenizers.vocabulary import WordVocabulary, register_vocabulary
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
 from flan_jax.mixing.rates import Equal
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flan_jax.data.published import published
+from flan_jax.data.sources.published import published
 from flan_jax.errors import UserError
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, text

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flan_jax.data.published import published
+from flan_jax.data.sources.published import published
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import text
 from flan_jax.tasks.spec import Record, TaskSpec, Template

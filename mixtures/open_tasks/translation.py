@@ -1,6 +1,6 @@
 """Translation beside Flan 2021's: sentences of FLORES-200 and of Tatoeba."""
 
-from flan_jax.data.published import published
+from flan_jax.data.sources.published import published
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.spec import TaskSpec
 from mixtures.translations import LANGUAGES, translation

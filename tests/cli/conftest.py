@@ -8,11 +8,12 @@ import textwrap
 import pytest
 
 from flan_jax.cli.main import main
-from flan_jax.data import published, sources
+from flan_jax.data.sources import base as sources
+from flan_jax.data.sources import published
 
 # What a user's own module looks like: two tasks from records in the file, one mixture of them.
 OWN_TASKS = """
-from flan_jax.data.sources import generated
+from flan_jax.data.sources.base import generated
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
 from flan_jax.mixing.rates import Equal
 from flan_jax.tasks.catalog import register

@@ -10,7 +10,7 @@ IMPORT = ("--module_import", "own_audited")
 # A held-out task of which some questions stand, in other words around them, in a task that is trained on.
 MODULE = """
 import dataclasses
-from flan_jax.data.sources import generated
+from flan_jax.data.sources.base import generated
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.spec import Prompted, TaskSpec, Template
@@ -94,7 +94,7 @@ def test_one_data_set_on_both_sides(refused, module, tmp_path, monkeypatch):
     both = both.replace(
         'generated("own_known", known, 1, splits=("train", "test"))',
         'published("y/Birds", train="train", folders=("birds",))',
-    ).replace("import dataclasses", "import dataclasses\nfrom flan_jax.data.published import published")
+    ).replace("import dataclasses", "import dataclasses\nfrom flan_jax.data.sources.published import published")
     module(both, "own_audited")
     message = refused("audit", "own_audited", *IMPORT)
     assert "'own_asked' and the trained task 'own_known' are both made from 'birds'" in message

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 import mixtures  # noqa: F401  (registers the tasks)
-from flan_jax.data import published, sources
+from flan_jax.data.sources import base as sources
+from flan_jax.data.sources import published
 from flan_jax.store.store import TokenStore
 
 LENGTHS = ("--vocabulary", "bytes", "--inputs", "400", "--targets", "40")

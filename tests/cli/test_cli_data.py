@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flan_jax.data import sources
+from flan_jax.data.sources import base as sources
 from flan_jax.errors import UserError
 
 
@@ -44,7 +44,7 @@ def test_the_report_for_programs_with_other_steps(cli, file):
 
 
 def test_a_name_of_the_hub_may_begin_as_a_mixture_s_does(refused, monkeypatch):
-    from flan_jax.data.formats import report
+    from flan_jax.data.instructions import report
 
     def asked(place, *arguments, **options):
         raise UserError(place)

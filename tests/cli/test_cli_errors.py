@@ -237,7 +237,7 @@ def test_a_warning_is_printed_once_and_as_it_is_worded(monkeypatch, capsys):
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     assert main([]) == 0
     for text in ("3 of 5 are there", "3 of 5 are there", "4 of 5 are there"):
-        logging.getLogger("flan_jax.data.superni").warning(text)
+        logging.getLogger("flan_jax.data.collections.superni").warning(text)
     logging.warning("from a library that sets logging up when it first logs")
     assert capsys.readouterr().err.splitlines() == [
         "3 of 5 are there",

@@ -16,8 +16,8 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "inspect.txt"
 IMPORT = ("--module_import", "own_inspected")
 MODULE = r'''
 import dataclasses
-from flan_jax.data.published import published
-from flan_jax.data.sources import generated
+from flan_jax.data.sources.published import published
+from flan_jax.data.sources.base import generated
 from flan_jax.mixing.mixture import Entry, Mixture, register_mixture
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec, Template
@@ -58,7 +58,7 @@ register_mixture("own_views", lambda: Mixture("own_views", (
 
 @pytest.fixture(autouse=True)
 def own(module):
-    from flan_jax.data import published
+    from flan_jax.data.sources import published
 
     module(MODULE, "own_inspected")
     yield
@@ -253,8 +253,8 @@ def test_published_data_that_are_not_here(refused, rows, monkeypatch, tmp_path):
 def test_conversations(cli, module):
     name = module(
         """
-        from flan_jax.data.conversations import ConversationTask
-        from flan_jax.data.sources import generated
+        from flan_jax.data.prepare.conversations import ConversationTask
+        from flan_jax.data.sources.base import generated
         from flan_jax.mixing.mixture import Entry, Mixture, register_mixture
 
         TALK = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello you"}]}]
@@ -276,8 +276,8 @@ def test_conversations(cli, module):
 def test_a_conversation_is_shown_behind_the_end_of_its_first_turn(cli, module):
     name = module(
         """
-        from flan_jax.data.conversations import ConversationTask
-        from flan_jax.data.sources import generated
+        from flan_jax.data.prepare.conversations import ConversationTask
+        from flan_jax.data.sources.base import generated
         from flan_jax.mixing.mixture import Entry, Mixture, register_mixture
 
         SAID = ("Hi", "Hello", "Bye", "See you")

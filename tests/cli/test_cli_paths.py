@@ -134,7 +134,7 @@ def test_the_folder_that_one_is_in_is_not_replaced(command, refused, tmp_path_fa
 
 @pytest.mark.parametrize("command", ["import-hf", "export-hf"])
 def test_a_destination_that_is_there_is_named_before_any_work(command, refused, tmp_path_factory, monkeypatch):
-    monkeypatch.setattr("flan_jax.data.hub_models._snapshot", None)  # nothing may be fetched
+    monkeypatch.setattr("flan_jax.data.sources.hub_models._snapshot", None)  # nothing may be fetched
     other = tmp_path_factory.mktemp("other")
     (other / "checkpoints").mkdir()
     (other / "file").write_text("x")

@@ -8,10 +8,10 @@ import pytest
 
 import mixtures  # noqa: F401  (registered before the fixture ``module`` notes what is registered)
 from flan_jax.cli import console
-from flan_jax.data.splits import PreparedSplit
+from flan_jax.data.prepare.split_job import PreparedSplit
 
 OWN_FILES = """
-from flan_jax.data.sources import jsonl
+from flan_jax.data.sources.base import jsonl
 from flan_jax.mixing.mixture import Entry, Mixture, register_mixture
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.spec import Prompted, TaskSpec, Template
@@ -42,7 +42,7 @@ def own(tmp_path, module):
 @pytest.fixture(autouse=True)
 def no_data_dir():
     yield
-    from flan_jax.data import sources
+    from flan_jax.data.sources import base as sources
 
     sources.set_data_dir(None)
 

@@ -22,7 +22,7 @@ OUTER = register_mixture("own_outer", lambda: Mixture("own_outer", (
 # A published task beside one of no collection; nobody has its data, but its size is known.
 PUBLISHED = """
 import dataclasses
-from flan_jax.data.published import published
+from flan_jax.data.sources.published import published
 FAR = register(dataclasses.replace(PARITY, name="own_far", collection="own", source=published(
     "somebody/numbers", None, train="train[:-200]", sizes={"train": 1200}, folders=("numbers",), train_limit=900)))
 UNKNOWN = register(dataclasses.replace(PARITY, name="own_unknown", collection="own", source=published(
@@ -38,8 +38,8 @@ def store(cli, module, own_tasks, tmp_path):
     module(own_tasks + NESTED)
     from own_tasks import OUTER
 
-    from flan_jax.data.prepare import prepare
-    from flan_jax.data.tokenizers import ByteVocabulary
+    from flan_jax.data.prepare.prepare import prepare
+    from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
     from flan_jax.store.store import TokenStore
 
     path = tmp_path / "store"
@@ -171,7 +171,7 @@ def test_a_mixture_inside_itself(refused, module, own_tasks):
 
 @pytest.fixture
 def published_tasks(module, own_tasks, monkeypatch):
-    from flan_jax.data import published
+    from flan_jax.data.sources import published
 
     monkeypatch.delenv(published.SOURCE_DIR_VARIABLE, raising=False)
     module(own_tasks + PUBLISHED)

@@ -10,7 +10,7 @@ from flan_jax.cli.commands.tasks import families, family_lines
 # Three tasks of a collection: one published, one that reasons, one that is measured only.
 COLLECTION = """
 import dataclasses
-from flan_jax.data.published import published
+from flan_jax.data.sources.published import published
 
 PUBLISHED = register(dataclasses.replace(
     PARITY, name="own_published", cluster="own_far", collection="own",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flan_jax.data import sources
+from flan_jax.data.sources import base as sources
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

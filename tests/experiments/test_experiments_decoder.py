@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from flan_jax.cli.main import main
-from flan_jax.data.chat_templates import load_chat_template
-from flan_jax.data.conversations import ConversationTask
-from flan_jax.data.sources import generated
-from flan_jax.data.tokenizers import load_vocabulary
+from flan_jax.data.chat.templates import load_chat_template
+from flan_jax.data.prepare.conversations import ConversationTask
+from flan_jax.data.sources.base import generated
+from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from flan_jax.data.prepare import prepare
-from flan_jax.data.sources import generated
-from flan_jax.data.tokenizers import ByteVocabulary
+from flan_jax.data.prepare.prepare import prepare
+from flan_jax.data.sources.base import generated
+from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.runner import evaluate
 from flan_jax.experiments.config import EvalConfig, RunConfig

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from flan_jax.data.tokenizers import load_vocabulary
+from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments import export_weights, import_weights
 from flan_jax.experiments.config import EvalConfig, RunConfig

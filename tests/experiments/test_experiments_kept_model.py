@@ -8,7 +8,7 @@ import pytest
 
 from flan_jax.cli import gin_config
 from flan_jax.cli.main import main
-from flan_jax.data.tokenizers import load_vocabulary
+from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.kept_model import described_folder, described_vocabulary, keep_description, vocabulary_place
 from flan_jax.mixing.mixture import MIXTURES, register_mixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import seqio
 
-from flan_jax.data.seqio_tasks import SeqioTask, measure_of, stored_example, vocabulary_of
+from flan_jax.data.seqio_bridge.tasks import SeqioTask, measure_of, stored_example, vocabulary_of
 from flan_jax.errors import UserError
 from flan_jax.eval.results import read_predictions, read_results
 from flan_jax.experiments.config import EvalConfig, RunConfig

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flan_jax.data.published import set_source_dir
+from flan_jax.data.sources.published import set_source_dir
 from flan_jax.errors import UserError
 from flan_jax.tasks.render import render_split
 from flan_jax.tasks.spec import Prompted

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import mixtures  # noqa: F401  (registers the tasks)
-from flan_jax.data import sources
-from flan_jax.data.superni import label
+from flan_jax.data.collections.superni import label
+from flan_jax.data.sources import base as sources
 from flan_jax.mixing.mixture import MIXTURES, get_mixture
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.spec import PromptMode

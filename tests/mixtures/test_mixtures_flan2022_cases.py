@@ -10,8 +10,8 @@ from importlib import resources
 import pytest
 
 import mixtures  # noqa: F401  (registers the tasks)
-from flan_jax.data import sources
-from flan_jax.data.t0_sets import task_name
+from flan_jax.data.collections.t0_datasets import task_name
+from flan_jax.data.sources import base as sources
 from flan_jax.errors import UserError
 from flan_jax.experiments.rates import mixture_rates
 from flan_jax.experiments.setup import outlined_mixture

@@ -5,7 +5,8 @@ import json
 import pytest
 
 import mixtures  # noqa: F401  (registers the tasks)
-from flan_jax.data import published, sources
+from flan_jax.data.sources import base as sources
+from flan_jax.data.sources import published
 from flan_jax.errors import UserError
 from flan_jax.mixing.holdout import hold_out_of
 from flan_jax.tasks.catalog import TASKS

@@ -5,8 +5,8 @@ import json
 import pytest
 
 import mixtures  # noqa: F401  (registers the tasks)
-from flan_jax.data import sources
-from flan_jax.data.sources import set_data_dir
+from flan_jax.data.sources import base as sources
+from flan_jax.data.sources.base import set_data_dir
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import MIXTURES, get_mixture
 from flan_jax.tasks.catalog import TASKS

@@ -8,7 +8,7 @@ import pytest
 import mixtures.flan2021.math
 import mixtures.open_tasks.math
 import mixtures.questions
-from flan_jax.data.published import set_source_dir
+from flan_jax.data.sources.published import set_source_dir
 from flan_jax.errors import UserError
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.render import Renderer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flan_jax.data.published import published
+from flan_jax.data.sources.published import published
 from flan_jax.errors import UserError
 from flan_jax.experiments.setup import chosen_mixture
 from flan_jax.mixing.holdout import hold_out_of

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flan_jax.data import published, sources
-from flan_jax.data.t0_sets import CLUSTERS, T0_SETS
+from flan_jax.data.collections.t0_datasets import CLUSTERS, T0_SETS
+from flan_jax.data.sources import base as sources
+from flan_jax.data.sources import published
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import MIXTURES, Mixture, get_mixture
 from flan_jax.tasks.render import render_split

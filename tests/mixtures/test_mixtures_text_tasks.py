@@ -6,7 +6,7 @@ import json
 import pytest
 
 import mixtures  # noqa: F401  (registers the tasks)
-from flan_jax.data.published import set_source_dir
+from flan_jax.data.sources.published import set_source_dir
 from flan_jax.errors import UserError
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.render import render_split

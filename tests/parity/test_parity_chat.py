@@ -6,8 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from flan_jax.data.chat_templates import CHATML, PLAIN, ChatTemplate
-from flan_jax.data.chat_tokens import ChatTokenizer
+from flan_jax.data.chat.templates import CHATML, PLAIN, ChatTemplate
+from flan_jax.data.chat.tokenize import ChatTokenizer
 from flan_jax.tasks.dialog import Message
 
 pytestmark = [

@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from flan_jax.data.chat_templates import ChatTemplate
-from flan_jax.data.chat_tokens import ChatTokenizer
-from flan_jax.data.fast_tokenizer import FastVocabulary
+from flan_jax.data.chat.templates import ChatTemplate
+from flan_jax.data.chat.tokenize import ChatTokenizer
+from flan_jax.data.tokenizers.hf_tokenizer import FastVocabulary
 from flan_jax.tasks.dialog import Message
 from flan_jax.testing import tokenizers as made
 

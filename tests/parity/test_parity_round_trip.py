@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flan_jax.cli.main import main
-from flan_jax.data.fast_tokenizer import FastVocabulary
+from flan_jax.data.tokenizers.hf_tokenizer import FastVocabulary
 from flan_jax.testing import tokenizers as made
 
 pytestmark = [

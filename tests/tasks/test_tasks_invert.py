@@ -1,7 +1,7 @@
 import pytest
 from task_toys import Listed, make, quiz
 
-from flan_jax.data.fingerprints import callable_digest
+from flan_jax.data.prepare.fingerprints import callable_digest
 from flan_jax.errors import UserError
 from flan_jax.tasks.invert import inverted
 from flan_jax.tasks.render import Renderer, render_split

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from task_toys import Listed
 
-from flan_jax.data.template_set import published_template, with_fields
+from flan_jax.data.templates.template_set import published_template, with_fields
 from flan_jax.errors import UserError
 from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.render import Renderer, render, render_split

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import mixtures  # noqa: F401  (registers the tasks)
-from flan_jax.data.template_set import TemplateSet, published_template
+from flan_jax.data.templates.template_set import TemplateSet, published_template
 from flan_jax.tasks.catalog import TASKS
 from mixtures.flan_fields import PUBLISHED
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import mixtures  # noqa: F401  (registers the tasks)
-from flan_jax.data.published import PublishedSource
+from flan_jax.data.sources.published import PublishedSource
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.invert import SUFFIX
 from mixtures.flan2022 import mixture as flan2022

@@ -8,7 +8,7 @@ from flan_jax.cli.escapes import visible_line
 from flan_jax.cli.paths import local_path
 
 if TYPE_CHECKING:
-    from flan_jax.data.formats.chosen import Reading
+    from flan_jax.data.instructions.reading_options import Reading
     from flan_jax.mixing.mixture import Mixture
 
 
@@ -70,7 +70,7 @@ def reading_of(arguments: argparse.Namespace) -> "Reading":
     Raises:
         UserError: an unknown format, step or opening.
     """
-    from flan_jax.data.formats.chosen import Reading
+    from flan_jax.data.instructions.reading_options import Reading
 
     return Reading(arguments.format, _steps(arguments.clean), _steps(arguments.no_clean), arguments.opening)
 

@@ -16,7 +16,7 @@ from flan_jax.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flan_jax.data.audit import Audit, SharedRecords
+    from flan_jax.data.decontamination.audit import Audit, SharedRecords
 
 EXAMPLE = "flan-jax audit flan2021_holdout_entailment --source_dir data   or   flan-jax audit mini --hold_out sentiment"
 _SHOWN_TEXT = 100
@@ -50,7 +50,7 @@ def execute(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: something is, more than is allowed; or nothing is measured.
     """
-    from flan_jax.data.audit import audit
+    from flan_jax.data.decontamination.audit import audit
     from flan_jax.experiments.contamination import seen_tasks, unseen_tasks
 
     if not 0 <= arguments.tolerance <= 1:

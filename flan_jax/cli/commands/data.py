@@ -14,7 +14,7 @@ from flan_jax.cli.paths import given_name_or_path, local_path, name_or_path
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from flan_jax.data.formats.report import DataReport, FileReport
+    from flan_jax.data.instructions.report import DataReport, FileReport
 
 EXAMPLE = "flan-jax data chats.json   or   flan-jax data tatsu-lab/alpaca --clean duplicates --json"
 
@@ -44,9 +44,9 @@ def execute(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: nothing in the data can be used.
     """
-    from flan_jax.data import sources
-    from flan_jax.data.formats.report import data_report
-    from flan_jax.data.tokenizers import load_vocabulary
+    from flan_jax.data.instructions.report import data_report
+    from flan_jax.data.sources import base as sources
+    from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 
     if arguments.data_dir:
         sources.set_data_dir(arguments.data_dir)
@@ -88,7 +88,7 @@ def _print(report: "DataReport") -> None:
 
 def _lines(file: "FileReport") -> Iterator[tuple[str, str]]:
     """(heading, what stands behind it) of a file's counts."""
-    from flan_jax.data.formats.unread import told
+    from flan_jax.data.formats.unread_keys import told
 
     named = f", {file.tasks:,} tasks" if file.tasks else ""
     yield "format", f"{file.format} ({file.kind}{named})"

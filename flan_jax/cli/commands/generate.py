@@ -125,7 +125,7 @@ def _shown(answer: str) -> str:
 def _answerer(arguments: argparse.Namespace) -> "Answerer":
     from flan_jax.cli import gin_config
     from flan_jax.cli.console import check_run_folder, is_huggingface, modules_named, say, say_not_imported
-    from flan_jax.data.chat_templates import load_chat_template
+    from flan_jax.data.chat.templates import load_chat_template
     from flan_jax.experiments.generate import Answerer
     from flan_jax.experiments.generation_settings import FolderSettings, folder_settings
     from flan_jax.experiments.kept_model import vocabulary_place
@@ -134,7 +134,7 @@ def _answerer(arguments: argparse.Namespace) -> "Answerer":
     settings = FolderSettings()
     _check_adapter(arguments, published)
     if published:
-        from flan_jax.data.hub_models import model_folder
+        from flan_jax.data.sources.hub_models import model_folder
         from flan_jax.experiments.pretrained import run_of_folder
 
         if arguments.step is not None:

@@ -17,8 +17,8 @@ from flan_jax.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from flan_jax.cli.shown import How, Shown
-    from flan_jax.data.chat_prompts import ChatPrompts
-    from flan_jax.data.tokenizers import Vocabulary
+    from flan_jax.data.chat.prompts import ChatPrompts
+    from flan_jax.data.tokenizers.vocabulary import Vocabulary
     from flan_jax.mixing.mixture import Mixture
     from flan_jax.tasks.spec import Prompted, Task
 
@@ -237,7 +237,7 @@ def _split(task: "Task", named: str) -> str:
 
 
 def _vocabulary(mixture: "Mixture", tasks: "list[Task]", arguments: argparse.Namespace) -> "Vocabulary | None":
-    from flan_jax.data.seqio_tasks import SeqioTask
+    from flan_jax.data.seqio_bridge.tasks import SeqioTask
     from flan_jax.experiments.setup import resolve_vocabulary
     from flan_jax.tasks.spec import Prompted
 
@@ -264,7 +264,7 @@ def _chat(mixture: "Mixture", vocabulary: "Vocabulary | None", arguments: argpar
         raise UserError(
             "--chat_template needs a vocabulary. Name one with --vocabulary: a tokenizer's folder, as a rule."
         )
-    from flan_jax.data.chat_prompts import ChatPrompts
+    from flan_jax.data.chat.prompts import ChatPrompts
     from flan_jax.experiments.chat import check_tasks, template_of
 
     template = template_of(arguments.chat_template, arguments.vocabulary or mixture.vocabulary)

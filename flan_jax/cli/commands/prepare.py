@@ -9,7 +9,7 @@ from flan_jax.cli.paths import given_any_path, given_name_or_path, name_or_path
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from flan_jax.data.prepare import PrepareReport
+    from flan_jax.data.prepare.prepare import PrepareReport
 
 EXAMPLE = "flan-jax prepare --mixture mini --store store --inputs 64 --targets 16"
 
@@ -131,12 +131,12 @@ def _prepare(arguments: argparse.Namespace, progress: Any) -> "tuple[PrepareRepo
     say_dropped(mixture, say)
     tasks = wanted(mixture, mixture.suites)
     if arguments.runner:
-        from flan_jax.data.beam import prepare_with_beam
+        from flan_jax.data.prepare.beam import prepare_with_beam
 
         done = prepare_with_beam(tasks, runner=arguments.runner, options=arguments.runner_option, **common)
         return done, mixture.notes
-    from flan_jax.data.prepare import prepare
-    from flan_jax.data.workers import usable_cores
+    from flan_jax.data.prepare.prepare import prepare
+    from flan_jax.data.prepare.workers import usable_cores
 
     processes = usable_cores() if arguments.processes is None else arguments.processes
     return prepare(tasks, processes=processes, **common), mixture.notes

@@ -88,7 +88,7 @@ def _check(what: str, given: str | None, known: set[str]) -> None:
 
 def row(spec: "TaskSpec") -> dict[str, Any]:
     """What ``--json`` prints of a task; nothing is read."""
-    from flan_jax.data.sizes import published_size
+    from flan_jax.data.sources.published_sizes import published_size
 
     return {
         "name": spec.name,

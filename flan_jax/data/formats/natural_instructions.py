@@ -1,7 +1,7 @@
 """Natural Instructions, one JSON file a task: version 1, and the instances of version 2 (Super-NaturalInstructions).
 
 As a task of its own with worked examples in its prompts, a file of version 2 is read by
-``flan_jax.data.superni``.
+``flan_jax.data.collections.superni``.
 """
 
 from collections.abc import Iterator

@@ -1,0 +1,100 @@
+"""Templated tasks inside a chat template: a rendered input is the user's turn, its target the assistant's reply.
+
+A prompt is what the template makes of the user's turn with the prompt for a reply (transformers'
+``apply_chat_template(…, add_generation_prompt=True)``), and a reply is what it writes from there on: the words, and
+what ends the turn. Words of a reply are read behind the prompt, as the template joins them, so that training, ranking
+of options and generation see the same tokens.
+"""
+
+import functools
+
+import numpy as np
+
+from flan_jax.data.chat.templates import ChatTemplate, Marked
+from flan_jax.data.chat.tokenize import ChatTokenizer
+from flan_jax.data.tokenizers.vocabulary import Vocabulary
+from flan_jax.errors import UserError
+from flan_jax.tasks.dialog import ASSISTANT, USER, Message
+
+_ASKED, _ANSWERED = "Well?", "Well."
+_CACHED = 4096
+
+
+class ChatPrompts:
+    """Prompts and replies of templated tasks as ids.
+
+    Args:
+        template: the chat template.
+        vocabulary: text to ids.
+
+    Attributes:
+        end: [length] int32, what ends the assistant's turn; a reply is learned with it, and generation stops at it.
+
+    Raises:
+        UserError: the template refuses a user's turn with its reply, does not write the reply, or does not end it.
+    """
+
+    def __init__(self, template: ChatTemplate, vocabulary: Vocabulary) -> None:
+        self._template = template
+        self._tokenizer = ChatTokenizer(template, vocabulary)
+        self._vocabulary = vocabulary
+        prompt, said, end = self._tokenizer.template.exchange(*_turns(_ASKED, _ANSWERED))
+        if not end.strip():
+            raise UserError(
+                f"Chat template {template.name!r} ends no reply of the assistant's, so a model would not learn from it to "
+                "stop. Choose one that writes the end of a turn."
+            )
+        self._prompt = prompt
+        self._asked: np.ndarray = self._ids(prompt)
+        self.end: np.ndarray = self._ids(prompt + said + end)[len(self._ids(prompt + said)) :]
+        self.reply = functools.lru_cache(maxsize=_CACHED)(self._reply)
+
+    def __reduce__(self) -> tuple[type["ChatPrompts"], tuple[ChatTemplate, Vocabulary]]:
+        return ChatPrompts, (self._template, self._vocabulary)
+
+    def prompt(self, text: str) -> np.ndarray:
+        """[length] int32, what a reply to ``text`` follows."""
+        return self._tokenizer.prompt([Message(USER, text)])
+
+    def prompt_within(self, text: str, room: int) -> np.ndarray:
+        """The prompt, with as much of the beginning of ``text`` as leaves it within ``room`` tokens.
+
+        Raises:
+            UserError: not even the first of its tokens fits.
+        """
+        cut = self.prompt(text)
+        ids = self._vocabulary.encode(text)
+        kept = len(ids)
+        while len(cut) > room:
+            kept -= max(1, len(cut) - room)
+            words = self._vocabulary.decode(ids[:kept]) if kept > 0 else ""
+            if not words.strip():
+                raise UserError(
+                    f"The length of the inputs is {room} tokens, of which chat template {self._template.name!r} takes "
+                    f"{self.around}, so nothing fits. Raise it."
+                )
+            cut = self.prompt(words)
+        return cut
+
+    @functools.cached_property
+    def around(self) -> int:
+        """Tokens that stand around a user's words, about."""
+        return len(self._asked) - len(self._vocabulary.encode(_ASKED))
+
+    def _reply(self, text: str) -> np.ndarray:
+        """[length] int32, the words of a reply, without what ends it."""
+        prompt, said, _ = self._tokenizer.template.exchange(*_turns(_ASKED, text))
+        whole = self._ids(prompt + said, len(prompt)) if prompt == self._prompt else np.zeros(0, np.int32)
+        begun = len(self._asked)
+        if len(whole) > begun and np.array_equal(whole[:begun], self._asked):
+            return whole[begun:]
+        return self._ids(said)  # a token of the prompt and one of the words would become one
+
+    def _ids(self, text: str, cut: int = 0) -> np.ndarray:
+        """Ids of a text as the template writes it; without places in its tokenizer it is cut where the reply begins."""
+        spans = ((cut, len(text)),) if cut else ()
+        return self._tokenizer.encoded([Marked(text, spans)])[0].ids
+
+
+def _turns(asked: str, answered: str) -> tuple[Message, Message]:
+    return Message(USER, asked), Message(ASSISTANT, answered)

@@ -1,0 +1,329 @@
+"""Dialogue for an encoder–decoder: every assistant turn of a conversation is one example, history → reply.
+
+    TASK = dialog_task("my_chats", jsonl(train="chats.jsonl"))
+
+A record of the source is a conversation, ``{"messages": […]}``; a record of the task is one of its
+replies with what was said before. A conversation stands in one split, and so do all its replies.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from flan_jax.data.sources.base import digest
+from flan_jax.errors import PlacedError, UserError
+from flan_jax.tasks.dialog import (
+    ASSISTANT,
+    SYSTEM,
+    TOOL,
+    USER,
+    Conversation,
+    Message,
+    Opening,
+    Repeated,
+    check_policies,
+    conversation,
+    repeated_turns,
+)
+from flan_jax.tasks.spec import Record, Source, TaskSpec, Template, Unreadable
+from flan_jax.tasks.texts import block
+
+_VERSION = 1
+"""Raised when the same conversations give other records."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplySource:
+    """The replies in the conversations of another source, in its order.
+
+    A record has ``before``, the messages before the reply, and ``reply``. An assistant turn with no
+    user turn before it answers nothing: it is history of later turns, and no record.
+
+    Attributes:
+        source: its records are conversations.
+        repeated: what becomes of two messages of one speaker in a row.
+        opening: what becomes of an assistant's words before any user's.
+    """
+
+    source: Source
+    repeated: Repeated = "merge"
+    opening: Opening = "fail"
+    _merged: dict[str, int] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_policies(self.repeated, self.opening)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those of the conversations."""
+        return self.source.splits
+
+    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
+        """Yields the replies, conversation by conversation.
+
+        A conversation that cannot be read counts as one record.
+
+        Raises:
+            UserError: such a one, without ``unreadable`` to tell; named by its place.
+        """
+        for index, talk in self._conversations(split, unreadable):
+            if isinstance(talk, UserError):
+                error = PlacedError(functools.partial(self._place, split, index), talk)
+                if unreadable is None:
+                    raise error from talk
+                unreadable(error)
+                continue
+            for turn in _answers(talk):
+                yield {"before": talk.messages[:turn], "reply": talk.messages[turn].content}
+
+    def _conversations(
+        self, split: str, unreadable: Unreadable | None
+    ) -> Iterator[tuple[int, Conversation | UserError]]:
+        """(index in its source, conversation or what is wrong with it); what the source cannot read it tells itself."""
+        index = 0
+
+        def passed_on(error: UserError) -> None:
+            nonlocal index
+            index += 1
+            if unreadable is not None:
+                unreadable(error)
+
+        merged = 0
+        tells = unreadable is not None and "unreadable" in inspect.signature(self.source.records).parameters
+        for record in self.source.records(split, passed_on) if tells else self.source.records(split):
+            try:
+                talk = _in_words(conversation(record, repeated=self.repeated, opening=self.opening))
+            except UserError as error:
+                yield index, error
+            else:
+                merged += self.repeated == "merge" and repeated_turns(record["messages"])
+                yield index, talk
+            index += 1
+        self._merged[split] = merged
+
+    def merged(self, split: str) -> int:
+        """How many messages became one with a message of the same speaker, when ``split`` was last read whole."""
+        return self._merged.get(split, 0)
+
+    def place(self, split: str, index: int) -> str:
+        """Where record ``index`` stands: the place of its conversation, and which message of it the reply is."""
+        left = index
+        refused = 0
+
+        def count(error: UserError) -> None:
+            nonlocal refused
+            refused += 1
+
+        for number, talk in self._conversations(split, count):
+            turns = (None,) if isinstance(talk, UserError) else _answers(talk)
+            first = left - refused  # what the source itself could not read stands before
+            if 0 <= first < len(turns):
+                turn = turns[first]
+                return self._place(split, number) + ("" if turn is None else f", reply {turn}")
+            left -= len(turns)
+        return f"{self.describe()}, split {split!r}, record {index}"
+
+    def _place(self, split: str, number: int) -> str:
+        place = getattr(self.source, "place", None)
+        return place(split, number) if place else f"{self.source.describe()}, split {split!r}, record {number}"
+
+    def fingerprint(self, split: str) -> str:
+        """Digest of the conversations' own and of how they are read."""
+        return digest("replies", _VERSION, self.source.fingerprint(split), self.repeated, self.opening)
+
+    def notes(self, split: str) -> dict[str, Any]:
+        """What the conversations' source says of its file; nothing where it says nothing."""
+        notes = getattr(self.source, "notes", None)
+        return {} if notes is None else notes(split)
+
+    def size_hint(self, split: str) -> int | None:
+        """That of the conversations, where their source gives one."""
+        hint = getattr(self.source, "size_hint", None)
+        return None if hint is None else hint(split)
+
+    def describe(self) -> str:
+        """The conversations' own line."""
+        return f"replies in {self.source.describe()}"
+
+
+def _in_words(talk: Conversation) -> Conversation:
+    """The conversation, if all of it can be said in a prompt of words.
+
+    Raises:
+        UserError: it has tools, or calls of them, or thoughts before a reply.
+    """
+    what = "tools" if talk.tools else "calls of tools" if any(m.calls for m in talk.messages) else ""
+    thoughts = next((i for i in talk.replies if talk.messages[i].reasoning), None)
+    if not what and thoughts is not None:
+        what = f"thoughts before reply {thoughts}"
+    if what:
+        raise UserError(
+            f"it has {what}, which only a chat template can write, and this task puts conversations into words. Train it as "
+            "a ConversationTask of a decoder whose chat template writes them, or leave it out."
+        )
+    return talk
+
+
+def _answers(talk: Conversation) -> tuple[int, ...]:
+    """Indices of the replies that have a user's turn before them."""
+    first = next((index for index, message in enumerate(talk.messages) if message.role == USER), len(talk.messages))
+    return tuple(index for index in talk.replies if index > first)
+
+
+# T5's SentencePiece turns line ends into spaces, so a turn begins with a word that stays.
+_SPEAKERS: Mapping[str, Mapping[str, str]] = {
+    "dialogue": {USER: "User:", ASSISTANT: "Assistant:", SYSTEM: "System:", TOOL: "Tool:"},
+    "dialogue_people": {USER: "Person A:", ASSISTANT: "Person B:", SYSTEM: "Note:", TOOL: "Lookup:"},
+    "dialogue_questions": {USER: "Question:", ASSISTANT: "Answer:", SYSTEM: "Instruction:", TOOL: "Source:"},
+}
+SLOTS = ("system", "history", "last", "asked", "preface", "earlier", "context", *_SPEAKERS, "reply")
+
+
+@dataclasses.dataclass(frozen=True)
+class DialogFields:
+    """Record → slots.
+
+    ``system``: the system messages before the first turn, maybe empty. ``asked``: the last user turn.
+    ``last``: that, and what was said since, by tools as a rule. ``history``: the turns before that, maybe empty. ``preface`` and
+    ``earlier`` are system and history introduced by words and closed by a blank line, or empty;
+    ``context`` is both. ``dialogue``,
+    ``dialogue_people`` and ``dialogue_questions``: all turns up to the reply, each behind the name of its
+    speaker, in three ways of naming. ``reply``: the answer.
+
+    Attributes:
+        max_characters: of system, history and last turn together. The oldest turns are left out,
+            whole ones, until the rest is within it; system and last turn always stay.
+    """
+
+    max_characters: int = 2000
+
+    def __post_init__(self) -> None:
+        if self.max_characters < 1:
+            raise UserError(f"max_characters={self.max_characters} must be at least 1.")
+
+    def __call__(self, record: Record) -> Mapping[str, Any]:
+        """The slots of one reply."""
+        before: tuple[Message, ...] = record["before"]
+        start = next((index for index, message in enumerate(before) if message.role != SYSTEM), len(before))
+        system = "\n\n".join(block(message.content) for message in before[:start])
+        turns = before[start:]
+        asked = max(index for index, message in enumerate(turns) if message.role == USER)
+        room = self.max_characters - len(system) - sum(len(message.content) for message in turns[asked:])
+        oldest = asked
+        while oldest and len(turns[oldest - 1].content) <= room:
+            oldest -= 1
+            room -= len(turns[oldest].content)
+        history = _told(turns[oldest:asked], _SPEAKERS["dialogue"])
+        last = "\n".join(
+            part for part in (block(turns[asked].content), _told(turns[asked + 1 :], _SPEAKERS["dialogue"])) if part
+        )
+        preface, earlier = _introduced(system, history)
+        return {
+            "system": system,
+            "history": history,
+            "last": last,
+            "asked": block(turns[asked].content),
+            "preface": preface,
+            "earlier": earlier,
+            "context": preface + earlier,
+            **{slot: _told(turns[oldest:], names) for slot, names in _SPEAKERS.items()},
+            "reply": record["reply"],
+        }
+
+
+def _introduced(system: str, history: str) -> tuple[str, str]:
+    """System prompt and history behind words of their own, each closed by a blank line, or empty."""
+    return (
+        f"Instructions to the assistant: {system}\n\n" if system else "",
+        f"Earlier in the conversation: {history}\n\n" if history else "",
+    )
+
+
+def told_before(system: str, history: Sequence[Mapping[str, str]], max_characters: int = 2000) -> str:
+    """What stands before a request in one text: the system prompt, and the turns before it, the oldest of which go.
+
+    Args:
+        system: maybe ``""``.
+        history: messages of users and assistants, maybe none.
+        max_characters: of both together; the system prompt always stays.
+    """
+    messages = [Message(one["role"], one["content"]) for one in history]
+    room = max_characters - len(system)
+    oldest = len(messages)
+    while oldest and len(messages[oldest - 1].content) <= room:
+        oldest -= 1
+        room -= len(messages[oldest].content)
+    return "".join(_introduced(system.strip(), _told(tuple(messages[oldest:]), _SPEAKERS["dialogue"])))
+
+
+def _told(messages: tuple[Message, ...], names: Mapping[str, str]) -> str:
+    return "\n".join(f"{names[message.role]} {block(message.content)}" for message in messages)
+
+
+TEMPLATES = (
+    Template("{preface}Conversation so far: {dialogue}\n\nWrite what the assistant says next."),
+    Template("{preface}What follows is a chat between a user and a helpful assistant. {dialogue}\nAssistant:"),
+    Template("{context}The user now says: {last}\n\nHow should the assistant reply?"),
+    Template("{preface}You are the assistant in this chat. Give your next turn.\n\nChat: {dialogue}\n\nYour turn:"),
+    Template("{preface}Person A writes, and Person B, an assistant, replies. {dialogue_people}\nPerson B:"),
+    Template(
+        "{preface}Please continue the exchange below with one more answer that fits everything said before.\n\n"
+        "Exchange: {dialogue_questions}\nAnswer:"
+    ),
+    Template("{context}Latest message from the user: {last}\n\nReply to it:"),
+    Template("Read the conversation and answer its last message.\n\n{preface}Messages: {dialogue}\n\nReply:"),
+    Template("{preface}Transcript: {dialogue}\nAssistant:"),
+    Template(
+        "{earlier}An assistant has just written the following to a user: {reply}\n\nWhat did the user say right before?",
+        "{asked}",
+        inverted=True,
+    ),
+)
+"""Ten ways to ask for a reply, of which the last asks for the message that was replied to."""
+
+
+def dialog_task(
+    name: str,
+    source: Source,
+    cluster: str = "dialogue",
+    *,
+    max_characters: int = 2000,
+    repeated: Repeated = "merge",
+    opening: Opening = "fail",
+    templates: tuple[Template, ...] = TEMPLATES,
+    metric: str = "rougeL",
+    collection: str = "",
+    title: str = "",
+) -> TaskSpec:
+    """The task of replying in conversations, for an encoder–decoder or as prompt and completion.
+
+    Args:
+        name: the task's name.
+        source: its records have ``messages``.
+        cluster: what it is held out with.
+        max_characters: of what was said before; see ``DialogFields``.
+        repeated: see ``flan_jax.tasks.dialog.Repeated``.
+        opening: see ``flan_jax.tasks.dialog.Opening``.
+        templates: over the slots of ``DialogFields``.
+        metric: how a generated reply is scored.
+        collection: as for ``TaskSpec``.
+        title: as for ``TaskSpec``.
+
+    Raises:
+        UserError: an unknown policy, or as ``TaskSpec``.
+    """
+    return TaskSpec(
+        name=name,
+        cluster=cluster,
+        source=ReplySource(source, repeated, opening),
+        fields=DialogFields(max_characters),
+        slots=SLOTS,
+        answer="reply",
+        templates=templates,
+        metric=metric,
+        predict="generate",
+        collection=collection,
+        title=title,
+    )

@@ -1,0 +1,205 @@
+"""A conversation's text as token ids, with a 1 for every token of what the assistant said.
+
+A tokenizer that knows where its tokens stand gives ids and places of the whole text: a vocabulary
+with a method ``encode_offsets(text)``. The text then holds special tokens as its template writes
+them, and a token belongs to a reply if it has a character of it. Where such a vocabulary names its
+special tokens (``special_tokens``), a message that spells one keeps it as text, and a template that
+ends replies with a token that is not among them, as ours may, ends them with the vocabulary's own.
+
+Any other vocabulary gets the text in pieces, cut where a reply begins and ends, each encoded by
+itself; special tokens stand between pieces. A model that answers a prompt reads it cut in just this
+way. The end-of-sequence token becomes the vocabulary's own; one that begins a sequence is left out,
+as rows begin every example by themselves. It stays where the vocabulary says that a text has none by
+itself (``adds_bos``): a model that goes with it reads none either unless it is written.
+"""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from flan_jax.data.chat.templates import BOS_MARK, EOS_MARK, ChatTemplate, Marked, Span
+from flan_jax.data.chat.unwritten_parts import unsaid
+from flan_jax.data.tokenizers.vocabulary import Vocabulary, check_ids, encode_arrays
+from flan_jax.errors import UserError
+from flan_jax.tasks.dialog import Message
+
+_SPECIAL = re.compile(f"([{EOS_MARK}{BOS_MARK}])")
+
+
+@runtime_checkable
+class Offsets(Protocol):
+    """What a vocabulary has beside ``Vocabulary`` if it knows where its tokens stand."""
+
+    def encode_offsets(self, text: str) -> tuple[Sequence[int], Sequence[Span]]:
+        """Ids of ``text``, special tokens in it read as such and none added, and the characters of each id."""
+
+
+@runtime_checkable
+class SpecialTokens(Protocol):
+    """What a vocabulary has beside ``Offsets`` if it names its special tokens.
+
+    ``encode_offsets`` then takes one with ``encoding.GUARD`` behind its first character for text.
+    """
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """Ids of special tokens by their texts."""
+
+
+UnsaidOf = Callable[[int, Sequence[int]], None]
+"""Told the number of a conversation, and which of its messages the template does not write as they are."""
+
+
+class Tokens(NamedTuple):
+    """A conversation as ids.
+
+    Attributes:
+        ids: [length] int32.
+        mask: [length] uint8, 1 for what the assistant said.
+    """
+
+    ids: np.ndarray
+    mask: np.ndarray
+
+
+class ChatTokenizer:
+    """Messages to ids, by a template and a vocabulary.
+
+    Args:
+        template: makes the text.
+        vocabulary: text to ids.
+    """
+
+    def __init__(self, template: ChatTemplate, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.has_offsets = isinstance(vocabulary, Offsets)
+        self.knows_end = not self.has_offsets or isinstance(vocabulary, SpecialTokens)
+        if isinstance(vocabulary, Offsets) and isinstance(vocabulary, SpecialTokens):
+            self.template = _with_own(template, vocabulary)
+        else:
+            self.template = template if self.has_offsets else template.with_marks()
+
+    def __call__(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        tools: Sequence[str] = (),
+        unsaid_of: UnsaidOf | None = None,
+    ) -> list[Tokens | UserError]:
+        """Each conversation as ids, or what is wrong with it.
+
+        Args:
+            conversations: messages in order.
+            tools: of each conversation, as JSON text; none have any unless it is given.
+            unsaid_of: see ``UnsaidOf``.
+
+        Wrong is one that the template refuses, and one in which nothing, or everything, is said by
+        the assistant: a loss over none of it, or over all, is not what anybody asked for. So is one of
+        whose learned replies nothing is written.
+        """
+        made: list[Tokens | UserError] = []
+        marked: list[Marked | UserError] = []
+        for number, (messages, own) in enumerate(zip(conversations, tools or itertools.repeat(""), strict=False)):
+            try:
+                text = self.template.marked(messages, tools=own)
+                if (missing := unsaid(self.template, messages, own, text)) and unsaid_of is not None:
+                    unsaid_of(number, missing)
+                marked.append(text)
+            except UserError as error:
+                marked.append(error)
+        encoded = iter(self.encoded([one for one in marked if isinstance(one, Marked)]))
+        for one in marked:
+            tokens = one if isinstance(one, UserError) else next(encoded)
+            made.append(tokens if isinstance(tokens, UserError) else self._checked(tokens))
+        return made
+
+    def prompt(self, messages: Sequence[Message], tools: str = "") -> np.ndarray:
+        """[length] int32, the ids that an assistant's answer to the messages follows.
+
+        Raises:
+            UserError: the template refuses the messages.
+        """
+        text = self.template.marked(_unlearned(messages), tools=tools, add_generation_prompt=True)
+        return self.encoded([text])[0].ids
+
+    def _checked(self, tokens: Tokens) -> Tokens | UserError:
+        said = int(np.count_nonzero(tokens.mask))
+        if 0 < said < len(tokens.ids):
+            return tokens
+        return UserError(
+            f"Chat template {self.template.name!r}: it marks {'all' if said else 'none'} of the conversation's "
+            f"{len(tokens.ids)} tokens as said by the assistant. Put {{% generation %}} and {{% endgeneration %}} around "
+            "what the assistant says, and nothing else."
+        )
+
+    def encoded(self, texts: Sequence[Marked]) -> list[Tokens]:
+        """Texts as the template writes them, as ids."""
+        if isinstance(self.vocabulary, Offsets):
+            return [_by_offsets(self.vocabulary, text) for text in texts]
+        pieces = [list(_pieces(text)) for text in texts]
+        plain = [piece for one in pieces for piece, _ in one if piece != EOS_MARK]
+        arrays = iter(encode_arrays(self.vocabulary, plain))
+        end = np.array([self.vocabulary.eos_id], np.int32)
+        return [
+            _joined([(end if piece == EOS_MARK else self._of_text(next(arrays), piece), said) for piece, said in one])
+            for one in pieces
+        ]
+
+    def _of_text(self, ids: np.ndarray, piece: str) -> np.ndarray:
+        vocabulary = self.vocabulary
+        special = (ids == vocabulary.pad_id) | (ids == vocabulary.eos_id)
+        if special.any() or (ids < 0).any() or (ids >= vocabulary.size).any():
+            check_ids(vocabulary, ids.tolist(), f"the text {piece[:40]!r}")
+        return ids
+
+
+def _unlearned(messages: Sequence[Message]) -> list[Message]:
+    """The same messages, none of which is learned: of a prompt nothing is."""
+    return [dataclasses.replace(message, trained=False) for message in messages]
+
+
+def _pieces(text: Marked) -> Iterator[tuple[str, bool]]:
+    """(piece, whether the assistant says it): text, or ``EOS_MARK``."""
+    at = 0
+    for start, end in (*text.spans, (len(text.text), len(text.text))):
+        for first, last, said in ((at, start, False), (start, end, True)):
+            for piece in _SPECIAL.split(text.text[first:last]):
+                if piece and piece != BOS_MARK:
+                    yield piece, said
+        at = end
+
+
+def _joined(parts: Sequence[tuple[np.ndarray, bool]]) -> Tokens:
+    ids = np.concatenate([np.zeros(0, np.int32), *(ids for ids, _ in parts)]).astype(np.int32)
+    mask = np.repeat(np.array([said for _, said in parts], np.uint8), [len(ids) for ids, _ in parts])
+    return Tokens(ids, mask)
+
+
+def _with_own(template: ChatTemplate, vocabulary: SpecialTokens) -> ChatTemplate:
+    """The template with the vocabulary's own token where its own that ends or begins a sequence is none of them."""
+    own = vocabulary.special_tokens
+    special = dict(template.special_tokens)
+    for name, index in (("eos_token", "eos_id"), ("bos_token", "bos_id")):
+        if special.get(name) not in own:
+            special[name] = next((text for text, i in own.items() if i == getattr(vocabulary, index, None)), "")
+    return dataclasses.replace(template, special_tokens=tuple(special.items()), guarded=tuple(own))
+
+
+def drops_start(vocabulary: Vocabulary | Offsets) -> bool:
+    """Whether the token that begins a sequence is left out where a template writes it."""
+    return getattr(vocabulary, "adds_bos", None) is not False
+
+
+def _by_offsets(vocabulary: Offsets, text: Marked) -> Tokens:
+    ids, offsets = vocabulary.encode_offsets(text.text)
+    said = np.zeros(len(text.text) + 1, np.int64)
+    for start, end in text.spans:
+        said[start + 1 : end + 1] = 1
+    before = np.cumsum(said)  # characters of replies before each place
+    places = np.array(offsets, np.int64).reshape(-1, 2)
+    mask = before[places[:, 1]] > before[places[:, 0]]
+    begins = drops_start(vocabulary) and len(ids) > 0 and ids[0] == getattr(vocabulary, "bos_id", None)
+    return Tokens(np.array(ids, np.int32)[begins:], mask.astype(np.uint8)[begins:])

@@ -1,0 +1,1 @@
+"""Published collections of tasks: Super-NaturalInstructions, FLAN's chain of thought, T0's data sets."""

@@ -1,0 +1,202 @@
+"""The chain-of-thought files of the FLAN 2022 collection: a question, its answer, and the reasoning between them.
+
+FLAN publishes nine files, ``NAME_train.tsv``, in ``flan/v2/cot_data``: three columns (question,
+answer, rationale), no header, line breaks written as a backslash and an n. A user's copy of that
+folder stands in the data folder as ``flan_cot``.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+from flan_jax.data.sources.base import digest, file_digest, missing_data, resolve
+from flan_jax.errors import UserError, unknown
+from flan_jax.tasks.render import counter_hash
+from flan_jax.tasks.spec import Record, Unreadable
+
+FOLDER = "flan_cot"
+COLUMNS = ("question", "answer", "rationale")
+ROWS = {
+    "aqua": 2_728,
+    "creak": 6_915,
+    "ecqa": 7_112,
+    "esnli": 36_174,
+    "gsm8k": 7_473,
+    "qasc": 1_084,
+    "qed": 5_154,
+    "sensemaking": 6_070,
+    "strategyqa": 2_061,
+}
+"""The rows of each file as FLAN counts them."""
+
+# What FLAN's file is made from, where that is another data set, by names without case and punctuation.
+_MADE_FROM = {
+    "aqua": ("aquarat",),
+    "ecqa": ("commonsenseqa",),
+    "esnli": ("snli",),
+    "qed": ("naturalquestions", "nqopen"),
+    "sensemaking": ("comve",),
+}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclasses.dataclass(frozen=True)
+class CotFile:
+    """The records of one file. See ``cot_file``."""
+
+    name: str
+    max_validation: int = 200
+    seed: int = 0
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The file is FLAN's training data; some of its rows are kept to validate on."""
+        return ("train", "validation")
+
+    def _path(self, split: str) -> Path:
+        if split not in self.splits:
+            raise UserError(f"{self.describe()} has no split {split!r}. It has: {', '.join(self.splits)}.")
+        path = resolve(self._file)
+        if not path.is_file():
+            raise missing_data(self.describe(), path)
+        return path
+
+    def local(self) -> Path | None:
+        """The file, where it is in the data folder."""
+        path = resolve(self._file)
+        return path if path.is_file() else None
+
+    @property
+    def _file(self) -> Path:
+        return Path(FOLDER) / f"{self.name}_train.tsv"
+
+    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
+        """Yields the split's rows in the file's order, as ``question``, ``answer`` and ``rationale``.
+
+        Raises:
+            UserError: no such file, or, without ``unreadable`` to tell, a row of this split that is
+                not UTF-8 or not three filled columns, named by file and line.
+        """
+        path = self._path(split)
+        for number, line in self._lines(path, split):
+            try:
+                record = _record(line)
+            except UserError as error:
+                located = UserError(f"{path}, line {number}{error}")
+                if unreadable is None:
+                    raise located from error
+                unreadable(located)
+            else:
+                yield record
+
+    def _lines(self, path: Path, split: str) -> Iterator[tuple[int, bytes]]:
+        validation, _ = self._validation(path)
+        for number, line in _numbered(path):
+            if (number in validation) == (split == "validation"):
+                yield number, line
+
+    def _validation(self, path: Path) -> tuple[frozenset[int], int]:
+        """The numbers of the lines that validate, and the number of rows of the file."""
+        stat = path.stat()
+        return _held_back(path, stat.st_size, stat.st_mtime_ns, self.max_validation, self.seed)
+
+    def count(self, split: str) -> int:
+        """The number of rows, unreadable ones among them; as published where the file is not there."""
+        path = resolve(self._file)
+        if path.is_file():
+            validation, rows = self._validation(path)
+            held = len(validation)
+        else:
+            rows = ROWS[self.name]
+            held = _wanted(rows, self.max_validation)
+        return held if split == "validation" else rows - held
+
+    def place(self, split: str, index: int) -> str:
+        """File and line of record ``index``."""
+        path = self._path(split)
+        numbers = [number for number, _ in self._lines(path, split)]
+        return f"{path}, line {numbers[index]}"
+
+    def fingerprint(self, split: str) -> str:
+        """Digest of the file's content and of how it is split."""
+        return digest("cot 1", file_digest(self._path(split)), split, self.max_validation, self.seed)
+
+    def size_hint(self, split: str) -> int:
+        """Bytes of the file."""
+        return self._path(split).stat().st_size
+
+    def origins(self) -> frozenset[str]:
+        """The data sets that it is made from: a task of the same records is not held out while this one is trained on."""
+        return frozenset({self.name, *_MADE_FROM.get(self.name, ())})
+
+    def describe(self) -> str:
+        """The file and where FLAN publishes it."""
+        return f"FLAN's chain-of-thought file {str(self._file)!r} (google-research/FLAN, flan/v2/cot_data)"
+
+
+def cot_file(name: str, *, max_validation: int = 200, seed: int = 0) -> CotFile:
+    """A source over one of the nine files, in the folder ``flan_cot`` of the data folder.
+
+    Args:
+        name: a key of ``ROWS``.
+        max_validation: at most so many rows validate, and never more than a tenth.
+        seed: which rows those are.
+
+    Raises:
+        UserError: an unknown name or a negative limit.
+    """
+    if name not in ROWS:
+        raise unknown("chain-of-thought file", name, ROWS)
+    if max_validation < 0:
+        raise UserError(f"Chain-of-thought file {name!r}: max_validation={max_validation} must be 0 or more.")
+    return CotFile(name, max_validation, seed)
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The rows with the numbers of their lines; blank lines are passed over."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            content = line.removeprefix(_BYTE_ORDER_MARK).rstrip(b"\r\n")
+            if content.strip():
+                yield number, content
+
+
+@functools.lru_cache(maxsize=16)
+def _held_back(path: Path, size: int, modified_ns: int, limit: int, seed: int) -> tuple[frozenset[int], int]:
+    """Chosen by a hash of the question, so that equal questions never stand on both sides."""
+    asked: dict[bytes, list[int]] = {}
+    rows = 0
+    for number, line in _numbered(path):
+        asked.setdefault(line.partition(b"\t")[0].strip(), []).append(number)
+        rows += 1
+    drawn = iter(sorted(asked, key=lambda question: (counter_hash("cot", seed, question), question)))
+    wanted = _wanted(rows, limit)
+    held: set[int] = set()
+    for question in drawn:
+        if len(held) + len(asked[question]) > wanted:
+            break
+        held.update(asked[question])
+    return frozenset(held), rows
+
+
+def _wanted(rows: int, limit: int) -> int:
+    return min(limit, rows // 10)
+
+
+def _record(line: bytes) -> dict[str, str]:
+    """The record in a row. Errors begin behind the place."""
+    try:
+        values = line.decode().split("\t")
+    except UnicodeDecodeError as error:
+        raise UserError(f" is not UTF-8 text (byte {error.start + 1} of the line). Convert the file.") from error
+    if len(values) != len(COLUMNS):
+        raise UserError(
+            f": {len(values)} column(s) instead of {len(COLUMNS)} ({', '.join(COLUMNS)}, a tab between them). "
+            "Correct or remove the row."
+        )
+    record = {column: value.replace("\\n", "\n") for column, value in zip(COLUMNS, values, strict=True)}
+    empty = next((column for column, value in record.items() if not value.strip()), None)
+    if empty is not None:
+        raise UserError(f": the {empty} is empty. Fill it in or remove the row.")
+    return record

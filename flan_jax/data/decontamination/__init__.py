@@ -1,0 +1,1 @@
+"""Whether held-out data is also trained on, by data set and by record."""

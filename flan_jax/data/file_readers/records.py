@@ -1,0 +1,216 @@
+"""The records of a file, one after the other, each with its number: JSON lines, JSON, tables, Parquet, Arrow; compressed or not.
+
+A record that cannot be read is an error in its place and harms no other.
+"""
+
+import array
+import functools
+import itertools
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flan_jax.data.file_readers.columnar import columnar
+from flan_jax.data.file_readers.compressed import DAMAGED, compression_of, open_data
+from flan_jax.data.file_readers.delimited import numbered_rows
+from flan_jax.data.file_readers.suffixes import suffix_of, unknown_ending
+from flan_jax.data.formats.record_format import Numbered
+from flan_jax.errors import UserError
+from flan_jax.unique_keys import RepeatedKeyError, decode, decode_records
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_REMEDY = "Correct or remove the record."
+_JSON = (".jsonl", ".ndjson", ".json")
+_TABLES = (".tsv", ".csv")
+_COLUMNAR = (".parquet", ".arrow")
+
+
+def numbered_records(path: Path) -> Iterator[Numbered]:
+    """The records of a file: by line from 1, or by position in a list from 0.
+
+    Raises:
+        UserError: the file as a whole cannot be read.
+    """
+    suffix = suffix_of(path)
+    if suffix in _COLUMNAR:
+        return columnar(path)
+    if suffix in _TABLES:
+        return numbered_rows(path)
+    if suffix not in _JSON:
+        raise unknown_ending(path)
+    return _lines(path, _parsed) if _is_lines(path) else _json(path)
+
+
+def records_at(path: Path, numbers: Sequence[int]) -> Iterator[Numbered]:
+    """The records with these numbers, which are in order.
+
+    A dump of a thousand tasks is read a thousand times, so no others are parsed: of a file of lines
+    these alone are read, of a compressed one no more than up to the last, and one list is kept.
+    """
+    suffix, stat = suffix_of(path), path.stat()
+    wanted = frozenset(numbers)
+    if suffix in _COLUMNAR:
+        yield from columnar(path, wanted)
+    elif suffix in _TABLES:
+        yield from numbered_rows(path, wanted)
+    elif not _is_lines(path):
+        elements = _kept_elements(path, stat.st_size, stat.st_mtime_ns)
+        yield from ((number, _object_or_error(elements[number])) for number in numbers)
+    elif suffix == ".json" or compression_of(path):
+        yield from _lines(path, _parsed, wanted)
+    else:
+        begins = _begins(path, stat.st_size, stat.st_mtime_ns)
+        with path.open("rb") as lines:
+            for number in numbers:
+                lines.seek(begins[number - 1])
+                yield number, _read_line(lines.readline(), number, _parsed)
+
+
+@functools.lru_cache(maxsize=4)
+def _begins(path: Path, size: int, modified_ns: int) -> "array.array[int]":
+    """Where each line of a file begins."""
+    begins = array.array("Q")
+    at = 0
+    with path.open("rb") as lines:
+        for line in lines:
+            begins.append(at)
+            at += len(line)
+    return begins
+
+
+def counted_by(path: Path) -> str:
+    """What the numbers of its records count."""
+    suffix = suffix_of(path)
+    return "line" if suffix in _TABLES or (suffix in _JSON and _is_lines(path)) else "record"
+
+
+def _lines(path: Path, parse: Callable[[bytes], Any], wanted: Collection[int] | None = None) -> Iterator[Numbered]:
+    """The lines, or those of the numbers ``wanted``."""
+    last = None if wanted is None else max(wanted, default=0)
+    with open_data(path) as lines:
+        numbers = itertools.count(1)
+        while True:
+            number = next(numbers)
+            if last is not None and number > last:
+                return
+            try:
+                line = lines.readline()
+            except DAMAGED as error:  # a compressed file that was cut off
+                raise UserError(f"{path}, line {number}: the file is damaged ({error}). Fetch it again.") from error
+            if not line:
+                return
+            if (wanted is None or number in wanted) and not line.isspace():
+                yield number, _read_line(line, number, parse)
+
+
+def _read_line(line: bytes, number: int, parse: Callable[[bytes], Any]) -> Mapping[str, Any] | UserError:
+    try:
+        return _object(parse(line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line))
+    except UserError as error:
+        return error
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return decode(line.decode().rstrip("\r\n"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"not UTF-8 text (byte {error.start + 1} of the line). Convert the file.") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"not valid JSON ({error.msg}, column {error.colno}). {_REMEDY}") from error
+    except RepeatedKeyError as error:
+        raise UserError(f"{error}. {_REMEDY}") from error
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
+        raise UserError(f"JSON that cannot be read ({error}). {_REMEDY}") from error
+
+
+def _object(content: Any) -> Mapping[str, Any]:
+    if isinstance(content, RepeatedKeyError):
+        raise UserError(f"{content}. {_REMEDY}")
+    if not isinstance(content, Mapping):
+        raise UserError(f"a record must be a JSON object, not {type(content).__name__}. {_REMEDY}")
+    return content
+
+
+def _is_lines(path: Path) -> bool:
+    """Whether a file has one object a line, as many published ``.json`` have; some ``.jsonl`` hold one list."""
+    stat = path.stat()
+    return _has_lines(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_lines(path: Path, size: int, modified_ns: int) -> bool:
+    named = suffix_of(path) != ".json"
+    with open_data(path) as file:
+        try:
+            first = b""
+            while not first:
+                line = file.readline()
+                if not line:
+                    return named
+                first = line.removeprefix(_BYTE_ORDER_MARK).strip()
+            if named and not first.startswith(b"["):
+                return True
+            if not named and not first.startswith(b"{"):
+                return False
+            more = any(line.strip() for line in file)
+        except DAMAGED:
+            return True  # which the lines say better, as far as they can be read
+    if not more:
+        return False
+    try:
+        json.loads(first)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def is_one_object(path: Path) -> bool:
+    """Whether a JSON file holds one object, and neither a list nor one a line."""
+    if _is_lines(path):
+        return False
+    with open_data(path) as file:
+        try:
+            return bool(file.read(1 << 16).removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"{"))
+        except DAMAGED:
+            return False
+
+
+def _json(path: Path) -> Iterator[Numbered]:
+    for number, element in enumerate(_elements(path)):
+        yield number, _object_or_error(element)
+
+
+def _object_or_error(element: Any) -> Mapping[str, Any] | UserError:
+    try:
+        return _object(element)
+    except UserError as error:
+        return error
+
+
+def _elements(path: Path) -> list[Any]:
+    """The elements of a list, or one object. Bytes that are no text spoil the records that they stand in only."""
+    with open_data(path) as file:
+        try:
+            content = file.read().removeprefix(_BYTE_ORDER_MARK)
+        except DAMAGED as error:
+            raise UserError(f"{path}: the file is damaged ({error}). Fetch it again.") from error
+    text = content.decode(errors="surrogateescape")
+    try:
+        loaded = decode_records(text) if text.lstrip().startswith("[") else decode(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}, line {error.lineno}: not valid JSON ({error.msg}, column {error.colno}). Correct the file."
+        ) from error
+    except RepeatedKeyError as error:
+        raise UserError(f"{path}: {error}. Correct the file.") from error
+    except (RecursionError, ValueError) as error:
+        raise UserError(f"{path}: JSON that cannot be read ({error}). Correct the file.") from error
+    if not isinstance(loaded, list | Mapping):
+        raise UserError(f"{path} holds {type(loaded).__name__}, neither a list of records nor one. Correct the file.")
+    return loaded if isinstance(loaded, list) else [loaded]
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_elements(path: Path, size: int, modified_ns: int) -> list[Any]:
+    return _elements(path)

@@ -1,0 +1,200 @@
+"""What instruction data holds: counts of records, of what they give, of what is left out and why."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flan_jax.data.file_readers.folder_files import folder_files
+from flan_jax.data.formats.detect import AUTO
+from flan_jax.data.formats.record_format import Format
+from flan_jax.data.instructions.mixture import named_like_a_test, not_used, nothing_to_train_on, part_tasks, path_tasks
+from flan_jax.data.instructions.origin import LocalFile, Origin, local, origins
+from flan_jax.data.instructions.profile import survey
+from flan_jax.data.instructions.reading_options import Reading
+from flan_jax.data.instructions.render_check import Judged, judge
+from flan_jax.data.instructions.vocabulary_check import unspelled
+from flan_jax.data.sources.base import resolve
+from flan_jax.data.tokenizers.vocabulary import Vocabulary
+from flan_jax.tasks.dialog import Opening
+from flan_jax.tasks.spec import TaskSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class FileReport:
+    """What one file, or one split of a data set of the hub, holds.
+
+    Attributes:
+        place: the file, or the first of several that are read one behind the other.
+        split: what its name says that it is: ``train``, ``validation`` or ``test``.
+        files: how many files these are.
+        format: the name of its format.
+        kind: ``chat``, ``instruction`` or ``rendered``: what its records become.
+        records: as published.
+        examples: records that they give, cleaned.
+        messages: in the conversations among these.
+        turns: of these, the assistant's.
+        tasks: tasks that a dump names.
+        left_out: reason or cleaning step → how many it left out.
+        changed: cleaning step → records that it changed.
+        added: cleaning step → records that it made beyond those it was given.
+        noticed: what a cleaning step saw and left as it is → how often.
+        unknown: side → the ids and texts of what a vocabulary cannot say, where one is given.
+        repeated: messages of a speaker right behind one of the same: they are merged unless the task says otherwise.
+        usable: examples that ``prepare`` can make of them: of conversations, replies.
+        unreadable: records, or examples in them, that cannot be read, or that cannot be rendered.
+        reasons: why the first of these cannot, with file and line.
+        not_read: key → records in which it says something that nothing reads.
+    """
+
+    place: str
+    split: str
+    files: int
+    format: str
+    kind: str
+    records: int
+    examples: int
+    messages: int
+    turns: int
+    tasks: int
+    left_out: Mapping[str, int]
+    changed: Mapping[str, int]
+    added: Mapping[str, int]
+    usable: int
+    unreadable: int
+    reasons: tuple[str, ...]
+    noticed: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    repeated: int = 0
+    not_read: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    unknown: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataReport:
+    """What instruction data holds, file by file.
+
+    Attributes:
+        files: those that are read.
+        notes: what else is to be said, such as which files are not used.
+        refused: why there is nothing to train on; ``""`` where there is something.
+    """
+
+    files: tuple[FileReport, ...]
+    notes: tuple[str, ...] = ()
+    refused: str = ""
+
+    def total(self, count: str) -> int:
+        """The sum of a count over the files."""
+        return sum(getattr(file, count) for file in self.files)
+
+    def totals(self, counts: str) -> dict[str, int]:
+        """The sums of ``left_out``, ``changed`` or ``added``, by reason or step."""
+        sums: dict[str, int] = {}
+        for file in self.files:
+            for name, number in getattr(file, counts).items():
+                sums[name] = sums.get(name, 0) + number
+        return sums
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        counts = ("records", "examples", "messages", "turns", "usable", "unreadable")
+        return {
+            **{count: self.total(count) for count in counts},
+            "left_out": self.totals("left_out"),
+            "not_read": self.totals("not_read"),
+            "notes": list(self.notes),
+            "refused": self.refused,
+            "files": [dataclasses.asdict(file) for file in self.files],
+        }
+
+
+def data_report(
+    path_or_hub: str | Path,
+    format: str | Format = AUTO,
+    *,
+    clean: tuple[str, ...] = (),
+    no_clean: tuple[str, ...] = (),
+    opening: Opening = "fail",
+    vocabulary: Vocabulary | None = None,
+) -> DataReport:
+    """Reads instruction data whole, as ``prepare`` will read it, and counts.
+
+    Args:
+        path_or_hub: a file, a folder, or a data set of the hub, as for ``mixture_of_path``.
+        format: as for ``Reading``. So are:
+        clean: steps to take beside the format's own.
+        no_clean: steps not to take; ``all`` for none at all.
+        opening: what becomes of an assistant's words before any user's.
+        vocabulary: counts what it cannot say, if it is given.
+
+    Raises:
+        UserError: nothing there, an unknown step, or data of no known format.
+    """
+    place, reading = str(path_or_hub), Reading(format, clean, no_clean, opening)
+    path = resolve(place)
+    if (path / "tasks").is_dir() and (path / "splits").is_dir():  # the benchmark Super-NaturalInstructions
+        place, path = str(path / "tasks"), path / "tasks"
+    if not path.is_dir():
+        specs = path_tasks(place, reading)
+        files = _reports(origins(place), specs, reading, vocabulary)
+        return _with_verdict(DataReport(tuple(files), tuple(named_like_a_test(path))), place)
+    found = folder_files(path)
+    reports: list[FileReport] = []
+    for part in found.parts:
+        specs = part_tasks(path, place, part, reading, alone=len(found.parts) == 1)
+        reports += _reports({split: local(own) for split, own in part.splits.items()}, specs, reading, vocabulary)
+    notes = (*named_like_a_test(path), *not_used(path, found))
+    refused = "" if found.trained else str(nothing_to_train_on(place, path, found))
+    return _with_verdict(DataReport(tuple(reports), notes, refused), place)
+
+
+def _with_verdict(report: DataReport, place: str) -> DataReport:
+    trained = [file for file in report.files if file.split == "train"]
+    if report.refused or any(file.usable for file in trained):
+        return report
+    reasons = [reason for file in trained for reason in file.reasons]
+    why = f" The first that cannot be: {reasons[0]}" if reasons else " Every one is left out, as the counts above say."
+    count = sum(file.records for file in trained)
+    return dataclasses.replace(report, refused=f"{place!r}: of {count:,} records to train on none can be used.{why}")
+
+
+def _reports(
+    found: Mapping[str, Origin], specs: Sequence[TaskSpec], reading: Reading, vocabulary: Vocabulary | None
+) -> Iterator[FileReport]:
+    """A report a split, each judged by the tasks that are made of it."""
+    judged = {split: Judged() for split in found}
+    for spec in specs:
+        for split in spec.source.splits:
+            # What validates without a file of its own is a part of what is trained on.
+            judge(spec, split, judged[split if split in judged else "train"])
+    for split, origin in found.items():
+        yield _report(origin, split, reading, vocabulary, judged[split])
+
+
+def _report(origin: Origin, split: str, reading: Reading, vocabulary: Vocabulary | None, judged: Judged) -> FileReport:
+    cleaning = reading.cleaning(origin)
+    found = survey(origin, reading.format, cleaning, 0, 0)
+    steps = found.steps
+    no_examples = {"no examples of the task": judged.left_out} if judged.left_out else {}
+    return FileReport(
+        place=str(origin.path) if isinstance(origin, LocalFile) else origin.place(0).rpartition(", ")[0],
+        split=split,
+        files=len(origin.paths) if isinstance(origin, LocalFile) else 1,
+        format=found.format.name,
+        kind=found.format.kind,
+        records=found.records,
+        examples=found.examples,
+        messages=found.messages,
+        turns=found.turns,
+        tasks=sum(task != "" for task in found.tasks),
+        left_out={**found.left_out, **{name: step.left_out for name, step in steps.items()}, **no_examples},
+        changed={name: step.changed for name, step in steps.items() if step.changed},
+        added={name: step.added for name, step in steps.items() if step.added},
+        usable=judged.usable,
+        unreadable=judged.refused,
+        reasons=tuple(judged.reasons),
+        noticed={kind: number for step in steps.values() for kind, number in step.noticed.items()},
+        repeated=found.repeated,
+        not_read=found.not_read,
+        unknown=unspelled(origin, found.format, found.cleaning, vocabulary) if vocabulary else {},
+    )

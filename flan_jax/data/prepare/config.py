@@ -1,0 +1,226 @@
+"""A recipe says how tasks become tokens; a tally says what became of the records."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import numpy as np
+
+from flan_jax.data.chat.prompts import ChatPrompts
+from flan_jax.data.chat.templates import ChatTemplate
+from flan_jax.data.sources.base import digest
+from flan_jax.data.tokenizers.vocabulary import Vocabulary, check_special_ids, encode_written
+from flan_jax.errors import UserError, did_you_mean, unknown
+
+FORMAT = 3
+"""Raised when rendering or trimming changes in a way that no other part of a fingerprint shows."""
+_CHAT_VERSION = 1
+"""Raised when the same chat template gives templated tasks other tokens."""
+FEATURES = ("inputs", "targets")
+LONGEST = 2**20
+"""Tokens of a side: more are a slip that would take the memory of the machine."""
+DEFAULT_LENGTHS: Mapping[str, int] = {"inputs": 512, "targets": 128}
+MESSAGES = 5
+"""How many reasons of unreadable records are kept."""
+OnError = Literal["fail", "skip"]
+TooLong = Literal["truncate", "drop", "fail"]
+
+
+@dataclasses.dataclass
+class Tally:
+    """What became of the records of one split; kept in the store's manifest.
+
+    Attributes:
+        records: records that the source has in this split, readable or not.
+        skipped: records left out because they cannot be read or rendered.
+        left_out: records that are no example of the task: without a label, say, or with no room
+            for a solved example before them.
+        dropped: records left out because a side is too long.
+        truncated: examples whose side was cut, by feature.
+        by_reply: conversations that became an example for every reply, since their chat template writes the beginning
+            otherwise once more turns follow.
+        messages: why the first records were skipped, each with its file and line or its index.
+        merged: messages that became one with a message of the same speaker before them.
+        unsaid: messages that the chat template does not write as they are, by role.
+        unsaid_at: where the first of these stand.
+        unknown: ids of what the vocabulary cannot say, by feature.
+        unknown_examples: examples that have one, by feature.
+        unknown_pieces: some of what cannot be said, by feature.
+        unknown_texts: the first text that has such, by feature.
+    """
+
+    records: int = 0
+    skipped: int = 0
+    dropped: int = 0
+    truncated: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FEATURES, 0))
+    messages: list[str] = dataclasses.field(default_factory=list)
+    left_out: int = 0
+    by_reply: int = 0
+    merged: int = 0
+    unsaid: dict[str, int] = dataclasses.field(default_factory=dict)
+    unsaid_at: list[str] = dataclasses.field(default_factory=list)
+    unknown: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FEATURES, 0))
+    unknown_examples: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FEATURES, 0))
+    unknown_pieces: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    unknown_texts: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def leave_out(self) -> None:
+        """Counts a record that is no example of the task."""
+        self.records += 1
+        self.left_out += 1
+
+    def skip(self, error: UserError) -> None:
+        """Counts a record that was left out, and keeps the reason if it is among the first."""
+        self.records += 1
+        self.skipped += 1
+        if len(self.messages) < MESSAGES:
+            self.messages.append(str(error))
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How tasks become tokens: all that is the same for every task of one preparation.
+
+    Attributes:
+        vocabulary: text to ids.
+        lengths: ``inputs`` and ``targets`` in tokens, the end-of-sequence id counted.
+        seed: which example gets which template.
+        on_error: what a record that cannot be read or rendered does: ``fail`` stops with its
+            error, ``skip`` leaves it out and counts it.
+        too_long: what an example longer than ``lengths`` does: it is cut, left out, or stops.
+        separator: a text behind inputs, in the place of the end-of-sequence id: of a decoder that others
+            trained as a language model, to which that id says that another text begins. What comes as ids
+            from elsewhere (seqio's tasks, whole conversations) has none. It may name special tokens.
+        chat_template: makes a user's turn of every rendered input and the assistant's reply of its target; ``None`` for
+            none. What a template ends turns with stands in the place of the end of sequence.
+
+    Raises:
+        UserError: a bad length, an unknown choice, a vocabulary with impossible special ids, a separator that
+            it has no id for, or so many that nothing else fits, or a chat template beside one, or one that ends no reply.
+    """
+
+    vocabulary: Vocabulary
+    lengths: Mapping[str, int] = dataclasses.field(default_factory=lambda: dict(DEFAULT_LENGTHS))
+    seed: int = 0
+    on_error: OnError = "fail"
+    too_long: TooLong = "truncate"
+    separator: str = ""
+    chat_template: ChatTemplate | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lengths", checked_lengths(self.lengths))
+        for name, value, choices in (
+            ("on_error", self.on_error, get_args(OnError)),
+            ("too_long", self.too_long, get_args(TooLong)),
+        ):
+            if value not in choices:
+                raise UserError(
+                    f"{name} is {value!r}, but it must be one of {', '.join(choices)}.{did_you_mean(str(value), choices)}"
+                )
+        check_special_ids(self.vocabulary)
+        if not isinstance(self.separator, str):
+            raise UserError(f"separator is {self.separator!r}, but it must be a text.")
+        if self.chat is not None:
+            self._check_chat(self.chat)
+            return
+        if not 0 < len(self.ends["inputs"]) < self.lengths["inputs"]:
+            raise UserError(
+                f"separator is {self.separator!r}, which vocabulary {self.vocabulary.name!r} writes with "
+                f"{len(self.ends['inputs'])} ids, but it takes at least one, and fewer than the {self.lengths['inputs']} of "
+                "the inputs. Choose another."
+            )
+
+    def _check_chat(self, chat: ChatPrompts) -> None:
+        if self.separator:
+            raise UserError(
+                f"separator is {self.separator!r}, but the chat template says what stands between turns. Leave one of them out."
+            )
+        for feature, taken in (("inputs", chat.around), ("targets", len(chat.end))):
+            if taken >= self.lengths[feature]:
+                raise UserError(
+                    f"The length of {feature!r} is {self.lengths[feature]}, but the chat template takes {taken} tokens of it. "
+                    "Raise it."
+                )
+
+    @functools.cached_property
+    def chat(self) -> ChatPrompts | None:
+        """The prompts and replies of ``chat_template``, where there is one."""
+        return None if self.chat_template is None else ChatPrompts(self.chat_template, self.vocabulary)
+
+    @functools.cached_property
+    def ends(self) -> dict[str, np.ndarray]:
+        """The ids behind each feature, int32: the end of sequence, the separator behind inputs, or what ends a turn."""
+        if self.chat is not None:
+            return {"inputs": np.zeros(0, np.int32), "targets": self.chat.end}
+        end = np.array([self.vocabulary.eos_id], np.int32)
+        return {"inputs": end_of_inputs(self.vocabulary, self.separator), "targets": end}
+
+    @functools.cached_property
+    def _vocabulary_fingerprint(self) -> str:
+        return self.vocabulary.fingerprint()
+
+    def parts(self) -> dict[str, str]:
+        """What every fingerprint holds of a recipe. Which draws the seed decides is the task's to say."""
+        parts = {
+            "vocabulary": self._vocabulary_fingerprint,
+            "lengths": digest(sorted(self.lengths.items())),
+            "too_long": digest(self.too_long),
+            "format": digest(FORMAT),
+        }
+        if self.on_error != "fail":
+            parts["on_error"] = digest(self.on_error)
+        if self.separator:
+            spelled = self.vocabulary.encode(self.separator) == self.ends["inputs"].tolist()
+            parts["separator"] = digest(self.separator, *(() if spelled else ("special",)))
+        if self.chat_template is not None:
+            parts["chat_template"] = digest(_CHAT_VERSION, self.chat_template.fingerprint())
+        return parts
+
+
+def end_of_inputs(vocabulary: Vocabulary, separator: str) -> np.ndarray:
+    """The ids behind inputs, int32: of the separator, or the end of sequence where there is none.
+
+    Raises:
+        UserError: a separator that names the token that pads rows.
+    """
+    if not separator:
+        return np.array([vocabulary.eos_id], np.int32)
+    ids = encode_written(vocabulary, separator)
+    if vocabulary.pad_id in ids:
+        raise UserError(
+            f"separator is {separator!r}, in which vocabulary {vocabulary.name!r} reads the token that pads rows. Choose another."
+        )
+    return np.array(ids, np.int32)
+
+
+def combined(parts: Mapping[str, str]) -> str:
+    """The fingerprint, a hexadecimal digest, that these parts make up."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def checked_lengths(lengths: Mapping[str, int]) -> dict[str, int]:
+    """``lengths`` as a plain dictionary of ``inputs`` and ``targets``.
+
+    Raises:
+        UserError: no mapping, an unknown or missing feature, or a length that leaves no room for a
+            token and the end-of-sequence id.
+    """
+    if not isinstance(lengths, Mapping):
+        raise UserError(
+            f"The lengths (TASK_FEATURE_LENGTHS) are {lengths!r}, but each feature has its own. "
+            "Write them as {'inputs': 512, 'targets': 128}."
+        )
+    for feature in lengths:
+        if feature not in FEATURES:
+            raise unknown("feature length", str(feature), FEATURES)
+    for feature in FEATURES:
+        length = lengths.get(feature)
+        if not isinstance(length, int | np.integer) or isinstance(length, bool) or not 2 <= length <= LONGEST:
+            raise UserError(
+                f"The length of {feature!r} is {length!r}, but it must be a whole number of at least 2 tokens (one and the "
+                f"end of sequence) and at most {LONGEST:,}."
+            )
+    return {feature: int(lengths[feature]) for feature in FEATURES}

@@ -1,0 +1,257 @@
+"""Prepare: render and tokenise each task once, into the token store.
+
+The fingerprint of a prepared split covers everything its tokens depend on, so a second run
+writes only what changed, and a store made from something else is never taken for this one.
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from flan_jax.data.chat.templates import ChatTemplate
+from flan_jax.data.prepare import split_job as units
+from flan_jax.data.prepare.config import DEFAULT_LENGTHS, FEATURES, OnError, Recipe, TooLong, checked_lengths, combined
+from flan_jax.data.prepare.preprocessors import producer
+from flan_jax.data.prepare.split_job import PreparedSplit, Work
+from flan_jax.data.prepare.workers import write_all
+from flan_jax.data.tokenizers.vocabulary import Vocabulary
+from flan_jax.errors import UserError
+from flan_jax.store.store import TokenStore
+from flan_jax.tasks.spec import Task
+
+__all__ = [
+    "DEFAULT_LENGTHS",
+    "FEATURES",
+    "PrepareReport",
+    "PreparedSplit",
+    "Progress",
+    "checked_lengths",
+    "fingerprint_parts",
+    "prepare",
+    "task_fingerprint",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareReport:
+    """What ``prepare`` did, split by split, in the order asked for."""
+
+    splits: tuple[PreparedSplit, ...]
+    seconds: float
+
+    @property
+    def written(self) -> int:
+        """Splits tokenised now."""
+        return sum(not split.skipped for split in self.splits)
+
+    @property
+    def skipped(self) -> int:
+        """Splits that were there already."""
+        return sum(split.skipped for split in self.splits)
+
+    @property
+    def damaged(self) -> int:
+        """Splits that were there but damaged, and were written again."""
+        return sum(split.damaged for split in self.splits)
+
+    @property
+    def examples(self) -> int:
+        """Examples of all splits."""
+        return sum(split.examples for split in self.splits)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all splits, inputs and targets."""
+        return sum(split.input_tokens + split.target_tokens for split in self.splits)
+
+    @property
+    def truncated_inputs(self) -> int:
+        """Examples of all splits whose input was cut."""
+        return sum(split.truncated_inputs for split in self.splits)
+
+    @property
+    def truncated_targets(self) -> int:
+        """Examples of all splits whose target was cut."""
+        return sum(split.truncated_targets for split in self.splits)
+
+    @property
+    def dropped(self) -> int:
+        """Records of all splits left out because a side is too long."""
+        return sum(split.dropped for split in self.splits)
+
+    @property
+    def unreadable(self) -> int:
+        """Records of all splits left out because they cannot be read or rendered."""
+        return sum(split.unreadable for split in self.splits)
+
+    @property
+    def left_out(self) -> int:
+        """Records of all splits left out because they are no examples of their task."""
+        return sum(split.left_out for split in self.splits)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        totals = (
+            "written",
+            "skipped",
+            "damaged",
+            "examples",
+            "tokens",
+            "truncated_inputs",
+            "truncated_targets",
+            "dropped",
+            "unreadable",
+            "left_out",
+        )
+        return {
+            **{total: getattr(self, total) for total in totals},
+            "seconds": round(self.seconds, 3),
+            "splits": [dataclasses.asdict(split) for split in self.splits],
+        }
+
+
+Progress = Callable[[int, int, PreparedSplit], None]
+"""Called after each split as ``progress(done, total, what)``."""
+
+
+def prepare(
+    tasks: Iterable[tuple[Task, Sequence[str]]],
+    *,
+    store: TokenStore,
+    vocabulary: Vocabulary,
+    lengths: Mapping[str, int] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    processes: int = 1,
+    on_error: OnError = "fail",
+    too_long: TooLong = "truncate",
+    separator: str = "",
+    chat_template: ChatTemplate | None = None,
+    verify: bool = False,
+    modules: Sequence[str] = (),
+) -> PrepareReport:
+    """Puts every (task, split) asked for into the store, unless it is there already.
+
+    Args:
+        tasks: tasks with the splits wanted of each; a pair asked for twice is prepared once.
+        store: where to.
+        vocabulary: text to ids.
+        lengths: ``inputs`` and ``targets`` in tokens, the end-of-sequence id counted.
+        seed: which example gets which template.
+        progress: called after each split.
+        processes: how many processes work at a time; what is stored is the same.
+        on_error: see ``Recipe``.
+        too_long: see ``Recipe``.
+        separator: see ``Recipe``.
+        chat_template: see ``Recipe``.
+        verify: compare all that is there with its checksums, even what this machine found right before; what
+            is damaged is written again in any case.
+        modules: imported by every worker process first, where tasks are found by name in a
+            registry that modules fill, such as seqio's.
+
+    Raises:
+        UserError: a bad length, a task without such a split or without records in it, a record
+            that cannot be read or rendered, a full disk. Splits finished before stay prepared.
+    """
+    lengths = DEFAULT_LENGTHS if lengths is None else lengths
+    recipe = Recipe(vocabulary, lengths, seed, on_error, too_long, separator, chat_template)
+    if processes < 1:
+        raise UserError(f"The number of processes is {processes}, but at least one must work.")
+    survey = Survey(tasks, recipe, store, verify=verify, progress=progress)
+    with contextlib.closing(write_all(survey.to_write, recipe, store, processes=processes, modules=modules)) as written:
+        for work, split in written:
+            survey.finished(work, split)
+    return survey.report()
+
+
+class Survey:
+    """Which of the splits asked for are in the store, and what became of the others.
+
+    Args:
+        tasks: tasks with the splits wanted of each; a pair asked for twice counts once.
+        recipe: how they should be prepared.
+        store: where to look.
+        verify: compare all that is there with its checksums.
+        progress: called after each split, beginning with those found.
+
+    Attributes:
+        to_write: the splits that are not there, or damaged.
+
+    Raises:
+        UserError: two different tasks of one name, or a source that is not there.
+    """
+
+    def __init__(
+        self,
+        tasks: Iterable[tuple[Task, Sequence[str]]],
+        recipe: Recipe,
+        store: TokenStore,
+        *,
+        verify: bool,
+        progress: Progress | None,
+    ) -> None:
+        self._begun = time.monotonic()
+        self._progress = progress
+        self._works = [units.work_of(task, split, recipe) for (_, split), task in requested(tasks).items()]
+        self._done: dict[tuple[str, str], PreparedSplit] = {}
+        self.to_write: list[Work] = []
+        for work in self._works:
+            found = units.find(work, store, verify=verify)
+            if isinstance(found, Work):
+                self.to_write.append(found)
+            else:
+                self.finished(work, found)
+
+    def finished(self, work: Work, split: PreparedSplit) -> None:
+        """Notes that ``work`` is done, and tells of it."""
+        self._done[work.task.name, work.split] = split
+        if self._progress is not None:
+            self._progress(len(self._done), len(self._works), split)
+
+    def report(self) -> PrepareReport:
+        """The report, once everything is done."""
+        splits = tuple(self._done[work.task.name, work.split] for work in self._works)
+        return PrepareReport(splits, time.monotonic() - self._begun)
+
+
+def requested(tasks: Iterable[tuple[Task, Sequence[str]]]) -> dict[tuple[str, str], Task]:
+    """(name, split) → task, each once, in the order asked for.
+
+    Raises:
+        UserError: two different tasks of one name.
+    """
+    wanted: dict[tuple[str, str], Task] = {}
+    for task, splits in tasks:
+        for split in splits:
+            if wanted.setdefault((task.name, split), task) != task:
+                raise UserError(f"Two different tasks are named {task.name!r}. Give one of them a variant.")
+    return wanted
+
+
+def task_fingerprint(
+    task: Task, split: str, vocabulary: Vocabulary, lengths: Mapping[str, int], seed: int, **choices: Any
+) -> str:
+    """Hexadecimal digest of everything that the tokens of ``split`` depend on.
+
+    Args:
+        task: what is prepared.
+        split: which part of it.
+        vocabulary: see ``Recipe``, as for all below.
+        lengths: of inputs and targets.
+        seed: of the templates.
+        choices: any other field of ``Recipe``.
+    """
+    return combined(fingerprint_parts(task, split, vocabulary, lengths, seed, **choices))
+
+
+def fingerprint_parts(
+    task: Task, split: str, vocabulary: Vocabulary, lengths: Mapping[str, int], seed: int, **choices: Any
+) -> dict[str, str]:
+    """What ``task_fingerprint`` is made of, so that an error can name the part that changed.
+
+    Raises:
+        UserError: a bad length, an unknown choice, or a source that is not there.
+    """
+    return producer(task, Recipe(vocabulary, lengths, seed, **choices)).fingerprint_parts(split)

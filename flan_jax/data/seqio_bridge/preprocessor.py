@@ -1,0 +1,324 @@
+"""How a task of seqio's registry is prepared: its own pipeline runs, and its tokens are stored as they are.
+
+Every example equals, feature by feature, what ``seqio.Task.get_dataset(shuffle=False)`` yields.
+Besides ``inputs`` and ``targets`` its other features are kept as extra columns, since
+postprocessors and metric functions read them.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from flan_jax.data.prepare.config import FEATURES, Recipe, Tally
+from flan_jax.data.prepare.unknown_tokens import count_unknown
+from flan_jax.data.seqio_bridge.fingerprints import cache_parts, feature_parts, preprocessor_parts, source_parts
+from flan_jax.data.seqio_bridge.registry import check_split, find_task, reason
+from flan_jax.data.seqio_bridge.vocabulary import task_vocabulary
+from flan_jax.data.sources.base import digest
+from flan_jax.errors import UserError
+from flan_jax.store.store import Extra, StoredExample
+from flan_jax.tasks.spec import Task
+
+FORMAT = 1
+"""Raised when what is stored of an example changes in a way that no other part of a fingerprint shows."""
+_CUT = "_flan_jax_cut_"
+_KEPT_RANKS = (0, 1, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class SeqioProducer:
+    """Makes the examples of one task of seqio's registry.
+
+    Attributes:
+        task: which one.
+        recipe: its vocabulary must be the task's.
+
+    Raises:
+        UserError: seqio knows no such task, or the vocabularies differ.
+    """
+
+    task: Task
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        own = task_vocabulary(self._found)
+        if own.fingerprint() != self.recipe.vocabulary.fingerprint():
+            raise UserError(
+                f"Task {self.task.name!r} is written for the vocabulary {own.name!r} ({own.size} ids), not for "
+                f"{self.recipe.vocabulary.name!r} ({self.recipe.vocabulary.size} ids). Leave the vocabulary of the run out, "
+                "or name the same one."
+            )
+
+    @property
+    def _found(self) -> seqio.Task:
+        return find_task(self.task.name)
+
+    def fingerprint_parts(self, split: str) -> dict[str, str]:
+        """Source, preprocessors, output features, cache, seed and the recipe's own parts."""
+        task = self._found
+        check_split(task, split)
+        return {
+            "source": self._asked(split, lambda: source_parts(task.source, split)),
+            "preprocessors": preprocessor_parts(task),
+            "output_features": feature_parts(task),
+            "cache": self._asked(split, lambda: cache_parts(task, split)),
+            "seed": digest(self.recipe.seed),
+            "seqio_format": digest(FORMAT),
+            **self.recipe.parts(),
+        }
+
+    def examples(self, split: str, tally: Tally) -> Iterator[StoredExample]:
+        """The task's examples in the order of its source.
+
+        Raises:
+            UserError: a record that the task's preprocessors reject, an example that is too long
+                where the recipe fails on those, or a pipeline that cannot be built.
+        """
+        dataset = self._dataset(split)
+        kept, extras = self._kept(dataset), self.extras(split)
+        for index, example in self._read(dataset, split, tally):
+            sides, cut = {}, []
+            for feature in FEATURES:
+                whole = np.asarray(example.get(feature, np.zeros(0, np.int32)))
+                length = self.recipe.lengths[feature]
+                sides[feature] = whole[:length].astype(np.int32)
+                if len(whole) > length or bool(example.get(_CUT + feature, False)):
+                    cut.append(feature)
+            if cut and self.recipe.too_long == "fail":
+                raise UserError(
+                    f"Task {self.task.name!r}, split {split!r}, example {index}: its {cut[0]} are longer than the "
+                    f"{self.recipe.lengths[cut[0]]} tokens that they have room for. Raise the length, or choose "
+                    "too_long=truncate or too_long=drop."
+                )
+            if cut and self.recipe.too_long == "drop":
+                tally.dropped += 1
+                continue
+            for feature in cut:
+                tally.truncated[feature] += 1
+            for feature, side in sides.items():
+                count_unknown(
+                    tally, self.recipe.vocabulary, feature, [side], functools.partial(_written, example, feature)
+                )
+            yield StoredExample(
+                inputs=sides["inputs"],
+                targets=sides["targets"],
+                example_id=index,
+                references=self._references(example, sides["targets"]),
+                extras={name: example[name] for name in kept if name in extras},
+            )
+
+    def manifest(self, split: str) -> dict[str, Any]:
+        """Cluster, source, recipe, and which features are kept and which cannot be."""
+        task, spec = self._found, self._dataset(split).element_spec
+        kept = self._kept(self._dataset(split))
+        return {
+            "cluster": self.task.cluster,
+            "source": f"seqio task {task.name!r}, {type(task.source).__name__}",
+            "seed": self.recipe.seed,
+            "lengths": dict(self.recipe.lengths),
+            "vocabulary": self.recipe.vocabulary.name,
+            "vocabulary_size": self.recipe.vocabulary.size,
+            "on_error": self.recipe.on_error,
+            "too_long": self.recipe.too_long,
+            "cached": _cached(task),
+            "token_features": [name for name in FEATURES if name in spec],
+            "ragged_features": [name for name in kept if isinstance(spec[name], tf.RaggedTensorSpec)],
+            "features_left_out": sorted(name for name in spec if name not in kept and not _internal(name)),
+        }
+
+    def extras(self, split: str) -> Mapping[str, Extra]:
+        """Every feature besides inputs and targets that is numbers or text of rank 0, 1 or 2."""
+        spec = self._dataset(split).element_spec
+        return {
+            name: Extra("bytes" if spec[name].dtype == tf.string else spec[name].dtype.name, spec[name].shape.rank)
+            for name in self._kept(self._dataset(split))
+        }
+
+    def _kept(self, dataset: tf.data.Dataset) -> tuple[str, ...]:
+        return tuple(
+            name for name, spec in sorted(dataset.element_spec.items()) if not _internal(name) and _storable(spec)
+        )
+
+    def _references(self, example: Mapping[str, Any], targets: np.ndarray) -> tuple[str, ...]:
+        own = example.get("references")
+        if isinstance(own, np.ndarray) and own.ndim == 1 and own.dtype == object and len(own):
+            return tuple(text.decode(errors="replace") for text in own)
+        written = example.get("targets_pretokenized")
+        if isinstance(written, bytes):
+            return (written.decode(errors="replace"),)
+        return (self.recipe.vocabulary.decode(targets.tolist()),)
+
+    # The data set is built once a split: tracing somebody's preprocessors takes a second or so.
+    def _dataset(self, split: str) -> tf.data.Dataset:
+        built = self.__dict__.setdefault("_datasets", {})
+        if split not in built:
+            check_split(self._found, split)
+            built[split] = self._asked(split, functools.partial(_pipeline, self._found, split, self.recipe))
+            self._check(built[split], split)
+        return built[split]
+
+    def _check(self, dataset: tf.data.Dataset, split: str) -> None:
+        for feature in FEATURES:
+            spec = dataset.element_spec.get(feature)
+            if spec is None and feature == "inputs":
+                continue
+            if not isinstance(spec, tf.TensorSpec) or spec.shape.rank != 1 or not spec.dtype.is_integer:
+                raise UserError(
+                    f"Task {self.task.name!r}, split {split!r}: its feature {feature!r} is {spec}, but it must be one row of "
+                    "token ids. Tokenize it in the task's preprocessors."
+                )
+
+    def _read(self, dataset: tf.data.Dataset, split: str, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(index, example) pairs; a record that fails is an index without an example."""
+        elements = iter(dataset)
+        failures, most = 0, 0
+        index = -1
+        while True:
+            index += 1
+            try:
+                element = next(elements)
+            except StopIteration:
+                return
+            except Exception as error:  # whatever somebody's preprocessor raises
+                failure = UserError(
+                    f"Task {self.task.name!r}, split {split!r}, example {index}: its preprocessors reject the record: "
+                    f"{reason(error)}"
+                )
+                if self.recipe.on_error != "skip":
+                    raise failure from error
+                if not failures:
+                    # A source that breaks off would end the data silently; only a source that can be read is left behind.
+                    most = self._asked(split, lambda: sum(1 for _ in _source_dataset(self._found, split, self.recipe)))
+                failures += 1
+                if failures > most:
+                    raise failure from error
+                tally.skip(failure)
+                continue
+            tally.records += 1
+            yield index, {name: _numpy(value) for name, value in element.items()}
+
+    def _asked(self, split: str, ask: Any) -> Any:
+        """What ``ask()`` returns; its failure is one of the task's."""
+        try:
+            return ask()
+        except UserError:
+            raise
+        except Exception as error:  # whatever somebody's code raises
+            raise UserError(
+                f"Task {self.task.name!r}, split {split!r}: seqio cannot build its data set: {reason(error)}"
+            ) from error
+
+
+def _cached(task: seqio.Task) -> bool:
+    """Whether the task is read from seqio's offline cache: where one is found, as T5X does by default."""
+    return bool(task.supports_caching and task.cache_dir is not None)
+
+
+def _pipeline(task: seqio.Task, split: str, recipe: Recipe) -> tf.data.Dataset:
+    """The task's data set, not yet trimmed by seqio where that is still to come."""
+    return _noting_cuts(_with_seed(task)).get_dataset(
+        sequence_length=dict(recipe.lengths),
+        split=split,
+        use_cached=_cached(task),
+        shuffle=False,
+        seed=recipe.seed,
+        trim_output_features=False,
+    )
+
+
+def _source_dataset(task: seqio.Task, split: str, recipe: Recipe) -> tf.data.Dataset:
+    return _with_seed(task).source.get_dataset(split=split, shuffle=False, seed=recipe.seed)
+
+
+def _noting_cuts(task: seqio.Task) -> seqio.Task:
+    """The same task, which says of every example whether ``append_eos_after_trim`` is about to cut it.
+
+    What that preprocessor cuts, nobody can see afterwards. It stands last in a pipeline as a rule;
+    anywhere else the note would have to pass preprocessors that do not expect it, so there is none.
+    """
+    last = task.preprocessors[-1] if task.preprocessors else None
+    if type(task) is not seqio.Task or getattr(last, "func", last) is not seqio.preprocessors.append_eos_after_trim:
+        return task
+    return task.replace(preprocessors=[*task.preprocessors[:-1], _note_cuts, last])
+
+
+def _note_cuts(
+    dataset: tf.data.Dataset, output_features: Mapping[str, seqio.Feature], sequence_length: Mapping[str, int]
+) -> tf.data.Dataset:
+    noted = [
+        name
+        for name in FEATURES
+        if name in output_features and output_features[name].add_eos and name in dataset.element_spec
+    ]
+
+    def note(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        flags = {_CUT + name: tf.shape(example[name])[-1] >= sequence_length[name] for name in noted}
+        return {**example, **flags}
+
+    return dataset.map(note, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+class _WithoutSeed(seqio.DataSource):
+    """A source whose function takes no seed, which it needs for shuffling only."""
+
+    def __init__(self, source: seqio.FunctionDataSource) -> None:
+        super().__init__(source.splits, source._num_input_examples, source.caching_permitted)
+        self._source = source
+
+    @property
+    def supports_arbitrary_sharding(self) -> bool:
+        return self._source.supports_arbitrary_sharding
+
+    def list_shards(self, split: str) -> Any:
+        return self._source.list_shards(split)
+
+    def get_dataset(self, split: str = "train", shuffle: bool = False, **others: Any) -> tf.data.Dataset:
+        del others
+        return self._source.get_dataset(split=split, shuffle=shuffle)
+
+
+def _with_seed(task: seqio.Task) -> seqio.Task:
+    """The task itself, or one like it whose source takes the seed that stochastic preprocessors need."""
+    source = task.source
+    if (
+        type(task) is not seqio.Task
+        or type(source) is not seqio.FunctionDataSource
+        or "seed" in inspect.signature(source._dataset_fn).parameters
+    ):
+        return task
+    return task.replace(source=_WithoutSeed(source))
+
+
+def _written(example: Mapping[str, Any], feature: str, position: int) -> str:
+    """A side as text, where the task keeps it."""
+    text = example.get(f"{feature}_pretokenized")
+    return text.decode(errors="replace") if isinstance(text, bytes) else ""
+
+
+def _internal(name: str) -> bool:
+    return name in FEATURES or name.startswith(_CUT)
+
+
+def _storable(spec: Any) -> bool:
+    """Numbers or text of a rank that a column can hold. A nested or sparse feature is not."""
+    if not isinstance(spec, tf.TensorSpec | tf.RaggedTensorSpec) or spec.shape.rank not in _KEPT_RANKS:
+        return False
+    return spec.dtype == tf.string or spec.dtype == tf.bool or spec.dtype in _NUMBERS
+
+
+_NUMBERS = frozenset(
+    {tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint16, tf.uint32, tf.uint64, tf.float16, tf.float32, tf.float64}
+)  # fmt: skip
+
+
+def _numpy(value: Any) -> Any:
+    """An array or a NumPy scalar; text as ``bytes``, arrays of text as objects; ragged rows as a list of arrays."""
+    if isinstance(value, tf.RaggedTensor):
+        return [row.numpy() for row in value] if value.shape.rank == 2 else value
+    return value.numpy() if isinstance(value, tf.Tensor) else value

@@ -1,0 +1,136 @@
+"""Tasks of seqio's registry as tasks of ours. Naming one loads neither seqio nor TensorFlow.
+
+A module registers its tasks as seqio's users always do, is imported (``--module_import`` on the
+command line), and ``SeqioTask("their_task")`` may then stand in any mixture, beside our own::
+
+    Mixture("both", (Entry(Prompted(RTE)), Entry(SeqioTask("their_task", cluster="theirs"))))
+"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flan_jax.data.prepare.config import Recipe
+from flan_jax.data.prepare.preprocessors import Producer
+from flan_jax.data.tokenizers.vocabulary import Vocabulary
+from flan_jax.store.store import StoredTask
+from flan_jax.tasks.modules import import_modules, imported_modules
+
+if TYPE_CHECKING:
+    from flan_jax.data.seqio_bridge.metrics import SeqioMeasure
+
+
+@dataclasses.dataclass(frozen=True)
+class SeqioTask:
+    """A task of seqio's registry. Building one looks nothing up.
+
+    A pickled one names the modules that were imported for this process, and they are imported
+    where it is unpickled, so that seqio knows the task there too.
+
+    Attributes:
+        name: its name there.
+        cluster: what it is held out with.
+    """
+
+    name: str
+    cluster: str = "seqio"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits of its source.
+
+        Raises:
+            UserError: seqio knows no such task, or its data are not here.
+        """
+        from flan_jax.data.seqio_bridge.registry import find_task, splits_of
+
+        return splits_of(find_task(self.name))
+
+    def __reduce__(self) -> Any:
+        return _restored, (self.name, self.cluster, imported_modules())
+
+    def count(self, split: str) -> int:
+        """Number of records in a split, as the source says or, where it does not, counted.
+
+        Raises:
+            UserError: no such task or split, or a source that cannot be read.
+        """
+        from flan_jax.data.seqio_bridge.registry import count_records
+
+        return count_records(self.name, split)
+
+
+def _restored(name: str, cluster: str, modules: tuple[str, ...]) -> SeqioTask:
+    import_modules(modules)
+    return SeqioTask(name, cluster)
+
+
+def producer_of(task: SeqioTask, recipe: Recipe) -> Producer:
+    """What prepares the task: seqio's own pipeline, its tokens stored as they are.
+
+    Raises:
+        UserError: seqio knows no such task, or its vocabulary is not the recipe's.
+    """
+    from flan_jax.data.seqio_bridge.preprocessor import SeqioProducer
+
+    return SeqioProducer(task, recipe)
+
+
+def vocabulary_of(task: SeqioTask) -> Vocabulary:
+    """The vocabulary that the task's output features name.
+
+    Raises:
+        UserError: no such task, or inputs and targets have different ones.
+    """
+    from flan_jax.data.seqio_bridge.registry import find_task
+    from flan_jax.data.seqio_bridge.vocabulary import task_vocabulary
+
+    return task_vocabulary(find_task(task.name))
+
+
+def measure_of(task: SeqioTask, examples: Sequence[dict[str, Any]]) -> "SeqioMeasure":
+    """The task's own postprocessing and metric functions over these examples.
+
+    Args:
+        task: has metric functions.
+        examples: features as ``seqio.Task.get_dataset`` yields them, NumPy arrays and scalars.
+
+    Raises:
+        UserError: no such task, no metric function that can be used here, or a postprocessor that
+            fails on a target.
+    """
+    from flan_jax.data.seqio_bridge.metrics import SeqioMeasure
+    from flan_jax.data.seqio_bridge.registry import find_task
+
+    return SeqioMeasure(find_task(task.name), examples)
+
+
+def stored_example(stored: StoredTask, index: int) -> dict[str, Any]:
+    """One prepared example with the features that ``seqio.Task.get_dataset`` gave it, as NumPy values.
+
+    Ragged features are lists of arrays; ``measure_of`` makes ``tf.RaggedTensor``s of them, as seqio's evaluator does.
+    """
+    ragged = stored.manifest["ragged_features"]
+    example: dict[str, Any] = {
+        name: stored_side.astype(np.int32)
+        for name, stored_side in (("inputs", stored.inputs(index)), ("targets", stored.targets(index)))
+        if name in stored.manifest["token_features"]
+    }
+    for name, value in stored.extras(index).items():
+        if isinstance(value, list):
+            example[name] = value if name in ragged or not value else np.stack(value)
+        else:
+            example[name] = value[()] if value.ndim == 0 else value
+    return example
+
+
+def registered_names() -> tuple[str, ...]:
+    """Mixtures and tasks that seqio knows; none where nobody has imported it."""
+    if "seqio" not in sys.modules:
+        return ()
+    from flan_jax.data.seqio_bridge.registry import names
+
+    return names()

@@ -1,0 +1,1 @@
+"""Where records come from: JSON files, generators, the Hugging Face hub, TFDS and published data sets."""

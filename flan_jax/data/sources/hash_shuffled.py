@@ -1,0 +1,109 @@
+"""A hashed order, for data sets that are published sorted by their labels.
+
+The first 30,000 tweets of Sentiment140 are negative, every one of them, and the last 200 reviews of
+IMDB are positive. TFDS shuffles when it writes, the hub does not. A prefix or a tail of such a data
+set is taken in an order that a hash decides instead.
+"""
+
+import dataclasses
+import functools
+from array import array
+from collections.abc import Iterator, Sequence
+
+from flan_jax.data.sources.base import JsonSource, digest
+from flan_jax.errors import UserError
+from flan_jax.tasks.hashing import begun_hash, ended_hash
+from flan_jax.tasks.spec import Record, Unreadable
+
+
+@dataclasses.dataclass(frozen=True)
+class Scattered:
+    """A slice of the rows in the hashed order of ``name``, and of that at most ``limit``.
+
+    >>> whole, head, tail = Scattered("x"), Scattered("x", stop=-2), Scattered("x", start=-2)
+    >>> sorted(whole(7)), list(whole(7)) == [*head(7), *tail(7)], len(Scattered("x", limit=3)(7))
+    ([0, 1, 2, 3, 4, 5, 6], True, 3)
+    """
+
+    name: str
+    start: int | None = None
+    stop: int | None = None
+    limit: int | None = None
+
+    def __call__(self, count: int) -> Sequence[int]:
+        """The positions, of ``count``."""
+        return _order(self.name, count)[self.start : self.stop][: self.limit]
+
+
+@functools.lru_cache(maxsize=1)
+def _order(name: str, count: int) -> "array[int]":
+    begun = begun_hash("scattered", name)
+    return array("q", sorted(range(count), key=lambda position: (ended_hash(begun, position), position)))
+
+
+@dataclasses.dataclass(frozen=True)
+class ScatteredFile:
+    """A file of which ``part`` is read: all but ``held``, or the ``held`` that validate, or the first of all.
+
+    Records come in the file's order; which ones come is what the hash decides.
+
+    Attributes:
+        file: the file.
+        part: the split of the file that is read.
+        name: names the order.
+        held: so many records validate, a tenth at most.
+        limit: at most so many records.
+        validates: the held ones are read instead of the others.
+    """
+
+    file: JsonSource
+    part: str
+    name: str
+    held: int
+    limit: int | None
+    validates: bool
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The one that it was made for."""
+        return ("validation",) if self.validates else (self.part,)
+
+    def _positions(self) -> list[int]:
+        count = self.file.count(self.part)
+        edge = count - min(self.held, count // 10)
+        start, stop = (edge, None) if self.validates else (None, edge)
+        return sorted(Scattered(self.name, start, stop, self.limit)(count))
+
+    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
+        """Yields the records; one that cannot be read counts as one of its part."""
+        chosen = set(self._positions())
+        position = -1
+
+        def tell(error: UserError) -> None:
+            nonlocal position
+            position += 1
+            if position in chosen:
+                if unreadable is None:
+                    raise error
+                unreadable(error)
+
+        for record in self.file.records(self.part, tell):
+            position += 1
+            if position in chosen:
+                yield record
+
+    def place(self, split: str, index: int) -> str:
+        """File and line of record ``index``."""
+        return self.file.place(self.part, self._positions()[index])
+
+    def fingerprint(self, split: str) -> str:
+        """Digest of the file and of what is taken from it."""
+        return digest("scattered", self.file.fingerprint(self.part), self.name, self.held, self.limit, self.validates)
+
+    def size_hint(self, split: str) -> int:
+        """Bytes of the file."""
+        return self.file.size_hint(self.part)
+
+    def describe(self) -> str:
+        """The file."""
+        return self.file.describe()

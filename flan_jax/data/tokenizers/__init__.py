@@ -1,0 +1,1 @@
+"""Vocabularies: bytes, SentencePiece and any ``tokenizer.json``."""

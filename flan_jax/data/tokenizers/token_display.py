@@ -1,0 +1,94 @@
+"""What a vocabulary makes of a text, piece by piece: what it cannot spell, and the line ends that it drops."""
+
+import dataclasses
+from collections.abc import Iterable
+
+from flan_jax.data.tokenizers.vocabulary import Vocabulary, keeps_newlines
+
+_WORD_BEGINS = "▁"  # SentencePiece's sign of the space before a word
+_WINDOW = 40
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
+    """One token of a text.
+
+    Attributes:
+        text: what it stands for, as the vocabulary writes it.
+        id: its id.
+        unknown: the vocabulary cannot spell it.
+        lost: line ends before it that the vocabulary dropped.
+    """
+
+    text: str
+    id: int
+    unknown: bool = False
+    lost: int = 0
+
+
+def pieces_of(vocabulary: Vocabulary, text: str) -> list[Piece]:
+    """The pieces of ``text``, an id each.
+
+    A vocabulary may have a method ``pieces(text)`` that names them; without one they are decoded, an id at a time.
+    """
+    ids = [int(index) for index in vocabulary.encode(text)]
+    own = getattr(vocabulary, "pieces", None)
+    names = list(own(text)) if own else []
+    if len(names) != len(ids):
+        names = [vocabulary.decode([index]) for index in ids]
+    lost = [0] * len(ids) if keeps_newlines(vocabulary) else _lost_line_ends(text, names)
+    return [
+        Piece(name, index, index == vocabulary.unk_id, ends) for name, index, ends in zip(names, ids, lost, strict=True)
+    ]
+
+
+def pieces_of_ids(vocabulary: Vocabulary, ids: Iterable[int]) -> list[Piece]:
+    """A piece for every id, special tokens by their names: of a text that a chat template wrote."""
+    names = {index: name for name, index in getattr(vocabulary, "special_tokens", {}).items()}
+    return [
+        Piece(names.get(index) or vocabulary.decode([index]), index, index == vocabulary.unk_id)
+        for index in map(int, ids)
+    ]
+
+
+def decoded_turns(vocabulary: Vocabulary, ids: Iterable[int], end: str = "") -> str:
+    """The text of ids among which sequences end, as turns of a chat do; ``decode`` reads up to the first end only.
+
+    Args:
+        vocabulary: ids to text.
+        ids: to read.
+        end: what stands for the end of a sequence; its own name, or nothing where it has none, unless given.
+    """
+    names = {index: name for name, index in getattr(vocabulary, "special_tokens", {}).items()}
+    turns: list[list[int]] = [[]]
+    for index in map(int, ids):
+        if index == vocabulary.eos_id:
+            turns.append([])
+        else:
+            turns[-1].append(index)
+    return (end or names.get(vocabulary.eos_id, "")).join(vocabulary.decode(turn) if turn else "" for turn in turns)
+
+
+def _lost_line_ends(text: str, names: list[str]) -> list[int]:
+    """For each piece, the line ends in the white space before it."""
+    lowered = text.lower()  # as some vocabularies do
+    lowered = lowered if len(lowered) == len(text) else text
+    position, lost = 0, []
+    for name in names:
+        shown = name.strip(f"{_WORD_BEGINS} ")
+        ends = 0
+        if shown:
+            if not text.startswith(shown, position):  # else a piece that is a line end itself
+                begun = position
+                while position < len(text) and text[position].isspace():
+                    position += 1
+                ends = text.count("\n", begun, position)
+            window = position + _WINDOW + len(shown)
+            found = min(
+                (place for each in (text, lowered) if (place := each.find(shown, position, window)) >= 0), default=-1
+            )
+            if found >= 0:
+                ends += text.count("\n", position, found)
+                position = found + len(shown)
+        lost.append(ends)
+    return lost

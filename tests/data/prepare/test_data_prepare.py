@@ -235,7 +235,7 @@ def test_preparing_imports_no_tensorflow():
     import sys
 
     command = (
-        "import sys; from flan_jax.data import prepare, superni, tokenizers; from flan_jax.testing import tasks; "
+        "import sys; from flan_jax.data.prepare import prepare; from flan_jax.data.collections import superni; from flan_jax.data.tokenizers import vocabulary; from flan_jax.testing import tasks; "
         "assert not {'tensorflow', 'seqio', 'jax', 'datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", command], check=True)

@@ -34,7 +34,8 @@ def test_seqio_yields_what_the_store_holds(tmp_path):
         assert "flan_jax" not in type(seqio.__spec__.loader).__module__ and seqio.__loader__ is seqio.__spec__.loader
 
         import tensorflow as tf
-        from flan_jax.data import seqio_bridge, sources
+        from flan_jax.data.seqio_bridge import register as seqio_bridge
+        from flan_jax.data.sources import base as sources
         from flan_jax.data.prepare.prepare import prepare, task_fingerprint
         from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, load_vocabulary
         from flan_jax.errors import UserError

@@ -2,7 +2,7 @@
 
 from _bench_presets import Preset
 
-from flan_jax.models.config import T5Config
+from flan_jax.models.t5.config import T5Config
 
 FORMULA = (
     "Forward: 2 x (tokens of the encoder x parameters of its kernels + tokens of the decoder x parameters of its "

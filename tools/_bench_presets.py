@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.models import config as t5
-from flan_jax.models import decoder_config as decoder
 from flan_jax.models.build import ModelConfig
-from flan_jax.models.config import T5Config
-from flan_jax.models.tuning import FrozenDtype, TuningConfig
+from flan_jax.models.decoder import config as decoder
+from flan_jax.models.peft.config import FrozenDtype, TuningConfig
+from flan_jax.models.t5 import config as t5
+from flan_jax.models.t5.config import T5Config
 from flan_jax.testing.models import tiny_decoder, tiny_t5
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from flan_jax.errors import UserError
-from flan_jax.models.config import T5Config
+from flan_jax.models.t5.config import T5Config
 
 # The packages' own __init__ files import a trainer whose dependencies are not needed for the network.
 _PACKAGES = ("t5x", "t5x.examples", "t5x.examples.t5")

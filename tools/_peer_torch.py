@@ -8,7 +8,7 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.models.build import ModelConfig
-from flan_jax.models.config import T5Config
+from flan_jax.models.t5.config import T5Config
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

@@ -37,7 +37,7 @@ from _bench_rounds import in_turns, reading, say, summary
 
 from flan_jax.eval.decoding.interface import begin
 from flan_jax.models.build import ModelConfig, abstract_model, abstract_params, init_model, merge
-from flan_jax.models.config import T5Config
+from flan_jax.models.t5.config import T5Config
 
 System = tuple[Callable[[], Any], Callable[[], Any]]
 """Calls that write one token of every prompt, and that write all; both return when they are done."""

@@ -40,7 +40,7 @@ from _bench_rounds import in_turns, matmul, say, summary
 
 from flan_jax.errors import UserError
 from flan_jax.models.build import logical_axes, num_params
-from flan_jax.models.config import T5Config
+from flan_jax.models.t5.config import T5Config
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
 from flan_jax.train.sharding import MeshConfig, make_mesh, shard_batch
 from flan_jax.train.state import init_state, shardings_of, trained_axes

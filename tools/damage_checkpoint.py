@@ -23,9 +23,9 @@ import optax
 from flan_jax.errors import UserError
 from flan_jax.testing.models import tiny_t5
 from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.checkpoint_stream import StoredParams
 from flan_jax.train.sharding import MeshConfig, make_mesh
 from flan_jax.train.state import TrainState, abstract_sharded_state, init_state
-from flan_jax.train.streamed import StoredParams
 
 Harm = tuple[str, Callable[[Path], None]]
 

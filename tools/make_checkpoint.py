@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from flan_jax.models import config as t5
-from flan_jax.models import decoder_config
 from flan_jax.models.build import ModelConfig, num_params
-from flan_jax.models.huggingface import formats, writer
+from flan_jax.models.decoder import config as decoder_config
+from flan_jax.models.huggingface import families, writer
 from flan_jax.models.huggingface.tensors import places, shapes_of
+from flan_jax.models.t5 import config as t5
 
 
 def model_of(preset: str) -> ModelConfig:
@@ -27,14 +27,14 @@ def write(folder: Path, config: ModelConfig, dtype: str, max_shard_bytes: int) -
     folder.mkdir(parents=True, exist_ok=True)
     files = writer.WeightsWriter(folder, config, dtype=dtype, max_shard_bytes=max_shard_bytes)
     rng = np.random.default_rng(0)
-    for place in places(formats.layout(config), shapes_of(config)):
+    for place in places(families.layout(config), shapes_of(config)):
         if len(place.shape) == 1:
             values = np.ones(place.shape, np.float32)
         else:
             values = rng.standard_normal(place.shape, np.float32)
             values *= 1 / math.sqrt(place.shape[-1])
         files.put_tensor(place.name, values)
-    fields = {**formats.fields_from_config(config), "torch_dtype": dtype}
+    fields = {**families.fields_from_config(config), "torch_dtype": dtype}
     written = files.finish()
     writer.write_json(folder / "config.json", fields)
     return written

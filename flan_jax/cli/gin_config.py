@@ -36,9 +36,10 @@ from flan_jax.experiments.pretrained import pretrained_model
 from flan_jax.experiments.settings import unread
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.build import ModelConfig
-from flan_jax.models.config import T5Config
-from flan_jax.models.decoder_config import DecoderConfig, RopeScaling
-from flan_jax.models.tuning import TuningConfig
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.ops.rope import RopeScaling
+from flan_jax.models.peft.config import TuningConfig
+from flan_jax.models.t5.config import T5Config
 from flan_jax.tasks.dialog import Opening
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig, fitted

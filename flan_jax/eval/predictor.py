@@ -19,7 +19,7 @@ from flan_jax.eval.decoding.stopping import cut, stop_table, token_stops
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.runner import Advance
 from flan_jax.models.build import ModelConfig, merge
-from flan_jax.models.prompts import prompt_length
+from flan_jax.models.peft.soft_prompt import prompt_length
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

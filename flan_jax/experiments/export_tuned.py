@@ -15,13 +15,13 @@ from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.new_folder import new_folder
 from flan_jax.experiments.weights import in_float32, load_weights
-from flan_jax.models.adapters import merged_params, split
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.huggingface import peft
-from flan_jax.models.huggingface.folder import read_json
-from flan_jax.models.tuning import TuningConfig
+from flan_jax.models.huggingface.reader import read_json
+from flan_jax.models.peft.adapters import merged_params, split
+from flan_jax.models.peft.config import TuningConfig
+from flan_jax.train.checkpoint_stream import ParamPath, StoredParams
 from flan_jax.train.optimizer import OptimizerConfig
-from flan_jax.train.streamed import ParamPath, StoredParams
 
 
 def tuning_saved(stored: StoredParams) -> TuningConfig:

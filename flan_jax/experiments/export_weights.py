@@ -26,12 +26,12 @@ from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, larg
 from flan_jax.experiments.weights import allows_nonfinite
 from flan_jax.files import atomic_write_text
 from flan_jax.models.build import ModelConfig, num_params
-from flan_jax.models.decoder_config import DecoderConfig
-from flan_jax.models.huggingface import folder as huggingface
-from flan_jax.models.huggingface import formats, writer
-from flan_jax.models.huggingface.files import FLOATS
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.huggingface import families, writer
+from flan_jax.models.huggingface import reader as huggingface
+from flan_jax.models.huggingface.safetensors_files import FLOATS
 from flan_jax.models.huggingface.tensors import Place, join, places, shapes_of
-from flan_jax.train.streamed import StoredParams
+from flan_jax.train.checkpoint_stream import StoredParams
 
 GENERATION = "generation_config.json"
 CARD = "README.md"
@@ -111,7 +111,7 @@ def export_run(
     if isinstance(stored, StoredParams) and tuning_saved(stored).partial:
         say("adding what was trained to the weights below it")
         stored = MergedParams(run, stored, config)
-    fields = {**formats.fields_from_config(config), "torch_dtype": dtype}
+    fields = {**families.fields_from_config(config), "torch_dtype": dtype}
     if isinstance(config, DecoderConfig) and config.reads_start and stored.run_config.get("model") is not None:
         fields["bos_token_id"] = config.decoder_start_id  # a row of training began so, whatever the vocabulary has
     _check_whole(stored, config)
@@ -186,7 +186,7 @@ def _tensors(stored: StoredParams | MergedParams, config: ModelConfig) -> Iterat
     """Each tensor; layer by layer where the checkpoint lies so, else from one whole parameter after the other."""
     allowed = allows_nonfinite(stored.extra)
     rows: dict[tuple[tuple[str, ...], ...], list[Place]] = {}
-    for place in places(formats.layout(config), shapes_of(config)):
+    for place in places(families.layout(config), shapes_of(config)):
         rows.setdefault(place.paths, []).append(place)
     for paths, row in rows.items():
         whole = {path: stored.read(path) for path in paths if row[0].layer is None or not stored.by_layer(path)}

@@ -11,7 +11,7 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.models.huggingface.folder import GENERATION, read_json
+from flan_jax.models.huggingface.reader import GENERATION, read_json
 
 _DRAWING = ("temperature", "top_k", "top_p")
 _TOP_K = 50

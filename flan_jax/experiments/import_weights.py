@@ -17,9 +17,9 @@ from flan_jax.experiments.same_base import described, has_tokenizer
 from flan_jax.experiments.same_logits import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
 from flan_jax.files import atomic_write_text
 from flan_jax.models.build import ModelConfig, num_params
-from flan_jax.models.huggingface import folder as huggingface
+from flan_jax.models.huggingface import reader as huggingface
 from flan_jax.models.huggingface.tensors import shapes_of, split
-from flan_jax.train.streamed import Piece, StoredParams, save_pieces
+from flan_jax.train.checkpoint_stream import Piece, StoredParams, save_pieces
 
 Say = Callable[[str], None]
 

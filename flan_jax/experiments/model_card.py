@@ -8,7 +8,7 @@ from typing import Any
 from flan_jax.eval.results import read_results, saved_steps
 from flan_jax.experiments import run_dir
 from flan_jax.models.build import ModelConfig, num_params
-from flan_jax.models.decoder_config import DecoderConfig
+from flan_jax.models.decoder.config import DecoderConfig
 
 _LONGEST_TABLE = 200
 """Tasks that are listed one by one; of more the clusters are."""

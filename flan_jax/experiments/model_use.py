@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.models.build import ModelConfig
-from flan_jax.models.decoder_config import DecoderConfig
-from flan_jax.models.huggingface.folder import read_json
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.huggingface.reader import read_json
 
 _EXAMPLE = "Is this review good or bad? The food was awful."
 _NEUTRAL = {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0}

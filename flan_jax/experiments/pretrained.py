@@ -11,8 +11,8 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.kept_model import described_folder
 from flan_jax.experiments.same_base import begun
 from flan_jax.models.build import ModelConfig
-from flan_jax.models.decoder_config import DecoderConfig
-from flan_jax.models.huggingface.folder import read_config
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.huggingface.reader import read_config
 from flan_jax.train.optimizer import OptimizerConfig
 
 T5_DROPOUT = 0.05

@@ -19,10 +19,11 @@ from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.kept_model import CONFIG, vocabulary_place
 from flan_jax.models.build import ModelConfig
-from flan_jax.models.config import T5Config
-from flan_jax.models.decoder_config import DecoderConfig, RopeScaling
-from flan_jax.models.huggingface.folder import read_config
-from flan_jax.models.sameness import START, Difference, difference
+from flan_jax.models.config_difference import START, Difference, difference
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.huggingface.reader import read_config
+from flan_jax.models.ops.rope import RopeScaling
+from flan_jax.models.t5.config import T5Config
 from flan_jax.train.checkpoint import Checkpointer
 
 _KINDS = {"T5Config": "an encoder-decoder (T5)", "DecoderConfig": "a decoder"}

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from flan_jax.models.build import ModelConfig, abstract_model, apply
-from flan_jax.models.decoder_config import DecoderConfig
+from flan_jax.models.decoder.config import DecoderConfig
 
 CHECK_LOGITS_UP_TO = 400_000_000
 """Parameters of the largest model that is run to compare it; of a larger one the tensors are compared, as two

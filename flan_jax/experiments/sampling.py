@@ -18,7 +18,7 @@ from flan_jax.feed.sampling_stats import Realised
 from flan_jax.files import writing
 from flan_jax.store.store import StoredTask, TokenStore
 from flan_jax.train.hooks import forget_later
-from flan_jax.train.window import HostMetrics
+from flan_jax.train.metrics_accumulator import HostMetrics
 
 Batches = PackedBatches | LessonFirst
 

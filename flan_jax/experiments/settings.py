@@ -7,7 +7,7 @@ import jax
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
-from flan_jax.models.decoder_config import DecoderConfig
+from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.train.optimizer import SMALLEST_SIZE, learning_rate
 from flan_jax.train.sharding import make_mesh
 from flan_jax.train.state import abstract_trained

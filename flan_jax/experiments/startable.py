@@ -9,7 +9,7 @@ from flan_jax.errors import UserError, unknown
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.setup import check_folders
-from flan_jax.models.decoder_config import DecoderConfig
+from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface.decoders import FAMILIES
 from flan_jax.train.sharding import batch_sharding, make_mesh
 from flan_jax.train.step_folders import check_name

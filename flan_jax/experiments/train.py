@@ -51,11 +51,11 @@ from flan_jax.report.page import write_report
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.hooks import MetricsWriter, Progress, TensorBoard
 from flan_jax.train.loop import WINDOW, Hook, Preempted, fit
+from flan_jax.train.metrics_accumulator import HostMetrics
 from flan_jax.train.optimizer import learning_rate, make_optimizer
 from flan_jax.train.sharding import make_mesh, shard_batch
 from flan_jax.train.state import TrainState, init_state, shardings_of, trained_axes, whole_params
 from flan_jax.train.step import compile_train_step
-from flan_jax.train.window import HostMetrics
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,8 @@ from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
-from flan_jax.models.adapters import PROMPT
-from flan_jax.models.tuning import TuningConfig
+from flan_jax.models.peft.adapters import PROMPT
+from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.step_folders import step_folders
 
 BASE = "base"

@@ -17,12 +17,12 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.same_base import check_same_model
 from flan_jax.experiments.tuned import check_same_base, tuning_of
 from flan_jax.models import build
-from flan_jax.models.adapters import as_kept, join, kept_dtypes, split
 from flan_jax.models.build import abstract_model, logical_axes
-from flan_jax.models.huggingface import folder as huggingface_folder
 from flan_jax.models.huggingface import peft
-from flan_jax.models.linear import LowRank
-from flan_jax.models.tuning import TuningConfig
+from flan_jax.models.huggingface import reader as huggingface_folder
+from flan_jax.models.ops.linear import LowRank
+from flan_jax.models.peft.adapters import as_kept, join, kept_dtypes, split
+from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.finite import not_finite
 from flan_jax.train.sharding import make_mesh, param_shardings, place

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flan_jax.models import decoder
-from flan_jax.models.config import T5Config
-from flan_jax.models.decoder import Decoder
-from flan_jax.models.decoder_config import DecoderConfig
-from flan_jax.models.layers import Key
-from flan_jax.models.t5 import T5
+from flan_jax.models.decoder import model as decoder
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.decoder.model import Decoder
+from flan_jax.models.ops.typing import Key
+from flan_jax.models.t5.config import T5Config
+from flan_jax.models.t5.model import T5
 
 Params = dict[str, Any]
 Axes = dict[str, Any]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flan_jax.models.decoder_config import DecoderConfig
+from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface import writer
 from flan_jax.testing.models import random_params, tiny_decoder
 from flan_jax.testing.tokenizers import byte_level, save

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from flan_jax.models.build import ModelConfig, abstract_params
-from flan_jax.models.config import T5Config
-from flan_jax.models.decoder_config import DecoderConfig
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.t5.config import T5Config
 
 _TINY: dict[str, Any] = {
     "vocab_size": 61,

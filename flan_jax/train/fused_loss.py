@@ -18,7 +18,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from flan_jax.models.head import Head
+from flan_jax.models.ops.lm_head import Head
 from flan_jax.train.sharding import ShardingRules
 
 PIECE_BYTES = 64 * 2**20

@@ -19,8 +19,8 @@ import numpy as np
 from tqdm import tqdm
 
 from flan_jax.files import atomic_write_text, writing
+from flan_jax.train.metrics_accumulator import HostMetrics
 from flan_jax.train.state import TrainState
-from flan_jax.train.window import HostMetrics
 
 _LOG = logging.getLogger(__name__)
 _SYNC_EVERY_S = 1.0

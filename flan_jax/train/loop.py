@@ -15,9 +15,9 @@ from flan_jax import signals
 from flan_jax.errors import UserError
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.finite import DivergedError, destroyed
+from flan_jax.train.metrics_accumulator import HostMetrics, MetricsWindow
 from flan_jax.train.state import TrainState
 from flan_jax.train.step import Batch, StepFn
-from flan_jax.train.window import HostMetrics, MetricsWindow
 
 WINDOW = "metrics_window"
 """Under this name a checkpoint's extra holds the unfinished metrics window."""

@@ -12,9 +12,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int, Key
 
 from flan_jax.errors import UserError
-from flan_jax.models.adapters import as_kept, attach, attach_axes, join, kept_dtypes, split
 from flan_jax.models.build import ModelConfig, abstract_model, init_model, logical_axes
-from flan_jax.models.tuning import TuningConfig
+from flan_jax.models.peft.adapters import as_kept, attach, attach_axes, join, kept_dtypes, split
+from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.sharding import ShardingRules, param_shardings, place, replicated
 
 

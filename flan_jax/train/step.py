@@ -13,9 +13,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from flan_jax.errors import UserError
-from flan_jax.models.adapters import join
 from flan_jax.models.build import merge
-from flan_jax.models.tuning import TuningConfig
+from flan_jax.models.peft.adapters import join
+from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.loss import LossSums, model_loss
 from flan_jax.train.sharding import ShardingRules, batch_sharding, replicated
 from flan_jax.train.state import TrainState

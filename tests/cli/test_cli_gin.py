@@ -9,8 +9,9 @@ import pytest
 
 from flan_jax.cli import gin_config
 from flan_jax.errors import UserError
-from flan_jax.models import build, decoder_config
-from flan_jax.models import config as t5_config
+from flan_jax.models import build
+from flan_jax.models.decoder import config as decoder_config
+from flan_jax.models.t5 import config as t5_config
 from flan_jax.testing.folders import chat_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "configs"

@@ -16,7 +16,7 @@ from flan_jax.experiments.evaluate import eval_suites, make_predictor
 from flan_jax.experiments.setup import open_data, prepare_run, resolve_mixture
 from flan_jax.mixing.mixture import MIXTURES, register_mixture
 from flan_jax.models.build import abstract_model
-from flan_jax.models.huggingface.folder import load
+from flan_jax.models.huggingface.reader import load
 from flan_jax.testing.folders import chat_model
 from flan_jax.testing.models import tiny_t5
 from flan_jax.testing.tasks import toy_mixture

@@ -13,7 +13,7 @@ from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
 from flan_jax.experiments.contamination import check_contamination, seen_tasks, unseen_tasks
 from flan_jax.experiments.train import EvaluateAt, train
 from flan_jax.mixing.mixture import MIXTURES, Entry, Mixture, Suite, register_mixture
-from flan_jax.models.config import T5Config
+from flan_jax.models.t5.config import T5Config
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec, Template
 from flan_jax.testing.tasks import COPY, PARITY
 from flan_jax.train.optimizer import OptimizerConfig

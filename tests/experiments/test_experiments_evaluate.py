@@ -14,7 +14,7 @@ from flan_jax.experiments.config import EvalConfig, RunConfig
 from flan_jax.experiments.evaluate import eval_suites
 from flan_jax.experiments.setup import Data
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
-from flan_jax.models.config import T5Config
+from flan_jax.models.t5.config import T5Config
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.tasks import COPY, PARITY

@@ -11,10 +11,10 @@ from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.generation_settings import FolderSettings, folder_settings
 from flan_jax.experiments.pretrained import run_of_folder
-from flan_jax.models.adapters import attach, split
 from flan_jax.models.build import init_model, logical_axes
 from flan_jax.models.huggingface import peft
-from flan_jax.models.tuning import TuningConfig
+from flan_jax.models.peft.adapters import attach, split
+from flan_jax.models.peft.config import TuningConfig
 from flan_jax.testing.folders import chat_model
 
 

@@ -17,9 +17,9 @@ from flan_jax.experiments.run_dir import read_manifest
 from flan_jax.experiments.same_base import model_of
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights import initial_params, load_weights
-from flan_jax.models.config import T5Config
-from flan_jax.models.decoder_config import RopeScaling
-from flan_jax.models.huggingface import folder, writer
+from flan_jax.models.huggingface import reader, writer
+from flan_jax.models.ops.rope import RopeScaling
+from flan_jax.models.t5.config import T5Config
 from flan_jax.testing.folders import chat_model
 from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig
@@ -95,7 +95,7 @@ def test_in_and_out_again_gives_the_same_files(config, compared, dtype, tmp_path
     assert len(weights) > 2
     for name in weights:
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "source" / name).read_bytes()
-    assert folder.read_config(tmp_path / "out") == folder.read_config(tmp_path / "source")
+    assert reader.read_config(tmp_path / "out") == reader.read_config(tmp_path / "source")
 
 
 def test_what_is_kept_beside_the_weights(tmp_path):
@@ -173,7 +173,7 @@ def test_weights_are_placed_where_training_wants_them(mesh, tmp_path):
         initial_params(run_config(tmp_path / "run", model=config, mesh=mesh, initial_checkpoint=str(tmp_path / name)))
         for name in ("source", "imported")
     )
-    assert_equal(one, folder.load(tmp_path / "source")[1])
+    assert_equal(one, reader.load(tmp_path / "source")[1])
     assert_equal(one, other)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         assert a.sharding == b.sharding
@@ -205,7 +205,7 @@ def test_a_run_is_exported_with_a_card(run, tmp_path):
     done = export_run(run.model_dir, tmp_path / "out", dtype="bfloat16")
     assert (done.step, done.model_type, done.tokenizer) == (2, "t5", ())
     ours = jax.tree.map(lambda x: np.asarray(jax.numpy.asarray(x, "bfloat16"), np.float32), load_weights(run).params)
-    config, params = folder.load(tmp_path / "out")
+    config, params = reader.load(tmp_path / "out")
     assert config == run.model
     assert_equal(params, ours)
     card = (tmp_path / "out" / "README.md").read_text()

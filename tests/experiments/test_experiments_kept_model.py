@@ -12,7 +12,7 @@ from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.kept_model import described_folder, described_vocabulary, keep_description, vocabulary_place
 from flan_jax.mixing.mixture import MIXTURES, register_mixture
-from flan_jax.models.huggingface.folder import read_config
+from flan_jax.models.huggingface.reader import read_config
 from flan_jax.testing.folders import also_ends, chat_model
 from flan_jax.testing.tasks import toy_mixture
 

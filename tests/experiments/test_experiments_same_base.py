@@ -16,8 +16,8 @@ from flan_jax.experiments.pretrained import pretrained_model
 from flan_jax.experiments.same_base import check_same_vocabulary
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights import initial_params
-from flan_jax.models.decoder_config import RopeScaling
 from flan_jax.models.huggingface import writer
+from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.testing.folders import chat_model
 from flan_jax.testing.models import random_params, tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig

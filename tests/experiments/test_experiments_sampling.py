@@ -11,7 +11,7 @@ from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
 from flan_jax.experiments.sampling import DataChange, reordered_window
 from flan_jax.experiments.train import train
 from flan_jax.mixing.mixture import MIXTURES, Dropped, Entry, Mixture, register_mixture
-from flan_jax.models.config import T5Config
+from flan_jax.models.t5.config import T5Config
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing import tasks as toys
 from flan_jax.train.optimizer import OptimizerConfig

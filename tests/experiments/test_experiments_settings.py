@@ -12,7 +12,7 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.run_dir import check_same_config
 from flan_jax.experiments.settings import check_schedule, main_settings
 from flan_jax.models.build import num_params
-from flan_jax.models.tuning import TuningConfig
+from flan_jax.models.peft.config import TuningConfig
 from flan_jax.testing.models import tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
 

@@ -23,8 +23,8 @@ from flan_jax.experiments.generate import Answerer
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights import load_weights
 from flan_jax.models.build import logical_axes
-from flan_jax.models.config import T5Config
 from flan_jax.models.huggingface import writer
+from flan_jax.models.t5.config import T5Config
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
 from flan_jax.train.sharding import make_mesh

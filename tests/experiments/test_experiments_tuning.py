@@ -18,11 +18,11 @@ from flan_jax.experiments.generate import Answerer
 from flan_jax.experiments.train import train
 from flan_jax.experiments.tuned import fingerprint
 from flan_jax.experiments.weights import base_params, load_weights
-from flan_jax.models.adapters import join, merged_params, split
 from flan_jax.models.build import logical_axes
-from flan_jax.models.config import T5Config
-from flan_jax.models.huggingface import folder, peft
-from flan_jax.models.tuning import TuningConfig
+from flan_jax.models.huggingface import peft, reader
+from flan_jax.models.peft.adapters import join, merged_params, split
+from flan_jax.models.peft.config import TuningConfig
+from flan_jax.models.t5.config import T5Config
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
 from flan_jax.train.sharding import make_mesh
 from flan_jax.train.state import init_state
@@ -41,9 +41,9 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def make(store):
-    def config(folder, tuning=LORA, **changes) -> RunConfig:
+    def config(reader, tuning=LORA, **changes) -> RunConfig:
         values = {
-            "model_dir": str(folder),
+            "model_dir": str(reader),
             "mixture": "word_category",
             "vocabulary": "bytes",
             "lengths": {"inputs": 64, "targets": 16},
@@ -111,7 +111,7 @@ def test_adapters_on_top_of_a_run(make, base, tmp_path):
     # It is exported as one model, or as what PEFT loads on top of the base.
     done = export_run(straight.model_dir, tmp_path / "merged")
     assert done.largest_difference == 0
-    leaves_equal(folder.load(tmp_path / "merged")[1], merged_params(whole))
+    leaves_equal(reader.load(tmp_path / "merged")[1], merged_params(whole))
     adapter = export_run_adapter(straight.model_dir, tmp_path / "adapter")
     assert (adapter.kind, adapter.parameters, adapter.base) == ("LORA", 288, base.model_dir)
     assert (adapter.loads_on, f"flan-jax export-hf {base.model_dir} BASE" in adapter.advice) == ("", True)
@@ -163,7 +163,7 @@ def test_a_base_in_16_bits(make, base, tmp_path, monkeypatch):
     plain = load_weights(base).params
     export_run(straight.model_dir, tmp_path / "merged")
     merged = merged_params(join(trained, split(plain, LORA)[1], LORA))
-    leaves_equal(folder.load(tmp_path / "merged")[1], merged)
+    leaves_equal(reader.load(tmp_path / "merged")[1], merged)
     leaves_equal(
         load_weights(make(tmp_path / "c", TuningConfig(), initial_checkpoint=straight.model_dir)).params, merged
     )

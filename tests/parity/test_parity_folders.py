@@ -7,7 +7,7 @@ import pytest
 
 from flan_jax.experiments.export_weights import export_run
 from flan_jax.experiments.import_weights import import_folder
-from flan_jax.models.huggingface import folder, writer
+from flan_jax.models.huggingface import reader, writer
 from flan_jax.models.huggingface.decoders import FAMILIES
 
 pytestmark = [
@@ -79,14 +79,14 @@ def test_the_files_are_those_of_save_pretrained(name, fields, dtype, shard, tmp_
     model = make(name, fields).to(getattr(torch, dtype))
     limit = {} if shard is None else {"max_shard_size": shard}
     model.save_pretrained(tmp_path / "theirs", **limit)
-    config, params = folder.load(tmp_path / "theirs")
+    config, params = reader.load(tmp_path / "theirs")
     writer.save(tmp_path / "ours", config, params, dtype=dtype, max_shard_bytes=shard or writer.MAX_SHARD_BYTES)
     assert weights_in(tmp_path / "ours") == weights_in(tmp_path / "theirs")
     assert (len(weights_in(tmp_path / "ours")) > 2) is (shard is not None)
     for file in weights_in(tmp_path / "theirs"):
         assert (tmp_path / "ours" / file).read_bytes() == (tmp_path / "theirs" / file).read_bytes(), file
     if shard:
-        ours, theirs = (json.loads((tmp_path / x / folder.INDEX).read_text()) for x in ("ours", "theirs"))
+        ours, theirs = (json.loads((tmp_path / x / reader.INDEX).read_text()) for x in ("ours", "theirs"))
         assert ours == theirs
     again = getattr(transformers, "AutoModelForSeq2SeqLM" if name in ENCODER_DECODERS else "AutoModelForCausalLM")
     # A model that was rounded in memory has rounded its constants too, which one that is loaded has not.

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from flan_jax.models.adapters import attach, join, split
 from flan_jax.models.build import abstract_model, apply, logical_axes
-from flan_jax.models.huggingface import formats, peft, writer
-from flan_jax.models.tuning import TuningConfig
+from flan_jax.models.huggingface import families, peft, writer
+from flan_jax.models.peft.adapters import attach, join, split
+from flan_jax.models.peft.config import TuningConfig
 from flan_jax.testing.models import random_batch, random_params, tiny_decoder, tiny_t5
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]
@@ -54,7 +54,7 @@ TOLERANCE = {"atol": 2e-5, "rtol": 1e-4}
 def torch_model(config, params):
     with tempfile.TemporaryDirectory() as folder:
         writer.save(folder, config, params)
-        fields = formats.fields_from_config(config)
+        fields = families.fields_from_config(config)
         model_class = getattr(transformers, fields["architectures"][0])
         return model_class.from_pretrained(folder, attn_implementation="eager").eval()
 

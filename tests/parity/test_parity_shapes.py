@@ -7,8 +7,8 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.models import build
-from flan_jax.models.decoder_config import preset
-from flan_jax.models.huggingface import folder, writer
+from flan_jax.models.decoder.config import preset
+from flan_jax.models.huggingface import reader, writer
 from flan_jax.testing.models import random_params
 
 pytestmark = [
@@ -58,7 +58,7 @@ def test_what_is_exported_is_loaded(kind, shape, tmp_path):
     tokens = np.array([[5, 9, 33, 7, 21, 8, 2, 40, 11, 12, 13, 14]])
     with torch.no_grad():
         expected = model(torch.tensor(tokens)).logits.numpy()
-    for own, weights in ((config, params), folder.load(tmp_path / "out")):
+    for own, weights in ((config, params), reader.load(tmp_path / "out")):
         graphdef, _ = build.abstract_model(own)
         found = build.apply(graphdef, weights, {"decoder_input_tokens": tokens})
         np.testing.assert_allclose(np.asarray(found), expected, atol=2e-4)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from flan_jax.models import build
-from flan_jax.models.attention import distance_buckets
-from flan_jax.models.config import PRESETS, preset
-from flan_jax.models.huggingface import folder, writer
+from flan_jax.models.huggingface import reader, writer
 from flan_jax.models.huggingface.t5 import config_from_fields, fields_from_config, layout
 from flan_jax.models.huggingface.tensors import params_from_tensors, tensors_from_params
+from flan_jax.models.t5.attention import distance_buckets
+from flan_jax.models.t5.config import PRESETS, preset
 
 pytestmark = [
     pytest.mark.parity,
@@ -189,7 +189,7 @@ def test_transformers_loads_what_is_saved_here_and_the_reverse(tied, tmp_path):
     expected = torch_logits(model, inputs, np.ones_like(inputs), decoder)
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * max(1.0, np.abs(expected).max()))
     model.save_pretrained(tmp_path / "theirs")
-    again_config, again = folder.load(tmp_path / "theirs")
+    again_config, again = reader.load(tmp_path / "theirs")
     assert again_config == config
     jax.tree.map(np.testing.assert_array_equal, again, params)
 

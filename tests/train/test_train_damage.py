@@ -12,10 +12,10 @@ from run_tiny import TinyRun
 
 from flan_jax.errors import UserError
 from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.checkpoint_stream import StoredParams
 from flan_jax.train.checksums import CHECKSUMS
 from flan_jax.train.state import TrainState
 from flan_jax.train.step_folders import check_name
-from flan_jax.train.streamed import StoredParams
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jax.sharding import NamedSharding, PartitionSpec
 
 from flan_jax.models import build
-from flan_jax.models.head import Head
+from flan_jax.models.ops.lm_head import Head
 from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
 from flan_jax.train.fused_loss import fused_loss
 from flan_jax.train.loss import LossSums, model_loss, token_loss

@@ -11,9 +11,9 @@ from flan_jax.models.build import logical_axes
 from flan_jax.models.huggingface.tensors import shapes_of
 from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
 from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.checkpoint_stream import Piece, StoredParams, save_pieces
 from flan_jax.train.sharding import MeshConfig, make_mesh, param_shardings
 from flan_jax.train.state import new_state
-from flan_jax.train.streamed import Piece, StoredParams, save_pieces
 
 EVEN = tiny_t5(vocab_size=64, d_kv=4, num_heads=4, d_ff=32, num_encoder_layers=2, num_decoder_layers=2)
 

@@ -11,8 +11,8 @@ import pytest
 from run_tiny import MODEL, NUM_TASKS, make_batch, one_device
 
 from flan_jax.errors import UserError
-from flan_jax.models.adapters import join
-from flan_jax.models.tuning import TuningConfig
+from flan_jax.models.peft.adapters import join
+from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
 from flan_jax.train.sharding import MeshConfig, make_mesh, place, shard_batch

@@ -176,7 +176,7 @@ def _check_adapter(arguments: argparse.Namespace, published: bool) -> None:
     """Raises a UserError where adapters stand in the place of a model, or beside one that takes none."""
     path = Path(arguments.model_dir).expanduser() / "adapter_config.json"
     if path.is_file() and not published:
-        from flan_jax.models.huggingface.folder import read_json
+        from flan_jax.models.huggingface.reader import read_json
 
         base = read_json(path).get("base_model_name_or_path") or "BASE"
         raise UserError(

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from flan_jax.errors import UserError, did_you_mean, unknown
-from flan_jax.models.decoder_config import DecoderConfig
-from flan_jax.models.huggingface.fields import (
+from flan_jax.models.config_difference import effect
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.huggingface.config_fields import (
     ALTERNATE_WINDOWS,
     EVERY_WINDOW,
     FIVE_OF_SIX_WINDOWS,
@@ -25,9 +26,8 @@ from flan_jax.models.huggingface.fields import (
     read_tokens,
     write_tokens,
 )
-from flan_jax.models.huggingface.names import GPT2_NAMES, LLAMA_NAMES, POST_NORM_NAMES
+from flan_jax.models.huggingface.tensor_names import GPT2_NAMES, LLAMA_NAMES, POST_NORM_NAMES
 from flan_jax.models.huggingface.tensors import Layout
-from flan_jax.models.sameness import effect
 
 _SIZES = {  # transformers' name: ours
     "vocab_size": "vocab_size",

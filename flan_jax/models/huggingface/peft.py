@@ -18,14 +18,14 @@ import numpy as np
 from flax import traverse_util
 
 from flan_jax.errors import UserError, did_you_mean, unknown
-from flan_jax.models.adapters import PROMPT, A, B, Tree
 from flan_jax.models.build import ModelConfig
-from flan_jax.models.huggingface import formats
-from flan_jax.models.huggingface.files import FileWriter, Stored, read_header
+from flan_jax.models.huggingface import families
+from flan_jax.models.huggingface.safetensors_files import FileWriter, Stored, read_header
 from flan_jax.models.huggingface.tensors import Path as ParamPath
 from flan_jax.models.huggingface.tensors import Place, places, shapes_of
 from flan_jax.models.huggingface.writer import write_json
-from flan_jax.models.tuning import TuningConfig
+from flan_jax.models.peft.adapters import PROMPT, A, B, Tree
+from flan_jax.models.peft.config import TuningConfig
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -130,7 +130,7 @@ def to_peft(
         return _prompt_to_peft(config, flat[(PROMPT,)], fields)
     tensors: dict[str, np.ndarray] = {}
     fused: dict[str, int] = {}
-    layout, shapes = formats.layout(config), shapes_of(config)
+    layout, shapes = families.layout(config), shapes_of(config)
     kernels = [place for place in places(layout, shapes) if place.layer is not None and len(place.shape) == 2]
     chosen = [place for place in kernels if adapted & set(place.paths)]
     for place in chosen:
@@ -224,7 +224,7 @@ def _modules(config: ModelConfig, tensors: Mapping[str, Any]) -> dict[str, tuple
     Raises:
         UserError: a tensor that belongs to no kernel of the model, has another shape, or no numbers.
     """
-    called = formats.layout(config).called
+    called = families.layout(config).called
     known = {_module(place): place for place in _places(config)}
     found: dict[str, dict[str, np.ndarray]] = {}
     for name in tensors:
@@ -255,7 +255,7 @@ def _modules(config: ModelConfig, tensors: Mapping[str, Any]) -> dict[str, tuple
 
 
 def _places(config: ModelConfig) -> list[Place]:
-    own = places(formats.layout(config), shapes_of(config))
+    own = places(families.layout(config), shapes_of(config))
     return [place for place in own if place.layer is not None and len(place.shape) == 2]
 
 

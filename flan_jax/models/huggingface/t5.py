@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.models.config import FEED_FORWARDS, T5Config
-from flan_jax.models.huggingface.fields import NO_EFFECT, Reader, end_field
-from flan_jax.models.huggingface.names import T5_NAMES
+from flan_jax.models.huggingface.config_fields import NO_EFFECT, Reader, end_field
+from flan_jax.models.huggingface.tensor_names import T5_NAMES
 from flan_jax.models.huggingface.tensors import Layout
+from flan_jax.models.t5.config import FEED_FORWARDS, T5Config
 
 MODEL_TYPES = ("t5", "mt5")
 ARCHITECTURES = (

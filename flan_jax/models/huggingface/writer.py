@@ -13,9 +13,9 @@ from flax import traverse_util
 from flan_jax.errors import UserError, unknown
 from flan_jax.files import atomic_write_text
 from flan_jax.models.build import ModelConfig
-from flan_jax.models.huggingface import formats
-from flan_jax.models.huggingface.files import FLOATS, FileWriter, shards
-from flan_jax.models.huggingface.folder import CONFIG, INDEX, WEIGHTS
+from flan_jax.models.huggingface import families
+from flan_jax.models.huggingface.reader import CONFIG, INDEX, WEIGHTS
+from flan_jax.models.huggingface.safetensors_files import FLOATS, FileWriter, shards
 from flan_jax.models.huggingface.tensors import Path as ParamPath
 from flan_jax.models.huggingface.tensors import Place, join, places, shapes_of
 
@@ -66,7 +66,7 @@ def save(
         raise unknown("dtype", dtype, DTYPES)
     if max_shard_bytes < 1:
         raise UserError(f"max_shard_bytes is {max_shard_bytes}; give at least 1.")
-    fields = {**formats.fields_from_config(config), "torch_dtype": dtype}
+    fields = {**families.fields_from_config(config), "torch_dtype": dtype}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     items = traverse_util.flatten_dict(dict(params)).items() if isinstance(params, Mapping) else params
@@ -90,7 +90,7 @@ class WeightsWriter:
     ) -> None:
         self._folder, self._dtype = folder, dtype
         shapes = shapes_of(config)
-        own = places(formats.layout(config), shapes)
+        own = places(families.layout(config), shapes)
         self._of_path: dict[ParamPath, list[Place]] = {}
         for place in own:
             for path in place.paths:

@@ -1,0 +1,1 @@
+"""Decoder-only transformers of nine families, by one configuration."""

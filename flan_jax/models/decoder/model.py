@@ -1,0 +1,358 @@
+"""A decoder: whole rows for training and scoring, a prompt and then token by token for generation.
+
+One network covers GPT-2, Llama, Mistral, Qwen, Gemma and OLMo 2; ``DecoderConfig`` says what differs.
+
+Shapes: B rows of a batch, T length of a row, S length of a prompt, N places in a cache, P continuations,
+D model width, G key heads, K width of one head, V vocabulary, L layers.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from flan_jax.errors import UserError
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.decoder.layers import CausalLayer, Norm, View
+from flan_jax.models.ops.attention_mask import Sight
+from flan_jax.models.ops.dropout import dropout, split_key
+from flan_jax.models.ops.initializers import normal
+from flan_jax.models.ops.lm_head import Head, make_head
+from flan_jax.models.ops.remat import rematerialised
+from flan_jax.models.ops.rope import turns
+from flan_jax.models.ops.typing import AnyArray, Key
+from flan_jax.models.peft.soft_prompt import Prompt, at_first_positions, positions_behind, prompt_length, room_in_front
+
+
+class DecoderCache(NamedTuple):
+    """What decoding remembers: a pytree of fixed shapes that a ``lax.while_loop`` can carry.
+
+    Rows end at the same place and begin at different ones, so that every step writes one column.
+
+    Attributes:
+        k, v: keys and values of prompt and decoded tokens, ``[L, B, N, G, K]``.
+        first: the place where each row begins, ``[B]``.
+        place: int32 scalar, where the next token goes.
+    """
+
+    k: Float[Array, "L B N G K"]
+    v: Float[Array, "L B N G K"]
+    first: Int[Array, "B"]
+    place: Int[Array, ""]
+
+    @property
+    def beam_axes(self) -> dict[str, int]:
+        """The fields that every beam has for itself, with the axis of their rows."""
+        return {"k": 1, "v": 1, "first": 0}
+
+
+def positions_in_segments(segment_ids_BT: Int[AnyArray, "B T"]) -> Int[Array, "B T"]:
+    """Each token's place in its segment, whose tokens stand together: ``[1, 1, 2, 2, 2]`` → ``[0, 1, 0, 1, 2]``."""
+    segment_ids_BT = jnp.asarray(segment_ids_BT)
+    place_T = jnp.arange(segment_ids_BT.shape[1], dtype=jnp.int32)
+    begins_BT = jnp.pad(segment_ids_BT[:, 1:] != segment_ids_BT[:, :-1], ((0, 0), (1, 0)))
+    return place_T - jax.lax.cummax(jnp.where(begins_BT, place_T, 0), axis=1)
+
+
+class Decoder(nnx.Module):
+    """A stack of layers between an embedding and the logits; layers are stacked on a leading axis and scanned.
+
+    With a ``prompt`` its vectors stand in front of every row, at the first positions. Callers go on to speak of
+    tokens alone: what is given and returned has no places for it, but a cache has.
+    """
+
+    prompt: Prompt = None
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs) -> None:
+        width, vocab = config.d_model, config.vocab_size
+        self.config = config
+        self.embedding = normal(rngs, (vocab, width), width**-0.5)
+        if config.position == "learned":
+            self.positions = normal(rngs, (config.max_positions, width), width**-0.5)
+
+        def make(key: Key) -> nnx.State:
+            return nnx.state(CausalLayer(config, rngs=nnx.Rngs(params=key)))
+
+        keys = jax.random.split(rngs.params(), config.num_layers)
+        graphdef = nnx.graphdef(nnx.eval_shape(lambda: CausalLayer(config, rngs=nnx.Rngs(0))))
+        self.layers = nnx.merge(graphdef, jax.vmap(make)(keys))
+        self.norm = Norm(config, width)
+        if not config.tie_embeddings:
+            self.lm_head = normal(rngs, (width, vocab), width**-0.5)
+
+    def __call__(self, batch: Mapping[str, Any], *, dropout_key: Key | None = None) -> Float[Array, "B T V"]:
+        """Float32 logits of every place; the arguments are those of ``hidden``."""
+        return self.logits(self.hidden(batch, dropout_key=dropout_key))
+
+    def hidden(self, batch: Mapping[str, Any], *, dropout_key: Key | None = None) -> Float[Array, "B T D"]:
+        """What the network says of every place, normed, in the compute type: ``logits`` makes logits of it.
+
+        Args:
+            batch: ``decoder_input_tokens [B, T]``: before each target token the one it follows, and 0 before the
+                first, which is read as ``config.bos_id``, or not at all without ``config.reads_start``. For packed
+                rows also ``decoder_segment_ids``; positions are those of ``decoder_positions``, or counted from the
+                start of each segment. Without segment ids a row is one example, whose padding behind it changes
+                nothing. A prefix model needs ``decoder_causal_attention``, 1 for what is seen in both directions.
+            dropout_key: ``None`` computes without dropout.
+
+        Raises:
+            UserError: a prefix model without a prefix, or rows longer than the learned positions.
+        """
+        tokens_BT, config = jnp.asarray(batch["decoder_input_tokens"]), self.config
+        segments_BT, positions_BT = batch.get("decoder_segment_ids"), batch.get("decoder_positions")
+        if segments_BT is None:
+            segments_BT = jnp.ones_like(tokens_BT)
+            if positions_BT is None:
+                self._check_length(tokens_BT.shape[1] + prompt_length(self.prompt))
+        if positions_BT is None:
+            positions_BT = positions_in_segments(segments_BT)
+        prefix_BT = batch.get("decoder_causal_attention") if config.prefix_lm else None
+        if config.prefix_lm and prefix_BT is None:
+            raise UserError("A prefix model needs to know the prefix: give decoder_causal_attention with the batch.")
+        if self.prompt is not None:  # a row is one example then
+            if batch.get("decoder_positions") is None:  # that stand at 0 in padding, where counted ones go on
+                self._check_length(tokens_BT.shape[1] + prompt_length(self.prompt))
+            tokens_BT, segments_BT = room_in_front(tokens_BT, self.prompt, 0), room_in_front(segments_BT, self.prompt)
+            positions_BT = positions_behind(positions_BT, self.prompt)
+            prefix_BT = None if prefix_BT is None else room_in_front(prefix_BT, self.prompt)
+        x_BTD, _, _ = self._run(tokens_BT, segments_BT, positions_BT, prefix_BT, dropout_key)
+        return self.norm(x_BTD[:, prompt_length(self.prompt) :])
+
+    def prefill(
+        self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], max_length: int
+    ) -> tuple[Float[Array, "B V"], DecoderCache]:
+        """Reads a prompt and returns the logits of the token after it, float32, and the cache.
+
+        Args:
+            tokens_BS: prompts with padding behind them, as a row's inputs, with the 0 in front of them.
+            lengths_B: tokens of each prompt, from 1 to S.
+            max_length: room for so many tokens after the prompt.
+
+        Raises:
+            UserError: ``max_length`` is below 1, or exceeds the learned positions.
+        """
+        if max_length < 1:
+            raise UserError(f"max_length is {max_length}; decode at least one token.")
+        tokens_BS, lengths_B = jnp.asarray(tokens_BS), jnp.asarray(lengths_B)
+        in_front = prompt_length(self.prompt)
+        length = in_front + tokens_BS.shape[1]
+        self._check_length(length + max_length)
+        first_B = tokens_BS.shape[1] - lengths_B
+        positions_BS = jnp.arange(length)[None] - first_B[:, None]
+        segments_BS = (positions_BS >= 0).astype(jnp.int32)
+        positions_BS = jnp.maximum(positions_BS, 0)
+        tokens_BS = jnp.take_along_axis(tokens_BS, jnp.maximum(positions_BS - in_front, 0), axis=1)
+        prefix_BS = segments_BS if self.config.prefix_lm else None
+        x_BSD, k, v = self._run(tokens_BS, segments_BS, positions_BS, prefix_BS, None)
+        room = ((0, 0), (0, 0), (0, max_length), (0, 0), (0, 0))
+        cache = DecoderCache(jnp.pad(k, room), jnp.pad(v, room), first_B, jnp.asarray(length, jnp.int32))
+        return self.logits(self.norm(x_BSD[:, -1:]))[:, 0], cache
+
+    def decode_step(
+        self, cache: DecoderCache, tokens_B: Int[AnyArray, "B"]
+    ) -> tuple[Float[Array, "B V"], DecoderCache]:
+        """Reads one token a row and returns the logits of the next, float32, and the cache after it.
+
+        At most as many steps as ``prefill`` made room for.
+        """
+        x_B1D, k, v = self._behind(cache, jnp.asarray(tokens_B)[:, None], None)
+        cache = cache._replace(
+            k=_put(cache.k, k, cache.place, 2), v=_put(cache.v, v, cache.place, 2), place=cache.place + 1
+        )
+        return self.logits(self.norm(x_B1D))[:, 0], cache
+
+    def extend(
+        self, cache: DecoderCache, rows_P: Int[AnyArray, "P"], tokens_PT: Int[AnyArray, "P T"]
+    ) -> Float[Array, "P T V"]:
+        """Float32 logits of what follows each of T tokens that are read in one pass behind a cached row.
+
+        Several continuations of one prompt so share its keys and values. The cache stays as it is.
+
+        Args:
+            cache: of ``prefill``, with room for T tokens.
+            rows_P: the row that each continuation goes on from.
+            tokens_PT: the continuations; what stands behind the end of one changes nothing before it.
+        """
+        x_PTD, _, _ = self._behind(cache, jnp.asarray(tokens_PT), jnp.asarray(rows_P))
+        return self.logits(self.norm(x_PTD))
+
+    def _behind(
+        self, cache: DecoderCache, tokens_PT: Int[Array, "P T"], rows_P: Int[Array, "P"] | None
+    ) -> tuple[Float[Array, "P T D"], Float[Array, "L P T G K"], Float[Array, "L P T G K"]]:
+        """As ``_run``, for tokens behind the cache's rows; ``None`` for one continuation of every row."""
+        first_P = cache.first if rows_P is None else cache.first[rows_P]
+        place_N, place_T = jnp.arange(cache.k.shape[2]), cache.place + jnp.arange(tokens_PT.shape[1])
+        held_PN = ((place_N >= first_P[:, None]) & (place_N <= place_T[-1])).astype(jnp.int32)
+        held_PN = self._without_start(held_PN, place_N[None] - first_P[:, None])
+        positions_PT = self._counted(place_T[None] - first_P[:, None])
+        views = self._views(jnp.ones_like(positions_PT), held_PN, positions_PT, offset=cache.place)
+
+        def step(layer: CausalLayer, x_PTD: Array, view: View, cached: tuple[Array, Array]) -> tuple[Array, Any]:
+            q, k, v = layer.attention.heads(x_PTD, view)
+            # Rows are taken a layer at a time: all layers' at once would be the cache once more for each continuation.
+            held = cached if rows_P is None else tuple(rows[rows_P] for rows in cached)
+            k_PNGK, v_PNGK = (_put(old, new, cache.place, 1) for old, new in zip(held, (k, v), strict=True))
+            x_PTD += layer.attention.attend(q, k_PNGK, v_PNGK, view.sight)
+            return x_PTD + layer.mlp(x_PTD), (k, v)
+
+        # Only what these tokens add leaves the scan, so that a large cache is updated once, in place.
+        x_PTD, (k, v) = self._scan(self._embed(tokens_PT, positions_PT, None), views, step, (cache.k, cache.v))
+        return x_PTD, k, v
+
+    def _run(
+        self,
+        tokens_BT: Int[Array, "B T"],
+        segments_BT: Int[AnyArray, "B T"],
+        positions_BT: Int[AnyArray, "B T"],
+        prefix_BT: Int[AnyArray, "B T"] | None,
+        dropout_key: Key | None,
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "L B T G K"], Float[Array, "L B T G K"]]:
+        """The residual stream after all layers, and every layer's keys and values."""
+        in_key, layers_key = split_key(dropout_key, 2)
+        positions_BT, bos_id = jnp.asarray(positions_BT), self.config.bos_id
+        seen_BT = self._without_start(jnp.asarray(segments_BT), positions_BT)
+        if bos_id is not None and self.config.reads_start:
+            first_BT = positions_BT == prompt_length(self.prompt)
+            tokens_BT = jnp.where(first_BT & (tokens_BT == 0), bos_id, tokens_BT)
+        positions_BT = self._counted(positions_BT)
+        views = self._views(segments_BT, seen_BT, positions_BT, prefix_BT=prefix_BT)
+
+        def step(layer: CausalLayer, x_BTD: Array, view: View, key: Key | None) -> tuple[Array, Any]:
+            x_BTD, k, v = layer(x_BTD, view, key)
+            return x_BTD, (k, v)
+
+        keys = None if layers_key is None else jax.random.split(layers_key, self.config.num_layers)
+        x_BTD = self._embed(tokens_BT, positions_BT, in_key)
+        x_BTD, (k, v) = self._scan(x_BTD, views, step, keys)
+        return x_BTD, k, v
+
+    def _without_start(self, segments_BS: Int[Array, "B S"], places_BS: Int[Array, "B S"]) -> Int[Array, "B S"]:
+        """Segment ids of keys, 0 where an example has its empty first place; vectors of a prompt come behind it.
+
+        Args:
+            places_BS: of each key in its example.
+        """
+        if self.config.reads_start:
+            return segments_BS
+        return jnp.where(places_BS == 0, 0, segments_BS)
+
+    def _counted(self, places_BT: Int[Array, "B T"]) -> Int[Array, "B T"]:
+        """The positions of places in an example: the first token's is that of an empty place before it."""
+        return places_BT if self.config.reads_start else jnp.maximum(places_BT - 1, 0)
+
+    def _views(
+        self,
+        query_BT: Int[AnyArray, "B T"],
+        key_BS: Int[AnyArray, "B S"],
+        positions_BT: Int[AnyArray, "B T"],
+        *,
+        offset: int | Int[Array, ""] = 0,
+        prefix_BT: Int[AnyArray, "B T"] | None = None,
+    ) -> tuple[View, View]:
+        """What layers without the window may look at, and what those with it may."""
+        config = self.config
+        same_BT = None if prefix_BT is None else jnp.asarray(prefix_BT) > 0
+        aligned = isinstance(offset, int) and offset == 0 and query_BT.shape == key_BS.shape
+        place_T = jnp.arange(query_BT.shape[1]) + offset
+        whole = Sight(query_BT, key_BS, place_T, None, same_BT, same_BT, causal=True, aligned=aligned)
+        # Where both kinds of layers take turns, those without a window have one that is wider than any text.
+        far = None if config.sliding_window is None or all(config.local_layers) else 2**30
+
+        def view(window: int | None, theta: float, scaling: Any) -> View:
+            sight = dataclasses.replace(whole, window=None if window is None else jnp.int32(window))
+            if config.position == "learned":
+                return View(sight, None, None)
+            return View(sight, *turns(positions_BT, config.d_head, theta, scaling))
+
+        local = (config.rope_theta, config.rope_scaling)
+        if config.local_rope_theta is not None:
+            local = (config.local_rope_theta, None)
+        return view(far, config.rope_theta, config.rope_scaling), view(config.sliding_window, *local)
+
+    def _scan(
+        self, x: Array, views: tuple[View, View], step: Callable[[CausalLayer, Array, View, Any], Any], scanned: Any
+    ) -> Any:
+        """Carries ``x`` through the layers and returns it with what every layer gives besides, stacked."""
+        graphdef, state = nnx.split(self.layers)
+        everywhere, nearby = views
+        kinds = self.config.local_layers
+
+        def body(x: Array, layer_inputs: tuple[nnx.State, Array, Any]) -> tuple[Array, Any]:
+            layer_state, local, part = layer_inputs
+            if len(set(kinds)) == 1:
+                view = nearby if kinds[0] else everywhere
+            else:
+                view = jax.tree.map(lambda near, far: jnp.where(local, near, far), nearby, everywhere)
+            return step(nnx.merge(graphdef, layer_state), x, view, part)
+
+        return jax.lax.scan(rematerialised(body, self.config.remat), x, (state, jnp.asarray(kinds), scanned))
+
+    def _check_length(self, length: int) -> None:
+        if self.config.position == "learned" and length > self.config.max_positions:
+            raise UserError(
+                f"A row of {length} tokens is longer than the {self.config.max_positions} positions that the model has "
+                "learned. Make it shorter."
+            )
+
+    def _embed(
+        self, tokens_BT: Int[Array, "B T"], positions_BT: Int[Array, "B T"], key: Key | None
+    ) -> Float[Array, "B T D"]:
+        config = self.config
+        x_BTD = at_first_positions(self.embedding[...][tokens_BT].astype(config.dtype), self.prompt, positions_BT)
+        if config.embed_scale:
+            x_BTD *= jnp.asarray(config.d_model**0.5, config.dtype)
+        if config.position == "learned":
+            # A position that does not exist must show: as NaN, where clamping would repeat the last.
+            x_BTD += self.positions[...].at[positions_BT].get(mode="fill", fill_value=jnp.nan).astype(config.dtype)
+        return dropout(x_BTD, config.dropout_rate, key)
+
+    def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Float32 logits: products in the compute type, summed in float32."""
+        return self.head()(x_BTD)
+
+    def head(self) -> Head:
+        """What makes logits of the hidden states."""
+        tied, cap = self.config.tie_embeddings, self.config.logit_softcap
+        return make_head((self.embedding if tied else self.lm_head)[...], tied=tied, softcap=cap)
+
+
+def logical_axes(config: DecoderConfig) -> dict[str, Any]:
+    """The parameters' structure with a tuple of axis names in place of each array; see ``build.logical_axes``."""
+    norm: dict[str, Any] = {"scale": ("layers", "embed")}
+    if config.norm == "layer":
+        norm["bias"] = ("layers", "embed")
+    norms = {
+        **({"norm": norm} if config.norm_placement != "post" else {}),
+        **({"post_norm": norm} if config.norm_placement != "pre" else {}),
+    }
+    into, out = ("layers", "embed", "heads"), ("layers", "heads", "embed")
+    attention: dict[str, Any] = {**norms, "q": into, "k": into, "v": into, "o": out}
+    if config.attention_bias:
+        attention |= dict.fromkeys(("q_bias", "k_bias", "v_bias"), ("layers", "heads"))
+    if config.output_bias:
+        attention["o_bias"] = ("layers", "embed")
+    if config.qk_norm:
+        of_heads = {name: ("layers", "heads" if config.qk_norm == "full" else None) for name in norm}
+        attention |= {"q_norm": of_heads, "k_norm": of_heads}
+    ups = ("wi_0", "wi_1") if config.gated else ("wi",)
+    mlp: dict[str, Any] = {**norms, **dict.fromkeys(ups, ("layers", "embed", "mlp")), "wo": ("layers", "mlp", "embed")}
+    if config.mlp_bias:
+        mlp |= {**{f"{name}_bias": ("layers", "mlp") for name in ups}, "wo_bias": ("layers", "embed")}
+    axes: dict[str, Any] = {
+        "embedding": ("vocab", "embed"),
+        "layers": {"attention": attention, "mlp": mlp},
+        "norm": {name: ("embed",) for name in norm},
+    }
+    if config.position == "learned":
+        axes["positions"] = ("buckets", "embed")  # a table to look up, as that of distances
+    if not config.tie_embeddings:
+        axes["lm_head"] = ("embed", "vocab")
+    return axes
+
+
+def _put(cached: Array, new: Array, index: Array, axis: int) -> Array:
+    return jax.lax.dynamic_update_slice_in_dim(cached, new.astype(cached.dtype), index, axis)

@@ -1,0 +1,59 @@
+"""Which family of transformers a model belongs to: the one place that tells T5s and decoders apart."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flan_jax.errors import UserError, unknown
+from flan_jax.models.build import ModelConfig
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.huggingface import decoders, t5
+from flan_jax.models.huggingface.field_types import check_kinds
+from flan_jax.models.huggingface.tensors import Layout
+
+# Relatives that share the name of a family and compute something else.
+_REFUSED = {
+    "umt5": "UMT5 has a table of position biases in every layer, T5 one for all. mT5 (google/mt5-small) is read.",
+    "longt5": "LongT5 attends to blocks. T5 1.1 (google/t5-v1_1-base) is read.",
+    "switch_transformers": "Switch Transformers have experts. T5 1.1 (google/t5-v1_1-base) is read.",
+}
+
+
+def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> ModelConfig:
+    """The model that a ``config.json`` describes.
+
+    Args:
+        fields: the parsed file.
+        dtype: the compute type, which is ours to choose.
+
+    Raises:
+        UserError: an unknown kind of model (the nearest one is named), a missing size, a value of another
+            kind than its field, or a field whose effect is unknown here.
+    """
+    check_kinds(fields)
+    if isinstance(fields.get("text_config"), Mapping):
+        check_kinds(fields["text_config"])
+    kind = fields.get("model_type", "t5")
+    if kind in _REFUSED:
+        raise UserError(f"config.json describes a model of type {kind!r}, which is not supported: {_REFUSED[kind]}")
+    if kind in t5.MODEL_TYPES:
+        return t5.config_from_fields(fields, dtype=dtype)
+    if kind == "gemma3" or kind in decoders.FAMILIES:
+        return decoders.config_from_fields(fields, dtype=dtype)
+    known = [*t5.MODEL_TYPES, *decoders.FAMILIES]
+    raise unknown("model_type", str(kind), known, remedy="It stands in config.json.")
+
+
+def fields_from_config(config: ModelConfig) -> dict[str, Any]:
+    """The ``config.json`` that lets transformers (4 or 5) compute what this model does.
+
+    Raises:
+        UserError: transformers has no such model.
+    """
+    if isinstance(config, DecoderConfig):
+        return decoders.fields_from_config(config)
+    return t5.fields_from_config(config)
+
+
+def layout(config: ModelConfig) -> Layout:
+    """Where the parameters of a model lie in transformers' tensors."""
+    return decoders.layout(config) if isinstance(config, DecoderConfig) else t5.layout(config)

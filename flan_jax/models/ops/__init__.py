@@ -1,0 +1,1 @@
+"""What every model is built of: attention, masks, rotary positions, norms, activations, dropout, remat."""

@@ -1,0 +1,129 @@
+"""Rotary positions: queries and keys are turned by angles that grow with the position (Su et al. 2021).
+
+Halves of a head are paired, first with second, as in the published weights of all families here.
+
+Shapes: B rows of a batch, T length, H heads, K width of one head, F = K / 2 frequencies.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from flan_jax.errors import UserError, unknown
+from flan_jax.models.ops.typing import AnyArray
+from flan_jax.typed import Above0, Positive, check_fields, unread
+
+ROPE_SCALINGS = ("linear", "llama3", "yarn")
+_OF_SCALINGS = {
+    "original_max_positions": ("llama3", "yarn"),
+    **dict.fromkeys(("low_frequency_factor", "high_frequency_factor"), ("llama3",)),
+    **dict.fromkeys(("beta_fast", "beta_slow", "attention_factor", "truncate"), ("yarn",)),
+}
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """How rotary frequencies are stretched so that a model reads longer texts than it was first trained on.
+
+    Attributes:
+        kind: ``linear`` divides every frequency by ``factor``; ``llama3`` only the slow ones (Llama 3.1);
+            ``yarn`` ramps from fast to slow and scales the scores (Peng et al. 2023, arXiv:2309.00071).
+        factor: how many times longer.
+        original_max_positions: the length before; of ``llama3`` and ``yarn``.
+        low_frequency_factor: of ``llama3``: what turns fewer times than this over the original length is divided.
+        high_frequency_factor: of ``llama3``: what turns more often than this stays.
+        beta_fast: of ``yarn``: what turns more often than this over the original length stays.
+        beta_slow: of ``yarn``: what turns fewer times than this is divided.
+        attention_factor: of ``yarn``: multiplies rotated queries and keys; ``None`` for ``0.1 log(factor) + 1``.
+        truncate: of ``yarn``: whether the ends of the ramp are whole dimensions.
+
+    Raises:
+        UserError: a value outside of its range.
+    """
+
+    kind: str
+    factor: Above0
+    original_max_positions: Positive = 8192
+    low_frequency_factor: float = 1.0
+    high_frequency_factor: float = 4.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float | None = None
+    truncate: bool = True
+
+    def unread(self) -> Iterator[tuple[str, str]]:
+        """Fields that are set and that this kind does not read, each with a sentence that says so."""
+        return unread(self, "kind", _OF_SCALINGS)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.kind not in ROPE_SCALINGS:
+            raise unknown("rope scaling", self.kind, ROPE_SCALINGS)
+        if not self.high_frequency_factor > self.low_frequency_factor:
+            raise UserError(
+                f"RopeScaling: high_frequency_factor is {self.high_frequency_factor}; it must exceed "
+                f"low_frequency_factor ({self.low_frequency_factor})."
+            )
+
+
+def frequencies(d_head: int, theta: float, scaling: RopeScaling | None = None) -> tuple[np.ndarray, float]:
+    """Radians a position for every pair, float32 ``[F]``, and what rotated vectors are multiplied by.
+
+    >>> frequencies(4, 16.0)[0].tolist()
+    [1.0, 0.25]
+    """
+    # float32 from the start, as in the reference implementations that the weights were trained with
+    base_F = np.float32(1.0) / np.float32(theta) ** (np.arange(0, d_head, 2, dtype=np.float32) / np.float32(d_head))
+    if scaling is None:
+        return base_F, 1.0
+    if scaling.kind == "linear":
+        return base_F / np.float32(scaling.factor), 1.0
+    if scaling.kind == "llama3":
+        return _llama3(base_F, scaling), 1.0
+    return _yarn(base_F, d_head, theta, scaling)
+
+
+def _llama3(base_F: np.ndarray, scaling: RopeScaling) -> np.ndarray:
+    turns_F = scaling.original_max_positions * base_F / (2 * np.pi)
+    low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
+    kept_F = np.clip((turns_F - low) / (high - low), 0.0, 1.0)
+    return ((1 - kept_F) * base_F / scaling.factor + kept_F * base_F).astype(np.float32)
+
+
+def _yarn(base_F: np.ndarray, d_head: int, theta: float, scaling: RopeScaling) -> tuple[np.ndarray, float]:
+    def dimension(turns: float) -> float:  # the pair that turns so often over the original length
+        return d_head * math.log(scaling.original_max_positions / (turns * 2 * math.pi)) / (2 * math.log(theta))
+
+    low, high = dimension(scaling.beta_fast), dimension(scaling.beta_slow)
+    if scaling.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, d_head - 1)
+    high = high + 0.001 if high == low else high
+    divided_F = np.clip((np.arange(d_head // 2, dtype=np.float32) - low) / (high - low), 0.0, 1.0)
+    factor = scaling.attention_factor
+    if factor is None:
+        factor = 0.1 * math.log(scaling.factor) + 1.0 if scaling.factor > 1 else 1.0
+    return (base_F / scaling.factor * divided_F + base_F * (1 - divided_F)).astype(np.float32), factor
+
+
+def turns(
+    positions_BT: Int[AnyArray, "B T"], d_head: int, theta: float, scaling: RopeScaling | None = None
+) -> tuple[Float[Array, "B T F"], Float[Array, "B T F"]]:
+    """Cosines and sines of every position's angles, float32."""
+    frequency_F, factor = frequencies(d_head, theta, scaling)
+    angle_BTF = jnp.asarray(positions_BT)[..., None].astype(jnp.float32) * frequency_F
+    return jnp.cos(angle_BTF) * factor, jnp.sin(angle_BTF) * factor
+
+
+def rotate(
+    x_BTHK: Float[Array, "B T H K"], cos_BTF: Float[Array, "B T F"], sin_BTF: Float[Array, "B T F"]
+) -> Float[Array, "B T H K"]:
+    """Turns the pairs of every head, computed in float32, in the type of ``x``."""
+    cos_BT1F, sin_BT1F = cos_BTF[:, :, None], sin_BTF[:, :, None]
+    first, second = jnp.split(x_BTHK.astype(jnp.float32), 2, axis=-1)
+    turned = (first * cos_BT1F - second * sin_BT1F, second * cos_BT1F + first * sin_BT1F)
+    return jnp.concatenate(turned, axis=-1).astype(x_BTHK.dtype)

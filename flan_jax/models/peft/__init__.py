@@ -1,0 +1,1 @@
+"""Parameter-efficient tuning: low-rank adapters, soft prompts, parameters chosen by pattern."""

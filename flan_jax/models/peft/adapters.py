@@ -1,0 +1,163 @@
+"""A tree of parameters taken apart into what is trained and what is frozen, and put together again.
+
+The whole tree is what ``build.merge`` takes: a kernel with an adapter is a ``LowRank`` there, and a prompt stands
+under ``prompt``. The trained tree is a plain nested dictionary of arrays (``{"q": {"lora_a": …, "lora_b": …}}``),
+which optimisers and checkpoints treat like any other; ``join(*split(whole)) == whole``.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from flan_jax.errors import UserError
+from flan_jax.models.ops.linear import LowRank
+from flan_jax.models.ops.typing import Key
+from flan_jax.models.peft.config import Path, TuningConfig
+
+Tree = dict[str, Any]
+PROMPT = "prompt"
+A, B = "lora_a", "lora_b"
+
+
+def kept_dtypes(axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
+    """The type in which each parameter of the model itself is kept, in the structure of its logical axes."""
+    flat = traverse_util.flatten_dict(dict(axes))
+    return traverse_util.unflatten_dict({path: np.dtype(tuning.kept_dtype(path, axis)) for path, axis in flat.items()})
+
+
+def as_kept(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
+    """The model's own parameters in the types in which they are kept (``TuningConfig.frozen_dtype``)."""
+    return jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), dict(params), kept_dtypes(axes, tuning))
+
+
+def attach(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningConfig, key: Key) -> Tree:
+    """The parameters with fresh adapters and a fresh prompt, which add nothing yet or next to nothing.
+
+    ``a`` is uniform within ``1 / sqrt(inputs)`` and ``b`` is 0, as in the paper's code and in PEFT, so that training
+    begins at the model as it is. A prompt begins as the embeddings of random tokens (Lester et al. 2021).
+
+    Args:
+        params: the model's, nested dict of arrays.
+        axes: the model's logical axes.
+        tuning: what to attach.
+        key: decides every value; each depends on its own path only, never on a mesh or on the other adapters.
+
+    Raises:
+        UserError: a pattern does not fit the model.
+    """
+    tuning.check(axes)
+    flat = traverse_util.flatten_dict(dict(params))
+    for path in tuning.adapted(axes):
+        kernel = flat[path]
+        *layers, inputs, outputs = kernel.shape
+        bound = inputs**-0.5
+        a = jax.random.uniform(_key_of(key, path), (*layers, inputs, tuning.lora_rank), jnp.float32, -bound, bound)
+        b = jnp.zeros((*layers, tuning.lora_rank, outputs), jnp.float32)
+        flat[path] = LowRank(kernel, a, b, tuning.scale)
+    if tuning.prompt_tokens:
+        table = flat[("embedding",)]
+        tokens = jax.random.randint(_key_of(key, (PROMPT,)), (tuning.prompt_tokens,), 0, table.shape[0])
+        flat[(PROMPT,)] = table[tokens].astype(jnp.float32)
+    return traverse_util.unflatten_dict(flat)
+
+
+def attach_axes(axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
+    """The logical axes of what ``attach`` returns: adapters lie like their kernels, and a rank is never split."""
+    tuning.check(axes)
+    flat = traverse_util.flatten_dict(dict(axes))
+    for path in tuning.adapted(axes):
+        *layers, inputs, outputs = flat[path]
+        a, b = (*layers, inputs, None), (*layers, None, outputs)
+        flat[path] = LowRank(flat[path], a, b, tuning.scale)  # type: ignore[arg-type]  # names in the place of arrays
+    if tuning.prompt_tokens:
+        flat[(PROMPT,)] = ("buckets", "embed")  # a table to look up, as that of positions
+    return traverse_util.unflatten_dict(flat)
+
+
+def split(whole: Mapping[str, Any], tuning: TuningConfig) -> tuple[Tree, Tree]:
+    """What is trained and what is frozen, out of a tree with adapters: arrays, shapes, axes or shardings."""
+    trained: dict[Path, Any] = {}
+    frozen: dict[Path, Any] = {}
+    for path, value in traverse_util.flatten_dict(dict(whole)).items():
+        if isinstance(value, LowRank):
+            trained |= {(*path, A): value.a, (*path, B): value.b}
+            frozen[path] = value.kernel
+        elif path == (PROMPT,) or tuning.trains(path):
+            trained[path] = value
+        else:
+            frozen[path] = value
+    return traverse_util.unflatten_dict(trained), traverse_util.unflatten_dict(frozen)
+
+
+def join(trained: Mapping[str, Any], frozen: Mapping[str, Any], tuning: TuningConfig) -> Tree:
+    """The reverse of ``split``: what ``build.merge`` takes."""
+    if not frozen:
+        return dict(trained)
+    flat = traverse_util.flatten_dict(dict(frozen))
+    for path, value in traverse_util.flatten_dict(dict(trained)).items():
+        *kernel, name = path
+        if name == A:
+            owner = tuple(kernel)
+            flat[owner] = LowRank(flat[owner], value, _at(trained, (*owner, B)), tuning.scale)
+        elif name != B:
+            flat[path] = value
+    return traverse_util.unflatten_dict(flat)
+
+
+def merged_params(whole: Mapping[str, Any]) -> Tree:
+    """Plain parameters that compute the same: every adapter is added to its kernel.
+
+    Raises:
+        UserError: the tree has a prompt, which no other parameter can take in.
+    """
+    if PROMPT in whole:
+        raise UserError(
+            "A trained prompt cannot be merged into the weights of a model. Export it as an adapter (--adapter), or "
+            "train adapters instead (TuningConfig.lora_rank)."
+        )
+    return jax.tree.map(
+        lambda leaf: leaf.whole() if isinstance(leaf, LowRank) else leaf,
+        dict(whole),
+        is_leaf=lambda node: isinstance(node, LowRank),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """How many numbers a model has.
+
+    Attributes:
+        trained: those that are trained, adapters and prompt included.
+        total: all.
+    """
+
+    trained: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """Of all numbers, those that are trained."""
+        return self.trained / self.total
+
+
+def counts(trained: Mapping[str, Any], frozen: Mapping[str, Any]) -> Counts:
+    """Counts the numbers of both trees, whose leaves have a ``shape``."""
+    own, rest = (sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree)) for tree in (trained, frozen))
+    return Counts(own, own + rest)
+
+
+def _key_of(key: Key, path: Path) -> Key:
+    return jax.random.fold_in(key, zlib.crc32("/".join(path).encode()))
+
+
+def _at(tree: Mapping[str, Any], path: Path) -> Any:
+    node: Any = tree
+    for name in path:
+        node = node[name]
+    return node

@@ -1,0 +1,1 @@
+"""T5: encoder-decoder transformers with relative position buckets."""

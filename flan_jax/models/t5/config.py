@@ -1,0 +1,190 @@
+"""What a T5 looks like: sizes, activation, tied or untied embeddings, compute type."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from flan_jax.errors import UserError, unknown
+from flan_jax.models.config_checks import DTYPES, checked_stop_ids
+from flan_jax.models.ops.attention_impl import checked_attention
+from flan_jax.models.ops.remat import checked_remat
+from flan_jax.typed import Above0, AtLeast0, Fraction, Positive, Share, check_fields
+
+FEED_FORWARDS = ("gated-gelu", "gated-silu", "relu", "gelu")
+
+
+@dataclass(frozen=True)
+class T5Config:
+    """The shape of an encoder-decoder T5. Hashable, so that a compiled function can depend on it.
+
+    ``gated-gelu`` with untied embeddings is T5 1.1 (and FLAN-T5, mT5); ``relu`` with tied ones is T5 1.0.
+
+    Attributes:
+        vocab_size: rows of the embedding table, at least the size of the vocabulary in use.
+        d_model: width of the residual stream.
+        d_kv: width of one attention head; ``num_heads * d_kv`` need not equal ``d_model``.
+        num_heads: attention heads in every layer.
+        d_ff: inner width of the feed-forward layers.
+        num_encoder_layers: layers of the encoder.
+        num_decoder_layers: layers of the decoder.
+        relative_attention_num_buckets: rows of each stack's table of position biases.
+        relative_attention_max_distance: distance in tokens beyond which all positions share a bucket.
+        feed_forward: activation, gated or plain. ``gated-gelu`` is the tanh approximation that T5 1.1 was
+            trained with, ``gelu`` the exact function, as in transformers.
+        tie_embeddings: one table for input and output; the output then is scaled by ``d_model ** -0.5``.
+        dropout_rate: at T5's places, when a key is given.
+        layer_norm_epsilon: added to the mean square.
+        dtype: of activations and matrix products. Parameters, softmax, norms and logits are float32.
+        initializer_factor: multiplies every initial standard deviation and norm scale.
+        position_heads: by how much (in nats) a head prefers one small distance at the start; 0 is T5's own
+            start, where no head prefers any. See ``attention.preferred_distances``.
+        mimetic_init: correlation, from 0 to 1, of each head's queries with its keys and of its outputs with
+            its values at the start, so that heads begin by matching equal tokens and copying them
+            (Trockman & Kolter 2023, arXiv:2305.09828, find this in trained networks). 0 is T5's own start.
+        pad_id: token of padding.
+        eos_id: token that ends a sequence.
+        stop_ids: further tokens that end what is generated; training writes ``eos_id`` alone.
+        decoder_start_id: first token that the decoder reads.
+        remat: what is computed again in the backward pass: ``none``, ``dots``, ``full`` or ``offload``; see ``remat.REMATS``.
+        attention: how attention is computed: ``auto``, ``plain``, ``rows``, ``chunked``; see ``attention_kind``.
+
+    Raises:
+        UserError: a value outside of its range.
+    """
+
+    vocab_size: Positive
+    d_model: Positive
+    d_kv: Positive
+    num_heads: Positive
+    d_ff: Positive
+    num_encoder_layers: Positive
+    num_decoder_layers: Positive
+    relative_attention_num_buckets: int = 32
+    relative_attention_max_distance: int = 128
+    feed_forward: str = "gated-gelu"
+    tie_embeddings: bool = False
+    dropout_rate: Fraction = 0.0
+    layer_norm_epsilon: Above0 = 1e-6
+    dtype: str = "float32"
+    initializer_factor: Above0 = 1.0
+    position_heads: AtLeast0 = 0.0
+    mimetic_init: Share = 0.0
+    pad_id: int = 0
+    eos_id: int = 1
+    decoder_start_id: int = 0
+    remat: str = "none"
+    attention: str = "auto"
+    stop_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        checked_remat("T5Config", self.remat)
+        check_fields(self)
+        object.__setattr__(self, "stop_ids", checked_stop_ids("T5Config", self.stop_ids, self.vocab_size))
+        if self.feed_forward not in FEED_FORWARDS:
+            raise unknown("feed_forward", self.feed_forward, FEED_FORWARDS)
+        if self.dtype not in DTYPES:
+            raise unknown("dtype", self.dtype, DTYPES)
+        checked_attention("T5Config", self.attention, cudnn_refuses="cuDNN's kernel has no use for T5's learned bias")
+        # Half of the encoder's buckets look back, and half of those are exact distances: below 4 none would be.
+        buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
+        if buckets < 4 or buckets % 2:
+            raise UserError(f"T5Config: relative_attention_num_buckets is {buckets}; give an even number from 4.")
+        if distance <= buckets // 2:
+            raise UserError(
+                f"T5Config: relative_attention_max_distance is {distance}; it must exceed half the number of "
+                f"buckets ({buckets // 2}), the distances that have a bucket each."
+            )
+        for name in ("pad_id", "eos_id", "decoder_start_id"):
+            if not 0 <= getattr(self, name) < self.vocab_size:
+                raise UserError(
+                    f"T5Config: {name} is {getattr(self, name)}, outside of the vocabulary of {self.vocab_size} tokens."
+                )
+
+    @property
+    def gated(self) -> bool:
+        """Whether the feed-forward layers multiply an activated and a linear projection."""
+        return self.feed_forward.startswith("gated-")
+
+    @property
+    def d_heads(self) -> int:
+        """Width of all heads side by side, ``num_heads * d_kv``."""
+        return self.num_heads * self.d_kv
+
+    @property
+    def decoder_only(self) -> bool:
+        """Whether inputs and targets are one sequence: no, an encoder reads the inputs."""
+        return False
+
+    @property
+    def prompt_start(self) -> tuple[int, ...]:
+        """What the model reads in front of every prompt: nothing, as the encoder reads inputs as they are."""
+        return ()
+
+    @property
+    def learned_positions(self) -> int | None:
+        """How many tokens of an example there are positions for: any number, as only distances count."""
+        return None
+
+
+def _v1_1(d_model: int, num_heads: int, d_ff: int, layers: int) -> T5Config:
+    return T5Config(
+        vocab_size=32128,
+        d_model=d_model,
+        d_kv=64,
+        num_heads=num_heads,
+        d_ff=d_ff,
+        num_encoder_layers=layers,
+        num_decoder_layers=layers,
+    )
+
+
+def _v1_0(d_model: int, d_kv: int, num_heads: int, d_ff: int, layers: int) -> T5Config:
+    sizes = _v1_1(d_model, num_heads, d_ff, layers)
+    return dataclasses.replace(sizes, d_kv=d_kv, feed_forward="relu", tie_embeddings=True)
+
+
+def _mt5(sizes: T5Config) -> T5Config:
+    return dataclasses.replace(sizes, vocab_size=250112)
+
+
+def _byt5(d_model: int, num_heads: int, d_ff: int, encoder: int, decoder: int) -> T5Config:
+    sizes = _v1_1(d_model, num_heads, d_ff, encoder)
+    return dataclasses.replace(sizes, vocab_size=384, num_decoder_layers=decoder)
+
+
+_V1_1 = {
+    "small": _v1_1(512, 6, 1024, 8),
+    "base": _v1_1(768, 12, 2048, 12),
+    "large": _v1_1(1024, 16, 2816, 24),
+    "xl": _v1_1(2048, 32, 5120, 24),
+    "xxl": _v1_1(4096, 64, 10240, 24),
+}
+# The published sizes: T5 1.0 and 1.1 (Raffel et al. 2020, section 3.7); those that were trained on from 1.1 share its
+# sizes: LM-adapted T5 (Lester et al. 2021) and FLAN-T5 (Chung et al. 2022); mT5 has a larger vocabulary (Xue et al.
+# 2021), ByT5 one of bytes and deeper encoders (Xue et al. 2022, table 1).
+PRESETS: dict[str, T5Config] = {
+    **{f"t5_1_1_{size}": config for size, config in _V1_1.items()},
+    **{f"t5_1_1_lm100k_{size}": config for size, config in _V1_1.items()},
+    **{f"flan_t5_{size}": config for size, config in _V1_1.items()},
+    **{f"mt5_{size}": _mt5(config) for size, config in _V1_1.items()},
+    "byt5_small": _byt5(1472, 6, 3584, 12, 4),
+    "byt5_base": _byt5(1536, 12, 3968, 18, 6),
+    "byt5_large": _byt5(1536, 16, 3840, 36, 12),
+    "byt5_xl": _byt5(2560, 32, 6720, 36, 12),
+    "byt5_xxl": _byt5(4672, 64, 12352, 36, 12),
+    "t5_small": _v1_0(512, 64, 8, 2048, 6),
+    "t5_base": _v1_0(768, 64, 12, 3072, 12),
+    "t5_large": _v1_0(1024, 64, 16, 4096, 24),
+    "t5_3b": _v1_0(1024, 128, 32, 16384, 24),
+    "t5_11b": _v1_0(1024, 128, 128, 65536, 24),
+}
+
+
+def preset(name: str) -> T5Config:
+    """Returns a published size such as ``t5_1_1_small``.
+
+    Raises:
+        UserError: unknown name; the message suggests near ones.
+    """
+    if name not in PRESETS:
+        raise unknown("model preset", name, PRESETS)
+    return PRESETS[name]

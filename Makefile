@@ -30,7 +30,7 @@ EDITABLE  := $(VENV)/.editable
 PARITY    := $(VENV)/.parity
 
 $(CREATED):
-	@tools/create_venv.sh $(VENV) $(PYTHON)
+	@tools/dev/create_venv.sh $(VENV) $(PYTHON)
 	@touch $@
 
 $(INSTALLED): requirements/dev.txt $(CREATED)
@@ -89,7 +89,7 @@ test-realweights: real-weights  ## what a published model does here, beside PyTo
 	$(call pytest,-m realweights)
 
 test-wheel: env  ## build the wheel, install it into an empty environment, use it from elsewhere
-	tools/check_wheel.sh $(BIN)/python $(ARGS)
+	tools/dev/check_wheel.sh $(BIN)/python $(ARGS)
 
 lint: env  ## ruff: what it finds, and the format
 	$(BIN)/ruff check .
@@ -110,7 +110,7 @@ ci:  ## everything that CI checks, in an environment of its own
 
 # --- keeping it --------------------------------------------------------------------------------------------------------
 requirements:  ## compile the lock files (needs uv; ARGS=--upgrade moves the pins)
-	tools/compile_requirements.sh $(ARGS)
+	tools/dev/compile_requirements.sh $(ARGS)
 
 clean:  ## remove caches and built files
 	rm -rf build dist *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache

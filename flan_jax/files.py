@@ -103,6 +103,30 @@ def atomic_dir(path: Path) -> Iterator[Path]:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def check_new_dir(destination: Path) -> None:
+    """Raises a UserError where a folder that is to be made is there already, or cannot be made."""
+    if destination.is_dir() and destination.samefile("."):
+        raise UserError(f"{str(destination)!r} is the folder that you are in. Name one that is not there yet.")
+    empty = destination.is_dir() and not destination.is_symlink() and not any(destination.iterdir())  # as good as none
+    if os.path.lexists(destination) and not empty:
+        raise UserError(f"{str(destination)!r} exists. Name a folder that does not, or remove it first.")
+    parent = next(folder for folder in destination.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UserError(f"{str(destination)!r} cannot be made in {str(parent)!r}. Choose a folder you may write to.")
+
+
+@contextlib.contextmanager
+def new_dir(destination: Path) -> Iterator[Path]:
+    """Yields a folder beside ``destination`` to write into, which gets that name at the end.
+
+    Raises:
+        UserError: the destination is there, cannot be made, or the file system takes no more.
+    """
+    check_new_dir(destination)
+    with atomic_dir(destination) as written:
+        yield written
+
+
 def temporary_name(name: str) -> str:
     """A hidden name for ``name`` while it is written: it says by whom, and no other writer takes it."""
     return f".{name[:48]}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"  # a name may have 255 bytes

@@ -3,7 +3,7 @@
 As in FLAN, a conversation gives one example: a reply drawn from it, behind everything said before.
 Here the draw, and the names that the speakers get, are hashes of the conversation, so that they
 are the same in every run. A decoder's view of whole conversations is another matter: see
-``flan_jax.tasks.dialog``.
+``flan_jax.tasks.chat.conversation``.
 """
 
 import functools

@@ -17,7 +17,7 @@ from flan_jax.data.sources.published import source_dir
 from flan_jax.errors import UserError
 from flan_jax.mixing.holdout import scored
 from flan_jax.mixing.mixture import Dropped, Entry, Mixture, Suite, register_mixture
-from flan_jax.mixing.rates import Proportional
+from flan_jax.mixing.policies import Proportional
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
 

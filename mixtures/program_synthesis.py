@@ -18,7 +18,7 @@ from flan_jax.errors import UserError
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.fields import column, text, texts
 from flan_jax.tasks.spec import Record, TaskSpec, Template
-from flan_jax.tasks.texts import block
+from flan_jax.tasks.unicode_check import block
 
 COLLECTION = CLUSTER = "program_synthesis"
 FOLDER = "program_synthesis"

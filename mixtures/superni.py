@@ -6,7 +6,7 @@ Nothing is read before a mixture is asked for by name.
 from flan_jax.data.collections.superni import SuperNIFields, niv2_tasks, superni_mixture
 from flan_jax.data.sources.base import FromDataFolder
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
-from flan_jax.mixing.rates import Proportional
+from flan_jax.mixing.policies import Proportional
 from flan_jax.tasks.spec import Prompted, PromptMode
 from flan_jax.tasks.style import FLAN_2022, FewShot
 

@@ -37,7 +37,7 @@ def pytest_unconfigure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that no process is left alone with them at the end."""
-    items.sort(key=lambda item: not {"workshop", "experiments"} & set(item.path.parts))
+    items.sort(key=lambda item: not {"repo", "experiments"} & set(item.path.parts))
 
 
 @pytest.fixture(scope="session", autouse=True)

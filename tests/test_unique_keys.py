@@ -8,7 +8,7 @@ import pytest
 from flan_jax.data.file_readers.records import numbered_records, records_at
 from flan_jax.data.sources.base import jsonl
 from flan_jax.errors import UserError
-from flan_jax.tasks.turns import calls_of, tools_of
+from flan_jax.tasks.chat.turns import calls_of, tools_of
 from flan_jax.unique_keys import RepeatedKeyError, decode, decode_records
 
 TWICE = '{"input": "a", "output": "b", "input": "c"}'

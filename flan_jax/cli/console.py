@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flan_jax import signals
 from flan_jax.cli.escapes import visible, visible_line
 from flan_jax.errors import UserError
-from flan_jax.tasks.modules import imported_modules
+from flan_jax.tasks.user_modules import imported_modules
 
 if TYPE_CHECKING:
     from flan_jax.cli.gin_config import GinRun
@@ -171,7 +171,7 @@ def say(line: str) -> None:
 
 def run_training(run: "GinRun") -> int:
     """Trains, shows the results, and returns the exit code."""
-    from flan_jax.cli.sampled import sampled_table
+    from flan_jax.cli.sampling_table import sampled_table
     from flan_jax.experiments.run_dir import CHECKPOINTS
     from flan_jax.experiments.train import train
     from flan_jax.train.step_folders import step_folders

@@ -32,15 +32,15 @@ from flan_jax.experiments.config import (
     RunConfig,
     names_of,
 )
-from flan_jax.experiments.pretrained import pretrained_model
-from flan_jax.experiments.settings import unread
+from flan_jax.experiments.settings_summary import unread
+from flan_jax.experiments.weights.pretrained import pretrained_model
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.t5.config import T5Config
-from flan_jax.tasks.dialog import Opening
+from flan_jax.tasks.chat.conversation import Opening
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig, fitted
 from flan_jax.typed import AnyPath, AtLeast0, LocalPath, Natural, Positive, Seed, Share
@@ -116,8 +116,8 @@ def run(
     """
     import mixtures  # noqa: F401  (registers the vocabularies that ship)
     from flan_jax.data.tokenizers.vocabulary import load_vocabulary
-    from flan_jax.experiments.kept_model import described_vocabulary, vocabulary_place
-    from flan_jax.experiments.setup import resolve_mixture, resolve_vocabulary, set_folders
+    from flan_jax.experiments.data import resolve_mixture, resolve_vocabulary, set_folders
+    from flan_jax.experiments.model_snapshot import described_vocabulary, vocabulary_place
 
     set_folders(data_dir, source_dir)
     reading = Reading(format, names_of(clean, "run.clean"), names_of(no_clean, "run.no_clean"), opening)

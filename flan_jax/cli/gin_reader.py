@@ -19,7 +19,7 @@ import gin
 from gin import config_parser
 
 from flan_jax.errors import UserError, did_you_mean, unknown
-from flan_jax.tasks.modules import refused_exit
+from flan_jax.tasks.user_modules import refused_exit
 from flan_jax.typed import hints
 
 Key = tuple[str, str, str]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from flan_jax import __version__, files, signals
 from flan_jax.cli.escapes import visible
 from flan_jax.errors import UserError, did_you_mean
-from flan_jax.tasks.modules import import_modules
+from flan_jax.tasks.user_modules import import_modules
 from flan_jax.typed import Seed, check
 
 DONE, OUR_FAULT, WRONG_INPUT = 0, 1, 2

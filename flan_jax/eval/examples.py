@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.eval.measures import Measure, Value
+from flan_jax.eval.metrics.task_metrics import Measure, Value
 from flan_jax.tasks.spec import Predict
 
 
@@ -49,7 +49,7 @@ class EvalTask:
     Attributes:
         name: what results call it.
         cluster: the task's cluster.
-        metric: a name in ``flan_jax.eval.metrics.METRICS``; ``""`` where the task has a measure.
+        metric: a name in ``flan_jax.eval.metrics.registry.METRICS``; ``""`` where the task has a measure.
         predict: ``rank`` chooses among the options, ``generate`` decodes freely.
         examples: at least one.
         measure: the task's own, over these very examples; it takes the place of ``metric``, and

@@ -15,8 +15,8 @@ from jaxtyping import Array, Int, UInt32
 from flan_jax.eval.decoding.beam import beam_texts
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.filters import seen_in
-from flan_jax.eval.decoding.interface import begin
 from flan_jax.eval.decoding.sampling import single_texts
+from flan_jax.eval.decoding.state import begin
 from flan_jax.models.build import merge
 
 

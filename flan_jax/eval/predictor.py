@@ -13,8 +13,8 @@ from flan_jax.errors import UserError
 from flan_jax.eval import generation, scoring
 from flan_jax.eval.batching import batches, bucket_lengths, padded
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
-from flan_jax.eval.decoding.interface import Context
 from flan_jax.eval.decoding.sampling import draw_key
+from flan_jax.eval.decoding.state import Context
 from flan_jax.eval.decoding.stopping import cut, stop_table, token_stops
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.runner import Advance

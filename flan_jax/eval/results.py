@@ -9,7 +9,7 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import Prediction, TaskResult
-from flan_jax.eval.identity import Settings, changed_settings
+from flan_jax.eval.provenance import Settings, changed_settings
 from flan_jax.eval.suites import ClusterAverage, StepResults, SuiteAverage
 from flan_jax.files import atomic_write_text
 

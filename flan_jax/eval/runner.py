@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-from flan_jax.eval import bootstrap, measures
 from flan_jax.eval.examples import EvalExample, EvalTask, Prediction, TaskResult
-from flan_jax.eval.metric import Metric
-from flan_jax.eval.metrics import METRICS
+from flan_jax.eval.metrics import bootstrap, task_metrics
+from flan_jax.eval.metrics.metric import Metric
+from flan_jax.eval.metrics.registry import METRICS
 
 Advance = Callable[[int], None]
 """Called with the number of examples finished since the last call."""
@@ -200,11 +200,11 @@ def _measured(task: EvalTask, answers: Sequence[str], scores: np.ndarray, seed: 
     assert measure is not None
     count = len(task.examples)
     values = dict(measure(np.arange(count), answers, scores))
-    metric, value = measures.headline(values)
+    metric, value = task_metrics.headline(values)
     notes = [*measure.notes, "The values are those of the task's own metric functions, on their scale."]
     interval = None
     if math.isfinite(value):
-        interval, note = measures.interval(
+        interval, note = task_metrics.interval(
             measure, answers, scores, count=count, metric=metric, name=task.name, seed=seed
         )
         notes.append(note)

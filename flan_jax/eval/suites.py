@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.eval import bootstrap
 from flan_jax.eval.examples import EvalTask, TaskResult
-from flan_jax.eval.identity import Settings, suite_settings
-from flan_jax.eval.metrics import METRICS
+from flan_jax.eval.metrics import bootstrap
+from flan_jax.eval.metrics.registry import METRICS
+from flan_jax.eval.provenance import Settings, suite_settings
 from flan_jax.eval.runner import Predicts, Progress, evaluate
 
 

@@ -12,7 +12,7 @@ from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.peft.config import TuningConfig
-from flan_jax.tasks.dialog import Opening
+from flan_jax.tasks.chat.conversation import Opening
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
 from flan_jax.typed import AnyPath, AtLeast0, LocalPath, Natural, Positive, Range, Seed, Share, check_fields, unread

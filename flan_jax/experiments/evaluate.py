@@ -14,17 +14,17 @@ from flan_jax.data.tokenizers.token_display import decoded_turns
 from flan_jax.data.tokenizers.vocabulary import Vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
-from flan_jax.eval.identity import Settings, params_digest, suite_settings
 from flan_jax.eval.predictor import Predictor
+from flan_jax.eval.provenance import Settings, params_digest, suite_settings
 from flan_jax.eval.results import merged, read_results, saved_steps, why_not_current, write_results
 from flan_jax.eval.runner import Progress as EvalProgress
 from flan_jax.eval.suites import StepResults, evaluate_suites
 from flan_jax.experiments import run_dir
-from flan_jax.experiments.chat import run_prompts, written_stops
+from flan_jax.experiments.chat_template import run_prompts, written_stops
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.same_base import check_same_vocabulary
-from flan_jax.experiments.setup import Data, check_folders, open_data, open_tasks, prepare_run, say_dropped
-from flan_jax.experiments.weights import load_weights
+from flan_jax.experiments.data import Data, check_folders, open_data, open_tasks, prepare_run, say_dropped
+from flan_jax.experiments.weights.base_check import check_same_vocabulary
+from flan_jax.experiments.weights.initial import load_weights
 from flan_jax.report.page import write_report
 from flan_jax.store.store import StoredTask
 from flan_jax.tasks.spec import ENDING, GROUP, Prompted, Task

@@ -12,12 +12,12 @@ from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor
 from flan_jax.experiments import run_dir
-from flan_jax.experiments.chat import run_template, written_stops
+from flan_jax.experiments.chat_template import run_template, written_stops
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.kept_model import vocabulary_place
-from flan_jax.experiments.setup import resolve_vocabulary, run_mixture
-from flan_jax.experiments.weights import load_weights
-from flan_jax.tasks.dialog import USER, Message
+from flan_jax.experiments.data import resolve_vocabulary, run_mixture
+from flan_jax.experiments.model_snapshot import vocabulary_place
+from flan_jax.experiments.weights.initial import load_weights
+from flan_jax.tasks.chat.conversation import USER, Message
 
 
 class Answerer:

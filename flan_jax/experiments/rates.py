@@ -9,7 +9,7 @@ import numpy as np
 from flan_jax.data.seqio_bridge.tasks import SeqioTask
 from flan_jax.data.sources.published_sizes import is_elsewhere, published_size
 from flan_jax.errors import UserError, unknown
-from flan_jax.experiments.setup import TRAIN_SPLIT
+from flan_jax.experiments.data import TRAIN_SPLIT
 from flan_jax.feed.sampler import MixtureSampler
 from flan_jax.mixing.mixture import Mixture
 from flan_jax.mixing.table import ExamplesFrom, RateTable, rate_table

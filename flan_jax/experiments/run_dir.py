@@ -15,14 +15,14 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.eval.results import saved_steps, step_folder
+from flan_jax.experiments.batches import DataChange, Table
 from flan_jax.experiments.config import RunConfig, difference, with_defaults
-from flan_jax.experiments.sampling import DataChange, Table
-from flan_jax.experiments.setup import Data
+from flan_jax.experiments.data import Data
 from flan_jax.files import atomic_write_text
 from flan_jax.models.peft.adapters import counts, split
 from flan_jax.models.peft.config import TuningConfig
-from flan_jax.tasks.modules import imported_modules
 from flan_jax.tasks.spec import Prompted, Task
+from flan_jax.tasks.user_modules import imported_modules
 from flan_jax.train.step_folders import step_folders
 
 MANIFEST = "manifest.json"

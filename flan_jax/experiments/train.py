@@ -11,26 +11,12 @@ import jax
 
 from flan_jax.data.prepare.notices import notices
 from flan_jax.data.prepare.split_job import outcome
-from flan_jax.eval.identity import params_digest
 from flan_jax.eval.predictor import Predictor
+from flan_jax.eval.provenance import params_digest
 from flan_jax.eval.results import merged, write_results
 from flan_jax.eval.suites import evaluate_suites
 from flan_jax.experiments import run_dir
-from flan_jax.experiments.chat import lacks_template
-from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.contamination import AUDIT, check_contamination
-from flan_jax.experiments.evaluate import (
-    EvalProgress,
-    eval_settings,
-    eval_suites,
-    make_predictor,
-    outdated_suites,
-    say_again,
-)
-from flan_jax.experiments.kept_model import keep_description
-from flan_jax.experiments.run_lock import run_lock
-from flan_jax.experiments.same_base import check_same_vocabulary
-from flan_jax.experiments.sampling import (
+from flan_jax.experiments.batches import (
     DataChange,
     Reweight,
     Reweighting,
@@ -40,11 +26,25 @@ from flan_jax.experiments.sampling import (
     reordered_window,
     sampled,
 )
-from flan_jax.experiments.settings import check_schedule, main_settings
-from flan_jax.experiments.setup import Data, PrepareProgress, open_data, prepare_run, say_dropped
-from flan_jax.experiments.startable import check_startable
-from flan_jax.experiments.tuned import BASE, base_identity, check_can_begin, check_same_base
-from flan_jax.experiments.weights import initial_params
+from flan_jax.experiments.chat_template import lacks_template
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.contamination import AUDIT, check_contamination
+from flan_jax.experiments.data import Data, PrepareProgress, open_data, prepare_run, say_dropped
+from flan_jax.experiments.evaluate import (
+    EvalProgress,
+    eval_settings,
+    eval_suites,
+    make_predictor,
+    outdated_suites,
+    say_again,
+)
+from flan_jax.experiments.model_snapshot import keep_description
+from flan_jax.experiments.preflight import check_startable
+from flan_jax.experiments.run_lock import run_lock
+from flan_jax.experiments.settings_summary import check_schedule, main_settings
+from flan_jax.experiments.weights.base_check import check_same_vocabulary
+from flan_jax.experiments.weights.frozen_base import BASE, base_identity, check_can_begin, check_same_base
+from flan_jax.experiments.weights.initial import initial_params
 from flan_jax.feed.sampling_stats import Realised
 from flan_jax.files import atomic_write_text, remove_leftovers
 from flan_jax.report.page import write_report

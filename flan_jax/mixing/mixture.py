@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.mixing import rates, units
+from flan_jax.mixing import policies, units
 from flan_jax.tasks.catalog import TASKS, Registry
 from flan_jax.tasks.spec import Prompted, PromptMode, Task, TaskSpec
 
@@ -128,7 +128,7 @@ class Mixture:
 
     name: str
     entries: tuple[Entry, ...]
-    policy: rates.Policy = dataclasses.field(default_factory=rates.Proportional)
+    policy: policies.Policy = dataclasses.field(default_factory=policies.Proportional)
     suites: tuple[Suite, ...] = ()
     vocabulary: str = ""
     lesson: tuple[tuple[str, float], ...] = ()
@@ -165,13 +165,13 @@ class Mixture:
     def _check_policy(self, where: str) -> None:
         if self.unit not in units.UNITS:
             raise unknown(f"unit of {where.lower()}", self.unit, units.UNITS)
-        if isinstance(self.policy, type) or not isinstance(self.policy, rates.Policy):
+        if isinstance(self.policy, type) or not isinstance(self.policy, policies.Policy):
             raise UserError(
                 f"{where}: policy={self.policy!r} has no rates(sizes). Write Proportional(), Equal() or UniMax(…)."
             )
-        rates.check_explicit(self.policy, self.explicit_rates)
+        policies.check_explicit(self.policy, self.explicit_rates)
         decided = any(entry.rate is None for entry in self.entries)
-        if self.unit == "epochs" and decided and isinstance(self.policy, rates.Proportional | rates.UniMax):
+        if self.unit == "epochs" and decided and isinstance(self.policy, policies.Proportional | policies.UniMax):
             raise UserError(
                 f"{where} counts its rates in epochs, but {type(self.policy).__name__} gives them from sizes. "
                 "Use Equal(), give every entry a rate, or count in examples."
@@ -186,7 +186,7 @@ class Mixture:
                 raise UserError(f"{where} has {name!r} in its lesson and leaves it out with the rate 0. Remove one.")
             if name in dict(self.lesson[:index]):
                 raise UserError(f"{where} lists the task {name!r} twice in its lesson. Remove one.")
-        rates.normalise(dict(self.lesson))
+        policies.normalise(dict(self.lesson))
 
     def _check_held_out(self, where: str, suite: Suite) -> None:
         for cluster in suite.clusters:
@@ -280,7 +280,7 @@ class Mixture:
         Raises:
             UserError: as ``rates``.
         """
-        return rates.rates(self.policy, self._entry_sizes(sizes, mean_tokens), self.explicit_rates)
+        return policies.rates(self.policy, self._entry_sizes(sizes, mean_tokens), self.explicit_rates)
 
     def entry_weights(
         self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None
@@ -305,7 +305,7 @@ class Mixture:
             UserError: as ``rates``.
         """
         own = {name: size for name, size in self._entry_sizes(sizes, mean_tokens).items() if name in self._decided}
-        held = rates.caps(self.policy, own)
+        held = policies.caps(self.policy, own)
         result: dict[str, float] = {}
         for entry in self.entries:
             if isinstance(entry.task, Mixture):
@@ -371,7 +371,7 @@ class Mixture:
                 f"Every task of mixture {self.name!r} has the rate 0, so nothing would be drawn. "
                 "Give at least one task a positive rate."
             )
-        return rates.normalise(draws)
+        return policies.normalise(draws)
 
     def _check_known(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None) -> Mapping[str, float]:
         """Checks that what the unit needs is known of every task drawn, and returns the mean tokens."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.mixing import rates
+from flan_jax.mixing import policies
 from flan_jax.mixing.mixture import Mixture
 from flan_jax.mixing.units import Unit
 from flan_jax.tasks.spec import Prompted
@@ -186,7 +186,7 @@ def rate_table(
         if missing:
             raise UserError(f"The mean length of task {missing[0]!r} is not known. Prepare it with `flan-jax prepare`.")
     token_shares = _token_shares(shares, mean_tokens)
-    realised = rates.normalise(counts) if counts else {}
+    realised = policies.normalise(counts) if counts else {}
     realised_token_shares = _token_shares(realised, mean_tokens)
     rows = []
     for task in mixture.train_tasks:
@@ -263,7 +263,7 @@ def _notes(mixture: Mixture, sizes: Mapping[str, int], mean_tokens: Mapping[str,
         for note in _notes(entry.task, sizes, mean_tokens)
     ]
     policy = mixture.policy
-    if isinstance(policy, rates.UniMax):
+    if isinstance(policy, policies.UniMax):
         most = math.fsum(mixture.entry_rates(sizes, mean_tokens).values())
         if most * (1 + 1e-9) < policy.budget:
             notes.append(

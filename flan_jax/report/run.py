@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import Prediction, TaskResult
-from flan_jax.eval.identity import changed_settings, comparable
+from flan_jax.eval.provenance import changed_settings, comparable
 from flan_jax.eval.results import read_predictions, read_results, saved_steps
 from flan_jax.eval.suites import StepResults
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record
-from flan_jax.tasks.texts import block
+from flan_jax.tasks.unicode_check import block
 
 
 def column(record: Record, *names: str) -> Any:

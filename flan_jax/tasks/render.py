@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from flan_jax.errors import PlacedError, UserError
 from flan_jax.tasks.fewshot import TRAIN_SPLIT, Exemplars, Slots, longest_that_fits, plain
 from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
-from flan_jax.tasks.reading import extras_from, numbered_records, options_of, references_of, slots_from
+from flan_jax.tasks.records import extras_from, numbered_records, options_of, references_of, slots_from
 from flan_jax.tasks.spec import Prompted, Record, TaskSpec, Unreadable
 from flan_jax.tasks.style import OptionStyle
 from flan_jax.tasks.template import (
@@ -27,7 +27,7 @@ from flan_jax.tasks.template import (
     VerbatimTemplate,
     slots_of,
 )
-from flan_jax.tasks.texts import block, unsound
+from flan_jax.tasks.unicode_check import block, unsound
 from flan_jax.tasks.verbatim import can_fill, in_words, no_template_fits
 
 Length = Callable[[str], int]

@@ -96,7 +96,7 @@ class TaskSpec:
         answer: the slot that holds the answer.
         options: the closed set of answers: a tuple of strings, or the name of the field that
             holds each record's own options, or ``()`` for free text.
-        metric: a name known to ``flan_jax.eval.metrics``.
+        metric: a name known to ``flan_jax.eval.metrics.registry``.
         predict: ``rank`` scores the options, ``generate`` decodes freely.
         slots: the slot names that ``fields`` returns, where they are known before a record is
             read. Declared, so that a template is checked when the task is built.

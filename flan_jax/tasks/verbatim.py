@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.fewshot import Slots
-from flan_jax.tasks.reading import answers_of
+from flan_jax.tasks.records import answers_of
 from flan_jax.tasks.spec import TaskSpec
 from flan_jax.tasks.style import OptionStyle
 from flan_jax.tasks.template import ANSWER_SLOT, OPTIONS_SLOT, Rendering, Template, VerbatimTemplate, slots_of

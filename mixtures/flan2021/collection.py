@@ -18,7 +18,7 @@ from flan_jax.mixing.holdout import (
     scored,
 )
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
-from flan_jax.mixing.rates import Proportional
+from flan_jax.mixing.policies import Proportional
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from flan_jax.data.file_readers.jsonl_folder import FolderSource
 from flan_jax.data.sources.base import FromDataFolder, resolve
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, get_mixture, register_mixture
-from flan_jax.mixing.rates import Proportional
+from flan_jax.mixing.policies import Proportional
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.invert import SUFFIX
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec

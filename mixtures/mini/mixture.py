@@ -4,7 +4,7 @@ from importlib import resources
 
 from flan_jax.data.tokenizers.vocabulary import WordVocabulary, register_vocabulary
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
-from flan_jax.mixing.rates import Equal
+from flan_jax.mixing.policies import Equal
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
 from mixtures.mini.arithmetic import ADD_NUMBERS, COMPARE_NUMBERS
 from mixtures.mini.closed_book_qa import USUAL_PLACE, WORLD_FACTS

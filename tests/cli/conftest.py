@@ -15,7 +15,7 @@ from flan_jax.data.sources import published
 OWN_TASKS = """
 from flan_jax.data.sources.base import generated
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
-from flan_jax.mixing.rates import Equal
+from flan_jax.mixing.policies import Equal
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec, Template
 
@@ -83,11 +83,11 @@ def module(tmp_path, monkeypatch):
     """Writes a module, unloads it and what it registered afterwards, and returns its name."""
     import mixtures  # noqa: F401  (what ships is there before, so it stays)
     from flan_jax.mixing.mixture import MIXTURES
-    from flan_jax.tasks import modules
+    from flan_jax.tasks import user_modules
     from flan_jax.tasks.catalog import TASKS
 
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(modules, "_imported", {})
+    monkeypatch.setattr(user_modules, "_imported", {})
     registries = [(registry, dict(registry._items)) for registry in (TASKS, MIXTURES)]
     names: list[str] = []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mixtures  # noqa: F401  (registered before a test's own module is, and so still there after it)
-from flan_jax.cli import paint
+from flan_jax.cli import ansi
 from flan_jax.tasks.modes import PromptMode
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "inspect.txt"
@@ -197,7 +197,7 @@ def test_when_there_is_colour(monkeypatch, choice, terminal, environment, expect
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
-    assert paint.wants_color(choice) == expected
+    assert ansi.wants_color(choice) == expected
 
 
 def test_a_split_of_other_records_only(cli, module):

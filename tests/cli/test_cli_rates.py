@@ -12,7 +12,7 @@ from flan_jax.mixing.table import ORDERS, RateRow
 IMPORT = ("--module_import", "own_tasks")
 # The mixture of `own_tasks` inside another, with a cap and a unit of its own.
 NESTED = """
-from flan_jax.mixing.rates import Proportional
+from flan_jax.mixing.policies import Proportional
 OUTER = register_mixture("own_outer", lambda: Mixture("own_outer", (
     Entry(MIXTURE(), 3.0),
     Entry(Prompted(PARITY, template_ids=(0,), variant="one")),

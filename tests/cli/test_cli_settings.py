@@ -11,8 +11,8 @@ from flan_jax.cli.gin_values import as_gin
 from flan_jax.cli.main import build_parser
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.experiments.settings import unread
-from flan_jax.experiments.startable import check_startable
+from flan_jax.experiments.preflight import check_startable
+from flan_jax.experiments.settings_summary import unread
 
 FILES = ("models/t5_tiny.gin", "runs/finetune.gin")
 GIVEN = ("MIXTURE_OR_TASK_NAME=mini", "TRAIN_STEPS=1", "TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}")

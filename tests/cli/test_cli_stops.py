@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from flan_jax.experiments import import_weights
 from flan_jax.experiments import train as train_module
+from flan_jax.experiments.weights import import_hf
 
 TRAIN = (
     "train", "--gin_file", "models/t5_tiny.gin", "--gin_file", "runs/finetune.gin", "--gin.MIXTURE_OR_TASK_NAME=mini",
@@ -47,7 +47,7 @@ def test_another_command(signum, code, cli, tmp_path, monkeypatch):
         os.kill(os.getpid(), signum)
         raise AssertionError("went on")
 
-    monkeypatch.setattr(import_weights, "model_folder", stopped)
+    monkeypatch.setattr(import_hf, "model_folder", stopped)
     outcome = cli("import-hf", str(tmp_path), str(tmp_path / "made"))
     assert outcome.code == code
     assert "nothing half-written is left; run the same command again" in outcome.err
@@ -79,5 +79,5 @@ def test_a_disk_that_refuses_is_no_fault_of_ours(error, sentence, refused, tmp_p
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(import_weights, "model_folder", fail)
+    monkeypatch.setattr(import_hf, "model_folder", fail)
     assert refused("import-hf", str(tmp_path), str(tmp_path / "made")).startswith(sentence)

@@ -7,7 +7,7 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
-from flan_jax.eval.metrics import METRICS
+from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.results import (
     read_predictions,
     read_results,

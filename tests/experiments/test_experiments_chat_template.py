@@ -10,10 +10,10 @@ from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.examples import EvalExample
-from flan_jax.experiments.chat import lacks_template, run_prompts, template_of, written_stops
+from flan_jax.experiments.chat_template import lacks_template, run_prompts, template_of, written_stops
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
+from flan_jax.experiments.data import open_data, prepare_run, resolve_mixture
 from flan_jax.experiments.evaluate import eval_suites, make_predictor
-from flan_jax.experiments.setup import open_data, prepare_run, resolve_mixture
 from flan_jax.mixing.mixture import MIXTURES, register_mixture
 from flan_jax.models.build import abstract_model
 from flan_jax.models.huggingface.reader import load

@@ -16,15 +16,15 @@ from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor
+from flan_jax.experiments.batches import make_batches
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
+from flan_jax.experiments.data import open_data, prepare_run
 from flan_jax.experiments.evaluate import make_predictor
 from flan_jax.experiments.generate import Answerer
-from flan_jax.experiments.pretrained import run_of_folder
 from flan_jax.experiments.run_dir import check_same_run
-from flan_jax.experiments.sampling import make_batches
-from flan_jax.experiments.setup import open_data, prepare_run
 from flan_jax.experiments.train import train
-from flan_jax.experiments.weights import load_weights
+from flan_jax.experiments.weights.initial import load_weights
+from flan_jax.experiments.weights.pretrained import run_of_folder
 from flan_jax.feed.layout import DECODER_BATCH_KEYS
 from flan_jax.mixing.mixture import MIXTURES, Entry, Mixture, register_mixture
 from flan_jax.models.build import abstract_model, apply

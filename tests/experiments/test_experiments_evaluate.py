@@ -11,8 +11,8 @@ from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.runner import evaluate
 from flan_jax.experiments.config import EvalConfig, RunConfig
+from flan_jax.experiments.data import Data
 from flan_jax.experiments.evaluate import eval_suites
-from flan_jax.experiments.setup import Data
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
 from flan_jax.models.t5.config import T5Config
 from flan_jax.store.store import TokenStore

@@ -13,8 +13,8 @@ from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments import generate
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.kept_model import described_folder
-from flan_jax.experiments.setup import store_path
+from flan_jax.experiments.data import store_path
+from flan_jax.experiments.model_snapshot import described_folder
 from flan_jax.models.huggingface import peft
 from flan_jax.testing.models import tiny_t5
 from flan_jax.testing.tokenizers import byte_level, save

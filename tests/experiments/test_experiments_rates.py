@@ -11,7 +11,7 @@ from flan_jax.errors import UserError
 from flan_jax.experiments.rates import count_records, mixture_rates
 from flan_jax.feed.sampler import MixtureSampler
 from flan_jax.mixing.mixture import Entry, Mixture
-from flan_jax.mixing.rates import Equal, Proportional
+from flan_jax.mixing.policies import Equal, Proportional
 from flan_jax.store.store import StoredTask, TokenStore
 from flan_jax.tasks.spec import Prompted, PromptMode
 from flan_jax.testing.tasks import COPY, PARITY, VOWEL

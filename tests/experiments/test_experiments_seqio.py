@@ -12,13 +12,13 @@ from flan_jax.data.seqio_bridge.tasks import SeqioTask, measure_of, stored_examp
 from flan_jax.errors import UserError
 from flan_jax.eval.results import read_predictions, read_results
 from flan_jax.experiments.config import EvalConfig, RunConfig
+from flan_jax.experiments.data import open_data, resolve_mixture, resolve_vocabulary
 from flan_jax.experiments.evaluate import evaluate_run
 from flan_jax.experiments.rates import mixture_rates
-from flan_jax.experiments.setup import open_data, resolve_mixture, resolve_vocabulary
 from flan_jax.experiments.train import train
 from flan_jax.mixing.mixture import MIXTURES, Entry, Mixture, Suite, register_mixture
 from flan_jax.store.store import TokenStore
-from flan_jax.tasks import modules
+from flan_jax.tasks import user_modules
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.models import tiny_t5
 from flan_jax.testing.tasks import PARITY, VOWEL
@@ -43,7 +43,7 @@ BESIDE = Mixture(
 
 @pytest.fixture(autouse=True)
 def catalogue(monkeypatch):
-    monkeypatch.setattr(modules, "_imported", {})  # what the tests before imported by name
+    monkeypatch.setattr(user_modules, "_imported", {})  # what the tests before imported by name
     monkeypatch.setattr(MIXTURES, "_items", dict(MIXTURES._items))
     register_mixture("ours_and_theirs", lambda: BESIDE)
 

@@ -18,10 +18,10 @@ from flan_jax.errors import UserError
 from flan_jax.eval.results import read_predictions, read_results
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig, difference
 from flan_jax.experiments.evaluate import evaluate_run
-from flan_jax.experiments.export_weights import export_run
 from flan_jax.experiments.generate import Answerer
 from flan_jax.experiments.train import train
-from flan_jax.experiments.weights import load_weights
+from flan_jax.experiments.weights.export_hf import export_run
+from flan_jax.experiments.weights.initial import load_weights
 from flan_jax.models.build import logical_axes
 from flan_jax.models.huggingface import writer
 from flan_jax.models.t5.config import T5Config

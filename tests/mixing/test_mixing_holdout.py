@@ -18,7 +18,7 @@ from flan_jax.mixing.holdout import (
     scored,
 )
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
-from flan_jax.mixing.rates import Equal
+from flan_jax.mixing.policies import Equal
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec, Template
 
 

@@ -3,7 +3,7 @@ import pytest
 from flan_jax.errors import UserError
 from flan_jax.mixing import mixture as mixtures
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, get_mixture, register_mixture
-from flan_jax.mixing.rates import Proportional
+from flan_jax.mixing.policies import Proportional
 from flan_jax.tasks.catalog import Registry
 from flan_jax.tasks.spec import PromptMode
 

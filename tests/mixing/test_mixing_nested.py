@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flan_jax.errors import UserError
 from flan_jax.mixing import mixture as mixtures
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, get_mixture, register_mixture
-from flan_jax.mixing.rates import Equal, Proportional, UniMax
+from flan_jax.mixing.policies import Equal, Proportional, UniMax
 from flan_jax.mixing.table import rate_table
 from flan_jax.mixing.units import UNITS
 from flan_jax.tasks.catalog import Registry

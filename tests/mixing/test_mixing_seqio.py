@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from flan_jax.mixing.mixture import Entry, Mixture
-from flan_jax.mixing.rates import Proportional
+from flan_jax.mixing.policies import Proportional
 
 CAP = 3000
 SIZES = {"a": 100, "b": 5000, "c": 300, "d": 40_000, "e": 7}

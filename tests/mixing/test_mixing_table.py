@@ -4,7 +4,7 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture
-from flan_jax.mixing.rates import Equal, Proportional
+from flan_jax.mixing.policies import Equal, Proportional
 from flan_jax.mixing.table import rate_table
 
 

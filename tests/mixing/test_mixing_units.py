@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture
-from flan_jax.mixing.rates import Equal, Proportional, UniMax
+from flan_jax.mixing.policies import Equal, Proportional, UniMax
 from flan_jax.mixing.units import UNITS, from_draws, to_draws
 
 SIZES = {"a_zs_opt": 100, "b_zs_opt": 300}

@@ -14,8 +14,8 @@ import pytest
 import mixtures  # noqa: F401  (registers the tasks)
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.render import Renderer
-from flan_jax.tasks.review import review
 from flan_jax.tasks.spec import Prompted, PromptMode
+from flan_jax.tasks.template_lint import review
 
 RECORDS = Path(__file__).parent / "records"
 GOLDEN = Path(__file__).parents[1] / "golden" / "renders"

@@ -4,7 +4,7 @@ import pytest
 
 from flan_jax.data.collections.cot import ROWS
 from flan_jax.data.sources.base import DATA_DIR_VARIABLE
-from flan_jax.eval.answers import final_answer
+from flan_jax.eval.metrics.string_metrics import final_answer
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.render import render_split
 from flan_jax.tasks.spec import Prompted, PromptMode

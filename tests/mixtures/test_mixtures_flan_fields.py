@@ -11,7 +11,7 @@ import pytest
 
 import mixtures  # noqa: F401  (registers the tasks)
 from flan_jax.tasks.catalog import TASKS
-from flan_jax.tasks.reading import answers_of
+from flan_jax.tasks.records import answers_of
 from mixtures.flan2021.collection import CLUSTERS
 from mixtures.flan_fields import PUBLISHED
 

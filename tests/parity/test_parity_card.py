@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flan_jax.cli.main import main
-from flan_jax.experiments.model_use import _EXAMPLE
+from flan_jax.experiments.weights.usage_snippet import _EXAMPLE
 from flan_jax.models.huggingface import writer
 from flan_jax.testing import tokenizers as made
 from flan_jax.testing.folders import chat_model

@@ -8,7 +8,7 @@ import pytest
 
 from flan_jax.data.chat.templates import CHATML, PLAIN, ChatTemplate
 from flan_jax.data.chat.tokenize import ChatTokenizer
-from flan_jax.tasks.dialog import Message
+from flan_jax.tasks.chat.conversation import Message
 
 pytestmark = [
     pytest.mark.parity,

@@ -11,8 +11,8 @@ from flan_jax.data.chat.tokenize import ChatTokenizer
 from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.experiments.generate import Answerer
-from flan_jax.experiments.pretrained import run_of_folder
-from flan_jax.tasks.dialog import Message
+from flan_jax.experiments.weights.pretrained import run_of_folder
+from flan_jax.tasks.chat.conversation import Message
 from flan_jax.testing.folders import also_ends, chat_model
 
 pytestmark = [

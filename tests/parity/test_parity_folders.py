@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from flan_jax.experiments.export_weights import export_run
-from flan_jax.experiments.import_weights import import_folder
+from flan_jax.experiments.weights.export_hf import export_run
+from flan_jax.experiments.weights.import_hf import import_folder
 from flan_jax.models.huggingface import reader, writer
 from flan_jax.models.huggingface.decoders import FAMILIES
 

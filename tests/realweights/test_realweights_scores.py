@@ -9,10 +9,10 @@ import pytest
 from realweights_peer import small_enough
 
 from flan_jax.cli import gin_config
+from flan_jax.experiments.data import open_data, prepare_run
 from flan_jax.experiments.evaluate import eval_suites, make_predictor
-from flan_jax.experiments.setup import open_data, prepare_run
-from flan_jax.experiments.weights import load_weights
-from flan_jax.tasks.modules import import_modules
+from flan_jax.experiments.weights.initial import load_weights
+from flan_jax.tasks.user_modules import import_modules
 
 pytestmark = [
     pytest.mark.realweights,

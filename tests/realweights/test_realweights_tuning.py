@@ -15,9 +15,9 @@ from realweights_peer import Peer, load_peer, small_enough
 
 from flan_jax.cli import gin_config
 from flan_jax.cli.main import main
+from flan_jax.experiments.data import open_data
 from flan_jax.experiments.evaluate import eval_suites, make_predictor
-from flan_jax.experiments.setup import open_data
-from flan_jax.experiments.weights import load_weights
+from flan_jax.experiments.weights.initial import load_weights
 
 pytestmark = [
     pytest.mark.realweights,

@@ -15,11 +15,11 @@ from task_toys import Listed, make, quiz
 from flan_jax.errors import UserError
 from flan_jax.tasks.hashing import counter_hash
 from flan_jax.tasks.modes import PromptMode
-from flan_jax.tasks.reading import numbered_records
+from flan_jax.tasks.records import numbered_records
 from flan_jax.tasks.render import Renderer, choose_template, render, render_split
 from flan_jax.tasks.spec import Parts, Prompted, Template
 from flan_jax.tasks.style import FLAN_2021, FLAN_2022, FewShot, OptionStyle
-from flan_jax.tasks.texts import block
+from flan_jax.tasks.unicode_check import block
 
 every_mode = pytest.mark.parametrize("mode", PromptMode)
 every_style = pytest.mark.parametrize("style", [FLAN_2021, FLAN_2022], ids=lambda style: style.name)

@@ -89,7 +89,7 @@ def mixture_of(arguments: argparse.Namespace, name: str, *, outlined: bool = Fal
         outlined: only its rates are asked for, which do not take all of its files.
     """
     from flan_jax.experiments.config import names_of
-    from flan_jax.experiments.setup import check_folders, chosen_mixture, set_folders
+    from flan_jax.experiments.data import check_folders, chosen_mixture, set_folders
 
     check_folders(arguments.data_dir, arguments.source_dir)
     set_folders(arguments.data_dir, arguments.source_dir)

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Exports, and says what was written."""
-    from flan_jax.experiments.export_weights import export_run, export_run_adapter
+    from flan_jax.experiments.weights.export_hf import export_run, export_run_adapter
     from flan_jax.models.huggingface.writer import bytes_of
 
     def say(line: str) -> None:

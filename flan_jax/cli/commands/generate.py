@@ -127,15 +127,15 @@ def _answerer(arguments: argparse.Namespace) -> "Answerer":
     from flan_jax.cli.console import check_run_folder, is_huggingface, modules_named, say, say_not_imported
     from flan_jax.data.chat.templates import load_chat_template
     from flan_jax.experiments.generate import Answerer
-    from flan_jax.experiments.generation_settings import FolderSettings, folder_settings
-    from flan_jax.experiments.kept_model import vocabulary_place
+    from flan_jax.experiments.generation_config import FolderSettings, folder_settings
+    from flan_jax.experiments.model_snapshot import vocabulary_place
 
     published = is_huggingface(arguments.model_dir)
     settings = FolderSettings()
     _check_adapter(arguments, published)
     if published:
         from flan_jax.data.sources.hub_models import model_folder
-        from flan_jax.experiments.pretrained import run_of_folder
+        from flan_jax.experiments.weights.pretrained import run_of_folder
 
         if arguments.step is not None:
             raise UserError(f"{arguments.model_dir!r} is no run, so it has no --step {arguments.step}. Leave it out.")

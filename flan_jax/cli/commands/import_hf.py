@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Imports, and says what was written."""
-    from flan_jax.experiments.import_weights import import_folder
+    from flan_jax.experiments.weights.import_hf import import_folder
 
     def say(line: str) -> None:
         if not arguments.json:

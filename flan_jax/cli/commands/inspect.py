@@ -9,14 +9,14 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from flan_jax.cli.ansi import CHOICES
 from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
 from flan_jax.cli.escapes import json_text, visible_line
-from flan_jax.cli.paint import CHOICES
 from flan_jax.cli.paths import given_name_or_path, name_or_path
 from flan_jax.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from flan_jax.cli.shown import How, Shown
+    from flan_jax.cli.example_view import How, Shown
     from flan_jax.data.chat.prompts import ChatPrompts
     from flan_jax.data.tokenizers.vocabulary import Vocabulary
     from flan_jax.mixing.mixture import Mixture
@@ -88,8 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prints examples."""
-    from flan_jax.cli.paint import HEADING, Paint, wants_color
-    from flan_jax.cli.shown import How
+    from flan_jax.cli.ansi import HEADING, Paint, wants_color
+    from flan_jax.cli.example_view import How
     from flan_jax.tasks.spec import Prompted, PromptMode
 
     for option, value, choices in (
@@ -238,7 +238,7 @@ def _split(task: "Task", named: str) -> str:
 
 def _vocabulary(mixture: "Mixture", tasks: "list[Task]", arguments: argparse.Namespace) -> "Vocabulary | None":
     from flan_jax.data.seqio_bridge.tasks import SeqioTask
-    from flan_jax.experiments.setup import resolve_vocabulary
+    from flan_jax.experiments.data import resolve_vocabulary
     from flan_jax.tasks.spec import Prompted
 
     theirs = any(isinstance(task, SeqioTask) for task in mixture.all_tasks)
@@ -265,7 +265,7 @@ def _chat(mixture: "Mixture", vocabulary: "Vocabulary | None", arguments: argpar
             "--chat_template needs a vocabulary. Name one with --vocabulary: a tokenizer's folder, as a rule."
         )
     from flan_jax.data.chat.prompts import ChatPrompts
-    from flan_jax.experiments.chat import check_tasks, template_of
+    from flan_jax.experiments.chat_template import check_tasks, template_of
 
     template = template_of(arguments.chat_template, arguments.vocabulary or mixture.vocabulary)
     check_tasks(template, mixture)
@@ -273,7 +273,7 @@ def _chat(mixture: "Mixture", vocabulary: "Vocabulary | None", arguments: argpar
 
 
 def _examples(task: "Task", how: "How") -> "Iterator[Shown | None]":
-    from flan_jax.cli.shown import produced_examples, prompted_examples
+    from flan_jax.cli.example_view import produced_examples, prompted_examples
     from flan_jax.tasks.spec import Prompted
 
     return prompted_examples(task, how) if isinstance(task, Prompted) else produced_examples(task, how)

@@ -108,8 +108,8 @@ def execute(arguments: argparse.Namespace) -> int:
 def _prepare(arguments: argparse.Namespace, progress: Any) -> "tuple[PrepareReport, tuple[str, ...]]":
     """The report, and what is to be said of the data beside it."""
     from flan_jax.cli.console import say
-    from flan_jax.experiments.chat import check_tasks, template_of
-    from flan_jax.experiments.setup import resolve_vocabulary, say_dropped, wanted
+    from flan_jax.experiments.chat_template import check_tasks, template_of
+    from flan_jax.experiments.data import resolve_vocabulary, say_dropped, wanted
     from flan_jax.store.store import TokenStore
 
     mixture = mixture_of(arguments, arguments.mixture)

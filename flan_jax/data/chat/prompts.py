@@ -14,7 +14,7 @@ from flan_jax.data.chat.templates import ChatTemplate, Marked
 from flan_jax.data.chat.tokenize import ChatTokenizer
 from flan_jax.data.tokenizers.vocabulary import Vocabulary
 from flan_jax.errors import UserError
-from flan_jax.tasks.dialog import ASSISTANT, USER, Message
+from flan_jax.tasks.chat.conversation import ASSISTANT, USER, Message
 
 _ASKED, _ANSWERED = "Well?", "Well."
 _CACHED = 4096

@@ -14,7 +14,7 @@ from typing import Any
 
 from flan_jax.data.sources.base import digest
 from flan_jax.errors import PlacedError, UserError
-from flan_jax.tasks.dialog import (
+from flan_jax.tasks.chat.conversation import (
     ASSISTANT,
     SYSTEM,
     TOOL,
@@ -28,7 +28,7 @@ from flan_jax.tasks.dialog import (
     repeated_turns,
 )
 from flan_jax.tasks.spec import Record, Source, TaskSpec, Template, Unreadable
-from flan_jax.tasks.texts import block
+from flan_jax.tasks.unicode_check import block
 
 _VERSION = 1
 """Raised when the same conversations give other records."""
@@ -304,8 +304,8 @@ def dialog_task(
         source: its records have ``messages``.
         cluster: what it is held out with.
         max_characters: of what was said before; see ``DialogFields``.
-        repeated: see ``flan_jax.tasks.dialog.Repeated``.
-        opening: see ``flan_jax.tasks.dialog.Opening``.
+        repeated: see ``flan_jax.tasks.chat.conversation.Repeated``.
+        opening: see ``flan_jax.tasks.chat.conversation.Opening``.
         templates: over the slots of ``DialogFields``.
         metric: how a generated reply is scored.
         collection: as for ``TaskSpec``.

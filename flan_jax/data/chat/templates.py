@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from flan_jax.data.sources.base import digest, load_json, resolve
 from flan_jax.data.tokenizers.encoding import BEGIN, END, GUARD
 from flan_jax.errors import UserError, unknown
-from flan_jax.tasks.dialog import ASSISTANT, Message
+from flan_jax.tasks.chat.conversation import ASSISTANT, Message
 
 # Characters that Unicode keeps free for such a use; a message that has one is refused.
 EOS_MARK, BOS_MARK = "\ufdd2", "\ufdd3"

@@ -25,7 +25,7 @@ from flan_jax.data.chat.templates import BOS_MARK, EOS_MARK, ChatTemplate, Marke
 from flan_jax.data.chat.unwritten_parts import unsaid
 from flan_jax.data.tokenizers.vocabulary import Vocabulary, check_ids, encode_arrays
 from flan_jax.errors import UserError
-from flan_jax.tasks.dialog import Message
+from flan_jax.tasks.chat.conversation import Message
 
 _SPECIAL = re.compile(f"([{EOS_MARK}{BOS_MARK}])")
 

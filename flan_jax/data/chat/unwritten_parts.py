@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from flan_jax.data.chat.templates import ChatTemplate, Marked
 from flan_jax.errors import UserError
-from flan_jax.tasks.dialog import ASSISTANT, Message
+from flan_jax.tasks.chat.conversation import ASSISTANT, Message
 
 _SHOWN = 60
 _PROBE = "qzx"

@@ -28,7 +28,7 @@ from flan_jax.data.file_readers.compressed import stem_of
 from flan_jax.data.sources.base import missing_data, resolve
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
-from flan_jax.mixing.rates import Policy, Proportional
+from flan_jax.mixing.policies import Policy, Proportional
 from flan_jax.tasks.spec import Prompted, TaskSpec
 
 __all__ = [

@@ -20,7 +20,7 @@ from flan_jax.data.sources.published import origin
 from flan_jax.errors import UserError
 from flan_jax.tasks.hashing import counter_hash
 from flan_jax.tasks.spec import Record, Unreadable
-from flan_jax.tasks.texts import block, unsound
+from flan_jax.tasks.unicode_check import block, unsound
 from flan_jax.unique_keys import RepeatedKeyError
 
 TRAINING = "training"

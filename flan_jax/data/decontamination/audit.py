@@ -16,7 +16,7 @@ from flan_jax.data.prepare.fingerprints import callable_digest
 from flan_jax.data.sources.base import GeneratedSource, digest
 from flan_jax.data.sources.published import origins
 from flan_jax.errors import UserError
-from flan_jax.tasks.reading import numbered_records
+from flan_jax.tasks.records import numbered_records
 from flan_jax.tasks.spec import Prompted, Source, Task, TaskSpec
 
 LONG_TEXT = 10

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record
-from flan_jax.tasks.texts import unsound
+from flan_jax.tasks.unicode_check import unsound
 
 Kind = Literal["chat", "instruction", "rendered"]
 LeftOut = Callable[[str], None]

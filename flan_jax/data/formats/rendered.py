@@ -5,7 +5,7 @@ from typing import Any
 
 from flan_jax.data.formats.record_format import Format, LeftOut, provenance, text_of, texts_at, texts_of
 from flan_jax.tasks.spec import Record
-from flan_jax.tasks.texts import block
+from flan_jax.tasks.unicode_check import block
 
 _FLAN = ("task_source", "task_name", "template_type", "template_idx")
 _ELSEWHERE = {"dataset": "task_name", "template": "template_type"}  # as xP3 has it

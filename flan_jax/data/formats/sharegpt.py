@@ -16,7 +16,7 @@ from flan_jax.data.formats.record_format import (
 )
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record
-from flan_jax.tasks.texts import block
+from flan_jax.tasks.unicode_check import block
 
 _TURN = re.compile(r"\[\|(Human|AI)\|\]")
 _ROLE = {"Human": "user", "AI": "assistant"}

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from flan_jax.errors import unknown
-from flan_jax.tasks.dialog import ASSISTANT, SYSTEM, TOOL, USER
+from flan_jax.tasks.chat.conversation import ASSISTANT, SYSTEM, TOOL, USER
 
 _NAMES = {
     SYSTEM: "system developer sys",

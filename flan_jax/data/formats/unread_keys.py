@@ -8,8 +8,8 @@ from typing import Any
 from flan_jax.data.formats.record_format import Format
 from flan_jax.data.formats.speakers import role_or_none
 from flan_jax.errors import UserError
-from flan_jax.tasks import turns
-from flan_jax.tasks.dialog import TOOL
+from flan_jax.tasks.chat import turns
+from flan_jax.tasks.chat.conversation import TOOL
 from flan_jax.tasks.meanings import (
     BAD,
     GOOD,

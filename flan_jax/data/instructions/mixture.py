@@ -18,7 +18,7 @@ from flan_jax.data.sources.base import resolve
 from flan_jax.data.sources.split_names import split_name
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
-from flan_jax.mixing.rates import Policy, Proportional
+from flan_jax.mixing.policies import Policy, Proportional
 from flan_jax.tasks.spec import Prompted, TaskSpec
 
 

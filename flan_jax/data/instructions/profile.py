@@ -18,7 +18,7 @@ from flan_jax.data.formats.unread_keys import count_unread
 from flan_jax.data.instructions.default_cleaning import own_cleaning
 from flan_jax.data.instructions.origin import LocalFile, Origin
 from flan_jax.errors import UserError
-from flan_jax.tasks.dialog import repeated_turns
+from flan_jax.tasks.chat.conversation import repeated_turns
 from flan_jax.tasks.hashing import counter_hash
 from flan_jax.tasks.spec import Record
 

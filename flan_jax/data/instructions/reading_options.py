@@ -10,7 +10,7 @@ from flan_jax.data.instructions.default_cleaning import chosen_cleaning
 from flan_jax.data.instructions.origin import Origin
 from flan_jax.data.instructions.profile import format_of
 from flan_jax.errors import UserError, unknown
-from flan_jax.tasks.dialog import Opening
+from flan_jax.tasks.chat.conversation import Opening
 
 ALL = "all"
 """Of steps not to take: every one."""

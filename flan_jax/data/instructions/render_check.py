@@ -4,7 +4,7 @@ import dataclasses
 
 from flan_jax.data.instructions.profile import MESSAGES_KEPT
 from flan_jax.errors import UserError
-from flan_jax.tasks.reading import numbered_records
+from flan_jax.tasks.records import numbered_records
 from flan_jax.tasks.render import Renderer
 from flan_jax.tasks.spec import Prompted, TaskSpec
 

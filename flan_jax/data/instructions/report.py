@@ -16,7 +16,7 @@ from flan_jax.data.instructions.render_check import Judged, judge
 from flan_jax.data.instructions.vocabulary_check import unspelled
 from flan_jax.data.sources.base import resolve
 from flan_jax.data.tokenizers.vocabulary import Vocabulary
-from flan_jax.tasks.dialog import Opening
+from flan_jax.tasks.chat.conversation import Opening
 from flan_jax.tasks.spec import TaskSpec
 
 

@@ -12,7 +12,7 @@ from flan_jax.data.instructions.source import InstructionSource, instruction_sou
 from flan_jax.data.sources.base import resolve
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record, Source, TaskSpec, Template
-from flan_jax.tasks.texts import block
+from flan_jax.tasks.unicode_check import block
 
 CLUSTER = "instructions"
 

@@ -24,7 +24,7 @@ from flan_jax.data.prepare.unknown_tokens import count_unknown
 from flan_jax.data.sources.base import digest
 from flan_jax.errors import PlacedError, UserError
 from flan_jax.store.store import LOSS_MASK, MASK, Extra, StoredExample
-from flan_jax.tasks.dialog import (
+from flan_jax.tasks.chat.conversation import (
     ASSISTANT,
     Conversation,
     Opening,
@@ -33,7 +33,7 @@ from flan_jax.tasks.dialog import (
     conversation,
     repeated_turns,
 )
-from flan_jax.tasks.reading import numbered_records
+from flan_jax.tasks.records import numbered_records
 from flan_jax.tasks.spec import Source
 
 _VERSION = 2

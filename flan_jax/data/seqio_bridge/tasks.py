@@ -17,7 +17,7 @@ from flan_jax.data.prepare.config import Recipe
 from flan_jax.data.prepare.preprocessors import Producer
 from flan_jax.data.tokenizers.vocabulary import Vocabulary
 from flan_jax.store.store import StoredTask
-from flan_jax.tasks.modules import import_modules, imported_modules
+from flan_jax.tasks.user_modules import import_modules, imported_modules
 
 if TYPE_CHECKING:
     from flan_jax.data.seqio_bridge.metrics import SeqioMeasure

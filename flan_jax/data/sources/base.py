@@ -292,7 +292,7 @@ def load_json(path: Path, *, spoiled: bool = False, content: bytes | None = None
     Args:
         path: the file.
         spoiled: it holds records, and what is wrong with one harms no other: bytes that are not UTF-8 become halves
-            of surrogate pairs (``flan_jax.tasks.texts.unsound``), and a ``RepeatedKeyError`` stands in the place of a record
+            of surrogate pairs (``flan_jax.tasks.unicode_check.unsound``), and a ``RepeatedKeyError`` stands in the place of a record
             that names a key twice.
         content: its bytes, where they stand compressed in it.
 

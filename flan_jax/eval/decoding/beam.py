@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.decoding.filters import allowed, end_ids, is_end, penalised, with_seen
-from flan_jax.eval.decoding.interface import Begun, repeat_rows, take_rows
+from flan_jax.eval.decoding.state import Begun, repeat_rows, take_rows
 from flan_jax.eval.decoding.stopping import stopped
 
 

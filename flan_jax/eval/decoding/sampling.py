@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.decoding.filters import allowed, drawn_from, end_ids, is_end, penalised, with_seen
-from flan_jax.eval.decoding.interface import Begun
+from flan_jax.eval.decoding.state import Begun
 from flan_jax.eval.decoding.stopping import stopped
 from flan_jax.tasks.hashing import counter_hash
 

@@ -10,10 +10,10 @@ from flan_jax.data.sources.base import generated, jsonl
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
-from flan_jax.tasks.dialog import Message
+from flan_jax.tasks.chat.conversation import Message
 from flan_jax.tasks.render import render, render_split
-from flan_jax.tasks.review import review
 from flan_jax.tasks.spec import Prompted, Source
+from flan_jax.tasks.template_lint import review
 
 GARDEN = [
     ("system", "Answer in one short sentence."),

@@ -4,7 +4,7 @@ import pytest
 
 from flan_jax.data.chat.templates import CHATML, ChatTemplate
 from flan_jax.errors import UserError
-from flan_jax.tasks.dialog import Message
+from flan_jax.tasks.chat.conversation import Message
 
 TALK = (Message("user", "Hi?"), Message("assistant", "Ho."))
 HUGE = 10**10

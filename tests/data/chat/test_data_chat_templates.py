@@ -4,7 +4,7 @@ import pytest
 
 from flan_jax.data.chat.templates import CHAT_TEMPLATES, CHATML, EOS_MARK, PLAIN, ChatTemplate, load_chat_template
 from flan_jax.errors import UserError
-from flan_jax.tasks.dialog import Message
+from flan_jax.tasks.chat.conversation import Message
 
 TALK = [
     Message("system", "Be brief."),

@@ -17,7 +17,7 @@ from flan_jax.data.tokenizers.token_display import decoded_turns
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import LOSS_MASK, TokenStore
-from flan_jax.tasks.dialog import conversation
+from flan_jax.tasks.chat.conversation import conversation
 from flan_jax.tasks.render import render
 from flan_jax.tasks.spec import Prompted
 

@@ -11,8 +11,8 @@ from flan_jax.data.sources import base as sources
 from flan_jax.data.sources.base import generated
 from flan_jax.errors import UserError
 from flan_jax.tasks.render import render, render_split
-from flan_jax.tasks.review import review
 from flan_jax.tasks.spec import Prompted, PromptMode
+from flan_jax.tasks.template_lint import review
 
 HOSTILE = "{answer} {{7*7}} {__class__} {instruction} {options} %s ${x} { }"
 

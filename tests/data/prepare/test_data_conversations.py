@@ -20,7 +20,7 @@ from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, SentencePieceVoc
 from flan_jax.errors import UserError
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.store.store import LOSS_MASK, TokenStore
-from flan_jax.tasks.dialog import Message
+from flan_jax.tasks.chat.conversation import Message
 from flan_jax.tasks.spec import Task
 
 BYTES = ByteVocabulary()

@@ -21,7 +21,7 @@ from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.tasks import PARITY, VOWEL, toy_vocabulary
 
 BYTES = ByteVocabulary()
-TOOL = Path(__file__).parents[3] / "tools/kill_prepare.py"
+TOOL = Path(__file__).parents[3] / "tools/dev/kill_prepare.py"
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def test_seqio_yields_what_the_store_holds(tmp_path):
         from flan_jax.errors import UserError
         from flan_jax.store.store import TokenStore
         from flan_jax.mixing.mixture import MIXTURES, get_mixture
-        from flan_jax.mixing.rates import Equal
+        from flan_jax.mixing.policies import Equal
         from flan_jax.tasks.catalog import TASKS
         from flan_jax.tasks.spec import Prompted, PromptMode
         from flan_jax.testing.tasks import PARITY, toy_mixture, toy_vocabulary

@@ -25,9 +25,9 @@ from flan_jax.data.seqio_bridge.vocabulary import TaskVocabulary, as_ours
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
-from flan_jax.mixing.rates import UniMax
+from flan_jax.mixing.policies import UniMax
 from flan_jax.store.store import TokenStore
-from flan_jax.tasks import modules
+from flan_jax.tasks import user_modules
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.tasks import COPY, PARITY, VOWEL
 
@@ -332,18 +332,18 @@ def test_sentencepiece_by_its_file(tmp_path):
 
 
 def test_a_pickled_task_names_the_modules_to_import(monkeypatch, tmp_path):
-    monkeypatch.setattr(modules, "_imported", {})
-    modules.import_modules(["third_party_tasks"])
+    monkeypatch.setattr(user_modules, "_imported", {})
+    user_modules.import_modules(["third_party_tasks"])
     content = pickle.dumps(producer(SeqioTask("their_parity", "kinds"), recipe("their_parity")))
     assert b"third_party_tasks" in content
-    monkeypatch.setattr(modules, "_imported", {})
+    monkeypatch.setattr(user_modules, "_imported", {})
     assert pickle.loads(content).task == SeqioTask("their_parity", "kinds")
-    assert modules.imported_modules() == ("third_party_tasks",)
+    assert user_modules.imported_modules() == ("third_party_tasks",)
 
 
 def test_workers_prepare_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(modules, "_imported", {})
-    modules.import_modules(["third_party_tasks"])
+    monkeypatch.setattr(user_modules, "_imported", {})
+    user_modules.import_modules(["third_party_tasks"])
     names = ("their_parity", "their_reading")
     wanted = [(SeqioTask(name), ["train", "validation"]) for name in names]
     for folder, processes in (("one", 1), ("two", 2)):
@@ -360,8 +360,8 @@ def test_workers_prepare_the_same(tmp_path, monkeypatch):
 def test_a_task_that_no_module_registers_is_prepared_beside_the_workers(tmp_path, monkeypatch):
     # A script imports one module by name and registers more itself: no other process can find those.
     monkeypatch.setattr(workers, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(modules, "_imported", {})
-    modules.import_modules(["third_party_tasks"])
+    monkeypatch.setattr(user_modules, "_imported", {})
+    user_modules.import_modules(["third_party_tasks"])
     if "their_own_here" not in seqio.TaskRegistry.names():
         seqio.TaskRegistry.add(
             "their_own_here", source=theirs.SOURCE, preprocessors=[functools.partial(theirs.question, labels=theirs.LABELS), *theirs.TOKENS],
@@ -369,7 +369,7 @@ def test_a_task_that_no_module_registers_is_prepared_beside_the_workers(tmp_path
         )  # fmt: skip
     wanted = [(SeqioTask(name), ["train", "validation"]) for name in ("their_parity", "their_own_here")]
     store, vocabulary = TokenStore(tmp_path), vocabulary_of(wanted[0][0])
-    report = prepare(wanted, store=store, vocabulary=vocabulary, processes=2, modules=modules.imported_modules())
+    report = prepare(wanted, store=store, vocabulary=vocabulary, processes=2, modules=user_modules.imported_modules())
     assert {(split.task, split.split): split.examples for split in report.splits} == {
         (task.name, split): count for task, splits in wanted for split, count in zip(splits, (40, 12), strict=True)
     }

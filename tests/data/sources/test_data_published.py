@@ -13,7 +13,7 @@ from flan_jax.data.sources.published import origin, origins, published, set_sour
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
-from flan_jax.tasks.reading import numbered_records
+from flan_jax.tasks.records import numbered_records
 from flan_jax.tasks.spec import Source
 
 BROKEN = b'{"n": '

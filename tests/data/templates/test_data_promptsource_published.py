@@ -80,7 +80,7 @@ def test_every_file_is_read_and_every_template_compiles(realdata: Path) -> None:
 
 
 def test_every_file_is_a_task(realdata: Path) -> None:
-    from flan_jax.eval.metrics import METRICS
+    from flan_jax.eval.metrics.registry import METRICS
 
     set_data_dir(realdata)
     tasks = {}

@@ -25,7 +25,7 @@ from flan_jax.data.tokenizers.vocabulary import (
     load_vocabulary,
 )
 from flan_jax.errors import UserError
-from flan_jax.tasks.dialog import Message
+from flan_jax.tasks.chat.conversation import Message
 from flan_jax.tasks.spec import Rendered
 from flan_jax.testing import tokenizers as made
 

@@ -1,0 +1,90 @@
+"""Metrics that a task brings along: functions over all of its examples at once.
+
+The metrics of ``flan_jax.eval.metrics.registry`` are known by name, run from 0 to 1 and decompose over
+examples. A measure promises none of this. It is called with model outputs and returns named
+values on a scale of its own; resampling calls it again and again.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+
+from flan_jax.tasks.hashing import counter_hash
+
+Output = Literal["text", "score"]
+Value = float | str
+RESAMPLES = 200
+"""At most; a measure may take seconds, so few are drawn, and fewer from many examples."""
+_MOST_ROWS = 400_000
+_FEWEST_RESAMPLES = 50
+
+
+class Measure(Protocol):
+    """What a task is measured by in the place of a named metric."""
+
+    @property
+    def outputs(self) -> frozenset[Output]:
+        """What the model must give for each example: the ``text`` that it writes, the ``score`` of the target, or both.
+
+        A score is the log-likelihood of the target's tokens, in nats.
+        """
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the values must know, a sentence each."""
+
+    def __call__(self, rows: np.ndarray, texts: Sequence[str], scores: np.ndarray) -> Mapping[str, Value]:
+        """Named values over the examples ``rows``, the headline first.
+
+        Args:
+            rows: ``[n]`` indices of examples, which may repeat.
+            texts: ``[n]``, what the model wrote to each; empty where ``outputs`` has no ``text``.
+            scores: ``[n]`` log-likelihoods; empty where ``outputs`` has no ``score``.
+        """
+
+    def right(self, row: int, text: str) -> bool:
+        """Whether what the model wrote to an example equals its target, as the task sees them."""
+
+
+def headline(values: Mapping[str, Value]) -> tuple[str, float]:
+    """The first value that is a number, with its name; ``("", nan)`` where none is."""
+    return next(((name, value) for name, value in values.items() if isinstance(value, float)), ("", math.nan))
+
+
+def interval(
+    measure: Measure, texts: Sequence[str], scores: np.ndarray, *, count: int, metric: str, name: str, seed: int = 0
+) -> tuple[tuple[float, float] | None, str]:
+    """The 95% percentile interval of a measure's value over examples, and a note about it.
+
+    Args:
+        measure: called once a resample.
+        texts: of all examples.
+        scores: of all examples.
+        count: number of examples.
+        metric: which of the measure's values.
+        name: what tells this draw from others.
+        seed: another seed, another set of resamples.
+
+    Returns:
+        ((low, high), note), or (``None``, why there is none): a function that reads more than a
+        resample of its examples shows may fail on one.
+    """
+    resamples = min(RESAMPLES, max(_FEWEST_RESAMPLES, _MOST_ROWS // count))
+    rng = np.random.Generator(np.random.Philox(key=counter_hash("bootstrap", seed, name)))
+    found = []
+    for _ in range(resamples):
+        rows = rng.integers(count, size=count)
+        try:
+            values = measure(
+                rows, [texts[row] for row in rows] if texts else (), scores[rows] if len(scores) else scores
+            )
+        except Exception as error:  # somebody else's function, given repeated examples
+            return None, f"{metric} has no interval: on resampled examples it fails with {type(error).__name__}."
+        value = values.get(metric, math.nan)
+        if not isinstance(value, float) or not math.isfinite(value):
+            return None, f"{metric} has no interval: on some resampled examples it is not a finite number."
+        found.append(value)
+    low, high = np.quantile(found, [0.025, 0.975])
+    return (float(low), float(high)), f"The interval of {metric} rests on {resamples} resamples of its examples."

@@ -1,0 +1,247 @@
+"""What a run draws from its tasks: its batches, what was really drawn, weights and tasks that change in mid-run."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from flan_jax.errors import UserError
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.data import TRAIN_SPLIT, Data
+from flan_jax.feed.curriculum import LessonFirst
+from flan_jax.feed.loader import PackedBatches
+from flan_jax.feed.sampling_stats import Realised
+from flan_jax.files import writing
+from flan_jax.store.store import StoredTask, TokenStore
+from flan_jax.train.hooks import forget_later
+from flan_jax.train.metrics_accumulator import HostMetrics
+
+Batches = PackedBatches | LessonFirst
+
+
+class WeightsLog:
+    """``weights.jsonl``: a line for every change of the weights, with the step of the run it was made after.
+
+    What changes the weights of the mixture while the lesson goes on holds after the lesson, and its line says
+    after which step: ``holds_after``.
+
+    Args:
+        path: made with its folder where it does not exist.
+        resume_step: lines of later steps are dropped.
+    """
+
+    def __init__(self, path: Path, *, resume_step: int = 0) -> None:
+        self._path = path
+        if jax.process_index() == 0 and path.exists():
+            forget_later(path, resume_step)
+
+    def __call__(self, step: int, weights: Mapping[str, float], holds_after: int) -> None:
+        """Notes, at ``step``, that batches after ``holds_after`` are drawn in these shares."""
+        if jax.process_index() == 0:
+            line = {"step": step, **({"holds_after": holds_after} if holds_after != step else {}), "weights": weights}
+            with writing(self._path), self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def make_batches(
+    config: RunConfig,
+    tasks: Sequence[StoredTask],
+    weights: Mapping[str, float],
+    lesson: Mapping[str, float],
+    *,
+    on_weights: WeightsLog | None = None,
+) -> Batches:
+    """A run's batches from the first step on, the rows of this process.
+
+    Args:
+        config: the run.
+        tasks: what to draw from.
+        weights: share of draws by task name.
+        lesson: the same in the lesson; empty for none.
+        on_weights: told of every change of the weights.
+
+    Raises:
+        UserError: the run begins with a lesson and the mixture has none.
+    """
+    make = functools.partial(
+        PackedBatches,
+        tasks,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        lengths=config.lengths,
+        pack=config.pack,
+        decoder_only=config.model.decoder_only,
+        exhausted=config.exhausted,
+        epochs=config.max_epochs,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        workers=config.data_workers,
+    )
+    first_step = config.lesson_steps
+    mixture = make([weights[task.name] for task in tasks], on_weights=on_weights, first_step=first_step)
+    if not config.lesson_steps:
+        return mixture
+    if not lesson:
+        raise UserError(
+            f"run.lesson_steps is {config.lesson_steps}, but mixture {config.mixture!r} declares no lesson. Set it to 0."
+        )
+    return LessonFirst(make([lesson[task.name] for task in tasks], on_weights=on_weights), mixture)
+
+
+def sampled(realised: Realised) -> dict[str, dict[str, float]]:
+    """By task: examples and tokens drawn since the run began, epochs, and shares asked for and realised."""
+    columns = {
+        "examples": realised.examples.tolist(),
+        "tokens": realised.tokens.tolist(),
+        "epochs": _rounded(realised.epochs),
+        "requested": _rounded(realised.requested),
+        "share": _rounded(realised.shares),
+        "token_share": _rounded(realised.token_shares),
+    }
+    return {name: {column: values[i] for column, values in columns.items()} for i, name in enumerate(realised.names)}
+
+
+def _rounded(values: Any) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]
+
+
+# --- tasks that change between two starts of a run ---------------------------------------------------------------------
+
+Table = Mapping[str, Mapping[str, Any]]
+"""A run's tasks as its manifest has them: by name, with ``fingerprint``, ``weight`` and ``lesson``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataChange:
+    """How the tasks of a run differ from those that it was trained on until now.
+
+    Attributes:
+        added, removed: names of tasks.
+        altered: tasks that were prepared from something else: records, templates, vocabulary, lengths.
+        reweighted: tasks whose weight changed, none of the above.
+    """
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    altered: tuple[str, ...]
+    reweighted: tuple[str, ...]
+
+    @classmethod
+    def between(cls, before: Table, after: Table) -> "DataChange":
+        """What turns one table into the other."""
+        both = [name for name in after if name in before]
+        altered = [name for name in both if before[name]["fingerprint"] != after[name]["fingerprint"]]
+        return cls(
+            added=tuple(name for name in after if name not in before),
+            removed=tuple(name for name in before if name not in after),
+            altered=tuple(altered),
+            reweighted=tuple(
+                name
+                for name in both
+                if name not in altered and any(before[name].get(key) != after[name].get(key) for key in _DRAWN_BY)
+            ),
+        )
+
+    def __bool__(self) -> bool:
+        return any(dataclasses.astuple(self))
+
+    def __str__(self) -> str:
+        parts = []
+        for what, names in dataclasses.asdict(self).items():
+            if names:
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                parts.append(f"{what}: {', '.join(names[:3])}{more}")
+        return "; ".join(parts)
+
+
+_DRAWN_BY = ("weight", "lesson")
+
+
+def continue_position(
+    batches: Batches, position: Mapping[str, Any], config: RunConfig, data: Data, ours: Table, earlier: Sequence[Table]
+) -> Table:
+    """Puts ``batches`` where a checkpoint's ``position`` says, carrying it over where it belongs to other tasks.
+
+    Args:
+        batches: at their beginning.
+        position: as saved.
+        config: the run.
+        data: the run's data as it is now.
+        ours: its table.
+        earlier: the tables that the run had before, the newest first.
+
+    Returns:
+        The table that the position belongs to.
+
+    Raises:
+        UserError: it belongs to none of them, or the store no longer holds what it belongs to.
+    """
+    try:
+        batches.set_state(position)
+        return ours
+    except UserError:
+        if not earlier:
+            raise
+    failure: UserError | None = None
+    for table in earlier:
+        old = make_batches(
+            config,
+            [_opened(data.store, name, entry["fingerprint"]) for name, entry in table.items()],
+            {name: entry["weight"] for name, entry in table.items()},
+            {name: entry.get("lesson", 0.0) for name, entry in table.items()},
+        )
+        try:
+            old.set_state(position)
+        except UserError as error:
+            failure = error
+            continue
+        finally:
+            old.close()
+        batches.continue_from(old)  # type: ignore[arg-type]  # one configuration makes one kind of batches
+        return table
+    assert failure is not None
+    raise failure
+
+
+def _opened(store: TokenStore, name: str, fingerprint: str) -> StoredTask:
+    try:
+        return store.open(name, TRAIN_SPLIT, fingerprint)
+    except UserError as error:
+        raise UserError(
+            f"What the run was trained on until now is no longer in the store, so its position cannot be carried over "
+            f"to the changed tasks ({error}) Restore it, or start a new run with INITIAL_CHECKPOINT_PATH."
+        ) from error
+
+
+def reordered_window(window: Mapping[str, Any], before: Sequence[str], after: Sequence[str]) -> dict[str, Any]:
+    """An unfinished metrics window whose per-task sums stand in the order of other tasks; new ones are 0."""
+    place = {name: index for index, name in enumerate(before)}
+    sums = {
+        name: [value[place[task]] if task in place else 0.0 for task in after] if isinstance(value, list) else value
+        for name, value in window.get("sums", {}).items()
+    }
+    return {**window, "sums": sums}
+
+
+Reweighting = Callable[[int, HostMetrics], Mapping[str, float] | None]
+"""Called as ``reweight(step, metrics)`` after every logged step, in every process alike. ``metrics["task_loss"]``
+holds the mean loss of each task since the last one, in the order of the tasks. Returns new shares by task, or
+``None`` to leave them as they are."""
+
+
+class Reweight:
+    """A hook that asks for new weights at every logged step and hands them to the batches."""
+
+    def __init__(self, batches: Batches, ask: Reweighting) -> None:
+        self._batches = batches
+        self._ask = ask
+
+    def __call__(self, step: int, metrics: HostMetrics, state: Any, /) -> None:
+        """Sets what it is told; nothing for ``None``."""
+        weights = self._ask(step, metrics)
+        if weights is not None:
+            self._batches.set_weights(weights)

@@ -1,0 +1,407 @@
+"""From a RunConfig to data at hand: the mixture, its vocabulary, its prepared tasks, its weights."""
+
+import concurrent.futures
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from flan_jax.data.file_readers.suffixes import SUFFIXES, suffix_of
+from flan_jax.data.instructions.mixture import is_path, mixture_of_path
+from flan_jax.data.instructions.reading_options import AS_IT_IS, Reading
+from flan_jax.data.prepare.config import Recipe, combined
+from flan_jax.data.prepare.gin_bindings import binds_functions_of_others
+from flan_jax.data.prepare.prepare import PrepareReport, prepare
+from flan_jax.data.prepare.prepare import Progress as PrepareProgress
+from flan_jax.data.prepare.preprocessors import producer
+from flan_jax.data.prepare.split_job import parts_in
+from flan_jax.data.prepare.workers import usable_cores
+from flan_jax.data.seqio_bridge.tasks import SeqioTask, registered_names, vocabulary_of
+from flan_jax.data.sources import base as sources
+from flan_jax.data.sources import published
+from flan_jax.data.templates.template_set import load_template_set, with_templates
+from flan_jax.data.tokenizers.vocabulary import Vocabulary, load_vocabulary
+from flan_jax.errors import UserError, unknown
+from flan_jax.experiments.chat_template import check_tasks, run_template
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.model_snapshot import vocabulary_place
+from flan_jax.mixing.holdout import hold_out_of
+from flan_jax.mixing.mixture import MIXTURES, Mixture, Suite, get_mixture
+from flan_jax.store.store import StoredTask, TokenStore
+from flan_jax.tasks.catalog import TASKS
+from flan_jax.tasks.modes import PromptMode
+from flan_jax.tasks.spec import Task
+from flan_jax.tasks.user_modules import imported_modules
+
+TRAIN_SPLIT = "train"
+HUB = "hf:"
+"""Begins the name of a data set of the Hugging Face hub, where a mixture is asked for."""
+_READERS = 8
+
+
+def resolve_mixture(name: str, reading: Reading = AS_IT_IS) -> Mixture:
+    """The mixture or task of that name, with the shipped collections registered.
+
+    The path of instruction data, or ``hf:OWNER/NAME`` for such data on the hub, is a mixture of all
+    tasks in it. What else is not ours is looked for in seqio's registries, if a module that was
+    imported has loaded seqio.
+
+    Args:
+        name: as above.
+        reading: how instruction data is read.
+
+    Raises:
+        UserError: no such name; the message suggests near ones; or a reading of what is no instruction data.
+    """
+    import mixtures  # noqa: F401  (registers what ships; reads no data)
+
+    theirs = registered_names()
+    registered = name in MIXTURES or name in TASKS
+    if reading.said and (registered or name in theirs):
+        raise UserError(
+            f"{reading.said} says how the instruction data of a path is read, and {name!r} is the name of a mixture or task. "
+            "Leave it out, or name a path."
+        )
+    if registered:
+        return get_mixture(name)
+    if name in theirs:
+        from flan_jax.data.seqio_bridge.mixtures import seqio_mixture  # loads TensorFlow
+
+        return seqio_mixture(name)
+    if name.startswith(HUB):
+        return mixture_of_path(name.removeprefix(HUB), reading=reading)
+    if is_path(name) or (name and sources.resolve(name).exists()):
+        return mixture_of_path(name, reading=reading)
+    if "/" in name or Path(name).is_file() or suffix_of(Path(name)) in SUFFIXES:
+        raise sources.missing_data("The instruction data", sources.resolve(name))
+    raise _unknown_name(name, {*MIXTURES, *TASKS, *theirs})
+
+
+def _unknown_name(name: str, known: set[str]) -> UserError:
+    # What tables print is a task's name with its mode; what papers name is often a cluster.
+    for mode in PromptMode:
+        task = name.removesuffix(f"_{mode}")
+        if task != name and task in TASKS:
+            return UserError(
+                f"Unknown mixture or task {name!r}: it is task {task!r} in the mode {mode.value!r}. "
+                f"`flan-jax inspect {task} --mode {mode}` shows it; a mixture that trains on it is declared in a module."
+            )
+    if any(TASKS.get(task).cluster == name for task in TASKS):
+        return UserError(
+            f"{name!r} is a cluster, not a mixture or task. `flan-jax tasks --cluster {name}` lists its tasks."
+        )
+    return unknown(
+        "mixture or task",
+        name,
+        known,
+        remedy="`flan-jax tasks` lists tasks and mixtures; a module that registers more is named with --module_import.",
+    )
+
+
+def check_folders(data_dir: str = "", source_dir: str = "") -> None:
+    """Refuses folders of data that are named and not there; ``""`` names none.
+
+    Raises:
+        UserError: one is missing, or is a file.
+    """
+    for name, folder in (("DATA_DIR", data_dir), ("SOURCE_DIR", source_dir)):
+        if folder and not Path(folder).expanduser().is_dir():
+            raise UserError(
+                f"{name} is {folder!r}, which is not a folder. Name the folder that holds the data, or none."
+            )
+
+
+def set_folders(data_dir: str = "", source_dir: str = "") -> None:
+    """Chooses where this process looks for files and for local copies; ``""`` changes nothing."""
+    if data_dir:
+        sources.set_data_dir(data_dir)
+    if source_dir:
+        published.set_source_dir(source_dir)
+
+
+def outlined_mixture(name: str) -> Mixture:
+    """As ``resolve_mixture``; where its files are not on this machine, by names and published sizes alone, if it can be.
+
+    Raises:
+        UserError: as ``resolve_mixture``.
+    """
+    outline = _outline_of(name)
+    return outline() if outline else resolve_mixture(name)
+
+
+def can_be_outlined(name: str) -> bool:
+    """Whether the rates of that mixture can be told without its files."""
+    return _outline_of(name) is not None
+
+
+def _outline_of(name: str) -> Callable[[], Mixture] | None:
+    import mixtures  # noqa: F401  (registers what ships; reads no data)
+
+    factory = MIXTURES.get(name) if name in MIXTURES else None
+    if isinstance(factory, sources.FromDataFolder) and factory.outline:
+        return functools.partial(factory, **dict(factory.outline))
+    return None
+
+
+def chosen_mixture(
+    name: str,
+    *,
+    hold_out: Sequence[str] = (),
+    templates: str = "",
+    reading: Reading = AS_IT_IS,
+    outlined: bool = False,
+) -> Mixture:
+    """The mixture or task of that name, with other templates or with a part held out, where asked for.
+
+    Args:
+        name: as for ``resolve_mixture``.
+        hold_out: clusters or tasks that are measured instead of trained on, with FLAN's exclusions; a
+            cluster may have the name of FLAN's paper.
+        templates: a file of templates that take the place of the tasks' own.
+        reading: as for ``resolve_mixture``.
+        outlined: only its rates are asked for; see ``outlined_mixture``.
+
+    Raises:
+        UserError: as ``resolve_mixture`` and ``hold_out_of``; a file that holds no templates.
+    """
+    from mixtures.rules import RULES, named
+
+    mixture = outlined_mixture(name) if outlined and not reading.said else resolve_mixture(name, reading)
+    if templates:
+        mixture = with_templates(mixture, load_template_set(templates))
+    return hold_out_of(mixture, named(mixture, hold_out), RULES) if hold_out else mixture
+
+
+def run_mixture(config: RunConfig) -> Mixture:
+    """The mixture of a run, its folders chosen."""
+    set_folders(config.data_dir, config.source_dir)
+    return chosen_mixture(config.mixture, hold_out=config.hold_out, templates=config.templates, reading=config.reading)
+
+
+def resolve_vocabulary(vocabulary: str, mixture: str | Mixture) -> Vocabulary:
+    """The vocabulary a run names, or else its mixture's own, or else that of its seqio tasks.
+
+    Tasks of seqio's registry are tokenised by their own pipelines, so they must all have one
+    vocabulary, and it must be the one named.
+
+    Raises:
+        UserError: none is named, or two that differ in content.
+    """
+    mixture = resolve_mixture(mixture) if isinstance(mixture, str) else mixture
+    name = vocabulary or mixture.vocabulary
+    theirs = [(task.name, vocabulary_of(task)) for task in mixture.all_tasks if isinstance(task, SeqioTask)]
+    if not theirs:
+        if not name:
+            raise UserError(
+                f"Mixture {mixture.name!r} has no vocabulary of its own. Name one: the folder of a tokenizer, a SentencePiece file or 'bytes' (--vocabulary; in a run --gin.VOCABULARY)."
+            )
+        return load_vocabulary(name)
+    first, shared = theirs[0]
+    for task, other in theirs[1:]:
+        if other.fingerprint() != shared.fingerprint():
+            raise UserError(
+                f"Mixture {mixture.name!r}: task {first!r} has the vocabulary {shared.name!r} ({shared.size} ids) and task "
+                f"{task!r} has {other.name!r} ({other.size} ids), but the tasks of a run share one. Leave one of them out."
+            )
+    if name and load_vocabulary(name).fingerprint() != shared.fingerprint():
+        whose = "The run" if vocabulary else f"Mixture {mixture.name!r}"
+        raise UserError(
+            f"{whose} names the vocabulary {name!r} ({load_vocabulary(name).size} ids), but task {first!r} is written for "
+            f"{shared.name!r} ({shared.size} ids). Name no vocabulary, or leave the task out."
+        )
+    return shared
+
+
+def run_vocabulary(config: RunConfig, mixture: Mixture) -> Vocabulary:
+    """The vocabulary of a run, from the copy in its folder where the one that it names is gone."""
+    return resolve_vocabulary(vocabulary_place(config.vocabulary, config.model_dir), mixture)
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a run reads.
+
+    Attributes:
+        mixture: as declared.
+        vocabulary: of every task in the store.
+        store: the prepared tasks.
+        train: training tasks with a weight above 0, in the mixture's order.
+        weights: share of draws by task name, in the order of ``train``; they sum to 1.
+        lesson: share of draws by task name in the lesson that a run may begin with, over the same
+            tasks; empty where the mixture has none.
+        suites: the suites that are measured.
+    """
+
+    mixture: Mixture
+    vocabulary: Vocabulary
+    store: TokenStore
+    train: tuple[StoredTask, ...]
+    weights: dict[str, float]
+    lesson: dict[str, float]
+    suites: tuple[Suite, ...]
+
+    @property
+    def train_names(self) -> tuple[str, ...]:
+        """Task names in the order of ``decoder_task_ids``."""
+        return tuple(task.name for task in self.train)
+
+
+def store_path(config: RunConfig) -> str:
+    """The run's token store, a folder or a URL: named, or ``store`` beside the run's folder, shared by its siblings."""
+    run = Path(config.model_dir)
+    if run.name in ("", ".."):  # the folder that one is in, or one above: what is beside it has another name
+        run = Path(os.path.abspath(run))
+    return config.store or str(run.parent / "store")
+
+
+def chosen_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite, ...]:
+    """The suites of ``mixture`` with these names; all of them for ``None``."""
+    by_name = {suite.name: suite for suite in mixture.suites}
+    for name in names or ():
+        if name not in by_name:
+            raise unknown(f"suite of mixture {mixture.name!r}", name, by_name)
+    return mixture.suites if names is None else tuple(by_name[name] for name in names)
+
+
+def say_dropped(mixture: Mixture, say: Callable[[str], None]) -> None:
+    """Says in a sentence what is neither trained on nor measured, by reason; nothing where there is nothing."""
+    reasons: dict[str, list[str]] = {}
+    for found in mixture.dropped:
+        reasons.setdefault(found.reason, []).append(found.task)
+    parts = [f"{_few(names)} ({reason})" for reason, names in reasons.items()]
+    count = len(mixture.dropped)
+    verb = "task of the collection is" if count == 1 else "tasks of the collection are"
+    if parts:
+        say(f"{count} {verb} neither trained on nor measured: {'; '.join(parts)}")
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(names[:5])}{more}"
+
+
+def wanted(mixture: Mixture, suites: Iterable[Suite]) -> list[tuple[Task, tuple[str, ...]]]:
+    """Each task once with the splits that training and ``suites`` read."""
+    splits: dict[str, tuple[Task, dict[str, None]]] = {}
+    for task in mixture.drawn_tasks:
+        splits.setdefault(task.name, (task, {}))[1][TRAIN_SPLIT] = None
+    for suite in suites:
+        for task in suite.tasks:
+            splits.setdefault(task.name, (task, {}))[1][suite.split] = None
+    return [(task, tuple(names)) for task, names in splits.values()]
+
+
+def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -> PrepareReport:
+    """Brings the store up to date with what the run reads; what is there already is not touched."""
+    mixture = run_mixture(config)
+    check_tasks(run_template(config), mixture)
+    tasks = wanted(mixture, chosen_suites(mixture, config.eval.suites))
+    modules = imported_modules()
+    # Another process finds a task of seqio's only where it knows which module registers it.
+    # Nor does it know what a configuration binds to the functions of such a task.
+    theirs = any(isinstance(task, SeqioTask) for task, _ in tasks)
+    alone = theirs and (not modules or binds_functions_of_others())
+    return prepare(
+        tasks,
+        store=TokenStore(store_path(config)),
+        vocabulary=run_vocabulary(config, mixture),
+        lengths=config.lengths,
+        seed=config.seed,
+        progress=progress,
+        processes=1 if alone else usable_cores(),
+        modules=modules,
+        on_error=config.on_error,
+        too_long=config.too_long,
+        separator=config.separator,
+        chat_template=run_template(config),
+    )
+
+
+def open_data(config: RunConfig, *, training: bool = True) -> Data:
+    """Opens the run's prepared tasks.
+
+    Args:
+        config: the run.
+        training: whether there must be something to train on. Where there need not be and nothing
+            is, ``train`` is empty.
+
+    Raises:
+        UserError: a task is not prepared, or was prepared with another vocabulary, template,
+            length or source; or every task is left out of training.
+    """
+    mixture = run_mixture(config)
+    vocabulary = run_vocabulary(config, mixture)
+    if vocabulary.size > config.model.vocab_size:
+        raise UserError(
+            f"Vocabulary {vocabulary.name!r} has {vocabulary.size} pieces, but the model has room for "
+            f"{config.model.vocab_size}. Set --gin.VOCAB_SIZE to at least {vocabulary.size}, or to None."
+        )
+    store = TokenStore(store_path(config))
+    suites = chosen_suites(mixture, config.eval.suites)
+    if not mixture.drawn_tasks and not training:
+        return Data(mixture, vocabulary, store, (), {}, {}, suites)
+    opened = open_tasks(store, [(task, TRAIN_SPLIT) for task in mixture.drawn_tasks], vocabulary, config)
+    _check_positions(opened, config)
+    stored = {task.name: task for task in opened}
+    sizes = {name: len(task) for name, task in stored.items()}
+    mean_tokens = {name: _mean_tokens(task) for name, task in stored.items()}
+    weights = {name: weight for name, weight in mixture.weights(sizes, mean_tokens).items() if weight > 0}
+    in_lesson = mixture.lesson_weights(sizes, mean_tokens)
+    lesson = {name: in_lesson[name] for name in weights} if in_lesson else {}
+    return Data(mixture, vocabulary, store, tuple(stored[name] for name in weights), weights, lesson, suites)
+
+
+def _check_positions(tasks: Iterable[StoredTask], config: RunConfig) -> None:
+    """Refuses examples for whose last tokens the model has learned no position."""
+    positions, in_front = config.model.learned_positions, config.tuning.prompt_tokens
+    for task in tasks:
+        longest = task.manifest["max_input_length"] + task.manifest["max_target_length"]
+        if positions is not None and longest + in_front > positions:
+            raise UserError(
+                f"Task {task.name!r} has examples of up to {longest} tokens, inputs and targets together, but the model has "
+                f"{positions - in_front} positions for them. Lower TASK_FEATURE_LENGTHS to that many in all."
+            )
+
+
+def _mean_tokens(task: StoredTask) -> float:
+    """Tokens of an example, inputs and targets, on average; the manifest knows."""
+    return (task.manifest["input_tokens"] + task.manifest["target_tokens"]) / max(len(task), 1)
+
+
+def run_recipe(config: RunConfig, vocabulary: Vocabulary) -> Recipe:
+    """How a run's tasks become tokens."""
+    return Recipe(
+        vocabulary,
+        config.lengths,
+        config.seed,
+        config.on_error,
+        config.too_long,
+        config.separator,
+        run_template(config),
+    )
+
+
+def open_tasks(
+    store: TokenStore, tasks: Iterable[tuple[Task, str]], vocabulary: Vocabulary, config: RunConfig
+) -> list[StoredTask]:
+    """Opens prepared tasks, each at exactly the fingerprint that this run would prepare.
+
+    Args:
+        store: where they lie.
+        tasks: each with its split.
+        vocabulary: of the run.
+        config: the run.
+
+    Raises:
+        UserError: a task is not prepared, or was prepared from something else.
+    """
+    recipe = run_recipe(config, vocabulary)
+    tasks = tuple(tasks)
+    # A fingerprint hashes the task's files: threads, as that is reading and native code.
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+        made = list(pool.map(lambda pair: producer(pair[0], recipe).fingerprint_parts(pair[1]), tasks))
+    parts = [parts_in(store, task, split, own) for (task, split), own in zip(tasks, made, strict=True)]
+    return store.open_many(
+        (task.name, split, combined(own), own) for (task, split), own in zip(tasks, parts, strict=True)
+    )

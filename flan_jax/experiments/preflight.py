@@ -1,0 +1,48 @@
+"""What can be refused before anything is written: places that are not there, a machine that does not fit."""
+
+import math
+from pathlib import Path
+
+from flan_jax.data.prepare.workers import usable_cores
+from flan_jax.data.sources.hub_models import model_folder
+from flan_jax.errors import UserError, unknown
+from flan_jax.experiments import run_dir
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.data import check_folders
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.huggingface.decoders import FAMILIES
+from flan_jax.train.sharding import batch_sharding, make_mesh
+from flan_jax.train.step_folders import check_name
+
+_WORKERS_A_CORE = 4
+
+
+def check_startable(config: RunConfig) -> None:
+    """Checks what training needs of this machine, before the store and the run's folder are touched.
+
+    Raises:
+        UserError: a folder of data or of first weights is not there; the mesh, the batch or the workers do not fit;
+            checkpoints cannot be kept under MODEL_DIR's name.
+    """
+    check_folders(config.data_dir, config.source_dir)
+    check_name(Path(config.model_dir).expanduser().absolute())
+    if isinstance(config.model, DecoderConfig) and config.model.family and config.model.family not in FAMILIES:
+        raise unknown("DecoderConfig.family", config.model.family, FAMILIES)
+    if config.initial_checkpoint and not run_dir.has_checkpoint(Path(config.model_dir)):
+        try:
+            model_folder(config.initial_checkpoint)
+        except UserError as error:
+            raise UserError(f"INITIAL_CHECKPOINT_PATH: {error}") from None
+    limit = _WORKERS_A_CORE * usable_cores()
+    if config.data_workers > limit:
+        raise UserError(
+            f"run.data_workers is {config.data_workers}; it must be at most {limit}, {_WORKERS_A_CORE} for each core that "
+            "this process may use. 0 is enough as a rule."
+        )
+    mesh = make_mesh(config.mesh)
+    parts = math.prod(mesh.shape[axis] for axis in batch_sharding(mesh).spec[0])
+    if config.batch_size % parts:
+        raise UserError(
+            f"run.batch_size (BATCH_SIZE) is {config.batch_size}; the mesh splits a batch over {parts} devices, so it must "
+            f"be a multiple of {parts}. Change it, or put fewer devices on MeshConfig.data and MeshConfig.fsdp."
+        )

@@ -1,0 +1,1 @@
+"""The weights of a run: initialized, imported, verified, exported."""

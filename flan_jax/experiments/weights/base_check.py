@@ -1,0 +1,213 @@
+"""Whether the weights that a run begins from are the model's that it configures, read with the tokenizer that it reads.
+
+Shapes do not tell: of one shape are models with other rotary frequencies, windows, norms or activations, and
+tokenizers that number other words. One comparison serves every kind of base: a Hugging Face folder, an imported
+folder, and the folder of a run.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flan_jax.data.sources.hub_models import model_folder
+from flan_jax.data.tokenizers.hf_tokenizer_files import SENTENCEPIECE, TOKENIZER
+from flan_jax.data.tokenizers.vocabulary import Vocabulary, load_vocabulary
+from flan_jax.errors import UserError
+from flan_jax.experiments import run_dir
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.model_snapshot import CONFIG, vocabulary_place
+from flan_jax.models.build import ModelConfig
+from flan_jax.models.config_difference import START, Difference, difference
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.huggingface.reader import read_config
+from flan_jax.models.ops.rope import RopeScaling
+from flan_jax.models.t5.config import T5Config
+from flan_jax.train.checkpoint import Checkpointer
+
+_KINDS = {"T5Config": "an encoder-decoder (T5)", "DecoderConfig": "a decoder"}
+# Two tokenizers that number these alike number text alike: T5's own file and the fast one made of it, say.
+_PROBES = (
+    "The quick brown fox jumps over the lazy dog.", "Answer the question below, then explain why:",
+    "def f(x):\n    return x[0] + 1.5e-3  # why?", "“Grüße”, señor: naïve façade № 7 costs €12,345.67",
+    "Наука и жизнь", "你好，世界！今天天气很好。", "パリはフランスの首都です", "नमस्ते दुनिया", "مرحبا بالعالم", "한국어 문장입니다", "🙂🚀 ok?",
+)  # fmt: skip
+
+
+class BaseVocabulary(NamedTuple):
+    """The tokenizer of a base.
+
+    Attributes:
+        name: for people.
+        size: how many ids.
+        fingerprint: of what it makes of text.
+        place: where its files are; ``""`` where they are nowhere to be found.
+    """
+
+    name: str
+    size: int
+    fingerprint: str
+    place: str
+
+
+def check_same_model(folder: Path, config: RunConfig) -> None:
+    """Refuses weights that compute something else in the model that the run configures.
+
+    Args:
+        folder: with the weights: of Hugging Face, imported, or of a run.
+        config: the run.
+
+    Raises:
+        UserError: another model; the first field that differs is named with both values.
+    """
+    theirs, leave_out = base_model(folder)
+    if theirs is None:
+        return
+    if config.on_vocabulary_change == "accept":
+        leave_out = START
+    found = difference(theirs, config.model, leave_out=leave_out)
+    if found:
+        raise UserError(f"The weights in {str(folder)!r} {_said(found, folder, config)}")
+
+
+def _said(found: Difference, folder: Path, config: RunConfig) -> str:
+    described = (folder / CONFIG).is_file()
+    remedy = " Or take the model from the folder: --gin_file models/huggingface.gin." if described else ""
+    if found.name == "kind":
+        return (
+            f"are those of {_KINDS[found.theirs]}, and the configured model is {_KINDS[found.ours]}. Give the run the "
+            f"file of the same model.{remedy}"
+        )
+    shown = _in_gin(found.theirs)
+    return (
+        f"are of a model with {found.name}={shown}, and the configured model has {_in_gin(found.ours)}. Give the run "
+        f"the same value ({type(config.model).__name__}.{found.name}={shown}).{remedy}"
+    )
+
+
+def _in_gin(value: Any) -> str:
+    return f"@RopeScaling() of {value}" if isinstance(value, RopeScaling) else repr(value)
+
+
+def base_model(folder: Path) -> tuple[ModelConfig | None, Collection[str]]:
+    """The model in a folder, and the fields that the folder does not tell; ``None`` where it tells nothing."""
+    manifest = run_dir.read_manifest(folder)
+    if manifest is not None and manifest["config"].get("model") is not None:
+        return model_of(manifest["config"]["model"]), ()
+    if (folder / CONFIG).is_file():
+        model = read_config(folder)
+        if not has_tokenizer(folder):
+            return model, START
+        vocabulary = load_vocabulary(folder)
+        return begun(model, getattr(vocabulary, "bos_id", None), getattr(vocabulary, "adds_bos", None)), ()
+    with Checkpointer(folder / run_dir.CHECKPOINTS, create=False) as checkpointer:
+        saved = checkpointer.config().get("model") if checkpointer.steps() else None
+    return (None if saved is None else model_of(saved)), ()
+
+
+def begun(model: ModelConfig, bos_id: int | None, reads_start: bool | None) -> ModelConfig:
+    """A published model with the token in front of a text that a tokenizer says; T5 has none.
+
+    Args:
+        model: as its ``config.json`` has it.
+        bos_id: what begins a text. Where nobody says, a text begins with what ends another.
+        reads_start: whether a text begins with it; ``None`` for yes.
+    """
+    if not isinstance(model, DecoderConfig):
+        return model
+    if reads_start is False:
+        return dataclasses.replace(model, reads_start=False)
+    begins = [i for i in (bos_id, model.bos_id, model.eos_id) if i is not None]
+    return dataclasses.replace(model, reads_start=True, bos_id=begins[0])
+
+
+def model_of(saved: Mapping[str, Any]) -> ModelConfig:
+    """A configuration from the JSON that a run writes of it.
+
+    Raises:
+        UserError: it has a field that is not known here, as of another version.
+    """
+    kind: Any = T5Config if "num_encoder_layers" in saved else DecoderConfig
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+    if isinstance(fields.get("rope_scaling"), Mapping):
+        fields["rope_scaling"] = RopeScaling(**fields["rope_scaling"])
+    strange = sorted(set(fields) - {field.name for field in dataclasses.fields(kind)})
+    if strange:
+        raise UserError(f"The run's model has {strange[0]!r}, which this version does not know. Use the run's version.")
+    return kind(**fields)
+
+
+def check_same_vocabulary(
+    config: RunConfig, vocabulary: Vocabulary, *, say: Callable[[str], None] = lambda line: None
+) -> None:
+    """Refuses weights that were trained on other ids than the run's tokenizer gives.
+
+    Args:
+        config: the run; ``on_vocabulary_change`` may accept another tokenizer.
+        vocabulary: of the run.
+        say: told where nothing tells the base's tokenizer, and where another one is accepted.
+
+    Raises:
+        UserError: the base has another tokenizer.
+    """
+    if not config.initial_checkpoint:
+        return
+    theirs = base_vocabulary(model_folder(config.initial_checkpoint))
+    if theirs is None:
+        say(
+            f"nothing in {config.initial_checkpoint!r} says which tokenizer its weights were trained with; "
+            f"{vocabulary.name!r} ({vocabulary.size:,} ids) is taken for the same"
+        )
+        return
+    if theirs.fingerprint == vocabulary.fingerprint() or _numbers_alike(theirs, vocabulary):
+        return
+    differ = (
+        f"the weights in {config.initial_checkpoint!r} were trained with the tokenizer {theirs.name!r} ({theirs.size:,} "
+        f"ids), and this run reads text with {vocabulary.name!r} ({vocabulary.size:,} ids)"
+    )
+    if config.on_vocabulary_change == "accept":
+        say(f"{differ}, as run.on_vocabulary_change='accept' asks for")
+        return
+    raise UserError(
+        f"{differ[0].upper()}{differ[1:]}, which numbers it otherwise: every embedding would stand for another piece. Name "
+        "the first with --gin.VOCABULARY, or take the second on purpose: --gin.run.on_vocabulary_change=accept."
+    )
+
+
+def base_vocabulary(folder: Path) -> BaseVocabulary | None:
+    """The tokenizer of the weights in a folder: as a run's manifest or an import's record has it, or by its files."""
+    manifest = run_dir.read_manifest(folder)
+    if manifest is not None and manifest.get("vocabulary"):
+        place = vocabulary_place(manifest["config"].get("vocabulary") or "", str(folder))
+        return BaseVocabulary(**manifest["vocabulary"], place=place)
+    record = folder / run_dir.ORIGIN
+    known = json.loads(record.read_text(encoding="utf-8")).get("vocabulary") if record.is_file() else None
+    if known:
+        return BaseVocabulary(**known, place=str(folder))
+    if not has_tokenizer(folder):
+        return None
+    found = load_vocabulary(folder)
+    return BaseVocabulary(found.name, found.size, found.fingerprint(), str(folder))
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a tokenizer's files lie in a folder."""
+    pair = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
+    return pair or any((folder / name).is_file() for name in (TOKENIZER, *SENTENCEPIECE))
+
+
+def described(vocabulary: Vocabulary) -> dict[str, Any]:
+    """What a record says of a tokenizer."""
+    return {"name": vocabulary.name, "size": vocabulary.size, "fingerprint": vocabulary.fingerprint()}
+
+
+def _numbers_alike(theirs: BaseVocabulary, ours: Vocabulary) -> bool:
+    """Whether two tokenizers of other files, or with other special tokens, give text the same ids."""
+    try:
+        other = load_vocabulary(theirs.place) if theirs.place else None
+    except UserError:
+        return False
+    if other is None or other.fingerprint() != theirs.fingerprint:
+        return False  # no longer the one that the record means
+    return other.encode_batch(_PROBES) == ours.encode_batch(_PROBES)

@@ -1,0 +1,161 @@
+"""What a run that trained a part gives away: a whole model, or its adapters or prompt alone."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from flan_jax.data.sources.hub_models import HUB
+from flan_jax.errors import UserError
+from flan_jax.experiments import run_dir
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.weights.initial import in_float32, load_weights
+from flan_jax.files import new_dir
+from flan_jax.models.build import ModelConfig
+from flan_jax.models.huggingface import peft
+from flan_jax.models.huggingface.reader import read_json
+from flan_jax.models.peft.adapters import merged_params, split
+from flan_jax.models.peft.config import TuningConfig
+from flan_jax.train.checkpoint_stream import ParamPath, StoredParams
+from flan_jax.train.optimizer import OptimizerConfig
+
+
+def tuning_saved(stored: StoredParams) -> TuningConfig:
+    """How the run of a checkpoint was tuned."""
+    return TuningConfig(**stored.run_config.get("tuning", {}))
+
+
+class MergedParams:
+    """All parameters of a run that trained a part, adapters added; read as ``StoredParams`` are.
+
+    The whole model is in memory. What was trained is added to the base in float32 as it is read again, also where
+    the run kept it in bfloat16 (``TuningConfig.frozen_dtype``): the base's numbers are its own, not rounded ones.
+
+    Args:
+        run: its folder.
+        stored: its checkpoint.
+        config: of the model.
+
+    Raises:
+        UserError: the run trained a prompt, or its base is not there or another.
+    """
+
+    def __init__(self, run: Path, stored: StoredParams, config: ModelConfig) -> None:
+        self.step, self.run_config, self.extra = stored.step, stored.run_config, stored.extra
+        whole = merged_params(load_weights(_as_run(run, stored, config), step=stored.step).params)
+        self._params = traverse_util.flatten_dict(jax.device_get(whole))
+
+    def has(self, path: ParamPath) -> bool:
+        """Whether the model has the parameter."""
+        return path in self._params
+
+    def by_layer(self, path: ParamPath) -> bool:
+        """Whether a layer can be read without the others: it is all here."""
+        return True
+
+    def read(self, path: ParamPath, layer: int | None = None) -> np.ndarray:
+        """One parameter, or one layer of it, as float32."""
+        return np.asarray(self._params[path][... if layer is None else layer], np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedAdapter:
+    """What was written.
+
+    Attributes:
+        run: the run's folder.
+        folder: PEFT's.
+        step: the checkpoint's.
+        kind: PEFT's name of it, ``LORA`` or ``PROMPT_TUNING``.
+        parameters: numbers in it.
+        base: what it stands on, as the run names it.
+        loads_on: what ``adapter_config.json`` names as the base: a model with weights that transformers reads, or ``""``.
+        advice: what to load it on, in a sentence.
+    """
+
+    run: str
+    folder: str
+    step: int
+    kind: str
+    parameters: int
+    base: str
+    loads_on: str
+    advice: str
+
+
+def export_adapter(run: Path, destination: Path, stored: StoredParams, config: ModelConfig) -> ExportedAdapter:
+    """Writes the adapters or the prompt of a run as ``PeftModel.from_pretrained`` loads them.
+
+    Args:
+        run: its folder.
+        destination: a folder that is not there yet.
+        stored: its checkpoint.
+        config: of the model.
+
+    Raises:
+        UserError: the run trained all of its model, or what PEFT has no word for.
+    """
+    tuning = tuning_saved(stored)
+    if not (tuning.lora_rank or tuning.prompt_tokens):
+        raise UserError(f"{str(run)!r} trained neither adapters nor a prompt. Export the model (without --adapter).")
+    base = stored.run_config.get("initial_checkpoint") or ""
+    loads_on, advice = published_base(base, stored.run_config.get("initial_adapter") or "")
+    whole = load_weights(_as_run(run, stored, config), step=stored.step).params
+    trained = jax.device_get(split(whole, tuning)[0])
+    with new_dir(destination) as written:
+        peft.save(written, config, tuning, trained, base=loads_on)
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(trained))
+    kind = "LORA" if tuning.lora_rank else "PROMPT_TUNING"
+    return ExportedAdapter(str(run), str(destination), stored.step, kind, numbers, base, loads_on, advice)
+
+
+def published_base(base: str, adapter: str = "") -> tuple[str, str]:
+    """The model that transformers can load below an adapter, and what to do, in a sentence.
+
+    Args:
+        base: the run's initial checkpoint; ``""`` where its seed drew the weights.
+        adapter: the run's initial adapter, if it had one.
+
+    Returns:
+        A folder or a name of the hub, or ``""`` where nothing that the run names has weights for transformers.
+    """
+    if not base:
+        return "", "It stands on weights that a seed drew, which are nowhere else: export the run without --adapter."
+    if adapter:
+        return "", f"It stands on {base!r} with the adapter {adapter!r} added: export the run without --adapter."
+    folder = Path(base).expanduser()
+    if not folder.is_dir():
+        name = base.removeprefix(HUB).partition("@")[0]
+        return name, f"Load it on {name}."
+    if run_dir.read_manifest(folder) is not None:
+        return (
+            "",
+            f"It stands on a run: export that with `flan-jax export-hf {base} BASE`, and load the adapter on BASE.",
+        )
+    record = folder / run_dir.ORIGIN
+    if record.is_file():
+        source = str(read_json(record).get("source", "")).removeprefix(HUB).partition("@")[0]
+        return source, f"Load it on {source}, from which {base!r} was imported."
+    return base, f"Load it on {base}."
+
+
+def _as_run(run: Path, stored: StoredParams, config: ModelConfig) -> RunConfig:
+    saved: Mapping[str, Any] = (run_dir.read_manifest(run) or {"config": stored.run_config})["config"]
+    return RunConfig(
+        model_dir=str(run),
+        mixture=saved["mixture"],
+        lengths=saved["lengths"],
+        model=config,
+        optimizer=OptimizerConfig(),
+        steps=0,
+        batch_size=1,
+        initial_checkpoint=saved["initial_checkpoint"],
+        initial_adapter=saved.get("initial_adapter", ""),
+        seed=saved["seed"],
+        pack=saved["pack"],
+        tuning=in_float32(tuning_saved(stored)),
+    )

@@ -1,0 +1,222 @@
+"""Where weights come from: a run's checkpoints, another run's, or a Hugging Face folder."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx, traverse_util
+
+from flan_jax.data.sources.hub_models import model_folder
+from flan_jax.errors import UserError
+from flan_jax.experiments import run_dir
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.weights.base_check import check_same_model
+from flan_jax.experiments.weights.frozen_base import check_same_base, tuning_of
+from flan_jax.models import build
+from flan_jax.models.build import abstract_model, logical_axes
+from flan_jax.models.huggingface import peft
+from flan_jax.models.huggingface import reader as huggingface_folder
+from flan_jax.models.ops.linear import LowRank
+from flan_jax.models.peft.adapters import as_kept, join, kept_dtypes, split
+from flan_jax.models.peft.config import TuningConfig
+from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.finite import not_finite
+from flan_jax.train.sharding import make_mesh, param_shardings, place
+from flan_jax.train.state import abstract_trained, check_same_shapes
+
+_LOG = logging.getLogger(__name__)
+HF_CONFIG = "config.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Parameters to evaluate or to answer with.
+
+    Attributes:
+        graphdef: the model's static part.
+        params: nested dict of arrays on the devices; of a run that trains a part, with adapters and prompt beside
+            the model's own (``models.adapters``, whose ``merged_params`` makes plain ones of them).
+        step: training steps that made them; 0 for weights that come from elsewhere.
+    """
+
+    graphdef: nnx.GraphDef
+    params: Any
+    step: int
+
+
+def load_weights(config: RunConfig, *, step: int | None = None) -> Weights:
+    """The run's checkpoint of ``step`` (default the newest), or else its initial checkpoint.
+
+    Raises:
+        UserError: neither is there.
+    """
+    graphdef, _ = abstract_model(config.model)
+    own = Path(config.model_dir) / run_dir.CHECKPOINTS
+    if own.is_dir() or not config.initial_checkpoint:
+        with Checkpointer(own, create=False) as checkpointer:
+            chosen = checkpointer.latest_step() if step is None else step
+            params = _restored(config, checkpointer, chosen)
+            check_finite(
+                params,
+                f"The weights of step {chosen} in {config.model_dir!r}",
+                allowed=_may_be_any(checkpointer, chosen),
+            )
+        return Weights(graphdef, params, chosen or 0)
+    if step is not None:
+        raise UserError(f"There are no checkpoints in {config.model_dir!r}, so none of step {step}. Leave --step out.")
+    return Weights(graphdef, initial_params(config), 0)
+
+
+def _restored(config: RunConfig, checkpointer: Checkpointer, step: int | None) -> Any:
+    """All parameters of a run: a checkpoint's, on top of what it leaves out."""
+    tuning = config.tuning
+    if not tuning.partial:
+        return checkpointer.restore_params(abstract_params(config), step)
+    trained = checkpointer.restore_params(abstract_trained(config.model, tuning, make_mesh(config.mesh)), step)
+    check_same_base(checkpointer.config(step), config)
+    return join(trained, split(base_params(config), tuning)[1], tuning)
+
+
+def base_params(config: RunConfig) -> Any:
+    """The weights that a run begins with: its initial checkpoint's, or those that its seed decides."""
+    if config.initial_checkpoint:
+        return initial_params(config)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(config))
+    key = jax.random.split(jax.random.key(config.seed))[0]
+    axes = logical_axes(config.model)
+    return jax.jit(
+        lambda key: as_kept(build.init_model(config.model, key)[1], axes, config.tuning), out_shardings=shardings
+    )(key)
+
+
+def abstract_params(config: RunConfig) -> Any:
+    """Shapes, types and places of the parameters, at no memory: what weights are read onto."""
+    _, shapes = abstract_model(config.model)
+    axes = logical_axes(config.model)
+    config.tuning.check(axes)
+    shardings = param_shardings(axes, shapes, make_mesh(config.mesh))
+    return jax.tree.map(
+        lambda leaf, sharding, dtype: jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding),
+        shapes,
+        shardings,
+        kept_dtypes(axes, config.tuning),
+    )
+
+
+def in_float32(tuning: TuningConfig) -> TuningConfig:
+    """The same tuning with what is frozen as it was read: where it is added up, not trained on."""
+    return dataclasses.replace(tuning, frozen_dtype="float32")
+
+
+def initial_params(config: RunConfig) -> Any:
+    """The weights that ``initial_checkpoint`` names, on the devices; ``None`` where it names nothing.
+
+    Those of ``initial_adapter`` are added. What the run freezes comes in the type in which it is kept: a model that
+    is read as it is goes to the devices so, and never in float32.
+
+    Raises:
+        UserError: no such folder, neither a run nor a Hugging Face folder, or another model's weights.
+    """
+    if not config.initial_checkpoint:
+        return None
+    params = _checkpoint_params(config)
+    if not config.initial_adapter:
+        return params
+    tuning, trained = peft.load(config.initial_adapter, config.model)
+    return _as_wanted(join(trained, split(params, tuning)[1], tuning), config)
+
+
+def _as_wanted(whole: Any, config: RunConfig) -> Any:
+    """With the adapters added to their kernels, in the run's types and places; a prompt stays beside them as it is."""
+    wanted, result = traverse_util.flatten_dict(abstract_params(config)), {}
+    for path, leaf in traverse_util.flatten_dict(whole).items():
+        # One after the other, since a sum is of float32 until it is as the run keeps it.
+        plain = leaf.whole() if isinstance(leaf, LowRank) else leaf
+        like = wanted.get(path)
+        result[path] = jnp.asarray(plain) if like is None else jax.device_put(plain.astype(like.dtype), like.sharding)
+    return traverse_util.unflatten_dict(result)
+
+
+def _checkpoint_params(config: RunConfig) -> Any:
+    try:
+        folder = model_folder(config.initial_checkpoint)
+    except UserError as error:
+        raise UserError(f"INITIAL_CHECKPOINT_PATH: {error}") from None
+    checkpoints = folder / run_dir.CHECKPOINTS
+    if checkpoints.is_dir() or (folder / HF_CONFIG).is_file():
+        check_same_model(folder, config)
+    if checkpoints.is_dir():  # a run's, or imported: that also has a config.json
+        tuning, theirs = tuning_of(folder)
+        with Checkpointer(checkpoints, create=False) as checkpointer:
+            what, allowed = f"The weights in {config.initial_checkpoint!r}", _may_be_any(checkpointer, None)
+            if not tuning.partial:
+                return check_finite(checkpointer.restore_params(abstract_params(config)), what, allowed=allowed)
+            their_run = dataclasses.replace(
+                config,
+                model_dir=str(folder),
+                initial_checkpoint=theirs["initial_checkpoint"],
+                initial_adapter=theirs.get("initial_adapter", ""),
+                seed=theirs["seed"],
+                tuning=in_float32(tuning),
+                pack=theirs["pack"],
+            )
+            return _as_wanted(check_finite(_restored(their_run, checkpointer, None), what, allowed=allowed), config)
+    if (folder / HF_CONFIG).is_file():
+        return placed_from_huggingface(folder, config)
+    raise UserError(
+        f"INITIAL_CHECKPOINT_PATH {config.initial_checkpoint!r} holds neither a folder `checkpoints` nor "
+        "config.json. Give a run's folder or a Hugging Face folder."
+    )
+
+
+def check_finite(params: Any, what: str, *, allowed: bool = False) -> Any:
+    """Returns the parameters, none of which is infinite or no number.
+
+    Args:
+        params: nested dict of arrays.
+        what: they are, as the beginning of a sentence.
+        allowed: they were taken with such numbers on purpose, so that it is said only.
+
+    Raises:
+        UserError: some are, and that was not asked for.
+    """
+    wrong = not_finite(params)
+    if wrong is not None and not allowed:
+        raise UserError(
+            f"{what} cannot be used: {wrong}, as a training that diverged leaves them. Take an earlier step, or other weights."
+        )
+    if wrong is not None:
+        _LOG.warning(f"{what} were imported with --allow_nonfinite: {wrong}.")
+    return params
+
+
+def _may_be_any(checkpointer: Checkpointer, step: int | None) -> bool:
+    """Whether a checkpoint was imported with numbers that are not finite, as somebody asked."""
+    return allows_nonfinite(checkpointer.extra(step))
+
+
+def allows_nonfinite(extra: Mapping[str, Any]) -> bool:
+    """Whether what stands beside a checkpoint says that its weights may be infinite or no numbers."""
+    return bool(extra.get("imported", {}).get("allow_nonfinite"))
+
+
+def placed_from_huggingface(folder: Path, config: RunConfig) -> Any:
+    """The weights of a Hugging Face folder on the devices: of the model one parameter is on the host at a time.
+
+    Raises:
+        UserError: they are another model's than the run's, or cannot be read.
+    """
+    theirs = huggingface_folder.read_config(folder, dtype=config.model.dtype)
+    wanted = abstract_params(config)
+    what = f"The weights in {str(folder)!r} do"
+    check_same_shapes(build.abstract_params(theirs), wanted, what=what, than="the configured model")
+    like = traverse_util.flatten_dict(wanted)
+    placed = {
+        path: place(values.astype(like[path].dtype, copy=False), like[path].sharding)
+        for path, values in huggingface_folder.stream(folder, theirs)
+    }
+    return traverse_util.unflatten_dict(placed)

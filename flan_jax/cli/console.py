@@ -171,7 +171,7 @@ def say(line: str) -> None:
 
 def run_training(run: "GinRun") -> int:
     """Trains, shows the results, and returns the exit code."""
-    from flan_jax.cli.sampling_table import sampled_table
+    from flan_jax.cli.sampling_table import sampling_table
     from flan_jax.experiments.run_dir import CHECKPOINTS
     from flan_jax.experiments.train import train
     from flan_jax.train.step_folders import step_folders
@@ -194,7 +194,7 @@ def run_training(run: "GinRun") -> int:
             say(words)
             return code
     print("\nWhat was drawn, against what was asked for:")
-    print(visible(sampled_table(result.realised)))
+    print(visible(sampling_table(result.realised)))
     show_results(run.config.model_dir)
     return 0
 

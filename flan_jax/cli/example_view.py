@@ -10,19 +10,19 @@ from flan_jax.cli.ansi import Paint
 from flan_jax.cli.escapes import json_text, visible
 from flan_jax.data.sources.published_sizes import is_elsewhere
 from flan_jax.errors import UserError
-from flan_jax.tasks.prompt_spans import Marking, Segment, aligned, unmarked
+from flan_jax.tasks.prompt_spans import PromptSpans, Segment, aligned, unmarked
 from flan_jax.tasks.records import numbered_records
 from flan_jax.tasks.render import Renderer
 
 if TYPE_CHECKING:
     from flan_jax.data.chat.prompts import ChatPrompts
-    from flan_jax.data.tokenizers.token_display import Piece
+    from flan_jax.data.tokenizers.token_display import DisplayPiece
     from flan_jax.data.tokenizers.vocabulary import Vocabulary
     from flan_jax.tasks.spec import Prompted, Record, Rendered, Task
 
 
 @dataclasses.dataclass(frozen=True)
-class Shown:
+class ExampleView:
     """One example as it is printed.
 
     Attributes:
@@ -37,7 +37,7 @@ class Shown:
 
 
 @dataclasses.dataclass(frozen=True)
-class How:
+class ViewOptions:
     """How examples are shown.
 
     Attributes:
@@ -61,13 +61,13 @@ class How:
     chat: "ChatPrompts | None" = None
 
 
-def prompted_examples(task: "Prompted", how: How) -> Iterator[Shown | None]:
+def prompted_examples(task: "Prompted", how: ViewOptions) -> Iterator[ExampleView | None]:
     """Examples of a task of ours in the source's order; ``None`` for each record that is left out.
 
     Raises:
         UserError: a record that cannot be read or rendered, or data that are not here.
     """
-    marking = Marking()
+    marking = PromptSpans()
     length: Callable[[str], int] | None = None
     newlines = True
     if how.vocabulary is not None:
@@ -107,7 +107,7 @@ def _folder(task: "Prompted") -> str:
 
 
 def _rendered(
-    renderer: Renderer, marking: Marking, record: "Record", index: int, how: How
+    renderer: Renderer, marking: PromptSpans, record: "Record", index: int, how: ViewOptions
 ) -> "tuple[Rendered | None, str]":
     """The example as a model sees it, and its inputs with marks."""
     try:
@@ -123,7 +123,7 @@ def _rendered(
     return rendered, "" if marked is None else marked.inputs
 
 
-def _prompted(task: "Prompted", rendered: "Rendered", segments: Sequence[Segment], how: How) -> Shown:
+def _prompted(task: "Prompted", rendered: "Rendered", segments: Sequence[Segment], how: ViewOptions) -> ExampleView:
     colour = how.paint
     lines = [("input", colour.segments(segments)), ("target", colour(ansi.TARGET, rendered.targets))]
     if rendered.options:
@@ -162,11 +162,11 @@ def _prompted(task: "Prompted", rendered: "Rendered", segments: Sequence[Segment
         "tokens": tokens,
     }
     heading = f"{rendered.example_id} · template {rendered.template_id}{inverted}"
-    return Shown(heading, {**row, "pieces": pieces} if how.pieces else row, lines)
+    return ExampleView(heading, {**row, "pieces": pieces} if how.pieces else row, lines)
 
 
 def _in_turns(
-    rendered: "Rendered", how: How, vocabulary: "Vocabulary", chat: "ChatPrompts"
+    rendered: "Rendered", how: ViewOptions, vocabulary: "Vocabulary", chat: "ChatPrompts"
 ) -> tuple[dict[str, list[int]], dict[str, list[dict[str, Any]]] | None, list[tuple[str, str]]]:
     """Ids, pieces and lines of an example inside a chat template."""
     from flan_jax.data.tokenizers.token_display import decoded_turns, pieces_of_ids
@@ -187,14 +187,14 @@ def _in_turns(
     return tokens, {side: [dataclasses.asdict(piece) for piece in own] for side, own in made.items()}, lines
 
 
-def _troubles(pieces: "Sequence[Piece]") -> str:
+def _troubles(pieces: "Sequence[DisplayPiece]") -> str:
     """What is wrong with the pieces, behind their count."""
     unknown, lost = sum(piece.unknown for piece in pieces), sum(piece.lost for piece in pieces)
     found = [f"{unknown} unknown"] * bool(unknown) + [f"{lost} line end{'s' * (lost > 1)} lost"] * bool(lost)
     return f" {', '.join(found)}" if found else ""
 
 
-def piece_text(pieces: "Sequence[Piece]", colour: Paint) -> str:
+def piece_text(pieces: "Sequence[DisplayPiece]", colour: Paint) -> str:
     """The pieces, each apart from the next; ⏎ is a line end that was dropped, and ⟦…⟧ unknown without colour."""
     parts = []
     for piece in pieces:
@@ -207,16 +207,16 @@ def piece_text(pieces: "Sequence[Piece]", colour: Paint) -> str:
     return "│".join(parts)
 
 
-def produced_examples(task: "Task", how: How) -> Iterator[Shown]:
+def produced_examples(task: "Task", how: ViewOptions) -> Iterator[ExampleView]:
     """What another kind of task gives: ids, and their text; then every further feature."""
-    from flan_jax.data.prepare.config import Recipe, Tally
+    from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
     from flan_jax.data.prepare.preprocessors import producer
     from flan_jax.data.tokenizers.token_display import decoded_turns
 
     vocabulary = how.vocabulary
     assert vocabulary is not None
-    made = producer(task, Recipe(vocabulary, seed=how.seed))
-    for example in made.examples(how.split, Tally()):
+    made = producer(task, PrepareConfig(vocabulary, seed=how.seed))
+    for example in made.examples(how.split, RecordCounts()):
         ids = {"inputs": example.inputs.tolist(), "targets": example.targets.tolist()}
         text = {name: vocabulary.decode(side) for name, side in ids.items()}
         extras = {name: _plain(value) for name, value in example.extras.items()}
@@ -238,7 +238,7 @@ def produced_examples(task: "Task", how: How) -> Iterator[Shown]:
             row |= {"targets": "".join(own for _, own in parts), "segments": [{"kind": k, "text": t} for k, t in parts]}
         lines += [("tokens", counts), *(("", f"{name} = {json_text(value)}") for name, value in extras.items())]
         row |= {"references": list(example.references), "example_id": example.example_id, "tokens": ids}
-        yield Shown(str(example.example_id), {**row, "features": extras}, lines)
+        yield ExampleView(str(example.example_id), {**row, "features": extras}, lines)
 
 
 END = "⟨EOS⟩"

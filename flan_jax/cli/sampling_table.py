@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from flan_jax.feed.sampling_stats import Realised
+    from flan_jax.feed.sampling_stats import SamplingStats
 
 
-def sampled_table(realised: "Realised", *, most: int = 20) -> str:
+def sampling_table(realised: "SamplingStats", *, most: int = 20) -> str:
     """One line a task, the largest share first, and a line for all.
 
     Args:

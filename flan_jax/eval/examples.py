@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.eval.metrics.task_metrics import Measure, Value
+from flan_jax.eval.metrics.task_metrics import TaskMetrics, Value
 from flan_jax.tasks.spec import Predict
 
 
@@ -68,7 +68,7 @@ class EvalTask:
     metric: str
     predict: Predict
     examples: Sequence[EvalExample]
-    measure: Measure | None = None
+    measure: TaskMetrics | None = None
     other_metrics: tuple[str, ...] = ()
     data: str = ""
     notes: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ class EvalTask:
                     "at least two. Give options or use predict='generate'."
                 )
 
-    def _check_measured(self, where: str, measure: Measure) -> None:
+    def _check_measured(self, where: str, measure: TaskMetrics) -> None:
         for example in self.examples:
             if "text" in measure.outputs and not len(example.inputs):
                 raise UserError(

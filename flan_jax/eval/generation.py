@@ -15,7 +15,7 @@ from jaxtyping import Array, Int, UInt32
 from flan_jax.eval.decoding.beam import beam_texts
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.filters import seen_in
-from flan_jax.eval.decoding.sampling import single_texts
+from flan_jax.eval.decoding.sampling import sample
 from flan_jax.eval.decoding.state import begin
 from flan_jax.models.build import merge
 
@@ -57,4 +57,4 @@ def generate(
     sizes: dict[str, Any] = {"max_length": max_length, "vocabulary_size": vocabulary_size, "decoding": decoding}
     if decoding.method == "beam" and decoding.beams > 1:
         return beam_texts(model, begun, lengths_B == 0, stops_NM, seen, **sizes).tokens[:, 0]
-    return single_texts(model, begun, lengths_B == 0, keys_B2, stops_NM, seen, **sizes)
+    return sample(model, begun, lengths_B == 0, keys_B2, stops_NM, seen, **sizes)

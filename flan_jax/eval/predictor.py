@@ -17,7 +17,7 @@ from flan_jax.eval.decoding.sampling import draw_key
 from flan_jax.eval.decoding.state import Context
 from flan_jax.eval.decoding.stopping import cut, stop_table, token_stops
 from flan_jax.eval.examples import EvalExample
-from flan_jax.eval.runner import Advance
+from flan_jax.eval.runner import ProgressCallback
 from flan_jax.models.build import ModelConfig, merge
 from flan_jax.models.peft.soft_prompt import prompt_length
 
@@ -60,7 +60,7 @@ class Predictor:
         """The same model with other parameters."""
         return dataclasses.replace(self, params=params)
 
-    def rank(self, examples: Sequence[EvalExample], advance: Advance = lambda count: None) -> list[np.ndarray]:
+    def rank(self, examples: Sequence[EvalExample], advance: ProgressCallback = lambda count: None) -> list[np.ndarray]:
         """For each example, the log-likelihood (nats) of each of its options, EOS included unless ``option_ids`` says else.
 
         Options that the vocabulary cannot tell apart get exactly the same score.
@@ -83,7 +83,7 @@ class Predictor:
             "up to there."
         ]
 
-    def score(self, examples: Sequence[EvalExample], advance: Advance = lambda count: None) -> np.ndarray:
+    def score(self, examples: Sequence[EvalExample], advance: ProgressCallback = lambda count: None) -> np.ndarray:
         """For each example, the log-likelihood (nats) of its target's tokens, EOS included, float64 ``[n]``."""
         targets = []
         for example in examples:
@@ -93,7 +93,7 @@ class Predictor:
         return np.array([row[0] for row in self._log_likelihoods(examples, targets, advance)], np.float64)
 
     def _log_likelihoods(
-        self, examples: Sequence[EvalExample], targets: Sequence[Sequence[tuple[int, ...]]], advance: Advance
+        self, examples: Sequence[EvalExample], targets: Sequence[Sequence[tuple[int, ...]]], advance: ProgressCallback
     ) -> list[np.ndarray]:
         """For each example, the log-likelihoods of its targets, given as ids."""
         # Options are a few tokens as a rule, so a rounded length would be mostly padding.
@@ -117,7 +117,7 @@ class Predictor:
     def generate(
         self,
         examples: Sequence[EvalExample],
-        advance: Advance = lambda count: None,
+        advance: ProgressCallback = lambda count: None,
         decoding: DecodingConfig | None = None,
     ) -> list[str]:
         """For each example, the continuation as text.

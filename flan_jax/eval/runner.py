@@ -12,7 +12,7 @@ from flan_jax.eval.metrics import bootstrap, task_metrics
 from flan_jax.eval.metrics.metric import Metric
 from flan_jax.eval.metrics.registry import METRICS
 
-Advance = Callable[[int], None]
+ProgressCallback = Callable[[int], None]
 """Called with the number of examples finished since the last call."""
 
 
@@ -23,16 +23,16 @@ class Progress(Protocol):
         """``done`` of ``total`` examples are predicted."""
 
 
-class Predicts(Protocol):
+class LanguageModel(Protocol):
     """What can be evaluated. ``flan_jax.eval.predictor.Predictor`` is a model that can."""
 
-    def rank(self, examples: Sequence[EvalExample], advance: Advance) -> list[np.ndarray]:
+    def rank(self, examples: Sequence[EvalExample], advance: ProgressCallback) -> list[np.ndarray]:
         """For each example, the log-likelihood (nats) of each of its options, ``[options]``."""
 
-    def generate(self, examples: Sequence[EvalExample], advance: Advance) -> list[str]:
+    def generate(self, examples: Sequence[EvalExample], advance: ProgressCallback) -> list[str]:
         """For each example, the text that the model writes."""
 
-    def score(self, examples: Sequence[EvalExample], advance: Advance) -> np.ndarray:
+    def score(self, examples: Sequence[EvalExample], advance: ProgressCallback) -> np.ndarray:
         """For each example, the log-likelihood (nats) of its target, ``[n]``."""
 
     def rank_notes(self, examples: Sequence[EvalExample]) -> list[str]:
@@ -40,7 +40,7 @@ class Predicts(Protocol):
 
 
 def evaluate(
-    predictor: Predicts, tasks: Sequence[EvalTask], *, progress: Progress | None = None, seed: int = 0
+    predictor: LanguageModel, tasks: Sequence[EvalTask], *, progress: Progress | None = None, seed: int = 0
 ) -> list[TaskResult]:
     """Measures every task.
 

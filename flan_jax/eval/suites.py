@@ -10,7 +10,7 @@ from flan_jax.eval.examples import EvalTask, TaskResult
 from flan_jax.eval.metrics import bootstrap
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.provenance import Settings, suite_settings
-from flan_jax.eval.runner import Predicts, Progress, evaluate
+from flan_jax.eval.runner import LanguageModel, Progress, evaluate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ class StepResults:
 
 
 def evaluate_suites(
-    predictor: Predicts,
+    predictor: LanguageModel,
     suites: Mapping[str, Sequence[EvalTask]],
     *,
     step: int,

@@ -12,15 +12,15 @@ import jax
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import TRAIN_SPLIT, Data
-from flan_jax.feed.curriculum import LessonFirst
+from flan_jax.feed.curriculum import CurriculumBatches
 from flan_jax.feed.loader import PackedBatches
-from flan_jax.feed.sampling_stats import Realised
+from flan_jax.feed.sampling_stats import SamplingStats
 from flan_jax.files import writing
 from flan_jax.store.store import StoredTask, TokenStore
 from flan_jax.train.hooks import forget_later
 from flan_jax.train.metrics_accumulator import HostMetrics
 
-Batches = PackedBatches | LessonFirst
+Batches = PackedBatches | CurriculumBatches
 
 
 class WeightsLog:
@@ -89,10 +89,10 @@ def make_batches(
         raise UserError(
             f"run.lesson_steps is {config.lesson_steps}, but mixture {config.mixture!r} declares no lesson. Set it to 0."
         )
-    return LessonFirst(make([lesson[task.name] for task in tasks], on_weights=on_weights), mixture)
+    return CurriculumBatches(make([lesson[task.name] for task in tasks], on_weights=on_weights), mixture)
 
 
-def sampled(realised: Realised) -> dict[str, dict[str, float]]:
+def sampled(realised: SamplingStats) -> dict[str, dict[str, float]]:
     """By task: examples and tokens drawn since the run began, epochs, and shares asked for and realised."""
     columns = {
         "examples": realised.examples.tolist(),

@@ -123,7 +123,7 @@ class RunConfig:
         on_error: what a record that cannot be read or rendered does to preparing: ``fail``, or ``skip`` it.
         too_long: what an example longer than ``lengths`` does: ``truncate`` it, ``drop`` it, or ``fail``.
         separator: a text behind inputs, in the place of the end-of-sequence token; ``""`` for that token. See
-            ``flan_jax.data.prepare.config.Recipe``.
+            ``flan_jax.data.prepare.config.PrepareConfig``.
         chat_template: templated tasks are trained and measured inside a chat template, the input as a user's turn and the
             target as the assistant's reply: ``True`` for that of the tokenizer's folder, or a name, a folder or a file;
             of a decoder.

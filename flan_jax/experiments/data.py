@@ -10,7 +10,7 @@ from pathlib import Path
 from flan_jax.data.file_readers.suffixes import SUFFIXES, suffix_of
 from flan_jax.data.instructions.mixture import is_path, mixture_of_path
 from flan_jax.data.instructions.reading_options import AS_IT_IS, Reading
-from flan_jax.data.prepare.config import Recipe, combined
+from flan_jax.data.prepare.config import PrepareConfig, combined
 from flan_jax.data.prepare.gin_bindings import binds_functions_of_others
 from flan_jax.data.prepare.prepare import PrepareReport, prepare
 from flan_jax.data.prepare.prepare import Progress as PrepareProgress
@@ -369,9 +369,9 @@ def _mean_tokens(task: StoredTask) -> float:
     return (task.manifest["input_tokens"] + task.manifest["target_tokens"]) / max(len(task), 1)
 
 
-def run_recipe(config: RunConfig, vocabulary: Vocabulary) -> Recipe:
+def run_recipe(config: RunConfig, vocabulary: Vocabulary) -> PrepareConfig:
     """How a run's tasks become tokens."""
-    return Recipe(
+    return PrepareConfig(
         vocabulary,
         config.lengths,
         config.seed,

@@ -45,7 +45,7 @@ from flan_jax.experiments.settings_summary import check_schedule, main_settings
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.frozen_base import BASE, base_identity, check_can_begin, check_same_base
 from flan_jax.experiments.weights.initial import initial_params
-from flan_jax.feed.sampling_stats import Realised
+from flan_jax.feed.sampling_stats import SamplingStats
 from flan_jax.files import atomic_write_text, remove_leftovers
 from flan_jax.report.page import write_report
 from flan_jax.train.checkpoint import Checkpointer
@@ -71,7 +71,7 @@ class TrainResult:
 
     step: int
     stopped: bool
-    realised: Realised
+    realised: SamplingStats
     signum: int = 0
 
 
@@ -257,7 +257,7 @@ def train(
                 save_every=config.checkpoint.period,
                 data_position=batches.get_state,
                 resumed=resumed,
-                may_end=config.exhausted != "repeat",
+                stop_at_data_end=config.exhausted != "repeat",
             )
             realised = batches.realised()
         except Preempted as stop:

@@ -5,16 +5,16 @@ import dataclasses
 import numpy as np
 
 from flan_jax.feed.packed_chunks import POOL
-from flan_jax.feed.packed_row_index import RowStream
+from flan_jax.feed.packed_row_index import PackedRowIndex
 from flan_jax.feed.sampler import MixtureSampler
-from flan_jax.feed.token_table import Corpus
+from flan_jax.feed.token_table import TokenTable
 
 # Examples whose lengths are looked up at a time.
 _PIECE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
-class HandedOut:
+class Consumed:
     """What was drawn and handed out before a row.
 
     Attributes:
@@ -34,7 +34,7 @@ class HandedOut:
     target_tokens: np.ndarray
 
 
-def handed_out(stream: RowStream, row: int) -> HandedOut:
+def handed_out(stream: PackedRowIndex, row: int) -> Consumed:
     """What ``stream`` handed out before a row.
 
     Whole epochs count as the task's totals, and of the last one the lengths of the examples drawn
@@ -47,7 +47,7 @@ def handed_out(stream: RowStream, row: int) -> HandedOut:
     owed = stream.pools.plan(np.zeros(len(places.row), np.int64), places)
     still_task, still_number = _owed_still(sampler, count)
     tasks = len(count)
-    return HandedOut(
+    return Consumed(
         drawn=sampler.start.drawn + np.maximum(0, count - sampler.owed),
         owed_task=np.concatenate([owed.task, still_task]),
         owed_number=np.concatenate([stream.pools.numbers(places), still_number]),
@@ -63,7 +63,7 @@ def _owed_still(sampler: MixtureSampler, count: np.ndarray) -> tuple[np.ndarray,
     return task.astype(np.int32), sampler.numbers(task, place + count[task])
 
 
-def _tokens_of_first(sampler: MixtureSampler, corpus: Corpus, count: np.ndarray) -> np.ndarray:
+def _tokens_of_first(sampler: MixtureSampler, corpus: TokenTable, count: np.ndarray) -> np.ndarray:
     """[2, tasks] int64, the tokens of the first ``count[t]`` draws of every task t in this part."""
     from_owed = np.minimum(count, sampler.owed)
     task, place = _ranges(from_owed)
@@ -76,7 +76,7 @@ def _tokens_of_first(sampler: MixtureSampler, corpus: Corpus, count: np.ndarray)
     )
 
 
-def _tokens_below(sampler: MixtureSampler, corpus: Corpus, count: np.ndarray) -> np.ndarray:
+def _tokens_below(sampler: MixtureSampler, corpus: TokenTable, count: np.ndarray) -> np.ndarray:
     """[2, tasks] int64, the tokens of the draws that are numbered below ``count[t]``, by task."""
     totals = np.zeros((2, len(count)), np.int64)
     epochs, partial = np.divmod(count, np.maximum(sampler.sizes, 1))
@@ -95,7 +95,7 @@ def _tokens_below(sampler: MixtureSampler, corpus: Corpus, count: np.ndarray) ->
     return totals
 
 
-def _tokens(sampler: MixtureSampler, corpus: Corpus, task: np.ndarray, number: np.ndarray) -> np.ndarray:
+def _tokens(sampler: MixtureSampler, corpus: TokenTable, task: np.ndarray, number: np.ndarray) -> np.ndarray:
     """[2, tasks] int64, the tokens of single draws, by task."""
     epoch, inside = np.divmod(number, sampler.sizes[task])
     rows = corpus.rows(task, sampler.example(task, inside, epoch))

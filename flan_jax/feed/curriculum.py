@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.feed.loader import Batch, PackedBatches, Realised
+from flan_jax.feed.loader import Batch, PackedBatches, SamplingStats
 
 _LESSON = "lesson_"
 _MIXTURE = "mixture_"
 
 
-class LessonFirst(Iterator[Batch]):
+class CurriculumBatches(Iterator[Batch]):
     """The batches of a lesson for ``steps`` steps, and of the mixture from then on.
 
     Both number their tasks alike, so ``decoder_task_ids`` keep their meaning. What comes at a step is a
@@ -88,12 +88,12 @@ class LessonFirst(Iterator[Batch]):
         self._mixture.seek(max(step, self._steps) if step >= 0 else step)
         self._lesson.seek(min(step, self._steps))
 
-    def continue_from(self, other: "LessonFirst") -> None:
+    def continue_from(self, other: "CurriculumBatches") -> None:
         """Takes over the position of a lesson and a mixture over other tasks, as ``PackedBatches`` does."""
         self._lesson.continue_from(other._lesson)
         self._mixture.continue_from(other._mixture)
 
-    def realised(self) -> Realised:
+    def realised(self) -> SamplingStats:
         """What was drawn from the first step of the run on, lesson and mixture together."""
         lesson = self._lesson.realised()
         return lesson + self._mixture.realised() if self._mixture.step > self._steps else lesson

@@ -8,9 +8,9 @@ import grain
 import numpy as np
 
 from flan_jax.feed.layout import Batch, Layout
-from flan_jax.feed.packed_row_index import RowStream
+from flan_jax.feed.packed_row_index import PackedRowIndex
 from flan_jax.feed.sampler import Exhausted, Start
-from flan_jax.feed.token_table import Corpus
+from flan_jax.feed.token_table import TokenTable
 from flan_jax.store.store import StoredTask
 
 
@@ -27,7 +27,7 @@ class Element(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Recipe:
+class StreamConfig:
     """All that a stream of rows is made from. It goes to other processes; the stream does not."""
 
     tasks: tuple[StoredTask, ...]
@@ -38,9 +38,9 @@ class Recipe:
     epochs: int
     start: Start | None = None
 
-    def stream(self, corpus: Corpus | None = None) -> RowStream:
+    def stream(self, corpus: TokenTable | None = None) -> PackedRowIndex:
         """The stream, over a table of the same tasks where there is one already."""
-        return RowStream(
+        return PackedRowIndex(
             self.tasks,
             self.weights,
             seed=self.seed,
@@ -55,7 +55,7 @@ class Recipe:
 class _BatchIterator(grain.DatasetIterator[Element]):
     """Makes every ``stride``-th batch from a row on, in whatever thread or process asks."""
 
-    def __init__(self, stream: RowStream, row: int, batch_size: int, own: tuple[int, int], stride: int) -> None:
+    def __init__(self, stream: PackedRowIndex, row: int, batch_size: int, own: tuple[int, int], stride: int) -> None:
         super().__init__()
         self._stream = stream
         self._row = row
@@ -97,7 +97,7 @@ class BatchDataset(grain.IterDataset[Element]):
     """What grain's prefetching is wrapped around."""
 
     def __init__(
-        self, recipe: Recipe, stream: RowStream | None, row: int, batch_size: int, own: tuple[int, int]
+        self, recipe: StreamConfig, stream: PackedRowIndex | None, row: int, batch_size: int, own: tuple[int, int]
     ) -> None:
         super().__init__()
         self._recipe = recipe

@@ -14,14 +14,14 @@ from absl import flags
 
 from flan_jax.errors import UserError
 from flan_jax.feed.consumed import handed_out
-from flan_jax.feed.grain_dataset import BatchDataset, Element, Recipe
+from flan_jax.feed.grain_dataset import BatchDataset, Element, StreamConfig
 from flan_jax.feed.layout import Batch, Layout
-from flan_jax.feed.packed_row_index import RowStream
+from flan_jax.feed.packed_row_index import PackedRowIndex
 from flan_jax.feed.sampler import Exhausted, Start
-from flan_jax.feed.sampling_stats import Realised
+from flan_jax.feed.sampling_stats import SamplingStats
 from flan_jax.store.store import StoredTask
 
-__all__ = ["Batch", "PackedBatches", "Realised"]
+__all__ = ["Batch", "PackedBatches", "SamplingStats"]
 
 _POSITION = ("step", "row", "window_rows", "window_own")
 _PART = "part"
@@ -106,7 +106,7 @@ class PackedBatches(Iterator[Batch]):
         self._prefetch = prefetch
         self._workers = workers
         self._on_weights = on_weights
-        self._begun = Recipe(tuple(tasks), np.asarray(weights, np.float64), seed, layout, exhausted, epochs)
+        self._begun = StreamConfig(tuple(tasks), np.asarray(weights, np.float64), seed, layout, exhausted, epochs)
         self._recipe = self._begun
         self._stream = self._recipe.stream()
         self._identity = self._stream.identity(tasks)
@@ -277,11 +277,11 @@ class PackedBatches(Iterator[Batch]):
 
     def _continue_as(
         self,
-        recipe: Recipe,
-        stream: RowStream,
+        recipe: StreamConfig,
+        stream: PackedRowIndex,
         *,
         from_row: int | None = None,
-        before: Realised | None = None,
+        before: SamplingStats | None = None,
         place: np.ndarray | None = None,
     ) -> None:
         """Begins a new part of the run where ``stream`` stands.
@@ -325,7 +325,7 @@ class PackedBatches(Iterator[Batch]):
         self._row = 0
         self._counts = np.zeros((3, len(self._names)), np.int64)
 
-    def _begin(self, recipe: Recipe, before: Realised, step: int) -> None:
+    def _begin(self, recipe: StreamConfig, before: SamplingStats, step: int) -> None:
         stream = recipe.stream(self._stream.corpus)  # first: unusable weights leave all as it is
         self._stop_prefetching()
         self._recipe, self._stream, self._before, self._part_began = recipe, stream, before, step
@@ -337,14 +337,14 @@ class PackedBatches(Iterator[Batch]):
 
     # --- what was drawn ------------------------------------------------------------------------------------------------
 
-    def realised(self) -> Realised:
+    def realised(self) -> SamplingStats:
         """What was drawn, from the first step of the run to the last batch handed out."""
         examples, inputs, targets = self._counted().copy()
         sampler, drawn = self._stream.sampler, self._drawn()
         # Before the first batch the shares themselves say what is asked for.
         nothing = not drawn and not self._before.examples.any()
         expected = sampler.shares_at(0) if nothing else sampler.expected(drawn)
-        return self._before + Realised(self._names, expected, self._stream.corpus.sizes, examples, inputs, targets)
+        return self._before + SamplingStats(self._names, expected, self._stream.corpus.sizes, examples, inputs, targets)
 
     def _counted(self) -> np.ndarray:
         """[3, tasks] int64, what was handed out in this part: examples, input tokens, target tokens."""
@@ -353,9 +353,9 @@ class PackedBatches(Iterator[Batch]):
             self._counts = np.stack([out.examples, out.input_tokens, out.target_tokens])
         return self._counts
 
-    def _nothing(self) -> Realised:
+    def _nothing(self) -> SamplingStats:
         zeros = np.zeros(len(self._names), np.int64)
-        return Realised(self._names, zeros.astype(np.float64), self._stream.corpus.sizes, zeros, zeros, zeros)
+        return SamplingStats(self._names, zeros.astype(np.float64), self._stream.corpus.sizes, zeros, zeros, zeros)
 
     # --- prefetching ---------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from flan_jax.feed.layout import Layout
 from flan_jax.feed.packing import Rows
 from flan_jax.feed.permute import key
 from flan_jax.feed.sampler import MixtureSampler
-from flan_jax.feed.token_table import Corpus
+from flan_jax.feed.token_table import TokenTable
 
 POOL = 4096
 """Draws that are packed together: on instruction data within 1% of the rows that packing all at once needs."""
@@ -25,7 +25,7 @@ _KEPT_SIZES = 512
 _ROW_ORDER = 16
 
 
-class Pool(NamedTuple):
+class PackedChunk(NamedTuple):
     """One pool's draws and its rows.
 
     Attributes:
@@ -43,7 +43,7 @@ class Pool(NamedTuple):
     rows: Rows
 
 
-class Plan(NamedTuple):
+class RowPlan(NamedTuple):
     """The examples of some consecutive rows, row by row.
 
     Attributes:
@@ -60,14 +60,14 @@ class Plan(NamedTuple):
     input_lengths: np.ndarray
     target_lengths: np.ndarray
 
-    def part(self, first: int, last: int) -> "Plan":
+    def part(self, first: int, last: int) -> "RowPlan":
         """Rows ``first`` … ``last - 1``, counted from the first of them."""
         low, high = np.searchsorted(self.row, [first, last])
-        cut = Plan(*(column[low:high] for column in self))
+        cut = RowPlan(*(column[low:high] for column in self))
         return cut._replace(row=cut.row - first)
 
 
-class Places(NamedTuple):
+class ChunkRows(NamedTuple):
     """Rows by place.
 
     Attributes:
@@ -78,17 +78,17 @@ class Places(NamedTuple):
     pool: np.ndarray
     row: np.ndarray
 
-    def part(self, chosen: slice | np.ndarray) -> "Places":
+    def part(self, chosen: slice | np.ndarray) -> "ChunkRows":
         """Some of them."""
-        return Places(self.pool[chosen], self.row[chosen])
+        return ChunkRows(self.pool[chosen], self.row[chosen])
 
 
-def joined(*parts: Places) -> Places:
+def joined(*parts: ChunkRows) -> ChunkRows:
     """Places one after another."""
-    return Places(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return ChunkRows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-class Pools:
+class PackedChunks:
     """Pools by number, the last ones kept. Safe to ask from several threads.
 
     Args:
@@ -97,11 +97,11 @@ class Pools:
         layout: what a row is.
     """
 
-    def __init__(self, sampler: MixtureSampler, corpus: Corpus, layout: Layout) -> None:
+    def __init__(self, sampler: MixtureSampler, corpus: TokenTable, layout: Layout) -> None:
         self._sampler = sampler
         self._corpus = corpus
         self._layout = layout
-        self._pools: OrderedDict[int, Pool] = OrderedDict()
+        self._pools: OrderedDict[int, PackedChunk] = OrderedDict()
         self._sizes: OrderedDict[int, int] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -111,7 +111,7 @@ class Pools:
         total = self._sampler.total
         return None if total is None else -(-total // POOL)
 
-    def __getitem__(self, index: int) -> Pool:
+    def __getitem__(self, index: int) -> PackedChunk:
         with self._lock:
             if index not in self._pools:
                 self._pools[index] = self._make(index)
@@ -135,14 +135,14 @@ class Pools:
         row_in_corpus = self._corpus.rows(draws.task, draws.example)
         return draws.task, row_in_corpus, *self._corpus.lengths(row_in_corpus)
 
-    def _make(self, index: int) -> Pool:
+    def _make(self, index: int) -> PackedChunk:
         task, row_in_corpus, input_lengths, target_lengths = self._drawn(index)
         rows = self._layout.rows(input_lengths, target_lengths, longest_first=self.longest_first)
         if self._layout.packed:
             # Packing leaves long examples first; a batch should not be told from another by that.
             order = key(self._sampler.order_seed, _ROW_ORDER, index, np.arange(len(rows)))
             rows = rows.reordered(np.argsort(order, kind="stable"))
-        return Pool(task, row_in_corpus, input_lengths, target_lengths, rows)
+        return PackedChunk(task, row_in_corpus, input_lengths, target_lengths, rows)
 
     def size(self, index: int) -> int:
         """How many rows a pool makes. Without packing this is known; with it, the pool is packed."""
@@ -152,30 +152,30 @@ class Pools:
         with self._lock:
             return self._sizes[index] if index in self._sizes else len(self[index].rows)
 
-    def rows(self, pools: range) -> Places:
+    def rows(self, pools: range) -> ChunkRows:
         """All rows of some pools, in order."""
         sizes = np.array([self.size(pool) for pool in pools], np.int64)
         first = np.cumsum(sizes) - sizes
-        return Places(np.repeat(np.array(pools, np.int64), sizes), np.arange(sizes.sum()) - np.repeat(first, sizes))
+        return ChunkRows(np.repeat(np.array(pools, np.int64), sizes), np.arange(sizes.sum()) - np.repeat(first, sizes))
 
-    def plan(self, number: np.ndarray, places: Places) -> Plan:
+    def plan(self, number: np.ndarray, places: ChunkRows) -> RowPlan:
         """The examples of some rows.
 
         Args:
-            number: [n] what ``Plan.row`` calls each row.
+            number: [n] what ``RowPlan.row`` calls each row.
             places: [n] where they stand.
         """
         none = np.zeros(0, np.int32)
-        parts = [Plan(none.astype(np.int64), none, none.astype(np.int64), none, none)]
+        parts = [RowPlan(none.astype(np.int64), none, none.astype(np.int64), none, none)]
         for pool, run in _runs(places):
             there = self[pool]
             chosen = there.rows.reordered(places.row[run])
             columns = (there.task, there.row_in_corpus, there.input_lengths, there.target_lengths)
             rows = np.repeat(number[run], np.diff(chosen.starts))
-            parts.append(Plan(rows, *(column[chosen.examples] for column in columns)))
-        return parts[-1] if len(parts) <= 2 else Plan(*map(np.concatenate, zip(*parts, strict=True)))
+            parts.append(RowPlan(rows, *(column[chosen.examples] for column in columns)))
+        return parts[-1] if len(parts) <= 2 else RowPlan(*map(np.concatenate, zip(*parts, strict=True)))
 
-    def numbers(self, places: Places) -> np.ndarray:
+    def numbers(self, places: ChunkRows) -> np.ndarray:
         """[examples] int64, for the examples of ``plan``: the how-manieth draw of its task each is."""
         numbers = [np.zeros(0, np.int64)]
         for pool, run in _runs(places):
@@ -184,7 +184,7 @@ class Pools:
         return np.concatenate(numbers)
 
 
-def _runs(places: Places) -> Iterator[tuple[int, slice]]:
+def _runs(places: ChunkRows) -> Iterator[tuple[int, slice]]:
     """Each pool with the stretch of consecutive places that stand in it."""
     cuts = [0, *(np.flatnonzero(np.diff(places.pool)) + 1).tolist(), len(places.pool)]
     for low, high in itertools.pairwise(cuts):

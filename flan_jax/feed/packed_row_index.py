@@ -28,9 +28,9 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.feed.layout import Layout
-from flan_jax.feed.packed_chunks import POOL, Places, Plan, Pools, joined
+from flan_jax.feed.packed_chunks import POOL, ChunkRows, PackedChunks, RowPlan, joined
 from flan_jax.feed.sampler import BLOCK, Exhausted, MixtureSampler, Start
-from flan_jax.feed.token_table import Corpus
+from flan_jax.feed.token_table import TokenTable
 from flan_jax.store.store import StoredTask
 
 PACKING = 1
@@ -52,8 +52,8 @@ class _Tail(NamedTuple):
     """The end of a window: which rows stand in which of its slots, and its own rows that found none."""
 
     slot: np.ndarray
-    places: Places
-    left_over: Places
+    places: ChunkRows
+    left_over: ChunkRows
 
 
 class Capacity(NamedTuple):
@@ -63,7 +63,7 @@ class Capacity(NamedTuple):
     own: int
 
 
-class RowStream:
+class PackedRowIndex:
     """Rows by number. It holds no position itself: every method is a function of its arguments.
 
     Args:
@@ -89,7 +89,7 @@ class RowStream:
         exhausted: Exhausted = "repeat",
         epochs: int = 1,
         start: Start | None = None,
-        corpus: Corpus | None = None,
+        corpus: TokenTable | None = None,
     ) -> None:
         if len(tasks) != len(weights):
             raise UserError(f"{len(tasks)} tasks and {len(weights)} weights were given; there must be as many of each.")
@@ -105,9 +105,9 @@ class RowStream:
             start=start,
             names=[task.name for task in tasks],
         )
-        self.corpus = corpus or Corpus(tasks)
+        self.corpus = corpus or TokenTable(tasks)
         self.layout = layout
-        self.pools = Pools(self.sampler, self.corpus, layout)
+        self.pools = PackedChunks(self.sampler, self.corpus, layout)
         self._tails: OrderedDict[int, _Tail] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -184,7 +184,7 @@ class RowStream:
         """The slot after a window's body, whose pools have to be packed for it."""
         return sum(self.pools.size(pool) for pool in self._body_of(window))
 
-    def _own_tail(self, window: int) -> tuple[Places, Places]:
+    def _own_tail(self, window: int) -> tuple[ChunkRows, ChunkRows]:
         """The rows of a tail's own pools: those that stand in it, and those that are left over."""
         rows = self.pools.rows(self._pools_of(window)[WINDOW - TAIL :])
         capacity = self.capacity
@@ -220,10 +220,10 @@ class RowStream:
 
     # --- rows ----------------------------------------------------------------------------------------------------------
 
-    def plan(self, row: int, count: int) -> tuple[Plan, int]:
+    def plan(self, row: int, count: int) -> tuple[RowPlan, int]:
         """``count`` rows from a row on, and how many there are: fewer where the sequence ends."""
         numbers: list[np.ndarray] = []
-        places: list[Places] = []
+        places: list[ChunkRows] = []
         done = 0
         while done < count:
             number, place, found = self._run(row + done, count - done)
@@ -234,7 +234,7 @@ class RowStream:
                 break
         return self.pools.plan(np.concatenate(numbers), joined(*places)), done
 
-    def _run(self, row: int, count: int) -> tuple[np.ndarray, Places, int]:
+    def _run(self, row: int, count: int) -> tuple[np.ndarray, ChunkRows, int]:
         """Some rows from a row on: their numbers from it, their places, and how many slots they take."""
         window, slot = self._window_of(row)
         before = 0
@@ -242,7 +242,7 @@ class RowStream:
             size = self.pools.size(pool)
             if slot < before + size:
                 found = min(count, before + size - slot)
-                return np.arange(found), Places(np.full(found, pool), slot - before + np.arange(found)), found
+                return np.arange(found), ChunkRows(np.full(found, pool), slot - before + np.arange(found)), found
             before += size
         tail = self._tail(window)
         capacity = self.capacity
@@ -251,13 +251,13 @@ class RowStream:
         low, high = np.searchsorted(tail.slot, [slot, slot + found])
         return tail.slot[low:high] - slot, tail.places.part(slice(low, high)), found
 
-    def begun(self, row: int) -> tuple[int, Places]:
+    def begun(self, row: int) -> tuple[int, ChunkRows]:
         """How many pools have a row before this one, and the rows of these pools that stand after it."""
         window, slot = self._window_of(row)
         if slot == 0 and window:
             assert self.capacity is not None
             window, slot = window - 1, self.capacity.rows
-        owed = self._own_tail(window - 1)[1] if window else Places(np.zeros(0, np.int64), np.zeros(0, np.int64))
+        owed = self._own_tail(window - 1)[1] if window else ChunkRows(np.zeros(0, np.int64), np.zeros(0, np.int64))
         before = 0
         for pool in self._body_of(window):
             if slot <= before:
@@ -265,7 +265,7 @@ class RowStream:
             size = self.pools.size(pool)
             if slot <= before + size:
                 rest = np.arange(slot - before, size)
-                return pool + 1, joined(Places(np.full(len(rest), pool), rest), owed)
+                return pool + 1, joined(ChunkRows(np.full(len(rest), pool), rest), owed)
             before += size
         tail = self._tail(window)
         out = int(np.searchsorted(tail.slot, slot))

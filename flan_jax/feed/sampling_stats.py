@@ -6,7 +6,7 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
-class Realised:
+class SamplingStats:
     """What a run handed out until now, over all hosts.
 
     Attributes:
@@ -51,11 +51,11 @@ class Realised:
         """[tasks] float64, the share of all tokens drawn; zeros before the first."""
         return self.tokens / max(int(self.tokens.sum()), 1)
 
-    def __add__(self, other: "Realised") -> "Realised":
+    def __add__(self, other: "SamplingStats") -> "SamplingStats":
         """Both together; they must be over the same tasks."""
         if self.names != other.names:
             raise ValueError("counts of different tasks cannot be added")
-        return Realised(
+        return SamplingStats(
             self.names,
             self.expected + other.expected,
             self.sizes,

@@ -92,7 +92,7 @@ class _Masks:
         return weights
 
 
-class Corpus:
+class TokenTable:
     """Examples of several tasks, numbered through: first those of task 0, then those of task 1, ….
 
     Token ids of large tasks stay in the mapped files until they are gathered; those of small ones are

@@ -186,7 +186,7 @@ class Mixture:
                 raise UserError(f"{where} has {name!r} in its lesson and leaves it out with the rate 0. Remove one.")
             if name in dict(self.lesson[:index]):
                 raise UserError(f"{where} lists the task {name!r} twice in its lesson. Remove one.")
-        policies.normalise(dict(self.lesson))
+        policies.normalize(dict(self.lesson))
 
     def _check_held_out(self, where: str, suite: Suite) -> None:
         for cluster in suite.clusters:
@@ -371,7 +371,7 @@ class Mixture:
                 f"Every task of mixture {self.name!r} has the rate 0, so nothing would be drawn. "
                 "Give at least one task a positive rate."
             )
-        return policies.normalise(draws)
+        return policies.normalize(draws)
 
     def _check_known(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None) -> Mapping[str, float]:
         """Checks that what the unit needs is known of every task drawn, and returns the mean tokens."""

@@ -188,7 +188,7 @@ def rates(policy: Policy, sizes: Mapping[str, float], explicit: Mapping[str, flo
     return {name: float(explicit[name] if name in explicit else given[name]) for name in sizes}
 
 
-def normalise(rates_by_task: Mapping[str, float]) -> dict[str, float]:
+def normalize(rates_by_task: Mapping[str, float]) -> dict[str, float]:
     """Rates divided by their sum.
 
     Raises:
@@ -216,9 +216,9 @@ def weights(policy: Policy, sizes: Mapping[str, float], explicit: Mapping[str, f
         explicit: task → its own rate, in the policy's unit; 0 leaves the task out.
 
     Raises:
-        UserError: as ``rates`` and ``normalise``.
+        UserError: as ``rates`` and ``normalize``.
     """
-    return normalise(rates(policy, sizes, explicit))
+    return normalize(rates(policy, sizes, explicit))
 
 
 def _check_rate(name: str, rate: float) -> None:

@@ -186,7 +186,7 @@ def rate_table(
         if missing:
             raise UserError(f"The mean length of task {missing[0]!r} is not known. Prepare it with `flan-jax prepare`.")
     token_shares = _token_shares(shares, mean_tokens)
-    realised = policies.normalise(counts) if counts else {}
+    realised = policies.normalize(counts) if counts else {}
     realised_token_shares = _token_shares(realised, mean_tokens)
     rows = []
     for task in mixture.train_tasks:

@@ -11,7 +11,7 @@ Key = tuple[str, str, str]
 """The folders of a stored task: its name and its split, both quoted, and 16 digits of its fingerprint."""
 
 
-class Place(Protocol):
+class StoreBackend(Protocol):
     """A file system that holds a store.
 
     Attributes:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flan_jax.errors import UserError
-from flan_jax.store.checksum_cache import Verified
+from flan_jax.store.checksum_cache import ChecksumCache
 
 UNFINISHED = ".unfinished-"
 _ABANDONED_AFTER_S = 24 * 3600
@@ -33,9 +33,9 @@ def cache_folder() -> Path:
     return Path(base, "flan_jax")
 
 
-def verified() -> Verified:
+def verified() -> ChecksumCache:
     """The note of verified files on this machine."""
-    return Verified.at(os.path.join(cache_folder(), "verified"))
+    return ChecksumCache.at(os.path.join(cache_folder(), "verified"))
 
 
 def unfinished_name(name: str) -> str:

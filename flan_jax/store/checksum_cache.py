@@ -61,7 +61,7 @@ def is_settled(stats: Iterable[os.stat_result]) -> bool:
     )
 
 
-class Verified:
+class ChecksumCache:
     """The marks noted in one file. That it is absent or cannot be written to only costs checks.
 
     Args:
@@ -75,9 +75,9 @@ class Verified:
 
     @staticmethod
     @functools.cache
-    def at(file: str) -> "Verified":
+    def at(file: str) -> "ChecksumCache":
         """The one of this process for ``file``."""
-        return Verified(file)
+        return ChecksumCache(file)
 
     def __contains__(self, mark: bytes) -> bool:
         return mark in self._marks or (self._read_on() and mark in self._marks)

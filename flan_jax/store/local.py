@@ -31,8 +31,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT)
 
 
-class LocalPlace:
-    """A folder; see ``flan_jax.store.backend.Place``."""
+class LocalBackend:
+    """A folder; see ``flan_jax.store.backend.StoreBackend``."""
 
     remote = False
 

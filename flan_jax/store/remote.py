@@ -54,8 +54,8 @@ _VERSIONS = (
 _ATTEMPTS = 4
 
 
-class RemotePlace:
-    """An address; see ``flan_jax.store.backend.Place``.
+class FsspecBackend:
+    """An address; see ``flan_jax.store.backend.StoreBackend``.
 
     Raises:
         UserError: a protocol that is not known or not installed.
@@ -70,8 +70,8 @@ class RemotePlace:
         self._root = path.rstrip("/")
         self._own = threading.local()
 
-    def __reduce__(self) -> tuple[type["RemotePlace"], tuple[str]]:
-        return RemotePlace, (self.url,)
+    def __reduce__(self) -> tuple[type["FsspecBackend"], tuple[str]]:
+        return FsspecBackend, (self.url,)
 
     @property
     def _files(self) -> Any:
@@ -283,7 +283,7 @@ class RemotePlace:
 class _RemoteFolder:
     """See ``flan_jax.store.stored_task.RemoteFolder``."""
 
-    place: RemotePlace
+    place: FsspecBackend
     key: Key
 
     def __str__(self) -> str:

@@ -20,10 +20,10 @@ from typing import Any
 
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.store.arrow import StoredExample, narrowest, write_arrow
-from flan_jax.store.backend import Key, Place
+from flan_jax.store.backend import Key, StoreBackend
 from flan_jax.store.checksum_cache import Verify, checked_policy
 from flan_jax.store.extras import LOSS_MASK, MASK, Extra, check_extras
-from flan_jax.store.local import LocalPlace
+from flan_jax.store.local import LocalBackend
 from flan_jax.store.manifest import ARROW, MANIFEST, DamagedError, encode_manifest, make_manifest
 from flan_jax.store.schema import NO_EXTRAS, write_dataset_files
 from flan_jax.store.stored_task import StoredTask
@@ -65,7 +65,7 @@ class TokenStore:
         Raises:
             ValueError: the store is remote.
         """
-        if not isinstance(self._place, LocalPlace):
+        if not isinstance(self._place, LocalBackend):
             raise ValueError(f"The store {self._place.where()} is no folder of this machine.")
         return self._place.root
 
@@ -284,15 +284,15 @@ class TokenStore:
             return {}
 
 
-def _place(url: str) -> Place:
+def _place(url: str) -> StoreBackend:
     protocol, separator, rest = url.partition("://")
     if not separator and "::" not in url:
-        return LocalPlace(Path(url))
+        return LocalBackend(Path(url))
     if protocol in _LOCAL:
-        return LocalPlace(Path(rest))
-    from flan_jax.store.remote import RemotePlace  # a store in a folder needs no fsspec
+        return LocalBackend(Path(rest))
+    from flan_jax.store.remote import FsspecBackend  # a store in a folder needs no fsspec
 
-    return RemotePlace(url)
+    return FsspecBackend(url)
 
 
 def _key(name: str, split: str, fingerprint: str) -> Key:

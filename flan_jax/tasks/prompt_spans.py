@@ -1,6 +1,6 @@
 """What in a prompt is what: the template's words, each slot, the options, the solved examples.
 
-A ``Renderer`` with a ``Marking`` puts private-use characters around what it fills in. ``aligned``
+A ``Renderer`` with a ``PromptSpans`` puts private-use characters around what it fills in. ``aligned``
 takes them off again and says what each part of the real prompt is. Where a record holds such
 characters itself, the prompt is one part: the real one is always shown.
 """
@@ -22,7 +22,7 @@ _ANY = re.compile(f"[{_OPEN}{_NAMED}{_CLOSE}]")
 _MARK = re.compile(f"{_OPEN}([^{_OPEN}{_NAMED}{_CLOSE}]*){_NAMED}|{_CLOSE}")
 
 
-class Marking:
+class PromptSpans:
     """The ``mark`` of a ``Renderer``, which can be switched off: the prompt is then the real one.
 
     Attributes:
@@ -52,7 +52,7 @@ def segments(marked: str, *, words: str = INSTRUCTION) -> list[Segment]:
     Returns:
         The parts, or all in one where the marks are not balanced.
 
-    >>> marking = Marking()
+    >>> marking = PromptSpans()
     >>> marking.on = True
     >>> segments("Is it " + marking("exemplars", "so? " + marking("hue", "red")) + " or " + marking("hue", "blue"))
     [('instruction', 'Is it '), ('exemplars', 'so? '), ('exemplars/hue', 'red'), ('instruction', ' or '), ('hue', 'blue')]

@@ -15,7 +15,7 @@ from flan_jax import signals
 from flan_jax.errors import UserError
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.finite import DivergedError, destroyed
-from flan_jax.train.metrics_accumulator import HostMetrics, MetricsWindow
+from flan_jax.train.metrics_accumulator import HostMetrics, MetricsAccumulator
 from flan_jax.train.state import TrainState
 from flan_jax.train.step import Batch, StepFn
 
@@ -24,7 +24,7 @@ WINDOW = "metrics_window"
 
 
 class Hook(Protocol):
-    """Called in every process after each logged step, with host-side metrics (`MetricsWindow.take`)."""
+    """Called in every process after each logged step, with host-side metrics (`MetricsAccumulator.take`)."""
 
     def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
         """Does what it does; the state must not be kept, its buffers are donated to the next step."""
@@ -102,7 +102,7 @@ def fit(
     data_position: Callable[[], Mapping[str, Any]] = dict,
     extra: Callable[[], Mapping[str, Any]] = dict,
     resumed: Mapping[str, Any] | None = None,
-    may_end: bool = False,
+    stop_at_data_end: bool = False,
 ) -> TrainState:
     """Trains until `steps` steps have been taken in all, those before a resumption included.
 
@@ -134,7 +134,7 @@ def fit(
     """
     if log_every < 1 or save_every < 0:
         raise UserError(f"log_every is {log_every} and save_every {save_every}; they must be at least 1 and 0.")
-    window = MetricsWindow((resumed or {}).get(WINDOW))
+    window = MetricsAccumulator((resumed or {}).get(WINDOW))
     first = int(jax.device_get(state.step)) + 1
     logged = saved = first - 1
 
@@ -179,7 +179,7 @@ def fit(
         for step in range(first, steps + 1):
             batch = next(batches, None)
             if batch is None:
-                if not may_end:
+                if not stop_at_data_end:
                     raise UserError(
                         f"The batches ended after step {step - 1} of {steps}; repeat the data or train fewer steps."
                     )

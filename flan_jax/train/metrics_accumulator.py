@@ -28,7 +28,7 @@ _AHEAD = 2
 _MOST_PENDING = 128
 
 
-class MetricsWindow:
+class MetricsAccumulator:
     """Collects what `compile_train_step`'s function returns, step after step.
 
     Args:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, Key
 
 from flan_jax.errors import UserError
 from flan_jax.models.build import ModelConfig, abstract_model, init_model, logical_axes
-from flan_jax.models.peft.adapters import as_kept, attach, attach_axes, join, kept_dtypes, split
+from flan_jax.models.peft.adapters import attach, attach_axes, cast_params, join, kept_dtypes, split
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.sharding import ShardingRules, param_shardings, place, replicated
 
@@ -146,7 +146,7 @@ def init_state(
     init_key, run_key = jax.random.split(jax.random.key(seed))
 
     def begin(tree: Any, keys: tuple[Array, Array]) -> TrainState:
-        tree = as_kept(tree, axes, tuning)
+        tree = cast_params(tree, axes, tuning)
         trained, frozen = split(attach(tree, axes, tuning, _adapter_key(keys[0])), tuning)
         return new_state(trained, optimizer, keys[1], frozen=frozen)
 
@@ -182,7 +182,7 @@ def _shardings(
     """The shapes of a configured run's state, and where its leaves live."""
     axes, shapes = logical_axes(config), abstract_model(config)[1]
     trained, frozen = jax.eval_shape(
-        lambda tree: split(attach(as_kept(tree, axes, tuning), axes, tuning, jax.random.key(0)), tuning), shapes
+        lambda tree: split(attach(cast_params(tree, axes, tuning), axes, tuning, jax.random.key(0)), tuning), shapes
     )
     of_trained, of_frozen = split(attach_axes(axes, tuning), tuning)
     abstract = abstract_state(trained, optimizer, frozen=frozen)

@@ -63,7 +63,7 @@ MATCHING = FewShot(shots=25, templates="matching")
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class PrepareConfig:
     """What a variant of Flan 2022 leaves out.
 
     Attributes:
@@ -82,10 +82,10 @@ class Recipe:
     outlined: bool = False
 
 
-PUBLIC = Recipe()
+PUBLIC = PrepareConfig()
 
 
-def mode_mixture(collection: str, mode: PromptMode, recipe: Recipe = PUBLIC) -> Mixture:
+def mode_mixture(collection: str, mode: PromptMode, recipe: PrepareConfig = PUBLIC) -> Mixture:
     """One collection in one prompt mode, such as ``flan_zsopt``.
 
     Args:
@@ -130,7 +130,7 @@ def _collected(collection: str) -> list[TaskSpec]:
     return [spec for spec in found if not isinstance(spec.source, FolderSource) or spec.source.exists()]
 
 
-def _entries(prompts: Sequence[Prompted], recipe: Recipe) -> tuple[Entry, ...]:
+def _entries(prompts: Sequence[Prompted], recipe: PrepareConfig) -> tuple[Entry, ...]:
     if recipe.inversion:
         return tuple(map(Entry, prompts))
     return tuple(
@@ -143,7 +143,7 @@ def _entries(prompts: Sequence[Prompted], recipe: Recipe) -> tuple[Entry, ...]:
     )
 
 
-def submix(collection: str, recipe: Recipe = PUBLIC) -> Mixture:
+def submix(collection: str, recipe: PrepareConfig = PUBLIC) -> Mixture:
     """One collection in its prompt modes, in equal parts: ``flan2021_submix`` and its like."""
     modes = [mode for mode in MODES[collection] if recipe.few_shot or not mode.few_shot]
     parts = (() if recipe.inversion else ("no_inversion",)) + (() if recipe.few_shot else ("no_few_shot",))
@@ -151,7 +151,7 @@ def submix(collection: str, recipe: Recipe = PUBLIC) -> Mixture:
     return Mixture(name, tuple(Entry(mode_mixture(collection, mode, recipe), 1.0) for mode in modes))
 
 
-def flan2022(name: str, recipe: Recipe = PUBLIC) -> Mixture:
+def flan2022(name: str, recipe: PrepareConfig = PUBLIC) -> Mixture:
     """The collections together.
 
     Returns:
@@ -166,20 +166,20 @@ def flan2022(name: str, recipe: Recipe = PUBLIC) -> Mixture:
     return Mixture(name, entries, suites=(Suite("held_in", held_in, split="validation"),))
 
 
-def _without(collection: str) -> Recipe:
-    return Recipe({other: weight for other, weight in PUBLIC_CODE.items() if other != collection})
+def _without(collection: str) -> PrepareConfig:
+    return PrepareConfig({other: weight for other, weight in PUBLIC_CODE.items() if other != collection})
 
 
-VARIANTS: dict[str, Recipe] = {
+VARIANTS: dict[str, PrepareConfig] = {
     "flan2022_submix": PUBLIC,
-    "flan2022_with_programs": Recipe(WITH_PROGRAMS),
-    "flan2022_proportion_a": Recipe(PROPORTION_A),
-    "flan2022_proportion_b": Recipe(PROPORTION_B),
-    "flan2022_no_inversion": Recipe(inversion=False),
-    "flan2022_no_balancing": Recipe(balanced=False),
-    "flan2022_no_few_shot": Recipe(few_shot=False),
+    "flan2022_with_programs": PrepareConfig(WITH_PROGRAMS),
+    "flan2022_proportion_a": PrepareConfig(PROPORTION_A),
+    "flan2022_proportion_b": PrepareConfig(PROPORTION_B),
+    "flan2022_no_inversion": PrepareConfig(inversion=False),
+    "flan2022_no_balancing": PrepareConfig(balanced=False),
+    "flan2022_no_few_shot": PrepareConfig(few_shot=False),
     **{f"flan2022_no_{collection}": _without(collection) for collection in PUBLIC_CODE},
-    **{f"flan2022_only_{collection}": Recipe({collection: 1.0}) for collection in PUBLIC_CODE},
+    **{f"flan2022_only_{collection}": PrepareConfig({collection: 1.0}) for collection in PUBLIC_CODE},
 }
 """The public mixture, the paper's proportions, and its ablations."""
 
@@ -193,7 +193,7 @@ def _register() -> None:
             return
         # What reads the data folder is resolved only when it is asked for by name.
         recipe = arguments.get("recipe", PUBLIC)
-        assert isinstance(recipe, Recipe)
+        assert isinstance(recipe, PrepareConfig)
         outline = (("recipe", dataclasses.replace(recipe, outlined=True)),)
         register_mixture(known_as, FromDataFolder(make, tuple(arguments.items()), outline))
 
@@ -210,7 +210,7 @@ def _register() -> None:
         add(name, flan2022, bool(set(recipe.weights) & set(_FROM_FOLDERS)), name=name, recipe=recipe)
 
 
-def whole_collection(collection: str, recipe: Recipe = PUBLIC) -> Mixture:
+def whole_collection(collection: str, recipe: PrepareConfig = PUBLIC) -> Mixture:
     """A collection by itself, zero-shot, under its own name."""
     return dataclasses.replace(mode_mixture(collection, PromptMode.ZS_OPT, recipe), name=collection)
 

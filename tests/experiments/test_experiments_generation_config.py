@@ -106,11 +106,11 @@ def test_a_folder_s_settings_change_what_is_written_and_options_come_first(folde
     assert greedy.err == ""
     path = folder / "generation_config.json"
     path.write_text(json.dumps({"repetition_penalty": 0.05, "max_new_tokens": 6, "typical_p": 0.5}), encoding="utf-8")
-    penalised = ask(folder, capsys)
-    assert "repetition_penalty=0.05, max_new_tokens=6" in penalised.err
-    assert "not honoured of generation_config.json: typical_p=0.5" in penalised.err
+    penalized = ask(folder, capsys)
+    assert "repetition_penalty=0.05, max_new_tokens=6" in penalized.err
+    assert "not honoured of generation_config.json: typical_p=0.5" in penalized.err
     assert ask(folder, capsys, "--repetition_penalty", "1").out == greedy.out
-    assert penalised.out == ask(folder, capsys, "--repetition_penalty", "0.05").out != greedy.out
+    assert penalized.out == ask(folder, capsys, "--repetition_penalty", "0.05").out != greedy.out
     path.write_text(json.dumps({"do_sample": True, "temperature": 3.0, "max_new_tokens": 6}), encoding="utf-8")
     assert ask(folder, capsys).out == ask(folder, capsys, "--seed", "0").out != ask(folder, capsys, "--seed", "1").out
     assert ask(folder, capsys, "--temperature", "0").out == greedy.out

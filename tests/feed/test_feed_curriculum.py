@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.feed.curriculum import LessonFirst
+from flan_jax.feed.curriculum import CurriculumBatches
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.store.store import StoredExample, TokenStore
 
@@ -31,7 +31,7 @@ def stream(tasks, steps=3, **own):
         return PackedBatches(tasks, weights, seed=0, batch_size=4, lengths=LENGTHS, prefetch=1, **options)
 
     lesson, mixture = make([1.0, 0.0], **own), make([0.5, 0.5], first_step=steps, **own)
-    return LessonFirst(lesson, mixture)
+    return CurriculumBatches(lesson, mixture)
 
 
 def taken(batches, count):

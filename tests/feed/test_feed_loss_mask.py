@@ -8,7 +8,7 @@ import pytest
 from flan_jax.errors import UserError
 from flan_jax.feed.layout import Layout
 from flan_jax.feed.loader import PackedBatches
-from flan_jax.feed.token_table import Corpus
+from flan_jax.feed.token_table import TokenTable
 from flan_jax.store.store import LOSS_MASK, MASK, Extra, StoredExample, TokenStore
 
 LENGTHS = {"inputs": 8, "targets": 12}
@@ -85,8 +85,8 @@ def test_an_encoder_decoder_counts_what_the_masks_of_ordinary_examples_say(tmp_p
 
 
 def test_without_masks_nothing_is_looked_up(tasks):
-    assert Corpus(tasks[1:2]).target_weights(np.arange(3), np.zeros(3, int), np.ones(3, int)) is None
-    corpus = Corpus(tasks)
+    assert TokenTable(tasks[1:2]).target_weights(np.arange(3), np.zeros(3, int), np.ones(3, int)) is None
+    corpus = TokenTable(tasks)
     rows = corpus.rows(np.full(3, 1), np.arange(3))
     assert corpus.target_weights(rows, np.full(3, 1), corpus.lengths(rows)[1]) is None
 
@@ -95,7 +95,7 @@ def test_a_mask_is_declared_as_one_and_as_long_as_its_target(tmp_path):
     example = StoredExample(np.zeros(0, int), np.arange(4), extras={LOSS_MASK: np.ones(3, np.uint8)})
     short = stored(tmp_path, "short", [example], {LOSS_MASK: MASK})
     with pytest.raises(UserError, match="'short', split 'train' has loss masks that are not as long"):
-        Corpus([short])
+        TokenTable([short])
     wide = dataclasses.replace(example, extras={LOSS_MASK: np.ones(4, np.float32)})
     other = stored(tmp_path, "other", [wide], {LOSS_MASK: Extra("float32", 1)})
     with pytest.raises(UserError, match=r"'loss_mask' of type float32 and rank 1.*uint8"):

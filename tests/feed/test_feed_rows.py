@@ -12,7 +12,7 @@ from flan_jax.errors import UserError
 from flan_jax.feed import loader, packed_row_index
 from flan_jax.feed.layout import Layout
 from flan_jax.feed.loader import PackedBatches
-from flan_jax.feed.packed_row_index import PACKING, RowStream
+from flan_jax.feed.packed_row_index import PACKING, PackedRowIndex
 from flan_jax.feed.sampler import Start
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "rows.json"
@@ -33,7 +33,7 @@ WAYS = {
 
 def rows_of(tasks, options):
     """A digest of some windows of rows, and their first rows as lists of (task, example)."""
-    stream = RowStream(tasks, WEIGHTS, seed=11, **options)
+    stream = PackedRowIndex(tasks, WEIGHTS, seed=11, **options)
     plan, count = stream.plan(0, 45_000)
     columns = [np.asarray(column, "<i8").tobytes() for column in (plan.row, plan.task, plan.row_in_corpus)]
     examples = np.stack([plan.task, plan.row_in_corpus], axis=1)

@@ -7,7 +7,7 @@ import pytest
 
 from flan_jax.data.chat.templates import ChatTemplate
 from flan_jax.data.chat.tokenize import ChatTokenizer
-from flan_jax.data.tokenizers.hf_tokenizer import FastVocabulary
+from flan_jax.data.tokenizers.hf_tokenizer import HfVocabulary
 from flan_jax.tasks.chat.conversation import Message
 from flan_jax.testing import tokenizers as made
 
@@ -58,7 +58,7 @@ def both(request, tmp_path):
     build, config = KINDS[request.param]
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **config}
     folder = made.save(tmp_path / "tokenizer", build(), config)
-    return FastVocabulary(folder), transformers.AutoTokenizer.from_pretrained(folder)
+    return HfVocabulary(folder), transformers.AutoTokenizer.from_pretrained(folder)
 
 
 def texts(special, count=150):
@@ -110,7 +110,7 @@ def test_what_they_save_is_read_with_their_ids(tmp_path, saved):
         content["added_tokens"] = content["added_tokens"][:1]
         (tmp_path / "tokenizer.json").write_text(json.dumps(content))
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    ours = FastVocabulary(tmp_path)
+    ours = HfVocabulary(tmp_path)
     assert (ours.size, ours.eos_id, ours.pad_id) == (len(theirs), theirs.eos_token_id, theirs.pad_token_id)
     for text in texts(["<think>", "</think>"]):
         assert ours.encode(text) == theirs(text, add_special_tokens=False)["input_ids"]
@@ -124,7 +124,7 @@ def test_a_conversation_has_their_ids_and_mask(tmp_path):
         "{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}{% else %}{{ m.content }}<|im_end|>{% endif %}{{ '\\n' }}{% endfor %}"
     )
     folder = made.save(tmp_path, made.byte_level(END, START, STOP), {"eos_token": STOP, "pad_token": END})
-    ours, theirs = FastVocabulary(folder), transformers.AutoTokenizer.from_pretrained(folder)
+    ours, theirs = HfVocabulary(folder), transformers.AutoTokenizer.from_pretrained(folder)
     messages = [
         Message("user", "the cat?"),
         Message("assistant", "naïve 🙂"),
@@ -160,7 +160,7 @@ def test_how_a_special_token_is_looked_for(tmp_path, build):
     end = next(text for text in ("</s>", "[SEP]") if tokenizer.token_to_id(text) is not None)
     config = {"eos_token": end, "tokenizer_class": "PreTrainedTokenizerFast"}
     folder = made.save(tmp_path, tokenizer, config)
-    ours, theirs = FastVocabulary(folder), transformers.AutoTokenizer.from_pretrained(folder)
+    ours, theirs = HfVocabulary(folder), transformers.AutoTokenizer.from_pretrained(folder)
     for text in texts([*(token.content for token in special), "<B>", "\n\n", "<think>", end], 400):
         expected = theirs(text, add_special_tokens=False, return_offsets_mapping=True)
         assert ours.encode_offsets(text) == (expected["input_ids"], expected["offset_mapping"])
@@ -169,7 +169,7 @@ def test_how_a_special_token_is_looked_for(tmp_path, build):
 @pytest.mark.realdata
 def test_gpt2_s_own_pair(realdata):
     folder = realdata / "tokenizers/gpt2"
-    ours = FastVocabulary(folder)
+    ours = HfVocabulary(folder)
     merges = [tuple(line.split(" ")) for line in (folder / "vocab.bpe").read_text("utf-8").split("\n")[1:] if line]
     theirs = transformers.GPT2Tokenizer(vocab=json.loads((folder / "encoder.json").read_text("utf-8")), merges=merges)
     assert (ours.eos_id, ours.size) == (theirs.eos_token_id, len(theirs))

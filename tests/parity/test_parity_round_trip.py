@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flan_jax.cli.main import main
-from flan_jax.data.tokenizers.hf_tokenizer import FastVocabulary
+from flan_jax.data.tokenizers.hf_tokenizer import HfVocabulary
 from flan_jax.testing import tokenizers as made
 
 pytestmark = [
@@ -84,7 +84,7 @@ def load(folder):
 
 
 def torch_answer(folder, prompt):
-    model, vocabulary = load(folder), FastVocabulary(folder)
+    model, vocabulary = load(folder), HfVocabulary(folder)
     ids = [*vocabulary.encode(prompt), vocabulary.eos_id]  # an instruction ends as in training
     if not model.config.is_encoder_decoder:
         ids = [model.config.bos_token_id, *ids]

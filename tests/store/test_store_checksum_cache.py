@@ -7,7 +7,7 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.store import checksum_cache, local
-from flan_jax.store.checksum_cache import Verified
+from flan_jax.store.checksum_cache import ChecksumCache
 from flan_jax.store.store import StoredExample, TokenStore
 
 A = "a" * 32
@@ -42,7 +42,7 @@ def later(monkeypatch):
     """Lets a process start anew, some time after what was written."""
 
     def go():
-        Verified.at.cache_clear()
+        ChecksumCache.at.cache_clear()
         monkeypatch.setattr(checksum_cache.time, "time_ns", lambda: time.clock_gettime_ns(time.CLOCK_REALTIME) + 10**10)
 
     return go
@@ -181,8 +181,8 @@ def test_the_note_is_read_once_for_many_tasks(store, later, monkeypatch):
         store.write(f"t{i}", "train", A, examples(), {})
     later()
     reads = []
-    read_on = Verified._read_on
-    monkeypatch.setattr(Verified, "_read_on", lambda self: reads.append(read_on(self)) or reads[-1])
+    read_on = ChecksumCache._read_on
+    monkeypatch.setattr(ChecksumCache, "_read_on", lambda self: reads.append(read_on(self)) or reads[-1])
     store.open_many([(f"t{i}", "train", A, None) for i in range(20)])
     assert reads == [True]
 
@@ -197,12 +197,12 @@ def test_writers_of_the_note_do_not_lose_each_other_s_lines(tmp_path):
     writers = [subprocess.Popen([sys.executable, "-c", script, str(note), str(i)]) for i in range(2)]
     assert [writer.wait(60) for writer in writers] == [0, 0]
     marks = [b"%032x" % (writer * 1000 + i) for writer in range(2) for i in range(400)]
-    assert all(mark in Verified(str(note)) for mark in marks)
-    assert b"f" * 32 not in Verified(str(note))
+    assert all(mark in ChecksumCache(str(note)) for mark in marks)
+    assert b"f" * 32 not in ChecksumCache(str(note))
 
 
 def test_a_process_sees_what_another_noted_meanwhile(tmp_path):
-    one, other = (Verified(str(tmp_path / "verified")) for _ in range(2))
+    one, other = (ChecksumCache(str(tmp_path / "verified")) for _ in range(2))
     one.add(b"1" * 32)
     assert b"1" * 32 in other
     assert b"2" * 32 not in other
@@ -222,8 +222,8 @@ def test_a_garbled_note_costs_a_check_only(store, cache, read, later):
 
 def test_the_note_does_not_grow_without_end(tmp_path, monkeypatch):
     monkeypatch.setattr(checksum_cache, "_LARGEST_NOTE", 330)
-    note = Verified(str(tmp_path / "verified"))
+    note = ChecksumCache(str(tmp_path / "verified"))
     for i in range(100):
         note.add(b"%032x" % i)
     assert (tmp_path / "verified").stat().st_size <= 330 + 33
-    assert b"%032x" % 99 in Verified(str(tmp_path / "verified"))
+    assert b"%032x" % 99 in ChecksumCache(str(tmp_path / "verified"))

@@ -14,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import known_implementations
 
 from flan_jax.errors import UserError
-from flan_jax.store.remote import RemotePlace
+from flan_jax.store.remote import FsspecBackend
 from flan_jax.store.store import Extra, StoredExample, TokenStore
 
 A, B = "a" * 32, "b" * 32
@@ -216,7 +216,7 @@ def test_a_half_written_task_is_never_read(watched, store):
         if operation == "put" and path.endswith("manifest.json"):
             watched.before = staticmethod(lambda operation, path: None)
             # No clearing up either: the process is gone.
-            patch.setattr(RemotePlace, "_remove_unfinished", lambda self, key: None)
+            patch.setattr(FsspecBackend, "_remove_unfinished", lambda self, key: None)
             raise killed
 
     watched.before = staticmethod(kill)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from task_toys import Listed, make, quiz
 
-from flan_jax.tasks.prompt_spans import INSTRUCTION, Marking, aligned, segments, unmarked
+from flan_jax.tasks.prompt_spans import INSTRUCTION, PromptSpans, aligned, segments, unmarked
 from flan_jax.tasks.render import Renderer
 from flan_jax.tasks.spec import Prompted, PromptMode
 from flan_jax.tasks.style import FLAN_2022, FewShot
@@ -14,14 +14,14 @@ SPEC = make()
 
 
 def marking():
-    marks = Marking()
+    marks = PromptSpans()
     marks.on = True
     return marks
 
 
 def parts_of(task, record, index, **changes):
     """(parts, what the model sees) of one record."""
-    marks = Marking()
+    marks = PromptSpans()
     renderer = Renderer(task, mark=marks, **changes)
     real = renderer(record, index=index)
     marks.on = True

@@ -16,7 +16,7 @@ from flan_jax.cli.paths import given_name_or_path, name_or_path
 from flan_jax.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from flan_jax.cli.example_view import How, Shown
+    from flan_jax.cli.example_view import ExampleView, ViewOptions
     from flan_jax.data.chat.prompts import ChatPrompts
     from flan_jax.data.tokenizers.vocabulary import Vocabulary
     from flan_jax.mixing.mixture import Mixture
@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Prints examples."""
     from flan_jax.cli.ansi import HEADING, Paint, wants_color
-    from flan_jax.cli.example_view import How
+    from flan_jax.cli.example_view import ViewOptions
     from flan_jax.tasks.spec import Prompted, PromptMode
 
     for option, value, choices in (
@@ -109,7 +109,7 @@ def execute(arguments: argparse.Namespace) -> int:
     paint = Paint(not arguments.json and wants_color(arguments.color))
     each = 1 if len(tasks) > 1 else arguments.n
     for task in tasks[: arguments.n]:
-        how = How(
+        how = ViewOptions(
             _split(task, arguments.split),
             paint,
             arguments.seed,
@@ -272,7 +272,7 @@ def _chat(mixture: "Mixture", vocabulary: "Vocabulary | None", arguments: argpar
     return None if template is None else ChatPrompts(template, vocabulary)
 
 
-def _examples(task: "Task", how: "How") -> "Iterator[Shown | None]":
+def _examples(task: "Task", how: "ViewOptions") -> "Iterator[ExampleView | None]":
     from flan_jax.cli.example_view import produced_examples, prompted_examples
     from flan_jax.tasks.spec import Prompted
 

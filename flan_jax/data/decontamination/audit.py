@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from flan_jax.data.decontamination.ngram_search import Needles
+from flan_jax.data.decontamination.ngram_search import NgramIndex
 from flan_jax.data.prepare.fingerprints import callable_digest
 from flan_jax.data.sources.base import GeneratedSource, digest
 from flan_jax.data.sources.published import origins
@@ -253,7 +253,7 @@ def audit(
                     again.setdefault(whole[0], []).append((held, index))
         if progress:
             progress(held.task, sizes[held])
-    needles = Needles(longest, PHRASE)
+    needles = NgramIndex(longest, PHRASE)
     found: _Found = {}
     repeated: _Found = {}
     inside: _Found = {}

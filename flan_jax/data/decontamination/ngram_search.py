@@ -13,14 +13,14 @@ _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _SHIFT = np.uint64(31)
 
 
-class Needles:
+class NgramIndex:
     """Texts to look for. Texts here are words with single spaces between them.
 
     Args:
         texts: what to look for; those of fewer words than ``window`` are left out.
         window: so many words are hashed.
 
-    >>> found = Needles(["a b c", "b c d e"], window=3).search([("x", "z a b c d"), ("y", "a b d c"), ("z", "a b c")])
+    >>> found = NgramIndex(["a b c", "b c d e"], window=3).search([("x", "z a b c d"), ("y", "a b d c"), ("z", "a b c")])
     >>> list(found)
     [('x', 'a b c'), ('z', 'a b c')]
     """

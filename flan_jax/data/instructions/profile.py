@@ -27,7 +27,7 @@ MESSAGES_KEPT = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Division:
+class SplitAssignment:
     """How the records of one task are divided.
 
     Attributes:
@@ -46,12 +46,12 @@ class Division:
 
 
 @dataclasses.dataclass(frozen=True)
-class Survey:
+class DatasetProfile:
     """What a pass found. Attributes: see ``flan_jax.data.instructions.report.FileReport``."""
 
     format: Format
     cleaning: Cleaning
-    tasks: Mapping[str, Division]
+    tasks: Mapping[str, SplitAssignment]
     sources: Mapping[str, str]
     records: int
     examples: int
@@ -178,7 +178,7 @@ def side_hash(seed: int, key: str) -> int:
     return counter_hash("instructions", seed, key.strip())
 
 
-def survey(origin: Origin, given: str | Format, cleaning: Cleaning | None, held: int, seed: int) -> Survey:
+def survey(origin: Origin, given: str | Format, cleaning: Cleaning | None, held: int, seed: int) -> DatasetProfile:
     """Goes through ``origin`` once, and not again until it changes.
 
     Args:
@@ -194,7 +194,7 @@ def survey(origin: Origin, given: str | Format, cleaning: Cleaning | None, held:
 @functools.lru_cache(maxsize=256)
 def _survey(
     origin: Origin, state: tuple[int, ...], given: str | Format, cleaning: Cleaning | None, held: int, seed: int
-) -> Survey:
+) -> DatasetProfile:
     known = format_of(origin, given)
     cleaning = own_cleaning(origin, known) if cleaning is None else cleaning
     cleaner, counts = cleaning.begin(), Counter[str]()
@@ -223,7 +223,7 @@ def _survey(
         counts["turns"] += sum(message["role"] == "assistant" for message in messages)
         counts["repeated"] += repeated_turns(messages)
     divided = {task: lowest.divided() for task, lowest in tasks.items()}
-    return Survey(
+    return DatasetProfile(
         known,
         cleaning,
         divided,
@@ -276,11 +276,11 @@ class _Lowest:
             self.counts[value] = 1
             del self.counts[-heapq.heappushpop(self.heap, -value)]
 
-    def divided(self) -> Division:
+    def divided(self) -> SplitAssignment:
         wanted = min(self.held, max(1, self.total // 10)) if len(self.counts) > 1 else 0
         last, held = -1, 0
         for value in sorted(self.counts):
             if held + self.counts[value] > wanted:
                 break
             last, held = value, held + self.counts[value]
-        return Division(last, self.total - held, held, tuple(self.types), self.numbers)
+        return SplitAssignment(last, self.total - held, held, tuple(self.types), self.numbers)

@@ -11,7 +11,15 @@ from flan_jax.data.formats.record_format import Format
 from flan_jax.data.formats.record_meanings import VERSION as MEANT
 from flan_jax.data.instructions.default_cleaning import chosen_cleaning
 from flan_jax.data.instructions.origin import HubPart, Origin, origins
-from flan_jax.data.instructions.profile import Division, Survey, format_of, normalised, side_hash, survey, task_of
+from flan_jax.data.instructions.profile import (
+    DatasetProfile,
+    SplitAssignment,
+    format_of,
+    normalised,
+    side_hash,
+    survey,
+    task_of,
+)
 from flan_jax.data.prepare.fingerprints import callable_digest
 from flan_jax.data.sources.base import SPLITS, digest, resolve
 from flan_jax.errors import UserError, unknown
@@ -66,7 +74,7 @@ class InstructionSource:
             return found[split], self.max_validation if split == "train" and "validation" not in found else 0
         return found["train"], self.max_validation
 
-    def survey(self, split: str = "train") -> Survey:
+    def survey(self, split: str = "train") -> DatasetProfile:
         """What the file of ``split`` holds: its format, counts, what is left out.
 
         Raises:
@@ -122,7 +130,7 @@ class InstructionSource:
         """Unreadable records are on the side of training, as nobody knows what they ask."""
         origin, held = self.origin(split)
         found = self.survey(split)
-        divided: dict[str, Division] = dict(found.tasks)
+        divided: dict[str, SplitAssignment] = dict(found.tasks)
         only: list[int] | None = None
         if self.task:  # one of many, maybe: what the others have is not read again for each
             only = sorted({*self._own(found)[self.task].numbers, *(found.damaged if self.tells else ())})
@@ -139,9 +147,9 @@ class InstructionSource:
                 continue
             yield number, record
 
-    def _own(self, found: Survey) -> Mapping[str, Division]:
+    def _own(self, found: DatasetProfile) -> Mapping[str, SplitAssignment]:
         """The tasks that these are the records of; one that a split has no records of is there, without any."""
-        return found.tasks if self.task is None else {self.task: found.tasks.get(self.task, Division(-1, 0, 0))}
+        return found.tasks if self.task is None else {self.task: found.tasks.get(self.task, SplitAssignment(-1, 0, 0))}
 
     def place(self, split: str, index: int) -> str:
         """File and line of record ``index``."""

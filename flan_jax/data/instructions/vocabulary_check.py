@@ -8,7 +8,7 @@ from flan_jax.data.formats.cleaning import Cleaning
 from flan_jax.data.formats.record_format import Format
 from flan_jax.data.instructions.origin import Origin
 from flan_jax.data.instructions.profile import normalised
-from flan_jax.data.prepare.config import FEATURES, Tally
+from flan_jax.data.prepare.config import FEATURES, RecordCounts
 from flan_jax.data.prepare.unknown_tokens import count_unknown
 from flan_jax.data.tokenizers.vocabulary import Vocabulary, encode_arrays
 from flan_jax.errors import UserError
@@ -22,7 +22,7 @@ def unspelled(origin: Origin, known: Format, cleaning: Cleaning, vocabulary: Voc
 
     What the assistant says, an output and targets are targets; all else that is said is an input.
     """
-    tally = Tally()
+    tally = RecordCounts()
     sides = (
         _sides(record)
         for _, _, record in normalised(origin, known, cleaning.begin(), lambda reason: None)

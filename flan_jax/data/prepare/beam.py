@@ -15,9 +15,9 @@ import fsspec
 
 from flan_jax.data.chat.templates import ChatTemplate
 from flan_jax.data.prepare import split_job as units
-from flan_jax.data.prepare.config import DEFAULT_LENGTHS, OnError, Recipe, TooLong
+from flan_jax.data.prepare.config import DEFAULT_LENGTHS, OnError, PrepareConfig, TooLong
 from flan_jax.data.prepare.pickling import packed, packed_setup, unpacked, unpacked_setup
-from flan_jax.data.prepare.prepare import PrepareReport, Progress, Survey
+from flan_jax.data.prepare.prepare import PreparePlan, PrepareReport, Progress
 from flan_jax.data.tokenizers.vocabulary import Vocabulary, set_encoding_threads
 from flan_jax.errors import UserError, unknown
 from flan_jax.store.store import TokenStore
@@ -67,8 +67,8 @@ def prepare_with_beam(
     """
     pipeline_options = _pipeline_options(runner, options)
     lengths = DEFAULT_LENGTHS if lengths is None else lengths
-    recipe = Recipe(vocabulary, lengths, seed, on_error, too_long, separator, chat_template)
-    survey = Survey(tasks, recipe, store, verify=verify, progress=progress)
+    recipe = PrepareConfig(vocabulary, lengths, seed, on_error, too_long, separator, chat_template)
+    survey = PreparePlan(tasks, recipe, store, verify=verify, progress=progress)
     if survey.to_write:
         _run(survey.to_write, recipe, store, modules, pipeline_options)
     for work in survey.to_write:
@@ -95,7 +95,11 @@ def _pipeline_options(runner: str, options: Sequence[str]) -> Any:
 
 
 def _run(
-    works: Sequence[units.Work], recipe: Recipe, store: TokenStore, modules: Sequence[str], pipeline_options: Any
+    works: Sequence[units.SplitJob],
+    recipe: PrepareConfig,
+    store: TokenStore,
+    modules: Sequence[str],
+    pipeline_options: Any,
 ) -> None:
     import apache_beam as beam
 
@@ -127,7 +131,7 @@ def _write(payload: bytes, *, setup: bytes, refusals: str) -> None:
         work = unpacked(payload)
         # A bundle that a runner tries again finds the split there, and whole.
         found = units.find(work, store, verify=work.damaged)
-        if isinstance(found, units.Work):
+        if isinstance(found, units.SplitJob):
             units.write(found, recipe, store)
     except UserError as error:
         files, path = fsspec.core.url_to_fs(refusals)
@@ -136,7 +140,7 @@ def _write(payload: bytes, *, setup: bytes, refusals: str) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _unpacked_once(setup: bytes) -> tuple[Recipe, TokenStore]:
+def _unpacked_once(setup: bytes) -> tuple[PrepareConfig, TokenStore]:
     set_encoding_threads(1)
     return unpacked_setup(setup)
 

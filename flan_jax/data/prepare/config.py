@@ -30,7 +30,7 @@ TooLong = Literal["truncate", "drop", "fail"]
 
 
 @dataclasses.dataclass
-class Tally:
+class RecordCounts:
     """What became of the records of one split; kept in the store's manifest.
 
     Attributes:
@@ -81,7 +81,7 @@ class Tally:
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class PrepareConfig:
     """How tasks become tokens: all that is the same for every task of one preparation.
 
     Attributes:

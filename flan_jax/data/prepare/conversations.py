@@ -18,7 +18,7 @@ import numpy as np
 
 from flan_jax.data.chat.templates import ChatTemplate, UnstablePrefixError, load_chat_template
 from flan_jax.data.chat.tokenize import ChatTokenizer, Tokens, drops_start
-from flan_jax.data.prepare.config import MESSAGES, Recipe, Tally
+from flan_jax.data.prepare.config import MESSAGES, PrepareConfig, RecordCounts
 from flan_jax.data.prepare.source_notes import notes_of
 from flan_jax.data.prepare.unknown_tokens import count_unknown
 from flan_jax.data.sources.base import digest
@@ -88,17 +88,17 @@ class ConversationTask:
         return self.source.splits
 
 
-def producer_of(task: ConversationTask, recipe: Recipe) -> "ConversationProducer":
+def producer_of(task: ConversationTask, recipe: PrepareConfig) -> "ConversationPreprocessor":
     """How the task is prepared; ``flan_jax.data.prepare.preprocessors`` looks for this name."""
-    return ConversationProducer(task, recipe)
+    return ConversationPreprocessor(task, recipe)
 
 
 @dataclasses.dataclass(frozen=True)
-class ConversationProducer:
+class ConversationPreprocessor:
     """Renders conversations through their chat template and tokenises them with a mask of the loss."""
 
     task: ConversationTask
-    recipe: Recipe
+    recipe: PrepareConfig
 
     @functools.cached_property
     def _template(self) -> ChatTemplate:
@@ -150,7 +150,7 @@ class ConversationProducer:
         """The mask of the loss."""
         return {LOSS_MASK: MASK}
 
-    def examples(self, split: str, tally: Tally) -> Iterator[StoredExample]:
+    def examples(self, split: str, tally: RecordCounts) -> Iterator[StoredExample]:
         """Conversations in the source's order.
 
         Raises:
@@ -212,7 +212,7 @@ class ConversationProducer:
         self,
         batch: Sequence[tuple[int, Conversation]],
         split: str,
-        tally: Tally,
+        tally: RecordCounts,
         number: int,
         missing: Sequence[int],
     ) -> None:
@@ -223,14 +223,21 @@ class ConversationProducer:
         index: int,
         talks: Sequence[Conversation],
         split: str,
-        tally: Tally,
+        tally: RecordCounts,
         number: int,
         missing: Sequence[int],
     ) -> None:
         self._note_unsaid(index, talks[number], missing, split, tally, replies=True)
 
     def _note_unsaid(
-        self, index: int, talk: Conversation, missing: Sequence[int], split: str, tally: Tally, *, replies: bool = False
+        self,
+        index: int,
+        talk: Conversation,
+        missing: Sequence[int],
+        split: str,
+        tally: RecordCounts,
+        *,
+        replies: bool = False,
     ) -> None:
         """Counts what the template leaves out or rewrites of a conversation; of its replies alone, if ``replies``."""
         for number in missing:
@@ -243,7 +250,7 @@ class ConversationProducer:
                 where = place(split, index) if place else f"record {index}"
                 tally.unsaid_at.append(f"{where}, message {number}: {message.content[:_SHOWN]!r}")
 
-    def _count_unknown(self, talk: Conversation, tokens: Tokens, tally: Tally) -> None:
+    def _count_unknown(self, talk: Conversation, tokens: Tokens, tally: RecordCounts) -> None:
         """What the assistant says is a target, everything else an input."""
         if self.recipe.vocabulary.unk_id is None:
             return
@@ -252,7 +259,7 @@ class ConversationProducer:
             ids = tokens.ids[(tokens.mask > 0) == said]
             count_unknown(tally, self.recipe.vocabulary, feature, [ids], ["\n".join(own)].__getitem__)
 
-    def _read(self, split: str, tally: Tally) -> Iterator[tuple[int, Conversation]]:
+    def _read(self, split: str, tally: RecordCounts) -> Iterator[tuple[int, Conversation]]:
         unreadable = tally.skip if self.recipe.on_error == "skip" else None
         for index, record in numbered_records(self.task.source, split, unreadable):
             try:
@@ -264,7 +271,7 @@ class ConversationProducer:
                     tally.merged += repeated_turns(record["messages"])
                 yield index, talk.answered
 
-    def _refuse(self, error: UserError, split: str, index: int, tally: Tally) -> None:
+    def _refuse(self, error: UserError, split: str, index: int, tally: RecordCounts) -> None:
         """Counts a conversation that cannot be read or rendered, or raises."""
         place = getattr(self.task.source, "place", None)
         located = UserError(f"Task {self.task.name!r}, record {index}: {error}")
@@ -274,7 +281,9 @@ class ConversationProducer:
             raise located from error
         tally.skip(located)
 
-    def _fitting(self, talk: Conversation, tokens: Tokens, split: str, index: int, tally: Tally) -> Tokens | None:
+    def _fitting(
+        self, talk: Conversation, tokens: Tokens, split: str, index: int, tally: RecordCounts
+    ) -> Tokens | None:
         """The tokens, or those of as many whole turns as fit, or ``None`` where none do."""
         if len(tokens.ids) <= self._limit:
             return tokens

@@ -9,7 +9,7 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
-from flan_jax.data.prepare.config import Recipe
+from flan_jax.data.prepare.config import PrepareConfig
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources import published
 from flan_jax.errors import UserError
@@ -38,13 +38,13 @@ def unpacked(content: bytes) -> Any:
     return pickle.loads(content)
 
 
-def packed_setup(recipe: Recipe, store: TokenStore, modules: Sequence[str]) -> bytes:
+def packed_setup(recipe: PrepareConfig, store: TokenStore, modules: Sequence[str]) -> bytes:
     """What a worker is given once, before any task."""
     tools = packed((recipe, store), f"The vocabulary {recipe.vocabulary.name!r}, or the store,")
     return packed((tuple(modules), sources.data_dir(), published.source_dir(), tools), "The data folder")
 
 
-def unpacked_setup(setup: bytes) -> tuple[Recipe, TokenStore]:
+def unpacked_setup(setup: bytes) -> tuple[PrepareConfig, TokenStore]:
     """Recipe and store, after the modules are imported and the folders are set in this process."""
     modules, data_dir, source_dir, tools = unpacked(setup)
     for module in modules:

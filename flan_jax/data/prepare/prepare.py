@@ -12,9 +12,17 @@ from typing import Any
 
 from flan_jax.data.chat.templates import ChatTemplate
 from flan_jax.data.prepare import split_job as units
-from flan_jax.data.prepare.config import DEFAULT_LENGTHS, FEATURES, OnError, Recipe, TooLong, checked_lengths, combined
+from flan_jax.data.prepare.config import (
+    DEFAULT_LENGTHS,
+    FEATURES,
+    OnError,
+    PrepareConfig,
+    TooLong,
+    checked_lengths,
+    combined,
+)
 from flan_jax.data.prepare.preprocessors import producer
-from flan_jax.data.prepare.split_job import PreparedSplit, Work
+from flan_jax.data.prepare.split_job import PreparedSplit, SplitJob
 from flan_jax.data.prepare.workers import write_all
 from flan_jax.data.tokenizers.vocabulary import Vocabulary
 from flan_jax.errors import UserError
@@ -142,10 +150,10 @@ def prepare(
         seed: which example gets which template.
         progress: called after each split.
         processes: how many processes work at a time; what is stored is the same.
-        on_error: see ``Recipe``.
-        too_long: see ``Recipe``.
-        separator: see ``Recipe``.
-        chat_template: see ``Recipe``.
+        on_error: see ``PrepareConfig``.
+        too_long: see ``PrepareConfig``.
+        separator: see ``PrepareConfig``.
+        chat_template: see ``PrepareConfig``.
         verify: compare all that is there with its checksums, even what this machine found right before; what
             is damaged is written again in any case.
         modules: imported by every worker process first, where tasks are found by name in a
@@ -156,17 +164,17 @@ def prepare(
             that cannot be read or rendered, a full disk. Splits finished before stay prepared.
     """
     lengths = DEFAULT_LENGTHS if lengths is None else lengths
-    recipe = Recipe(vocabulary, lengths, seed, on_error, too_long, separator, chat_template)
+    recipe = PrepareConfig(vocabulary, lengths, seed, on_error, too_long, separator, chat_template)
     if processes < 1:
         raise UserError(f"The number of processes is {processes}, but at least one must work.")
-    survey = Survey(tasks, recipe, store, verify=verify, progress=progress)
+    survey = PreparePlan(tasks, recipe, store, verify=verify, progress=progress)
     with contextlib.closing(write_all(survey.to_write, recipe, store, processes=processes, modules=modules)) as written:
         for work, split in written:
             survey.finished(work, split)
     return survey.report()
 
 
-class Survey:
+class PreparePlan:
     """Which of the splits asked for are in the store, and what became of the others.
 
     Args:
@@ -186,7 +194,7 @@ class Survey:
     def __init__(
         self,
         tasks: Iterable[tuple[Task, Sequence[str]]],
-        recipe: Recipe,
+        recipe: PrepareConfig,
         store: TokenStore,
         *,
         verify: bool,
@@ -196,15 +204,15 @@ class Survey:
         self._progress = progress
         self._works = [units.work_of(task, split, recipe) for (_, split), task in requested(tasks).items()]
         self._done: dict[tuple[str, str], PreparedSplit] = {}
-        self.to_write: list[Work] = []
+        self.to_write: list[SplitJob] = []
         for work in self._works:
             found = units.find(work, store, verify=verify)
-            if isinstance(found, Work):
+            if isinstance(found, SplitJob):
                 self.to_write.append(found)
             else:
                 self.finished(work, found)
 
-    def finished(self, work: Work, split: PreparedSplit) -> None:
+    def finished(self, work: SplitJob, split: PreparedSplit) -> None:
         """Notes that ``work`` is done, and tells of it."""
         self._done[work.task.name, work.split] = split
         if self._progress is not None:
@@ -238,10 +246,10 @@ def task_fingerprint(
     Args:
         task: what is prepared.
         split: which part of it.
-        vocabulary: see ``Recipe``, as for all below.
+        vocabulary: see ``PrepareConfig``, as for all below.
         lengths: of inputs and targets.
         seed: of the templates.
-        choices: any other field of ``Recipe``.
+        choices: any other field of ``PrepareConfig``.
     """
     return combined(fingerprint_parts(task, split, vocabulary, lengths, seed, **choices))
 
@@ -254,4 +262,4 @@ def fingerprint_parts(
     Raises:
         UserError: a bad length, an unknown choice, or a source that is not there.
     """
-    return producer(task, Recipe(vocabulary, lengths, seed, **choices)).fingerprint_parts(split)
+    return producer(task, PrepareConfig(vocabulary, lengths, seed, **choices)).fingerprint_parts(split)

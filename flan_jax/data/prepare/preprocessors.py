@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from flan_jax.data.prepare.config import Recipe, Tally
+from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
 from flan_jax.data.prepare.fingerprints import callable_digest, value_text
 from flan_jax.data.prepare.source_notes import notes_of
-from flan_jax.data.prepare.tokenize import tokenise
+from flan_jax.data.prepare.tokenize import tokenize
 from flan_jax.data.sources.base import digest
 from flan_jax.data.tokenizers.vocabulary import keeps_newlines
 from flan_jax.errors import UserError
@@ -23,16 +23,16 @@ from flan_jax.tasks.render import render_split
 from flan_jax.tasks.spec import Prompted, Rendering, Task, Template, VerbatimTemplate
 from flan_jax.tasks.style import FLAN_2021
 
-__all__ = ["Producer", "PromptedProducer", "Recipe", "Tally", "producer"]
+__all__ = ["PrepareConfig", "PromptedPreprocessor", "RecordCounts", "TaskPreprocessor", "producer"]
 
 
-class Producer(Protocol):
+class TaskPreprocessor(Protocol):
     """Makes the examples of one task by one recipe."""
 
     def fingerprint_parts(self, split: str) -> dict[str, str]:
         """Name → digest of everything that the tokens of ``split`` depend on."""
 
-    def examples(self, split: str, tally: Tally) -> Iterator[StoredExample]:
+    def examples(self, split: str, tally: RecordCounts) -> Iterator[StoredExample]:
         """Yields the examples in a fixed order and counts into ``tally`` what became of the records."""
 
     def manifest(self, split: str) -> dict[str, Any]:
@@ -42,14 +42,14 @@ class Producer(Protocol):
         """The further columns that the examples carry: by name."""
 
 
-def producer(task: Task, recipe: Recipe) -> Producer:
+def producer(task: Task, recipe: PrepareConfig) -> TaskPreprocessor:
     """The producer of a task of any kind.
 
     Raises:
         UserError: a kind of task that says nothing of how it is prepared.
     """
     if isinstance(task, Prompted):
-        return PromptedProducer(task, recipe)
+        return PromptedPreprocessor(task, recipe)
     for kind in type(task).__mro__:
         make = getattr(sys.modules.get(kind.__module__), "producer_of", None)
         if make is not None:
@@ -61,11 +61,11 @@ def producer(task: Task, recipe: Recipe) -> Producer:
 
 
 @dataclasses.dataclass(frozen=True)
-class PromptedProducer:
+class PromptedPreprocessor:
     """Renders a task of ours and tokenises it; no TensorFlow."""
 
     task: Prompted
-    recipe: Recipe
+    recipe: PrepareConfig
 
     def fingerprint_parts(self, split: str) -> dict[str, str]:
         """Source, fields, templates, options, mode, seed and the recipe's own parts."""
@@ -97,7 +97,7 @@ class PromptedProducer:
             parts[name] = callable_digest(function)
         return parts
 
-    def examples(self, split: str, tally: Tally) -> Iterator[StoredExample]:
+    def examples(self, split: str, tally: RecordCounts) -> Iterator[StoredExample]:
         """Rendered records in the source's order, tokenised."""
         unreadable = tally.skip if self.recipe.on_error == "skip" else None
         rendered = render_split(
@@ -110,7 +110,7 @@ class PromptedProducer:
             unreadable=unreadable,
             left_out=tally.leave_out,
         )
-        return tokenise(rendered, self.recipe, tally, where=f"task {self.task.name!r}, split {split!r}")
+        return tokenize(rendered, self.recipe, tally, where=f"task {self.task.name!r}, split {split!r}")
 
     def _length(self, text: str) -> int:
         """Tokens of an input, with what stands around it: the end of sequence, or the turns of a chat template."""

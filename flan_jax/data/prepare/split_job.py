@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from flan_jax.data.prepare.config import FEATURES, Recipe, Tally, combined
+from flan_jax.data.prepare.config import FEATURES, PrepareConfig, RecordCounts, combined
 from flan_jax.data.prepare.preprocessors import producer
 from flan_jax.data.prepare.source_notes import left_out_before
 from flan_jax.errors import UserError
@@ -33,7 +33,7 @@ class PreparedSplit:
         damaged: it was in the store already, but did not match its checksums, so it was written again.
         seconds: wall-clock time spent on it; ``None`` where a machine elsewhere did.
         left_out: records left out because they are no examples of the task.
-        by_reply: conversations that became an example for every reply; see ``Tally``.
+        by_reply: conversations that became an example for every reply; see ``RecordCounts``.
         merged: messages that became one with a message of the same speaker before them.
         unsaid: messages that the chat template does not write as they are, by role.
         unsaid_at: where the first of these stand.
@@ -71,7 +71,7 @@ class PreparedSplit:
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
+class SplitJob:
     """A split that should be in the store.
 
     Attributes:
@@ -92,13 +92,13 @@ class Work:
         return combined(self.parts)
 
 
-def work_of(task: Task, split: str, recipe: Recipe) -> Work:
+def work_of(task: Task, split: str, recipe: PrepareConfig) -> SplitJob:
     """The work of preparing ``split`` by ``recipe``.
 
     Raises:
         UserError: a source that is not there, or a split that it does not have.
     """
-    return Work(task, split, producer(task, recipe).fingerprint_parts(split))
+    return SplitJob(task, split, producer(task, recipe).fingerprint_parts(split))
 
 
 def parts_in(store: TokenStore, task: Task, split: str, parts: Mapping[str, str]) -> Mapping[str, str]:
@@ -121,13 +121,13 @@ def _source(task: Task) -> Any:
     return getattr(getattr(task, "spec", task), "source", None)
 
 
-def size_hint(work: Work) -> int | None:
+def size_hint(work: SplitJob) -> int | None:
     """About how many bytes are read to prepare it, where its source knows that without reading."""
     hint = getattr(_source(work.task), "size_hint", None)
     return None if hint is None else hint(work.split)
 
 
-def find(work: Work, store: TokenStore, *, verify: bool = False) -> PreparedSplit | Work:
+def find(work: SplitJob, store: TokenStore, *, verify: bool = False) -> PreparedSplit | SplitJob:
     """What the store has of it already, or the work that remains.
 
     Args:
@@ -143,7 +143,7 @@ def find(work: Work, store: TokenStore, *, verify: bool = False) -> PreparedSpli
     return dataclasses.replace(work, damaged=fingerprint[:16] in store.fingerprints(name, work.split))
 
 
-def write(work: Work, recipe: Recipe, store: TokenStore) -> PreparedSplit:
+def write(work: SplitJob, recipe: PrepareConfig, store: TokenStore) -> PreparedSplit:
     """Renders, tokenises and stores it.
 
     Raises:
@@ -151,7 +151,7 @@ def write(work: Work, recipe: Recipe, store: TokenStore) -> PreparedSplit:
             ``TokenStore.write``. Nothing half-written is left.
     """
     begun = time.monotonic()
-    maker, tally = producer(work.task, recipe), Tally()
+    maker, tally = producer(work.task, recipe), RecordCounts()
     manifest: dict[str, Any] = {
         **maker.manifest(work.split),
         "parts": dict(work.parts),
@@ -165,7 +165,11 @@ def write(work: Work, recipe: Recipe, store: TokenStore) -> PreparedSplit:
 
 
 def _some(
-    work: Work, examples: Iterator[StoredExample], tally: Tally, manifest: Mapping[str, Any], recipe: Recipe
+    work: SplitJob,
+    examples: Iterator[StoredExample],
+    tally: RecordCounts,
+    manifest: Mapping[str, Any],
+    recipe: PrepareConfig,
 ) -> Iterator[StoredExample]:
     """Passes examples on; that there were none is an error, with the reason."""
     empty = True
@@ -206,7 +210,7 @@ def outcome(
 ) -> PreparedSplit:
     """What a stored split's manifest says of it."""
     manifest = stored.manifest
-    tally = Tally(**manifest["tally"])
+    tally = RecordCounts(**manifest["tally"])
     return PreparedSplit(
         task=stored.name,
         split=stored.split,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from flan_jax.data.prepare.config import FEATURES, Recipe, Tally
+from flan_jax.data.prepare.config import FEATURES, PrepareConfig, RecordCounts
 from flan_jax.data.prepare.unknown_tokens import count_unknown
 from flan_jax.data.tokenizers.vocabulary import check_ids, encode_arrays
 from flan_jax.errors import UserError
@@ -15,8 +15,12 @@ from flan_jax.tasks.spec import Rendered
 _BATCH = 256
 
 
-def tokenise(
-    rendered: Iterable[Rendered], recipe: Recipe, tally: Tally | None = None, *, where: str = "rendered text"
+def tokenize(
+    rendered: Iterable[Rendered],
+    recipe: PrepareConfig,
+    tally: RecordCounts | None = None,
+    *,
+    where: str = "rendered text",
 ) -> Iterator[StoredExample]:
     """Ids of rendered examples, each side within its length and ended as the recipe says.
 
@@ -30,7 +34,7 @@ def tokenise(
         UserError: an example is too long and ``too_long`` is ``fail``, or the vocabulary returned
             an id that it must not return.
     """
-    tally = Tally() if tally is None else tally
+    tally = RecordCounts() if tally is None else tally
     examples = iter(rendered)
     while batch := list(itertools.islice(examples, _BATCH)):
         tally.records += len(batch)
@@ -76,7 +80,7 @@ def _text_of(batch: Sequence[Rendered], feature: str) -> Callable[[int], str]:
     return lambda position: batch[position].inputs if feature == "inputs" else batch[position].targets
 
 
-def _inputs(batch: Sequence[Rendered], recipe: Recipe) -> list[np.ndarray]:
+def _inputs(batch: Sequence[Rendered], recipe: PrepareConfig) -> list[np.ndarray]:
     """The ids of inputs, without what ends them; inside a chat template, prompts for a reply."""
     if recipe.chat is None:
         return list(encode_arrays(recipe.vocabulary, [example.inputs for example in batch]))
@@ -89,7 +93,7 @@ def _over(sides: Sequence[np.ndarray], room: int) -> set[int]:
 
 
 def _ended(
-    sides: Sequence[np.ndarray], recipe: Recipe, feature: str, where: str, examples: Sequence[Rendered]
+    sides: Sequence[np.ndarray], recipe: PrepareConfig, feature: str, where: str, examples: Sequence[Rendered]
 ) -> list[np.ndarray]:
     """Each side cut to its length and ended, as views of one int32 array."""
     if not sides:
@@ -115,7 +119,7 @@ def _too_long(
     batch: Sequence[Rendered],
     ids: Mapping[str, Sequence[np.ndarray]],
     over: Mapping[str, set[int]],
-    recipe: Recipe,
+    recipe: PrepareConfig,
 ) -> UserError:
     position, feature = min((min(indices), feature) for feature, indices in over.items() if indices)
     return UserError(

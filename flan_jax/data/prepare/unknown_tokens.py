@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from flan_jax.data.prepare.config import Tally
+from flan_jax.data.prepare.config import RecordCounts
 from flan_jax.data.tokenizers.vocabulary import Vocabulary
 
 PIECES = 12
@@ -15,7 +15,7 @@ _SHOWN = 80
 
 
 def count_unknown(
-    tally: Tally, vocabulary: Vocabulary, feature: str, sides: Sequence[np.ndarray], text: Callable[[int], str]
+    tally: RecordCounts, vocabulary: Vocabulary, feature: str, sides: Sequence[np.ndarray], text: Callable[[int], str]
 ) -> None:
     """Counts the unknown ids of a batch, and the examples that have one.
 

@@ -20,14 +20,14 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
-from flan_jax.data.prepare.config import Recipe
+from flan_jax.data.prepare.config import PrepareConfig
 from flan_jax.data.prepare.pickling import packed, packed_setup, unpacked, unpacked_setup
-from flan_jax.data.prepare.split_job import PreparedSplit, Work, size_hint, write
+from flan_jax.data.prepare.split_job import PreparedSplit, SplitJob, size_hint, write
 from flan_jax.data.tokenizers import vocabulary as tokenizers
 from flan_jax.errors import UnknownNameError, UserError
 from flan_jax.store.store import TokenStore
 
-Job = tuple[Work, ...]
+Job = tuple[SplitJob, ...]
 """The splits of one task, which read the same file as a rule."""
 PATIENCE_S = 0.5
 """For so long small tasks are prepared by the calling process, before it starts any worker."""
@@ -43,8 +43,13 @@ def usable_cores() -> int:
 
 
 def write_all(
-    works: Sequence[Work], recipe: Recipe, store: TokenStore, *, processes: int = 1, modules: Sequence[str] = ()
-) -> Generator[tuple[Work, PreparedSplit], None, None]:
+    works: Sequence[SplitJob],
+    recipe: PrepareConfig,
+    store: TokenStore,
+    *,
+    processes: int = 1,
+    modules: Sequence[str] = (),
+) -> Generator[tuple[SplitJob, PreparedSplit], None, None]:
     """Renders, tokenises and stores each split; yields it when it is there, in no fixed order.
 
     Workers are started only when there is enough to do. The largest tasks then go first, and those
@@ -78,8 +83,8 @@ def write_all(
         yield from _write_here(job, recipe, store)
 
 
-def _jobs(works: Sequence[Work]) -> deque[Job]:
-    by_task: dict[str, list[Work]] = {}
+def _jobs(works: Sequence[SplitJob]) -> deque[Job]:
+    by_task: dict[str, list[SplitJob]] = {}
     for work in works:
         by_task.setdefault(work.task.name, []).append(work)
     return deque(map(tuple, by_task.values()))
@@ -90,7 +95,9 @@ def _size(job: Job) -> float:
     return sum(float("inf") if size is None else size for size in sizes)
 
 
-def _write_here(job: Job, recipe: Recipe, store: TokenStore) -> Generator[tuple[Work, PreparedSplit], None, None]:
+def _write_here(
+    job: Job, recipe: PrepareConfig, store: TokenStore
+) -> Generator[tuple[SplitJob, PreparedSplit], None, None]:
     for work in job:
         yield work, write(work, recipe, store)
 
@@ -101,12 +108,12 @@ class _Worker:
 
     process: BaseProcess
     connection: Connection
-    remaining: deque[Work] = dataclasses.field(default_factory=deque)
+    remaining: deque[SplitJob] = dataclasses.field(default_factory=deque)
 
 
 def _write_in_workers(
     jobs: deque[Job], setup: bytes, processes: int
-) -> Generator[tuple[Work, PreparedSplit | None], None, None]:
+) -> Generator[tuple[SplitJob, PreparedSplit | None], None, None]:
     """Yields each split as it is there, or none for one that a worker cannot find: a script may have registered it."""
     workers: list[_Worker] = []
     done = False
@@ -210,7 +217,7 @@ def _work(connection: Connection, setup: bytes) -> None:
                 connection.send(("done", split))
 
 
-def _written(work: Work, recipe: Recipe, store: TokenStore) -> PreparedSplit | None:
+def _written(work: SplitJob, recipe: PrepareConfig, store: TokenStore) -> PreparedSplit | None:
     """What ``write`` returns, or none where the task is found by a name that nothing registered in this process."""
     try:
         return write(work, recipe, store)

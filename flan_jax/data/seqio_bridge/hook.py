@@ -58,7 +58,7 @@ _FINDER = _Finder()
 def _register() -> None:
     from flan_jax.data.seqio_bridge import register as seqio_bridge
 
-    seqio_bridge.register_catalogue()
+    seqio_bridge.register_catalog()
 
 
 def install() -> None:

@@ -18,7 +18,7 @@ TARGETS = "targets"
 
 
 class SeqioMeasure:
-    """The measure of one task over given examples. See ``flan_jax.eval.metrics.task_metrics.Measure``."""
+    """The measure of one task over given examples. See ``flan_jax.eval.metrics.task_metrics.TaskMetrics``."""
 
     def __init__(self, task: seqio.Task, examples: Sequence[dict[str, Any]]) -> None:
         self._task = task

@@ -15,7 +15,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from flan_jax.data.prepare.config import FEATURES, Recipe, Tally
+from flan_jax.data.prepare.config import FEATURES, PrepareConfig, RecordCounts
 from flan_jax.data.prepare.unknown_tokens import count_unknown
 from flan_jax.data.seqio_bridge.fingerprints import cache_parts, feature_parts, preprocessor_parts, source_parts
 from flan_jax.data.seqio_bridge.registry import check_split, find_task, reason
@@ -32,7 +32,7 @@ _KEPT_RANKS = (0, 1, 2)
 
 
 @dataclasses.dataclass(frozen=True)
-class SeqioProducer:
+class SeqioPreprocessor:
     """Makes the examples of one task of seqio's registry.
 
     Attributes:
@@ -44,7 +44,7 @@ class SeqioProducer:
     """
 
     task: Task
-    recipe: Recipe
+    recipe: PrepareConfig
 
     def __post_init__(self) -> None:
         own = task_vocabulary(self._found)
@@ -73,7 +73,7 @@ class SeqioProducer:
             **self.recipe.parts(),
         }
 
-    def examples(self, split: str, tally: Tally) -> Iterator[StoredExample]:
+    def examples(self, split: str, tally: RecordCounts) -> Iterator[StoredExample]:
         """The task's examples in the order of its source.
 
         Raises:
@@ -174,7 +174,7 @@ class SeqioProducer:
                     "token ids. Tokenize it in the task's preprocessors."
                 )
 
-    def _read(self, dataset: tf.data.Dataset, split: str, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _read(self, dataset: tf.data.Dataset, split: str, tally: RecordCounts) -> Iterator[tuple[int, dict[str, Any]]]:
         """(index, example) pairs; a record that fails is an index without an example."""
         elements = iter(dataset)
         failures, most = 0, 0
@@ -220,7 +220,7 @@ def _cached(task: seqio.Task) -> bool:
     return bool(task.supports_caching and task.cache_dir is not None)
 
 
-def _pipeline(task: seqio.Task, split: str, recipe: Recipe) -> tf.data.Dataset:
+def _pipeline(task: seqio.Task, split: str, recipe: PrepareConfig) -> tf.data.Dataset:
     """The task's data set, not yet trimmed by seqio where that is still to come."""
     return _noting_cuts(_with_seed(task)).get_dataset(
         sequence_length=dict(recipe.lengths),
@@ -232,7 +232,7 @@ def _pipeline(task: seqio.Task, split: str, recipe: Recipe) -> tf.data.Dataset:
     )
 
 
-def _source_dataset(task: seqio.Task, split: str, recipe: Recipe) -> tf.data.Dataset:
+def _source_dataset(task: seqio.Task, split: str, recipe: PrepareConfig) -> tf.data.Dataset:
     return _with_seed(task).source.get_dataset(split=split, shuffle=False, seed=recipe.seed)
 
 

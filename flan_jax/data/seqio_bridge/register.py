@@ -25,7 +25,7 @@ from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.render import render_split
 from flan_jax.tasks.spec import Prompted, Task
 
-__all__ = ["SeqioVocabulary", "register", "register_catalogue", "register_mixture", "register_task", "registered_task"]
+__all__ = ["SeqioVocabulary", "register", "register_catalog", "register_mixture", "register_task", "registered_task"]
 
 DEFAULT_VOCABULARY = "bytes"
 _SIGNATURE = {
@@ -255,7 +255,7 @@ def register(name: str, *, vocabulary: str | Vocabulary | None = None, seed: int
     return register_mixture(get_mixture(name), vocabulary=vocabulary, seed=seed)
 
 
-def register_catalogue() -> None:
+def register_catalog() -> None:
     """Registers every catalogued mixture that needs no data folder, and every task in every mode.
 
     What is registered already stays as it is. A task has the default vocabulary of the first

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flan_jax.data.prepare.config import Recipe
-from flan_jax.data.prepare.preprocessors import Producer
+from flan_jax.data.prepare.config import PrepareConfig
+from flan_jax.data.prepare.preprocessors import TaskPreprocessor
 from flan_jax.data.tokenizers.vocabulary import Vocabulary
 from flan_jax.store.store import StoredTask
 from flan_jax.tasks.user_modules import import_modules, imported_modules
@@ -68,15 +68,15 @@ def _restored(name: str, cluster: str, modules: tuple[str, ...]) -> SeqioTask:
     return SeqioTask(name, cluster)
 
 
-def producer_of(task: SeqioTask, recipe: Recipe) -> Producer:
+def producer_of(task: SeqioTask, recipe: PrepareConfig) -> TaskPreprocessor:
     """What prepares the task: seqio's own pipeline, its tokens stored as they are.
 
     Raises:
         UserError: seqio knows no such task, or its vocabulary is not the recipe's.
     """
-    from flan_jax.data.seqio_bridge.preprocessor import SeqioProducer
+    from flan_jax.data.seqio_bridge.preprocessor import SeqioPreprocessor
 
-    return SeqioProducer(task, recipe)
+    return SeqioPreprocessor(task, recipe)
 
 
 def vocabulary_of(task: SeqioTask) -> Vocabulary:

@@ -17,11 +17,11 @@ from flan_jax.tasks.spec import Record, Unreadable
 
 
 @dataclasses.dataclass(frozen=True)
-class Scattered:
+class HashShuffledSlice:
     """A slice of the rows in the hashed order of ``name``, and of that at most ``limit``.
 
-    >>> whole, head, tail = Scattered("x"), Scattered("x", stop=-2), Scattered("x", start=-2)
-    >>> sorted(whole(7)), list(whole(7)) == [*head(7), *tail(7)], len(Scattered("x", limit=3)(7))
+    >>> whole, head, tail = HashShuffledSlice("x"), HashShuffledSlice("x", stop=-2), HashShuffledSlice("x", start=-2)
+    >>> sorted(whole(7)), list(whole(7)) == [*head(7), *tail(7)], len(HashShuffledSlice("x", limit=3)(7))
     ([0, 1, 2, 3, 4, 5, 6], True, 3)
     """
 
@@ -42,7 +42,7 @@ def _order(name: str, count: int) -> "array[int]":
 
 
 @dataclasses.dataclass(frozen=True)
-class ScatteredFile:
+class HashShuffledFile:
     """A file of which ``part`` is read: all but ``held``, or the ``held`` that validate, or the first of all.
 
     Records come in the file's order; which ones come is what the hash decides.
@@ -72,7 +72,7 @@ class ScatteredFile:
         count = self.file.count(self.part)
         edge = count - min(self.held, count // 10)
         start, stop = (edge, None) if self.validates else (None, edge)
-        return sorted(Scattered(self.name, start, stop, self.limit)(count))
+        return sorted(HashShuffledSlice(self.name, start, stop, self.limit)(count))
 
     def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
         """Yields the records; one that cannot be read counts as one of its part."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flan_jax.data.sources.base import SPLITS, HubSource, JsonSource, digest, hf, jsonl
-from flan_jax.data.sources.hash_shuffled import Scattered, ScatteredFile
+from flan_jax.data.sources.hash_shuffled import HashShuffledFile, HashShuffledSlice
 from flan_jax.data.sources.split_names import split_name
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record, Source, TaskSpec, Unreadable
@@ -98,7 +98,7 @@ class PublishedSource:
         match = _SLICE.fullmatch(dict(self.parts)[split])
         assert match is not None  # checked when it was made
         start, stop = _integer(match["start"]), _integer(match["stop"])
-        order = Scattered(f"{self.name} {match['split']}", start, stop, self._limit(split))
+        order = HashShuffledSlice(f"{self.name} {match['split']}", start, stop, self._limit(split))
         return dataclasses.replace(hub, parts=((split, match["split"]),), order=order)
 
     def place(self, split: str, index: int) -> str:
@@ -296,7 +296,7 @@ def _local_source(folder: Path, source: PublishedSource, split: str) -> tuple[So
         part, held = ("train", VALIDATION_LIMIT) if shared else (split, 0)
         file = jsonl(**{part: (training if shared else path).absolute()})
         validates = shared and split == "validation"
-        return ScatteredFile(file, part, source.name, held, source._limit(split), validates), split
+        return HashShuffledFile(file, part, source.name, held, source._limit(split), validates), split
     if shared:
         return _Tail(jsonl(train=training.absolute()), VALIDATION_LIMIT), split
     if not path.is_file():

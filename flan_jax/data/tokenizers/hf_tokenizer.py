@@ -34,7 +34,7 @@ _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 _BYTE_NAMES = [f"<0x{byte:02X}>" if byte >= 0x80 else chr(byte) for byte in range(256)]
 
 
-class FastVocabulary:
+class HfVocabulary:
     """A tokenizer of the package ``tokenizers`` as a vocabulary.
 
     Attributes:
@@ -177,11 +177,11 @@ class FastVocabulary:
         """Digest of what the ids depend on: the description, which tokens are special, and the end of sequence."""
         return self._fingerprint
 
-    def __reduce__(self) -> tuple[type["FastVocabulary"], tuple[Path]]:
-        return FastVocabulary, (self.path,)
+    def __reduce__(self) -> tuple[type["HfVocabulary"], tuple[Path]]:
+        return HfVocabulary, (self.path,)
 
 
-def load_fast(path: Path) -> FastVocabulary:
+def load_fast(path: Path) -> HfVocabulary:
     """The vocabulary of a folder or file, built once a process for as long as its files stay as they are."""
     path = path.expanduser().absolute()
     read = [path / name for name in FILES] if path.is_dir() else [path, *(path.parent / name for name in FILES)]
@@ -190,8 +190,8 @@ def load_fast(path: Path) -> FastVocabulary:
 
 
 @functools.lru_cache(maxsize=4)
-def _loaded(path: Path, state: tuple[tuple[str, int, int], ...]) -> FastVocabulary:
-    return FastVocabulary(path)
+def _loaded(path: Path, state: tuple[tuple[str, int, int], ...]) -> HfVocabulary:
+    return HfVocabulary(path)
 
 
 _ENCODING = ("added_tokens", "normalizer", "pre_tokenizer", "model")

@@ -10,7 +10,7 @@ _WINDOW = 40
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Piece:
+class DisplayPiece:
     """One token of a text.
 
     Attributes:
@@ -26,7 +26,7 @@ class Piece:
     lost: int = 0
 
 
-def pieces_of(vocabulary: Vocabulary, text: str) -> list[Piece]:
+def pieces_of(vocabulary: Vocabulary, text: str) -> list[DisplayPiece]:
     """The pieces of ``text``, an id each.
 
     A vocabulary may have a method ``pieces(text)`` that names them; without one they are decoded, an id at a time.
@@ -38,15 +38,16 @@ def pieces_of(vocabulary: Vocabulary, text: str) -> list[Piece]:
         names = [vocabulary.decode([index]) for index in ids]
     lost = [0] * len(ids) if keeps_newlines(vocabulary) else _lost_line_ends(text, names)
     return [
-        Piece(name, index, index == vocabulary.unk_id, ends) for name, index, ends in zip(names, ids, lost, strict=True)
+        DisplayPiece(name, index, index == vocabulary.unk_id, ends)
+        for name, index, ends in zip(names, ids, lost, strict=True)
     ]
 
 
-def pieces_of_ids(vocabulary: Vocabulary, ids: Iterable[int]) -> list[Piece]:
+def pieces_of_ids(vocabulary: Vocabulary, ids: Iterable[int]) -> list[DisplayPiece]:
     """A piece for every id, special tokens by their names: of a text that a chat template wrote."""
     names = {index: name for name, index in getattr(vocabulary, "special_tokens", {}).items()}
     return [
-        Piece(names.get(index) or vocabulary.decode([index]), index, index == vocabulary.unk_id)
+        DisplayPiece(names.get(index) or vocabulary.decode([index]), index, index == vocabulary.unk_id)
         for index in map(int, ids)
     ]
 

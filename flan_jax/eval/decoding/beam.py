@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.eval.decoding.filters import allowed, end_ids, is_end, penalised, with_seen
-from flan_jax.eval.decoding.state import Begun, repeat_rows, take_rows
+from flan_jax.eval.decoding.filters import allowed, end_ids, is_end, penalized, with_seen
+from flan_jax.eval.decoding.state import DecodeState, repeat_rows, take_rows
 from flan_jax.eval.decoding.stopping import stopped
 
 
@@ -43,7 +43,7 @@ class _Carry(NamedTuple):
 
 def beam_texts(
     model: Any,
-    begun: Begun,
+    begun: DecodeState,
     finished_B: Bool[Array, "B"],
     stops_NM: Int[Array, "N M"] | None,
     seen_BV: Bool[Array, "B V"] | None = None,
@@ -52,14 +52,14 @@ def beam_texts(
     max_length: int,
     vocabulary_size: int | None,
 ) -> Texts:
-    """The best texts of each prompt, at most one a beam; the arguments are those of ``single_texts``."""
+    """The best texts of each prompt, at most one a beam; the arguments are those of ``sample``."""
     config, beams, batch = model.config, decoding.beams, begun.last.shape[0]
     ends = end_ids(config)
 
     def accept(carry: _Carry, logits_RV: Float[Array, "R V"]) -> tuple[_Carry, Int[Array, "R"]]:
         # Forbidden tokens are left out after the softmax: what a text is worth stays its log-likelihood.
         steps_RV = allowed(
-            penalised(jax.nn.log_softmax(logits_RV, axis=-1), carry.seen, decoding.repetition_penalty),
+            penalized(jax.nn.log_softmax(logits_RV, axis=-1), carry.seen, decoding.repetition_penalty),
             carry.step,
             ends=ends,
             min_length=decoding.min_length,

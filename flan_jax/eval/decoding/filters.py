@@ -54,7 +54,7 @@ def with_seen(seen_RV: Bool[Array, "R V"] | None, tokens_R: Int[Array, "R"]) -> 
     return None if seen_RV is None else seen_RV.at[jnp.arange(tokens_R.shape[0]), tokens_R].set(True)
 
 
-def penalised(
+def penalized(
     logits_RV: Float[Array, "R V"], seen_RV: Bool[Array, "R V"] | None, penalty: float
 ) -> Float[Array, "R V"]:
     """Makes repetition less likely (Keskar et al. 2019, arXiv:1909.05858, as transformers has it)."""

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.eval.decoding.filters import allowed, drawn_from, end_ids, is_end, penalised, with_seen
-from flan_jax.eval.decoding.state import Begun
+from flan_jax.eval.decoding.filters import allowed, drawn_from, end_ids, is_end, penalized, with_seen
+from flan_jax.eval.decoding.state import DecodeState
 from flan_jax.eval.decoding.stopping import stopped
 from flan_jax.tasks.hashing import counter_hash
 
@@ -46,9 +46,9 @@ class _Carry(NamedTuple):
     seen: Bool[Array, "B V"] | None
 
 
-def single_texts(
+def sample(
     model: Any,
-    begun: Begun,
+    begun: DecodeState,
     finished_B: Bool[Array, "B"],
     keys_B2: UInt32[Array, "B 2"] | None,
     stops_NM: Int[Array, "N M"] | None,
@@ -75,7 +75,7 @@ def single_texts(
 
     def accept(carry: _Carry, logits_BV: Float[Array, "B V"]) -> _Carry:
         logits_BV = allowed(
-            penalised(logits_BV, carry.seen, decoding.repetition_penalty),
+            penalized(logits_BV, carry.seen, decoding.repetition_penalty),
             carry.step,
             ends=ends,
             min_length=decoding.min_length,

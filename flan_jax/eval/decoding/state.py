@@ -78,7 +78,7 @@ def target_logits(
     return jnp.concatenate([first_P1V, model.extend(context.memory, rows_P, targets_PT[:, :-1])], axis=1)
 
 
-class Begun(NamedTuple):
+class DecodeState(NamedTuple):
     """A model that has read its prompts.
 
     Attributes:
@@ -93,7 +93,7 @@ class Begun(NamedTuple):
     logits: Float[Array, "B V"] | None
 
 
-def begin(model: Any, tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], max_length: int) -> Begun:
+def begin(model: Any, tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], max_length: int) -> DecodeState:
     """Reads the prompts: through the encoder, once, or as the beginning of what a decoder writes.
 
     Args:
@@ -106,10 +106,10 @@ def begin(model: Any, tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], 
     if hasattr(model, "prefill"):
         # A row of length 0 only fills the shape, but attention needs something to look at.
         logits_BV, cache = model.prefill(tokens_BS, jnp.maximum(lengths_B, 1), max_length)
-        return Begun(cache, jnp.zeros_like(lengths_B), logits_BV)
+        return DecodeState(cache, jnp.zeros_like(lengths_B), logits_BV)
     segment_ids_BS = segments(lengths_B, tokens_BS.shape[1])
     cache = model.init_cache(model.encode(tokens_BS, segment_ids_BS), segment_ids_BS, max_length)
-    return Begun(cache, jnp.full_like(lengths_B, model.config.decoder_start_id), None)
+    return DecodeState(cache, jnp.full_like(lengths_B, model.config.decoder_start_id), None)
 
 
 def repeat_rows(cache: Any, times: int) -> Any:

@@ -21,7 +21,7 @@ _MOST_ROWS = 400_000
 _FEWEST_RESAMPLES = 50
 
 
-class Measure(Protocol):
+class TaskMetrics(Protocol):
     """What a task is measured by in the place of a named metric."""
 
     @property
@@ -54,7 +54,7 @@ def headline(values: Mapping[str, Value]) -> tuple[str, float]:
 
 
 def interval(
-    measure: Measure, texts: Sequence[str], scores: np.ndarray, *, count: int, metric: str, name: str, seed: int = 0
+    measure: TaskMetrics, texts: Sequence[str], scores: np.ndarray, *, count: int, metric: str, name: str, seed: int = 0
 ) -> tuple[tuple[float, float] | None, str]:
     """The 95% percentile interval of a measure's value over examples, and a note about it.
 

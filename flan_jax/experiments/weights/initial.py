@@ -21,7 +21,7 @@ from flan_jax.models.build import abstract_model, logical_axes
 from flan_jax.models.huggingface import peft
 from flan_jax.models.huggingface import reader as huggingface_folder
 from flan_jax.models.ops.linear import LowRank
-from flan_jax.models.peft.adapters import as_kept, join, kept_dtypes, split
+from flan_jax.models.peft.adapters import cast_params, join, kept_dtypes, split
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.finite import not_finite
@@ -89,7 +89,7 @@ def base_params(config: RunConfig) -> Any:
     key = jax.random.split(jax.random.key(config.seed))[0]
     axes = logical_axes(config.model)
     return jax.jit(
-        lambda key: as_kept(build.init_model(config.model, key)[1], axes, config.tuning), out_shardings=shardings
+        lambda key: cast_params(build.init_model(config.model, key)[1], axes, config.tuning), out_shardings=shardings
     )(key)
 
 

@@ -14,9 +14,9 @@ from jaxtyping import Array, Float
 
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.ops.activations import relu
-from flan_jax.models.ops.attention import Weighing, weigh
+from flan_jax.models.ops.attention import AttentionOptions, dot_product_attention
 from flan_jax.models.ops.attention_impl import chosen
-from flan_jax.models.ops.attention_mask import Sight
+from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.linear import linear
@@ -33,7 +33,7 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-class View(NamedTuple):
+class LayerInputs(NamedTuple):
     """What a layer may look at, the same for all layers of a kind.
 
     Attributes:
@@ -41,7 +41,7 @@ class View(NamedTuple):
         cos, sin: the angles of the queries and of the keys at the same places; ``None`` without rotary positions.
     """
 
-    sight: Sight
+    sight: AttentionMask
     cos: Float[Array, "B T F"] | None
     sin: Float[Array, "B T F"] | None
 
@@ -106,7 +106,7 @@ class DecoderAttention(nnx.Module):
             self.post_norm = Norm(config, d_model)
 
     def heads(
-        self, x_BTD: Float[Array, "B T D"], view: View
+        self, x_BTD: Float[Array, "B T D"], view: LayerInputs
     ) -> tuple[Float[Array, "B T H K"], Float[Array, "B T G K"], Float[Array, "B T G K"]]:
         """Queries, keys and values, normed and turned as the configuration says."""
         config, biased = self.config, self.config.attention_bias
@@ -129,7 +129,7 @@ class DecoderAttention(nnx.Module):
         q_BTHK: Float[Array, "B T H K"],
         k_BSGK: Float[Array, "B S G K"],
         v_BSGK: Float[Array, "B S G K"],
-        sight: Sight,
+        sight: AttentionMask,
         key: Key | None = None,
     ) -> Float[Array, "B T D"]:
         """What attention adds to the residual stream. What stands where a query sees no key is of no meaning."""
@@ -144,9 +144,9 @@ class DecoderAttention(nnx.Module):
             mixed_BTHK = cudnn_attention(q_BTHK, k_BSGK, v_BSGK, sight, scale)
             mixed_BTM = mixed_BTHK.reshape(*mixed_BTHK.shape[:2], -1)
         else:
-            how = Weighing(scale, config.attention_softcap, way.queries, way.rows)
+            how = AttentionOptions(scale, config.attention_softcap, way.queries, way.rows)
             q, k, v = (x.swapaxes(1, 2) for x in (q_BTHK, k_BSGK, v_BSGK))
-            mixed_BTM = weigh(q, k, v, None, sight, how)
+            mixed_BTM = dot_product_attention(q, k, v, None, sight, how)
         out_BTD = project(mixed_BTM, self.o, self.o_bias if config.output_bias else None)
         if config.norm_placement != "pre":
             out_BTD = self.post_norm(out_BTD)
@@ -157,7 +157,7 @@ def cudnn_attention(
     q_BTHK: Float[Array, "B T H K"],
     k_BSGK: Float[Array, "B S G K"],
     v_BSGK: Float[Array, "B S G K"],
-    sight: Sight,
+    sight: AttentionMask,
     scale: float,
 ) -> Float[Array, "B T H K"]:
     """NVIDIA's fused kernel; see ``attention_kind`` for what it makes of a mask."""
@@ -217,7 +217,7 @@ class CausalLayer(nnx.Module):
         self.mlp = DecoderMLP(config, rngs=rngs)
 
     def __call__(
-        self, x_BTD: Float[Array, "B T D"], view: View, key: Key | None
+        self, x_BTD: Float[Array, "B T D"], view: LayerInputs, key: Key | None
     ) -> tuple[Float[Array, "B T D"], Float[Array, "B T G K"], Float[Array, "B T G K"]]:
         """Returns the residual stream after this layer, and its keys and values."""
         attention_key, mlp_key = split_key(key, 2)

@@ -17,12 +17,12 @@ from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import UserError
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.decoder.layers import CausalLayer, Norm, View
-from flan_jax.models.ops.attention_mask import Sight
+from flan_jax.models.decoder.layers import CausalLayer, LayerInputs, Norm
+from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
-from flan_jax.models.ops.remat import rematerialised
+from flan_jax.models.ops.remat import rematerialized
 from flan_jax.models.ops.rope import turns
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.peft.soft_prompt import Prompt, at_first_positions, positions_behind, prompt_length, room_in_front
@@ -191,7 +191,7 @@ class Decoder(nnx.Module):
         positions_PT = self._counted(place_T[None] - first_P[:, None])
         views = self._views(jnp.ones_like(positions_PT), held_PN, positions_PT, offset=cache.place)
 
-        def step(layer: CausalLayer, x_PTD: Array, view: View, cached: tuple[Array, Array]) -> tuple[Array, Any]:
+        def step(layer: CausalLayer, x_PTD: Array, view: LayerInputs, cached: tuple[Array, Array]) -> tuple[Array, Any]:
             q, k, v = layer.attention.heads(x_PTD, view)
             # Rows are taken a layer at a time: all layers' at once would be the cache once more for each continuation.
             held = cached if rows_P is None else tuple(rows[rows_P] for rows in cached)
@@ -221,7 +221,7 @@ class Decoder(nnx.Module):
         positions_BT = self._counted(positions_BT)
         views = self._views(segments_BT, seen_BT, positions_BT, prefix_BT=prefix_BT)
 
-        def step(layer: CausalLayer, x_BTD: Array, view: View, key: Key | None) -> tuple[Array, Any]:
+        def step(layer: CausalLayer, x_BTD: Array, view: LayerInputs, key: Key | None) -> tuple[Array, Any]:
             x_BTD, k, v = layer(x_BTD, view, key)
             return x_BTD, (k, v)
 
@@ -252,21 +252,21 @@ class Decoder(nnx.Module):
         *,
         offset: int | Int[Array, ""] = 0,
         prefix_BT: Int[AnyArray, "B T"] | None = None,
-    ) -> tuple[View, View]:
+    ) -> tuple[LayerInputs, LayerInputs]:
         """What layers without the window may look at, and what those with it may."""
         config = self.config
         same_BT = None if prefix_BT is None else jnp.asarray(prefix_BT) > 0
         aligned = isinstance(offset, int) and offset == 0 and query_BT.shape == key_BS.shape
         place_T = jnp.arange(query_BT.shape[1]) + offset
-        whole = Sight(query_BT, key_BS, place_T, None, same_BT, same_BT, causal=True, aligned=aligned)
+        whole = AttentionMask(query_BT, key_BS, place_T, None, same_BT, same_BT, causal=True, aligned=aligned)
         # Where both kinds of layers take turns, those without a window have one that is wider than any text.
         far = None if config.sliding_window is None or all(config.local_layers) else 2**30
 
-        def view(window: int | None, theta: float, scaling: Any) -> View:
+        def view(window: int | None, theta: float, scaling: Any) -> LayerInputs:
             sight = dataclasses.replace(whole, window=None if window is None else jnp.int32(window))
             if config.position == "learned":
-                return View(sight, None, None)
-            return View(sight, *turns(positions_BT, config.d_head, theta, scaling))
+                return LayerInputs(sight, None, None)
+            return LayerInputs(sight, *turns(positions_BT, config.d_head, theta, scaling))
 
         local = (config.rope_theta, config.rope_scaling)
         if config.local_rope_theta is not None:
@@ -274,7 +274,11 @@ class Decoder(nnx.Module):
         return view(far, config.rope_theta, config.rope_scaling), view(config.sliding_window, *local)
 
     def _scan(
-        self, x: Array, views: tuple[View, View], step: Callable[[CausalLayer, Array, View, Any], Any], scanned: Any
+        self,
+        x: Array,
+        views: tuple[LayerInputs, LayerInputs],
+        step: Callable[[CausalLayer, Array, LayerInputs, Any], Any],
+        scanned: Any,
     ) -> Any:
         """Carries ``x`` through the layers and returns it with what every layer gives besides, stacked."""
         graphdef, state = nnx.split(self.layers)
@@ -289,7 +293,7 @@ class Decoder(nnx.Module):
                 view = jax.tree.map(lambda near, far: jnp.where(local, near, far), nearby, everywhere)
             return step(nnx.merge(graphdef, layer_state), x, view, part)
 
-        return jax.lax.scan(rematerialised(body, self.config.remat), x, (state, jnp.asarray(kinds), scanned))
+        return jax.lax.scan(rematerialized(body, self.config.remat), x, (state, jnp.asarray(kinds), scanned))
 
     def _check_length(self, length: int) -> None:
         if self.config.position == "learned" and length > self.config.max_positions:

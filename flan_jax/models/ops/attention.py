@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from flan_jax.models.ops.attention_mask import Sight
+from flan_jax.models.ops.attention_mask import AttentionMask
 
 MASKED = -1e9
 """The score of a key that is not seen: far below any score, and far from overflow."""
@@ -41,7 +41,7 @@ CAUSAL_LENGTH = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class Weighing:
+class AttentionOptions:
     """How attention is computed. Hashable.
 
     Attributes:
@@ -65,13 +65,13 @@ class Weighing:
         return self.queries is None and self.rows is None and self.softcap is None
 
 
-def weigh(
+def dot_product_attention(
     q_BHTK: Float[Array, "B H T K"],
     k_BGSK: Float[Array, "B G S K"],
     v_BGSK: Float[Array, "B G S K"],
     position: Float[Array, "#B H T S"] | None,
-    sight: Sight,
-    how: Weighing = Weighing(),
+    sight: AttentionMask,
+    how: AttentionOptions = AttentionOptions(),
 ) -> Float[Array, "B T M"]:
     """``softmax(scale * q kᵀ + position) v`` for every head, over the keys that a query sees; the heads side by side.
 
@@ -89,11 +89,11 @@ def weigh(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _weigh(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Array:
+def _weigh(how: AttentionOptions, q: Array, k: Array, v: Array, position: Array | None, sight: AttentionMask) -> Array:
     return _forward(how, q, k, v, position, sight)[0]
 
 
-def _forward(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Any:
+def _forward(how: AttentionOptions, q: Array, k: Array, v: Array, position: Array | None, sight: AttentionMask) -> Any:
     pieces = _pieces(how, sight, q.shape[3], k.shape[2])
     seen = [_seen(how, sight, piece) for piece in pieces]
     if how.rows is None:
@@ -110,7 +110,7 @@ def _forward(how: Weighing, q: Array, k: Array, v: Array, position: Array | None
     return o_BTM, (q, k, v, position, sight, o_BTM, kept)
 
 
-def _backward(how: Weighing, residuals: Any, g_BTM: Array) -> Any:
+def _backward(how: AttentionOptions, residuals: Any, g_BTM: Array) -> Any:
     q, k, v, position, sight, o_BTM, kept = residuals
     pieces = _pieces(how, sight, q.shape[3], k.shape[2])
     seen = [_seen(how, sight, piece) for piece in pieces]
@@ -135,7 +135,7 @@ def _backward(how: Weighing, residuals: Any, g_BTM: Array) -> Any:
 _weigh.defvjp(_forward, _backward)
 
 
-def _in_rows(how: Weighing, arrays: Any) -> Any:
+def _in_rows(how: AttentionOptions, arrays: Any) -> Any:
     """Blocks of rows on a leading axis."""
     return jax.tree.map(lambda x: x.reshape(-1, how.rows, *x.shape[1:]), arrays)
 
@@ -160,7 +160,7 @@ class _Piece(NamedTuple):
         return q[:, :, :, self.start : self.stop], k[:, :, : self.keys], v[:, :, : self.keys], part
 
 
-def _pieces(how: Weighing, sight: Sight, queries: int, keys: int) -> list[_Piece]:
+def _pieces(how: AttentionOptions, sight: AttentionMask, queries: int, keys: int) -> list[_Piece]:
     count = min(CAUSAL_PIECES * (1 if how.rows is None else 2), queries // CAUSAL_LENGTH)
     if not sight.aligned or sight.query_prefix is not None or count < CAUSAL_PIECES:
         return [_Piece(0, queries, keys)]
@@ -168,7 +168,7 @@ def _pieces(how: Weighing, sight: Sight, queries: int, keys: int) -> list[_Piece
     return [_Piece(start, end, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _seen(how: Weighing, sight: Sight, piece: _Piece) -> Array | Sight:
+def _seen(how: AttentionOptions, sight: AttentionMask, piece: _Piece) -> Array | AttentionMask:
     """The pairs of a query and a key it sees; of blocks of queries what tells them, as each asks for its own.
 
     Blocks of rows find them in an array that is there before the first: in a loop XLA would compare the ids of every
@@ -179,7 +179,13 @@ def _seen(how: Weighing, sight: Sight, piece: _Piece) -> Array | Sight:
 
 
 def _pieces_forward(
-    how: Weighing, pieces: Sequence[_Piece], q: Array, k: Array, v: Array, position: Array | None, seen: Sequence[Any]
+    how: AttentionOptions,
+    pieces: Sequence[_Piece],
+    q: Array,
+    k: Array,
+    v: Array,
+    position: Array | None,
+    seen: Sequence[Any],
 ) -> tuple[Array, Any]:
     """The output ``[B, T, M]``, and what each piece keeps."""
     forward = _kept_forward if how.keeps else _again_forward if how.queries is None else _blocks_forward
@@ -189,7 +195,7 @@ def _pieces_forward(
 
 
 def _pieces_backward(
-    how: Weighing,
+    how: AttentionOptions,
     pieces: Sequence[_Piece],
     q: Array,
     k: Array,
@@ -226,7 +232,9 @@ def _joined(parts: Sequence[Array], axis: int) -> Array:
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=axis)
 
 
-def _scores(how: Weighing, q: Array, k: Array, position: Array | None, seen: Array) -> tuple[Array, Array | None]:
+def _scores(
+    how: AttentionOptions, q: Array, k: Array, position: Array | None, seen: Array
+) -> tuple[Array, Array | None]:
     """Float32 scores ``[B, G, N, S]`` as the softmax takes them, and their slope under the cap, if there is one."""
     raw = jnp.einsum("BGNK,BGSK->BGNS", _flat(q), k, preferred_element_type=jnp.float32)
     scores, slope = raw if how.scale == 1.0 else raw * how.scale, None
@@ -246,7 +254,7 @@ def _flat(x: Array) -> Array:
     return x.reshape(*x.shape[:2], -1, *x.shape[4:])
 
 
-def _to_queries(how: Weighing, dscores: Array, k: Array) -> Array:
+def _to_queries(how: AttentionOptions, dscores: Array, k: Array) -> Array:
     dq = jnp.einsum("BGNS,BGSK->BGNK", dscores, k, preferred_element_type=jnp.float32)
     return dq if how.scale == 1.0 else dq * how.scale
 
@@ -272,7 +280,7 @@ def _to_position(dscores: Array, position: Array) -> Array:
 # --- with the exponentials kept --------------------------------------------------------------------------------------
 
 
-def _kept_forward(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, seen: Array) -> Any:
+def _kept_forward(how: AttentionOptions, q: Array, k: Array, v: Array, position: Array | None, seen: Array) -> Any:
     scores, _ = _scores(how, q, k, position, seen)
     largest = jnp.max(scores, axis=-1, keepdims=True)
     e = jnp.exp(scores - largest)
@@ -284,7 +292,7 @@ def _kept_forward(how: Weighing, q: Array, k: Array, v: Array, position: Array |
     return (o * inverse).astype(q.dtype).reshape(q.shape), (e, inverse)
 
 
-def _kept_backward(how: Weighing, operands: Any, kept: tuple[Array, Array], g: Array, along: Array) -> Any:
+def _kept_backward(how: AttentionOptions, operands: Any, kept: tuple[Array, Array], g: Array, along: Array) -> Any:
     (q, k, v, position, _), (e, inverse) = operands, kept
     g = (_flat(g).astype(jnp.float32) * inverse).astype(q.dtype)
     of_weights = jnp.einsum("BGNK,BGSK->BGNS", g, v, preferred_element_type=jnp.float32)
@@ -298,7 +306,7 @@ def _kept_backward(how: Weighing, operands: Any, kept: tuple[Array, Array], g: A
 # --- with the exponentials computed again ----------------------------------------------------------------------------
 
 
-def _again_forward(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, seen: Array) -> Any:
+def _again_forward(how: AttentionOptions, q: Array, k: Array, v: Array, position: Array | None, seen: Array) -> Any:
     scores, _ = _scores(how, q, k, position, seen)
     largest = jnp.max(scores, axis=-1, keepdims=True)
     e = jnp.exp(scores - largest)
@@ -310,7 +318,7 @@ def _again_forward(how: Weighing, q: Array, k: Array, v: Array, position: Array 
     return o, jnp.where(sees, largest + jnp.log(total), -MASKED).reshape(*q.shape[:4], 1)
 
 
-def _again_backward(how: Weighing, operands: Any, log_total: Array, g: Array, along: Array) -> Any:
+def _again_backward(how: AttentionOptions, operands: Any, log_total: Array, g: Array, along: Array) -> Any:
     q, k, v, position, seen = operands
     scores, slope = _scores(how, q, k, position, seen)
     weights = jnp.exp(scores - _flat(log_total))
@@ -324,7 +332,9 @@ def _again_backward(how: Weighing, operands: Any, log_total: Array, g: Array, al
 # --- and in blocks of queries ----------------------------------------------------------------------------------------
 
 
-def _blocks_forward(how: Weighing, q: Array, k: Array, v: Array, position: Array | None, sight: Sight) -> Any:
+def _blocks_forward(
+    how: AttentionOptions, q: Array, k: Array, v: Array, position: Array | None, sight: AttentionMask
+) -> Any:
     def one(nothing: None, block: Any) -> tuple[None, tuple[Array, Array]]:
         q, position, asked = block
         return nothing, _again_forward(how, q, k, v, position, sight.asked_by(*asked).visible())
@@ -333,7 +343,7 @@ def _blocks_forward(how: Weighing, q: Array, k: Array, v: Array, position: Array
     return _whole(o, q.shape[3]), _whole(log_total, q.shape[3])
 
 
-def _blocks_backward(how: Weighing, operands: Any, log_total: Array, g: Array, along: Array) -> Any:
+def _blocks_backward(how: AttentionOptions, operands: Any, log_total: Array, g: Array, along: Array) -> Any:
     q, k, v, position, sight = operands
 
     def one(sums: tuple[Array, Array], block: Any) -> tuple[tuple[Array, Array], tuple[Array, Array | None]]:
@@ -349,7 +359,9 @@ def _blocks_backward(how: Weighing, operands: Any, log_total: Array, g: Array, a
     return _whole(dq, q.shape[3]), dk, dv, of_position
 
 
-def _blocks(how: Weighing, q: Array, position: Array | None, sight: Sight) -> tuple[Array, Array | None, Any]:
+def _blocks(
+    how: AttentionOptions, q: Array, position: Array | None, sight: AttentionMask
+) -> tuple[Array, Array | None, Any]:
     """Blocks of queries on a leading axis, with their positions and what tells whom they see."""
     length = how.queries or q.shape[3]
     positions = None if position is None else _split(position, length, 2)

@@ -41,7 +41,7 @@ four, and 0.94 s ``plain``.
 """
 
 
-class Way(NamedTuple):
+class AttentionImpl(NamedTuple):
     """How attention is computed.
 
     Attributes:
@@ -90,7 +90,7 @@ def chosen(
     aligned: bool,
     backend: str | None = None,
     devices: int | None = None,
-) -> Way:
+) -> AttentionImpl:
     """The way that is gone.
 
     Args:
@@ -120,7 +120,7 @@ def chosen(
                 f"attention is 'cudnn', but rows have {queries} tokens. cuDNN needs an even number of them."
             )
         if backend == "gpu" and not cudnn_refuses and not odd:
-            return Way("cudnn")
+            return AttentionImpl("cudnn")
     row_bytes = 4 * heads * queries * keys
     if attention in ("auto", "cudnn"):
         devices = jax.device_count() if devices is None else devices
@@ -130,8 +130,8 @@ def chosen(
         long = queries > 1 and row_bytes > ROW_BYTES and (aligned or not in_rows)
         attention = "chunked" if long else "rows" if in_rows else "plain"
     if queries == 1 or attention == "plain":
-        return Way("plain")
+        return AttentionImpl("plain")
     if attention == "chunked":
-        return Way("chunked", queries=QUERIES)
+        return AttentionImpl("chunked", queries=QUERIES)
     fit = max(1, BLOCK_BYTES // row_bytes)
-    return Way("rows", rows=max(count for count in range(1, min(fit, rows) + 1) if rows % count == 0))
+    return AttentionImpl("rows", rows=max(count for count in range(1, min(fit, rows) + 1) if rows % count == 0))

@@ -14,7 +14,7 @@ from flan_jax.models.ops.typing import AnyArray
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Sight:
+class AttentionMask:
     """What a query may look at; ``visible`` has the picture.
 
     Attributes:
@@ -39,18 +39,18 @@ class Sight:
 
     def asked_by(
         self, query_BT: Int[Array, "B t"], place_T: Int[Array, "t"], prefix_BT: Bool[Array, "B t"] | None
-    ) -> "Sight":
+    ) -> "AttentionMask":
         """The same keys, seen by other queries."""
         return dataclasses.replace(self, query=query_BT, place=place_T, query_prefix=prefix_BT)
 
-    def queries(self, start: int, stop: int) -> "Sight":
+    def queries(self, start: int, stop: int) -> "AttentionMask":
         """Of some of the queries."""
         prefix_BT = None if self.query_prefix is None else self.query_prefix[:, start:stop]
         return dataclasses.replace(
             self, query=self.query[:, start:stop], place=self.place[start:stop], query_prefix=prefix_BT
         )
 
-    def keys(self, stop: int) -> "Sight":
+    def keys(self, stop: int) -> "AttentionMask":
         """Of the first keys."""
         prefix_BS = None if self.key_prefix is None else self.key_prefix[:, :stop]
         return dataclasses.replace(self, key=self.key[:, :stop], key_prefix=prefix_BS)
@@ -87,7 +87,9 @@ class Sight:
         return seen_BTS & back_BTS
 
 
-def own_segment(query_BT: Int[AnyArray, "B T"], key_BS: Int[AnyArray, "B S"], *, causal: bool = False) -> Sight:
+def segment_mask(
+    query_BT: Int[AnyArray, "B T"], key_BS: Int[AnyArray, "B S"], *, causal: bool = False
+) -> AttentionMask:
     """A query sees the keys of its own segment; with ``causal`` only those up to its own index."""
     same = query_BT.shape[1] == key_BS.shape[1]
-    return Sight(query_BT, key_BS, jnp.arange(query_BT.shape[1]), causal=causal, aligned=causal and same)
+    return AttentionMask(query_BT, key_BS, jnp.arange(query_BT.shape[1]), causal=causal, aligned=causal and same)

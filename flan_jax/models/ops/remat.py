@@ -28,7 +28,7 @@ def checked_remat(owner: str, remat: object) -> None:
         raise UserError(f"{owner}: remat is {remat!r}; give one of {', '.join(map(repr, REMATS))}.")
 
 
-def rematerialised(body: Callable[[Any, Any], Any], remat: str) -> Callable[[Any, Any], Any]:
+def rematerialized(body: Callable[[Any, Any], Any], remat: str) -> Callable[[Any, Any], Any]:
     """The body of a scan over layers, ``body(x, of_layer) -> (x, y)``, that keeps what the policy says.
 
     Values and gradients are the same under every policy.

@@ -31,7 +31,7 @@ def kept_dtypes(axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
     return traverse_util.unflatten_dict({path: np.dtype(tuning.kept_dtype(path, axis)) for path, axis in flat.items()})
 
 
-def as_kept(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
+def cast_params(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
     """The model's own parameters in the types in which they are kept (``TuningConfig.frozen_dtype``)."""
     return jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), dict(params), kept_dtypes(axes, tuning))
 
@@ -88,7 +88,7 @@ def split(whole: Mapping[str, Any], tuning: TuningConfig) -> tuple[Tree, Tree]:
         if isinstance(value, LowRank):
             trained |= {(*path, A): value.a, (*path, B): value.b}
             frozen[path] = value.kernel
-        elif path == (PROMPT,) or tuning.trains(path):
+        elif path == (PROMPT,) or tuning.is_trainable(path):
             trained[path] = value
         else:
             frozen[path] = value

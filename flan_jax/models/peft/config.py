@@ -85,7 +85,7 @@ class TuningConfig:
             return 0.0
         return self.lora_alpha / (self.lora_rank if self.lora_scaling == "alpha/r" else math.sqrt(self.lora_rank))
 
-    def trains(self, path: Path) -> bool:
+    def is_trainable(self, path: Path) -> bool:
         """Whether a parameter of the model itself is trained."""
         adds = bool(self.lora_rank or self.prompt_tokens)
         chosen = any(matches(pattern, path) for pattern in self.train) if self.train or adds else True
@@ -102,7 +102,7 @@ class TuningConfig:
             axes: the names of its axes.
         """
         matrix = len(axes) - ("layers" in axes) == 2 and "buckets" not in axes
-        return self.frozen_dtype if matrix and not self.trains(path) else "float32"
+        return self.frozen_dtype if matrix and not self.is_trainable(path) else "float32"
 
     def adapted(self, axes: Mapping[str, Any]) -> list[Path]:
         """The kernels that get an adapter, sorted.
@@ -134,17 +134,17 @@ class TuningConfig:
             _matched(getattr(self, field), paths, field, "parameter")
         adapted = self.adapted(axes)
         for path in adapted:
-            if self.trains(path):
+            if self.is_trainable(path):
                 raise UserError(
                     f"The kernel {'/'.join(path)!r} has an adapter, and TuningConfig.train={self.train!r} trains it as "
                     "well. Take it out of one of the two."
                 )
-        if not adapted and not self.prompt_tokens and not any(map(self.trains, paths)):
+        if not adapted and not self.prompt_tokens and not any(map(self.is_trainable, paths)):
             raise UserError(
                 f"TuningConfig.train={self.train!r} and freeze={self.freeze!r} leave nothing to train. Name fewer "
                 "parameters in freeze, or others in train."
             )
-        if self.frozen_dtype != "float32" and all(map(self.trains, paths)):
+        if self.frozen_dtype != "float32" and all(map(self.is_trainable, paths)):
             raise UserError(_NOTHING_FROZEN.format(self.frozen_dtype))
 
 

@@ -38,7 +38,7 @@ def positions_behind(positions_BT: Int[AnyArray, "B T"], prompt: Prompt) -> Int[
     return jnp.concatenate([in_front_BP, positions_BT], axis=1)
 
 
-def in_front_of(x_BTD: Float[Array, "B T D"], prompt: Prompt) -> Float[Array, "B P+T D"]:
+def prepend_prompt(x_BTD: Float[Array, "B T D"], prompt: Prompt) -> Float[Array, "B P+T D"]:
     """The embedded row with its prompt."""
     if prompt is None:
         return x_BTD

@@ -12,9 +12,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from flan_jax.models.ops.attention import Weighing, weigh
+from flan_jax.models.ops.attention import AttentionOptions, dot_product_attention
 from flan_jax.models.ops.attention_impl import chosen
-from flan_jax.models.ops.attention_mask import Sight
+from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.linear import linear, to_heads
@@ -148,7 +148,7 @@ class Attention(nnx.Module):
         k_BHSK: Float[Array, "B H S K"],
         v_BHSK: Float[Array, "B H S K"],
         position: Float[Array, "#B H T S"] | None,
-        sight: Sight,
+        sight: AttentionMask,
         key: Key | None = None,
     ) -> Float[Array, "B T D"]:
         """What the layer adds to the residual stream.
@@ -165,8 +165,8 @@ class Attention(nnx.Module):
             self.config.attention, rows=rows, heads=heads, queries=queries, keys=k_BHSK.shape[2],
             cudnn_refuses="T5 has a learned bias", aligned=False,
         )  # fmt: skip
-        how = Weighing(queries=way.queries, rows=way.rows)
-        mixed_BTM = weigh(q_BHTK, k_BHSK, _drop_keys(v_BHSK, rate, weight_key), position, sight, how)
+        how = AttentionOptions(queries=way.queries, rows=way.rows)
+        mixed_BTM = dot_product_attention(q_BHTK, k_BHSK, _drop_keys(v_BHSK, rate, weight_key), position, sight, how)
         return dropout(linear(mixed_BTM, self.o), rate, outer_key)
 
 

@@ -13,12 +13,12 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import UserError
-from flan_jax.models.ops.attention_mask import own_segment
+from flan_jax.models.ops.attention_mask import segment_mask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
 from flan_jax.models.ops.typing import AnyArray, Key
-from flan_jax.models.peft.soft_prompt import Prompt, in_front_of, positions_behind, room_in_front
+from flan_jax.models.peft.soft_prompt import Prompt, positions_behind, prepend_prompt, room_in_front
 from flan_jax.models.t5.config import T5Config
 from flan_jax.models.t5.stack import DecoderLayer, EncoderLayer, Stack
 
@@ -118,7 +118,7 @@ class T5(nnx.Module):
         in_key, layers_key, out_key = split_key(dropout_key, 3)
         x_BSD = self._embed(tokens_BS, in_key, self.prompt)
         segment_ids_BS = room_in_front(segment_ids_BS, self.prompt)
-        sight = own_segment(segment_ids_BS, segment_ids_BS)
+        sight = segment_mask(segment_ids_BS, segment_ids_BS)
         if positions_BS is not None:
             positions_BS = positions_behind(positions_BS, self.prompt)
         position = self.encoder.position_bias(x_BSD.shape[1], positions_BS)
@@ -164,9 +164,9 @@ class T5(nnx.Module):
             segment_ids_BT = jnp.ones_like(tokens_BT)
         in_key, layers_key, out_key = split_key(dropout_key, 3)
         x_BTD = self._embed(tokens_BT, in_key)
-        sight = own_segment(segment_ids_BT, segment_ids_BT, causal=True)
+        sight = segment_mask(segment_ids_BT, segment_ids_BT, causal=True)
         position = self.decoder.position_bias(tokens_BT.shape[1], positions_BT)
-        cross_sight = own_segment(segment_ids_BT, room_in_front(encoder_segment_ids_BS, self.prompt))
+        cross_sight = segment_mask(segment_ids_BT, room_in_front(encoder_segment_ids_BS, self.prompt))
 
         def step(layer: DecoderLayer, x_BTD: Array, key: Key | None) -> tuple[Array, None]:
             return layer(x_BTD, encoded_BSD, position, sight, cross_sight, key), None
@@ -203,7 +203,7 @@ class T5(nnx.Module):
         x_B1D = self._embed(tokens_B[:, None], None)
         place = jnp.arange(cache.self_k.shape[3])[None]
         position = self.decoder.bias.between(cache.step[None, None], place)
-        sight = own_segment(jnp.ones((1, 1), jnp.int32), (place <= cache.step).astype(jnp.int32))
+        sight = segment_mask(jnp.ones((1, 1), jnp.int32), (place <= cache.step).astype(jnp.int32))
 
         def step(layer: DecoderLayer, x_B1D: Array, cached: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
             self_k, self_v, cross_k, cross_v = cached
@@ -214,7 +214,7 @@ class T5(nnx.Module):
             x_B1D += attention.attend(attention.queries(normed), self_k, self_v, position, sight)
             # Rows that share an input ask side by side, as so many queries.
             asked = cross.norm(x_B1D).reshape(cross_k.shape[0], -1, x_B1D.shape[-1])
-            cross_sight = own_segment(jnp.ones((1, asked.shape[1]), jnp.int32), cache.cross_segments)
+            cross_sight = segment_mask(jnp.ones((1, asked.shape[1]), jnp.int32), cache.cross_segments)
             answer = cross.attend(cross.queries(asked), cross_k, cross_v, None, cross_sight)
             x_B1D += answer.reshape(x_B1D.shape)
             return x_B1D + layer.mlp(x_B1D), (k_BH1K, v_BH1K)
@@ -232,7 +232,7 @@ class T5(nnx.Module):
         return (jnp.asarray(tokens) != self.config.pad_id).astype(jnp.int32)
 
     def _embed(self, tokens_BT: Int[AnyArray, "B T"], key: Key | None, prompt: Prompt = None) -> Float[Array, "B T D"]:
-        x_BTD = in_front_of(self.embedding[...][tokens_BT].astype(self.config.dtype), prompt)
+        x_BTD = prepend_prompt(self.embedding[...][tokens_BT].astype(self.config.dtype), prompt)
         return dropout(x_BTD, self.config.dropout_rate, key)
 
     def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:

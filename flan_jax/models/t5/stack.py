@@ -13,9 +13,9 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from flan_jax.models.ops.attention_mask import Sight
+from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import split_key
-from flan_jax.models.ops.remat import rematerialised
+from flan_jax.models.ops.remat import rematerialized
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.t5.attention import Attention, RelativeBias
 from flan_jax.models.t5.config import T5Config
@@ -33,7 +33,7 @@ class EncoderLayer(nnx.Module):
         self,
         x_BSD: Float[Array, "B S D"],
         position: Float[Array, "#B H S S"],
-        sight: Sight,
+        sight: AttentionMask,
         key: Key | None,
     ) -> Float[Array, "B S D"]:
         """Returns the residual stream after this layer."""
@@ -55,8 +55,8 @@ class DecoderLayer(nnx.Module):
         x_BTD: Float[Array, "B T D"],
         encoded_BSD: Float[Array, "B S D"],
         position: Float[Array, "#B H T T"],
-        sight: Sight,
-        cross_sight: Sight,
+        sight: AttentionMask,
+        cross_sight: AttentionMask,
         key: Key | None,
     ) -> Float[Array, "B T D"]:
         """Returns the residual stream after this layer."""
@@ -104,7 +104,7 @@ class Stack(nnx.Module):
             layer_state, part = layer_inputs
             return step(nnx.merge(graphdef, layer_state), x, part)
 
-        return jax.lax.scan(rematerialised(body, remat), x, (state, scanned))
+        return jax.lax.scan(rematerialized(body, remat), x, (state, scanned))
 
     def layer_keys(self, key: Key | None) -> Key | None:
         """A dropout key for each layer, or ``None``."""
@@ -112,7 +112,7 @@ class Stack(nnx.Module):
 
 
 def _self_attention(
-    attention: Attention, x_BTD: Array, position: Array, sight: Sight, key: Key | None
+    attention: Attention, x_BTD: Array, position: Array, sight: AttentionMask, key: Key | None
 ) -> Float[Array, "B T D"]:
     normed_BTD = attention.norm(x_BTD)
     return attention.attend(attention.queries(normed_BTD), *attention.keys_values(normed_BTD), position, sight, key)

@@ -8,7 +8,7 @@ import pytest
 
 from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import CHATML, ChatTemplate, load_chat_template
-from flan_jax.data.prepare.config import Recipe, Tally, end_of_inputs
+from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, end_of_inputs
 from flan_jax.data.prepare.preprocessors import producer
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, encode_written, load_vocabulary
 from flan_jax.errors import UserError
@@ -31,8 +31,8 @@ def folder(tmp_path_factory):
 
 
 def examples(vocabulary, task=TASK, lengths=LENGTHS, **options):
-    tally = Tally()
-    return list(producer(task, Recipe(vocabulary, lengths, **options)).examples("train", tally)), tally
+    tally = RecordCounts()
+    return list(producer(task, PrepareConfig(vocabulary, lengths, **options)).examples("train", tally)), tally
 
 
 def test_ids_of_bytes_in_chatml():
@@ -95,7 +95,7 @@ def test_a_long_prompt_is_cut_in_the_users_words_and_a_long_reply_keeps_its_end(
 def test_a_store_without_it_is_not_taken_for_one_with_it(folder):
     vocabulary, template = load_vocabulary(folder), load_chat_template(folder)
     other = dataclasses.replace(template, text=template.text.replace(": {{", ":  {{"))
-    parts = [Recipe(vocabulary, LENGTHS, chat_template=one).parts() for one in (None, template, CHATML, other)]
+    parts = [PrepareConfig(vocabulary, LENGTHS, chat_template=one).parts() for one in (None, template, CHATML, other)]
     assert "chat_template" not in parts[0]
     assert len({str(own) for own in parts}) == 4
 
@@ -120,7 +120,7 @@ def test_a_store_without_it_is_not_taken_for_one_with_it(folder):
 )
 def test_what_cannot_be_is_refused(options, says):
     with pytest.raises(UserError) as raised:
-        Recipe(BYTES, **{"lengths": LENGTHS, **options})
+        PrepareConfig(BYTES, **{"lengths": LENGTHS, **options})
     assert says in str(raised.value)
 
 
@@ -132,10 +132,12 @@ def test_a_separator_may_name_special_tokens_and_data_may_not(folder):
     made, _ = examples(vocabulary, separator="<|turn|>")
     assert {example.inputs[-1] for example in made} == {TURN}
     assert TURN not in vocabulary.encode("<|turn|>")
-    spelled, named = (Recipe(vocabulary, LENGTHS, separator=text).parts()["separator"] for text in ("->", "<|turn|>"))
+    spelled, named = (
+        PrepareConfig(vocabulary, LENGTHS, separator=text).parts()["separator"] for text in ("->", "<|turn|>")
+    )
     assert spelled != named
     with pytest.raises(UserError, match="the token that pads rows"):
-        Recipe(vocabulary, LENGTHS, separator="<pad>")
+        PrepareConfig(vocabulary, LENGTHS, separator="<pad>")
 
 
 def test_control_pieces_of_sentencepiece(realdata):

@@ -19,7 +19,7 @@ from flan_jax.data.decontamination.audit import (
     audit,
     audit_key,
 )
-from flan_jax.data.decontamination.ngram_search import Needles
+from flan_jax.data.decontamination.ngram_search import NgramIndex
 from flan_jax.data.instructions.source import instruction_source
 from flan_jax.data.instructions.task import instruction_task
 from flan_jax.data.sources.base import generated, jsonl
@@ -385,7 +385,7 @@ def test_needles_are_found_exactly_where_a_slow_search_finds_them(texts, others,
     expected = {
         (tag, needle) for tag, other in enumerate(others) for needle in needles if f" {needle} " in f" {other} "
     }
-    found = list(Needles(texts, window).search(enumerate(others)))
+    found = list(NgramIndex(texts, window).search(enumerate(others)))
     assert set(found) == expected
     assert len(found) == len(expected)
 

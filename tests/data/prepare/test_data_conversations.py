@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flan_jax.data.chat.templates import CHAT_TEMPLATES, ChatTemplate
 from flan_jax.data.chat.tokenize import ChatTokenizer
-from flan_jax.data.prepare.config import Recipe, Tally
+from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
 from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.prepare.prepare import fingerprint_parts, prepare
 from flan_jax.data.prepare.preprocessors import producer
@@ -42,8 +42,8 @@ def task_of(*records, **changes):
 
 
 def examples(task, *, inputs=100, targets=100, tally=None, vocabulary=BYTES, **recipe):
-    made = producer(task, Recipe(vocabulary, {"inputs": inputs, "targets": targets}, **recipe))
-    return list(made.examples("train", tally or Tally()))
+    made = producer(task, PrepareConfig(vocabulary, {"inputs": inputs, "targets": targets}, **recipe))
+    return list(made.examples("train", tally or RecordCounts()))
 
 
 def shown(example, vocabulary=BYTES):
@@ -166,7 +166,7 @@ def test_a_mask_of_nothing_or_everything_is_an_error(text, share):
         UserError, match=f"Task 'talks', record 0: Chat template 'odd': it marks {share} of the conversation"
     ):
         examples(task)
-    tally = Tally()
+    tally = RecordCounts()
     assert examples(task, tally=tally, on_error="skip") == []
     assert (tally.records, tally.skipped) == (1, 1)
 
@@ -177,7 +177,7 @@ BOTH = len("User: When do I plant beans?\n\nAssistant: In May.$\n\nUser: How dee
 
 @pytest.mark.parametrize(("room", "kept"), [(BOTH, 2), (BOTH - 1, 1), (FIRST, 1), (FIRST - 1, 0)])
 def test_a_long_conversation_is_cut_between_turns(room, kept):
-    tally = Tally()
+    tally = RecordCounts()
     made = examples(task_of(talk(BEANS)), inputs=2, targets=room - 2, tally=tally)
     assert [shown(example).count("$") for example in made] == [kept] * bool(kept)
     assert (tally.records, tally.truncated["targets"], tally.dropped) == (1, int(kept == 1), int(kept == 0))
@@ -199,7 +199,7 @@ def test_the_longest_part_that_fits_is_found_whatever_its_length():
 
 
 def test_a_long_conversation_is_dropped_or_an_error_where_the_recipe_says_so():
-    task, tally = task_of(talk(BEANS), talk(BEANS[:2])), Tally()
+    task, tally = task_of(talk(BEANS), talk(BEANS[:2])), RecordCounts()
     assert len(examples(task, inputs=2, targets=FIRST, tally=tally, too_long="drop")) == 1
     assert (tally.records, tally.dropped) == (2, 1)
     with pytest.raises(UserError, match=rf"record 0: the conversation has {BOTH} tokens, but .* {FIRST + 2} together"):
@@ -213,7 +213,7 @@ def test_what_cannot_be_read_is_named_by_its_line_or_skipped(tmp_path):
     task = ConversationTask("talks", jsonl(train=str(path)))
     with pytest.raises(UserError, match=r"chats.jsonl, line 2: Task 'talks', record 1: a conversation has a list"):
         examples(task)
-    tally = Tally()
+    tally = RecordCounts()
     assert [example.example_id for example in examples(task, tally=tally, on_error="skip")] == [0]
     assert (tally.records, tally.skipped) == (4, 3)
     assert [f"line {line}" in message for line, message in zip((2, 3, 4), tally.messages, strict=True)] == [True] * 3

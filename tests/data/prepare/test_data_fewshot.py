@@ -6,7 +6,7 @@ import pytest
 from prepare_toys import contents, records, write_lines, yes_or_no
 
 from flan_jax.data.prepare import workers
-from flan_jax.data.prepare.config import Tally
+from flan_jax.data.prepare.config import RecordCounts
 from flan_jax.data.prepare.prepare import fingerprint_parts, prepare, task_fingerprint
 from flan_jax.data.sources.base import jsonl
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
@@ -142,7 +142,7 @@ def test_records_that_are_no_examples_are_counted_apart_from_broken_ones(tmp_pat
     report = prepare([(task, ["train"])], store=store, vocabulary=BYTES, on_error="skip")
     stored = store.open(task.name, "train", report.splits[0].fingerprint)
     assert stored.example_ids.tolist() == [1, 2, 3, 6, 7, 9, 10, 11]
-    tally = Tally(**stored.manifest["tally"])
+    tally = RecordCounts(**stored.manifest["tally"])
     assert (tally.records, tally.left_out, tally.skipped, tally.dropped) == (12, 3, 1, 0)
     assert len(tally.messages) == report.unreadable == 1
 

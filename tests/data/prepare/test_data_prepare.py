@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from flan_jax.data.chat.templates import PLAIN
 from flan_jax.data.prepare.prepare import FEATURES, fingerprint_parts, prepare, task_fingerprint
-from flan_jax.data.prepare.preprocessors import Recipe, Tally
-from flan_jax.data.prepare.tokenize import tokenise
+from flan_jax.data.prepare.preprocessors import PrepareConfig, RecordCounts
+from flan_jax.data.prepare.tokenize import tokenize
 from flan_jax.data.sources.base import generated
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, WordVocabulary
 from flan_jax.errors import UserError
@@ -135,7 +135,7 @@ CHANGED = {
 """For every field of a recipe, another value."""
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Recipe)])
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(PrepareConfig)])
 def test_every_field_of_a_recipe_is_seen(field, words):
     first = {"vocabulary": words, "lengths": LENGTHS, "seed": 0}
     base = task_fingerprint(Prompted(PARITY), "train", **first)
@@ -174,9 +174,9 @@ def test_truncations_are_counted_and_end_with_the_end(store):
 def test_tokenise_trims_then_ends(texts, inputs, targets):
     vocabulary = ByteVocabulary()
     lengths = {"inputs": inputs, "targets": targets}
-    tally = Tally()
+    tally = RecordCounts()
     rendered = [Rendered(x, y, (), (y,), i, 0) for i, (x, y) in enumerate(texts)]
-    stored = list(tokenise(rendered, Recipe(vocabulary, lengths), tally))
+    stored = list(tokenize(rendered, PrepareConfig(vocabulary, lengths), tally))
     assert [example.example_id for example in stored] == list(range(len(texts)))
     for feature in FEATURES:
         wholes = [vocabulary.encode(getattr(example, feature)) for example in rendered]

@@ -8,7 +8,7 @@ import pickle
 import pytest
 from prepare_toys import contents, records, write_lines, yes_or_no
 
-from flan_jax.data.prepare.config import MESSAGES, Recipe, Tally
+from flan_jax.data.prepare.config import MESSAGES, PrepareConfig, RecordCounts
 from flan_jax.data.prepare.prepare import prepare, task_fingerprint
 from flan_jax.data.prepare.preprocessors import producer
 from flan_jax.data.sources import base as sources
@@ -239,7 +239,7 @@ def test_a_task_of_another_kind_brings_its_producer(store):
     assert store.open("foreign", "train").inputs(0).tolist() == [5, 1]
     assert store.open("foreign", "train").manifest["tally"]["records"] == 1
     with pytest.raises(UserError, match=r"Task 'stray' is a Stray, and its module .*producer_of"):
-        producer(type("Stray", (), {"name": "stray", "__module__": "json"})(), Recipe(BYTES))
+        producer(type("Stray", (), {"name": "stray", "__module__": "json"})(), PrepareConfig(BYTES))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,7 +273,7 @@ class _ForeignProducer:
 
 
 def test_a_tally_keeps_the_first_reasons():
-    tally = Tally()
+    tally = RecordCounts()
     for i in range(10):
         tally.skip(UserError(f"reason {i}"))
     assert (tally.records, tally.skipped) == (10, 10)

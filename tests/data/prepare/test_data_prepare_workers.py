@@ -81,10 +81,10 @@ def test_little_work_starts_no_process(tmp_path, store, monkeypatch):
 
 def test_large_tasks_and_those_of_unknown_size_go_first(tmp_path):
     works = {
-        name: workers.Work(lines(tmp_path, name, count), "train", {})
+        name: workers.SplitJob(lines(tmp_path, name, count), "train", {})
         for name, count in (("small", 3), ("large", 300), ("middle", 30))
     }
-    works["unknown"] = workers.Work(Prompted(PARITY), "train", {})
+    works["unknown"] = workers.SplitJob(Prompted(PARITY), "train", {})
     sizes = {name: workers._size((work,)) for name, work in works.items()}
     assert sizes["small"] < sizes["middle"] < sizes["large"]
     assert sizes["unknown"] == 0  # generated in memory

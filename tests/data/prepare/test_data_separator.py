@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flan_jax.data.prepare.config import Recipe, Tally
+from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
 from flan_jax.data.prepare.preprocessors import producer
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, WordVocabulary
 from flan_jax.errors import UserError
@@ -15,8 +15,8 @@ TASK = Prompted(COPY)
 
 
 def examples(inputs=60, **options):
-    recipe = Recipe(BYTES, {"inputs": inputs, "targets": 40}, **options)
-    return list(producer(TASK, recipe).examples("train", Tally()))
+    recipe = PrepareConfig(BYTES, {"inputs": inputs, "targets": 40}, **options)
+    return list(producer(TASK, recipe).examples("train", RecordCounts()))
 
 
 def test_it_stands_behind_inputs_and_targets_end_as_ever():
@@ -41,7 +41,7 @@ def test_inputs_are_cut_before_it():
 
 def test_it_is_part_of_the_fingerprint_only_where_it_is_given():
     lengths = {"inputs": 60, "targets": 40}
-    parts = [Recipe(BYTES, lengths, separator=text).parts() for text in ("", "\n", " ")]
+    parts = [PrepareConfig(BYTES, lengths, separator=text).parts() for text in ("", "\n", " ")]
     assert "separator" not in parts[0]
     assert len({part.get("separator") for part in parts}) == 3
 
@@ -56,4 +56,4 @@ def test_it_is_part_of_the_fingerprint_only_where_it_is_given():
 )
 def test_what_separates_nothing_is_refused(separator, vocabulary, message):
     with pytest.raises(UserError, match=message):
-        Recipe(vocabulary, {"inputs": 9, "targets": 9}, separator=separator)
+        PrepareConfig(vocabulary, {"inputs": 9, "targets": 9}, separator=separator)

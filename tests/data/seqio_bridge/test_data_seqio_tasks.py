@@ -13,7 +13,7 @@ import tensorflow as tf
 import third_party_tasks as theirs
 
 from flan_jax.data.prepare import workers
-from flan_jax.data.prepare.config import Recipe, Tally, combined
+from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, combined
 from flan_jax.data.prepare.gin_bindings import binds_functions_of_others
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.prepare.preprocessors import producer
@@ -39,11 +39,11 @@ TASKS = (
 
 def recipe(name, **changes):
     values = {"lengths": LENGTHS, **changes}
-    return Recipe(vocabulary_of(SeqioTask(name)), **values)
+    return PrepareConfig(vocabulary_of(SeqioTask(name)), **values)
 
 
 def examples(name, split="train", **changes):
-    tally = Tally()
+    tally = RecordCounts()
     return list(producer(SeqioTask(name), recipe(name, **changes)).examples(split, tally)), tally
 
 

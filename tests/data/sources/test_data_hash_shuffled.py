@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from flan_jax.data.sources.hash_shuffled import Scattered
+from flan_jax.data.sources.hash_shuffled import HashShuffledSlice
 from flan_jax.data.sources.published import SOURCE_DIR_VARIABLE, published
 from flan_jax.errors import UserError
 
@@ -102,6 +102,6 @@ def test_the_hub_is_read_in_the_same_way(monkeypatch):
 
 
 def test_the_order_is_fixed():
-    assert list(Scattered("tweets")(6)) == list(Scattered("tweets")(6))
-    assert list(Scattered("tweets")(50)) != list(Scattered("reviews")(50))
-    assert sorted(Scattered("tweets", stop=-5, limit=10)(50)) != list(range(10))
+    assert list(HashShuffledSlice("tweets")(6)) == list(HashShuffledSlice("tweets")(6))
+    assert list(HashShuffledSlice("tweets")(50)) != list(HashShuffledSlice("reviews")(50))
+    assert sorted(HashShuffledSlice("tweets", stop=-5, limit=10)(50)) != list(range(10))

@@ -5,7 +5,7 @@ import pickle
 import pytest
 from prepare_toys import write_lines, yes_or_no
 
-from flan_jax.data.prepare.config import Tally
+from flan_jax.data.prepare.config import RecordCounts
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources import published as module
@@ -180,7 +180,7 @@ def test_preparing_skips_broken_lines_and_keeps_every_other_example_as_it_was(ro
         found = {}
         for split in ("train", "validation"):
             whole = store.open(task.name, split)
-            assert Tally(**whole.manifest["tally"]).records == {"train": 36, "validation": 4}[split]
+            assert RecordCounts(**whole.manifest["tally"]).records == {"train": 36, "validation": 4}[split]
             for position, index in enumerate(whole.example_ids.tolist()):
                 found[split, index] = (whole.inputs(position).tolist(), int(whole.template_ids[position]))
         return found

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from flan_jax.data.chat.templates import CHATML, PLAIN, ChatTemplate
 from flan_jax.data.chat.tokenize import ChatTokenizer, Offsets
-from flan_jax.data.prepare.config import Recipe
-from flan_jax.data.prepare.tokenize import tokenise
+from flan_jax.data.prepare.config import PrepareConfig
+from flan_jax.data.prepare.tokenize import tokenize
 from flan_jax.data.sources import base as sources
 from flan_jax.data.tokenizers.encoding import GUARD, set_encoding_threads
-from flan_jax.data.tokenizers.hf_tokenizer import FastVocabulary
+from flan_jax.data.tokenizers.hf_tokenizer import HfVocabulary
 from flan_jax.data.tokenizers.token_display import pieces_of
 from flan_jax.data.tokenizers.vocabulary import (
     SentencePieceVocabulary,
@@ -55,12 +55,12 @@ KINDS = ["gpt2", "qwen", "t5", "llama", "bert"]
 
 
 @pytest.fixture(scope="session")
-def vocabularies(folders) -> dict[str, FastVocabulary]:
-    return {kind: FastVocabulary(folder) for kind, folder in folders.items()}
+def vocabularies(folders) -> dict[str, HfVocabulary]:
+    return {kind: HfVocabulary(folder) for kind, folder in folders.items()}
 
 
 @pytest.fixture(params=KINDS)
-def vocabulary(request, vocabularies) -> FastVocabulary:
+def vocabulary(request, vocabularies) -> HfVocabulary:
     return vocabularies[request.param]
 
 
@@ -114,7 +114,7 @@ def test_the_package_alone_would_spell_one(folders):
         theirs = Tokenizer.from_file(str(folders[kind] / "tokenizer.json"))
         theirs.encode_special_tokens = True
         assert end in theirs.encode("a</s>", add_special_tokens=False).ids
-        assert end not in FastVocabulary(folders[kind]).encode("a</s>")
+        assert end not in HfVocabulary(folders[kind]).encode("a</s>")
 
 
 def test_text_without_special_tokens_has_the_package_s_ids(folders, vocabulary):
@@ -151,7 +151,7 @@ def test_nothing_is_added_cut_filled_up_or_left_to_chance(tmp_path):
         },
         model={**content["model"], "dropout": 0.5},
     )
-    vocabulary = FastVocabulary(folder)
+    vocabulary = HfVocabulary(folder)
     text = "the cat sat on the mat and the dog ran to the door"
     expected = base.encode(text, add_special_tokens=False).ids
     assert all(vocabulary.encode(text) == expected for _ in range(5))
@@ -180,13 +180,13 @@ def beginning(*first):
 def test_whether_a_text_begins_with_a_token_of_its_own(rules, said, adds, tmp_path):
     named = {"eos_token": END, "bos_token": "<s>", **({} if said is None else {"add_bos_token": said})}
     made.save(tmp_path / "tokenizer", made.byte_level(END, "<s>"), named, post_processor=rules)
-    vocabulary = FastVocabulary(tmp_path / "tokenizer")
+    vocabulary = HfVocabulary(tmp_path / "tokenizer")
     assert (vocabulary.bos_id, vocabulary.adds_bos) == (1, adds)
 
 
 def test_what_does_not_exist_does_not_begin_a_text(tmp_path):
     made.save(tmp_path / "tokenizer", made.byte_level(END), {"eos_token": END, "add_bos_token": True})
-    assert not FastVocabulary(tmp_path / "tokenizer").adds_bos
+    assert not HfVocabulary(tmp_path / "tokenizer").adds_bos
 
 
 def test_offsets_read_special_tokens_unless_guarded(vocabularies):
@@ -234,7 +234,7 @@ def test_a_template_s_own_special_tokens_are_read_and_the_first_left_out(vocabul
 def test_records_become_examples(vocabularies, kind):
     vocabulary = vocabularies[kind]
     rendered = Rendered(f"the {END} cat</s>", "a mat", (), ("a mat",), 0, 0)
-    (example,) = tokenise([rendered], Recipe(vocabulary, {"inputs": 99, "targets": 20}))
+    (example,) = tokenize([rendered], PrepareConfig(vocabulary, {"inputs": 99, "targets": 20}))
     assert example.inputs.tolist() == [*vocabulary.encode(f"the {END} cat</s>"), vocabulary.eos_id]
     assert example.targets.tolist() == [*vocabulary.encode("a mat"), vocabulary.eos_id]
 
@@ -263,44 +263,44 @@ def test_it_travels_and_is_told_apart_by_content(vocabularies, folders, tmp_path
     (copy / "tokenizer.json").write_text(json.dumps(content, indent=2))
     config = {"eos_token": STOP, "pad_token": START, "model_max_length": 5}
     (copy / "tokenizer_config.json").write_text(json.dumps(config))
-    assert FastVocabulary(copy).fingerprint() == prints["qwen"]
+    assert HfVocabulary(copy).fingerprint() == prints["qwen"]
     (copy / "tokenizer_config.json").write_text(json.dumps({**config, "eos_token": END}))
-    assert FastVocabulary(copy).fingerprint() != prints["qwen"]
+    assert HfVocabulary(copy).fingerprint() != prints["qwen"]
 
 
 def test_ids_of_configurations_count_where_no_text_is_named(folders, tmp_path):
     folder = made.save(tmp_path / "numbered", made.byte_level(*QWEN))
-    assert FastVocabulary(folder).eos_id == 0
+    assert HfVocabulary(folder).eos_id == 0
     (folder / "config.json").write_text(json.dumps({"eos_token_id": 1, "bos_token_id": 0, "pad_token_id": 5}))
-    vocabulary = FastVocabulary(folder)
+    vocabulary = HfVocabulary(folder)
     # 5 is a piece of text, so it does not pad.
     assert (vocabulary.eos_id, vocabulary.bos_id, vocabulary.pad_id) == (1, 0, vocabulary._tokenizer.token_to_id("ÿ"))
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 1], "pad_token_id": 0}))
-    assert (FastVocabulary(folder).eos_id, FastVocabulary(folder).pad_id) == (2, 0)
+    assert (HfVocabulary(folder).eos_id, HfVocabulary(folder).pad_id) == (2, 0)
     (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": END}))
-    assert FastVocabulary(folder).eos_id == 0
+    assert HfVocabulary(folder).eos_id == 0
 
 
 def test_padding_that_ends_or_is_unknown_is_not_taken(tmp_path):
     ends = made.save(tmp_path / "ends", made.byte_level(END, "<pad>"), {"eos_token": END, "pad_token": END})
-    assert FastVocabulary(ends).pad_id == 1
+    assert HfVocabulary(ends).pad_id == 1
     content = json.loads(made.t5().to_str())
     content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] != "<pad>"]
     content["model"]["vocab"][0][0] = "zz"
     for config in ({"eos_token": "</s>"}, {"eos_token": "</s>", "pad_token": "<unk>"}):
-        bare = FastVocabulary(made.save(tmp_path / "bare", made.t5(), config, **content))
+        bare = HfVocabulary(made.save(tmp_path / "bare", made.t5(), config, **content))
         assert (bare.pad_id, bare.eos_id, bare.unk_id) == (bare.size - 1, 1, 2)
         assert bare.size == len(content["model"]["vocab"]) + 1
         assert bare.decode([bare.pad_id]) == ""
         check_special_ids(bare)
     spells = made.save(tmp_path / "spells", made.llama(), {"eos_token": "</s>", "pad_token": "<unk>"})
-    assert FastVocabulary(spells).pad_id == 0  # every byte has a piece, so nothing is unknown
+    assert HfVocabulary(spells).pad_id == 0  # every byte has a piece, so nothing is unknown
 
 
 def test_a_letter_that_pads_stays_a_letter(tmp_path):
     base = made.byte_level(END)
     folder = made.save(tmp_path / "letter", base, {"eos_token": END, "pad_token": "!"})
-    vocabulary = FastVocabulary(folder)
+    vocabulary = HfVocabulary(folder)
     assert vocabulary.decode(vocabulary.encode("no!")) == "no!"
     assert vocabulary.pad_id == base.token_to_id("ÿ")
 
@@ -313,13 +313,13 @@ def test_tokens_that_only_the_configuration_knows(tmp_path):
         "0": {"content": END, "special": True},
     }
     config = {"eos_token": STOP, "added_tokens_decoder": decoder}
-    vocabulary = FastVocabulary(made.save(tmp_path / "more", base, config))
+    vocabulary = HfVocabulary(made.save(tmp_path / "more", base, config))
     assert (vocabulary.size, vocabulary.eos_id) == (SIZE + 2, SIZE + 1)
     assert vocabulary.encode("<think>") == [SIZE]  # called a piece like any
     assert SIZE + 1 not in vocabulary.encode(STOP)
     config["added_tokens_decoder"][str(SIZE + 2)] = decoder.pop(str(SIZE + 1))
     with pytest.raises(UserError, match=rf"gives '<\|im_end\|>' the id {SIZE + 2}, but there it becomes {SIZE + 1}"):
-        FastVocabulary(made.save(tmp_path / "gap", base, config))
+        HfVocabulary(made.save(tmp_path / "gap", base, config))
 
 
 def gpt2_pair(folder: Path, base, names=("vocab.json", "merges.txt")) -> Path:
@@ -363,7 +363,7 @@ def test_a_vocabulary_by_its_folder_or_file(folders, sentencepiece_models, tmp_p
         (folder / name).write_bytes(sentencepiece_models["t5"].read_bytes())
         assert isinstance(load_vocabulary(folder), SentencePieceVocabulary)
         with pytest.raises(UserError, match=rf"no tokenizer\.json but a SentencePiece model. Name that: .*{name}"):
-            FastVocabulary(folder)
+            HfVocabulary(folder)
         (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": STOP}))
         with pytest.raises(UserError, match=rf"ends a sequence with '<\|im_end\|>', but its {name} with '</s>'"):
             load_vocabulary(folder)

@@ -15,8 +15,8 @@ from flan_jax.errors import UserError
 from flan_jax.eval.decoding.beam import beam_texts
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.filters import drawn_from
-from flan_jax.eval.decoding.sampling import draw_key, single_texts
-from flan_jax.eval.decoding.state import Begun, repeat_rows
+from flan_jax.eval.decoding.sampling import draw_key, sample
+from flan_jax.eval.decoding.state import DecodeState, repeat_rows
 from flan_jax.eval.decoding.stopping import cut, stop_table, token_stops
 from flan_jax.eval.generation import generate
 from flan_jax.models.build import abstract_model, apply, merge
@@ -60,9 +60,9 @@ class TableModel:
         cache = TableCache(jnp.zeros_like(prompts), prompts, jnp.int32(0))
         start = jnp.full_like(prompts, -1)  # adds nothing to the state
         if not read:
-            return Begun(cache, start, None)
+            return DecodeState(cache, start, None)
         logits, cache = self.decode_step(cache, start)
-        return Begun(cache, jnp.zeros_like(prompts), logits)
+        return DecodeState(cache, jnp.zeros_like(prompts), logits)
 
     def log_probabilities(self, prompt, written):
         state = 0
@@ -78,7 +78,7 @@ def _written(prompts, finished, keys, stops, *, seed, decoding, read, length, st
     settings = {"decoding": decoding, "max_length": length, "vocabulary_size": None}
     if decoding.method == "beam":
         return beam_texts(model, model.begun(prompts, read), finished, stops, **settings)
-    return single_texts(model, model.begun(prompts, read), finished, keys, stops, **settings)
+    return sample(model, model.begun(prompts, read), finished, keys, stops, **settings)
 
 
 def written(

@@ -15,7 +15,7 @@ from flan_jax.models import build
 from flan_jax.models.decoder.model import positions_in_segments
 from flan_jax.models.huggingface.decoders import FAMILIES, config_from_fields, layout
 from flan_jax.models.huggingface.tensors import params_from_tensors
-from flan_jax.models.ops.attention_mask import Sight
+from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.remat import REMATS
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.testing.models import random_params, tiny_decoder
@@ -75,7 +75,7 @@ def test_what_a_query_sees():
     causal = [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]]
 
     def visible(query, key, place, **more):
-        return Sight(query, key, place, causal=True, **more).visible()[0].astype(int).tolist()
+        return AttentionMask(query, key, place, causal=True, **more).visible()[0].astype(int).tolist()
 
     assert visible(segments, segments, np.arange(5)) == causal
     prefix = np.array([[1, 1, 0, 1, 1]]) > 0

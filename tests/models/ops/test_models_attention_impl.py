@@ -12,9 +12,9 @@ from flan_jax.models import build
 from flan_jax.models.decoder import layers as decoder_layers
 from flan_jax.models.decoder.layers import cudnn_attention
 from flan_jax.models.ops import attention_impl
-from flan_jax.models.ops.attention import weigh
-from flan_jax.models.ops.attention_impl import QUERIES, Way, chosen
-from flan_jax.models.ops.attention_mask import own_segment
+from flan_jax.models.ops.attention import dot_product_attention
+from flan_jax.models.ops.attention_impl import QUERIES, AttentionImpl, chosen
+from flan_jax.models.ops.attention_mask import segment_mask
 from flan_jax.models.t5 import attention
 from flan_jax.testing.models import random_batch, random_params, tiny_decoder, tiny_t5
 
@@ -29,31 +29,33 @@ def test_auto_takes_what_is_there():
     assert chosen("auto", **{**FITS, "cudnn_refuses": "of some reason"}, backend="gpu").kind == "plain"
     assert chosen("auto", **{**FITS, "queries": 511, "keys": 511}, backend="gpu").kind == "plain"
     long = {**FITS, "queries": 4096, "keys": 4096}
-    assert chosen("auto", **long, backend="cpu", devices=1) == Way("chunked", queries=QUERIES)
+    assert chosen("auto", **long, backend="cpu", devices=1) == AttentionImpl("chunked", queries=QUERIES)
     assert chosen("auto", **long, backend="gpu").kind == "cudnn"
 
 
 def test_auto_takes_blocks_for_long_rows_of_a_t5_too():
     long = {"heads": 12, "queries": 2048, "keys": 2048, "cudnn_refuses": "T5 has a learned bias", "aligned": False}
     for backend, devices in (("gpu", 1), ("tpu", 4), ("cpu", 8)):
-        assert chosen("auto", rows=4, **long, backend=backend, devices=devices) == Way("chunked", queries=QUERIES)
-    assert chosen("auto", rows=1, **long, backend="cpu", devices=1) == Way("chunked", queries=QUERIES)
-    assert chosen("auto", rows=4, **long, backend="cpu", devices=1) == Way("rows", rows=1)
+        assert chosen("auto", rows=4, **long, backend=backend, devices=devices) == AttentionImpl(
+            "chunked", queries=QUERIES
+        )
+    assert chosen("auto", rows=1, **long, backend="cpu", devices=1) == AttentionImpl("chunked", queries=QUERIES)
+    assert chosen("auto", rows=4, **long, backend="cpu", devices=1) == AttentionImpl("rows", rows=1)
     short = {**long, "queries": 512, "keys": 512}
-    assert chosen("auto", rows=4, **short, backend="gpu", devices=1) == Way("plain")
+    assert chosen("auto", rows=4, **short, backend="gpu", devices=1) == AttentionImpl("plain")
     one = {**long, "queries": 1, "keys": 10**7}  # token by token
-    assert chosen("auto", rows=4, **one, backend="gpu", devices=1) == Way("plain")
+    assert chosen("auto", rows=4, **one, backend="gpu", devices=1) == AttentionImpl("plain")
 
 
 @pytest.mark.parametrize(
     ("rows", "length", "taken"),
     [
-        (1, 512, Way("plain")),
-        (8, 512, Way("rows", rows=1)),
-        (6, 256, Way("rows", rows=2)),  # 2 MiB a row
-        (8, 128, Way("plain")),  # 4 MiB in all
-        (12, 128, Way("rows", rows=6)),
-        (17, 128, Way("rows", rows=1)),  # has no other divisor
+        (1, 512, AttentionImpl("plain")),
+        (8, 512, AttentionImpl("rows", rows=1)),
+        (6, 256, AttentionImpl("rows", rows=2)),  # 2 MiB a row
+        (8, 128, AttentionImpl("plain")),  # 4 MiB in all
+        (12, 128, AttentionImpl("rows", rows=6)),
+        (17, 128, AttentionImpl("rows", rows=1)),  # has no other divisor
     ],
 )
 def test_a_cpu_takes_rows_that_its_cache_holds(rows, length, taken):
@@ -75,7 +77,7 @@ def test_what_is_asked_for_is_what_is_taken():
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 def test_one_token_at_a_time_is_plain(way, backend):
     of_one = {**FITS, "queries": 1, "keys": 10**7, "aligned": False}
-    assert chosen(way, **of_one, backend=backend, devices=1) == Way("plain")
+    assert chosen(way, **of_one, backend=backend, devices=1) == AttentionImpl("plain")
 
 
 def test_configurations_refuse_what_they_cannot():
@@ -104,7 +106,7 @@ def test_cudnn_takes_operands_of_such_shapes(monkeypatch, prefix):
         lambda *operands, **options: (given.update(options), real(*operands, **{**options, "implementation": "xla"}))[1],
     )  # fmt: skip
     ids = np.array([[1, 1, 2, 2, 2, 0]])
-    sight = own_segment(ids, ids, causal=True)
+    sight = segment_mask(ids, ids, causal=True)
     if prefix:
         both = jnp.asarray([[True, True, False, False, False, False]])
         sight = dataclasses.replace(sight, query_prefix=both, key_prefix=both)
@@ -140,7 +142,7 @@ def test_models_say_the_same_on_every_way(config, monkeypatch):
 
     def recorded(*arguments):
         gone.append(arguments[-1])
-        return weigh(*arguments)
+        return dot_product_attention(*arguments)
 
     for module in (attention, decoder_layers):
         monkeypatch.setattr(module, "weigh", recorded)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.models.ops import attention as weighing
-from flan_jax.models.ops.attention import Weighing, weigh
-from flan_jax.models.ops.attention_mask import Sight, own_segment
+from flan_jax.models.ops.attention import AttentionOptions, dot_product_attention
+from flan_jax.models.ops.attention_mask import AttentionMask, segment_mask
 
 
 def plain(q, k, v, position, sight, how):
@@ -34,7 +34,7 @@ def operands(seed, *, rows=2, heads=4, groups=4, queries=6, keys=6, bias=0, pref
     ids = np.stack([np.repeat([1, 2, 0], [a, b, max(queries, keys) - a - b]) for a, b in lengths]).astype(np.int32)
     inside = np.arange(max(queries, keys)) < 2
     inside = np.broadcast_to(inside, ids.shape) | ((ids == 2) & (np.arange(ids.shape[1]) < lengths[:, :1] + 2))
-    sight = Sight(
+    sight = AttentionMask(
         ids[:, :queries], ids[:, :keys], jnp.arange(queries),
         window=None if window is None else jnp.int32(window),
         query_prefix=jnp.asarray(inside[:, :queries]) if prefix else None,
@@ -52,7 +52,7 @@ def check(operands, how, atol=2e-5):
         loss = lambda *arrays: jnp.sum(jnp.sin(function(*arrays, sight, how) + 1))  # noqa: E731
         return jax.jit(lambda *arrays: (function(*arrays, sight, how), jax.grad(loss, wanted)(*arrays)))(*arrays)
 
-    (ours, our_gradients), (exact, gradients) = both(weigh), both(plain)
+    (ours, our_gradients), (exact, gradients) = both(dot_product_attention), both(plain)
     np.testing.assert_allclose(ours, exact, atol=atol)
     for a, b in zip(our_gradients, gradients, strict=True):
         assert a.shape == b.shape
@@ -77,12 +77,12 @@ def test_every_way_is_plain_attention(
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weighing, "CAUSAL_LENGTH", 1 if pieces else 100)
-        check(of_one, Weighing(scale, softcap, **blocks))
+        check(of_one, AttentionOptions(scale, softcap, **blocks))
 
 
 @ONE_OF_EACH
 def test_queries_of_one_text_look_at_another(blocks):
-    check(operands(0, queries=7, keys=10, bias=1), Weighing(**blocks))
+    check(operands(0, queries=7, keys=10, bias=1), AttentionOptions(**blocks))
 
 
 @pytest.mark.parametrize("softcap", [None, 3.0])
@@ -91,19 +91,21 @@ def test_blocks_hold_no_square(softcap):
     q, k, v, _, sight = operands(0, rows=rows, queries=length, keys=length, causal=True)
 
     def needed(how):
-        gradient = jax.grad(lambda q, k, v: jnp.sum(weigh(q, k, v, None, sight, how)), (0, 1, 2))
+        gradient = jax.grad(lambda q, k, v: jnp.sum(dot_product_attention(q, k, v, None, sight, how)), (0, 1, 2))
         return jax.jit(gradient).lower(q, k, v).compile().memory_analysis().temp_size_in_bytes
 
     all_scores = 4 * rows * heads * length * length
-    assert needed(Weighing(softcap=softcap, queries=32)) < all_scores / 2
-    assert needed(Weighing(softcap=softcap, rows=1)) < all_scores / 2 < needed(Weighing(softcap=softcap))
+    assert needed(AttentionOptions(softcap=softcap, queries=32)) < all_scores / 2
+    assert (
+        needed(AttentionOptions(softcap=softcap, rows=1)) < all_scores / 2 < needed(AttentionOptions(softcap=softcap))
+    )
 
 
 def test_a_bias_of_all_rows_is_never_one_of_each():
     q, k, v, position, sight = operands(0, rows=3, queries=64, keys=64, bias=1)
 
     def loss(position):
-        return jnp.sum(weigh(q, k, v, position, sight, Weighing(queries=16)))
+        return jnp.sum(dot_product_attention(q, k, v, position, sight, AttentionOptions(queries=16)))
 
     shapes = {aval.shape for aval in everything(jax.make_jaxpr(jax.grad(loss))(position).jaxpr)}
     assert (3, 4, 64, 64) not in shapes
@@ -124,11 +126,11 @@ def everything(jaxpr):
 def test_half_precision_sums_in_float32(blocks):
     q, k, v, position, sight = operands(0, bias=1)
     half = [x.astype(jnp.bfloat16) for x in (q, k, v)]
-    how = Weighing(**blocks)
-    rough = jax.jit(lambda *o: weigh(*o, sight, how))(*half, position)
+    how = AttentionOptions(**blocks)
+    rough = jax.jit(lambda *o: dot_product_attention(*o, sight, how))(*half, position)
     assert rough.dtype == jnp.bfloat16
     np.testing.assert_allclose(rough.astype(np.float32), plain(q, k, v, position, sight, how), atol=0.05)
-    loss = lambda q, position: weigh(q, *half[1:], position, sight, how).astype(jnp.float32).sum()  # noqa: E731
+    loss = lambda q, position: dot_product_attention(q, *half[1:], position, sight, how).astype(jnp.float32).sum()  # noqa: E731
     gradients = jax.jit(jax.grad(loss, (0, 1)))(half[0], position)
     assert [g.dtype for g in gradients] == [jnp.bfloat16, jnp.float32]
 
@@ -136,13 +138,15 @@ def test_half_precision_sums_in_float32(blocks):
 @ONE_OF_EACH
 def test_large_scores_do_not_overflow(blocks):
     q, k, v, position, sight = operands(0, bias=1)
-    found = jax.jit(lambda position: weigh(q, k, v, position, sight, Weighing(**blocks)))(position * 1e4)
-    np.testing.assert_allclose(found, plain(q, k, v, position * 1e4, sight, Weighing()), atol=1e-5)
+    found = jax.jit(lambda position: dot_product_attention(q, k, v, position, sight, AttentionOptions(**blocks)))(
+        position * 1e4
+    )
+    np.testing.assert_allclose(found, plain(q, k, v, position * 1e4, sight, AttentionOptions()), atol=1e-5)
 
 
 def test_the_sights_of_the_docstring():
     ids = jnp.array([[1, 1, 2, 0]])
-    assert own_segment(ids, ids, causal=True).visible()[0].astype(int).tolist() == [
+    assert segment_mask(ids, ids, causal=True).visible()[0].astype(int).tolist() == [
         [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0],
     ]  # fmt: skip
 
@@ -150,7 +154,7 @@ def test_the_sights_of_the_docstring():
 @settings(max_examples=30)
 @given(st.lists(st.integers(0, 3), min_size=4, max_size=4), st.lists(st.integers(0, 3), min_size=5, max_size=5))
 def test_a_query_sees_its_own_segment_and_nobody_sees_padding(queries, keys):
-    visible = np.asarray(own_segment(jnp.array([queries]), jnp.array([keys])).visible())
+    visible = np.asarray(segment_mask(jnp.array([queries]), jnp.array([keys])).visible())
     assert visible.shape == (1, 4, 5)
     for t, query in enumerate(queries):
         for s, key in enumerate(keys):
@@ -161,10 +165,10 @@ def test_a_query_sees_its_own_segment_and_nobody_sees_padding(queries, keys):
 def test_a_query_that_sees_no_key_gets_zeros_and_gives_no_gradient(blocks):
     q, k, v, position, sight = operands(0, bias=1)
     blind = dataclasses.replace(sight, query=np.where(np.arange(6) == 2, 7, sight.query))
-    how = Weighing(**blocks)
+    how = AttentionOptions(**blocks)
 
     def both(q, k, v, position):
-        return weigh(q, k, v, position, blind, how)
+        return dot_product_attention(q, k, v, position, blind, how)
 
     loss = lambda *operands: jnp.sum(jnp.sin(both(*operands) + 1))  # noqa: E731
     out, gradients = jax.jit(lambda *o: (both(*o), jax.grad(loss, (0, 1, 2, 3))(*o)))(q, k, v, position)

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from flan_jax.errors import UserError
 from flan_jax.models.build import abstract_model, abstract_params, apply, logical_axes
 from flan_jax.models.ops.linear import LowRank
-from flan_jax.models.peft.adapters import as_kept, attach, attach_axes, counts, join, kept_dtypes, merged_params, split
+from flan_jax.models.peft.adapters import (
+    attach,
+    attach_axes,
+    cast_params,
+    counts,
+    join,
+    kept_dtypes,
+    merged_params,
+    split,
+)
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.testing.models import random_batch, random_params, tiny_decoder, tiny_t5
 
@@ -222,7 +231,7 @@ FAMILIES = {
 def test_what_is_kept_in_16_bits_is_computed_with_as_before(name):
     config = FAMILIES[name]
     tuning = TuningConfig(lora_rank=1, frozen_dtype="bfloat16")
-    kept = as_kept(jax.tree.map(jnp.asarray, random_params(config)), logical_axes(config), tuning)
+    kept = cast_params(jax.tree.map(jnp.asarray, random_params(config)), logical_axes(config), tuning)
     widened = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), kept)
     graphdef, batch = abstract_model(config)[0], random_batch(T5)
     batch = batch if name.startswith("t5") else batch_of(DECODER)
@@ -238,7 +247,9 @@ def test_what_is_trained_stays_in_float32():
     attention = ("layers", "attention")
     assert kept["encoder", *attention, "q"] == kept["embedding",] == np.float32
     assert kept["decoder", *attention, "q"] == kept["encoder", *attention, "k"] == jnp.bfloat16
-    whole = attach(as_kept(random_params(T5), logical_axes(T5), tuning), logical_axes(T5), tuning, jax.random.key(0))
+    whole = attach(
+        cast_params(random_params(T5), logical_axes(T5), tuning), logical_axes(T5), tuning, jax.random.key(0)
+    )
     trained, frozen = split(whole, tuning)
     assert {leaf.dtype for leaf in jax.tree.leaves(trained)} == {np.dtype("float32")}
     same_tree(join(trained, frozen, tuning), whole)

@@ -60,7 +60,7 @@ class Range:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class PathRule:
     """A text that names a file or a folder of this machine.
 
     Attributes:
@@ -109,8 +109,8 @@ Share = Annotated[float, Range(0, 1)]
 AtLeast0 = Annotated[float, Range(0)]
 Above0 = Annotated[float, Range(above=0)]
 Fraction = Annotated[float, Range(0, below=1)]
-LocalPath = Annotated[str, Place()]
-AnyPath = Annotated[str, Place(remote=True)]
+LocalPath = Annotated[str, PathRule()]
+AnyPath = Annotated[str, PathRule(remote=True)]
 
 
 def check_fields(config: Any, owner: str = "") -> None:
@@ -229,11 +229,11 @@ def _taken_apart(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
 def _problem(value: Any, option: Any) -> str:
     kind, rules = _taken_apart(option)
     if not _is_a(value, kind):
-        if kind is str and isinstance(value, str) and any(isinstance(rule, Place) for rule in rules):
-            return Place().problem(value)
+        if kind is str and isinstance(value, str) and any(isinstance(rule, PathRule) for rule in rules):
+            return PathRule().problem(value)
         return f"{_MUST}{_words(option)}"
     for rule in rules:
-        wrong = rule.problem(value) if isinstance(rule, Place) else f"{_MUST}{_words(option)}" * rule.refuses(value)
+        wrong = rule.problem(value) if isinstance(rule, PathRule) else f"{_MUST}{_words(option)}" * rule.refuses(value)
         if wrong:
             return wrong
     if kind is int and not _bounded(rules) and abs(value) > WHOLE_LIMIT:
@@ -314,7 +314,7 @@ _PLURAL = {str: "texts", int: "whole numbers", bool: "True or False", float: "nu
 def _words(option: Any) -> str:
     kind, rules = _taken_apart(option)
     limits = " ".join(rule.words() for rule in rules if isinstance(rule, Range))
-    text = "a path" if any(isinstance(rule, Place) for rule in rules) else "a text"
+    text = "a path" if any(isinstance(rule, PathRule) for rule in rules) else "a text"
     plain = {bool: "True or False", int: "a whole number", float: "a finite number", str: text, type(None): "None"}
     if kind in plain:
         return f"{plain[kind]} {limits}".strip()

@@ -15,7 +15,7 @@ from flan_jax.tasks.user_modules import imported_modules
 if TYPE_CHECKING:
     from flan_jax.cli.gin_config import GinRun
     from flan_jax.data.prepare.prepare import PreparedSplit, PrepareReport
-    from flan_jax.eval.runner import Progress as EvalProgress
+    from flan_jax.eval.runner import EvalProgress
 
 _LINE_EVERY_S = 5.0
 _REASONS = 5

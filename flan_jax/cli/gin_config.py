@@ -16,9 +16,9 @@ import jax
 
 from flan_jax.cli.gin_checks import MACRO, RUN, check_bindings, macros_read
 from flan_jax.cli.gin_order import FileOrder
-from flan_jax.cli.gin_reader import OURS, Key, Origin, Reader, shipped_gin_dir
+from flan_jax.cli.gin_reader import OURS, GinReader, Key, Origin, shipped_gin_dir
 from flan_jax.cli.gin_values import as_gin, fields_of, in_order
-from flan_jax.data.instructions.reading_options import Reading
+from flan_jax.data.instructions.reading_options import ReadingOptions
 from flan_jax.data.prepare.config import OnError, TooLong
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
@@ -120,7 +120,7 @@ def run(
     from flan_jax.experiments.model_snapshot import described_vocabulary, vocabulary_place
 
     set_folders(data_dir, source_dir)
-    reading = Reading(format, names_of(clean, "run.clean"), names_of(no_clean, "run.no_clean"), opening)
+    reading = ReadingOptions(format, names_of(clean, "run.clean"), names_of(no_clean, "run.no_clean"), opening)
     takes = _arguments(model)
     if "initial_checkpoint" in takes and initial_checkpoint and not vocabulary:
         vocabulary = described_vocabulary(initial_checkpoint, model_dir)
@@ -221,7 +221,7 @@ def load(
             what one before it is there for (``gin_order``).
     """
     gin.clear_config()
-    reader = Reader(search_paths)
+    reader = GinReader(search_paths)
     order = FileOrder(shipped_gin_dir(), search_paths)
     if folder:
         reader.folder(Path(folder) / "config.gin")

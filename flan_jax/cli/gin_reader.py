@@ -54,7 +54,7 @@ def called(key: Key) -> str:
     return scope if selector == MACRO else f"{selector.split('.')[-1]}.{parameter}"
 
 
-class Reader:
+class GinReader:
     """Reads files and bindings into gin's configuration.
 
     Args:

@@ -16,7 +16,7 @@ ProgressCallback = Callable[[int], None]
 """Called with the number of examples finished since the last call."""
 
 
-class Progress(Protocol):
+class EvalProgress(Protocol):
     """Shows people how far an evaluation is."""
 
     def __call__(self, done: int, total: int) -> None:
@@ -40,7 +40,7 @@ class LanguageModel(Protocol):
 
 
 def evaluate(
-    predictor: LanguageModel, tasks: Sequence[EvalTask], *, progress: Progress | None = None, seed: int = 0
+    predictor: LanguageModel, tasks: Sequence[EvalTask], *, progress: EvalProgress | None = None, seed: int = 0
 ) -> list[TaskResult]:
     """Measures every task.
 

@@ -10,7 +10,7 @@ from flan_jax.eval.examples import EvalTask, TaskResult
 from flan_jax.eval.metrics import bootstrap
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.provenance import Settings, suite_settings
-from flan_jax.eval.runner import LanguageModel, Progress, evaluate
+from flan_jax.eval.runner import EvalProgress, LanguageModel, evaluate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ def evaluate_suites(
     suites: Mapping[str, Sequence[EvalTask]],
     *,
     step: int,
-    progress: Progress | None = None,
+    progress: EvalProgress | None = None,
     seed: int = 0,
     weights: str = "",
     settings: Settings | None = None,

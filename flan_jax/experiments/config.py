@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from flan_jax.data.instructions.reading_options import Reading
+from flan_jax.data.instructions.reading_options import ReadingOptions
 from flan_jax.data.prepare.config import OnError, TooLong, checked_lengths
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
@@ -223,9 +223,9 @@ class RunConfig:
         yield from unread(self, "audit", {"audit_tolerance": ("refuse", "warn")}, owner="run")
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> ReadingOptions:
         """How a mixture that is a path is read."""
-        return Reading(self.format, self.clean, self.no_clean, self.opening)
+        return ReadingOptions(self.format, self.clean, self.no_clean, self.opening)
 
     def resolved(self) -> dict[str, Any]:
         """Every value, as JSON would hold it."""

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from flan_jax.data.file_readers.suffixes import SUFFIXES, suffix_of
 from flan_jax.data.instructions.mixture import is_path, mixture_of_path
-from flan_jax.data.instructions.reading_options import AS_IT_IS, Reading
+from flan_jax.data.instructions.reading_options import AS_IT_IS, ReadingOptions
 from flan_jax.data.prepare.config import PrepareConfig, combined
 from flan_jax.data.prepare.gin_bindings import binds_functions_of_others
-from flan_jax.data.prepare.prepare import PrepareReport, prepare
-from flan_jax.data.prepare.prepare import Progress as PrepareProgress
+from flan_jax.data.prepare.prepare import PrepareProgress, PrepareReport, prepare
 from flan_jax.data.prepare.preprocessors import producer
 from flan_jax.data.prepare.split_job import parts_in
 from flan_jax.data.prepare.workers import usable_cores
@@ -40,7 +39,7 @@ HUB = "hf:"
 _READERS = 8
 
 
-def resolve_mixture(name: str, reading: Reading = AS_IT_IS) -> Mixture:
+def resolve_mixture(name: str, reading: ReadingOptions = AS_IT_IS) -> Mixture:
     """The mixture or task of that name, with the shipped collections registered.
 
     The path of instruction data, or ``hf:OWNER/NAME`` for such data on the hub, is a mixture of all
@@ -149,7 +148,7 @@ def chosen_mixture(
     *,
     hold_out: Sequence[str] = (),
     templates: str = "",
-    reading: Reading = AS_IT_IS,
+    reading: ReadingOptions = AS_IT_IS,
     outlined: bool = False,
 ) -> Mixture:
     """The mixture or task of that name, with other templates or with a part held out, where asked for.

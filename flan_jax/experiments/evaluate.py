@@ -17,7 +17,7 @@ from flan_jax.eval.examples import EvalExample, EvalTask
 from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.provenance import Settings, params_digest, suite_settings
 from flan_jax.eval.results import merged, read_results, saved_steps, why_not_current, write_results
-from flan_jax.eval.runner import Progress as EvalProgress
+from flan_jax.eval.runner import EvalProgress
 from flan_jax.eval.suites import StepResults, evaluate_suites
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.chat_template import run_prompts, written_stops

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
-from flan_jax.feed.layout import Batch, Layout
+from flan_jax.feed.layout import Batch, RowLayout
 from flan_jax.feed.packed_row_index import PackedRowIndex
 from flan_jax.feed.sampler import Exhausted, Start
 from flan_jax.feed.token_table import TokenTable
@@ -33,7 +33,7 @@ class StreamConfig:
     tasks: tuple[StoredTask, ...]
     weights: np.ndarray
     seed: int
-    layout: Layout
+    layout: RowLayout
     exhausted: Exhausted
     epochs: int
     start: Start | None = None

@@ -61,7 +61,7 @@ DECODER_BATCH_KEYS = (*(key for key in BATCH_KEYS if key.startswith("decoder_"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Layout:
+class RowLayout:
     """The shape of a row, and how examples come into it.
 
     Attributes:

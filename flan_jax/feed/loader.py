@@ -15,7 +15,7 @@ from absl import flags
 from flan_jax.errors import UserError
 from flan_jax.feed.consumed import handed_out
 from flan_jax.feed.grain_dataset import BatchDataset, Element, StreamConfig
-from flan_jax.feed.layout import Batch, Layout
+from flan_jax.feed.layout import Batch, RowLayout
 from flan_jax.feed.packed_row_index import PackedRowIndex
 from flan_jax.feed.sampler import Exhausted, Start
 from flan_jax.feed.sampling_stats import SamplingStats
@@ -39,7 +39,7 @@ _FIRST_PACKING = {"packing": 1}
 class PackedBatches(Iterator[Batch]):
     """An iterator over the batches of a mixture, endless unless exhausted tasks end it.
 
-    Each batch is a dictionary with the keys of ``Layout.keys``: ``encoder_*`` [rows, inputs] and
+    Each batch is a dictionary with the keys of ``RowLayout.keys``: ``encoder_*`` [rows, inputs] and
     ``decoder_*`` [rows, targets], or ``decoder_*`` [rows, inputs + targets] for a decoder alone; int32
     but for ``decoder_loss_weights`` (float32). ``rows`` is ``batch_size / process_count``.
 
@@ -90,7 +90,7 @@ class PackedBatches(Iterator[Batch]):
         on_weights: Callable[[int, dict[str, float], int], None] | None = None,
         first_step: int = 0,
     ) -> None:
-        layout = Layout(lengths.get("inputs", 0), lengths.get("targets", 0), decoder_only, pack)
+        layout = RowLayout(lengths.get("inputs", 0), lengths.get("targets", 0), decoder_only, pack)
         if batch_size < 1 or batch_size % process_count:
             raise UserError(
                 f"BATCH_SIZE={batch_size} must be a positive multiple of the number of hosts, {process_count}."

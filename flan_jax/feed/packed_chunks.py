@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flan_jax.feed.layout import Layout
+from flan_jax.feed.layout import RowLayout
 from flan_jax.feed.packing import Rows
 from flan_jax.feed.permute import key
 from flan_jax.feed.sampler import MixtureSampler
@@ -97,7 +97,7 @@ class PackedChunks:
         layout: what a row is.
     """
 
-    def __init__(self, sampler: MixtureSampler, corpus: TokenTable, layout: Layout) -> None:
+    def __init__(self, sampler: MixtureSampler, corpus: TokenTable, layout: RowLayout) -> None:
         self._sampler = sampler
         self._corpus = corpus
         self._layout = layout

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.feed.layout import Layout
+from flan_jax.feed.layout import RowLayout
 from flan_jax.feed.packed_chunks import POOL, ChunkRows, PackedChunks, RowPlan, joined
 from flan_jax.feed.sampler import BLOCK, Exhausted, MixtureSampler, Start
 from flan_jax.feed.token_table import TokenTable
@@ -85,7 +85,7 @@ class PackedRowIndex:
         weights: Sequence[float] | np.ndarray,
         *,
         seed: int,
-        layout: Layout,
+        layout: RowLayout,
         exhausted: Exhausted = "repeat",
         epochs: int = 1,
         start: Start | None = None,

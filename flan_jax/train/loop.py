@@ -120,7 +120,7 @@ def fit(
       data_position: where `batches` stands, asked for when a checkpoint is saved.
       extra: JSON-like, saved beside it.
       resumed: the `extra` that the checkpoint of `state` held, where it comes from one.
-      may_end: training ends where the batches do, as if that had been the last step asked for.
+      stop_at_data_end: training ends where the batches do, as if that had been the last step asked for.
 
     Returns:
       The state after the last step, saved and complete on disk where there is a checkpointer.

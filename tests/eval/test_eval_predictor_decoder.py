@@ -11,13 +11,13 @@ from eval_toys import WORDS, decode, encode
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor
-from flan_jax.feed.layout import Layout
+from flan_jax.feed.layout import RowLayout
 from flan_jax.models.build import abstract_model, apply, merge
 from flan_jax.testing.models import random_params, tiny_decoder
 from flan_jax.train.loss import token_loss
 
 EOS = 1
-LAYOUT = Layout(15, 6, decoder_only=True)
+LAYOUT = RowLayout(15, 6, decoder_only=True)
 KINDS = {
     "learned": {"position": "learned", "norm": "layer"},
     "prompted": {"position": "learned"},

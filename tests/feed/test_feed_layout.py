@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 
 from flan_jax.errors import UserError
 from flan_jax.feed import layout as layout_module
-from flan_jax.feed.layout import BATCH_KEYS, Layout
+from flan_jax.feed.layout import BATCH_KEYS, RowLayout
 from flan_jax.feed.packing import one_per_row
 
 INPUTS, TARGETS = 24, 10
-LAYOUT = Layout(INPUTS, TARGETS)
+LAYOUT = RowLayout(INPUTS, TARGETS)
 lengths = st.lists(st.tuples(st.integers(0, INPUTS), st.integers(0, TARGETS)), max_size=60)
 
 
@@ -74,7 +74,7 @@ def test_every_token_stands_once_in_order_in_its_own_segment(pairs, together):
 
 @pytest.mark.parametrize("decoder_only", [False, True])
 def test_the_examples_of_the_documentation(decoder_only):
-    layout = Layout(6, 6, decoder_only)
+    layout = RowLayout(6, 6, decoder_only)
     batch = layout.assemble(
         row=np.array([0, 0]),
         task=np.array([0, 2]),
@@ -100,7 +100,7 @@ def test_rows_equal_those_of_seqio(decoder_only):
 
     generator = np.random.default_rng(0)
     pairs = [(generator.integers(1, INPUTS), generator.integers(1, TARGETS)) for _ in range(40)]
-    layout = Layout(INPUTS, TARGETS, decoder_only)
+    layout = RowLayout(INPUTS, TARGETS, decoder_only)
     rows = layout.rows(*(np.array(column) for column in zip(*pairs, strict=True)))
     batch, inputs, targets = assembled(pairs, rows, first=2, layout=layout)
     converter = seqio.PrefixLMFeatureConverter(pack=True) if decoder_only else seqio.EncDecFeatureConverter(pack=True)
@@ -119,7 +119,7 @@ def test_rows_equal_those_of_seqio(decoder_only):
 
 @given(lengths)
 def test_a_decoder_reads_inputs_then_targets(pairs):
-    layout = Layout(INPUTS, TARGETS, decoder_only=True)
+    layout = RowLayout(INPUTS, TARGETS, decoder_only=True)
     rows = layout.rows(*(np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1)))
     batch, inputs, targets = assembled(pairs, rows, layout=layout)
     place = 0
@@ -141,4 +141,4 @@ def test_a_decoder_reads_inputs_then_targets(pairs):
 @pytest.mark.parametrize(("inputs", "targets"), [(0, 5), (5, 0), (None, 5), (2.5, 5)])
 def test_a_length_must_be_a_number_of_tokens(inputs, targets):
     with pytest.raises(UserError, match="TASK_FEATURE_LENGTHS"):
-        Layout(inputs, targets)
+        RowLayout(inputs, targets)

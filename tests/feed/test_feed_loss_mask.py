@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.feed.layout import Layout
+from flan_jax.feed.layout import RowLayout
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.feed.token_table import TokenTable
 from flan_jax.store.store import LOSS_MASK, MASK, Extra, StoredExample, TokenStore
@@ -64,9 +64,9 @@ def test_the_loss_counts_what_the_masks_say_and_every_target_of_other_tasks(task
 def test_a_conversation_may_fill_a_decoders_row(tasks):
     longest = max(task.manifest["max_target_length"] for task in tasks)
     assert LENGTHS["targets"] < longest <= sum(LENGTHS.values())
-    Layout(8, 12, decoder_only=True).check(tasks[0])
+    RowLayout(8, 12, decoder_only=True).check(tasks[0])
     with pytest.raises(UserError, match=r"targets of up to .* longer than the 14 of a row"):
-        Layout(8, 6, decoder_only=True).check(tasks[0])
+        RowLayout(8, 6, decoder_only=True).check(tasks[0])
 
 
 def test_an_encoder_has_nothing_to_read_of_a_conversation(tasks):
@@ -99,7 +99,7 @@ def test_a_mask_is_declared_as_one_and_as_long_as_its_target(tmp_path):
     wide = dataclasses.replace(example, extras={LOSS_MASK: np.ones(4, np.float32)})
     other = stored(tmp_path, "other", [wide], {LOSS_MASK: Extra("float32", 1)})
     with pytest.raises(UserError, match=r"'loss_mask' of type float32 and rank 1.*uint8"):
-        Layout(4, 4, decoder_only=True).check(other)
+        RowLayout(4, 4, decoder_only=True).check(other)
 
 
 def test_a_position_restores_masked_rows(tasks):

@@ -10,7 +10,7 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.feed import loader, packed_row_index
-from flan_jax.feed.layout import Layout
+from flan_jax.feed.layout import RowLayout
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.feed.packed_row_index import PACKING, PackedRowIndex
 from flan_jax.feed.sampler import Start
@@ -19,13 +19,13 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "rows.json"
 SIZES, WEIGHTS = (7, 40, 90), (0.2, 0.3, 0.5)
 SHOWN = 6
 WAYS = {
-    "both sides packed": {"layout": Layout(24, 10)},
-    "a decoder": {"layout": Layout(24, 10, decoder_only=True)},
-    "one a row": {"layout": Layout(24, 10, packed=False)},
-    "tasks drop out": {"layout": Layout(24, 10), "exhausted": "drop", "epochs": 600},
-    "the first ends it": {"layout": Layout(24, 10), "exhausted": "stop", "epochs": 50},
+    "both sides packed": {"layout": RowLayout(24, 10)},
+    "a decoder": {"layout": RowLayout(24, 10, decoder_only=True)},
+    "one a row": {"layout": RowLayout(24, 10, packed=False)},
+    "tasks drop out": {"layout": RowLayout(24, 10), "exhausted": "drop", "epochs": 600},
+    "the first ends it": {"layout": RowLayout(24, 10), "exhausted": "stop", "epochs": 50},
     "after new weights": {
-        "layout": Layout(24, 10),
+        "layout": RowLayout(24, 10),
         "start": Start(1, np.array([9, 30, 44]), np.array([0, 2, 2], np.int32), np.array([8, 43, 41])),
     },
 }

@@ -190,8 +190,8 @@ def test_the_note_is_read_once_for_many_tasks(store, later, monkeypatch):
 def test_writers_of_the_note_do_not_lose_each_other_s_lines(tmp_path):
     note = tmp_path / "verified"
     script = (
-        "import sys; from flan_jax.store.checksum_cache import Verified\n"
-        "note = Verified(sys.argv[1])\n"
+        "import sys; from flan_jax.store.checksum_cache import ChecksumCache\n"
+        "note = ChecksumCache(sys.argv[1])\n"
         "for i in range(400): note.add(b'%032x' % (int(sys.argv[2]) * 1000 + i))"
     )
     writers = [subprocess.Popen([sys.executable, "-c", script, str(note), str(i)]) for i in range(2)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from run_tiny import one_device
 
-from flan_jax.feed.layout import DECODER_BATCH_KEYS, Layout
+from flan_jax.feed.layout import DECODER_BATCH_KEYS, RowLayout
 from flan_jax.models.build import logical_axes
 from flan_jax.testing.models import tiny_decoder
 from flan_jax.train.optimizer import OptimizerConfig, _is_matrix, learning_rate, make_optimizer
@@ -28,7 +28,7 @@ def make_batch(seed):
     """The targets repeat the inputs, so there is something to learn: four examples of six tokens each a row."""
     inputs = np.random.default_rng(seed).integers(3, 32, (ROWS * 4, 6)).astype(np.int32)
     lengths = np.full(len(inputs), 6)
-    return Layout(24, 24, decoder_only=True).assemble(
+    return RowLayout(24, 24, decoder_only=True).assemble(
         row=np.repeat(np.arange(ROWS), 4),
         task=np.arange(len(inputs)) % 2,
         input_lengths=lengths,

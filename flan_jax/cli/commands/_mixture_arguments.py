@@ -8,7 +8,7 @@ from flan_jax.cli.escapes import visible_line
 from flan_jax.cli.paths import local_path
 
 if TYPE_CHECKING:
-    from flan_jax.data.instructions.reading_options import Reading
+    from flan_jax.data.instructions.reading_options import ReadingOptions
     from flan_jax.mixing.mixture import Mixture
 
 
@@ -64,15 +64,15 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def reading_of(arguments: argparse.Namespace) -> "Reading":
+def reading_of(arguments: argparse.Namespace) -> "ReadingOptions":
     """How these arguments say that instruction data is read.
 
     Raises:
         UserError: an unknown format, step or opening.
     """
-    from flan_jax.data.instructions.reading_options import Reading
+    from flan_jax.data.instructions.reading_options import ReadingOptions
 
-    return Reading(arguments.format, _steps(arguments.clean), _steps(arguments.no_clean), arguments.opening)
+    return ReadingOptions(arguments.format, _steps(arguments.clean), _steps(arguments.no_clean), arguments.opening)
 
 
 def _steps(given: list[str]) -> tuple[str, ...]:

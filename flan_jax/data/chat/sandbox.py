@@ -18,7 +18,7 @@ from jinja2.ext import Extension
 from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from flan_jax.data.templates.jinja_budget import RUN, Refused, Run
+from flan_jax.data.templates.jinja_budget import RUN, Refused, RenderBudget
 from flan_jax.data.templates.jinja_sandbox import PAYING, metered, paid
 from flan_jax.data.tokenizers.encoding import BEGIN, END
 
@@ -31,7 +31,7 @@ _OWN = ("join", "replace", "round", "format")
 _SIZED = ("center", "indent", "batch", "slice", "wordwrap", "truncate", "tojson")
 
 
-class _Budget(Run):
+class _Budget(RenderBudget):
     """What one rendering may spend; a function that is only looked at costs nothing."""
 
     def __init__(self, variables: Mapping[str, Any]) -> None:
@@ -153,7 +153,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         result = super().call(context, obj, *args, **kwargs)
         return run.weigh(result) if isinstance(owner, str) or isinstance(obj, Macro) else result
 
-    def _pay_for_text(self, run: Run, owner: str, name: str, args: tuple[Any, ...]) -> None:
+    def _pay_for_text(self, run: RenderBudget, owner: str, name: str, args: tuple[Any, ...]) -> None:
         run.weigh(owner)
         if name in _PADDING and args and isinstance(args[0], int):
             run.text(abs(args[0]) * (1 + (owner.count("\t") if name == "expandtabs" else 0)))

@@ -41,7 +41,7 @@ _UNNAMED = "Unnamed: 0"
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class ColumnLayout:
     """How a file is laid out.
 
     Attributes:
@@ -57,7 +57,7 @@ class Layout:
     quoted: bool
 
 
-def layout_of(path: Path) -> Layout:
+def layout_of(path: Path) -> ColumnLayout:
     """How the file is laid out; its head is read, and where it has a header all of it once.
 
     Raises:
@@ -68,7 +68,7 @@ def layout_of(path: Path) -> Layout:
 
 
 @functools.lru_cache(maxsize=64)
-def _layout(path: Path, size: int, modified_ns: int) -> Layout:
+def _layout(path: Path, size: int, modified_ns: int) -> ColumnLayout:
     head: list[str] = []
     for line in _text(path):
         head.append(line)
@@ -85,20 +85,20 @@ def _layout(path: Path, size: int, modified_ns: int) -> Layout:
         _checked(columns, path)
         if problem := _wrong_quotes(path, delimiter):
             raise UserError(f"{path}, line {problem}. Correct the quotes.")
-        return Layout(delimiter, columns, header=True, quoted=True)
+        return ColumnLayout(delimiter, columns, header=True, quoted=True)
     rows = [line.rstrip("\r\n").split("\t") for line in head if line.strip()]
     columns = _header(_cells(head[0], "\t") if head else [])
     named = 2 * sum(name in _KNOWN for name in columns) >= len(columns) > 0
     # Where no word is a name that is known, two cells alike are rather a first row's than a header's.
     if named or (columns and len(set(columns)) == len(columns) and not _recurs(rows)):
-        return Layout("\t", _checked(columns, path), header=True, quoted=not _wrong_quotes(path, "\t"))
+        return ColumnLayout("\t", _checked(columns, path), header=True, quoted=not _wrong_quotes(path, "\t"))
     if rows and sum(len(row) == len(COLUMNS) for row in rows) * 2 < len(rows):
         raise UserError(
             f"{path}: its first line names no columns ({head[0].strip()!r:.80}), and it has {len(rows[0])} of them: only three "
             f"({', '.join(COLUMNS)}) are read without names, as FLAN publishes its chains of thought. Put a line with the "
             "columns' names first."
         )
-    return Layout("\t", COLUMNS, header=False, quoted=False)
+    return ColumnLayout("\t", COLUMNS, header=False, quoted=False)
 
 
 def doubt(path: Path) -> str:
@@ -151,7 +151,7 @@ def numbered_rows(path: Path, wanted: Collection[int] | None = None) -> Iterator
         yield number, _record(cells, layout)
 
 
-def _record(cells: list[str], layout: Layout) -> dict[str, str] | UserError:
+def _record(cells: list[str], layout: ColumnLayout) -> dict[str, str] | UserError:
     if len(cells) != len(layout.columns):
         return UserError(
             f"{len(cells)} column(s) instead of {len(layout.columns)} ({', '.join(layout.columns)}). Correct or remove the record."
@@ -163,7 +163,7 @@ def _record(cells: list[str], layout: Layout) -> dict[str, str] | UserError:
     return dict(zip(layout.columns, cells, strict=True))
 
 
-def _rows(path: Path, layout: Layout) -> Iterator[tuple[list[str], int]]:
+def _rows(path: Path, layout: ColumnLayout) -> Iterator[tuple[list[str], int]]:
     """(cells, number of the line that they end in)."""
     if not layout.quoted:
         for number, line in enumerate(_text(path), start=1):

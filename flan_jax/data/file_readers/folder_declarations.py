@@ -10,7 +10,7 @@ from flan_jax.data.file_readers.folder_parts import (
     DEEPEST,
     Candidate,
     FolderFiles,
-    Part,
+    FolderPart,
     Unused,
     check_complete,
     entries,
@@ -34,11 +34,11 @@ def saved(folder: Path) -> FolderFiles | None:
         parts = _named_parts(folder, {name: _shards(folder / name) for name in names}, unused)
         return FolderFiles(tuple(parts), tuple(unused))
     if (folder / _SAVED).is_file() and (folder / "dataset_info.json").is_file():
-        return FolderFiles((Part("", {"train": _shards(folder)}),), ())
+        return FolderFiles((FolderPart("", {"train": _shards(folder)}),), ())
     return None
 
 
-def _named_parts(folder: Path, files: Mapping[str, tuple[Path, ...]], unused: list[Unused]) -> list[Part]:
+def _named_parts(folder: Path, files: Mapping[str, tuple[Path, ...]], unused: list[Unused]) -> list[FolderPart]:
     """The tasks in files whose splits have names; a split whose name says nothing is trained on.
 
     Raises:
@@ -64,7 +64,7 @@ def _named_parts(folder: Path, files: Mapping[str, tuple[Path, ...]], unused: li
                 both = sorted(name for name, files_of in files.items() if files_of in (splits[split], own))
                 raise UserError(f"{folder} has two splits for {split!r}: {' and '.join(both)}. Keep one of them.")
             splits[split] = own
-        parts.append(Part(group[0][0].rest, {split: splits[split] for split in SPLITS if split in splits}))
+        parts.append(FolderPart(group[0][0].rest, {split: splits[split] for split in SPLITS if split in splits}))
     return parts
 
 
@@ -107,7 +107,7 @@ def declared(folder: Path, card: Card, readable: Callable[[Path], str]) -> Folde
         for name, groups in config.splits.items():
             if split_name(name).split not in ("", "train"):
                 measured.update(path for paths in groups for path in paths)
-    parts: list[Part] = []
+    parts: list[FolderPart] = []
     for config in card.configs:
         files = {
             name: own for name in config.splits if (own := _own_files(config, name, readable, taken, measured, unused))

@@ -20,7 +20,7 @@ from flan_jax.data.file_readers.folder_parts import (
     DEEPEST,
     Candidate,
     FolderFiles,
-    Part,
+    FolderPart,
     Unused,
     check_complete,
     entries,
@@ -73,7 +73,7 @@ def folder_files(
     parts, alone = _adopted(parts, alone)
     whole = next((part for part in parts if not part.name and "train" in part.splits), None)
     if whole is None or together:
-        parts += [Part(stem_of(files[0]), {"train": files}, named=False) for files in alone]
+        parts += [FolderPart(stem_of(files[0]), {"train": files}, named=False) for files in alone]
     else:
         trained = whole.splits["train"][0].name
         why = f"its name says no split, and {trained} is what is trained on"
@@ -138,7 +138,7 @@ def _records_below(folder: Path, readable: Callable[[Path], str], depth: int) ->
             yield path
 
 
-def _part(folder: Path, files: Sequence[Candidate], unused: list[Unused]) -> Part:
+def _part(folder: Path, files: Sequence[Candidate], unused: list[Unused]) -> FolderPart:
     """A task from the files that share the rest of their names."""
     by_split: dict[str, list[Candidate]] = {}
     for candidate in files:
@@ -153,7 +153,7 @@ def _part(folder: Path, files: Sequence[Candidate], unused: list[Unused]) -> Par
         else:
             by_split["validation"] = weak
     splits = {split: _joined(folder, split, by_split[split]) for split in SPLITS if split in by_split}
-    return Part(files[0].said.rest, splits)
+    return FolderPart(files[0].said.rest, splits)
 
 
 def _joined(folder: Path, split: str, files: Sequence[Candidate]) -> tuple[Path, ...]:
@@ -174,7 +174,7 @@ def _joined(folder: Path, split: str, files: Sequence[Candidate]) -> tuple[Path,
     return tuple(one.path for one in by_number)
 
 
-def _adopted(parts: list[Part], alone: list[tuple[Path, ...]]) -> tuple[list[Part], list[tuple[Path, ...]]]:
+def _adopted(parts: list[FolderPart], alone: list[tuple[Path, ...]]) -> tuple[list[FolderPart], list[tuple[Path, ...]]]:
     """``numbers.jsonl`` is what ``numbers_test.jsonl`` is held against, and a single file what ``test.jsonl`` is."""
     made = []
     for part in parts:
@@ -183,6 +183,6 @@ def _adopted(parts: list[Part], alone: list[tuple[Path, ...]]) -> tuple[list[Par
             same = alone
         if "train" not in part.splits and len(same) == 1:
             alone = [files for files in alone if files is not same[0]]
-            part = Part(part.name, {"train": same[0], **part.splits})
+            part = FolderPart(part.name, {"train": same[0], **part.splits})
         made.append(part)
     return made, alone

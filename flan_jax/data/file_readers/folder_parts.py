@@ -13,7 +13,7 @@ DEEPEST = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class FolderPart:
     """The files of one task.
 
     Attributes:
@@ -49,11 +49,11 @@ class FolderFiles:
         unused: what is not read.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[FolderPart, ...]
     unused: tuple[Unused, ...]
 
     @property
-    def trained(self) -> tuple[Part, ...]:
+    def trained(self) -> tuple[FolderPart, ...]:
         """The parts that have something to train on."""
         return tuple(part for part in self.parts if "train" in part.splits)
 

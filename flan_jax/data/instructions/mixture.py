@@ -4,14 +4,14 @@ import dataclasses
 from pathlib import Path
 
 from flan_jax.data.file_readers.compressed import stem_of
-from flan_jax.data.file_readers.folder_files import FolderFiles, Part, folder_files
+from flan_jax.data.file_readers.folder_files import FolderFiles, FolderPart, folder_files
 from flan_jax.data.file_readers.records import is_one_object
 from flan_jax.data.file_readers.suffixes import suffix_of
 from flan_jax.data.formats.detect import AUTO
 from flan_jax.data.formats.record_format import Format
 from flan_jax.data.instructions.origin import LocalFile, nothing_chosen
 from flan_jax.data.instructions.profile import format_of
-from flan_jax.data.instructions.reading_options import Reading
+from flan_jax.data.instructions.reading_options import ReadingOptions
 from flan_jax.data.instructions.source import InstructionSource, instruction_source
 from flan_jax.data.instructions.task import as_name, free_name, tasks_in
 from flan_jax.data.sources.base import resolve
@@ -28,7 +28,11 @@ def is_path(name: str) -> bool:
 
 
 def mixture_of_path(
-    path: str | Path, format: str | Format = AUTO, *, policy: Policy | None = None, reading: Reading | None = None
+    path: str | Path,
+    format: str | Format = AUTO,
+    *,
+    policy: Policy | None = None,
+    reading: ReadingOptions | None = None,
 ) -> Mixture:
     """The mixture of all tasks in a file, in a folder of files, or in a data set of the hub.
 
@@ -50,7 +54,7 @@ def mixture_of_path(
     """
     place = resolve(path)
     name = str(path)
-    reading = reading or Reading(format)
+    reading = reading or ReadingOptions(format)
     if (place / "tasks").is_dir() and (place / "splits").is_dir():
         from flan_jax.data.collections.superni import superni_mixture  # only where it is asked for
 
@@ -113,7 +117,7 @@ def nothing_to_train_on(name: str, place: Path, found: FolderFiles) -> UserError
     )
 
 
-def path_tasks(name: str, reading: Reading) -> list[TaskSpec]:
+def path_tasks(name: str, reading: ReadingOptions) -> list[TaskSpec]:
     """The tasks of a file, or of a data set of the hub."""
     place = resolve(name)
     return (
@@ -121,7 +125,7 @@ def path_tasks(name: str, reading: Reading) -> list[TaskSpec]:
     )
 
 
-def part_tasks(folder: Path, name: str, part: Part, reading: Reading, *, alone: bool) -> list[TaskSpec]:
+def part_tasks(folder: Path, name: str, part: FolderPart, reading: ReadingOptions, *, alone: bool) -> list[TaskSpec]:
     """The tasks of a part: those of its file where that is all of it, or else one with several splits."""
     files = part.splits.get("train", ())
     single = len(part.splits) == 1 and len(files) == 1
@@ -131,7 +135,7 @@ def part_tasks(folder: Path, name: str, part: Part, reading: Reading, *, alone: 
     return _source_tasks(source, reading)
 
 
-def _tasks(file: Path, reading: Reading, name: str = "") -> list[TaskSpec]:
+def _tasks(file: Path, reading: ReadingOptions, name: str = "") -> list[TaskSpec]:
     known = format_of(LocalFile(file), reading.format)
     # A list of tasks is read as its instances: no prompt of theirs shows worked examples.
     if known.name == "super_natural_instructions" and suffix_of(file) == ".json" and is_one_object(file):
@@ -141,7 +145,7 @@ def _tasks(file: Path, reading: Reading, name: str = "") -> list[TaskSpec]:
     return _source_tasks(instruction_source(file, reading.format), reading, name)
 
 
-def _source_tasks(source: InstructionSource, reading: Reading, name: str = "") -> list[TaskSpec]:
+def _source_tasks(source: InstructionSource, reading: ReadingOptions, name: str = "") -> list[TaskSpec]:
     kinds = {format_of(source.origin(split)[0], source.format).kind: split for split in reversed(source.splits)}
     if len(kinds) > 1:
         (one, first), (other, second) = list(kinds.items())[:2]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flan_jax.data.file_readers.compressed import COMPRESSED, stem_of
-from flan_jax.data.file_readers.folder_files import FolderFiles, Part, folder_files
+from flan_jax.data.file_readers.folder_files import FolderFiles, FolderPart, folder_files
 from flan_jax.data.file_readers.records import counted_by, numbered_records, records_at
 from flan_jax.data.file_readers.suffixes import SUFFIXES, suffix_of
 from flan_jax.data.formats.record_format import Numbered
@@ -155,7 +155,7 @@ def local(files: Sequence[Path]) -> LocalFile:
     return LocalFile(files[0], tuple(files[1:]))
 
 
-def _chosen(folder: Path, part: str | None) -> Part:
+def _chosen(folder: Path, part: str | None) -> FolderPart:
     """The one task of a folder, or the one of that name."""
     found = folder_files(folder)
     if part is not None:

@@ -17,7 +17,7 @@ ALL = "all"
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class ReadingOptions:
     """How instruction data is read, as ``--format``, ``--clean``, ``--no_clean`` and ``--opening`` say it.
 
     Attributes:
@@ -78,5 +78,5 @@ class Reading:
         return {"opening": self.opening}
 
 
-AS_IT_IS = Reading()
+AS_IT_IS = ReadingOptions()
 """Nothing said: the format is told by the records, and cleaned as it is as a rule."""

@@ -10,7 +10,7 @@ from flan_jax.tasks.spec import Prompted, TaskSpec
 
 
 @dataclasses.dataclass
-class Judged:
+class RenderCheck:
     """What rendering made of records.
 
     Attributes:
@@ -32,7 +32,7 @@ class Judged:
             self.reasons.append(str(error))
 
 
-def judge(spec: TaskSpec, split: str, judged: Judged) -> None:
+def check_rendering(spec: TaskSpec, split: str, judged: RenderCheck) -> None:
     """Renders every record of a split, as preparing it does."""
     renderer = Renderer(Prompted(spec))
     for index, record in numbered_records(spec.source, split, judged.refuse):

@@ -11,8 +11,8 @@ from flan_jax.data.formats.record_format import Format
 from flan_jax.data.instructions.mixture import named_like_a_test, not_used, nothing_to_train_on, part_tasks, path_tasks
 from flan_jax.data.instructions.origin import LocalFile, Origin, local, origins
 from flan_jax.data.instructions.profile import survey
-from flan_jax.data.instructions.reading_options import Reading
-from flan_jax.data.instructions.render_check import Judged, judge
+from flan_jax.data.instructions.reading_options import ReadingOptions
+from flan_jax.data.instructions.render_check import RenderCheck, check_rendering
 from flan_jax.data.instructions.vocabulary_check import unspelled
 from flan_jax.data.sources.base import resolve
 from flan_jax.data.tokenizers.vocabulary import Vocabulary
@@ -121,7 +121,7 @@ def data_report(
 
     Args:
         path_or_hub: a file, a folder, or a data set of the hub, as for ``mixture_of_path``.
-        format: as for ``Reading``. So are:
+        format: as for ``ReadingOptions``. So are:
         clean: steps to take beside the format's own.
         no_clean: steps not to take; ``all`` for none at all.
         opening: what becomes of an assistant's words before any user's.
@@ -130,7 +130,7 @@ def data_report(
     Raises:
         UserError: nothing there, an unknown step, or data of no known format.
     """
-    place, reading = str(path_or_hub), Reading(format, clean, no_clean, opening)
+    place, reading = str(path_or_hub), ReadingOptions(format, clean, no_clean, opening)
     path = resolve(place)
     if (path / "tasks").is_dir() and (path / "splits").is_dir():  # the benchmark Super-NaturalInstructions
         place, path = str(path / "tasks"), path / "tasks"
@@ -159,19 +159,21 @@ def _with_verdict(report: DataReport, place: str) -> DataReport:
 
 
 def _reports(
-    found: Mapping[str, Origin], specs: Sequence[TaskSpec], reading: Reading, vocabulary: Vocabulary | None
+    found: Mapping[str, Origin], specs: Sequence[TaskSpec], reading: ReadingOptions, vocabulary: Vocabulary | None
 ) -> Iterator[FileReport]:
     """A report a split, each judged by the tasks that are made of it."""
-    judged = {split: Judged() for split in found}
+    judged = {split: RenderCheck() for split in found}
     for spec in specs:
         for split in spec.source.splits:
             # What validates without a file of its own is a part of what is trained on.
-            judge(spec, split, judged[split if split in judged else "train"])
+            check_rendering(spec, split, judged[split if split in judged else "train"])
     for split, origin in found.items():
         yield _report(origin, split, reading, vocabulary, judged[split])
 
 
-def _report(origin: Origin, split: str, reading: Reading, vocabulary: Vocabulary | None, judged: Judged) -> FileReport:
+def _report(
+    origin: Origin, split: str, reading: ReadingOptions, vocabulary: Vocabulary | None, judged: RenderCheck
+) -> FileReport:
     cleaning = reading.cleaning(origin)
     found = survey(origin, reading.format, cleaning, 0, 0)
     steps = found.steps

@@ -17,7 +17,7 @@ from flan_jax.data.chat.templates import ChatTemplate
 from flan_jax.data.prepare import split_job as units
 from flan_jax.data.prepare.config import DEFAULT_LENGTHS, OnError, PrepareConfig, TooLong
 from flan_jax.data.prepare.pickling import packed, packed_setup, unpacked, unpacked_setup
-from flan_jax.data.prepare.prepare import PreparePlan, PrepareReport, Progress
+from flan_jax.data.prepare.prepare import PreparePlan, PrepareProgress, PrepareReport
 from flan_jax.data.tokenizers.vocabulary import Vocabulary, set_encoding_threads
 from flan_jax.errors import UserError, unknown
 from flan_jax.store.store import TokenStore
@@ -33,7 +33,7 @@ def prepare_with_beam(
     vocabulary: Vocabulary,
     lengths: Mapping[str, int] | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: PrepareProgress | None = None,
     on_error: OnError = "fail",
     too_long: TooLong = "truncate",
     separator: str = "",

@@ -32,9 +32,9 @@ from flan_jax.tasks.spec import Task
 __all__ = [
     "DEFAULT_LENGTHS",
     "FEATURES",
+    "PrepareProgress",
     "PrepareReport",
     "PreparedSplit",
-    "Progress",
     "checked_lengths",
     "fingerprint_parts",
     "prepare",
@@ -120,7 +120,7 @@ class PrepareReport:
         }
 
 
-Progress = Callable[[int, int, PreparedSplit], None]
+PrepareProgress = Callable[[int, int, PreparedSplit], None]
 """Called after each split as ``progress(done, total, what)``."""
 
 
@@ -131,7 +131,7 @@ def prepare(
     vocabulary: Vocabulary,
     lengths: Mapping[str, int] | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: PrepareProgress | None = None,
     processes: int = 1,
     on_error: OnError = "fail",
     too_long: TooLong = "truncate",
@@ -198,7 +198,7 @@ class PreparePlan:
         store: TokenStore,
         *,
         verify: bool,
-        progress: Progress | None,
+        progress: PrepareProgress | None,
     ) -> None:
         self._begun = time.monotonic()
         self._progress = progress

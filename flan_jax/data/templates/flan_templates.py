@@ -82,7 +82,7 @@ REPEATED = "the same as another"
 
 
 @dataclasses.dataclass(frozen=True)
-class Imported:
+class ImportedTemplates:
     """What was made of a published set.
 
     Attributes:
@@ -153,7 +153,7 @@ def tasks_of(key: str, tasks: Iterable[str]) -> tuple[str, ...]:
 
 def import_templates(
     checkout: Path, name: str, tasks: Mapping[str, TaskSpec], *, fix_slips: bool = False, commit: str = ""
-) -> Imported:
+) -> ImportedTemplates:
     """Makes the content of a template set out of a published one.
 
     Args:
@@ -206,7 +206,7 @@ def import_templates(
         "tasks": made,
         "left_out": [{"task": task, "template": index, "why": why} for task, index, why in left_out],
     }
-    return Imported(content, tuple(slips), tuple(left_out), tuple(no_task))
+    return ImportedTemplates(content, tuple(slips), tuple(left_out), tuple(no_task))
 
 
 def _mend(pairs: Sequence[Pair], removed: Sequence[str], *, fix: bool) -> tuple[dict[int, Pair], list[tuple[str, int]]]:

@@ -43,7 +43,7 @@ class Refused(jinja2.TemplateRuntimeError):
     """A template asked for what the sandbox does not give."""
 
 
-class Run:
+class RenderBudget:
     """One rendering: what it may still spend, and its chance draws.
 
     Args:
@@ -114,7 +114,7 @@ class Run:
         return choices[self._draw(self._drawn) % len(choices)]
 
 
-RUN: contextvars.ContextVar[Run] = contextvars.ContextVar("run")
+RUN: contextvars.ContextVar[RenderBudget] = contextvars.ContextVar("run")
 """The rendering that is under way."""
 
 

@@ -19,7 +19,7 @@ from jinja2 import filters, meta, nodes, sandbox
 from jinja2.runtime import LoopContext
 from jinja2.utils import Namespace
 
-from flan_jax.data.templates.jinja_budget import BLOCK, MAX_OUTPUT, RUN, Refused, Run
+from flan_jax.data.templates.jinja_budget import BLOCK, MAX_OUTPUT, RUN, Refused, RenderBudget
 from flan_jax.errors import UserError
 
 
@@ -333,7 +333,7 @@ class Program:
         self.needs = tuple(sorted(names - own - spared - {"answer_choices"}))
         self._template = environment.from_string(source)
 
-    def __call__(self, fields: Mapping[str, Any], run: Run) -> str:
+    def __call__(self, fields: Mapping[str, Any], run: RenderBudget) -> str:
         """Renders.
 
         Raises:

@@ -117,17 +117,17 @@ class JinjaTemplate:
         Raises:
             UserError: a field is missing, or the template fails or is stopped.
         """
-        from flan_jax.data.templates.jinja_budget import Run, draws, plain
+        from flan_jax.data.templates.jinja_budget import RenderBudget, draws, plain
 
         program, choices = self._programs()
         shown = {str(name).replace("-", "_"): plain(value, _protect) for name, value in record.items()}
         self._check_fields(shown)
         options: list[str] | None = None
         if choices is not None:
-            listed = self._run(choices, plain(shown, str), Run(draws(self.seed, f"{self.id} choices", shown)))
+            listed = self._run(choices, plain(shown, str), RenderBudget(draws(self.seed, f"{self.id} choices", shown)))
             options = [choice.strip() for choice in listed.split(_SEPARATOR)]
         # The choices read a copy: a template may empty the lists that it reads.
-        text = self._run(program, {**shown, "answer_choices": options}, Run(draws(self.seed, self.id, shown)))
+        text = self._run(program, {**shown, "answer_choices": options}, RenderBudget(draws(self.seed, self.id, shown)))
         parts = [_release(part).strip() for part in text.split(_SEPARATOR)]
         if len(parts) != 2 or not parts[0]:
             return None

@@ -22,7 +22,7 @@ from flan_jax.experiments.weights.export_adapter import ExportedAdapter, MergedP
 from flan_jax.experiments.weights.initial import allows_nonfinite
 from flan_jax.experiments.weights.model_card import model_card
 from flan_jax.experiments.weights.pretrained import run_of_folder
-from flan_jax.experiments.weights.usage_snippet import Use
+from flan_jax.experiments.weights.usage_snippet import UsageSnippet
 from flan_jax.experiments.weights.verify import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
 from flan_jax.files import atomic_write_text, check_new_dir, new_dir
 from flan_jax.models.build import ModelConfig, num_params
@@ -30,7 +30,7 @@ from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface import families, writer
 from flan_jax.models.huggingface import reader as huggingface
 from flan_jax.models.huggingface.safetensors_files import FLOATS
-from flan_jax.models.huggingface.tensors import Place, join, places, shapes_of
+from flan_jax.models.huggingface.tensors import TensorPlace, join, places, shapes_of
 from flan_jax.train.checkpoint_stream import StoredParams
 
 GENERATION = "generation_config.json"
@@ -182,10 +182,10 @@ def _check_whole(stored: StoredParams | MergedParams, config: ModelConfig) -> No
         )
 
 
-def _tensors(stored: StoredParams | MergedParams, config: ModelConfig) -> Iterator[tuple[Place, np.ndarray]]:
+def _tensors(stored: StoredParams | MergedParams, config: ModelConfig) -> Iterator[tuple[TensorPlace, np.ndarray]]:
     """Each tensor; layer by layer where the checkpoint lies so, else from one whole parameter after the other."""
     allowed = allows_nonfinite(stored.extra)
-    rows: dict[tuple[tuple[str, ...], ...], list[Place]] = {}
+    rows: dict[tuple[tuple[str, ...], ...], list[TensorPlace]] = {}
     for place in places(families.layout(config), shapes_of(config)):
         rows.setdefault(place.paths, []).append(place)
     for paths, row in rows.items():
@@ -202,7 +202,7 @@ def _tensors(stored: StoredParams | MergedParams, config: ModelConfig) -> Iterat
             yield place, join(place, parts)
 
 
-def _check_finite(step: int, place: Place, parts: Sequence[np.ndarray]) -> None:
+def _check_finite(step: int, place: TensorPlace, parts: Sequence[np.ndarray]) -> None:
     for path, part in zip(place.paths, parts, strict=True):
         count = int(part.size - np.count_nonzero(np.isfinite(part)))
         if count:
@@ -278,19 +278,19 @@ def _name_ends(path: Path, config: ModelConfig) -> None:
         writer.write_json(path, {**settings, "eos_token_id": ends if len(ends) > 1 else ends[0]})
 
 
-def _use(run: Path, written: Path, config: ModelConfig) -> tuple[ModelConfig, Use]:
+def _use(run: Path, written: Path, config: ModelConfig) -> tuple[ModelConfig, UsageSnippet]:
     """What stands around an instruction, and the model with the ids that it begins and ends with."""
     manifest = run_dir.read_manifest(run)
     if manifest is None:
         asked = run_of_folder(written)
         end = () if config.decoder_only else (asked.model.eos_id,)
-        return asked.model, Use(end, asked.lengths["targets"], trained=False)
+        return asked.model, UsageSnippet(end, asked.lengths["targets"], trained=False)
     settings = manifest["config"]
     chosen = settings.get("chat_template")
     if isinstance(chosen, str):  # another than that of the tokenizer's folder: what is exported is asked with it
         atomic_write_text(written / "chat_template.jinja", load_chat_template(chosen).text)
     end = end_of_inputs(load_vocabulary(written), settings.get("separator") or "").tolist()
-    return config, Use(tuple(end), settings["lengths"]["targets"], trained=True, chat=bool(chosen))
+    return config, UsageSnippet(tuple(end), settings["lengths"]["targets"], trained=True, chat=bool(chosen))
 
 
 def _check(

@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Imported:
+class ImportedModel:
     """What an import did.
 
     Attributes:
@@ -51,7 +51,7 @@ class Imported:
 
 def import_folder(
     source: str | Path, destination: str | Path, *, allow_nonfinite: bool = False, say: Say = lambda line: None
-) -> Imported:
+) -> ImportedModel:
     """Makes ``destination`` a folder with a checkpoint of a Hugging Face folder's weights.
 
     One tensor is held at a time. The folder has its name when all is written and compared with the source.
@@ -86,7 +86,7 @@ def import_folder(
         kept = copy_kept(folder, written)
         atomic_write_text(written / run_dir.ORIGIN, json.dumps(origin, indent=1, ensure_ascii=False) + "\n")
         checked, difference = _check(folder, written / run_dir.CHECKPOINTS, config, allow_nonfinite, say)
-    return Imported(
+    return ImportedModel(
         source=str(source),
         folder=str(destination),
         model_type=origin["model_type"],

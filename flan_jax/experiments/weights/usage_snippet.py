@@ -21,7 +21,7 @@ _NEUTRAL = {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0
 
 
 @dataclasses.dataclass(frozen=True)
-class Use:
+class UsageSnippet:
     """What stands around an instruction, and how long an answer is.
 
     Attributes:
@@ -37,7 +37,7 @@ class Use:
     chat: bool = False
 
 
-def code(folder: Path, config: ModelConfig, use: Use) -> Iterator[str]:
+def code(folder: Path, config: ModelConfig, use: UsageSnippet) -> Iterator[str]:
     """Paragraphs of Markdown: the code, and what it puts around an instruction.
 
     Args:
@@ -79,7 +79,7 @@ def _begin(config: ModelConfig) -> int | None:
     return 0 if config.bos_id is None else config.bos_id
 
 
-def _around(config: ModelConfig, use: Use) -> str:
+def _around(config: ModelConfig, use: UsageSnippet) -> str:
     ends = "the end-of-sequence token" if use.end == (config.eos_id,) else "the ids of the run's separator"
     if not use.trained:
         reads = (
@@ -108,7 +108,7 @@ def _load(config: ModelConfig, bare: bool) -> list[str]:
     return [*lines, 'tokenizer = AutoTokenizer.from_pretrained(".")', ""]
 
 
-def _generate(folder: Path, config: ModelConfig, use: Use) -> list[str]:
+def _generate(folder: Path, config: ModelConfig, use: UsageSnippet) -> list[str]:
     """Lines from ids to text; the first is a blank one."""
     path = folder / "generation_config.json"
     settings: dict[str, Any] = read_json(path) if path.is_file() else {}

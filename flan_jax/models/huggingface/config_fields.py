@@ -29,7 +29,7 @@ NO_EFFECT = frozenset((
 _SILENT: tuple[Any, ...] = (None, False, [], {}, ())
 
 
-class Reader:
+class FieldReader:
     """A ``config.json`` that remembers which fields were looked at.
 
     Args:
@@ -78,7 +78,7 @@ class Reader:
                 )
 
 
-class Part(NamedTuple):
+class FieldPart(NamedTuple):
     """How a few fields are read and written.
 
     Attributes:
@@ -86,15 +86,15 @@ class Part(NamedTuple):
         write: back.
     """
 
-    read: Callable[[Reader], dict[str, Any]]
+    read: Callable[[FieldReader], dict[str, Any]]
     write: Callable[[DecoderConfig], dict[str, Any]]
 
 
-NOTHING = Part(lambda given: {}, lambda config: {})
+NOTHING = FieldPart(lambda given: {}, lambda config: {})
 """Of families without rotary positions, or without windows."""
 
 
-GPT2_SCALE = Part(
+GPT2_SCALE = FieldPart(
     lambda given: {"query_scale": None if given["scale_attn_weights"] else 1.0},
     lambda config: {"scale_attn_weights": config.query_scale != 1.0},
 )
@@ -113,14 +113,14 @@ _ACTIVATIONS = {
 }
 
 
-def activation(name: str, *, gated: bool = True, gelu_is_tanh: bool = False) -> Part:
+def activation(name: str, *, gated: bool = True, gelu_is_tanh: bool = False) -> FieldPart:
     """The activation, in the field ``name``; ``gelu`` means the tanh approximation in files of Gemma 1."""
     known = {**_ACTIVATIONS, **({"gelu": "gelu"} if gelu_is_tanh else {})}
     known = {
         theirs: f"gated-{ours}" if gated else ours for theirs, ours in known.items() if ours != "relu" or not gated
     }
 
-    def read(given: Reader) -> dict[str, Any]:
+    def read(given: FieldReader) -> dict[str, Any]:
         value = given[name]
         if gelu_is_tanh:  # older files have one name, newer ones the other
             value = given["hidden_activation"] or given["hidden_act"]
@@ -134,13 +134,13 @@ def activation(name: str, *, gated: bool = True, gelu_is_tanh: bool = False) -> 
         value = preferred if preferred in names else (names or [config.feed_forward])[0]
         return {field: value for field in {name, *(["hidden_activation"] if gelu_is_tanh else [])}}
 
-    return Part(read, write)
+    return FieldPart(read, write)
 
 
 # Special tokens. ---------------------------------------------------------------------------------------
 
 
-def read_tokens(given: Reader) -> dict[str, Any]:
+def read_tokens(given: FieldReader) -> dict[str, Any]:
     """Padding, end and beginning; of several ends the first, and the others as what ends a generated text too."""
     ids: dict[str, Any] = {}
     for theirs, ours in {"pad_token_id": "pad_id", "eos_token_id": "eos_id", "bos_token_id": "bos_id"}.items():
@@ -225,7 +225,7 @@ def _write_scaling(scaling: RopeScaling | None) -> dict[str, Any]:
     return {"rope_type": scaling.kind, **{name: value for name, value in fields.items() if value is not None}}
 
 
-def _read_rope(given: Reader) -> dict[str, Any]:
+def _read_rope(given: FieldReader) -> dict[str, Any]:
     new, old = given["rope_parameters"] or {}, given["rope_scaling"]
     _check_one_rope(given, new, old or {})
     parameters = dict(old or new)
@@ -234,7 +234,7 @@ def _read_rope(given: Reader) -> dict[str, Any]:
     return {"rope_theta": float(theta), "rope_scaling": _read_scaling(parameters, longest)}
 
 
-def _check_one_rope(given: Reader, new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+def _check_one_rope(given: FieldReader, new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
     """Refuses a file that gives two bases, or two scalings."""
     tables = {name: table for name, table in (("rope_parameters", new), ("rope_scaling", old)) if table}
     _check_same(
@@ -277,11 +277,11 @@ def _write_rope(config: DecoderConfig) -> dict[str, Any]:
     }
 
 
-ROPE = Part(_read_rope, _write_rope)
+ROPE = FieldPart(_read_rope, _write_rope)
 """The same positions in all layers."""
 
 
-def _read_rope_by_kind(given: Reader) -> dict[str, Any]:
+def _read_rope_by_kind(given: FieldReader) -> dict[str, Any]:
     new = given["rope_parameters"] or {}
     far, near = dict(new.get("full_attention") or {}), dict(new.get("sliding_attention") or {})
     full, sliding = "rope_parameters.full_attention", "rope_parameters.sliding_attention"
@@ -320,7 +320,7 @@ def _write_rope_by_kind(config: DecoderConfig) -> dict[str, Any]:
     }
 
 
-ROPE_BY_KIND = Part(_read_rope_by_kind, _write_rope_by_kind)
+ROPE_BY_KIND = FieldPart(_read_rope_by_kind, _write_rope_by_kind)
 """A base of their own in the layers with a window (Gemma 3)."""
 
 
@@ -330,7 +330,7 @@ _KINDS = {"sliding_attention": True, "full_attention": False}
 _NAMES = {local: name for name, local in _KINDS.items()}
 
 
-def _windows(given: Reader, default: Callable[[int], bool]) -> dict[str, Any]:
+def _windows(given: FieldReader, default: Callable[[int], bool]) -> dict[str, Any]:
     """The window and its pattern; layers that ``layer_types`` does not name are as the family has them."""
     depth, types, window = given.required("num_hidden_layers"), given["layer_types"], given["sliding_window"]
     if types is None:
@@ -373,13 +373,13 @@ def _write_late(config: DecoderConfig) -> dict[str, Any]:
     }
 
 
-def _read_late(given: Reader) -> dict[str, Any]:
+def _read_late(given: FieldReader) -> dict[str, Any]:
     first = given["max_window_layers"]
     read = _windows(given, lambda layer: layer >= (28 if first is None else first))
     return read if given["use_sliding_window"] else {"sliding_window": None}
 
 
-def _read_five_of_six(given: Reader) -> dict[str, Any]:
+def _read_five_of_six(given: FieldReader) -> dict[str, Any]:
     cycle = given["sliding_window_pattern"] or 6
     return _windows(given, lambda layer: bool((layer + 1) % cycle))
 
@@ -392,16 +392,16 @@ def _write_five_of_six(config: DecoderConfig) -> dict[str, Any]:
     return written
 
 
-EVERY_WINDOW = Part(
+EVERY_WINDOW = FieldPart(
     lambda given: {"sliding_window": given["sliding_window"]}, lambda config: {"sliding_window": config.sliding_window}
 )
 """In all layers or in none (Mistral)."""
-LATE_WINDOWS = Part(_read_late, _write_late)
+LATE_WINDOWS = FieldPart(_read_late, _write_late)
 """From a layer on (Qwen)."""
-ALTERNATE_WINDOWS = Part(
+ALTERNATE_WINDOWS = FieldPart(
     lambda given: _windows(given, lambda layer: layer % 2 == 0),
     lambda config: {"sliding_window": config.sliding_window or 4096, "layer_types": _layer_types(config)},
 )
 """In every other layer (Gemma 2)."""
-FIVE_OF_SIX_WINDOWS = Part(_read_five_of_six, _write_five_of_six)
+FIVE_OF_SIX_WINDOWS = FieldPart(_read_five_of_six, _write_five_of_six)
 """In five of six layers (Gemma 3)."""

@@ -20,14 +20,14 @@ from flan_jax.models.huggingface.config_fields import (
     NO_EFFECT,
     ROPE,
     ROPE_BY_KIND,
-    Part,
-    Reader,
+    FieldPart,
+    FieldReader,
     activation,
     read_tokens,
     write_tokens,
 )
 from flan_jax.models.huggingface.tensor_names import GPT2_NAMES, LLAMA_NAMES, POST_NORM_NAMES
-from flan_jax.models.huggingface.tensors import Layout
+from flan_jax.models.huggingface.tensors import TensorLayout
 
 _SIZES = {  # transformers' name: ours
     "vocab_size": "vocab_size",
@@ -76,7 +76,7 @@ class Family(NamedTuple):
     defaults: Mapping[str, Any] = {}
     fixed: Mapping[str, Any] = {}
     fields: Mapping[str, str] = _SIZES
-    parts: tuple[Part, ...] = (activation("hidden_act"), ROPE)
+    parts: tuple[FieldPart, ...] = (activation("hidden_act"), ROPE)
     biased: bool = True
     query_width: bool = False
     turned: bool = True
@@ -196,7 +196,7 @@ def config_from_fields(config: Mapping[str, Any], *, dtype: str = "float32") -> 
         raise unknown("model_type", str(kind), FAMILIES, remedy="It stands in config.json.")
     family = FAMILIES[kind]
     _check_architecture(config.get("architectures") or [], family)
-    given = Reader(config, family.defaults)
+    given = FieldReader(config, family.defaults)
     optional = {"num_kv_heads", "d_head", "d_ff" if kind == "gpt2" else "", "attention_softcap", "logit_softcap"}
     values = {
         ours: given[theirs] if ours in optional else given.required(theirs) for theirs, ours in family.fields.items()
@@ -306,7 +306,7 @@ _UNUSED = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")  # constant
 _OTHER_TOWERS = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
 
 
-def layout(config: DecoderConfig) -> Layout:
+def layout(config: DecoderConfig) -> TensorLayout:
     """Where the parameters lie in the tensors of the model's family; without one, of the first of its shape."""
     kind = config.family or fields_from_config(config)["model_type"]
     family = FAMILIES[kind]
@@ -319,6 +319,6 @@ def layout(config: DecoderConfig) -> Layout:
         name = name.replace("model.language_model.", "model.", 1).removeprefix("language_model.")
         return name if name.startswith((base, "lm_head.")) else base + name  # saved without the head
 
-    return Layout(
+    return TensorLayout(
         family.names, family.turned, called, copies={"lm_head.weight": embedding} if config.tie_embeddings else {}
     )

@@ -8,7 +8,7 @@ from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface import decoders, t5
 from flan_jax.models.huggingface.field_types import check_kinds
-from flan_jax.models.huggingface.tensors import Layout
+from flan_jax.models.huggingface.tensors import TensorLayout
 
 # Relatives that share the name of a family and compute something else.
 _REFUSED = {
@@ -54,6 +54,6 @@ def fields_from_config(config: ModelConfig) -> dict[str, Any]:
     return t5.fields_from_config(config)
 
 
-def layout(config: ModelConfig) -> Layout:
+def layout(config: ModelConfig) -> TensorLayout:
     """Where the parameters of a model lie in transformers' tensors."""
     return decoders.layout(config) if isinstance(config, DecoderConfig) else t5.layout(config)

@@ -22,7 +22,7 @@ from flan_jax.models.build import ModelConfig
 from flan_jax.models.huggingface import families
 from flan_jax.models.huggingface.safetensors_files import FileWriter, Stored, read_header
 from flan_jax.models.huggingface.tensors import Path as ParamPath
-from flan_jax.models.huggingface.tensors import Place, places, shapes_of
+from flan_jax.models.huggingface.tensors import TensorPlace, places, shapes_of
 from flan_jax.models.huggingface.writer import write_json
 from flan_jax.models.peft.adapters import PROMPT, A, B, Tree
 from flan_jax.models.peft.config import TuningConfig
@@ -201,7 +201,7 @@ def from_peft(config: ModelConfig, fields: Mapping[str, Any], tensors: Mapping[s
 
 
 def _of_module(
-    place: Place, flat: Mapping[ParamPath, np.ndarray], shapes: Mapping[ParamPath, Sequence[int]]
+    place: TensorPlace, flat: Mapping[ParamPath, np.ndarray], shapes: Mapping[ParamPath, Sequence[int]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """One adapter of a module out of those of its kernels: ``[rank, inputs]`` and ``[outputs, rank]``."""
     own = [path for path in place.paths if (*path, A) in flat]
@@ -254,16 +254,16 @@ def _modules(config: ModelConfig, tensors: Mapping[str, Any]) -> dict[str, tuple
     return {module: (both["A"], both["B"]) for module, both in found.items()}
 
 
-def _places(config: ModelConfig) -> list[Place]:
+def _places(config: ModelConfig) -> list[TensorPlace]:
     own = places(families.layout(config), shapes_of(config))
     return [place for place in own if place.layer is not None and len(place.shape) == 2]
 
 
-def _module(place: Place) -> str:
+def _module(place: TensorPlace) -> str:
     return place.name.removesuffix(".weight")
 
 
-def _targets(chosen: list[Place], kernels: list[Place]) -> list[str]:
+def _targets(chosen: list[TensorPlace], kernels: list[TensorPlace]) -> list[str]:
     """Names of modules that PEFT finds exactly the chosen ones by: short ones where they do, whole ones elsewhere."""
     names = {_module(place) for place in chosen}
     short = sorted({name.rpartition(".")[2] for name in names})

@@ -14,7 +14,7 @@ from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface import families
 from flan_jax.models.huggingface.safetensors_files import Stored, Tensor, read_header
 from flan_jax.models.huggingface.tensors import (
-    Place,
+    TensorPlace,
     checked,
     names_in,
     params_from_tensors,
@@ -75,7 +75,7 @@ def stream(
 
 def stream_tensors(
     folder: str | Path, config: ModelConfig, *, allow_nonfinite: bool = False
-) -> Iterator[tuple[Place, np.ndarray]]:
+) -> Iterator[tuple[TensorPlace, np.ndarray]]:
     """The tensors one after the other, in float32 and as they lie in the files, each with its place in the model.
 
     Raises:

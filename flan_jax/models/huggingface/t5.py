@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.models.huggingface.config_fields import NO_EFFECT, Reader, end_field
+from flan_jax.models.huggingface.config_fields import NO_EFFECT, FieldReader, end_field
 from flan_jax.models.huggingface.tensor_names import T5_NAMES
-from flan_jax.models.huggingface.tensors import Layout
+from flan_jax.models.huggingface.tensors import TensorLayout
 from flan_jax.models.t5.config import FEED_FORWARDS, T5Config
 
 MODEL_TYPES = ("t5", "mt5")
@@ -72,7 +72,7 @@ def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> 
     for name in fields.get("architectures") or []:
         if name not in ARCHITECTURES:
             raise unknown("architecture", str(name), ARCHITECTURES, remedy="It stands in config.json.")
-    given = Reader(fields, _DEFAULTS[kind])
+    given = FieldReader(fields, _DEFAULTS[kind])
     values = {ours: given[theirs] for theirs, ours in _FIELDS.items() if given[theirs] is not None}
     values.setdefault("num_decoder_layers", values.get("num_encoder_layers"))
     for theirs in ("vocab_size", "d_model", "d_kv", "num_heads", "d_ff", "num_layers"):
@@ -105,14 +105,14 @@ def fields_from_config(config: T5Config) -> dict[str, Any]:
     }
 
 
-def layout(config: T5Config) -> Layout:
+def layout(config: T5Config) -> TensorLayout:
     """Where the parameters lie in ``T5ForConditionalGeneration``'s tensors.
 
     A file may hold the embedding under any of its names, and transformers takes the output projection to be
     the embedding where no tensor says otherwise.
     """
     aliases = (*_EMBEDDINGS, *(["lm_head.weight"] if config.tie_embeddings else []))
-    return Layout(
+    return TensorLayout(
         T5_NAMES,
         called=lambda name: None if name == _UNUSED else name,
         copies=dict.fromkeys(aliases, "shared.weight"),

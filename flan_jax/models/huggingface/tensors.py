@@ -24,7 +24,7 @@ def _same(name: str) -> str | None:
     return name
 
 
-class Layout(NamedTuple):
+class TensorLayout(NamedTuple):
     """How a kind of model lies in its tensors.
 
     Attributes:
@@ -42,7 +42,7 @@ class Layout(NamedTuple):
     stands_for: Mapping[str, str] = {}
 
 
-class Place(NamedTuple):
+class TensorPlace(NamedTuple):
     """One tensor.
 
     Attributes:
@@ -65,9 +65,9 @@ def shapes_of(config: ModelConfig) -> dict[Path, tuple[int, ...]]:
     return {path: leaf.shape for path, leaf in traverse_util.flatten_dict(abstract_params(config)).items()}
 
 
-def places(layout: Layout, shapes: Mapping[Path, Sequence[int]]) -> list[Place]:
+def places(layout: TensorLayout, shapes: Mapping[Path, Sequence[int]]) -> list[TensorPlace]:
     """Every tensor of a model with parameters of these shapes, in the order of transformers' modules."""
-    found: list[tuple[tuple[int, int, int], Place]] = []
+    found: list[tuple[tuple[int, int, int], TensorPlace]] = []
     groups: dict[str, int] = {}
     for row, (name, ours) in enumerate(layout.names.items()):
         # Of a group (a stack of blocks) one layer comes after the other, whatever the table lists first.
@@ -85,12 +85,12 @@ def places(layout: Layout, shapes: Mapping[Path, Sequence[int]]) -> list[Place]:
         shape = whole[::-1] if turned else whole
         for layer in range(shapes[paths[0]][0]) if stacked else (None,):
             order = (group, int(number or 0) if layer is None else layer, row)
-            found.append((order, Place(name.format(layer), paths, layer, turned, shape)))
+            found.append((order, TensorPlace(name.format(layer), paths, layer, turned, shape)))
     return [place for _, place in sorted(found, key=lambda pair: pair[0])]
 
 
 def stream_params(
-    layout: Layout,
+    layout: TensorLayout,
     shapes: Mapping[Path, Sequence[int]],
     tensors: Mapping[str, Any],
     *,
@@ -115,7 +115,7 @@ def stream_params(
     found = _canonical(layout, tensors)
     expected = places(layout, shapes)
     _check_names([place.name for place in expected], found)
-    rows: dict[tuple[Path, ...], list[Place]] = {}
+    rows: dict[tuple[Path, ...], list[TensorPlace]] = {}
     for place in expected:
         rows.setdefault(place.paths, []).append(place)
     for paths, row in rows.items():
@@ -128,7 +128,7 @@ def stream_params(
         yield from zip(paths, values, strict=True)
 
 
-def checked(tensors: Mapping[str, Any], name: str, place: Place, *, allow_nonfinite: bool = False) -> np.ndarray:
+def checked(tensors: Mapping[str, Any], name: str, place: TensorPlace, *, allow_nonfinite: bool = False) -> np.ndarray:
     """The tensor ``name`` as float32.
 
     Raises:
@@ -150,7 +150,7 @@ def checked(tensors: Mapping[str, Any], name: str, place: Place, *, allow_nonfin
     return tensor
 
 
-def split(place: Place, tensor: np.ndarray, shapes: Mapping[Path, Sequence[int]]) -> Iterator[np.ndarray]:
+def split(place: TensorPlace, tensor: np.ndarray, shapes: Mapping[Path, Sequence[int]]) -> Iterator[np.ndarray]:
     """What a tensor holds of each of its parameters, as they lie with us."""
     ours = tensor.T if place.turned else tensor
     start = 0
@@ -160,13 +160,13 @@ def split(place: Place, tensor: np.ndarray, shapes: Mapping[Path, Sequence[int]]
         start += width
 
 
-def join(place: Place, parts: Sequence[np.ndarray]) -> np.ndarray:
+def join(place: TensorPlace, parts: Sequence[np.ndarray]) -> np.ndarray:
     """The reverse of ``split``: the tensor, contiguous."""
     whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
     return np.ascontiguousarray(whole.T if place.turned else whole)
 
 
-def names_in(layout: Layout, tensors: Mapping[str, Any], shapes: Mapping[Path, Sequence[int]]) -> dict[str, str]:
+def names_in(layout: TensorLayout, tensors: Mapping[str, Any], shapes: Mapping[Path, Sequence[int]]) -> dict[str, str]:
     """The name in the file of every tensor of a model.
 
     Raises:
@@ -177,7 +177,7 @@ def names_in(layout: Layout, tensors: Mapping[str, Any], shapes: Mapping[Path, S
     return found
 
 
-def _canonical(layout: Layout, tensors: Mapping[str, Any]) -> dict[str, str]:
+def _canonical(layout: TensorLayout, tensors: Mapping[str, Any]) -> dict[str, str]:
     """The layout's names of the tensors that are there; copies are compared with what they are copies of."""
     found: dict[str, str] = {}
     for name in tensors:
@@ -226,7 +226,7 @@ def _check_names(expected: Sequence[str], found: Mapping[str, str]) -> None:
 
 
 def params_from_tensors(
-    config: ModelConfig, layout: Layout, tensors: Mapping[str, Any], *, allow_nonfinite: bool = False
+    config: ModelConfig, layout: TensorLayout, tensors: Mapping[str, Any], *, allow_nonfinite: bool = False
 ) -> Params:
     """All parameters at once; see ``stream_params``.
 
@@ -237,7 +237,7 @@ def params_from_tensors(
     return traverse_util.unflatten_dict(flat)
 
 
-def tensors_from_params(layout: Layout, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def tensors_from_params(layout: TensorLayout, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The reverse: float32 tensors by transformers' names; what is tied is there once."""
     flat = {path: np.asarray(value, np.float32) for path, value in traverse_util.flatten_dict(dict(params)).items()}
     return {

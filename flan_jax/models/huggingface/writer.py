@@ -17,7 +17,7 @@ from flan_jax.models.huggingface import families
 from flan_jax.models.huggingface.reader import CONFIG, INDEX, WEIGHTS
 from flan_jax.models.huggingface.safetensors_files import FLOATS, FileWriter, shards
 from flan_jax.models.huggingface.tensors import Path as ParamPath
-from flan_jax.models.huggingface.tensors import Place, join, places, shapes_of
+from flan_jax.models.huggingface.tensors import TensorPlace, join, places, shapes_of
 
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -91,7 +91,7 @@ class WeightsWriter:
         self._folder, self._dtype = folder, dtype
         shapes = shapes_of(config)
         own = places(families.layout(config), shapes)
-        self._of_path: dict[ParamPath, list[Place]] = {}
+        self._of_path: dict[ParamPath, list[TensorPlace]] = {}
         for place in own:
             for path in place.paths:
                 self._of_path.setdefault(path, []).append(place)

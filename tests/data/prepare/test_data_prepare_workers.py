@@ -147,7 +147,7 @@ def test_there_must_be_a_process(store):
 
 REGISTRY = """
 import dataclasses, sys
-from flan_jax.data.prepare.preprocessors import PromptedProducer
+from flan_jax.data.prepare.preprocessors import PromptedPreprocessor
 from flan_jax.testing.tasks import PARITY
 from flan_jax.tasks.spec import Prompted
 KNOWN = {}
@@ -159,7 +159,7 @@ class Named:
     splits: tuple = ("train",)
 
 def producer_of(task, recipe):
-    return PromptedProducer(KNOWN[task.name], recipe)
+    return PromptedPreprocessor(KNOWN[task.name], recipe)
 """
 REGISTERING = """
 import named_tasks

@@ -63,7 +63,7 @@ MATCHING = FewShot(shots=25, templates="matching")
 
 
 @dataclasses.dataclass(frozen=True)
-class PrepareConfig:
+class Variant:
     """What a variant of Flan 2022 leaves out.
 
     Attributes:
@@ -82,34 +82,34 @@ class PrepareConfig:
     outlined: bool = False
 
 
-PUBLIC = PrepareConfig()
+PUBLIC = Variant()
 
 
-def mode_mixture(collection: str, mode: PromptMode, recipe: PrepareConfig = PUBLIC) -> Mixture:
+def mode_mixture(collection: str, mode: PromptMode, variant: Variant = PUBLIC) -> Mixture:
     """One collection in one prompt mode, such as ``flan_zsopt``.
 
     Args:
         collection: one of ``MODES``.
         mode: one of its modes.
-        recipe: what is left out.
+        variant: what is left out.
     """
-    name = f"{SHORT[collection]}_{str(mode).replace('_', '')}" + ("" if recipe.inversion else "_no_inversion")
+    name = f"{SHORT[collection]}_{str(mode).replace('_', '')}" + ("" if variant.inversion else "_no_inversion")
     policy = Proportional(cap=CAPS[collection])
     if collection == "t0":
-        return Mixture(name, _entries(t0_prompts(mode, outlined=recipe.outlined), recipe), policy)
+        return Mixture(name, _entries(t0_prompts(mode, outlined=variant.outlined), variant), policy)
     if collection == "niv2":
-        here = not recipe.outlined or resolve(NIV2_FOLDER).is_dir()
-        return Mixture(name, _entries(niv2_prompts(mode) if here else niv2_outlines(mode), recipe), policy)
+        here = not variant.outlined or resolve(NIV2_FOLDER).is_dir()
+        return Mixture(name, _entries(niv2_prompts(mode) if here else niv2_outlines(mode), variant), policy)
     given = flan2021_specs() if collection == "flan2021" else _collected(collection)
     base = [spec for spec in given if not spec.name.endswith(SUFFIX)]
     turned = [spec for spec in given if spec.name.endswith(SUFFIX)]
     prompts = [prompted for spec in base for prompted in prompts_of(spec, mode)]
-    if not turned or not recipe.inversion:
-        return Mixture(name, _entries(prompts, recipe), policy)
+    if not turned or not variant.inversion:
+        return Mixture(name, _entries(prompts, variant), policy)
     inverted = [prompted for spec in turned for prompted in prompts_of(spec, mode)]
     parts = (
-        Mixture(f"{name}_base", _entries(prompts, recipe), policy),
-        Mixture(f"{name}_ii", _entries(inverted, recipe), policy),
+        Mixture(f"{name}_base", _entries(prompts, variant), policy),
+        Mixture(f"{name}_ii", _entries(inverted, variant), policy),
     )
     return Mixture(name, tuple(map(Entry, parts, (1.0, INVERTED_RATE))))
 
@@ -130,8 +130,8 @@ def _collected(collection: str) -> list[TaskSpec]:
     return [spec for spec in found if not isinstance(spec.source, FolderSource) or spec.source.exists()]
 
 
-def _entries(prompts: Sequence[Prompted], recipe: PrepareConfig) -> tuple[Entry, ...]:
-    if recipe.inversion:
+def _entries(prompts: Sequence[Prompted], variant: Variant) -> tuple[Entry, ...]:
+    if variant.inversion:
         return tuple(map(Entry, prompts))
     return tuple(
         Entry(dataclasses.replace(prompted, template_ids=kept, variant=f"{prompted.variant}_as_asked".strip("_")))
@@ -143,43 +143,43 @@ def _entries(prompts: Sequence[Prompted], recipe: PrepareConfig) -> tuple[Entry,
     )
 
 
-def submix(collection: str, recipe: PrepareConfig = PUBLIC) -> Mixture:
+def submix(collection: str, variant: Variant = PUBLIC) -> Mixture:
     """One collection in its prompt modes, in equal parts: ``flan2021_submix`` and its like."""
-    modes = [mode for mode in MODES[collection] if recipe.few_shot or not mode.few_shot]
-    parts = (() if recipe.inversion else ("no_inversion",)) + (() if recipe.few_shot else ("no_few_shot",))
+    modes = [mode for mode in MODES[collection] if variant.few_shot or not mode.few_shot]
+    parts = (() if variant.inversion else ("no_inversion",)) + (() if variant.few_shot else ("no_few_shot",))
     name = "_".join((collection, "submix", *parts))
-    return Mixture(name, tuple(Entry(mode_mixture(collection, mode, recipe), 1.0) for mode in modes))
+    return Mixture(name, tuple(Entry(mode_mixture(collection, mode, variant), 1.0) for mode in modes))
 
 
-def flan2022(name: str, recipe: PrepareConfig = PUBLIC) -> Mixture:
+def flan2022(name: str, variant: Variant = PUBLIC) -> Mixture:
     """The collections together.
 
     Returns:
         Suite ``held_in``: validation records of Flan 2021, zero-shot.
     """
     entries = tuple(
-        Entry(submix(collection, recipe), weight if recipe.balanced else None)
-        for collection, weight in recipe.weights.items()
+        Entry(submix(collection, variant), weight if variant.balanced else None)
+        for collection, weight in variant.weights.items()
         if weight
     )
     held_in = tuple(task for suite in get_mixture("flan2021").suites for task in suite.tasks)
     return Mixture(name, entries, suites=(Suite("held_in", held_in, split="validation"),))
 
 
-def _without(collection: str) -> PrepareConfig:
-    return PrepareConfig({other: weight for other, weight in PUBLIC_CODE.items() if other != collection})
+def _without(collection: str) -> Variant:
+    return Variant({other: weight for other, weight in PUBLIC_CODE.items() if other != collection})
 
 
-VARIANTS: dict[str, PrepareConfig] = {
+VARIANTS: dict[str, Variant] = {
     "flan2022_submix": PUBLIC,
-    "flan2022_with_programs": PrepareConfig(WITH_PROGRAMS),
-    "flan2022_proportion_a": PrepareConfig(PROPORTION_A),
-    "flan2022_proportion_b": PrepareConfig(PROPORTION_B),
-    "flan2022_no_inversion": PrepareConfig(inversion=False),
-    "flan2022_no_balancing": PrepareConfig(balanced=False),
-    "flan2022_no_few_shot": PrepareConfig(few_shot=False),
+    "flan2022_with_programs": Variant(WITH_PROGRAMS),
+    "flan2022_proportion_a": Variant(PROPORTION_A),
+    "flan2022_proportion_b": Variant(PROPORTION_B),
+    "flan2022_no_inversion": Variant(inversion=False),
+    "flan2022_no_balancing": Variant(balanced=False),
+    "flan2022_no_few_shot": Variant(few_shot=False),
     **{f"flan2022_no_{collection}": _without(collection) for collection in PUBLIC_CODE},
-    **{f"flan2022_only_{collection}": PrepareConfig({collection: 1.0}) for collection in PUBLIC_CODE},
+    **{f"flan2022_only_{collection}": Variant({collection: 1.0}) for collection in PUBLIC_CODE},
 }
 """The public mixture, the paper's proportions, and its ablations."""
 
@@ -192,9 +192,9 @@ def _register() -> None:
             register_mixture(known_as, functools.partial(make, **arguments))
             return
         # What reads the data folder is resolved only when it is asked for by name.
-        recipe = arguments.get("recipe", PUBLIC)
-        assert isinstance(recipe, PrepareConfig)
-        outline = (("recipe", dataclasses.replace(recipe, outlined=True)),)
+        variant = arguments.get("variant", PUBLIC)
+        assert isinstance(variant, Variant)
+        outline = (("variant", dataclasses.replace(variant, outlined=True)),)
         register_mixture(known_as, FromDataFolder(make, tuple(arguments.items()), outline))
 
     for collection, modes in MODES.items():
@@ -206,13 +206,13 @@ def _register() -> None:
         # There, the name is that of the collection's own mixture, or of its task.
         if collection not in ("flan2021", "niv2", "program_synthesis"):
             add(collection, whole_collection, reads, collection=collection)
-    for name, recipe in VARIANTS.items():
-        add(name, flan2022, bool(set(recipe.weights) & set(_FROM_FOLDERS)), name=name, recipe=recipe)
+    for name, variant in VARIANTS.items():
+        add(name, flan2022, bool(set(variant.weights) & set(_FROM_FOLDERS)), name=name, variant=variant)
 
 
-def whole_collection(collection: str, recipe: PrepareConfig = PUBLIC) -> Mixture:
+def whole_collection(collection: str, variant: Variant = PUBLIC) -> Mixture:
     """A collection by itself, zero-shot, under its own name."""
-    return dataclasses.replace(mode_mixture(collection, PromptMode.ZS_OPT, recipe), name=collection)
+    return dataclasses.replace(mode_mixture(collection, PromptMode.ZS_OPT, variant), name=collection)
 
 
 _register()

@@ -91,7 +91,7 @@ def test_the_weights_that_circulate_are_named():
 
 
 def test_without_inversion_every_target_is_the_answer():
-    recipe = flan2022.PrepareConfig(inversion=False)
+    recipe = flan2022.Variant(inversion=False)
     for collection in ("flan2021", "cot", "dialog"):
         for task in flan2022.submix(collection, recipe).train_tasks:
             assert set(task.drawn_templates) <= set(task.scored_templates)
@@ -99,7 +99,7 @@ def test_without_inversion_every_target_is_the_answer():
 
 
 def test_without_few_shot_no_solved_example_is_shown():
-    for task in flan2022.submix("flan2021", flan2022.PrepareConfig(few_shot=False)).train_tasks:
+    for task in flan2022.submix("flan2021", flan2022.Variant(few_shot=False)).train_tasks:
         assert not task.mode.few_shot
 
 

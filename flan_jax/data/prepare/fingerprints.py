@@ -26,6 +26,14 @@ _SHIPPED = ("flan_jax", "mixtures")  # the same whether they are installed or wo
 _INSTALLED = {"site-packages", "dist-packages"}
 _PYTHONS_OWN = Path(sysconfig.get_path("stdlib")).resolve()
 _PLAIN = (str, bytes, int, float, bool, type(None))
+_NAMES_IN_DIGESTS: Mapping[str, str] = {
+    "flan_jax.data.seqio_bridge.register": "flan_jax.data.seqio_bridge",
+    "flan_jax.data.sources.base": "flan_jax.data.sources",
+    "flan_jax.tasks.chat.conversation": "flan_jax.tasks.dialog",
+    "flan_jax.tasks.chat.turns": "flan_jax.tasks.turns",
+    "flan_jax.tasks.unicode_check": "flan_jax.tasks.texts",
+}
+"""Module → the name it had when stores were first prepared: a module that moves leaves them valid."""
 
 
 def callable_digest(function: Any) -> str:
@@ -67,6 +75,7 @@ def _described(function: Any, seen: set[int]) -> Iterator[str]:
         for name in names:
             if name in function.__globals__:
                 value = function.__globals__[name]
+                value = _module_name(value) if name == "__name__" else value
                 yield name
                 yield from _value(value, function.__module__, seen)
                 if isinstance(value, types.ModuleType) and _is_own(value.__name__, function.__module__):
@@ -80,7 +89,7 @@ def _described(function: Any, seen: set[int]) -> Iterator[str]:
     elif isinstance(function, functools._lru_cache_wrapper):  # a cache changes nothing of what is returned
         yield from _described(function.__wrapped__, seen)
     elif inspect.isroutine(function):  # built in
-        yield f"{function.__module__}.{function.__qualname__}"
+        yield qualified_name(function)
     else:
         yield from _described(type(function), seen)
         yield value_text(function)
@@ -95,7 +104,7 @@ def _bound(wrapped: gin_bindings.Configurable, given: frozenset[str], seen: set[
 
 def _bound_value(value: Any, seen: set[int]) -> Iterator[str]:
     if isinstance(value, gin_bindings.Reference):
-        yield f"{'call of' if value.evaluated else 'reference to'} {_qualified(value.function)}"
+        yield f"{'call of' if value.evaluated else 'reference to'} {qualified_name(value.function)}"
         if callable(value.function):
             yield from _described(value.function, seen)
         for name, inner in value.bound:
@@ -113,8 +122,14 @@ def _bound_value(value: Any, seen: set[int]) -> Iterator[str]:
         yield value_text(value)
 
 
-def _qualified(function: Any) -> str:
-    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+def _module_name(name: str) -> str:
+    """The name of a module as digests have it."""
+    return _NAMES_IN_DIGESTS.get(name, name)
+
+
+def qualified_name(function: Any) -> str:
+    """Module and name of a function or class, as digests have them."""
+    return f"{_module_name(getattr(function, '__module__', ''))}.{getattr(function, '__qualname__', '')}"
 
 
 def _given(function: Any, partial: functools.partial[Any]) -> frozenset[str]:
@@ -133,16 +148,16 @@ def _value(value: Any, module: str, seen: set[int]) -> Iterator[str]:
         if _is_own(str(value.__module__), module):
             yield from _described(value, seen)
         else:  # their code by name, what our configuration binds to it in full
-            yield _qualified(value)
+            yield qualified_name(value)
             yield from _bound(wrapped, frozenset(), seen)
         return
     if callable(value) and hasattr(value, "__qualname__"):
         if _is_own(str(value.__module__), module):
             yield from _described(value, seen)
         else:
-            yield f"{value.__module__}.{value.__qualname__}"
+            yield qualified_name(value)
     elif isinstance(value, types.ModuleType):
-        yield value.__name__
+        yield _module_name(value.__name__)
     elif isinstance(value, functools.partial):
         yield from _described(value, seen)
     else:
@@ -184,7 +199,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, functools.partial) or inspect.isroutine(value) or inspect.isclass(value):
         return _unfollowed(value)
     pattern = getattr(value, "pattern", None)  # a compiled regular expression
-    return f"{type(value).__module__}.{type(value).__qualname__} {pattern or ''}"
+    return f"{qualified_name(type(value))} {pattern or ''}"
 
 
 def _unfollowed(function: Any) -> str:

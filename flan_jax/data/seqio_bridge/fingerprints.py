@@ -15,7 +15,7 @@ import seqio
 import tensorflow as tf
 
 from flan_jax.data.prepare import gin_bindings
-from flan_jax.data.prepare.fingerprints import callable_digest, value_text
+from flan_jax.data.prepare.fingerprints import callable_digest, qualified_name, value_text
 from flan_jax.data.seqio_bridge.vocabulary import as_ours
 from flan_jax.data.sources.base import digest, file_digest
 
@@ -32,8 +32,7 @@ def source_parts(source: Any, split: str) -> str:
 
 
 def _source(source: Any, split: str) -> Iterator[str]:
-    kind = type(source)
-    yield f"{kind.__module__}.{kind.__qualname__}"
+    yield qualified_name(type(source))
     if callable(getattr(source, "fingerprint", None)):  # ours
         yield source.fingerprint(split)
         return

@@ -34,6 +34,10 @@ class HashShuffledSlice:
         """The positions, of ``count``."""
         return _order(self.name, count)[self.start : self.stop][: self.limit]
 
+    def __str__(self) -> str:
+        """As the fingerprints of prepared splits have it: under the name that the class had when they were made."""
+        return repr(self).replace(type(self).__name__, "Scattered", 1)
+
 
 @functools.lru_cache(maxsize=1)
 def _order(name: str, count: int) -> "array[int]":

@@ -1,4 +1,4 @@
-"""Generation: one compiled loop with the model's key-value cache, whatever the method.
+"""Generation: a compiled decoding loop over the model's key-value cache, for greedy, sampling and beam search.
 
 Shapes: B rows of a batch, S prompt length, T longest output, V vocabulary, N stop sequences of at most
 M tokens.
@@ -12,11 +12,11 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Int, UInt32
 
-from flan_jax.eval.decoding.beam import beam_texts
+from flan_jax.eval.decoding.beam import beam_search
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
-from flan_jax.eval.decoding.filters import seen_in
+from flan_jax.eval.decoding.filters import prompt_tokens_seen
 from flan_jax.eval.decoding.sampling import sample
-from flan_jax.eval.decoding.state import begin
+from flan_jax.eval.decoding.state import start_decoding
 from flan_jax.models.build import merge
 
 
@@ -33,7 +33,7 @@ def generate(
     vocabulary_size: int | None = None,
     decoding: DecodingConfig = GREEDY,
 ) -> Int[Array, "B T"]:
-    """What the model writes after each prompt, until every row has written EOS or a stop sequence.
+    """Generates a continuation of each prompt, until every row has written EOS or a stop sequence.
 
     Args:
         params: parameters of the model.
@@ -51,10 +51,10 @@ def generate(
         Ids ``[B, T]``; padding behind the EOS or the stop sequence that ended a row.
     """
     model = merge(graphdef, params)
-    begun = begin(model, tokens_BS, lengths_B, max_length)
+    state = start_decoding(model, tokens_BS, lengths_B, max_length)
     penalises = decoding.repetition_penalty != 1
-    seen = seen_in(tokens_BS, lengths_B, model.config, model.config.vocab_size) if penalises else None
+    seen = prompt_tokens_seen(tokens_BS, lengths_B, model.config, model.config.vocab_size) if penalises else None
     sizes: dict[str, Any] = {"max_length": max_length, "vocabulary_size": vocabulary_size, "decoding": decoding}
     if decoding.method == "beam" and decoding.beams > 1:
-        return beam_texts(model, begun, lengths_B == 0, stops_NM, seen, **sizes).tokens[:, 0]
-    return sample(model, begun, lengths_B == 0, keys_B2, stops_NM, seen, **sizes)
+        return beam_search(model, state, lengths_B == 0, stops_NM, seen, **sizes).tokens[:, 0]
+    return sample(model, state, lengths_B == 0, keys_B2, stops_NM, seen, **sizes)

@@ -1,4 +1,4 @@
-"""A model as something that can be evaluated: tokens in, option scores and texts out."""
+"""Batched inference for evaluation: option log-likelihoods and generated texts of any number of examples."""
 
 import dataclasses
 import functools
@@ -24,7 +24,7 @@ from flan_jax.models.peft.soft_prompt import prompt_length
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Predictor:
-    """A model, of either kind, with a vocabulary.
+    """Implements ``LanguageModel`` for a model of either kind with a vocabulary.
 
     Parameters are an argument of what is compiled, so ``with_params`` after training compiles
     nothing again. They may be sharded over a mesh; every device then computes every example.
@@ -61,7 +61,7 @@ class Predictor:
         return dataclasses.replace(self, params=params)
 
     def rank(self, examples: Sequence[EvalExample], advance: ProgressCallback = lambda count: None) -> list[np.ndarray]:
-        """For each example, the log-likelihood (nats) of each of its options, EOS included unless ``option_ids`` says else.
+        """Scores each example's options: their log-likelihoods (nats), EOS included unless ``option_ids`` says else.
 
         Options that the vocabulary cannot tell apart get exactly the same score.
         """
@@ -70,7 +70,7 @@ class Predictor:
         return self._log_likelihoods(examples, targets, advance)
 
     def rank_notes(self, examples: Sequence[EvalExample]) -> list[str]:
-        """How many of the examples have options that ``rank`` cuts, in a sentence; nothing where none has."""
+        """Says in a sentence how many of the examples have options that ``rank`` cuts; nothing where none has."""
         too_long: dict[str, bool] = {}
         for option in (option for example in examples for option in example.options):
             if option not in too_long:
@@ -83,8 +83,10 @@ class Predictor:
             "up to there."
         ]
 
-    def score(self, examples: Sequence[EvalExample], advance: ProgressCallback = lambda count: None) -> np.ndarray:
-        """For each example, the log-likelihood (nats) of its target's tokens, EOS included, float64 ``[n]``."""
+    def loglikelihood(
+        self, examples: Sequence[EvalExample], advance: ProgressCallback = lambda count: None
+    ) -> np.ndarray:
+        """Scores each example's target: the log-likelihood (nats) of its tokens, EOS included, float64 ``[n]``."""
         targets = []
         for example in examples:
             if example.targets is None:
@@ -95,7 +97,7 @@ class Predictor:
     def _log_likelihoods(
         self, examples: Sequence[EvalExample], targets: Sequence[Sequence[tuple[int, ...]]], advance: ProgressCallback
     ) -> list[np.ndarray]:
-        """For each example, the log-likelihoods of its targets, given as ids."""
+        """Scores each example's targets, given as ids."""
         # Options are a few tokens as a rule, so a rounded length would be mostly padding.
         option_lengths = [len(ids) for options in targets for ids in options]
         option_buckets = bucket_lengths(option_lengths, self.batch_size, most=2, step=1)
@@ -105,7 +107,7 @@ class Predictor:
         # An encoder has to read something, be it padding, before a target that follows nothing.
         for members, length in batches([max(1, len(prompt)) for prompt in prompts], rows, limit=limit):
             tokens, lengths = self._put(*padded([prompts[index] for index in members], (rows, length)))
-            context = scoring.read(self.params, tokens, lengths, graphdef=self.graphdef, longest=option_buckets[-1])
+            context = scoring.prefill(self.params, tokens, lengths, graphdef=self.graphdef, longest=option_buckets[-1])
             # Equal targets of an example are computed once.
             pairs = list(dict.fromkeys((row, ids) for row, index in enumerate(members) for ids in targets[index]))
             found = dict(self._pair_scores(pairs, option_buckets, rows, context))
@@ -120,7 +122,7 @@ class Predictor:
         advance: ProgressCallback = lambda count: None,
         decoding: DecodingConfig | None = None,
     ) -> list[str]:
-        """For each example, the continuation as text.
+        """Generates a continuation of each example, as text.
 
         What is drawn depends on an example and its template, never on the batch it is in.
 
@@ -161,13 +163,13 @@ class Predictor:
 
     @property
     def _positions(self) -> int | None:
-        """How many tokens the model has learned positions for, behind vectors that are trained in front of them."""
+        """The number of learned positions left for tokens, behind a soft prompt; ``None`` where positions are relative."""
         positions = self._config.learned_positions
         in_front = prompt_length(merge(self.graphdef, self.params).prompt)
         return None if positions is None else positions - in_front
 
     def _prompts(self, examples: Sequence[EvalExample], longest: int) -> tuple[list[np.ndarray], int | None]:
-        """What the model reads of each example, and the length that no prompt may be padded beyond.
+        """Returns the token ids of each prompt, and the length that none may be padded beyond.
 
         Args:
             examples: to read.

@@ -32,7 +32,7 @@ class LanguageModel(Protocol):
     def generate(self, examples: Sequence[EvalExample], advance: ProgressCallback) -> list[str]:
         """For each example, the text that the model writes."""
 
-    def score(self, examples: Sequence[EvalExample], advance: ProgressCallback) -> np.ndarray:
+    def loglikelihood(self, examples: Sequence[EvalExample], advance: ProgressCallback) -> np.ndarray:
         """For each example, the log-likelihood (nats) of its target, ``[n]``."""
 
     def rank_notes(self, examples: Sequence[EvalExample]) -> list[str]:
@@ -70,7 +70,7 @@ def evaluate(
 
     option_scores = iter(predictor.rank(ranked, advance) if ranked else [])
     texts = iter(predictor.generate(written, advance) if written else [])
-    scores = iter(predictor.score(scored, advance) if scored else [])
+    scores = iter(predictor.loglikelihood(scored, advance) if scored else [])
     results = []
     for task, metric in zip(tasks, metrics, strict=True):
         count = len(task.examples)

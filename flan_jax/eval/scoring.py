@@ -18,7 +18,7 @@ from flan_jax.models.build import merge
 
 
 @functools.partial(jax.jit, static_argnames=("graphdef", "longest"))
-def read(
+def prefill(
     params: Mapping[str, Any],
     tokens_BS: Int[Array, "B S"],
     lengths_B: Int[Array, "B"],
@@ -26,8 +26,8 @@ def read(
     graphdef: nnx.GraphDef,
     longest: int,
 ) -> state.Context:
-    """Reads prompts, one a row, that targets of at most ``longest`` tokens follow."""
-    return state.read(merge(graphdef, params), tokens_BS, lengths_B, longest)
+    """Prefills prompts, one a row, that targets of at most ``longest`` tokens follow."""
+    return state.prefill(merge(graphdef, params), tokens_BS, lengths_B, longest)
 
 
 @functools.partial(jax.jit, static_argnames="graphdef")
@@ -40,11 +40,11 @@ def target_scores(
     *,
     graphdef: nnx.GraphDef,
 ) -> Float[Array, "P"]:
-    """The log-likelihood (nats) of each target: the sum over its tokens, EOS included.
+    """Computes the log-likelihood (nats) of each target: the sum over its tokens, EOS included.
 
     Args:
         params: parameters of the model.
-        context: what ``read`` returned.
+        context: what ``prefill`` returned.
         rows_P: which prompt each target follows.
         targets_PT: token ids; what stands behind a target's length does not matter.
         target_lengths_P: 0 for pairs that only fill the shape; they score 0.

@@ -144,7 +144,7 @@ def test_the_length_of_a_text_may_be_set(predictor, examples):
 def test_other_parameters_compile_nothing_again(predictor, examples):
     predictor.rank(examples)
     predictor.generate(examples)
-    functions = (scoring.read, scoring.target_scores, generation.generate)
+    functions = (scoring.prefill, scoring.target_scores, generation.generate)
     before = [function._cache_size() for function in functions]
     other = predictor.with_params(jax.tree.map(lambda leaf: leaf * 0.5, predictor.params))
     assert not np.allclose(other.rank(examples)[0], predictor.rank(examples)[0])

@@ -79,7 +79,7 @@ def trained_on(examples, row):
 def test_a_score_is_the_training_loss_of_the_example_packed_or_not(kind, examples):
     """One task an example, so that the loss by task is the loss by example."""
     _, graphdef, params = model_of(kind)
-    found = predictor_of(kind).score(examples)
+    found = predictor_of(kind).loglikelihood(examples)
     alone, packed = [], []
     fits, used = [], 0
     for index, example in enumerate(examples):
@@ -104,7 +104,7 @@ def test_an_option_is_scored_as_if_it_were_the_target(kind, examples):
         as_targets = [
             dataclasses.replace(example, targets=np.array([*encode(example.options[place]), EOS])) for example in chosen
         ]
-        expected = predictor_of(kind, batch_size=4 if place else 16).score(as_targets)
+        expected = predictor_of(kind, batch_size=4 if place else 16).loglikelihood(as_targets)
         own = [scores[place] for scores in ranked if len(scores) > place]
         np.testing.assert_allclose(own, expected, rtol=1e-5, atol=1e-5)
 
@@ -181,5 +181,5 @@ def test_it_runs_where_implicit_transfers_are_forbidden(examples):
     predictor = predictor_of("prefix")
     with jax.transfer_guard("disallow"):
         predictor.rank(examples)
-        predictor.score(examples)
+        predictor.loglikelihood(examples)
         predictor.generate(examples)

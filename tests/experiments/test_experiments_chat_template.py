@@ -69,7 +69,7 @@ def test_options_are_ranked_behind_the_prompt_by_their_own_tokens_alone(folder, 
         assert example.inputs_text.endswith("<|turn|>assistant:")
         ids = [np.array(vocabulary.encode(f" {option}"), np.int32) for option in example.options]
         alone = [EvalExample(example.inputs, (), ("",), 0, 0, targets=own) for own in ids]
-        np.testing.assert_allclose(predictor.score(alone), scores, rtol=1e-6)
+        np.testing.assert_allclose(predictor.loglikelihood(alone), scores, rtol=1e-6)
         assert [prompts.reply(option).tolist() for option in example.options] == [own.tolist() for own in ids]
     assert (TURN,) in predictor.decoding.stop
     bare = run_config(folder, tmp_path, chat_template=False)

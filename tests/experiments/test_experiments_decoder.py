@@ -115,7 +115,7 @@ def test_what_is_measured_is_what_was_trained(tmp_path, pack, separator):
         assert (*inputs.tolist(), None, *targets.tolist()) in known
         assert targets[-1] == data.vocabulary.eos_id
         assert inputs[-1] == (data.vocabulary.encode(separator)[0] if separator else data.vocabulary.eos_id)
-    score = predictor.score(
+    score = predictor.loglikelihood(
         [EvalExample(inputs, (), ("",), 0, 0, targets=targets) for inputs, targets in examples]
     ).sum()
     logits = jax.jit(lambda params, batch: logits_of(config.model, params, batch))(params, batch)

@@ -9,7 +9,7 @@ import test_parity_decoder as decoders
 from test_parity_t5 import ours, random_config, torch_model
 
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.eval.decoding.filters import drawn_from
+from flan_jax.eval.decoding.filters import sampling_logits
 from flan_jax.eval.generation import generate
 
 pytestmark = [
@@ -163,7 +163,7 @@ def test_filters(temperature, top_k, top_p):
     if top_p < 1:
         processors.append(transformers.TopPLogitsWarper(top_p))
     expected = processors(None, torch.from_numpy(logits)).numpy()
-    found = drawn_from(jnp.asarray(logits), DecodingConfig("sample", temperature, top_k, top_p))
+    found = sampling_logits(jnp.asarray(logits), DecodingConfig("sample", temperature, top_k, top_p))
     np.testing.assert_array_equal(np.isinf(found), np.isinf(expected))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert np.isfinite(expected).sum() < expected.size or (top_k in (0, 500) and top_p == 1)

@@ -35,7 +35,7 @@ import numpy as np
 from _bench_presets import PRESETS
 from _bench_rounds import in_turns, reading, say, summary
 
-from flan_jax.eval.decoding.state import begin
+from flan_jax.eval.decoding.state import start_decoding
 from flan_jax.models.build import ModelConfig, abstract_model, abstract_params, init_model, merge
 from flan_jax.models.t5.config import T5Config
 
@@ -149,10 +149,10 @@ def _ours(config: ModelConfig, params: Any, prompts: np.ndarray, tokens: int) ->
 
     def write(params: Any, prompts: Any, lengths: Any, count: int) -> Any:
         model = merge(graphdef, params)
-        begun = begin(model, prompts, lengths, tokens)
-        cache, first = begun.cache, begun.logits
+        state = start_decoding(model, prompts, lengths, tokens)
+        cache, first = state.cache, state.logits
         if first is None:
-            first, cache = model.decode_step(cache, begun.last)
+            first, cache = model.decode_step(cache, state.last)
         token = jnp.argmax(first, axis=-1).astype(jnp.int32)
 
         def step(carry: Any, _: None) -> Any:

@@ -14,36 +14,36 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.eval.decoding.filters import allowed, end_ids, is_end, penalized, with_seen
+from flan_jax.eval.decoding.filters import end_ids, is_end, mark_seen, mask_disallowed, penalize_repetition
 from flan_jax.eval.decoding.state import DecodeState, repeat_rows, take_rows
 from flan_jax.eval.decoding.stopping import stopped
 
 
-class Texts(NamedTuple):
-    """Texts of each prompt, best first.
+class Hypotheses(NamedTuple):
+    """Beam search hypotheses of each prompt, best first.
 
     Attributes:
         tokens: ids, padding behind the token that ended a text.
-        worth: log-likelihood (nats) over the length to the power of the penalty; -inf where there is no text.
+        scores: log-likelihood (nats) over the length to the power of the penalty; -inf where there is no text.
     """
 
     tokens: Int[Array, "B W T"]
-    worth: Float[Array, "B W"]
+    scores: Float[Array, "B W"]
 
 
 class _Carry(NamedTuple):
     step: Int[Array, ""]
     cache: Any
     last: Int[Array, "R"]
-    going: Texts  # unfinished; worth is the plain log-likelihood
-    ended: Texts
+    live: Hypotheses  # unfinished; scores are the plain log-likelihood
+    finished: Hypotheses
     done: Bool[Array, "B"]
     seen: Bool[Array, "R V"] | None
 
 
-def beam_texts(
+def beam_search(
     model: Any,
-    begun: DecodeState,
+    state: DecodeState,
     finished_B: Bool[Array, "B"],
     stops_NM: Int[Array, "N M"] | None,
     seen_BV: Bool[Array, "B V"] | None = None,
@@ -51,15 +51,15 @@ def beam_texts(
     decoding: DecodingConfig,
     max_length: int,
     vocabulary_size: int | None,
-) -> Texts:
-    """The best texts of each prompt, at most one a beam; the arguments are those of ``sample``."""
-    config, beams, batch = model.config, decoding.beams, begun.last.shape[0]
+) -> Hypotheses:
+    """Runs beam search: the best texts of each prompt, at most one a beam; the arguments are those of ``sample``."""
+    config, beams, batch = model.config, decoding.beams, state.last.shape[0]
     ends = end_ids(config)
 
     def accept(carry: _Carry, logits_RV: Float[Array, "R V"]) -> tuple[_Carry, Int[Array, "R"]]:
         # Forbidden tokens are left out after the softmax: what a text is worth stays its log-likelihood.
-        steps_RV = allowed(
-            penalized(jax.nn.log_softmax(logits_RV, axis=-1), carry.seen, decoding.repetition_penalty),
+        steps_RV = mask_disallowed(
+            penalize_repetition(jax.nn.log_softmax(logits_RV, axis=-1), carry.seen, decoding.repetition_penalty),
             carry.step,
             ends=ends,
             min_length=decoding.min_length,
@@ -67,39 +67,41 @@ def beam_texts(
         )
         vocabulary = steps_RV.shape[-1]
         steps_BWV = steps_RV.reshape(batch, beams, vocabulary)
-        sums_BX = (steps_BWV + carry.going.worth[..., None]).reshape(batch, beams * vocabulary)
+        sums_BX = (steps_BWV + carry.live.scores[..., None]).reshape(batch, beams * vocabulary)
         # At most so many candidates of a beam are ends, so of one more for each beam enough go on.
         sum_BC, index_BC = jax.lax.top_k(sums_BX, min(1 + len(ends), vocabulary) * beams)
         parent_BC, token_BC = index_BC // vocabulary, (index_BC % vocabulary).astype(jnp.int32)
-        tokens_BCT = _take(carry.going.tokens, parent_BC).at[:, :, carry.step].set(token_BC)
+        tokens_BCT = _take(carry.live.tokens, parent_BC).at[:, :, carry.step].set(token_BC)
         ends_BC = is_end(token_BC, ends) | stopped(tokens_BCT, carry.step, stops_NM)
         ends_BC |= carry.step + 1 == max_length
 
-        going = _best(Texts(tokens_BCT, jnp.where(ends_BC, -jnp.inf, sum_BC)), beams)
-        parent_BW = jnp.take_along_axis(parent_BC, going.rank, axis=1)
+        live = _best(Hypotheses(tokens_BCT, jnp.where(ends_BC, -jnp.inf, sum_BC)), beams)
+        parent_BW = jnp.take_along_axis(parent_BC, live.rank, axis=1)
 
         # Candidates beyond the beams are there to go on, not to end.
         length = (carry.step + 1).astype(jnp.float32)
         ends_BC &= (jnp.arange(ends_BC.shape[1]) < beams) & ~carry.done[:, None]
-        worth_BC = jnp.where(ends_BC, sum_BC / length**decoding.length_penalty, -jnp.inf)
-        ended = _best(
-            Texts(*(jnp.concatenate(pair, axis=1) for pair in zip(carry.ended, (tokens_BCT, worth_BC), strict=True))),
+        score_BC = jnp.where(ends_BC, sum_BC / length**decoding.length_penalty, -jnp.inf)
+        finished = _best(
+            Hypotheses(
+                *(jnp.concatenate(pair, axis=1) for pair in zip(carry.finished, (tokens_BCT, score_BC), strict=True))
+            ),
             beams,
         )
 
         rows_R = (jnp.arange(batch)[:, None] * beams + parent_BW).reshape(-1)
-        last_R = jnp.take_along_axis(token_BC, going.rank, axis=1).reshape(-1)
-        done_B = carry.done | _done(going.texts, ended.texts, carry.step + 1)
-        seen_RV = with_seen(None if carry.seen is None else carry.seen[rows_R], last_R)
-        return _Carry(carry.step + 1, carry.cache, last_R, going.texts, ended.texts, done_B, seen_RV), rows_R
+        last_R = jnp.take_along_axis(token_BC, live.rank, axis=1).reshape(-1)
+        done_B = carry.done | _done(live.texts, finished.texts, carry.step + 1)
+        seen_RV = mark_seen(None if carry.seen is None else carry.seen[rows_R], last_R)
+        return _Carry(carry.step + 1, carry.cache, last_R, live.texts, finished.texts, done_B, seen_RV), rows_R
 
-    def _done(going: Texts, ended: Texts, length: Int[Array, ""]) -> Bool[Array, "B"]:
-        full_B = (ended.worth > -jnp.inf).all(axis=1)
+    def _done(live: Hypotheses, finished: Hypotheses, length: Int[Array, ""]) -> Bool[Array, "B"]:
+        full_B = (finished.scores > -jnp.inf).all(axis=1)
         if decoding.early_stopping is not True:
             longest = decoding.early_stopping == "never" and decoding.length_penalty > 0
             reach = jnp.float32(max_length) if longest else length.astype(jnp.float32)
-            full_B &= going.worth[:, 0] / reach**decoding.length_penalty <= ended.worth.min(axis=1)
-        return full_B | ~(going.worth > -jnp.inf).any(axis=1)  # or nothing is left to go on with
+            full_B &= live.scores[:, 0] / reach**decoding.length_penalty <= finished.scores.min(axis=1)
+        return full_B | ~(live.scores > -jnp.inf).any(axis=1)  # or nothing is left to go on with
 
     def advance(carry: _Carry) -> _Carry:
         logits_RV, cache = model.decode_step(carry.cache, carry.last)
@@ -113,27 +115,27 @@ def beam_texts(
     none_BW = jnp.full((batch, beams), -jnp.inf, jnp.float32)
     first = _Carry(
         step=jnp.zeros((), jnp.int32),
-        cache=repeat_rows(begun.cache, beams),
-        last=jnp.repeat(begun.last, beams),
+        cache=repeat_rows(state.cache, beams),
+        last=jnp.repeat(state.last, beams),
         # All beams begin alike: only the first counts, or every text would be found W times.
-        going=Texts(blank_BWT, none_BW.at[:, 0].set(0.0)),
-        ended=Texts(blank_BWT, none_BW),
+        live=Hypotheses(blank_BWT, none_BW.at[:, 0].set(0.0)),
+        finished=Hypotheses(blank_BWT, none_BW),
         done=finished_B,
         seen=None if seen_BV is None else jnp.repeat(seen_BV, beams, axis=0),
     )
-    if begun.logits is not None:
-        first, _ = accept(first, jnp.repeat(begun.logits, beams, axis=0))  # the rows of a prompt are equal yet
-    return jax.lax.while_loop(unfinished, advance, first).ended
+    if state.logits is not None:
+        first, _ = accept(first, jnp.repeat(state.logits, beams, axis=0))  # the rows of a prompt are equal yet
+    return jax.lax.while_loop(unfinished, advance, first).finished
 
 
 class _Best(NamedTuple):
-    texts: Texts
+    texts: Hypotheses
     rank: Int[Array, "B W"]
 
 
-def _best(texts: Texts, count: int) -> _Best:
-    worth_BW, rank_BW = jax.lax.top_k(texts.worth, count)
-    return _Best(Texts(_take(texts.tokens, rank_BW), worth_BW), rank_BW)
+def _best(texts: Hypotheses, count: int) -> _Best:
+    score_BW, rank_BW = jax.lax.top_k(texts.scores, count)
+    return _Best(Hypotheses(_take(texts.tokens, rank_BW), score_BW), rank_BW)
 
 
 def _take(tokens_BCT: Int[Array, "B C T"], index_BW: Int[Array, "B W"]) -> Int[Array, "B W T"]:

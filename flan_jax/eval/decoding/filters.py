@@ -1,4 +1,4 @@
-"""Which tokens may be written next, as logits: -inf for those that may not.
+"""Logits processing: -inf for tokens that may not be written next, penalties, temperature, top-k and top-p.
 
 Shapes: R rows, V vocabulary.
 """
@@ -13,7 +13,7 @@ from flan_jax.eval.decoding.config import DecodingConfig
 
 
 def end_ids(config: Any) -> tuple[int, ...]:
-    """The tokens that end a text: the one that training writes, and those that end what is generated too.
+    """Returns the ids that end a text: the EOS that training writes, and those that end what is generated too.
 
     Args:
         config: of the model, with ``eos_id`` and ``stop_ids``.
@@ -22,14 +22,14 @@ def end_ids(config: Any) -> tuple[int, ...]:
 
 
 def is_end(tokens: Int[Array, "*shape"], ends: tuple[int, ...]) -> Bool[Array, "*shape"]:
-    """Where one of ``ends`` stands."""
+    """Tells which tokens are one of ``ends``."""
     return (tokens[..., None] == jnp.array(ends)).any(axis=-1)
 
 
-def seen_in(
+def prompt_tokens_seen(
     tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], config: Any, vocabulary: int
 ) -> Bool[Array, "B V"]:
-    """Which tokens stand in the text before the first is written: the prompt of a decoder, the start of an encoder-decoder's.
+    """Marks the tokens in the text before the first is written: a decoder's prompt, an encoder-decoder's start token.
 
     Args:
         tokens_BS: prompts, one a row.
@@ -49,21 +49,21 @@ def seen_in(
     return none_BV.at[rows_B[:, None], jnp.where(read_BS, tokens_BS, vocabulary)].set(True, mode="drop")
 
 
-def with_seen(seen_RV: Bool[Array, "R V"] | None, tokens_R: Int[Array, "R"]) -> Bool[Array, "R V"] | None:
-    """Adds what was written to what stands in the text; ``None`` where nobody asks."""
+def mark_seen(seen_RV: Bool[Array, "R V"] | None, tokens_R: Int[Array, "R"]) -> Bool[Array, "R V"] | None:
+    """Adds the tokens written to those in the text; ``None`` stays ``None``: no penalty reads it."""
     return None if seen_RV is None else seen_RV.at[jnp.arange(tokens_R.shape[0]), tokens_R].set(True)
 
 
-def penalized(
+def penalize_repetition(
     logits_RV: Float[Array, "R V"], seen_RV: Bool[Array, "R V"] | None, penalty: float
 ) -> Float[Array, "R V"]:
-    """Makes repetition less likely (Keskar et al. 2019, arXiv:1909.05858, as transformers has it)."""
+    """Applies the repetition penalty (Keskar et al. 2019, arXiv:1909.05858, as transformers has it)."""
     if seen_RV is None:
         return logits_RV
     return jnp.where(seen_RV, jnp.where(logits_RV < 0, logits_RV * penalty, logits_RV / penalty), logits_RV)
 
 
-def allowed(
+def mask_disallowed(
     logits_RV: Float[Array, "R V"],
     step: Int[Array, ""],
     *,
@@ -71,7 +71,7 @@ def allowed(
     min_length: int,
     vocabulary_size: int | None,
 ) -> Float[Array, "R V"]:
-    """The logits of the vocabulary's own tokens, without ``ends`` before ``min_length`` tokens are written."""
+    """Cuts logits to the vocabulary's own tokens, and masks ``ends`` until ``min_length`` tokens are written."""
     logits_RV = logits_RV[:, :vocabulary_size]
     if not min_length:
         return logits_RV
@@ -79,8 +79,8 @@ def allowed(
     return jnp.where(early, -jnp.inf, logits_RV)
 
 
-def drawn_from(logits_RV: Float[Array, "R V"], decoding: DecodingConfig) -> Float[Array, "R V"]:
-    """The logits that ``sample`` draws from: temperature, then ``top_k``, then ``top_p``.
+def sampling_logits(logits_RV: Float[Array, "R V"], decoding: DecodingConfig) -> Float[Array, "R V"]:
+    """Applies temperature, then ``top_k``, then ``top_p``: the logits that ``sample`` draws from.
 
     Tokens exactly as likely as the last that is kept are kept too.
     """

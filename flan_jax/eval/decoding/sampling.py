@@ -1,4 +1,4 @@
-"""One text a prompt: the likeliest token at every step, or one that is drawn.
+"""Greedy decoding and sampling: one text a prompt, of the likeliest token at every step or of one that is drawn.
 
 Shapes: B prompts, T longest output, V vocabulary, N stop sequences of at most M tokens.
 """
@@ -11,20 +11,27 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.eval.decoding.filters import allowed, drawn_from, end_ids, is_end, penalized, with_seen
+from flan_jax.eval.decoding.filters import (
+    end_ids,
+    is_end,
+    mark_seen,
+    mask_disallowed,
+    penalize_repetition,
+    sampling_logits,
+)
 from flan_jax.eval.decoding.state import DecodeState
 from flan_jax.eval.decoding.stopping import stopped
 from flan_jax.tasks.hashing import counter_hash
 
 
 def draw_key(seed: int, *parts: object) -> np.ndarray:
-    """The key of all draws of one text, uint32 ``[2]``: from the seed and from what names the example."""
+    """Derives the key of all draws of one text, uint32 ``[2]``, from the seed and from what names the example."""
     bits = counter_hash("draw", seed, *parts)
     return np.array([bits >> 32, bits & 0xFFFFFFFF], np.uint32)
 
 
 def draw(logits_BV: Float[Array, "B V"], keys_B2: UInt32[Array, "B 2"], step: Int[Array, ""]) -> Int[Array, "B"]:
-    """One token a row, by the probabilities that the logits say.
+    """Samples one token a row from the distribution of its logits.
 
     Each row draws from its own key and the step, so neither its place in the batch nor its company
     changes what it draws.
@@ -48,7 +55,7 @@ class _Carry(NamedTuple):
 
 def sample(
     model: Any,
-    begun: DecodeState,
+    state: DecodeState,
     finished_B: Bool[Array, "B"],
     keys_B2: UInt32[Array, "B 2"] | None,
     stops_NM: Int[Array, "N M"] | None,
@@ -58,15 +65,15 @@ def sample(
     max_length: int,
     vocabulary_size: int | None,
 ) -> Int[Array, "B T"]:
-    """What the model writes after each prompt, ``[B, T]``; padding behind the token that ended a row.
+    """Decodes greedily or by sampling; returns ids ``[B, T]``, padding behind the token that ended a row.
 
     Args:
-        model: see ``interface``.
-        begun: after reading the prompts.
+        model: with ``decode_step``; see ``flan_jax.eval.decoding.state``.
+        state: of ``start_decoding``.
         finished_B: rows that write nothing.
         keys_B2: of ``draw_key``, for ``sample``.
         stops_NM: of ``stop_table``.
-        seen_BV: of ``seen_in``, where the method penalises repetition.
+        seen_BV: of ``prompt_tokens_seen``, where the method penalises repetition.
         decoding: the method and its settings.
         max_length: T.
         vocabulary_size: ids from here on are never written.
@@ -74,8 +81,8 @@ def sample(
     config, ends = model.config, end_ids(model.config)
 
     def accept(carry: _Carry, logits_BV: Float[Array, "B V"]) -> _Carry:
-        logits_BV = allowed(
-            penalized(logits_BV, carry.seen, decoding.repetition_penalty),
+        logits_BV = mask_disallowed(
+            penalize_repetition(logits_BV, carry.seen, decoding.repetition_penalty),
             carry.step,
             ends=ends,
             min_length=decoding.min_length,
@@ -83,13 +90,13 @@ def sample(
         )
         if decoding.method == "sample":
             assert keys_B2 is not None, "sampling needs a key a row"
-            next_B = draw(drawn_from(logits_BV, decoding), keys_B2, carry.step)
+            next_B = draw(sampling_logits(logits_BV, decoding), keys_B2, carry.step)
         else:
             next_B = jnp.argmax(logits_BV, axis=-1)
         next_B = jnp.where(carry.finished, config.pad_id, next_B.astype(jnp.int32))
         output_BT = carry.output.at[:, carry.step].set(next_B)
         ended_B = is_end(next_B, ends) | stopped(output_BT, carry.step, stops_NM)
-        seen_BV = with_seen(carry.seen, next_B)
+        seen_BV = mark_seen(carry.seen, next_B)
         return _Carry(carry.step + 1, carry.cache, next_B, output_BT, carry.finished | ended_B, seen_BV)
 
     def advance(carry: _Carry) -> _Carry:
@@ -101,12 +108,12 @@ def sample(
 
     first = _Carry(
         step=jnp.zeros((), jnp.int32),
-        cache=begun.cache,
-        last=begun.last,
-        output=jnp.full((begun.last.shape[0], max_length), config.pad_id, jnp.int32),
+        cache=state.cache,
+        last=state.last,
+        output=jnp.full((state.last.shape[0], max_length), config.pad_id, jnp.int32),
         finished=finished_B,
         seen=seen_BV,
     )
-    if begun.logits is not None:
-        first = accept(first, begun.logits)
+    if state.logits is not None:
+        first = accept(first, state.logits)
     return jax.lax.while_loop(unfinished, advance, first).output

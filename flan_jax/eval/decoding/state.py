@@ -1,4 +1,4 @@
-"""What reading, scoring and writing ask of a model, for encoder-decoders and decoders alike.
+"""Prefill and decode state: what scoring and decoding ask of a model, for encoder-decoders and decoders alike.
 
 A model has ``decode_step(cache, tokens_R) -> (logits_RV, cache)``. Its cache is a NamedTuple of arrays
 with a property ``beam_axes``: for each field that a row writes for itself, the axis of the rows.
@@ -19,18 +19,18 @@ from jaxtyping import Array, Float, Int
 
 
 def segments(lengths_B: Int[Array, "B"], length: int) -> Int[Array, "B S"]:
-    """Segment ids of rows that hold one example each: 1 up to its length, 0 behind.
+    """Returns the segment ids of rows that hold one example each: 1 up to its length, 0 behind.
 
-    Told by length and not by the padding id, which may also be a token like any other.
+    They follow from lengths and not from the padding id, which may also be a token like any other.
     """
     return (jnp.arange(length) < lengths_B[:, None]).astype(jnp.int32)
 
 
 class Context(NamedTuple):
-    """Prompts that were read once, for any number of targets.
+    """Prefilled prompts, for any number of targets.
 
     Attributes:
-        memory: of the model: a decoder's keys and values, or what an encoder says and its segment ids.
+        memory: of the model: a decoder's key-value cache, or an encoder's hidden states and their segment ids.
         logits: those of a target's first token where reading the prompt gives them; else ``None``.
     """
 
@@ -38,8 +38,8 @@ class Context(NamedTuple):
     logits: Float[Array, "B V"] | None
 
 
-def read(model: Any, tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], longest: int) -> Context:
-    """Reads prompts that targets follow.
+def prefill(model: Any, tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], longest: int) -> Context:
+    """Runs the prompts through the model once, so that any number of targets can be scored behind them.
 
     Args:
         model: with ``prefill(tokens_BS, lengths_B, max_length) -> (logits_BV, cache)`` and
@@ -59,11 +59,11 @@ def read(model: Any, tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], l
 def target_logits(
     model: Any, context: Context, rows_P: Int[Array, "P"], targets_PT: Int[Array, "P T"]
 ) -> Float[Array, "P T V"]:
-    """The logits of every token of targets, each given its prompt and the tokens before it.
+    """Computes the logits of every target token, given its prompt and the target tokens before it.
 
     Args:
-        model: as for ``read``.
-        context: what ``read`` returned.
+        model: as for ``prefill``.
+        context: what ``prefill`` returned.
         rows_P: the prompt that each target follows.
         targets_PT: token ids.
     """
@@ -79,10 +79,10 @@ def target_logits(
 
 
 class DecodeState(NamedTuple):
-    """A model that has read its prompts.
+    """The state of decoding behind the prompts, before the first token is written.
 
     Attributes:
-        cache: what it remembers, a row a prompt.
+        cache: the model's key-value cache, a row a prompt.
         last: the token to read next.
         logits: the logits of the first token to write where reading the prompt gives them; else
             ``None``, and reading ``last`` does.
@@ -93,8 +93,10 @@ class DecodeState(NamedTuple):
     logits: Float[Array, "B V"] | None
 
 
-def begin(model: Any, tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], max_length: int) -> DecodeState:
-    """Reads the prompts: through the encoder, once, or as the beginning of what a decoder writes.
+def start_decoding(
+    model: Any, tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], max_length: int
+) -> DecodeState:
+    """Prefills the prompts for decoding: through the encoder, once, or as the beginning of what a decoder writes.
 
     Args:
         model: with ``prefill(tokens_BS, lengths_B, max_length) -> (logits_BV, cache)``, or with ``encode``
@@ -113,7 +115,7 @@ def begin(model: Any, tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], 
 
 
 def repeat_rows(cache: Any, times: int) -> Any:
-    """The cache with ``times`` equal rows side by side for each, in the fields that rows write for themselves."""
+    """Repeats each row of a cache ``times`` times, side by side, in the fields that rows write for themselves."""
     if times == 1:
         return cache
     return cache._replace(
@@ -125,7 +127,7 @@ def repeat_rows(cache: Any, times: int) -> Any:
 
 
 def take_rows(cache: Any, rows_R: Int[Array, "R"]) -> Any:
-    """The cache in which row r goes on from what was row ``rows_R[r]``; nothing that rows share is copied."""
+    """Reorders a cache: row r goes on from what was row ``rows_R[r]``; nothing that rows share is copied."""
     return cache._replace(
         **{
             name: jax.tree.map(

@@ -36,7 +36,7 @@ def stop_table(sequences: Sequence[Sequence[int]]) -> np.ndarray | None:
 def stopped(
     tokens_RT: Int[Array, "*R T"], step: Int[Array, ""], table_NM: Int[Array, "N M"] | None
 ) -> Bool[Array, "*R"]:
-    """Whether a stop sequence ends at the token of ``step``."""
+    """Tells for each row whether a stop sequence ends at the token of ``step``."""
     if table_NM is None:
         return jnp.zeros(tokens_RT.shape[:-1], bool)
     width = table_NM.shape[1]
@@ -51,7 +51,7 @@ def token_stops(
     encode: Callable[[str], Sequence[int]],
     decode: Callable[[Sequence[int]], str],
 ) -> list[tuple[int, ...]]:
-    """The sequences of tokens at which a row may end on the device.
+    """Returns the token sequences at which a row may end on the device.
 
     A text is among them by its usual tokens, if these are the text again when read: then wherever they
     stand, the text stands. Every other way of writing it is found in the text afterwards.
@@ -71,7 +71,7 @@ def token_stops(
 
 
 def cut(ids: Sequence[int], stops: Sequence[str | tuple[int, ...]], decode: Callable[[Sequence[int]], str]) -> str:
-    """The text of ``ids`` up to the first stop.
+    """Decodes ``ids`` and cuts the text at the first stop.
 
     >>> cut([5, 6, 7, 8], [(6, 7)], str), cut([5, 6, 7, 8], ["7"], str)
     ('[5]', '[5, 6, ')

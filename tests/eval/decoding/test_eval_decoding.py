@@ -12,9 +12,9 @@ from eval_toys import CONFIG
 from scipy import stats
 
 from flan_jax.errors import UserError
-from flan_jax.eval.decoding.beam import beam_texts
+from flan_jax.eval.decoding.beam import beam_search
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
-from flan_jax.eval.decoding.filters import drawn_from
+from flan_jax.eval.decoding.filters import sampling_logits
 from flan_jax.eval.decoding.sampling import draw_key, sample
 from flan_jax.eval.decoding.state import DecodeState, repeat_rows
 from flan_jax.eval.decoding.stopping import cut, stop_table, token_stops
@@ -54,7 +54,7 @@ class TableModel:
         logits = jnp.asarray(self.table)[self.row(state, prompt)]
         return logits, TableCache(state, cache.prompt, cache.step + 1)
 
-    def begun(self, prompts, read):
+    def started(self, prompts, read):
         """With the logits of the first token already there (as a decoder gives them), or not (as T5)."""
         prompts = jnp.asarray(prompts)
         cache = TableCache(jnp.zeros_like(prompts), prompts, jnp.int32(0))
@@ -77,8 +77,8 @@ def _written(prompts, finished, keys, stops, *, seed, decoding, read, length, st
     model = TableModel(seed, stop_ids)
     settings = {"decoding": decoding, "max_length": length, "vocabulary_size": None}
     if decoding.method == "beam":
-        return beam_texts(model, model.begun(prompts, read), finished, stops, **settings)
-    return sample(model, model.begun(prompts, read), finished, keys, stops, **settings)
+        return beam_search(model, model.started(prompts, read), finished, stops, **settings)
+    return sample(model, model.started(prompts, read), finished, keys, stops, **settings)
 
 
 def written(
@@ -130,9 +130,9 @@ def filled(text, length=LENGTH):
 def test_beams_that_cover_everything_find_the_best_of_all_texts(length_penalty, stops, read):
     decoding = DecodingConfig("beam", beams=64, length_penalty=length_penalty)
     prompts = [0, 1, 2, 3, 4]
-    tokens, worth = written(decoding, prompts, read=read, stops=stops)
+    tokens, scores = written(decoding, prompts, read=read, stops=stops)
     best_lengths = set()
-    for prompt, found, values in zip(prompts, np.asarray(tokens), np.asarray(worth), strict=True):
+    for prompt, found, values in zip(prompts, np.asarray(tokens), np.asarray(scores), strict=True):
         ranked = sorted(
             ((total / len(text) ** length_penalty, text) for text, total in every_text(TableModel(), prompt, stops)),
             reverse=True,
@@ -146,11 +146,11 @@ def test_beams_that_cover_everything_find_the_best_of_all_texts(length_penalty, 
 def test_one_beam_writes_what_greedy_decoding_writes():
     prompts = list(range(20))
     greedy = np.asarray(written(GREEDY, prompts, length=8))
-    tokens, worth = written(DecodingConfig("beam", early_stopping=True, length_penalty=0.0), prompts, length=8)
+    tokens, scores = written(DecodingConfig("beam", early_stopping=True, length_penalty=0.0), prompts, length=8)
     # A single beam passes over EOS only if it is not the likeliest, and then goes on with the likeliest.
     np.testing.assert_array_equal(tokens[:, 0], greedy)
     model = TableModel()
-    for prompt, text, value in zip(prompts, greedy.tolist(), worth[:, 0], strict=True):
+    for prompt, text, value in zip(prompts, greedy.tolist(), scores[:, 0], strict=True):
         text = text[: text.index(EOS) + 1] if EOS in text else text
         total = sum(model.log_probabilities(prompt, text[:place])[token] for place, token in enumerate(text))
         np.testing.assert_allclose(value, total, rtol=1e-4)
@@ -160,17 +160,17 @@ def test_one_beam_writes_what_greedy_decoding_writes():
 def test_company_never_changes_what_a_search_finds(early_stopping):
     decoding = DecodingConfig("beam", beams=3, early_stopping=early_stopping)
     prompts = np.arange(12)
-    tokens, worth = written(decoding, prompts, length=9)
+    tokens, scores = written(decoding, prompts, length=9)
     for prompt in prompts:
         alone, value = written(decoding, [prompt], length=9)
         np.testing.assert_array_equal(alone[0], tokens[prompt])
-        np.testing.assert_array_equal(value[0], worth[prompt])
+        np.testing.assert_array_equal(value[0], scores[prompt])
 
 
 def test_earlier_stopping_finds_nothing_better():
     found = {
         kind: np.asarray(
-            written(DecodingConfig("beam", beams=2, early_stopping=kind), np.arange(60), length=9).worth[:, 0]
+            written(DecodingConfig("beam", beams=2, early_stopping=kind), np.arange(60), length=9).scores[:, 0]
         )
         for kind in (True, False, "never")
     }
@@ -286,7 +286,7 @@ def test_filters_by_hand():
     logits = jnp.log(jnp.array([[0.1, 0.4, 0.2, 0.3], [0.25, 0.25, 0.25, 0.25]]))
 
     def kept(**options):
-        return np.isfinite(drawn_from(logits, DecodingConfig("sample", **options))).tolist()
+        return np.isfinite(sampling_logits(logits, DecodingConfig("sample", **options))).tolist()
 
     everything = [True] * 4
     assert kept(top_k=2) == [[False, True, False, True], everything]  # equally likely ones stay together

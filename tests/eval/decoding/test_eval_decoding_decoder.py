@@ -3,9 +3,9 @@
 import jax
 import numpy as np
 
-from flan_jax.eval.decoding.beam import beam_texts
+from flan_jax.eval.decoding.beam import beam_search
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.eval.decoding.state import begin
+from flan_jax.eval.decoding.state import start_decoding
 from flan_jax.eval.generation import generate
 from flan_jax.models import build
 from flan_jax.testing.models import random_params, tiny_decoder
@@ -44,13 +44,13 @@ def test_beams_keep_their_own_rows_of_the_cache():
     @jax.jit
     def search(params):
         model = build.merge(GRAPH, params)
-        begun = begin(model, prompts(), LENGTHS, MOST)
+        state = start_decoding(model, prompts(), LENGTHS, MOST)
         finished = LENGTHS == 0
-        return beam_texts(model, begun, finished, None, decoding=decoding, max_length=MOST, vocabulary_size=None)
+        return beam_search(model, state, finished, None, decoding=decoding, max_length=MOST, vocabulary_size=None)
 
     texts = search(PARAMS)
     for row in range(3):
-        for text, worth in zip(np.asarray(texts.tokens[row]), np.asarray(texts.worth[row]), strict=True):
+        for text, scores in zip(np.asarray(texts.tokens[row]), np.asarray(texts.scores[row]), strict=True):
             steps, tokens = log_likelihoods(row, text)
             # worth is the mean over the tokens of a text
-            np.testing.assert_allclose(steps[np.arange(len(tokens)), tokens].mean(), worth, atol=1e-5)
+            np.testing.assert_allclose(steps[np.arange(len(tokens)), tokens].mean(), scores, atol=1e-5)

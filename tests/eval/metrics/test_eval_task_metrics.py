@@ -38,7 +38,7 @@ class Percent:
 
 
 class Scoring(Scripted):
-    def score(self, examples, advance):
+    def loglikelihood(self, examples, advance):
         self.calls.append(len(examples))
         advance(len(examples))
         return np.array([-float(len(example.targets)) for example in examples])
@@ -169,8 +169,8 @@ def test_the_score_of_a_target_is_that_of_the_option_with_its_tokens(predictor, 
         EvalExample(e.inputs, (), (), e.example_id, 0, "", np.array(ids, np.uint16))
         for e, ids in zip(examples, targets, strict=True)
     ]
-    np.testing.assert_allclose(predictor.score(made), [row[0] for row in ranks], rtol=1e-5)
+    np.testing.assert_allclose(predictor.loglikelihood(made), [row[0] for row in ranks], rtol=1e-5)
     nothing = [EvalExample(np.zeros(0, np.int32), (), (), i, 0, "", np.array([5, 1])) for i in range(3)]
-    scores = predictor.score([*nothing, made[0]])
+    scores = predictor.loglikelihood([*nothing, made[0]])
     assert np.isfinite(scores).all()
     assert scores[0] == scores[1] == scores[2] < 0

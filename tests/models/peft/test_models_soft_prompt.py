@@ -86,7 +86,7 @@ def test_scores_and_texts_are_those_behind_its_tokens(kind):
     arguments = np.array([0, 1, 1], np.int32), targets, np.array([3, 2, 2], np.int32)
 
     def everything(params, tokens, lengths):
-        context = scoring.read(params, tokens, lengths, graphdef=graphdef, longest=3)
+        context = scoring.prefill(params, tokens, lengths, graphdef=graphdef, longest=3)
         scores = scoring.target_scores(params, context, *arguments, graphdef=graphdef)
         return scores, generate(params, tokens, lengths, graphdef=graphdef, max_length=4)
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from flan_jax.data.file_readers.records import numbered_records, records_at
-from flan_jax.data.sources.base import jsonl
+from flan_jax.data.sources.json_files import jsonl
 from flan_jax.errors import UserError
 from flan_jax.tasks.chat.turns import calls_of, tools_of
 from flan_jax.unique_keys import RepeatedKeyError, decode, decode_records

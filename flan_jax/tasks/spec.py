@@ -142,7 +142,7 @@ class TaskSpec:
         if not isinstance(self.source, Source):
             raise UserError(
                 f"{where}: source is {type(self.source).__name__}, which has no records(), splits, fingerprint() "
-                "and describe(). Use one of flan_jax.data.sources.base."
+                "and describe(). Use one of flan_jax.data.sources."
             )
         if not self.templates:
             raise UserError(f"{where} has no templates. Give at least one.")

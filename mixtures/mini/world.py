@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from flan_jax.data.sources.base import GeneratedSource, generated
+from flan_jax.data.sources.generated import GeneratedSource, generated
 from flan_jax.tasks.hashing import counter_hash
 from flan_jax.tasks.spec import Record, Template
 

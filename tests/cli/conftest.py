@@ -13,7 +13,7 @@ from flan_jax.data.sources import published
 
 # What a user's own module looks like: two tasks from records in the file, one mixture of them.
 OWN_TASKS = """
-from flan_jax.data.sources.base import generated
+from flan_jax.data.sources.generated import generated
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
 from flan_jax.mixing.policies import Equal
 from flan_jax.tasks.catalog import register

@@ -10,7 +10,7 @@ IMPORT = ("--module_import", "own_audited")
 # A held-out task of which some questions stand, in other words around them, in a task that is trained on.
 MODULE = """
 import dataclasses
-from flan_jax.data.sources.base import generated
+from flan_jax.data.sources.generated import generated
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.spec import Prompted, TaskSpec, Template

@@ -17,7 +17,7 @@ IMPORT = ("--module_import", "own_inspected")
 MODULE = r'''
 import dataclasses
 from flan_jax.data.sources.published import published
-from flan_jax.data.sources.base import generated
+from flan_jax.data.sources.generated import generated
 from flan_jax.mixing.mixture import Entry, Mixture, register_mixture
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec, Template
@@ -254,7 +254,7 @@ def test_conversations(cli, module):
     name = module(
         """
         from flan_jax.data.prepare.conversations import ConversationTask
-        from flan_jax.data.sources.base import generated
+        from flan_jax.data.sources.generated import generated
         from flan_jax.mixing.mixture import Entry, Mixture, register_mixture
 
         TALK = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello you"}]}]
@@ -277,7 +277,7 @@ def test_a_conversation_is_shown_behind_the_end_of_its_first_turn(cli, module):
     name = module(
         """
         from flan_jax.data.prepare.conversations import ConversationTask
-        from flan_jax.data.sources.base import generated
+        from flan_jax.data.sources.generated import generated
         from flan_jax.mixing.mixture import Entry, Mixture, register_mixture
 
         SAID = ("Hi", "Hello", "Bye", "See you")

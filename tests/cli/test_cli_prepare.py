@@ -11,7 +11,7 @@ from flan_jax.cli import console
 from flan_jax.data.prepare.split_job import PreparedSplit
 
 OWN_FILES = """
-from flan_jax.data.sources.base import jsonl
+from flan_jax.data.sources.json_files import jsonl
 from flan_jax.mixing.mixture import Entry, Mixture, register_mixture
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.spec import Prompted, TaskSpec, Template

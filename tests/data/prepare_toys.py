@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from flan_jax.data.sources.base import jsonl
+from flan_jax.data.sources.json_files import jsonl
 from flan_jax.tasks.spec import Prompted, TaskSpec, Template
 
 

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 
-from flan_jax.data.sources.base import generated
+from flan_jax.data.sources.generated import generated
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
 from flan_jax.tasks.spec import Prompted, Record, TaskSpec, Template
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flan_jax.data.sources.base import jsonl
+from flan_jax.data.sources.json_files import jsonl
 from flan_jax.errors import UserError
 from flan_jax.experiments import contamination
 from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig

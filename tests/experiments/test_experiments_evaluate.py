@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flan_jax.data.prepare.prepare import prepare
-from flan_jax.data.sources.base import generated
+from flan_jax.data.sources.generated import generated
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.runner import evaluate

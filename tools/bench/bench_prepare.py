@@ -34,7 +34,7 @@ import mixtures  # noqa: F401  (registers what ships)
 from flan_jax.data.collections.superni import superni_mixture
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources import base as sources
-from flan_jax.data.sources.base import jsonl
+from flan_jax.data.sources.json_files import jsonl
 from flan_jax.data.tokenizers.vocabulary import SentencePieceVocabulary, set_encoding_threads
 from flan_jax.mixing.mixture import Mixture, get_mixture
 from flan_jax.store.store import TokenStore

@@ -24,7 +24,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flan_jax.data.sources.base import digest, load_json, resolve
+from flan_jax.data.sources.base import digest, resolve
+from flan_jax.data.sources.json_files import load_json
 from flan_jax.data.tokenizers.encoding import BEGIN, END, GUARD
 from flan_jax.errors import UserError, unknown
 from flan_jax.tasks.chat.conversation import ASSISTANT, Message

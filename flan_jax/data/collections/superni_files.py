@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.data.file_readers.compressed import DAMAGED, open_data
-from flan_jax.data.sources.base import digest, file_digest, load_json, missing_data, resolve
+from flan_jax.data.sources.base import digest, file_digest, missing_data, resolve
+from flan_jax.data.sources.json_files import load_json
 from flan_jax.data.sources.published import origin
 from flan_jax.errors import UserError
 from flan_jax.tasks.hashing import counter_hash

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from flan_jax.data.decontamination.ngram_search import NgramIndex
 from flan_jax.data.prepare.fingerprints import callable_digest
-from flan_jax.data.sources.base import GeneratedSource, digest
+from flan_jax.data.sources.base import digest
+from flan_jax.data.sources.generated import GeneratedSource
 from flan_jax.data.sources.published import origins
 from flan_jax.errors import UserError
 from flan_jax.tasks.records import numbered_records

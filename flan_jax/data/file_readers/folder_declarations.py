@@ -16,7 +16,8 @@ from flan_jax.data.file_readers.folder_parts import (
     entries,
     natural_order,
 )
-from flan_jax.data.sources.base import SPLITS, load_json
+from flan_jax.data.sources.base import SPLITS
+from flan_jax.data.sources.json_files import load_json
 from flan_jax.data.sources.split_names import CONFLICT, SplitName, split_name
 from flan_jax.errors import UserError
 

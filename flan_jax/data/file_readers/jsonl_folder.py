@@ -7,7 +7,8 @@ from pathlib import Path
 from flan_jax.data.file_readers.compressed import compression_of
 from flan_jax.data.file_readers.folder_files import folder_files, natural_order
 from flan_jax.data.file_readers.suffixes import suffix_of, why_no_records
-from flan_jax.data.sources.base import SPLITS, JsonSource, digest, jsonl, missing_data, resolve
+from flan_jax.data.sources.base import SPLITS, digest, missing_data, resolve
+from flan_jax.data.sources.json_files import JsonSource, jsonl
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record, Unreadable
 

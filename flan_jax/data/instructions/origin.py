@@ -10,7 +10,8 @@ from flan_jax.data.file_readers.folder_files import FolderFiles, FolderPart, fol
 from flan_jax.data.file_readers.records import counted_by, numbered_records, records_at
 from flan_jax.data.file_readers.suffixes import SUFFIXES, suffix_of
 from flan_jax.data.formats.record_format import Numbered
-from flan_jax.data.sources.base import HubSource, digest, file_digest, missing_data, resolve
+from flan_jax.data.sources.base import digest, file_digest, missing_data, resolve
+from flan_jax.data.sources.hub import HubSource
 from flan_jax.errors import UserError
 
 _HUB_NAME = re.compile(r"(?P<name>[\w-][\w.-]*(/[\w.-]+)?)(:(?P<config>[\w.-]+))?(@(?P<revision>[\w./-]+))?", re.ASCII)

@@ -78,7 +78,7 @@ class ConversationTask:
         if not isinstance(self.source, Source):
             raise UserError(
                 f"Task {self.name!r}: source is {type(self.source).__name__}, which has no records(), splits, "
-                "fingerprint() and describe(). Use one of flan_jax.data.sources.base."
+                "fingerprint() and describe(). Use one of flan_jax.data.sources."
             )
         check_policies(self.repeated, self.opening)
 

@@ -10,7 +10,8 @@ import functools
 from array import array
 from collections.abc import Iterator, Sequence
 
-from flan_jax.data.sources.base import JsonSource, digest
+from flan_jax.data.sources.base import digest
+from flan_jax.data.sources.json_files import JsonSource
 from flan_jax.errors import UserError
 from flan_jax.tasks.hashing import begun_hash, ended_hash
 from flan_jax.tasks.spec import Record, Unreadable

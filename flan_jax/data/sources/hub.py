@@ -1,62 +1,132 @@
-"""The Hugging Face hub: whether it can be reached at all, and which splits of a data set are trained on.
+"""Data sets of the Hugging Face hub, read with the package ``datasets``."""
 
-Without a network its client tries for half a minute.
-"""
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-import contextlib
-import os
-import socket
-import sys
-import time
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator, Sequence
+from flan_jax.data.sources.base import check_split, digest, known_splits, refuse
+from flan_jax.data.sources.hub_access import hub_in_reach, trained_splits
+from flan_jax.errors import UserError
+from flan_jax.tasks.spec import Record, Unreadable
 
-from flan_jax.data.sources.split_names import split_name
-
-ENDPOINT = "https://huggingface.co"
-_AGAIN_AFTER = 1.0
+_log = logging.getLogger(__name__)
+CONVERTED = "refs/convert/parquet"
+"""The hub's branch of a data set that was a script, which ``datasets`` no longer runs."""
 
 
-@contextlib.contextmanager
-def hub_in_reach() -> Iterator[None]:
-    """Has the hub's client work from its cache alone where the hub's address cannot be resolved.
+@dataclasses.dataclass(frozen=True)
+class HubSource:
+    """A data set of the Hugging Face hub. See ``hf``."""
 
-    What was downloaded before is found as ever; what was not is an error at once. Where a proxy is
-    set, names are its business, and nothing is changed.
-    """
-    flags = [] if _resolvable() else [sys.modules.get("datasets.config"), sys.modules.get("huggingface_hub.constants")]
-    with contextlib.ExitStack() as undo:
-        for module in flags:
-            if module is not None:
-                undo.callback(setattr, module, "HF_HUB_OFFLINE", module.HF_HUB_OFFLINE)
-                module.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
-        yield
+    name: str
+    config: str | None
+    revision: str | None
+    parts: tuple[tuple[str, str], ...]
+    order: Callable[[int], Sequence[int]] | None = None
+    """Which rows are read, and in what order, given how many there are; ``None`` for all as they stand."""
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that were named."""
+        return tuple(split for split, _ in self.parts)
 
-def trained_splits(names: Sequence[str]) -> str:
-    """The split expression of what is trained on in a data set without a split ``train``; ``""`` where nothing says it.
+    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
+        """Downloads the data set, or finds it in the cache, and yields its rows.
 
-    >>> trained_splits(["train_sft", "test_sft"]), trained_splits(["train_sft", "train_gen"]), trained_splits(["en"])
-    ('train_sft', 'train_sft+train_gen', 'en')
-    >>> trained_splits(["test"]), trained_splits(["en", "de"])
-    ('', '')
-    """
-    said = {name: split_name(name).split for name in names}
-    trained = [name for name, split in said.items() if split == "train"]
-    return "+".join(trained) or (names[0] if list(said.values()) == [""] else "")
-
-
-def _resolvable() -> bool:
-    if urllib.request.getproxies():
-        return True
-    host = urllib.parse.urlsplit(os.environ.get("HF_ENDPOINT") or ENDPOINT).hostname
-    for last in (False, True):
+        Raises:
+            UserError: the package ``datasets`` is missing, it cannot load the data set, or,
+                without ``unreadable`` to tell, it cannot decode a row.
+        """
+        check_split(self, split)
         try:
-            socket.getaddrinfo(host, 443)
-            return True
-        except OSError as error:
-            if last or error.errno != socket.EAI_AGAIN:
-                return False
-            time.sleep(_AGAIN_AFTER)  # a name server may be busy once
-    return False
+            import datasets
+        except ImportError as error:
+            raise UserError(
+                f"{self.describe()} needs the package 'datasets'. Install it: pip install datasets"
+            ) from error
+        part = dict(self.parts)[split]
+        try:
+            with hub_in_reach():
+                rows = self._load(datasets, part)
+        except (OSError, ValueError, RuntimeError) as error:  # no network, no such data set or split, or a script
+            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"{self.describe()}, split {part!r}: cannot be loaded ({first_line}). Check its name and the network."
+            ) from error
+        if self.order is not None:
+            rows = rows.select(self.order(len(rows)))
+        yield from _rows(rows, f"{self.describe()}, split {part!r}", unreadable)
+
+    def _load(self, datasets: Any, part: str) -> Any:
+        """The rows of a split; where there is none called ``train``, those of the splits whose names say so."""
+        # The branch that the hub converts scripts to has a folder where the script had a configuration.
+        converted = self.revision == CONVERTED
+        where = {"data_dir" if converted else "name": self.config}
+        try:
+            return datasets.load_dataset(self.name, split=part, revision=self.revision, **where)
+        except ValueError:
+            if part != "train":
+                raise
+            named = {"data_dir" if converted else "config_name": self.config}
+            names = datasets.get_dataset_split_names(self.name, revision=self.revision, **named)
+            if part in names:
+                raise
+            trained = trained_splits(names)
+            if not trained:
+                raise UserError(
+                    f"{self.describe()} has no split 'train', and no name of those that it has ({', '.join(names)}) says "
+                    "that it is trained on. Name one in Python with instruction_source(…, train='NAME'), or fetch its file."
+                ) from None
+            left = [name for name in names if name not in trained.split("+")]
+            _log.warning(
+                "%s has no split 'train': read is %s%s",
+                self.describe(),
+                trained,
+                f", not used: {', '.join(left)}" if left else "",
+            )
+            return datasets.load_dataset(self.name, split=trained, revision=self.revision, **where)
+
+    def fingerprint(self, split: str) -> str:
+        """Digest of name, config, revision and split: a revision pins the content, a branch name does not."""
+        check_split(self, split)
+        order = () if self.order is None else (self.order,)
+        return digest("hf", self.name, self.config, self.revision, dict(self.parts)[split], *order)
+
+    def describe(self) -> str:
+        """Name, config and revision."""
+        at = f"@{self.revision}" if self.revision else ""
+        return f"Hugging Face data set {self.name!r}{f' ({self.config})' if self.config else ''}{at}"
+
+
+def _rows(rows: Any, where: str, unreadable: Unreadable | None) -> Iterator[Record]:
+    """The rows of a data set. An iterator that failed is at its end, so another goes on behind the bad row."""
+    index = 0
+    while index < len(rows):
+        remaining = iter(rows.select(range(index, len(rows))) if index else rows)
+        while index < len(rows):
+            try:
+                row = next(remaining)
+            except Exception as error:  # whatever a feature's decoder raises
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                refuse(UserError(f"{where}, record {index}: cannot be decoded ({reason})."), unreadable)
+                index += 1
+                break
+            yield row
+            index += 1
+
+
+def hf(
+    name: str,
+    config: str | None = None,
+    *,
+    revision: str | None = None,
+    train: str | None = None,
+    validation: str | None = None,
+    test: str | None = None,
+) -> HubSource:
+    """A source over a Hugging Face data set; each split is a split expression such as ``train[:1000]``."""
+    given = {"train": train, "validation": validation, "test": test}
+    parts = tuple((split, part) for split, part in given.items() if part is not None)
+    known_splits(f"hf({name!r})", [split for split, _ in parts])
+    return HubSource(name, config, revision, parts)

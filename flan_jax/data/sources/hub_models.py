@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from flan_jax.data.sources.hub import hub_in_reach
+from flan_jax.data.sources.hub_access import hub_in_reach
 from flan_jax.errors import UserError
 
 HUB = "hf:"

@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from flan_jax.data.sources.base import SPLITS, HubSource, JsonSource, digest, hf, jsonl
+from flan_jax.data.sources.base import SPLITS, digest
 from flan_jax.data.sources.hash_shuffled import HashShuffledFile, HashShuffledSlice
+from flan_jax.data.sources.hub import HubSource, hf
+from flan_jax.data.sources.json_files import JsonSource, jsonl
 from flan_jax.data.sources.split_names import split_name
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record, Source, TaskSpec, Unreadable

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, overload
 
-from flan_jax.data.sources.base import load_json
+from flan_jax.data.sources.json_files import load_json
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.files import atomic_write_text
 from flan_jax.mixing.mixture import Entry, Mixture, Suite

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flan_jax.data.sources.base import load_json
+from flan_jax.data.sources.json_files import load_json
 from flan_jax.errors import UserError
 
 TOKENIZER = "tokenizer.json"

@@ -6,7 +6,8 @@ import pytest
 
 from flan_jax.data.chat.replies import TEMPLATES, DialogFields, ReplySource, dialog_task
 from flan_jax.data.prepare.prepare import prepare
-from flan_jax.data.sources.base import generated, jsonl
+from flan_jax.data.sources.generated import generated
+from flan_jax.data.sources.json_files import jsonl
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore

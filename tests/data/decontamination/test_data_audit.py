@@ -22,7 +22,8 @@ from flan_jax.data.decontamination.audit import (
 from flan_jax.data.decontamination.ngram_search import NgramIndex
 from flan_jax.data.instructions.source import instruction_source
 from flan_jax.data.instructions.task import instruction_task
-from flan_jax.data.sources.base import generated, jsonl
+from flan_jax.data.sources.generated import generated
+from flan_jax.data.sources.json_files import jsonl
 from flan_jax.data.sources.published import published
 from flan_jax.tasks.invert import inverted
 from flan_jax.tasks.modes import PromptMode

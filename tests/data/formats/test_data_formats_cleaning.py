@@ -7,7 +7,7 @@ from flan_jax.data.formats.detect import get_format
 from flan_jax.data.formats.markdown import is_html, to_markdown
 from flan_jax.data.instructions.default_cleaning import own_cleaning
 from flan_jax.data.instructions.origin import HubPart, LocalFile
-from flan_jax.data.sources.base import HubSource
+from flan_jax.data.sources.hub import HubSource
 from flan_jax.errors import UserError
 
 

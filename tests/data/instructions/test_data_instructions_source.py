@@ -298,7 +298,7 @@ def test_an_unknown_format_names_the_file(tmp_path):
 
 
 def test_hub_names_are_told_from_paths(monkeypatch, tmp_path):
-    from flan_jax.data.sources.base import HubSource
+    from flan_jax.data.sources.hub import HubSource
 
     asked = []
 

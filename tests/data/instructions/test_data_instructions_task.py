@@ -8,7 +8,7 @@ import pytest
 from flan_jax.data.instructions import instruction_source, instruction_task, is_path, mixture_of_path, tasks_in
 from flan_jax.data.instructions.task import TEMPLATES, as_name
 from flan_jax.data.sources import base as sources
-from flan_jax.data.sources.base import generated
+from flan_jax.data.sources.generated import generated
 from flan_jax.errors import UserError
 from flan_jax.tasks.render import render, render_split
 from flan_jax.tasks.spec import Prompted, PromptMode

@@ -22,7 +22,8 @@ from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources import published
-from flan_jax.data.sources.base import jsonl, set_data_dir
+from flan_jax.data.sources.base import set_data_dir
+from flan_jax.data.sources.json_files import jsonl
 from flan_jax.data.sources.published import set_source_dir
 from flan_jax.data.templates.promptsource import promptsource_task
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, SentencePieceVocabulary, check_ids

@@ -15,7 +15,8 @@ from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
 from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.prepare.prepare import fingerprint_parts, prepare
 from flan_jax.data.prepare.preprocessors import producer
-from flan_jax.data.sources.base import generated, jsonl
+from flan_jax.data.sources.generated import generated
+from flan_jax.data.sources.json_files import jsonl
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, SentencePieceVocabulary
 from flan_jax.errors import UserError
 from flan_jax.feed.loader import PackedBatches

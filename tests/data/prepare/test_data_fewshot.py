@@ -8,7 +8,7 @@ from prepare_toys import contents, records, write_lines, yes_or_no
 from flan_jax.data.prepare import workers
 from flan_jax.data.prepare.config import RecordCounts
 from flan_jax.data.prepare.prepare import fingerprint_parts, prepare, task_fingerprint
-from flan_jax.data.sources.base import jsonl
+from flan_jax.data.sources.json_files import jsonl
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore

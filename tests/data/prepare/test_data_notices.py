@@ -13,7 +13,7 @@ from flan_jax.data.prepare.notices import notices
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.prepare.split_job import outcome
 from flan_jax.data.prepare.unknown_tokens import unknown_pieces
-from flan_jax.data.sources.base import generated
+from flan_jax.data.sources.generated import generated
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, WordVocabulary
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Prompted, Template

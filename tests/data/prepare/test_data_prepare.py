@@ -10,7 +10,7 @@ from flan_jax.data.chat.templates import PLAIN
 from flan_jax.data.prepare.prepare import FEATURES, fingerprint_parts, prepare, task_fingerprint
 from flan_jax.data.prepare.preprocessors import PrepareConfig, RecordCounts
 from flan_jax.data.prepare.tokenize import tokenize
-from flan_jax.data.sources.base import generated
+from flan_jax.data.sources.generated import generated
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, WordVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore

@@ -12,7 +12,8 @@ from flan_jax.data.prepare.config import MESSAGES, PrepareConfig, RecordCounts
 from flan_jax.data.prepare.prepare import prepare, task_fingerprint
 from flan_jax.data.prepare.preprocessors import producer
 from flan_jax.data.sources import base as sources
-from flan_jax.data.sources.base import generated, jsonl
+from flan_jax.data.sources.generated import generated
+from flan_jax.data.sources.json_files import JsonSource, jsonl
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import PlacedError, UserError
 from flan_jax.store.store import TokenStore
@@ -292,13 +293,13 @@ def test_a_missing_source_is_found_before_anything_is_written(tmp_path, store):
 def test_the_place_of_a_bad_record_is_looked_up_only_where_it_is_told(tmp_path, store, monkeypatch):
     path = write_lines(tmp_path / "a.jsonl", [GOOD, *[BAD["'maybe' is not one of its options"]] * 50])
     asked = []
-    place = sources.JsonSource.place
+    place = JsonSource.place
 
     def counted(self, split, index):
         asked.append(index)
         return place(self, split, index)
 
-    monkeypatch.setattr(sources.JsonSource, "place", counted)
+    monkeypatch.setattr(JsonSource, "place", counted)
     report = prepare([(yes_or_no("a", path), ["train"])], store=store, vocabulary=BYTES, on_error="skip")
     assert report.unreadable == 50
     assert asked == [1, 2, 3, 4, 5][:MESSAGES], "looking it up reads the file, so 50 times would be quadratic"

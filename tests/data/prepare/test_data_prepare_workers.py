@@ -255,7 +255,7 @@ def test_two_at_once_make_one_store(tmp_path, store, script):
 
 
 OWN = """
-from flan_jax.data.sources.base import generated
+from flan_jax.data.sources.generated import generated
 from flan_jax.mixing.mixture import Entry, Mixture, register_mixture
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.tasks import copy, parity, vowel

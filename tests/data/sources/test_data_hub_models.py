@@ -2,7 +2,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants, errors
 
-from flan_jax.data.sources import hub
+from flan_jax.data.sources import hub_access
 from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.errors import UserError
 
@@ -64,7 +64,7 @@ def test_a_file_is_no_folder(asked, tmp_path):
 
 
 def test_a_snapshot_is_found_again_without_a_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(hub, "_resolvable", lambda: False)
+    monkeypatch.setattr(hub_access, "_resolvable", lambda: False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     of_model = tmp_path / "models--owner--model"
     snapshot = of_model / "snapshots" / ("0" * 40)

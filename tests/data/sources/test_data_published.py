@@ -7,8 +7,8 @@ from prepare_toys import write_lines, yes_or_no
 
 from flan_jax.data.prepare.config import RecordCounts
 from flan_jax.data.prepare.prepare import prepare
-from flan_jax.data.sources import base as sources
 from flan_jax.data.sources import published as module
+from flan_jax.data.sources.generated import generated
 from flan_jax.data.sources.published import origin, origins, published, set_source_dir, source_dir
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
@@ -82,7 +82,7 @@ def test_without_a_folder_the_hub_is_read(root, monkeypatch):
 
     def hf(name, config, **choices):
         asked.append((name, config, choices))
-        return sources.generated("hub", lambda split: numbers(300), version=1)
+        return generated("hub", lambda split: numbers(300), version=1)
 
     monkeypatch.setattr(module, "hf", hf)
     source = rte(train_limit=100)

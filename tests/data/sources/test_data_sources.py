@@ -6,7 +6,10 @@ import types
 import pytest
 
 from flan_jax.data.sources import base as sources
-from flan_jax.data.sources.base import FromDataFolder, generated, hf, jsonl
+from flan_jax.data.sources.base import FromDataFolder
+from flan_jax.data.sources.generated import generated
+from flan_jax.data.sources.hub import hf
+from flan_jax.data.sources.json_files import jsonl
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Source
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flan_jax.data.sources.base import jsonl
+from flan_jax.data.sources.json_files import jsonl
 from flan_jax.data.templates.flan_templates import (
     NAMES_OPTIONS,
     REPEATED,

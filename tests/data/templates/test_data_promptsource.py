@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from flan_jax.data.collections.t0_datasets import T0_SETS, as_on_hub, hub_source, task_name
-from flan_jax.data.sources.base import generated, set_data_dir
+from flan_jax.data.sources.base import set_data_dir
+from flan_jax.data.sources.generated import generated
 from flan_jax.data.templates import promptsource
 from flan_jax.data.templates.promptsource import JinjaTemplate, promptsource_task, read_templates
 from flan_jax.errors import UserError

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from flan_jax.data.sources import hub
+from flan_jax.data.sources import hub_access
 
 
 def answers(*outcomes):
@@ -26,8 +26,8 @@ def flag(monkeypatch):
     import datasets.config
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub.urllib.request, "getproxies", dict)
-    monkeypatch.setattr(hub.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(hub_access.urllib.request, "getproxies", dict)
+    monkeypatch.setattr(hub_access.time, "sleep", lambda seconds: None)
     return lambda: datasets.config.HF_HUB_OFFLINE
 
 
@@ -42,8 +42,8 @@ def flag(monkeypatch):
 )
 def test_the_client_is_offline_where_the_hub_has_no_address(monkeypatch, flag, outcomes, offline):
     getaddrinfo, asked = answers(*outcomes)
-    monkeypatch.setattr(hub.socket, "getaddrinfo", getaddrinfo)
-    with hub.hub_in_reach():
+    monkeypatch.setattr(hub_access.socket, "getaddrinfo", getaddrinfo)
+    with hub_access.hub_in_reach():
         assert flag() is offline
     assert flag() is False
     assert len(asked) == len(outcomes)
@@ -51,11 +51,11 @@ def test_the_client_is_offline_where_the_hub_has_no_address(monkeypatch, flag, o
 
 def test_a_mirror_is_asked_for_and_a_proxy_is_left_alone(monkeypatch, flag):
     getaddrinfo, asked = answers(socket.EAI_NONAME, socket.EAI_NONAME)
-    monkeypatch.setattr(hub.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(hub_access.socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example/hub")
-    with hub.hub_in_reach():
+    with hub_access.hub_in_reach():
         assert flag()
     assert asked == ["mirror.example"]
-    monkeypatch.setattr(hub.urllib.request, "getproxies", lambda: {"https": "proxy.example"})
-    with hub.hub_in_reach():
+    monkeypatch.setattr(hub_access.urllib.request, "getproxies", lambda: {"https": "proxy.example"})
+    with hub_access.hub_in_reach():
         assert not flag()

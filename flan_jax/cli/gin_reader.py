@@ -19,6 +19,7 @@ import gin
 from gin import config_parser
 
 from flan_jax.errors import UserError, did_you_mean, unknown
+from flan_jax.experiments.renamed import new_name
 from flan_jax.tasks.user_modules import refused_exit
 from flan_jax.typed import hints
 
@@ -86,7 +87,7 @@ class GinReader:
             UserError: it is not gin, or holds what only code could give a meaning.
         """
         with _opened(path) as stream:
-            self._statements(stream, str(path), own=False, data=True, including=())
+            self._statements(stream, str(path), own=False, data=True, including=(), saved=True)
 
     def binding(self, name: str, value: str, where: str) -> None:
         """Reads ``name = value``, the value as gin writes it."""
@@ -100,7 +101,9 @@ class GinReader:
             raise UserError(f"gin files include each other in a circle: {' → '.join(circle)}. Take one include out.")
         own = not Path(real).is_relative_to(self._shipped)
         with _opened(path) as stream:
-            self._statements(stream, name, own=own, data=False, including=(*including, real))
+            self._statements(
+                stream, name, own=own, data=False, including=(*including, real), saved=_is_saved(Path(path))
+            )
 
     def _found(self, name: str) -> Path:
         places = [Path(), *map(Path, self._search_paths), self._shipped]
@@ -114,7 +117,15 @@ class GinReader:
         raise UserError(f"gin file {shown!r} is in none of: {looked}.{did_you_mean(name, known)}")
 
     def _statements(
-        self, stream: TextIO, where: str, *, own: bool, data: bool, including: tuple[str, ...], lines: bool = True
+        self,
+        stream: TextIO,
+        where: str,
+        *,
+        own: bool,
+        data: bool,
+        including: tuple[str, ...],
+        lines: bool = True,
+        saved: bool = False,
     ) -> None:
         delegate = _DataDelegate(where) if data else gin.config.ParserDelegate()
         with _said(where), gin.config._parse_scope() as context:
@@ -127,6 +138,8 @@ class GinReader:
                 place = f"{where}, line {statement.location.line_num}" if lines else where
                 with _said(place):
                     origin = Origin(place, own, including[-1] if including else "")
+                    if isinstance(statement, config_parser.BindingStatement):
+                        statement = _by_new_name(statement, place, saved=saved)
                     self._apply(statement, context, origin, data=data, including=including)
             gin.config._IMPORTS.update(context.imports)
 
@@ -176,6 +189,26 @@ class _DataDelegate(gin.config.ParserDelegate):
                 "names is not called. Give the run's own gin files with --gin_file."
             )
         return reference
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether a gin file is what a run wrote down of itself, in the words of its version."""
+    return path.name == "config.gin" and any(path.with_name(name).exists() for name in ("manifest.json", "checkpoints"))
+
+
+def _by_new_name(statement: Any, place: str, *, saved: bool) -> Any:
+    """A binding with the name that its option has now.
+
+    Raises:
+        UserError: it has an earlier one and stands in what a user wrote.
+    """
+    part = statement.selector.rpartition(".")[2]
+    new = new_name(part, statement.arg_name)
+    if new is None:
+        return statement
+    if not saved:
+        raise UserError(f"{place}: {part}.{statement.arg_name} is called {part}.{new} now. Write that.")
+    return statement._replace(arg_name=new)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ Batches = PackedBatches | CurriculumBatches
 class WeightsLog:
     """``weights.jsonl``: a line for every change of the weights, with the step of the run it was made after.
 
-    What changes the weights of the mixture while the lesson goes on holds after the lesson, and its line says
+    What changes the weights of the mixture while the curriculum goes on holds after the curriculum, and its line says
     after which step: ``holds_after``.
 
     Args:
@@ -51,7 +51,7 @@ def make_batches(
     config: RunConfig,
     tasks: Sequence[StoredTask],
     weights: Mapping[str, float],
-    lesson: Mapping[str, float],
+    curriculum: Mapping[str, float],
     *,
     on_weights: WeightsLog | None = None,
 ) -> Batches:
@@ -61,11 +61,11 @@ def make_batches(
         config: the run.
         tasks: what to draw from.
         weights: share of draws by task name.
-        lesson: the same in the lesson; empty for none.
+        curriculum: the same in the curriculum; empty for none.
         on_weights: told of every change of the weights.
 
     Raises:
-        UserError: the run begins with a lesson and the mixture has none.
+        UserError: the run begins with a curriculum and the mixture has none.
     """
     make = functools.partial(
         PackedBatches,
@@ -81,15 +81,15 @@ def make_batches(
         process_count=jax.process_count(),
         workers=config.data_workers,
     )
-    first_step = config.lesson_steps
+    first_step = config.curriculum_steps
     mixture = make([weights[task.name] for task in tasks], on_weights=on_weights, first_step=first_step)
-    if not config.lesson_steps:
+    if not config.curriculum_steps:
         return mixture
-    if not lesson:
+    if not curriculum:
         raise UserError(
-            f"run.lesson_steps is {config.lesson_steps}, but mixture {config.mixture!r} declares no lesson. Set it to 0."
+            f"run.curriculum_steps is {config.curriculum_steps}, but mixture {config.mixture!r} declares no curriculum. Set it to 0."
         )
-    return CurriculumBatches(make([lesson[task.name] for task in tasks], on_weights=on_weights), mixture)
+    return CurriculumBatches(make([curriculum[task.name] for task in tasks], on_weights=on_weights), mixture)
 
 
 def sampled(realised: SamplingStats) -> dict[str, dict[str, float]]:
@@ -112,7 +112,7 @@ def _rounded(values: Any) -> list[float]:
 # --- tasks that change between two starts of a run ---------------------------------------------------------------------
 
 Table = Mapping[str, Mapping[str, Any]]
-"""A run's tasks as its manifest has them: by name, with ``fingerprint``, ``weight`` and ``lesson``."""
+"""A run's tasks as its manifest has them: by name, with ``fingerprint``, ``weight`` and ``curriculum``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +158,7 @@ class DataChange:
         return "; ".join(parts)
 
 
-_DRAWN_BY = ("weight", "lesson")
+_DRAWN_BY = ("weight", "curriculum")
 
 
 def continue_position(
@@ -192,7 +192,7 @@ def continue_position(
             config,
             [_opened(data.store, name, entry["fingerprint"]) for name, entry in table.items()],
             {name: entry["weight"] for name, entry in table.items()},
-            {name: entry.get("lesson", 0.0) for name, entry in table.items()},
+            {name: entry.get("curriculum", 0.0) for name, entry in table.items()},
         )
         try:
             old.set_state(position)

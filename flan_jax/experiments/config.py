@@ -9,6 +9,7 @@ from flan_jax.data.instructions.reading_options import ReadingOptions
 from flan_jax.data.prepare.config import OnError, TooLong, checked_lengths
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
+from flan_jax.experiments.renamed import by_new_names
 from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.peft.config import TuningConfig
@@ -100,7 +101,7 @@ class RunConfig:
         steps: optimiser steps of this run. A schedule that falls and does not say where it ends falls over these, so that
             with other steps it is another run.
         batch_size: rows of the global batch; packed rows where ``pack`` is true.
-        lesson_steps: how many of the steps, the first ones, draw from the mixture's lesson.
+        curriculum_steps: how many of the steps, the first ones, draw from the mixture's curriculum.
         vocabulary: a registered name or a file; ``""`` takes the mixture's own.
         initial_checkpoint: where the weights start: another run's folder or a Hugging Face
             folder; ``""`` starts from the initialiser.
@@ -150,7 +151,7 @@ class RunConfig:
     optimizer: OptimizerConfig
     steps: Natural
     batch_size: Rows
-    lesson_steps: Natural = 0
+    curriculum_steps: Natural = 0
     vocabulary: str = ""
     initial_checkpoint: LocalPath = ""
     initial_adapter: LocalPath = ""
@@ -276,7 +277,7 @@ def with_defaults(found: Mapping[str, Any], config: Any) -> dict[str, Any]:
         found: from a manifest.
         config: a configuration as it is now, whose fields say the defaults.
     """
-    full = dict(found)
+    full = by_new_names(found, type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name in full:

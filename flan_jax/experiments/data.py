@@ -227,7 +227,7 @@ class Data:
         store: the prepared tasks.
         train: training tasks with a weight above 0, in the mixture's order.
         weights: share of draws by task name, in the order of ``train``; they sum to 1.
-        lesson: share of draws by task name in the lesson that a run may begin with, over the same
+        curriculum: share of draws by task name in the curriculum that a run may begin with, over the same
             tasks; empty where the mixture has none.
         suites: the suites that are measured.
     """
@@ -237,7 +237,7 @@ class Data:
     store: TokenStore
     train: tuple[StoredTask, ...]
     weights: dict[str, float]
-    lesson: dict[str, float]
+    curriculum: dict[str, float]
     suites: tuple[Suite, ...]
 
     @property
@@ -346,9 +346,9 @@ def open_data(config: RunConfig, *, training: bool = True) -> Data:
     sizes = {name: len(task) for name, task in stored.items()}
     mean_tokens = {name: _mean_tokens(task) for name, task in stored.items()}
     weights = {name: weight for name, weight in mixture.weights(sizes, mean_tokens).items() if weight > 0}
-    in_lesson = mixture.lesson_weights(sizes, mean_tokens)
-    lesson = {name: in_lesson[name] for name in weights} if in_lesson else {}
-    return Data(mixture, vocabulary, store, tuple(stored[name] for name in weights), weights, lesson, suites)
+    in_curriculum = mixture.curriculum_weights(sizes, mean_tokens)
+    curriculum = {name: in_curriculum[name] for name in weights} if in_curriculum else {}
+    return Data(mixture, vocabulary, store, tuple(stored[name] for name in weights), weights, curriculum, suites)
 
 
 def _check_positions(tasks: Iterable[StoredTask], config: RunConfig) -> None:

@@ -15,9 +15,11 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.eval.results import saved_steps, step_folder
+from flan_jax.experiments import renamed
 from flan_jax.experiments.batches import DataChange, Table
 from flan_jax.experiments.config import RunConfig, difference, with_defaults
 from flan_jax.experiments.data import Data
+from flan_jax.experiments.renamed import by_new_names
 from flan_jax.files import atomic_write_text
 from flan_jax.models.peft.adapters import counts, split
 from flan_jax.models.peft.config import TuningConfig
@@ -70,7 +72,8 @@ def check_same_config(found: Mapping[str, Any], config: RunConfig, holds: str) -
     # As JSON reads it back, so that 1 and 1.0, tuples and lists compare equal.
     ours = json.loads(json.dumps(config.identity()))
     theirs = json.loads(json.dumps(with_defaults(found, config)))
-    lines = difference(ours, {name: value for name, value in theirs.items() if name in ours or name in found})
+    written = by_new_names(found, type(config))
+    lines = difference(ours, {name: value for name, value in theirs.items() if name in ours or name in written})
     if lines:
         more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
         raise UserError(
@@ -139,7 +142,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
         raise UserError(
             f"{path} is no description of a run: it has no 'config' and 'tasks'. Restore it, or choose another MODEL_DIR."
         )
-    return found
+    changes = [{**change, "before": renamed.task_table(change["before"])} for change in found.get("changes", [])]
+    return {**found, "tasks": renamed.task_table(found["tasks"]), **({"changes": changes} if changes else {})}
 
 
 def check_same_data(folder: Path, data: Data, *, accept: bool = False) -> DataChange:
@@ -236,7 +240,7 @@ def task_table(data: Data) -> dict[str, Any]:
         task.name: {
             "cluster": specs[task.name].cluster,
             "weight": data.weights[task.name],
-            **({"lesson": data.lesson[task.name]} if data.lesson else {}),
+            **({"curriculum": data.curriculum[task.name]} if data.curriculum else {}),
             "examples": len(task),
             "fingerprint": task.fingerprint,
             "templates": _templates(specs[task.name]),

@@ -80,6 +80,8 @@ def check_schedule(config: RunConfig) -> list[str]:
             f"the warm-up of {optimizer.warmup_steps:,} steps outlasts the run's {steps:,}: the learning rate ends at "
             f"{share:.0%} of {optimizer.learning_rate:g}"
         )
-    if config.lesson_steps >= steps:
-        notes.append(f"the lesson of {config.lesson_steps:,} steps (run.lesson_steps) takes all of the run's {steps:,}")
+    if config.curriculum_steps >= steps:
+        notes.append(
+            f"the curriculum of {config.curriculum_steps:,} steps (run.curriculum_steps) takes all of the run's {steps:,}"
+        )
     return notes

@@ -203,7 +203,7 @@ def train(
             run_dir.write_description(folder, config, data, operative=operative, params=whole(state))
         ours = run_dir.task_table(data)
         weights_log = WeightsLog(folder / run_dir.WEIGHTS, resume_step=resumes_at)
-        batches = make_batches(config, data.train, data.weights, data.lesson, on_weights=weights_log)
+        batches = make_batches(config, data.train, data.weights, data.curriculum, on_weights=weights_log)
         evaluation = EvaluateAt(config, data, graphdef, whole(state), eval_progress, say)
         resumed = None
         if resumes_at:

@@ -1,4 +1,4 @@
-"""A run that begins with a lesson: some steps on other weights over the same tasks, then the mixture."""
+"""A run that begins with a curriculum: some steps on other weights over the same tasks, then the mixture."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,28 +8,30 @@ import numpy as np
 from flan_jax.errors import UserError
 from flan_jax.feed.loader import Batch, PackedBatches, SamplingStats
 
-_LESSON = "lesson_"
+_CURRICULUM = "curriculum_"
 _MIXTURE = "mixture_"
+_EARLIER = "lesson_"
+"""What names of positions began with that an earlier version saved."""
 
 
 class CurriculumBatches(Iterator[Batch]):
-    """The batches of a lesson for ``steps`` steps, and of the mixture from then on.
+    """The batches of a curriculum for ``steps`` steps, and of the mixture from then on.
 
     Both number their tasks alike, so ``decoder_task_ids`` keep their meaning. What comes at a step is a
     function of the two streams and ``steps`` only; the position is theirs, side by side.
     """
 
-    def __init__(self, lesson: PackedBatches, mixture: PackedBatches) -> None:
+    def __init__(self, curriculum: PackedBatches, mixture: PackedBatches) -> None:
         """Joins two streams, both of which count the steps of the run.
 
         Args:
-            lesson: batches of the first steps.
+            curriculum: batches of the first steps.
             mixture: batches of all later steps, from its own beginning; its ``first_step`` is the length of the
-                lesson, at least 1.
+                curriculum, at least 1.
         """
         if mixture.first_step < 1:
-            raise UserError(f"A lesson of {mixture.first_step} steps is none. Give at least 1.")
-        self._lesson = lesson
+            raise UserError(f"A curriculum of {mixture.first_step} steps is none. Give at least 1.")
+        self._curriculum = curriculum
         self._mixture = mixture
         self._steps = mixture.first_step
 
@@ -39,7 +41,7 @@ class CurriculumBatches(Iterator[Batch]):
     @property
     def _now(self) -> PackedBatches:
         """The stream that the next batch comes from."""
-        return self._lesson if self._lesson.step < self._steps else self._mixture
+        return self._curriculum if self._curriculum.step < self._steps else self._mixture
 
     @property
     def step(self) -> int:
@@ -48,14 +50,14 @@ class CurriculumBatches(Iterator[Batch]):
 
     @property
     def weights(self) -> dict[str, float]:
-        """The shares of draws that are in force, by task: the lesson's until it ends."""
+        """The shares of draws that are in force, by task: the curriculum's until it ends."""
         return self._now.weights
 
     def get_state(self) -> dict[str, Any]:
         """The position after the last batch that was handed out: a dozen integers."""
         return {
-            "lesson_steps": self._steps,
-            **{_LESSON + name: value for name, value in self._lesson.get_state().items()},
+            "curriculum_steps": self._steps,
+            **{_CURRICULUM + name: value for name, value in self._curriculum.get_state().items()},
             **{_MIXTURE + name: value for name, value in self._mixture.get_state().items()},
         }
 
@@ -63,19 +65,22 @@ class CurriculumBatches(Iterator[Batch]):
         """Continues after the batch at which ``state`` was taken.
 
         Raises:
-            UserError: the state was taken with another lesson, other tasks, weights or lengths.
+            UserError: the state was taken with another curriculum, other tasks, weights or lengths.
         """
-        if state.get("lesson_steps") != self._steps:
+        state = {_by_new_name(name): value for name, value in state.items()}
+        if state.get("curriculum_steps") != self._steps:
             raise UserError(
-                f"The saved data position began with a lesson of {state.get('lesson_steps', 0)} steps, and this run has "
+                f"The saved data position began with a curriculum of {state.get('curriculum_steps', 0)} steps, and this run has "
                 f"one of {self._steps}. Restore the old length, or start a new run from the checkpoint's parameters."
             )
-        for prefix, batches in ((_LESSON, self._lesson), (_MIXTURE, self._mixture)):
-            own = {name: value for name, value in state.items() if name.startswith(prefix) and name != "lesson_steps"}
+        for prefix, batches in ((_CURRICULUM, self._curriculum), (_MIXTURE, self._mixture)):
+            own = {
+                name: value for name, value in state.items() if name.startswith(prefix) and name != "curriculum_steps"
+            }
             batches.set_state({name.removeprefix(prefix): value for name, value in own.items()})
 
     def set_weights(self, weights: Sequence[float] | np.ndarray | Mapping[str, float]) -> None:
-        """Draws from the mixture in other shares from the next batch on; the lesson keeps its own."""
+        """Draws from the mixture in other shares from the next batch on; the curriculum keeps its own."""
         self._mixture.set_weights(weights, asked_after=self.step)
 
     def seek(self, step: int) -> None:
@@ -86,19 +91,23 @@ class CurriculumBatches(Iterator[Batch]):
         """
         # First the mixture: what is refused leaves all as it is. No step is negative for either.
         self._mixture.seek(max(step, self._steps) if step >= 0 else step)
-        self._lesson.seek(min(step, self._steps))
+        self._curriculum.seek(min(step, self._steps))
 
     def continue_from(self, other: "CurriculumBatches") -> None:
-        """Takes over the position of a lesson and a mixture over other tasks, as ``PackedBatches`` does."""
-        self._lesson.continue_from(other._lesson)
+        """Takes over the position of a curriculum and a mixture over other tasks, as ``PackedBatches`` does."""
+        self._curriculum.continue_from(other._curriculum)
         self._mixture.continue_from(other._mixture)
 
     def realised(self) -> SamplingStats:
-        """What was drawn from the first step of the run on, lesson and mixture together."""
-        lesson = self._lesson.realised()
-        return lesson + self._mixture.realised() if self._mixture.step > self._steps else lesson
+        """What was drawn from the first step of the run on, curriculum and mixture together."""
+        curriculum = self._curriculum.realised()
+        return curriculum + self._mixture.realised() if self._mixture.step > self._steps else curriculum
 
     def close(self) -> None:
         """Stops both prefetching threads."""
-        self._lesson.close()
+        self._curriculum.close()
         self._mixture.close()
+
+
+def _by_new_name(name: str) -> str:
+    return _CURRICULUM + name.removeprefix(_EARLIER) if name.startswith(_EARLIER) else name

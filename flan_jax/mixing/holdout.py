@@ -358,8 +358,8 @@ def _without(mixture: Mixture, kept: Callable[[Task], bool], measured: Callable[
     for suite in mixture.suites:
         tasks = suite.tasks if suite.held_out else tuple(task for task in suite.tasks if measured(task))
         suites += [dataclasses.replace(suite, tasks=tasks)] if tasks else []
-    lesson = tuple((name, rate) for name, rate in mixture.lesson if name in trained)
-    return dataclasses.replace(mixture, entries=tuple(entries), suites=tuple(suites), lesson=lesson)
+    curriculum = tuple((name, rate) for name, rate in mixture.curriculum if name in trained)
+    return dataclasses.replace(mixture, entries=tuple(entries), suites=tuple(suites), curriculum=curriculum)
 
 
 def _spec_name(task: Task) -> str:

@@ -103,7 +103,7 @@ class Mixture:
     decides by the total size of the tasks drawn. A nested mixture has its own policy and unit;
     where units differ, the outer one says how much of the nested mixture is drawn as a whole, the
     inner one how that is divided. Of a nested mixture only entries, policy and unit count: its
-    suites, lesson and vocabulary belong to runs of its own and are not inherited.
+    suites, curriculum and vocabulary belong to runs of its own and are not inherited.
 
     Attributes:
         name: unique among mixtures.
@@ -111,7 +111,7 @@ class Mixture:
         policy: gives a rate to every entry without one.
         suites: what is measured.
         vocabulary: the vocabulary used unless a run names another; ``""`` for none.
-        lesson: (name of a task, rate) pairs that a run with ``lesson_steps`` draws from before it
+        curriculum: (name of a task, rate) pairs that a run with ``curriculum_steps`` draws from before it
             draws from all entries, in the mixture's unit; ``()`` for none.
         unit: what rates count. ``"examples"``: a rate is a relative number of draws, a size is in
             examples. ``"tokens"``: both are in tokens, inputs and targets together. ``"epochs"``:
@@ -122,7 +122,7 @@ class Mixture:
 
     Raises:
         UserError: no entries, a name used twice, a held-out suite whose cluster is trained on, a
-            lesson with a task that is not trained on, an unknown unit, or a policy that does not
+            curriculum with a task that is not trained on, an unknown unit, or a policy that does not
             fit the unit or the explicit rates.
     """
 
@@ -131,7 +131,7 @@ class Mixture:
     policy: policies.Policy = dataclasses.field(default_factory=policies.Proportional)
     suites: tuple[Suite, ...] = ()
     vocabulary: str = ""
-    lesson: tuple[tuple[str, float], ...] = ()
+    curriculum: tuple[tuple[str, float], ...] = ()
     unit: units.Unit = "examples"
     dropped: tuple[Dropped, ...] = ()
     notes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
@@ -156,8 +156,8 @@ class Mixture:
             if mixture.name == self.name or nested.setdefault(mixture.name, mixture) != mixture:
                 raise UserError(f"{where} uses the name {mixture.name!r} for two different mixtures. Rename one.")
         self._check_policy(where)
-        if self.lesson:
-            self._check_lesson(where)
+        if self.curriculum:
+            self._check_curriculum(where)
         for suite in self.suites:
             if suite.held_out:
                 self._check_held_out(where, suite)
@@ -177,16 +177,18 @@ class Mixture:
                 "Use Equal(), give every entry a rate, or count in examples."
             )
 
-    def _check_lesson(self, where: str) -> None:
+    def _check_curriculum(self, where: str) -> None:
         trained, drawn = ({task.name for task in tasks} for tasks in (self.train_tasks, self.drawn_tasks))
-        for index, (name, _) in enumerate(self.lesson):
+        for index, (name, _) in enumerate(self.curriculum):
             if name not in trained:
-                raise unknown(f"task in the lesson of {where.lower()}", name, trained)
+                raise unknown(f"task in the curriculum of {where.lower()}", name, trained)
             if name not in drawn:
-                raise UserError(f"{where} has {name!r} in its lesson and leaves it out with the rate 0. Remove one.")
-            if name in dict(self.lesson[:index]):
-                raise UserError(f"{where} lists the task {name!r} twice in its lesson. Remove one.")
-        policies.normalize(dict(self.lesson))
+                raise UserError(
+                    f"{where} has {name!r} in its curriculum and leaves it out with the rate 0. Remove one."
+                )
+            if name in dict(self.curriculum[:index]):
+                raise UserError(f"{where} lists the task {name!r} twice in its curriculum. Remove one.")
+        policies.normalize(dict(self.curriculum))
 
     def _check_held_out(self, where: str, suite: Suite) -> None:
         for cluster in suite.clusters:
@@ -260,18 +262,18 @@ class Mixture:
         asked = self.rates(sizes, mean_tokens)
         return self._shares(units.to_draws(self.unit, asked, sizes, mean_tokens or {}))
 
-    def lesson_weights(
+    def curriculum_weights(
         self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None
     ) -> dict[str, float]:
-        """Task name → share of draws in the lesson, for every task of ``train_tasks``; empty without a lesson.
+        """Task name → share of draws in the curriculum, for every task of ``train_tasks``; empty without a curriculum.
 
         Raises:
             UserError: as ``rates``.
         """
-        if not self.lesson:
+        if not self.curriculum:
             return {}
         known = self._check_known(sizes, mean_tokens)
-        asked = {**dict.fromkeys((task.name for task in self.train_tasks), 0.0), **dict(self.lesson)}
+        asked = {**dict.fromkeys((task.name for task in self.train_tasks), 0.0), **dict(self.curriculum)}
         return self._shares(units.to_draws(self.unit, asked, sizes, known))
 
     def entry_rates(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None) -> dict[str, float]:

@@ -270,7 +270,7 @@ def _mixture(runs: Sequence[Run]) -> Markup | None:
     if not blocks:
         return None
     explained = (
-        "Examples asked for are those of the weights in force over the steps taken: a lesson's while it lasted, new ones "
+        "Examples asked for are those of the weights in force over the steps taken: a curriculum's while it lasted, new ones "
         "from when they were set, none of a task that ended. The loss counts tokens, so a task with long targets has "
         "more of them than of the examples. Losses are those of the first and the last logged window."
     )

@@ -23,7 +23,7 @@ class MixtureRow:
         task, cluster: its names; the cluster is ``""`` where it is not recorded.
         size: examples in its training split, or ``None``.
         asked: share of all examples that the weights in force asked for, over the steps taken, whatever changed
-            them (a lesson, new weights, tasks that ended); of a run that did not record what it drew, share that
+            them (a curriculum, new weights, tasks that ended); of a run that did not record what it drew, share that
             its weights ask for at the start. ``None`` where neither is known.
         drawn: share of all examples that was drawn, or ``None`` where that is not recorded.
         examples: examples drawn, or ``None``.

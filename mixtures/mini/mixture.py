@@ -53,7 +53,7 @@ SHARES: tuple[tuple[TaskSpec, float], ...] = (
 )
 # What a run may begin with: looking things up in a story, and nothing else. Mixed with all the rest from the start,
 # short answers settle on guessing a place of the story before the network has learnt to look one up.
-LESSON: tuple[tuple[TaskSpec, float], ...] = (
+CURRICULUM: tuple[tuple[TaskSpec, float], ...] = (
     (STORY_NOTE, 3.0),
     (STORY_TABLE, 3.0),
     (WHO_DID_IT, 1.5),
@@ -123,9 +123,9 @@ def mini() -> Mixture:
             ),
         ),
         vocabulary=NAME,
-        lesson=tuple(
+        curriculum=tuple(
             (entry.task.name, entry.rate or 0.0)
-            for spec, share in LESSON
+            for spec, share in CURRICULUM
             for entry in _entries(spec, share)
             if isinstance(entry.task, Prompted) and entry.task.variant != INVERTED
         ),

@@ -125,9 +125,9 @@ def test_weights_set_in_mid_run_are_logged_saved_and_resumed(config):
     assert lines(broken, "weights.jsonl") == lines(straight, "weights.jsonl")
 
 
-def test_every_record_counts_the_steps_of_the_run_behind_a_lesson(config, declare):
-    """Weights set in the lesson and behind it; a checkpoint between them; the run goes on from it."""
-    declare((toys.PARITY, 3.0), (toys.COPY, 1.0), lesson=(("toy_parity_zs_opt", 1.0),))
+def test_every_record_counts_the_steps_of_the_run_behind_a_curriculum(config, declare):
+    """Weights set in the curriculum and behind it; a checkpoint between them; the run goes on from it."""
+    declare((toys.PARITY, 3.0), (toys.COPY, 1.0), curriculum=(("toy_parity_zs_opt", 1.0),))
     shares = {2: (0.5, 0.5), 5: (0.0, 1.0), 7: (0.25, 0.75)}
 
     def reweight(step, metrics):
@@ -135,7 +135,7 @@ def test_every_record_counts_the_steps_of_the_run_behind_a_lesson(config, declar
             dict(zip(("toy_parity_zs_opt", "toy_copy_zs_opt"), shares[step], strict=True)) if step in shares else None
         )
 
-    straight = dataclasses.replace(config, steps=8, lesson_steps=3, log_period=1)
+    straight = dataclasses.replace(config, steps=8, curriculum_steps=3, log_period=1)
     train(straight, reweight=reweight)
     written = lines(straight, "weights.jsonl")
     assert [(line["step"], line.get("holds_after"), *line["weights"].values()) for line in written] == [
@@ -159,14 +159,14 @@ def test_every_record_counts_the_steps_of_the_run_behind_a_lesson(config, declar
     assert [line["loss"] for line in lines(broken)] == [line["loss"] for line in lines(straight)]
 
 
-@pytest.mark.parametrize("lesson", [False, True])
-def test_changed_data_is_refused_unless_asked_for_and_then_recorded(config, declare, lesson):
-    config = dataclasses.replace(config, lesson_steps=1 if lesson else 0)
-    taught = (("toy_parity_zs_opt", 1.0),) if lesson else ()
-    declare((toys.PARITY, 3.0), (toys.COPY, 1.0), lesson=taught)
+@pytest.mark.parametrize("curriculum", [False, True])
+def test_changed_data_is_refused_unless_asked_for_and_then_recorded(config, declare, curriculum):
+    config = dataclasses.replace(config, curriculum_steps=1 if curriculum else 0)
+    taught = (("toy_parity_zs_opt", 1.0),) if curriculum else ()
+    declare((toys.PARITY, 3.0), (toys.COPY, 1.0), curriculum=taught)
     train(config)
     before = manifest(config)["tasks"]
-    declare((toys.VOWEL, 1.0), (toys.PARITY, 3.0), lesson=taught)
+    declare((toys.VOWEL, 1.0), (toys.PARITY, 3.0), curriculum=taught)
     more = dataclasses.replace(config, steps=8)
     with pytest.raises(UserError, match=r"added: toy_vowel_zs_opt; removed: toy_copy_zs_opt.*on_data_change"):
         train(more)

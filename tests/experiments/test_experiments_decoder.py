@@ -100,7 +100,7 @@ def test_what_is_measured_is_what_was_trained(tmp_path, pack, separator):
     config = run_config(tmp_path / "run", pack=pack, separator=separator, model=model)
     prepare_run(config)
     data = open_data(config)
-    batch = next(make_batches(config, data.train, data.weights, data.lesson))
+    batch = next(make_batches(config, data.train, data.weights, data.curriculum))
     assert set(batch) == set(DECODER_BATCH_KEYS)
     params = some_params(config.model)
     predictor = make_predictor(abstract_model(config.model)[0], params, data, config)
@@ -242,7 +242,7 @@ def test_conversations_begin_once_and_count_what_the_assistant_says(begins, tmp_
     )  # fmt: skip
     train(config)
     data = open_data(config)
-    batch = next(make_batches(config, data.train, data.weights, data.lesson))
+    batch = next(make_batches(config, data.train, data.weights, data.curriculum))
     first, counted = batch["decoder_target_tokens"][0], batch["decoder_loss_weights"][0] > 0
     own = batch["decoder_segment_ids"][0] == 1
     assert batch["decoder_input_tokens"][0, 0] == 0  # which the model reads as the beginning, or not at all

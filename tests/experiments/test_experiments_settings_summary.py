@@ -71,7 +71,7 @@ def test_steps_at_a_rate_of_0_are_refused(schedule):
 
 
 @pytest.mark.parametrize(
-    ("steps", "optimizer", "lesson", "said"),
+    ("steps", "optimizer", "curriculum", "said"),
     [
         (50, {"schedule": "linear", "total_steps": 100, "learning_rate": 1.0}, 0, "ends before its linear schedule of 100 steps, at a learning rate of 0.51"),
         (10, {"warmup_steps": 40}, 0, "the warm-up of 40 steps outlasts the run's 10: the learning rate ends at 25%"),
@@ -80,11 +80,11 @@ def test_steps_at_a_rate_of_0_are_refused(schedule):
         (10, {"name": "adamw", "momentum": 0.5}, 0, "OptimizerConfig.momentum=0.5 is read with name='muon' only, and the name is 'adamw'"),
         (10, {"name": "muon", "decay_rate": 0.5}, 0, "OptimizerConfig.decay_rate=0.5 is read with name='adafactor' only"),
         (10, {"beta2": 0.98}, 0, "OptimizerConfig.beta2=0.98 is read with name='adamw' or name='muon' only"),
-        (10, {}, 10, "the lesson of 10 steps (run.lesson_steps) takes all of the run's 10"),
+        (10, {}, 10, "the curriculum of 10 steps (run.curriculum_steps) takes all of the run's 10"),
     ],
 )  # fmt: skip
-def test_what_is_odd_is_said(steps, optimizer, lesson, said):
-    notes = check_schedule(dataclasses.replace(scheduled(steps, **optimizer), lesson_steps=lesson))
+def test_what_is_odd_is_said(steps, optimizer, curriculum, said):
+    notes = check_schedule(dataclasses.replace(scheduled(steps, **optimizer), curriculum_steps=curriculum))
     assert len(notes) == 1
     assert said in notes[0]
 

@@ -1,4 +1,4 @@
-"""A lesson first, then the mixture: order, position, and the refusal of another lesson's position."""
+"""A curriculum first, then the mixture: order, position, and the refusal of another curriculum's position."""
 
 import numpy as np
 import pytest
@@ -30,15 +30,15 @@ def stream(tasks, steps=3, **own):
     def make(weights, **options):
         return PackedBatches(tasks, weights, seed=0, batch_size=4, lengths=LENGTHS, prefetch=1, **options)
 
-    lesson, mixture = make([1.0, 0.0], **own), make([0.5, 0.5], first_step=steps, **own)
-    return CurriculumBatches(lesson, mixture)
+    curriculum, mixture = make([1.0, 0.0], **own), make([0.5, 0.5], first_step=steps, **own)
+    return CurriculumBatches(curriculum, mixture)
 
 
 def taken(batches, count):
     return [next(batches) for _ in range(count)]
 
 
-def test_the_lesson_comes_first_and_the_mixture_from_its_beginning(tasks):
+def test_the_curriculum_comes_first_and_the_mixture_from_its_beginning(tasks):
     batches = stream(tasks)
     drawn = taken(batches, 8)
     assert all(batch["decoder_task_ids"].max() == 0 for batch in drawn[:3])
@@ -66,9 +66,9 @@ def test_any_position_continues_alike(tasks, at):
     second.close()
 
 
-def test_a_position_of_another_lesson_is_refused(tasks):
+def test_a_position_of_another_curriculum_is_refused(tasks):
     first, second = stream(tasks), stream(tasks, steps=2)
-    with pytest.raises(UserError, match="lesson of 3 steps"):
+    with pytest.raises(UserError, match="curriculum of 3 steps"):
         second.set_state(first.get_state())
     with pytest.raises(UserError, match="at least 1"):
         stream(tasks, steps=0)
@@ -82,7 +82,7 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("at", [0, 2, 3, 5])
-def test_a_position_that_counted_from_the_lessons_end_is_read(tasks, at):
+def test_a_position_that_counted_from_the_curriculum_s_end_is_read(tasks, at):
     first, second = stream(tasks), stream(tasks)
     taken(first, at)
     first.set_weights([0.25, 0.75])
@@ -118,7 +118,7 @@ def test_weights_are_told_with_the_step_of_the_run(tasks):
     batches = stream(tasks, on_weights=lambda *line: told.append(line))
     taken(batches, 2)
     assert batches.weights == {"one": 1.0, "two": 0.0}
-    batches.set_weights([1, 3])  # of the mixture: the lesson goes on
+    batches.set_weights([1, 3])  # of the mixture: the curriculum goes on
     assert batches.weights == {"one": 1.0, "two": 0.0}
     taken(batches, 2)
     assert batches.weights == {"one": 0.25, "two": 0.75}
@@ -126,3 +126,13 @@ def test_weights_are_told_with_the_step_of_the_run(tasks):
     batches.set_weights([3, 1])
     assert told == [(2, {"one": 0.25, "two": 0.75}, 3), (5, {"one": 0.75, "two": 0.25}, 5)]
     batches.close()
+
+
+def test_a_position_by_its_earlier_names_is_read(tasks):
+    first, second = stream(tasks), stream(tasks)
+    taken(first, 2)
+    state = first.get_state()
+    second.set_state({name.replace("curriculum_", "lesson_"): value for name, value in state.items()})
+    for one, other in zip(taken(first, 4), taken(second, 4), strict=True):
+        assert_same(one, other)
+    first.close(), second.close()

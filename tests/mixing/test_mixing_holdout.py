@@ -110,15 +110,19 @@ def test_a_mixture_of_which_nothing_can_be_drawn_any_more_goes_with_it():
     assert hold_out_of(asleep, ["d"]).entries[0] == Entry(inner, 0)
 
 
-def test_lessons_are_pruned():
-    inner = Mixture("inner", (Entry(TASKS["a1"]), Entry(TASKS["b1"])), lesson=(("b1_zs_opt", 2.0), ("a1_zs_opt", 1.0)))
+def test_curricula_are_pruned():
+    inner = Mixture(
+        "inner", (Entry(TASKS["a1"]), Entry(TASKS["b1"])), curriculum=(("b1_zs_opt", 2.0), ("a1_zs_opt", 1.0))
+    )
     outer = Mixture(
-        "outer", (Entry(inner), Entry(TASKS["c1"])), lesson=(("b1_zs_opt", 1.0), ("c1_zs_opt", 3.0), ("a1_zs_opt", 1.0))
+        "outer",
+        (Entry(inner), Entry(TASKS["c1"])),
+        curriculum=(("b1_zs_opt", 1.0), ("c1_zs_opt", 3.0), ("a1_zs_opt", 1.0)),
     )
     held = hold_out_of(outer, ["b"])
-    assert held.lesson == (("c1_zs_opt", 3.0), ("a1_zs_opt", 1.0))
-    assert held.entries[0].task.lesson == (("a1_zs_opt", 1.0),)
-    assert hold_out_of(mixture("a1", "b1", lesson=(("b1_zs_opt", 1.0),)), ["b"]).lesson == ()
+    assert held.curriculum == (("c1_zs_opt", 3.0), ("a1_zs_opt", 1.0))
+    assert held.entries[0].task.curriculum == (("a1_zs_opt", 1.0),)
+    assert hold_out_of(mixture("a1", "b1", curriculum=(("b1_zs_opt", 1.0),)), ["b"]).curriculum == ()
 
 
 def test_suites_keep_what_is_still_trained_on_and_what_was_held_out_before():

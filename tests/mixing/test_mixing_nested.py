@@ -140,22 +140,24 @@ def test_the_flattened_view(tasks):
         (Entry(tasks["a"]), Entry(tasks["b"])),
         suites=(Suite("own", (tasks["e"],)),),
         vocabulary="bytes",
-        lesson=(("a_zs_opt", 1.0),),
+        curriculum=(("a_zs_opt", 1.0),),
     )
     outer = Mixture(
-        "outer", (Entry(tasks["b"]), Entry(inner), Entry(tasks["c"], 0)), lesson=(("a_zs_opt", 3.0), ("b_zs_opt", 1.0))
+        "outer",
+        (Entry(tasks["b"]), Entry(inner), Entry(tasks["c"], 0)),
+        curriculum=(("a_zs_opt", 3.0), ("b_zs_opt", 1.0)),
     )
     assert [task.name[0] for task in outer.train_tasks] == ["b", "a", "c"]
     assert outer.all_tasks == outer.train_tasks  # e is measured by runs of inner
     assert (outer.suites, outer.vocabulary) == ((), "")
-    assert by_letter(outer.lesson_weights(SIZES)) == {"b": 0.25, "a": 0.75, "c": 0}
-    assert Mixture("plain", (Entry(inner),)).lesson == ()
-    with pytest.raises(UserError, match="'c_zs_opt' in its lesson and leaves it out"):
-        Mixture("outer", outer.entries, lesson=(("c_zs_opt", 1.0),))
-    with pytest.raises(UserError, match=r"lesson of mixture 'outer'.*'d_zs_opt'"):
-        Mixture("outer", outer.entries, lesson=(("d_zs_opt", 1.0),))
-    with pytest.raises(UserError, match="'a_zs_opt' twice in its lesson"):
-        Mixture("outer", outer.entries, lesson=(("a_zs_opt", 1.0), ("a_zs_opt", 2.0)))
+    assert by_letter(outer.curriculum_weights(SIZES)) == {"b": 0.25, "a": 0.75, "c": 0}
+    assert Mixture("plain", (Entry(inner),)).curriculum == ()
+    with pytest.raises(UserError, match="'c_zs_opt' in its curriculum and leaves it out"):
+        Mixture("outer", outer.entries, curriculum=(("c_zs_opt", 1.0),))
+    with pytest.raises(UserError, match=r"curriculum of mixture 'outer'.*'d_zs_opt'"):
+        Mixture("outer", outer.entries, curriculum=(("d_zs_opt", 1.0),))
+    with pytest.raises(UserError, match="'a_zs_opt' twice in its curriculum"):
+        Mixture("outer", outer.entries, curriculum=(("a_zs_opt", 1.0), ("a_zs_opt", 2.0)))
 
 
 def test_a_held_out_cluster_is_found_inside(tasks, make_task):

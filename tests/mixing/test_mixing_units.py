@@ -95,12 +95,12 @@ def test_an_unknown_unit_is_answered_with_a_near_one(pair):
         pair(Equal(), "token")
 
 
-def test_a_lesson_is_in_the_mixture_s_unit(pair):
-    lesson = (("b_zs_opt", 1.0), ("a_zs_opt", 1.0))
+def test_a_curriculum_is_in_the_mixture_s_unit(pair):
+    curriculum = (("b_zs_opt", 1.0), ("a_zs_opt", 1.0))
     for unit, first in (("examples", 1 / 2), ("tokens", 5 / 6), ("epochs", 1 / 4)):
-        mixture = dataclasses.replace(pair(Equal(), unit), lesson=lesson)
-        assert mixture.lesson_weights(SIZES, TOKENS) == pytest.approx({"a_zs_opt": first, "b_zs_opt": 1 - first})
-    assert pair(Equal(), "examples").lesson_weights(SIZES) == {}
+        mixture = dataclasses.replace(pair(Equal(), unit), curriculum=curriculum)
+        assert mixture.curriculum_weights(SIZES, TOKENS) == pytest.approx({"a_zs_opt": first, "b_zs_opt": 1 - first})
+    assert pair(Equal(), "examples").curriculum_weights(SIZES) == {}
 
 
 def test_a_policy_of_one_s_own_sees_all_sizes_at_once(pair):

@@ -78,7 +78,7 @@ def test_shares_are_weighted_by_loss_tokens(tmp_path):
 
 
 def test_what_was_asked_for_is_that_of_the_steps_taken_and_stands_beside_what_was_drawn(tmp_path):
-    """Weights 3 to 1 in the manifest; a lesson and new weights made it 1 to 3 of the 80 examples drawn."""
+    """Weights 3 to 1 in the manifest; a curriculum and new weights made it 1 to 3 of the 80 examples drawn."""
     folder = make_run(tmp_path / "r")
     drawn = {
         "topic": {

@@ -23,9 +23,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
     extra = [f"MODEL_DIR={arguments.model_dir!r}"]
     if arguments.steps is not None:
-        # The recipe's lesson and warm-up shrink with the run: as they stand they might not even fit.
+        # The recipe's curriculum and warm-up shrink with the run: as they stand they might not even fit.
         extra.append(f"TRAIN_STEPS={arguments.steps}")
-        extra.append(f"run.lesson_steps={arguments.steps // 3}")
+        extra.append(f"run.curriculum_steps={arguments.steps // 3}")
         extra.append(f"OptimizerConfig.warmup_steps={min(50, arguments.steps // 10)}")
     run = load_gin(arguments, default_files=("runs/quickstart.gin",), extra=tuple(extra))
     return run_training(run)

@@ -101,9 +101,9 @@ def report_preparation(report: "PrepareReport") -> None:
     if report.dropped:
         print(f"Left out because a side is too long: {report.dropped:,} records.")
         _worst(report, "dropped")
-    if report.left_out:
-        print(f"Left out because they are no examples of their task: {report.left_out:,} records.")
-        _worst(report, "left_out")
+    if report.filtered:
+        print(f"Left out because they are no examples of their task: {report.filtered:,} records.")
+        _worst(report, "filtered")
     if by_reply := sum(split.by_reply for split in report.splits):
         print(
             f"An example for every reply, as the chat template writes the beginning of a conversation otherwise once more "

@@ -210,12 +210,12 @@ def piece_text(pieces: "Sequence[DisplayPiece]", colour: Paint) -> str:
 def produced_examples(task: "Task", how: ViewOptions) -> Iterator[ExampleView]:
     """What another kind of task gives: ids, and their text; then every further feature."""
     from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
-    from flan_jax.data.prepare.preprocessors import producer
+    from flan_jax.data.prepare.preprocessors import make_preprocessor
     from flan_jax.data.tokenizers.token_display import decoded_turns
 
     vocabulary = how.vocabulary
     assert vocabulary is not None
-    made = producer(task, PrepareConfig(vocabulary, seed=how.seed))
+    made = make_preprocessor(task, PrepareConfig(vocabulary, seed=how.seed))
     for example in made.examples(how.split, RecordCounts()):
         ids = {"inputs": example.inputs.tolist(), "targets": example.targets.tolist()}
         text = {name: vocabulary.decode(side) for name, side in ids.items()}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from flan_jax.data.instructions.reading_options import ReadingOptions
-from flan_jax.data.prepare.config import OnError, TooLong, checked_lengths
+from flan_jax.data.prepare.config import OnError, TooLong, validate_lengths
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.experiments.renamed import by_new_names
@@ -190,7 +190,7 @@ class RunConfig:
             object.__setattr__(
                 self, name, names_of(getattr(self, name), "HOLD_OUT" if name == "hold_out" else f"run.{name}")
             )
-        checked_lengths(self.lengths)
+        validate_lengths(self.lengths)
         check_fields(self, "run")
         for field in ("model_dir", "store", "data_dir", "source_dir"):
             if getattr(self, field).startswith("~"):  # no shell expands what stands behind `--gin.MODEL_DIR=`

@@ -10,10 +10,10 @@ from pathlib import Path
 from flan_jax.data.file_readers.suffixes import SUFFIXES, suffix_of
 from flan_jax.data.instructions.mixture import is_path, mixture_of_path
 from flan_jax.data.instructions.reading_options import AS_IT_IS, ReadingOptions
-from flan_jax.data.prepare.config import PrepareConfig, combined
+from flan_jax.data.prepare.config import PrepareConfig, combine_parts
 from flan_jax.data.prepare.gin_bindings import binds_functions_of_others
 from flan_jax.data.prepare.prepare import PrepareProgress, PrepareReport, prepare
-from flan_jax.data.prepare.preprocessors import producer
+from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.prepare.split_job import parts_in
 from flan_jax.data.prepare.workers import usable_cores
 from flan_jax.data.seqio_bridge.tasks import SeqioTask, registered_names, vocabulary_of
@@ -395,12 +395,12 @@ def open_tasks(
     Raises:
         UserError: a task is not prepared, or was prepared from something else.
     """
-    recipe = run_recipe(config, vocabulary)
+    prepare_config = run_recipe(config, vocabulary)
     tasks = tuple(tasks)
     # A fingerprint hashes the task's files: threads, as that is reading and native code.
     with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
-        made = list(pool.map(lambda pair: producer(pair[0], recipe).fingerprint_parts(pair[1]), tasks))
+        made = list(pool.map(lambda pair: make_preprocessor(pair[0], prepare_config).fingerprint_parts(pair[1]), tasks))
     parts = [parts_in(store, task, split, own) for (task, split), own in zip(tasks, made, strict=True)]
     return store.open_many(
-        (task.name, split, combined(own), own) for (task, split), own in zip(tasks, parts, strict=True)
+        (task.name, split, combine_parts(own), own) for (task, split), own in zip(tasks, parts, strict=True)
     )

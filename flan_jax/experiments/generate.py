@@ -5,7 +5,7 @@ import numpy as np
 from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import ChatTemplate
 from flan_jax.data.chat.tokenize import ChatTokenizer
-from flan_jax.data.prepare.config import end_of_inputs
+from flan_jax.data.prepare.config import input_end_ids
 from flan_jax.data.tokenizers.vocabulary import VOCABULARIES, Vocabulary, load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
@@ -53,7 +53,7 @@ class Answerer:
         prompts = None if chat is None or not config.model.decoder_only else ChatPrompts(chat, self._vocabulary)
         # In a conversation of one sequence it is the template that says what ends a turn.
         ended = ended and not (chat and config.model.decoder_only)
-        self._end = end_of_inputs(self._vocabulary, config.separator).tolist() if ended else []
+        self._end = input_end_ids(self._vocabulary, config.separator).tolist() if ended else []
         weights = load_weights(config, step=step)
         self._predictor = Predictor(
             weights.graphdef,

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from flan_jax.data.prepare.notices import notices
-from flan_jax.data.prepare.split_job import outcome
+from flan_jax.data.prepare.split_job import read_outcome
 from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.provenance import params_digest
 from flan_jax.eval.results import merged, write_results
@@ -155,7 +155,7 @@ def train(
     for note in data.mixture.notes:
         say(note)
     change = run_dir.check_same_data(folder, data, accept=config.on_data_change == "accept")
-    for line in notices([outcome(task, None) for task in data.train], vocabulary=data.vocabulary.name):
+    for line in notices([read_outcome(task, None) for task in data.train], vocabulary=data.vocabulary.name):
         say(line)
     audited = check_contamination(config, data.mixture, data.suites, say=say)
     # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs no more

@@ -14,7 +14,8 @@ from flan_jax.data.chat.replies import DialogFields
 from flan_jax.data.formats import FORMATS
 from flan_jax.data.instructions.task import instruction_fields, rendered_fields
 from flan_jax.data.prepare.fingerprints import callable_digest
-from flan_jax.data.sources.base import GeneratedSource, HubSource
+from flan_jax.data.sources.generated import GeneratedSource
+from flan_jax.data.sources.hub import HubSource
 from flan_jax.data.sources.published import PublishedSource
 from flan_jax.tasks.catalog import TASKS
 

@@ -88,7 +88,7 @@ def _print(report: "DataReport") -> None:
 
 def _lines(file: "FileReport") -> Iterator[tuple[str, str]]:
     """(heading, what stands behind it) of a file's counts."""
-    from flan_jax.data.formats.unread_keys import told
+    from flan_jax.data.formats.unread_keys import format_counts
 
     named = f", {file.tasks:,} tasks" if file.tasks else ""
     yield "format", f"{file.format} ({file.kind}{named})"
@@ -112,7 +112,7 @@ def _lines(file: "FileReport") -> Iterator[tuple[str, str]]:
     if file.repeated:
         yield "merged", f"{file.repeated:,} messages with one of the same speaker before"
     if file.not_read:
-        yield "not read", visible_line(told(file.not_read))
+        yield "not read", visible_line(format_counts(file.not_read))
     for side, count in file.unknown.items():
         pieces = f": {' '.join(map(repr, count['pieces']))}" if count["pieces"] else ""
         yield "unknown", visible_line(f"{count['ids']:,} ids in {count['texts']:,} texts of the {side}{pieces}")

@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from flan_jax.data.chat.templates import BOS_MARK, EOS_MARK, ChatTemplate, Marked, Span
-from flan_jax.data.chat.unwritten_parts import unsaid
+from flan_jax.data.chat.unwritten_parts import rewritten_messages
 from flan_jax.data.tokenizers.vocabulary import Vocabulary, check_ids, encode_arrays
 from flan_jax.errors import UserError
 from flan_jax.tasks.chat.conversation import Message
@@ -50,7 +50,7 @@ class SpecialTokens(Protocol):
         """Ids of special tokens by their texts."""
 
 
-UnsaidOf = Callable[[int, Sequence[int]], None]
+OnRewritten = Callable[[int, Sequence[int]], None]
 """Told the number of a conversation, and which of its messages the template does not write as they are."""
 
 
@@ -87,14 +87,14 @@ class ChatTokenizer:
         self,
         conversations: Sequence[Sequence[Message]],
         tools: Sequence[str] = (),
-        unsaid_of: UnsaidOf | None = None,
+        on_rewritten: OnRewritten | None = None,
     ) -> list[Tokens | UserError]:
         """Each conversation as ids, or what is wrong with it.
 
         Args:
             conversations: messages in order.
             tools: of each conversation, as JSON text; none have any unless it is given.
-            unsaid_of: see ``UnsaidOf``.
+            unsaid_of: see ``OnRewritten``.
 
         Wrong is one that the template refuses, and one in which nothing, or everything, is said by
         the assistant: a loss over none of it, or over all, is not what anybody asked for. So is one of
@@ -105,8 +105,8 @@ class ChatTokenizer:
         for number, (messages, own) in enumerate(zip(conversations, tools or itertools.repeat(""), strict=False)):
             try:
                 text = self.template.marked(messages, tools=own)
-                if (missing := unsaid(self.template, messages, own, text)) and unsaid_of is not None:
-                    unsaid_of(number, missing)
+                if (missing := rewritten_messages(self.template, messages, own, text)) and on_rewritten is not None:
+                    on_rewritten(number, missing)
                 marked.append(text)
             except UserError as error:
                 marked.append(error)
@@ -188,7 +188,7 @@ def _with_own(template: ChatTemplate, vocabulary: SpecialTokens) -> ChatTemplate
     return dataclasses.replace(template, special_tokens=tuple(special.items()), guarded=tuple(own))
 
 
-def drops_start(vocabulary: Vocabulary | Offsets) -> bool:
+def strips_bos(vocabulary: Vocabulary | Offsets) -> bool:
     """Whether the token that begins a sequence is left out where a template writes it."""
     return getattr(vocabulary, "adds_bos", None) is not False
 
@@ -201,5 +201,5 @@ def _by_offsets(vocabulary: Offsets, text: Marked) -> Tokens:
     before = np.cumsum(said)  # characters of replies before each place
     places = np.array(offsets, np.int64).reshape(-1, 2)
     mask = before[places[:, 1]] > before[places[:, 0]]
-    begins = drops_start(vocabulary) and len(ids) > 0 and ids[0] == getattr(vocabulary, "bos_id", None)
+    begins = strips_bos(vocabulary) and len(ids) > 0 and ids[0] == getattr(vocabulary, "bos_id", None)
     return Tokens(np.array(ids, np.int32)[begins:], mask.astype(np.uint8)[begins:])

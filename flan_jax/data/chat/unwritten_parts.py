@@ -11,7 +11,7 @@ _SHOWN = 60
 _PROBE = "qzx"
 
 
-def unsaid(template: ChatTemplate, messages: Sequence[Message], tools: str, marked: Marked) -> list[int]:
+def rewritten_messages(template: ChatTemplate, messages: Sequence[Message], tools: str, marked: Marked) -> list[int]:
     """Indices of the messages that the text does not have as they are, white space around them aside.
 
     A reply that is not learned may be shortened, as some templates do with earlier thoughts.

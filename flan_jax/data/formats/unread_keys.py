@@ -92,10 +92,10 @@ def _known(known: Format) -> tuple[frozenset[str], Mapping[str, frozenset[str]]]
     return reads, {key: frozenset((*inner, *known.neutral)) for key, inner in known.nested}
 
 
-def told(counts: Mapping[str, int], most: int = 40) -> str:
+def format_counts(counts: Mapping[str, int], most: int = 40) -> str:
     """Names with their counts, the most frequent first.
 
-    >>> told({"lang": 37, "source": 1200})
+    >>> format_counts({"lang": 37, "source": 1200})
     'source (1,200), lang (37)'
     """
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))

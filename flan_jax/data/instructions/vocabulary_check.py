@@ -22,7 +22,7 @@ def unspelled(origin: Origin, known: Format, cleaning: Cleaning, vocabulary: Voc
 
     What the assistant says, an output and targets are targets; all else that is said is an input.
     """
-    tally = RecordCounts()
+    counts = RecordCounts()
     sides = (
         _sides(record)
         for _, _, record in normalised(origin, known, cleaning.begin(), lambda reason: None)
@@ -30,12 +30,12 @@ def unspelled(origin: Origin, known: Format, cleaning: Cleaning, vocabulary: Voc
     )
     while batch := list(itertools.islice(sides, _BATCH)):
         for feature, texts in zip(FEATURES, map(_flat, zip(*batch, strict=True)), strict=True):
-            count_unknown(tally, vocabulary, feature, encode_arrays(vocabulary, texts), texts.__getitem__)
+            count_unknown(counts, vocabulary, feature, encode_arrays(vocabulary, texts), texts.__getitem__)
     return {
         feature: {
-            "ids": tally.unknown[feature],
-            "texts": tally.unknown_examples[feature],
-            "pieces": tally.unknown_pieces.get(feature, []),
+            "ids": counts.unknown[feature],
+            "texts": counts.unknown_examples[feature],
+            "pieces": counts.unknown_pieces.get(feature, []),
         }
         for feature in FEATURES
     }

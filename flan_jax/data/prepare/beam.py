@@ -1,8 +1,7 @@
-"""Preparing on a cluster, with Apache Beam. What is stored is the same, byte for byte, as from ``prepare``.
+"""Prepares on a cluster, with Apache Beam; the store holds the same bytes as from ``prepare``.
 
-Every task travels with its functions to whichever worker takes it, and the worker writes it to the
-store, which must then be a place that all of them reach: a shared folder or a URL. Sources with
-files of their own must be reachable there, too.
+Every task is pickled with its functions for the worker that prepares it, and the worker writes it to the store, which
+must be reachable from all of them: a shared folder or a URL. So must the files of sources.
 """
 
 import functools
@@ -14,9 +13,9 @@ from typing import Any
 import fsspec
 
 from flan_jax.data.chat.templates import ChatTemplate
-from flan_jax.data.prepare import split_job as units
+from flan_jax.data.prepare import split_job
 from flan_jax.data.prepare.config import DEFAULT_LENGTHS, OnError, PrepareConfig, TooLong
-from flan_jax.data.prepare.pickling import packed, packed_setup, unpacked, unpacked_setup
+from flan_jax.data.prepare.pickling import dumps, dumps_setup, loads, loads_setup
 from flan_jax.data.prepare.prepare import PreparePlan, PrepareProgress, PrepareReport
 from flan_jax.data.tokenizers.vocabulary import Vocabulary, set_encoding_threads
 from flan_jax.errors import UserError, unknown
@@ -43,7 +42,7 @@ def prepare_with_beam(
     runner: str = DEFAULT_RUNNER,
     options: Sequence[str] = (),
 ) -> PrepareReport:
-    """Does what ``prepare`` does, each missing split on some worker of a Beam runner.
+    """Prepares tasks as ``prepare`` does, each missing split on some worker of a Beam runner.
 
     Args:
         tasks: as for ``prepare``, like everything down to ``modules``.
@@ -67,14 +66,14 @@ def prepare_with_beam(
     """
     pipeline_options = _pipeline_options(runner, options)
     lengths = DEFAULT_LENGTHS if lengths is None else lengths
-    recipe = PrepareConfig(vocabulary, lengths, seed, on_error, too_long, separator, chat_template)
-    survey = PreparePlan(tasks, recipe, store, verify=verify, progress=progress)
-    if survey.to_write:
-        _run(survey.to_write, recipe, store, modules, pipeline_options)
-    for work in survey.to_write:
-        stored = store.open(work.task.name, work.split, work.fingerprint)
-        survey.finished(work, units.outcome(stored, None, damaged=work.damaged))
-    return survey.report()
+    config = PrepareConfig(vocabulary, lengths, seed, on_error, too_long, separator, chat_template)
+    plan = PreparePlan(tasks, config, store, verify=verify, progress=progress)
+    if plan.to_write:
+        _run(plan.to_write, config, store, modules, pipeline_options)
+    for job in plan.to_write:
+        stored = store.open(job.task.name, job.split, job.fingerprint)
+        plan.mark_done(job, split_job.read_outcome(stored, None, damaged=job.damaged))
+    return plan.report()
 
 
 def _pipeline_options(runner: str, options: Sequence[str]) -> Any:
@@ -95,18 +94,18 @@ def _pipeline_options(runner: str, options: Sequence[str]) -> Any:
 
 
 def _run(
-    works: Sequence[units.SplitJob],
-    recipe: PrepareConfig,
+    jobs: Sequence[split_job.SplitJob],
+    config: PrepareConfig,
     store: TokenStore,
     modules: Sequence[str],
     pipeline_options: Any,
 ) -> None:
     import apache_beam as beam
 
-    payloads = [packed(work, f"Task {work.task.name!r}") for work in works]
-    # Exceptions reach us wrapped by every runner in another way, so what is the user's to correct takes a way of its own.
+    payloads = [dumps(job, f"Task {job.task.name!r}") for job in jobs]
+    # Every runner wraps exceptions in another way, so what the user can correct is returned in files.
     refusals = f"{store.url.rstrip('/')}/.refused-{secrets.token_hex(4)}"
-    write = functools.partial(_write, setup=packed_setup(recipe, store, modules), refusals=refusals)
+    write = functools.partial(_write, setup=dumps_setup(config, store, modules), refusals=refusals)
     try:
         with beam.Pipeline(options=pipeline_options) as pipeline:
             _ = (
@@ -116,23 +115,23 @@ def _run(
                 | "Prepare" >> beam.Map(write)
             )
     finally:
-        messages = _taken(refusals)
+        messages = _collect_refusals(refusals)
     if messages:
         others = (
-            f" ({len(messages) - 1} more of {len(works)} splits could not be prepared either.)" if messages[1:] else ""
+            f" ({len(messages) - 1} more of {len(jobs)} splits could not be prepared either.)" if messages[1:] else ""
         )
         raise UserError(messages[0] + others)
 
 
 def _write(payload: bytes, *, setup: bytes, refusals: str) -> None:
-    """What a worker does with one split."""
+    """Prepares one split on a worker; what the user can correct is written to ``refusals``."""
     try:
-        recipe, store = _unpacked_once(setup)
-        work = unpacked(payload)
+        config, store = _loads_setup_once(setup)
+        job = loads(payload)
         # A bundle that a runner tries again finds the split there, and whole.
-        found = units.find(work, store, verify=work.damaged)
-        if isinstance(found, units.SplitJob):
-            units.write(found, recipe, store)
+        found = split_job.find_prepared(job, store, verify=job.damaged)
+        if isinstance(found, split_job.SplitJob):
+            split_job.write_split(found, config, store)
     except UserError as error:
         files, path = fsspec.core.url_to_fs(refusals)
         files.makedirs(path, exist_ok=True)
@@ -140,13 +139,13 @@ def _write(payload: bytes, *, setup: bytes, refusals: str) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _unpacked_once(setup: bytes) -> tuple[PrepareConfig, TokenStore]:
+def _loads_setup_once(setup: bytes) -> tuple[PrepareConfig, TokenStore]:
     set_encoding_threads(1)
-    return unpacked_setup(setup)
+    return loads_setup(setup)
 
 
-def _taken(refusals: str) -> list[str]:
-    """What workers refused, sorted; their notes are removed."""
+def _collect_refusals(refusals: str) -> list[str]:
+    """Returns the error messages of workers, sorted, and removes their files."""
     files, path = fsspec.core.url_to_fs(refusals)
     files.invalidate_cache()
     if not files.exists(path):

@@ -1,11 +1,11 @@
-"""A recipe says how tasks become tokens; a tally says what became of the records."""
+"""How tasks become tokens (``PrepareConfig``), and the counts of what became of their records (``RecordCounts``)."""
 
 import dataclasses
 import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -15,28 +15,28 @@ from flan_jax.data.sources.base import digest
 from flan_jax.data.tokenizers.vocabulary import Vocabulary, check_special_ids, encode_written
 from flan_jax.errors import UserError, did_you_mean, unknown
 
-FORMAT = 3
+FORMAT_VERSION = 3
 """Raised when rendering or trimming changes in a way that no other part of a fingerprint shows."""
 _CHAT_VERSION = 1
 """Raised when the same chat template gives templated tasks other tokens."""
 FEATURES = ("inputs", "targets")
-LONGEST = 2**20
+MAX_LENGTH = 2**20
 """Tokens of a side: more are a slip that would take the memory of the machine."""
 DEFAULT_LENGTHS: Mapping[str, int] = {"inputs": 512, "targets": 128}
-MESSAGES = 5
-"""How many reasons of unreadable records are kept."""
+MAX_MESSAGES = 5
+"""Reasons of unreadable records that are kept."""
 OnError = Literal["fail", "skip"]
 TooLong = Literal["truncate", "drop", "fail"]
 
 
 @dataclasses.dataclass
 class RecordCounts:
-    """What became of the records of one split; kept in the store's manifest.
+    """Counts of the records of one split by what became of them; kept in the store's manifest.
 
     Attributes:
         records: records that the source has in this split, readable or not.
         skipped: records left out because they cannot be read or rendered.
-        left_out: records that are no example of the task: without a label, say, or with no room
+        filtered: records left out because they are no example of the task: without a label, say, or with no room
             for a solved example before them.
         dropped: records left out because a side is too long.
         truncated: examples whose side was cut, by feature.
@@ -44,12 +44,12 @@ class RecordCounts:
             otherwise once more turns follow.
         messages: why the first records were skipped, each with its file and line or its index.
         merged: messages that became one with a message of the same speaker before them.
-        unsaid: messages that the chat template does not write as they are, by role.
-        unsaid_at: where the first of these stand.
-        unknown: ids of what the vocabulary cannot say, by feature.
-        unknown_examples: examples that have one, by feature.
-        unknown_pieces: some of what cannot be said, by feature.
-        unknown_texts: the first text that has such, by feature.
+        rewritten: messages that the chat template does not write as they are, by role.
+        rewritten_at: where the first of these stand.
+        unknown: unknown ids, by feature.
+        unknown_examples: examples that have an unknown id, by feature.
+        unknown_pieces: some of the characters or words behind unknown ids, by feature.
+        unknown_texts: the first text with an unknown id, by feature.
     """
 
     records: int = 0
@@ -57,32 +57,55 @@ class RecordCounts:
     dropped: int = 0
     truncated: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FEATURES, 0))
     messages: list[str] = dataclasses.field(default_factory=list)
-    left_out: int = 0
+    filtered: int = 0
     by_reply: int = 0
     merged: int = 0
-    unsaid: dict[str, int] = dataclasses.field(default_factory=dict)
-    unsaid_at: list[str] = dataclasses.field(default_factory=list)
+    rewritten: dict[str, int] = dataclasses.field(default_factory=dict)
+    rewritten_at: list[str] = dataclasses.field(default_factory=list)
     unknown: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FEATURES, 0))
     unknown_examples: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(FEATURES, 0))
     unknown_pieces: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     unknown_texts: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def leave_out(self) -> None:
+    def count_filtered(self) -> None:
         """Counts a record that is no example of the task."""
         self.records += 1
-        self.left_out += 1
+        self.filtered += 1
 
     def skip(self, error: UserError) -> None:
-        """Counts a record that was left out, and keeps the reason if it is among the first."""
+        """Counts a record that cannot be read or rendered, and keeps the reason if it is among the first."""
         self.records += 1
         self.skipped += 1
-        if len(self.messages) < MESSAGES:
+        if len(self.messages) < MAX_MESSAGES:
             self.messages.append(str(error))
+
+    def as_manifest(self) -> dict[str, Any]:
+        """Returns the counts under the keys that manifests have."""
+        return as_written(vars(self))
+
+    @classmethod
+    def from_manifest(cls, values: Mapping[str, Any]) -> "RecordCounts":
+        """Reads the counts of a manifest; one from before a count was taken has none of it."""
+        named = {key: name for name, key in WRITTEN_KEYS.items()}
+        return cls(**{named.get(key, key): value for key, value in values.items()})
+
+
+WRITTEN_KEYS: Mapping[str, str] = {
+    "filtered": "left_out",
+    "rewritten": "unsaid",
+    "rewritten_at": "unsaid_at",
+}
+"""Field of counts → its key in manifests and JSON, where stores and programs know it by another name."""
+
+
+def as_written(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Renames fields of counts to their keys in manifests and JSON."""
+    return {WRITTEN_KEYS.get(name, name): value for name, value in values.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class PrepareConfig:
-    """How tasks become tokens: all that is the same for every task of one preparation.
+    """How tasks become tokens: everything that is the same for all tasks of one preparation.
 
     Attributes:
         vocabulary: text to ids.
@@ -111,7 +134,7 @@ class PrepareConfig:
     chat_template: ChatTemplate | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lengths", checked_lengths(self.lengths))
+        object.__setattr__(self, "lengths", validate_lengths(self.lengths))
         for name, value, choices in (
             ("on_error", self.on_error, get_args(OnError)),
             ("too_long", self.too_long, get_args(TooLong)),
@@ -147,28 +170,31 @@ class PrepareConfig:
 
     @functools.cached_property
     def chat(self) -> ChatPrompts | None:
-        """The prompts and replies of ``chat_template``, where there is one."""
+        """Prompts and replies of ``chat_template``; ``None`` without one."""
         return None if self.chat_template is None else ChatPrompts(self.chat_template, self.vocabulary)
 
     @functools.cached_property
     def ends(self) -> dict[str, np.ndarray]:
-        """The ids behind each feature, int32: the end of sequence, the separator behind inputs, or what ends a turn."""
+        """Ids behind each feature, [length] int32: the end of sequence, the separator behind inputs, or the end of a turn."""
         if self.chat is not None:
             return {"inputs": np.zeros(0, np.int32), "targets": self.chat.end}
         end = np.array([self.vocabulary.eos_id], np.int32)
-        return {"inputs": end_of_inputs(self.vocabulary, self.separator), "targets": end}
+        return {"inputs": input_end_ids(self.vocabulary, self.separator), "targets": end}
 
     @functools.cached_property
     def _vocabulary_fingerprint(self) -> str:
         return self.vocabulary.fingerprint()
 
     def parts(self) -> dict[str, str]:
-        """What every fingerprint holds of a recipe. Which draws the seed decides is the task's to say."""
+        """Digests, by name, of the fields that decide on the tokens of every task.
+
+        The seed is not among them: each preprocessor digests it with what it draws.
+        """
         parts = {
             "vocabulary": self._vocabulary_fingerprint,
             "lengths": digest(sorted(self.lengths.items())),
             "too_long": digest(self.too_long),
-            "format": digest(FORMAT),
+            "format": digest(FORMAT_VERSION),
         }
         if self.on_error != "fail":
             parts["on_error"] = digest(self.on_error)
@@ -180,8 +206,8 @@ class PrepareConfig:
         return parts
 
 
-def end_of_inputs(vocabulary: Vocabulary, separator: str) -> np.ndarray:
-    """The ids behind inputs, int32: of the separator, or the end of sequence where there is none.
+def input_end_ids(vocabulary: Vocabulary, separator: str) -> np.ndarray:
+    """Returns the ids behind inputs, [length] int32: the separator's, or the end of sequence without one.
 
     Raises:
         UserError: a separator that names the token that pads rows.
@@ -196,13 +222,13 @@ def end_of_inputs(vocabulary: Vocabulary, separator: str) -> np.ndarray:
     return np.array(ids, np.int32)
 
 
-def combined(parts: Mapping[str, str]) -> str:
-    """The fingerprint, a hexadecimal digest, that these parts make up."""
+def combine_parts(parts: Mapping[str, str]) -> str:
+    """Combines the digests of ``fingerprint_parts`` to one fingerprint, hexadecimal."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def checked_lengths(lengths: Mapping[str, int]) -> dict[str, int]:
-    """``lengths`` as a plain dictionary of ``inputs`` and ``targets``.
+def validate_lengths(lengths: Mapping[str, int]) -> dict[str, int]:
+    """Returns ``lengths`` as a dictionary of ``inputs`` and ``targets``, in tokens.
 
     Raises:
         UserError: no mapping, an unknown or missing feature, or a length that leaves no room for a
@@ -218,9 +244,9 @@ def checked_lengths(lengths: Mapping[str, int]) -> dict[str, int]:
             raise unknown("feature length", str(feature), FEATURES)
     for feature in FEATURES:
         length = lengths.get(feature)
-        if not isinstance(length, int | np.integer) or isinstance(length, bool) or not 2 <= length <= LONGEST:
+        if not isinstance(length, int | np.integer) or isinstance(length, bool) or not 2 <= length <= MAX_LENGTH:
             raise UserError(
                 f"The length of {feature!r} is {length!r}, but it must be a whole number of at least 2 tokens (one and the "
-                f"end of sequence) and at most {LONGEST:,}."
+                f"end of sequence) and at most {MAX_LENGTH:,}."
             )
     return {feature: int(lengths[feature]) for feature in FEATURES}

@@ -1,4 +1,4 @@
-"""Dialogue for a decoder: a whole conversation is one example, and the loss counts what the assistant says.
+"""Conversations for a decoder: each is one example, with a loss mask over what the assistant says.
 
     TASK = ConversationTask("my_chats", jsonl(train="chats.jsonl"), template="chatml")
 
@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from flan_jax.data.chat.templates import ChatTemplate, UnstablePrefixError, load_chat_template
-from flan_jax.data.chat.tokenize import ChatTokenizer, Tokens, drops_start
-from flan_jax.data.prepare.config import MESSAGES, PrepareConfig, RecordCounts
-from flan_jax.data.prepare.source_notes import notes_of
+from flan_jax.data.chat.tokenize import ChatTokenizer, Tokens, strips_bos
+from flan_jax.data.prepare.config import MAX_MESSAGES, PrepareConfig, RecordCounts
+from flan_jax.data.prepare.source_notes import source_notes
 from flan_jax.data.prepare.unknown_tokens import count_unknown
 from flan_jax.data.sources.base import digest
 from flan_jax.errors import PlacedError, UserError
@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class ConversationTask:
-    """Conversations, whole, for a decoder.
+    """A task whose examples are whole conversations, for a decoder.
 
     A conversation that is too long is cut behind the last reply that leaves it short enough; if not
     even the first reply does, it is dropped. What follows its last reply is left out in any case.
@@ -60,7 +60,7 @@ class ConversationTask:
         opening: what becomes of an assistant's words before any user's.
 
     Raises:
-        UserError: a name or a policy that cannot be, or a source that is none.
+        UserError: an invalid name or policy, or a source that lacks methods of ``Source``.
     """
 
     name: str
@@ -84,21 +84,21 @@ class ConversationTask:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Those of its source."""
+        """Splits of its source."""
         return self.source.splits
 
 
-def producer_of(task: ConversationTask, recipe: PrepareConfig) -> "ConversationPreprocessor":
-    """How the task is prepared; ``flan_jax.data.prepare.preprocessors`` looks for this name."""
-    return ConversationPreprocessor(task, recipe)
+def preprocessor_of(task: ConversationTask, config: PrepareConfig) -> "ConversationPreprocessor":
+    """Returns the task's preprocessor; ``flan_jax.data.prepare.preprocessors`` looks for this name."""
+    return ConversationPreprocessor(task, config)
 
 
 @dataclasses.dataclass(frozen=True)
 class ConversationPreprocessor:
-    """Renders conversations through their chat template and tokenises them with a mask of the loss."""
+    """Renders conversations through their chat template and tokenizes them with a loss mask."""
 
     task: ConversationTask
-    recipe: PrepareConfig
+    config: PrepareConfig
 
     @functools.cached_property
     def _template(self) -> ChatTemplate:
@@ -109,61 +109,61 @@ class ConversationPreprocessor:
 
     @functools.cached_property
     def _tokenizer(self) -> ChatTokenizer:
-        return ChatTokenizer(self._template, self.recipe.vocabulary)
+        return ChatTokenizer(self._template, self.config.vocabulary)
 
     @property
-    def _kept(self) -> tuple[str, ...]:
-        """Of what else the ids depend on: whether they have the token that begins a sequence."""
-        vocabulary = self.recipe.vocabulary
-        return () if drops_start(vocabulary) or getattr(vocabulary, "bos_id", None) is None else ("start",)
+    def _bos_part(self) -> tuple[str, ...]:
+        """The fingerprint's mark of ids that keep the token that begins a sequence."""
+        vocabulary = self.config.vocabulary
+        return () if strips_bos(vocabulary) or getattr(vocabulary, "bos_id", None) is None else ("start",)
 
     @property
-    def _limit(self) -> int:
-        """Tokens of a conversation: a decoder's row holds inputs and targets."""
-        return sum(self.recipe.lengths.values())
+    def _max_tokens(self) -> int:
+        """Tokens that a conversation may have: a decoder's row holds inputs and targets."""
+        return sum(self.config.lengths.values())
 
     def fingerprint_parts(self, split: str) -> dict[str, str]:
-        """Source, template, how turns are read, and the recipe's own parts. Nothing is drawn, so no seed."""
+        """Digests source, template, policies and the configuration. Nothing is drawn, so there is no seed."""
         return {
             "source": self.task.source.fingerprint(split),
             "templates": self._template.fingerprint(),
-            "turns": digest("conversations", _VERSION, self.task.repeated, self.task.opening, *self._kept),
-            **self.recipe.parts(),
+            "turns": digest("conversations", _VERSION, self.task.repeated, self.task.opening, *self._bos_part),
+            **self.config.parts(),
         }
 
     def manifest(self, split: str) -> dict[str, Any]:
-        """Cluster, source, template and the recipe."""
+        """Returns cluster, source, template and the configuration as JSON values."""
         return {
             "cluster": self.task.cluster,
             "source": self.task.source.describe(),
             "mode": "conversation",
             "template": self._template.name,
-            "lengths": dict(self.recipe.lengths),
-            "vocabulary": self.recipe.vocabulary.name,
-            "vocabulary_size": self.recipe.vocabulary.size,
-            "on_error": self.recipe.on_error,
-            "too_long": self.recipe.too_long,
-            **notes_of(self.task.source, split),
+            "lengths": dict(self.config.lengths),
+            "vocabulary": self.config.vocabulary.name,
+            "vocabulary_size": self.config.vocabulary.size,
+            "on_error": self.config.on_error,
+            "too_long": self.config.too_long,
+            **source_notes(self.task.source, split),
         }
 
     def extras(self, split: str) -> Mapping[str, Extra]:
-        """The mask of the loss."""
+        """Returns the column of the loss mask."""
         return {LOSS_MASK: MASK}
 
-    def examples(self, split: str, tally: RecordCounts) -> Iterator[StoredExample]:
-        """Conversations in the source's order.
+    def examples(self, split: str, counts: RecordCounts) -> Iterator[StoredExample]:
+        """Yields conversations in the source's order, as targets without inputs.
 
         Raises:
-            UserError: one that cannot be read or rendered, named by its place, unless the recipe
-                says to skip it; or one that is too long where the recipe says to fail.
+            UserError: one that cannot be read or rendered, named by its place, unless ``on_error`` is ``skip``;
+                or one that is too long where ``too_long`` is ``fail``.
         """
-        read = self._read(split, tally)
+        read = self._read(split, counts)
         stops = not self._tokenizer.knows_end
         while batch := list(itertools.islice(read, _BATCH)):
             made = self._tokenizer(
                 [talk.messages for _, talk in batch],
                 [talk.tools for _, talk in batch],
-                functools.partial(self._unsaid_in, batch, split, tally),
+                functools.partial(self._count_rewritten_in_batch, batch, split, counts),
             )
             for (index, talk), tokens in zip(batch, made, strict=True):
                 parts = [(talk, tokens)]
@@ -175,32 +175,32 @@ class ConversationPreprocessor:
                             self._tokenizer(
                                 [one.messages for one in talks],
                                 [talk.tools] * len(talks),
-                                functools.partial(self._unsaid_reply, index, talks, split, tally),
+                                functools.partial(self._count_rewritten_reply, index, talks, split, counts),
                             ),
                             strict=True,
                         )
                     )
                 wrong = next((one for _, one in parts if isinstance(one, UserError)), None)
                 if wrong is not None:
-                    self._refuse(wrong, split, index, tally)
+                    self._refuse(wrong, split, index, counts)
                     continue
-                tally.records += 1
-                tally.by_reply += len(parts) > 1
+                counts.records += 1
+                counts.by_reply += len(parts) > 1
                 kept = 0
                 for one, own in parts:
                     fitting = (
                         None
                         if isinstance(own, UserError)
-                        else self._fitting(one, _up_to_last_reply(own), split, index, tally)
+                        else self._fit(one, _up_to_last_reply(own), split, index, counts)
                     )
                     if fitting is None:
                         continue
                     kept += 1
-                    self._count_unknown(one, fitting, tally)
-                    stops = stops or bool((fitting.ids[fitting.mask > 0] == self.recipe.vocabulary.eos_id).any())
+                    self._count_unknown(one, fitting, counts)
+                    stops = stops or bool((fitting.ids[fitting.mask > 0] == self.config.vocabulary.eos_id).any())
                     nothing = np.zeros(0, np.int32)
                     yield StoredExample(nothing, fitting.ids, example_id=index, extras={LOSS_MASK: fitting.mask})
-                tally.dropped += not kept
+                counts.dropped += not kept
         if not stops:
             _log.warning(
                 "Task %r: chat template %r ends no reply with eos_token, so a model does not learn from it to stop",
@@ -208,107 +208,105 @@ class ConversationPreprocessor:
                 self._template.name,
             )
 
-    def _unsaid_in(
+    def _count_rewritten_in_batch(
         self,
         batch: Sequence[tuple[int, Conversation]],
         split: str,
-        tally: RecordCounts,
+        counts: RecordCounts,
         number: int,
         missing: Sequence[int],
     ) -> None:
-        self._note_unsaid(*batch[number], missing, split, tally)
+        self._count_rewritten(*batch[number], missing, split, counts)
 
-    def _unsaid_reply(
+    def _count_rewritten_reply(
         self,
         index: int,
         talks: Sequence[Conversation],
         split: str,
-        tally: RecordCounts,
+        counts: RecordCounts,
         number: int,
         missing: Sequence[int],
     ) -> None:
-        self._note_unsaid(index, talks[number], missing, split, tally, replies=True)
+        self._count_rewritten(index, talks[number], missing, split, counts, replies=True)
 
-    def _note_unsaid(
+    def _count_rewritten(
         self,
         index: int,
         talk: Conversation,
         missing: Sequence[int],
         split: str,
-        tally: RecordCounts,
+        counts: RecordCounts,
         *,
         replies: bool = False,
     ) -> None:
-        """Counts what the template leaves out or rewrites of a conversation; of its replies alone, if ``replies``."""
+        """Counts messages that the template leaves out or rewrites; of the assistant's alone, if ``replies``."""
         for number in missing:
             message = talk.messages[number]
             if replies and message.role != ASSISTANT:
                 continue
-            tally.unsaid[message.role] = tally.unsaid.get(message.role, 0) + 1
-            if len(tally.unsaid_at) < MESSAGES:
+            counts.rewritten[message.role] = counts.rewritten.get(message.role, 0) + 1
+            if len(counts.rewritten_at) < MAX_MESSAGES:
                 place = getattr(self.task.source, "place", None)
                 where = place(split, index) if place else f"record {index}"
-                tally.unsaid_at.append(f"{where}, message {number}: {message.content[:_SHOWN]!r}")
+                counts.rewritten_at.append(f"{where}, message {number}: {message.content[:_SHOWN]!r}")
 
-    def _count_unknown(self, talk: Conversation, tokens: Tokens, tally: RecordCounts) -> None:
-        """What the assistant says is a target, everything else an input."""
-        if self.recipe.vocabulary.unk_id is None:
+    def _count_unknown(self, talk: Conversation, tokens: Tokens, counts: RecordCounts) -> None:
+        """Counts unknown ids: what the assistant says is a target, everything else an input."""
+        if self.config.vocabulary.unk_id is None:
             return
-        for feature, said in (("inputs", False), ("targets", True)):
-            own = [message.content for message in talk.messages if (message.role == ASSISTANT) == said]
-            ids = tokens.ids[(tokens.mask > 0) == said]
-            count_unknown(tally, self.recipe.vocabulary, feature, [ids], ["\n".join(own)].__getitem__)
+        for feature, reply in (("inputs", False), ("targets", True)):
+            own = [message.content for message in talk.messages if (message.role == ASSISTANT) == reply]
+            ids = tokens.ids[(tokens.mask > 0) == reply]
+            count_unknown(counts, self.config.vocabulary, feature, [ids], ["\n".join(own)].__getitem__)
 
-    def _read(self, split: str, tally: RecordCounts) -> Iterator[tuple[int, Conversation]]:
-        unreadable = tally.skip if self.recipe.on_error == "skip" else None
+    def _read(self, split: str, counts: RecordCounts) -> Iterator[tuple[int, Conversation]]:
+        unreadable = counts.skip if self.config.on_error == "skip" else None
         for index, record in numbered_records(self.task.source, split, unreadable):
             try:
                 talk = conversation(record, repeated=self.task.repeated, opening=self.task.opening)
             except UserError as error:
-                self._refuse(error, split, index, tally)
+                self._refuse(error, split, index, counts)
             else:
                 if self.task.repeated == "merge":
-                    tally.merged += repeated_turns(record["messages"])
+                    counts.merged += repeated_turns(record["messages"])
                 yield index, talk.answered
 
-    def _refuse(self, error: UserError, split: str, index: int, tally: RecordCounts) -> None:
-        """Counts a conversation that cannot be read or rendered, or raises."""
+    def _refuse(self, error: UserError, split: str, index: int, counts: RecordCounts) -> None:
+        """Counts a conversation that cannot be read or rendered, or raises, as ``on_error`` says."""
         place = getattr(self.task.source, "place", None)
         located = UserError(f"Task {self.task.name!r}, record {index}: {error}")
         if place:
             located = PlacedError(functools.partial(place, split, index), located)
-        if self.recipe.on_error != "skip":
+        if self.config.on_error != "skip":
             raise located from error
-        tally.skip(located)
+        counts.skip(located)
 
-    def _fitting(
-        self, talk: Conversation, tokens: Tokens, split: str, index: int, tally: RecordCounts
-    ) -> Tokens | None:
-        """The tokens, or those of as many whole turns as fit, or ``None`` where none do."""
-        if len(tokens.ids) <= self._limit:
+    def _fit(self, talk: Conversation, tokens: Tokens, split: str, index: int, counts: RecordCounts) -> Tokens | None:
+        """Returns the tokens, those of as many whole turns as fit, or ``None`` where none fit."""
+        if len(tokens.ids) <= self._max_tokens:
             return tokens
-        if self.recipe.too_long == "fail":
+        if self.config.too_long == "fail":
             raise UserError(
                 f"Task {self.task.name!r}, split {split!r}, record {index}: the conversation has {len(tokens.ids)} tokens, "
-                f"but the lengths of inputs and targets are {self._limit} together. Raise a length, or choose "
+                f"but the lengths of inputs and targets are {self._max_tokens} together. Raise a length, or choose "
                 "too_long=truncate or too_long=drop."
             )
-        if self.recipe.too_long == "drop":
+        if self.config.too_long == "drop":
             return None
-        best = self._longest(talk)
+        best = self._longest_prefix(talk)
         if best is not None:
-            tally.truncated["targets"] += 1
+            counts.truncated["targets"] += 1
         return best
 
-    def _longest(self, talk: Conversation) -> Tokens | None:
-        """The most turns, up to and with a reply, that fit: found by halving, as more turns are more tokens."""
+    def _longest_prefix(self, talk: Conversation) -> Tokens | None:
+        """Finds the most turns, up to and with a reply, that fit; by bisection, as more turns are more tokens."""
         replies: Sequence[int] = talk.replies
         low, high, best = 0, len(replies) - 1, None
         while low < high:  # the whole is known to be too long
             middle = (low + high) // 2
             (tokens,) = self._tokenizer([talk.messages[: replies[middle] + 1]], [talk.tools])
             cut = None if isinstance(tokens, UserError) else _up_to_last_reply(tokens)
-            if cut is not None and len(cut.ids) <= self._limit:
+            if cut is not None and len(cut.ids) <= self._max_tokens:
                 best, low = cut, middle + 1
             else:
                 high = middle
@@ -316,7 +314,7 @@ class ConversationPreprocessor:
 
 
 def _by_reply(talk: Conversation) -> list[Conversation]:
-    """For every reply that is learned, the conversation up to it, in which it alone is."""
+    """Splits a conversation into one for every reply with loss, up to that reply, which alone has loss there."""
     return [
         dataclasses.replace(
             talk,
@@ -330,6 +328,6 @@ def _by_reply(talk: Conversation) -> list[Conversation]:
 
 
 def _up_to_last_reply(tokens: Tokens) -> Tokens:
-    """Without what a template writes after the last reply, which nobody reads on from."""
+    """Drops the tokens that a template writes after the last reply."""
     end = int(np.flatnonzero(tokens.mask)[-1]) + 1
     return Tokens(tokens.ids[:end], tokens.mask[:end])

@@ -1,10 +1,10 @@
-"""Digests of functions: by how they are written and by what they refer to, never by an address.
+"""Digests functions by their text and by what they refer to, never by an address (``callable_digest``).
 
 A store prepared before a ``fields`` function was edited must not be taken for a new one. A
 digest therefore covers the function's text, its captured and default values, and every function,
 class and plain constant of one's own code that it names, and what those name in turn. One's own is
 what stands in the same package, or in a module that nobody installed. Of a function that gin configures,
-what a configuration binds to that very function counts (``gin_bound``), and no more of gin's state.
+what a configuration binds to that very function counts (``gin_bindings``), and no more of gin's state.
 """
 
 import dataclasses
@@ -37,87 +37,87 @@ _NAMES_IN_DIGESTS: Mapping[str, str] = {
 
 
 def callable_digest(function: Any) -> str:
-    """Hexadecimal digest of a function, method, ``functools.partial`` or callable object."""
-    return digest(*_described(function, set()))
+    """Digests a function, method, ``functools.partial`` or callable object; hexadecimal."""
+    return digest(*_describe(function, set()))
 
 
-def _described(function: Any, seen: set[int]) -> Iterator[str]:
+def _describe(function: Any, seen: set[int]) -> Iterator[str]:
     if id(function) in seen:
         return
     seen.add(id(function))
     wrapped = gin_bindings.configurable(function)
     if wrapped is not None:
-        yield from _described(wrapped.function, seen)
-        yield from _bound(wrapped, frozenset(), seen)
+        yield from _describe(wrapped.function, seen)
+        yield from _gin_values(wrapped, frozenset(), seen)
     elif isinstance(function, functools.partial):
         wrapped = gin_bindings.configurable(function.func)
         if wrapped is None:
-            yield from _described(function.func, seen)
+            yield from _describe(function.func, seen)
         else:  # what the caller gives, no configuration decides
             seen.add(id(function.func))
-            yield from _described(wrapped.function, seen)
-            yield from _bound(wrapped, _given(wrapped.function, function), seen)
+            yield from _describe(wrapped.function, seen)
+            yield from _gin_values(wrapped, _given_parameters(wrapped.function, function), seen)
         for argument in function.args:
             if inspect.isfunction(argument) or isinstance(argument, functools.partial):
-                yield from _described(argument, seen)
+                yield from _describe(argument, seen)
         yield value_text(function.args)
         yield value_text(function.keywords)
     elif isinstance(function, types.MethodType):
-        yield from _described(function.__func__, seen)
+        yield from _describe(function.__func__, seen)
         yield value_text(function.__self__)
     elif isinstance(function, types.FunctionType):
-        yield _written(function)
+        yield _source_text(function)
         yield value_text(function.__defaults__)
         yield value_text(function.__kwdefaults__)
         for cell in function.__closure__ or ():
-            yield from _value(cell.cell_contents, function.__module__, seen)
+            yield from _referenced(cell.cell_contents, function.__module__, seen)
         names = sorted(_names(function.__code__))
         for name in names:
             if name in function.__globals__:
                 value = function.__globals__[name]
                 value = _module_name(value) if name == "__name__" else value
                 yield name
-                yield from _value(value, function.__module__, seen)
+                yield from _referenced(value, function.__module__, seen)
                 if isinstance(value, types.ModuleType) and _is_own(value.__name__, function.__module__):
                     for inner in (inner for inner in names if inner in vars(value)):
-                        yield from _value(vars(value)[inner], value.__name__, seen)
+                        yield from _referenced(vars(value)[inner], value.__name__, seen)
     elif inspect.isclass(function):
-        yield _written(cast(Any, function))
+        yield _source_text(cast(Any, function))
         for member in vars(function).values():
             if isinstance(member, types.FunctionType):
-                yield from _described(member, seen)
+                yield from _describe(member, seen)
     elif isinstance(function, functools._lru_cache_wrapper):  # a cache changes nothing of what is returned
-        yield from _described(function.__wrapped__, seen)
+        yield from _describe(function.__wrapped__, seen)
     elif inspect.isroutine(function):  # built in
         yield qualified_name(function)
     else:
-        yield from _described(type(function), seen)
+        yield from _describe(type(function), seen)
         yield value_text(function)
 
 
-def _bound(wrapped: gin_bindings.Configurable, given: frozenset[str], seen: set[int]) -> Iterator[str]:
-    """What gin binds to a function: nothing of other functions, and nothing where nothing is bound."""
+def _gin_values(wrapped: gin_bindings.Configurable, given: frozenset[str], seen: set[int]) -> Iterator[str]:
+    """Describes the parameters that gin binds to a function, and nothing of other functions."""
     for name, value in gin_bindings.bindings(wrapped.selector, given=given):
         yield f"{wrapped.selector}.{name}"
-        yield from _bound_value(value, seen)
+        yield from _gin_value(value, seen)
 
 
-def _bound_value(value: Any, seen: set[int]) -> Iterator[str]:
+def _gin_value(value: Any, seen: set[int]) -> Iterator[str]:
     if isinstance(value, gin_bindings.Reference):
         yield f"{'call of' if value.evaluated else 'reference to'} {qualified_name(value.function)}"
         if callable(value.function):
-            yield from _described(value.function, seen)
+            yield from _describe(value.function, seen)
         for name, inner in value.bound:
             yield name
-            yield from _bound_value(inner, seen)
+            yield from _gin_value(inner, seen)
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _bound_value(key, seen)
-            yield from _bound_value(item, seen)
+            yield from _gin_value(key, seen)
+            yield from _gin_value(item, seen)
     elif isinstance(value, list):
         yield f"{len(value)}"
         for item in value:
-            yield from _bound_value(item, seen)
+            yield from _gin_value(item, seen)
     else:
         yield value_text(value)
 
@@ -132,8 +132,8 @@ def qualified_name(function: Any) -> str:
     return f"{_module_name(getattr(function, '__module__', ''))}.{getattr(function, '__qualname__', '')}"
 
 
-def _given(function: Any, partial: functools.partial[Any]) -> frozenset[str]:
-    """The names of the parameters that a partial gives."""
+def _given_parameters(function: Any, partial: functools.partial[Any]) -> frozenset[str]:
+    """Names the parameters that a partial sets."""
     try:
         names = list(inspect.signature(function).parameters)[: len(partial.args)]
     except (TypeError, ValueError):
@@ -141,25 +141,25 @@ def _given(function: Any, partial: functools.partial[Any]) -> frozenset[str]:
     return frozenset([*names, *partial.keywords])
 
 
-def _value(value: Any, module: str, seen: set[int]) -> Iterator[str]:
-    """A value that a function refers to; functions and classes that others wrote by name only."""
+def _referenced(value: Any, module: str, seen: set[int]) -> Iterator[str]:
+    """Describes a value that a function refers to; functions and classes of other packages by name only."""
     wrapped = gin_bindings.configurable(value)
     if wrapped is not None:
         if _is_own(str(value.__module__), module):
-            yield from _described(value, seen)
+            yield from _describe(value, seen)
         else:  # their code by name, what our configuration binds to it in full
             yield qualified_name(value)
-            yield from _bound(wrapped, frozenset(), seen)
+            yield from _gin_values(wrapped, frozenset(), seen)
         return
     if callable(value) and hasattr(value, "__qualname__"):
         if _is_own(str(value.__module__), module):
-            yield from _described(value, seen)
+            yield from _describe(value, seen)
         else:
             yield qualified_name(value)
     elif isinstance(value, types.ModuleType):
         yield _module_name(value.__name__)
     elif isinstance(value, functools.partial):
-        yield from _described(value, seen)
+        yield from _describe(value, seen)
     else:
         yield value_text(value)
 
@@ -178,13 +178,13 @@ def _is_own(name: str, module: str) -> bool:
 
 
 def _names(code: types.CodeType) -> set[str]:
-    """The names that a function's code, and the code nested in it, looks up."""
+    """Collects the names that a function's code, and the code nested in it, looks up."""
     nested = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
     return set(code.co_names).union(*map(_names, nested))
 
 
 def value_text(value: Any) -> str:
-    """A text of a value that is the same in every process: sets sorted, objects by their type."""
+    """Writes a value as the same text in every process: sets sorted, objects by their type."""
     if isinstance(value, _PLAIN):
         return repr(value)
     if isinstance(value, set | frozenset):
@@ -197,19 +197,19 @@ def value_text(value: Any) -> str:
         inner = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return f"{type(value).__qualname__}{value_text(inner)}"
     if isinstance(value, functools.partial) or inspect.isroutine(value) or inspect.isclass(value):
-        return _unfollowed(value)
+        return _shallow_text(value)
     pattern = getattr(value, "pattern", None)  # a compiled regular expression
     return f"{qualified_name(type(value))} {pattern or ''}"
 
 
-def _unfollowed(function: Any) -> str:
-    """A function inside a container: its text alone, as following tables of functions may go in circles."""
+def _shallow_text(function: Any) -> str:
+    """Describes a function inside a container by its text alone, as tables of functions may refer to themselves."""
     wrapped = gin_bindings.configurable(function)
     if wrapped is not None:
-        return _unfollowed(wrapped.function)
+        return _shallow_text(wrapped.function)
     if isinstance(function, functools.partial):
-        return f"{_unfollowed(function.func)}{value_text(function.args)}{value_text(function.keywords)}"
-    return _written(function)
+        return f"{_shallow_text(function.func)}{value_text(function.args)}{value_text(function.keywords)}"
+    return _source_text(function)
 
 
 # Python's parser, which finds the text of a class, fails now and then when two threads are in it.
@@ -217,8 +217,8 @@ _parsing = threading.Lock()
 
 
 @functools.lru_cache(maxsize=4096)
-def _written(what: Any) -> str:
-    """Source text, or the byte code of what was typed at a prompt."""
+def _source_text(what: Any) -> str:
+    """Returns the source text, or the byte code of what was typed at a prompt."""
     try:
         with _parsing:
             return inspect.getsource(what)

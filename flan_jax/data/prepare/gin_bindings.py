@@ -1,4 +1,4 @@
-"""What gin binds to a function, read from the wrapper that gin put around it; gin itself is not imported here.
+"""Reads what gin binds to a function from gin's wrapper around it, without importing gin.
 
 ``@gin.configurable`` gives a function a wrapper whose module globals are gin's whole state: every binding of every
 configuration that was ever read. What a preprocessor depends on of it are the bindings of its own selector, of the
@@ -28,10 +28,10 @@ class Configurable(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """``@NAME`` or ``@NAME()`` as a value.
+    """A bound value ``@NAME`` or ``@NAME()``.
 
     Attributes:
-        function: what is referred to, without its wrapper.
+        function: the function referred to, without its wrapper.
         bound: (parameter, value) pairs, as ``bindings`` yields them.
         evaluated: its result is the value.
     """
@@ -42,7 +42,7 @@ class Reference(NamedTuple):
 
 
 def configurable(function: Any) -> Configurable | None:
-    """What stands behind gin's wrapper; ``None`` where this is none."""
+    """Unwraps a function that gin made configurable; ``None`` for any other."""
     if not isinstance(function, types.FunctionType) or function.__globals__.get("__name__") != _GIN:
         return None
     captured = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
@@ -54,7 +54,7 @@ def configurable(function: Any) -> Configurable | None:
 def bindings(
     selector: str, scopes: tuple[str, ...] = (), given: frozenset[str] = frozenset()
 ) -> Iterator[tuple[str, Any]]:
-    """The parameters of a selector that a configuration binds, sorted by name, with macros and references resolved.
+    """Yields the parameters that a configuration binds to a selector, sorted by name, macros and references resolved.
 
     Args:
         selector: a whole name in gin.
@@ -76,7 +76,7 @@ def _bindings(
 
 
 def _resolved(value: Any, within: tuple[str, ...]) -> Any:
-    """A bound value without gin's own classes in it."""
+    """Resolves a bound value to one without gin's own classes."""
     if type(value).__name__ == "ConfigurableReference" and type(value).__module__ == _GIN:
         scope, name = "/".join(value.scopes), value.configurable.selector
         if name == _MACRO:

@@ -1,7 +1,7 @@
-"""What travels to another process of the same run: tasks with their functions, the recipe, the store.
+"""Pickles tasks, the ``PrepareConfig`` and the store for another process of the same run.
 
-Pickle is used between processes of one run only, never for anything that is kept or that comes from
-outside. A function that the other side can import travels by name, any other whole.
+Pickle is used between processes of one run only, never for anything that is stored or that comes from outside. A
+function that the other process can import is pickled by name, any other by value.
 """
 
 import importlib
@@ -16,8 +16,8 @@ from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
 
 
-def packed(what: Any, name: str) -> bytes:
-    """``what`` as bytes.
+def dumps(value: Any, name: str) -> bytes:
+    """Pickles a value, functions among it by value where they cannot be imported.
 
     Raises:
         UserError: it cannot be pickled; the message calls it ``name``.
@@ -25,7 +25,7 @@ def packed(what: Any, name: str) -> bytes:
     import cloudpickle
 
     try:
-        return cloudpickle.dumps(what)
+        return cloudpickle.dumps(value)
     except Exception as error:  # whatever an object's own way to be pickled raises
         raise UserError(
             f"{name} cannot be sent to another process ({type(error).__name__}: {error}). Keep open files, locks and the "
@@ -33,25 +33,25 @@ def packed(what: Any, name: str) -> bytes:
         ) from error
 
 
-def unpacked(content: bytes) -> Any:
-    """What was packed."""
+def loads(content: bytes) -> Any:
+    """Reads what ``dumps`` made."""
     return pickle.loads(content)
 
 
-def packed_setup(recipe: PrepareConfig, store: TokenStore, modules: Sequence[str]) -> bytes:
-    """What a worker is given once, before any task."""
-    tools = packed((recipe, store), f"The vocabulary {recipe.vocabulary.name!r}, or the store,")
-    return packed((tuple(modules), sources.data_dir(), published.source_dir(), tools), "The data folder")
+def dumps_setup(config: PrepareConfig, store: TokenStore, modules: Sequence[str]) -> bytes:
+    """Pickles what a worker needs once, before any task: configuration, store, modules to import and data folders."""
+    shared = dumps((config, store), f"The vocabulary {config.vocabulary.name!r}, or the store,")
+    return dumps((tuple(modules), sources.data_dir(), published.source_dir(), shared), "The data folder")
 
 
-def unpacked_setup(setup: bytes) -> tuple[PrepareConfig, TokenStore]:
-    """Recipe and store, after the modules are imported and the folders are set in this process."""
-    modules, data_dir, source_dir, tools = unpacked(setup)
+def loads_setup(setup: bytes) -> tuple[PrepareConfig, TokenStore]:
+    """Imports the modules and sets the data folders of ``dumps_setup`` in this process; returns configuration and store."""
+    modules, data_dir, source_dir, shared = loads(setup)
     for module in modules:
         importlib.import_module(module)
     if sources.data_dir() != data_dir:
         sources.set_data_dir(data_dir)
     if published.source_dir() != source_dir:
         published.set_source_dir(source_dir)
-    recipe, store = unpacked(tools)
-    return recipe, store
+    config, store = loads(shared)
+    return config, store

@@ -1,4 +1,4 @@
-"""Prepare: render and tokenise each task once, into the token store.
+"""Renders and tokenizes each task once, into the token store (``prepare``).
 
 The fingerprint of a prepared split covers everything its tokens depend on, so a second run
 writes only what changed, and a store made from something else is never taken for this one.
@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from flan_jax.data.chat.templates import ChatTemplate
-from flan_jax.data.prepare import split_job as units
+from flan_jax.data.prepare import split_job
 from flan_jax.data.prepare.config import (
     DEFAULT_LENGTHS,
     FEATURES,
     OnError,
     PrepareConfig,
     TooLong,
-    checked_lengths,
-    combined,
+    combine_parts,
+    validate_lengths,
 )
-from flan_jax.data.prepare.preprocessors import producer
+from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.prepare.split_job import PreparedSplit, SplitJob
 from flan_jax.data.prepare.workers import write_all
 from flan_jax.data.tokenizers.vocabulary import Vocabulary
@@ -35,23 +35,23 @@ __all__ = [
     "PrepareProgress",
     "PrepareReport",
     "PreparedSplit",
-    "checked_lengths",
     "fingerprint_parts",
     "prepare",
     "task_fingerprint",
+    "validate_lengths",
 ]
 
 
 @dataclasses.dataclass(frozen=True)
 class PrepareReport:
-    """What ``prepare`` did, split by split, in the order asked for."""
+    """The outcome of ``prepare``, split by split, in the order requested."""
 
     splits: tuple[PreparedSplit, ...]
     seconds: float
 
     @property
     def written(self) -> int:
-        """Splits tokenised now."""
+        """Splits that were tokenized now."""
         return sum(not split.skipped for split in self.splits)
 
     @property
@@ -95,9 +95,9 @@ class PrepareReport:
         return sum(split.unreadable for split in self.splits)
 
     @property
-    def left_out(self) -> int:
+    def filtered(self) -> int:
         """Records of all splits left out because they are no examples of their task."""
-        return sum(split.left_out for split in self.splits)
+        return sum(split.filtered for split in self.splits)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -111,17 +111,17 @@ class PrepareReport:
             "truncated_targets",
             "dropped",
             "unreadable",
-            "left_out",
         )
         return {
             **{total: getattr(self, total) for total in totals},
+            "left_out": self.filtered,
             "seconds": round(self.seconds, 3),
-            "splits": [dataclasses.asdict(split) for split in self.splits],
+            "splits": [split.as_dict() for split in self.splits],
         }
 
 
 PrepareProgress = Callable[[int, int, PreparedSplit], None]
-"""Called after each split as ``progress(done, total, what)``."""
+"""Called after each split as ``progress(done, total, split)``."""
 
 
 def prepare(
@@ -140,11 +140,11 @@ def prepare(
     verify: bool = False,
     modules: Sequence[str] = (),
 ) -> PrepareReport:
-    """Puts every (task, split) asked for into the store, unless it is there already.
+    """Prepares every requested (task, split) that is not in the store yet.
 
     Args:
-        tasks: tasks with the splits wanted of each; a pair asked for twice is prepared once.
-        store: where to.
+        tasks: tasks with the splits requested of each; a pair requested twice is prepared once.
+        store: written to.
         vocabulary: text to ids.
         lengths: ``inputs`` and ``targets`` in tokens, the end-of-sequence id counted.
         seed: which example gets which template.
@@ -154,8 +154,8 @@ def prepare(
         too_long: see ``PrepareConfig``.
         separator: see ``PrepareConfig``.
         chat_template: see ``PrepareConfig``.
-        verify: compare all that is there with its checksums, even what this machine found right before; what
-            is damaged is written again in any case.
+        verify: compare everything in the store with its checksums, even what this machine verified before; a damaged
+            split is written again in any case.
         modules: imported by every worker process first, where tasks are found by name in a
             registry that modules fill, such as seqio's.
 
@@ -164,24 +164,24 @@ def prepare(
             that cannot be read or rendered, a full disk. Splits finished before stay prepared.
     """
     lengths = DEFAULT_LENGTHS if lengths is None else lengths
-    recipe = PrepareConfig(vocabulary, lengths, seed, on_error, too_long, separator, chat_template)
+    config = PrepareConfig(vocabulary, lengths, seed, on_error, too_long, separator, chat_template)
     if processes < 1:
         raise UserError(f"The number of processes is {processes}, but at least one must work.")
-    survey = PreparePlan(tasks, recipe, store, verify=verify, progress=progress)
-    with contextlib.closing(write_all(survey.to_write, recipe, store, processes=processes, modules=modules)) as written:
-        for work, split in written:
-            survey.finished(work, split)
-    return survey.report()
+    plan = PreparePlan(tasks, config, store, verify=verify, progress=progress)
+    with contextlib.closing(write_all(plan.to_write, config, store, processes=processes, modules=modules)) as written:
+        for job, split in written:
+            plan.mark_done(job, split)
+    return plan.report()
 
 
 class PreparePlan:
-    """Which of the splits asked for are in the store, and what became of the others.
+    """Divides the requested splits into those in the store and those to write, and collects the outcomes.
 
     Args:
-        tasks: tasks with the splits wanted of each; a pair asked for twice counts once.
-        recipe: how they should be prepared.
-        store: where to look.
-        verify: compare all that is there with its checksums.
+        tasks: tasks with the splits requested of each; a pair requested twice counts once.
+        config: how they are prepared.
+        store: searched for them.
+        verify: compare everything in the store with its checksums.
         progress: called after each split, beginning with those found.
 
     Attributes:
@@ -194,38 +194,38 @@ class PreparePlan:
     def __init__(
         self,
         tasks: Iterable[tuple[Task, Sequence[str]]],
-        recipe: PrepareConfig,
+        config: PrepareConfig,
         store: TokenStore,
         *,
         verify: bool,
         progress: PrepareProgress | None,
     ) -> None:
-        self._begun = time.monotonic()
+        self._start = time.monotonic()
         self._progress = progress
-        self._works = [units.work_of(task, split, recipe) for (_, split), task in requested(tasks).items()]
+        self._jobs = [split_job.make_job(task, split, config) for (_, split), task in requested_splits(tasks).items()]
         self._done: dict[tuple[str, str], PreparedSplit] = {}
         self.to_write: list[SplitJob] = []
-        for work in self._works:
-            found = units.find(work, store, verify=verify)
+        for job in self._jobs:
+            found = split_job.find_prepared(job, store, verify=verify)
             if isinstance(found, SplitJob):
                 self.to_write.append(found)
             else:
-                self.finished(work, found)
+                self.mark_done(job, found)
 
-    def finished(self, work: SplitJob, split: PreparedSplit) -> None:
-        """Notes that ``work`` is done, and tells of it."""
-        self._done[work.task.name, work.split] = split
+    def mark_done(self, job: SplitJob, split: PreparedSplit) -> None:
+        """Records the outcome of ``job`` and reports progress."""
+        self._done[job.task.name, job.split] = split
         if self._progress is not None:
-            self._progress(len(self._done), len(self._works), split)
+            self._progress(len(self._done), len(self._jobs), split)
 
     def report(self) -> PrepareReport:
-        """The report, once everything is done."""
-        splits = tuple(self._done[work.task.name, work.split] for work in self._works)
-        return PrepareReport(splits, time.monotonic() - self._begun)
+        """Returns the report, once every job is done."""
+        splits = tuple(self._done[job.task.name, job.split] for job in self._jobs)
+        return PrepareReport(splits, time.monotonic() - self._start)
 
 
-def requested(tasks: Iterable[tuple[Task, Sequence[str]]]) -> dict[tuple[str, str], Task]:
-    """(name, split) → task, each once, in the order asked for.
+def requested_splits(tasks: Iterable[tuple[Task, Sequence[str]]]) -> dict[tuple[str, str], Task]:
+    """Collects the tasks by (name, split), each once, in the order requested.
 
     Raises:
         UserError: two different tasks of one name.
@@ -241,25 +241,25 @@ def requested(tasks: Iterable[tuple[Task, Sequence[str]]]) -> dict[tuple[str, st
 def task_fingerprint(
     task: Task, split: str, vocabulary: Vocabulary, lengths: Mapping[str, int], seed: int, **choices: Any
 ) -> str:
-    """Hexadecimal digest of everything that the tokens of ``split`` depend on.
+    """Digests everything that the tokens of ``split`` depend on; hexadecimal.
 
     Args:
-        task: what is prepared.
-        split: which part of it.
+        task: the task.
+        split: the split of it.
         vocabulary: see ``PrepareConfig``, as for all below.
-        lengths: of inputs and targets.
+        lengths: of inputs and targets, in tokens.
         seed: of the templates.
         choices: any other field of ``PrepareConfig``.
     """
-    return combined(fingerprint_parts(task, split, vocabulary, lengths, seed, **choices))
+    return combine_parts(fingerprint_parts(task, split, vocabulary, lengths, seed, **choices))
 
 
 def fingerprint_parts(
     task: Task, split: str, vocabulary: Vocabulary, lengths: Mapping[str, int], seed: int, **choices: Any
 ) -> dict[str, str]:
-    """What ``task_fingerprint`` is made of, so that an error can name the part that changed.
+    """Returns the digests that ``task_fingerprint`` combines, by name, so that an error can name the part that changed.
 
     Raises:
         UserError: a bad length, an unknown choice, or a source that is not there.
     """
-    return producer(task, PrepareConfig(vocabulary, lengths, seed, **choices)).fingerprint_parts(split)
+    return make_preprocessor(task, PrepareConfig(vocabulary, lengths, seed, **choices)).fingerprint_parts(split)

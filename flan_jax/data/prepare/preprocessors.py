@@ -1,8 +1,8 @@
-"""Producers: from a task and a recipe to the examples of a split, as the token store takes them.
+"""Task preprocessors: the examples of a split, as the token store takes them, from a task and a ``PrepareConfig``.
 
-``prepare`` and the Beam pipeline know no kind of task; they ask ``producer(task, recipe)``. A kind
-of task of one's own brings its producer along: a function ``producer_of(task, recipe)`` in the
-module that defines its class.
+``prepare`` and the Beam pipeline know no kind of task; they ask ``make_preprocessor(task, config)``. A kind of task
+of one's own brings its preprocessor along: a function ``preprocessor_of(task, config)`` in the module that defines its
+class.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
 from flan_jax.data.prepare.fingerprints import callable_digest, value_text
-from flan_jax.data.prepare.source_notes import notes_of
+from flan_jax.data.prepare.source_notes import source_notes
 from flan_jax.data.prepare.tokenize import tokenize
 from flan_jax.data.sources.base import digest
 from flan_jax.data.tokenizers.vocabulary import keeps_newlines
@@ -23,52 +23,58 @@ from flan_jax.tasks.render import render_split
 from flan_jax.tasks.spec import Prompted, Rendering, Task, Template, VerbatimTemplate
 from flan_jax.tasks.style import FLAN_2021
 
-__all__ = ["PrepareConfig", "PromptedPreprocessor", "RecordCounts", "TaskPreprocessor", "producer"]
+__all__ = ["PrepareConfig", "PromptedPreprocessor", "RecordCounts", "TaskPreprocessor", "make_preprocessor"]
 
 
 class TaskPreprocessor(Protocol):
-    """Makes the examples of one task by one recipe."""
+    """Renders and tokenizes one task with one ``PrepareConfig``."""
 
     def fingerprint_parts(self, split: str) -> dict[str, str]:
-        """Name → digest of everything that the tokens of ``split`` depend on."""
+        """Digests, hexadecimal by name, of everything that the tokens of ``split`` depend on."""
 
-    def examples(self, split: str, tally: RecordCounts) -> Iterator[StoredExample]:
-        """Yields the examples in a fixed order and counts into ``tally`` what became of the records."""
+    def examples(self, split: str, counts: RecordCounts) -> Iterator[StoredExample]:
+        """Yields the examples in a fixed order, and adds to ``counts`` what became of the records."""
 
     def manifest(self, split: str) -> dict[str, Any]:
-        """JSON values that say what the examples were made from, ``vocabulary_size`` among them."""
+        """Returns what the examples were made from as JSON values, ``vocabulary_size`` among them."""
 
     def extras(self, split: str) -> Mapping[str, Extra]:
-        """The further columns that the examples carry: by name."""
+        """Returns the columns that the examples carry beside tokens, by name."""
 
 
-def producer(task: Task, recipe: PrepareConfig) -> TaskPreprocessor:
-    """The producer of a task of any kind.
+def make_preprocessor(task: Task, config: PrepareConfig) -> TaskPreprocessor:
+    """Returns the preprocessor of a task of any kind.
 
     Raises:
-        UserError: a kind of task that says nothing of how it is prepared.
+        UserError: a kind of task whose module has no function ``preprocessor_of``.
     """
     if isinstance(task, Prompted):
-        return PromptedPreprocessor(task, recipe)
+        return PromptedPreprocessor(task, config)
     for kind in type(task).__mro__:
-        make = getattr(sys.modules.get(kind.__module__), "producer_of", None)
+        module = sys.modules.get(kind.__module__)
+        make = getattr(module, "preprocessor_of", None)
         if make is not None:
-            return make(task, recipe)
+            return make(task, config)
+        if hasattr(module, "producer_of"):
+            raise UserError(
+                f"The function producer_of(task, recipe) of the module {kind.__module__!r}, which prepares task {task.name!r}, "
+                "is called preprocessor_of(task, config) now. Rename it."
+            )
     raise UserError(
         f"Task {task.name!r} is a {type(task).__name__}, and its module {type(task).__module__!r} has no function "
-        "producer_of(task, recipe), so it cannot be prepared. Write one, or use Prompted."
+        "preprocessor_of(task, config), so it cannot be prepared. Write one, or use Prompted."
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class PromptedPreprocessor:
-    """Renders a task of ours and tokenises it; no TensorFlow."""
+    """Renders a ``Prompted`` task and tokenizes it, without TensorFlow."""
 
     task: Prompted
-    recipe: PrepareConfig
+    config: PrepareConfig
 
     def fingerprint_parts(self, split: str) -> dict[str, str]:
-        """Source, fields, templates, options, mode, seed and the recipe's own parts."""
+        """Digests source, fields, templates, options, mode, seed and the configuration."""
         spec = self.task.spec
         return {
             "source": spec.source.fingerprint(split),
@@ -78,13 +84,13 @@ class PromptedPreprocessor:
             "options": digest(spec.options, spec.answer),
             "mode": digest(self.task.mode),
             # Templates are drawn from (seed, name, index).
-            "seed": digest(self.recipe.seed, spec.name),
+            "seed": digest(self.config.seed, spec.name),
             **self._prompt_parts(split),
-            **self.recipe.parts(),
+            **self.config.parts(),
         }
 
     def _prompt_parts(self, split: str) -> dict[str, str]:
-        """What only some prompts, and what is kept beside them, depend on."""
+        """Digests what only some prompts depend on, and the extras."""
         task, parts = self.task, {}
         if task.mode.shows_options and task.style.options != FLAN_2021.options:
             parts["style"] = digest(value_text(task.style.options))
@@ -97,44 +103,44 @@ class PromptedPreprocessor:
             parts[name] = callable_digest(function)
         return parts
 
-    def examples(self, split: str, tally: RecordCounts) -> Iterator[StoredExample]:
-        """Rendered records in the source's order, tokenised."""
-        unreadable = tally.skip if self.recipe.on_error == "skip" else None
+    def examples(self, split: str, counts: RecordCounts) -> Iterator[StoredExample]:
+        """Yields rendered records in the source's order, tokenized."""
+        unreadable = counts.skip if self.config.on_error == "skip" else None
         rendered = render_split(
             self.task,
             split,
-            seed=self.recipe.seed,
-            newlines=keeps_newlines(self.recipe.vocabulary),
+            seed=self.config.seed,
+            newlines=keeps_newlines(self.config.vocabulary),
             length=self._length,
-            max_length=self.recipe.lengths["inputs"],
+            max_length=self.config.lengths["inputs"],
             unreadable=unreadable,
-            left_out=tally.leave_out,
+            left_out=counts.count_filtered,
         )
-        return tokenize(rendered, self.recipe, tally, where=f"task {self.task.name!r}, split {split!r}")
+        return tokenize(rendered, self.config, counts, where=f"task {self.task.name!r}, split {split!r}")
 
     def _length(self, text: str) -> int:
-        """Tokens of an input, with what stands around it: the end of sequence, or the turns of a chat template."""
-        around = 1 if self.recipe.chat is None else self.recipe.chat.around
-        return len(self.recipe.vocabulary.encode(text)) + around
+        """Counts the tokens of an input with what stands around it: the end of sequence, or the turns of a chat template."""
+        around = 1 if self.config.chat is None else self.config.chat.around
+        return len(self.config.vocabulary.encode(text)) + around
 
     def manifest(self, split: str) -> dict[str, Any]:
-        """Cluster, source, mode and the recipe."""
+        """Returns cluster, source, mode and the configuration as JSON values."""
         return {
             "cluster": self.task.cluster,
             "source": self.task.spec.source.describe(),
             "mode": str(self.task.mode),
-            "seed": self.recipe.seed,
-            "lengths": dict(self.recipe.lengths),
-            **({"template": self.recipe.chat_template.name} if self.recipe.chat_template else {}),
-            "vocabulary": self.recipe.vocabulary.name,
-            "vocabulary_size": self.recipe.vocabulary.size,
-            "on_error": self.recipe.on_error,
-            "too_long": self.recipe.too_long,
-            **notes_of(self.task.spec.source, split),
+            "seed": self.config.seed,
+            "lengths": dict(self.config.lengths),
+            **({"template": self.config.chat_template.name} if self.config.chat_template else {}),
+            "vocabulary": self.config.vocabulary.name,
+            "vocabulary_size": self.config.vocabulary.size,
+            "on_error": self.config.on_error,
+            "too_long": self.config.too_long,
+            **source_notes(self.task.spec.source, split),
         }
 
     def extras(self, split: str) -> Mapping[str, Extra]:
-        """The texts that the task keeps beside the tokens."""
+        """Returns the texts that the task keeps beside the tokens, as columns by name."""
         return {name: Extra("string") for name in self.task.spec.extras}
 
 

@@ -1,17 +1,17 @@
-"""What sources say of their files, for manifests."""
+"""Counts that sources keep of their files (``InstructionSource.notes``), for manifests."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
-def notes_of(source: Any, split: str) -> dict[str, Any]:
-    """What a source has to say of the file of a split, where it says anything: see ``InstructionSource.notes``."""
+def source_notes(source: Any, split: str) -> dict[str, Any]:
+    """Returns the manifest's ``notes`` on the file of a split; nothing for a source that keeps none."""
     notes = getattr(source, "notes", None)
-    said = {} if notes is None else notes(split)
-    return {"notes": said} if said else {}
+    found = {} if notes is None else notes(split)
+    return {"notes": found} if found else {}
 
 
-def left_out_before(notes: Mapping[str, Any]) -> dict[str, int]:
-    """Reason or cleaning step → the records that it left out before any task saw them."""
+def filtered_by_source(notes: Mapping[str, Any]) -> dict[str, int]:
+    """Counts the records that a source left out before any task read them, by reason or cleaning step."""
     steps = {step: count["left_out"] for step, count in notes.get("steps", {}).items()}
     return {reason: count for reason, count in {**notes.get("left_out", {}), **steps}.items() if count}

@@ -1,4 +1,4 @@
-"""Rendered text to token ids, a batch at a time: trimmed, ended, checked."""
+"""Encodes rendered examples a batch at a time: ids trimmed to the lengths, ended and checked (``tokenize``)."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,53 +17,57 @@ _BATCH = 256
 
 def tokenize(
     rendered: Iterable[Rendered],
-    recipe: PrepareConfig,
-    tally: RecordCounts | None = None,
+    config: PrepareConfig,
+    counts: RecordCounts | None = None,
     *,
     where: str = "rendered text",
 ) -> Iterator[StoredExample]:
-    """Ids of rendered examples, each side within its length and ended as the recipe says.
+    """Encodes rendered examples, each side trimmed to its length and ended as the configuration says.
 
     Args:
         rendered: examples as text.
-        recipe: vocabulary, lengths, and what to do with an example that is too long.
-        tally: counted up: records, and those cut or dropped.
+        config: vocabulary, lengths, and what to do with an example that is too long.
+        counts: records, and those cut or dropped, are added to it.
         where: names the task in errors.
+
+    Returns:
+        Examples with ``inputs`` and ``targets``, [length] int32 each.
 
     Raises:
         UserError: an example is too long and ``too_long`` is ``fail``, or the vocabulary returned
             an id that it must not return.
     """
-    tally = RecordCounts() if tally is None else tally
+    counts = RecordCounts() if counts is None else counts
     examples = iter(rendered)
     while batch := list(itertools.islice(examples, _BATCH)):
-        tally.records += len(batch)
+        counts.records += len(batch)
         ids = {
-            "inputs": _inputs(batch, recipe),
-            "targets": encode_arrays(recipe.vocabulary, [example.targets for example in batch])
-            if recipe.chat is None
-            else [recipe.chat.reply(example.targets) for example in batch],
+            "inputs": _encode_inputs(batch, config),
+            "targets": encode_arrays(config.vocabulary, [example.targets for example in batch])
+            if config.chat is None
+            else [config.chat.reply(example.targets) for example in batch],
         }
         over = {
-            feature: _over(sides, recipe.lengths[feature] - len(recipe.ends[feature])) for feature, sides in ids.items()
+            feature: _too_long_positions(sides, config.lengths[feature] - len(config.ends[feature]))
+            for feature, sides in ids.items()
         }
-        if recipe.too_long == "truncate":
+        if config.too_long == "truncate":
             for feature, cut in over.items():
-                tally.truncated[feature] += len(cut)
-            if recipe.chat is not None:  # a prompt is cut within the user's words
-                room = recipe.lengths["inputs"]
+                counts.truncated[feature] += len(cut)
+            if config.chat is not None:  # a prompt is cut within the user's words
+                room = config.lengths["inputs"]
                 for position in over["inputs"]:
-                    ids["inputs"][position] = recipe.chat.prompt_within(batch[position].inputs, room)
+                    ids["inputs"][position] = config.chat.prompt_within(batch[position].inputs, room)
         elif longer := set().union(*over.values()):
-            if recipe.too_long == "fail":
-                raise _too_long(where, batch, ids, over, recipe)
-            tally.dropped += len(longer)
+            if config.too_long == "fail":
+                raise _too_long_error(where, batch, ids, over, config)
+            counts.dropped += len(longer)
             kept = [i for i in range(len(batch)) if i not in longer]
             batch = [batch[i] for i in kept]
             ids = {feature: [sides[i] for i in kept] for feature, sides in ids.items()}
-        inputs, targets = (_ended(ids[feature], recipe, feature, where, batch) for feature in FEATURES)
+        inputs, targets = (_trim_and_end(ids[feature], config, feature, where, batch) for feature in FEATURES)
         for feature, sides in (("inputs", inputs), ("targets", targets)):
-            count_unknown(tally, recipe.vocabulary, feature, sides, _text_of(batch, feature))
+            count_unknown(counts, config.vocabulary, feature, sides, _text_of(batch, feature))
         for example, own_inputs, own_targets in zip(batch, inputs, targets, strict=True):
             yield StoredExample(
                 inputs=own_inputs,
@@ -80,30 +84,30 @@ def _text_of(batch: Sequence[Rendered], feature: str) -> Callable[[int], str]:
     return lambda position: batch[position].inputs if feature == "inputs" else batch[position].targets
 
 
-def _inputs(batch: Sequence[Rendered], recipe: PrepareConfig) -> list[np.ndarray]:
-    """The ids of inputs, without what ends them; inside a chat template, prompts for a reply."""
-    if recipe.chat is None:
-        return list(encode_arrays(recipe.vocabulary, [example.inputs for example in batch]))
-    return [recipe.chat.prompt(example.inputs) for example in batch]
+def _encode_inputs(batch: Sequence[Rendered], config: PrepareConfig) -> list[np.ndarray]:
+    """Encodes inputs, without their end; inside a chat template, as prompts for a reply."""
+    if config.chat is None:
+        return list(encode_arrays(config.vocabulary, [example.inputs for example in batch]))
+    return [config.chat.prompt(example.inputs) for example in batch]
 
 
-def _over(sides: Sequence[np.ndarray], room: int) -> set[int]:
-    """Positions of the sides that are longer than the room before what ends them."""
+def _too_long_positions(sides: Sequence[np.ndarray], room: int) -> set[int]:
+    """Finds the positions of the sides that are longer than ``room``, in tokens."""
     return {position for position, side in enumerate(sides) if len(side) > room}
 
 
-def _ended(
-    sides: Sequence[np.ndarray], recipe: PrepareConfig, feature: str, where: str, examples: Sequence[Rendered]
+def _trim_and_end(
+    sides: Sequence[np.ndarray], config: PrepareConfig, feature: str, where: str, examples: Sequence[Rendered]
 ) -> list[np.ndarray]:
-    """Each side cut to its length and ended, as views of one int32 array."""
+    """Cuts each side to its length and ends it; views of one int32 array."""
     if not sides:
         return []
-    vocabulary, end = recipe.vocabulary, recipe.ends[feature]
-    room = recipe.lengths[feature] - len(end)
+    vocabulary, end = config.vocabulary, config.ends[feature]
+    room = config.lengths[feature] - len(end)
     parts = [part for side in sides for part in (side[:room], end)]
     joined = np.concatenate(parts, dtype=np.int32)
     ends = itertools.accumulate(map(len, parts))
-    if recipe.chat is None and (
+    if config.chat is None and (
         np.count_nonzero(joined == vocabulary.eos_id) != len(sides) * np.count_nonzero(end == vocabulary.eos_id)
         or np.any(joined == vocabulary.pad_id)
         or joined.min() < 0
@@ -114,16 +118,16 @@ def _ended(
     return [joined[start:stop] for start, stop in itertools.pairwise([0, *itertools.islice(ends, 1, None, 2)])]
 
 
-def _too_long(
+def _too_long_error(
     where: str,
     batch: Sequence[Rendered],
     ids: Mapping[str, Sequence[np.ndarray]],
     over: Mapping[str, set[int]],
-    recipe: PrepareConfig,
+    config: PrepareConfig,
 ) -> UserError:
     position, feature = min((min(indices), feature) for feature, indices in over.items() if indices)
     return UserError(
         f"{where[0].upper()}{where[1:]}, record {batch[position].example_id}: its {feature} have "
-        f"{len(ids[feature][position]) + len(recipe.ends[feature])} tokens with what ends them, but the length of {feature} is "
-        f"{recipe.lengths[feature]}. Raise the length, or choose too_long=truncate or too_long=drop."
+        f"{len(ids[feature][position]) + len(config.ends[feature])} tokens with what ends them, but the length of {feature} is "
+        f"{config.lengths[feature]}. Raise the length, or choose too_long=truncate or too_long=drop."
     )

@@ -1,8 +1,8 @@
-"""Preparing in several processes. What is stored is the same, byte for byte, as from one.
+"""Prepares splits in several processes; the store holds the same bytes as from one.
 
-A worker is a fresh process that imports NumPy and Arrow and little else; it is handed one task at
-a time. A task travels by cloudpickle, so its functions may be lambdas, closures, or come from a
-module that the parent imported. A worker ends with its parent, however that ends.
+A worker is a fresh process that imports NumPy and Arrow and little else; it is sent one task at a time. Tasks are
+pickled with cloudpickle, so their functions may be lambdas, closures, or come from a module that the parent imported.
+A worker ends with its parent, however that ends.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
 
 from flan_jax.data.prepare.config import PrepareConfig
-from flan_jax.data.prepare.pickling import packed, packed_setup, unpacked, unpacked_setup
-from flan_jax.data.prepare.split_job import PreparedSplit, SplitJob, size_hint, write
+from flan_jax.data.prepare.pickling import dumps, dumps_setup, loads, loads_setup
+from flan_jax.data.prepare.split_job import PreparedSplit, SplitJob, size_hint, write_split
 from flan_jax.data.tokenizers import vocabulary as tokenizers
 from flan_jax.errors import UnknownNameError, UserError
 from flan_jax.store.store import TokenStore
 
-Job = tuple[SplitJob, ...]
+TaskJobs = tuple[SplitJob, ...]
 """The splits of one task, which read the same file as a rule."""
 PATIENCE_S = 0.5
-"""For so long small tasks are prepared by the calling process, before it starts any worker."""
+"""Seconds for which small tasks are prepared by the calling process, before it starts any worker."""
 _SMALL_BYTES = 1 << 20
 _GRACE_S = 5.0
 
@@ -43,68 +43,69 @@ def usable_cores() -> int:
 
 
 def write_all(
-    works: Sequence[SplitJob],
-    recipe: PrepareConfig,
+    jobs: Sequence[SplitJob],
+    config: PrepareConfig,
     store: TokenStore,
     *,
     processes: int = 1,
     modules: Sequence[str] = (),
 ) -> Generator[tuple[SplitJob, PreparedSplit], None, None]:
-    """Renders, tokenises and stores each split; yields it when it is there, in no fixed order.
+    """Renders, tokenizes and stores each split; yields its outcome when it is stored, in no fixed order.
 
     Workers are started only when there is enough to do. The largest tasks then go first, and those
     of unknown size before them, so that no process is left with a large one at the end.
 
     Args:
-        works: the splits to write.
-        recipe: how.
-        store: where to.
+        jobs: the splits to write.
+        config: how they are prepared.
+        store: written to.
         processes: how many work at a time.
-        modules: imported by every worker before it begins.
+        modules: imported by every worker before it starts.
 
     Raises:
-        UserError: as ``splits.write``, in the same words as from one process; or a task that
+        UserError: as ``split_job.write_split``, in the same words as from one process; or a task that
             cannot be sent to another process, or a worker that was killed.
     """
-    jobs = _jobs(works)
+    tasks = _by_task(jobs)
     if processes > 1:
-        jobs = deque(sorted(jobs, key=_size, reverse=True))
+        tasks = deque(sorted(tasks, key=_size, reverse=True))
         patient_until = time.monotonic() + PATIENCE_S
-        while jobs and _size(jobs[-1]) < _SMALL_BYTES and time.monotonic() < patient_until:
-            yield from _write_here(jobs.pop(), recipe, store)
-        if len(jobs) > 1:
+        while tasks and _size(tasks[-1]) < _SMALL_BYTES and time.monotonic() < patient_until:
+            yield from _write_here(tasks.pop(), config, store)
+        if len(tasks) > 1:
             with contextlib.closing(
-                _write_in_workers(jobs, packed_setup(recipe, store, modules), processes)
+                _write_in_workers(tasks, dumps_setup(config, store, modules), processes)
             ) as written:
-                for work, split in written:
-                    yield work, write(work, recipe, store) if split is None else split
+                for job, split in written:
+                    yield job, write_split(job, config, store) if split is None else split
             return
-    for job in jobs:
-        yield from _write_here(job, recipe, store)
+    for own in tasks:
+        yield from _write_here(own, config, store)
 
 
-def _jobs(works: Sequence[SplitJob]) -> deque[Job]:
+def _by_task(jobs: Sequence[SplitJob]) -> deque[TaskJobs]:
     by_task: dict[str, list[SplitJob]] = {}
-    for work in works:
-        by_task.setdefault(work.task.name, []).append(work)
+    for job in jobs:
+        by_task.setdefault(job.task.name, []).append(job)
     return deque(map(tuple, by_task.values()))
 
 
-def _size(job: Job) -> float:
-    sizes = [size_hint(work) for work in job]
+def _size(jobs: TaskJobs) -> float:
+    """Bytes to read; infinite where a source does not know."""
+    sizes = map(size_hint, jobs)
     return sum(float("inf") if size is None else size for size in sizes)
 
 
 def _write_here(
-    job: Job, recipe: PrepareConfig, store: TokenStore
+    jobs: TaskJobs, config: PrepareConfig, store: TokenStore
 ) -> Generator[tuple[SplitJob, PreparedSplit], None, None]:
-    for work in job:
-        yield work, write(work, recipe, store)
+    for job in jobs:
+        yield job, write_split(job, config, store)
 
 
 @dataclasses.dataclass(eq=False)
 class _Worker:
-    """A process, the parent's end of the pipe to it, and the splits that it has still to do."""
+    """A process, the parent's end of the pipe to it, and the splits that it has not finished."""
 
     process: BaseProcess
     connection: Connection
@@ -112,32 +113,32 @@ class _Worker:
 
 
 def _write_in_workers(
-    jobs: deque[Job], setup: bytes, processes: int
+    tasks: deque[TaskJobs], setup: bytes, processes: int
 ) -> Generator[tuple[SplitJob, PreparedSplit | None], None, None]:
-    """Yields each split as it is there, or none for one that a worker cannot find: a script may have registered it."""
+    """Yields each split's outcome; ``None`` for a task that no worker can find by name, as a script registered it."""
     workers: list[_Worker] = []
     done = False
     try:
-        with _interrupts_ignored():
-            while len(workers) < min(processes, len(jobs)):
-                workers.append(_started(setup))
+        with _ignore_interrupts():
+            while len(workers) < min(processes, len(tasks)):
+                workers.append(_start_worker(setup))
         for worker in workers:
-            _hand_over(worker, jobs)
+            _send_next(worker, tasks)
         while busy := {worker.connection: worker for worker in workers if worker.remaining}:
             for connection in wait(list(busy)):
                 worker = busy[connection]  # type: ignore[index]
-                split = _received(worker)
-                work = worker.remaining.popleft()
+                split = _receive(worker)
+                job = worker.remaining.popleft()
                 if not worker.remaining:
-                    _hand_over(worker, jobs)
-                yield work, split
+                    _send_next(worker, tasks)
+                yield job, split
         done = True
     finally:
         _stop(workers, at_once=not done)
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
+def _ignore_interrupts() -> Iterator[None]:
     """Processes started inside ignore Ctrl-C, from their first moment: the parent decides what it means."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -149,35 +150,35 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _started(setup: bytes) -> _Worker:
+def _start_worker(setup: bytes) -> _Worker:
     # A fresh process: threads of JAX or TensorFlow in this one do not survive a fork.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, setup), name="flan-jax prepare", daemon=True)
+    process = context.Process(target=_worker_main, args=(theirs, setup), name="flan-jax prepare", daemon=True)
     process.start()
     theirs.close()  # so that the end of the process is the end of the pipe
     return _Worker(process, ours)
 
 
-def _hand_over(worker: _Worker, jobs: deque[Job]) -> None:
-    """Sends the next job, if there is one."""
-    if not jobs:
+def _send_next(worker: _Worker, tasks: deque[TaskJobs]) -> None:
+    """Sends the next task's jobs, if there are any."""
+    if not tasks:
         return
-    job = jobs.popleft()
-    payload = packed(job, f"Task {job[0].task.name!r}")
-    worker.remaining.extend(job)
+    jobs = tasks.popleft()
+    payload = dumps(jobs, f"Task {jobs[0].task.name!r}")
+    worker.remaining.extend(jobs)
     with contextlib.suppress(ConnectionError):  # it died; receiving from it says so
         worker.connection.send_bytes(payload)
 
 
-def _received(worker: _Worker) -> PreparedSplit | None:
+def _receive(worker: _Worker) -> PreparedSplit | None:
     try:
         kind, content = worker.connection.recv()
     except (EOFError, ConnectionError):
         worker.process.join()
-        work = worker.remaining[0]
+        job = worker.remaining[0]
         raise UserError(
-            f"The worker process that prepared task {work.task.name!r}, split {work.split!r} ended before it was done "
+            f"The worker process that prepared task {job.task.name!r}, split {job.split!r} ended before it was done "
             f"(exit code {worker.process.exitcode}): it was killed, often for want of memory, or the lines above say why. "
             "Use fewer --processes and run the same command again."
         ) from None
@@ -189,7 +190,7 @@ def _received(worker: _Worker) -> PreparedSplit | None:
 
 
 def _stop(workers: list[_Worker], *, at_once: bool) -> None:
-    """Lets idle workers end, or ends them at once; they remove what they had half-written."""
+    """Lets idle workers end, or terminates them; they remove what they had half-written."""
     for worker in workers:
         worker.connection.close()
         if at_once:
@@ -202,37 +203,37 @@ def _stop(workers: list[_Worker], *, at_once: bool) -> None:
             worker.process.join()
 
 
-def _work(connection: Connection, setup: bytes) -> None:
-    """What a worker does: writes the splits of each job that it receives, until the pipe is closed."""
+def _worker_main(connection: Connection, setup: bytes) -> None:
+    """Runs a worker: writes the splits of each task that it receives, until the pipe is closed."""
     signal.signal(signal.SIGTERM, lambda *_: _end())  # unwinds, so that half-written folders are removed
-    sys.unraisablehook = _unraisable
+    sys.unraisablehook = _print_unraisable
     threading.Thread(target=_end_with_parent, daemon=True).start()
     tokenizers.set_encoding_threads(1)
     with contextlib.suppress(EOFError, ConnectionError):
-        recipe, store = _guarded(connection, lambda: unpacked_setup(setup))
+        config, store = _send_errors(connection, lambda: loads_setup(setup))
         while True:
             payload = connection.recv_bytes()
-            for work in _guarded(connection, lambda payload=payload: unpacked(payload)):
-                split = _guarded(connection, lambda work=work: _written(work, recipe, store))
+            for job in _send_errors(connection, lambda payload=payload: loads(payload)):
+                split = _send_errors(connection, lambda job=job: _write_if_found(job, config, store))
                 connection.send(("done", split))
 
 
-def _written(work: SplitJob, recipe: PrepareConfig, store: TokenStore) -> PreparedSplit | None:
-    """What ``write`` returns, or none where the task is found by a name that nothing registered in this process."""
+def _write_if_found(job: SplitJob, config: PrepareConfig, store: TokenStore) -> PreparedSplit | None:
+    """Writes a split; ``None`` where its task is found by a name that nothing registered in this process."""
     try:
-        return write(work, recipe, store)
+        return write_split(job, config, store)
     except UnknownNameError:
         return None
 
 
-def _unraisable(what: Any) -> None:
-    """Prints what an object of C raised and nobody could catch, but for the end of the worker, which is no error."""
-    if not isinstance(what.exc_value, SystemExit):
-        sys.__unraisablehook__(what)
+def _print_unraisable(unraisable: Any) -> None:
+    """Prints an exception that C code raised and nobody could catch, but for the end of the worker, which is no error."""
+    if not isinstance(unraisable.exc_value, SystemExit):
+        sys.__unraisablehook__(unraisable)
 
 
-def _guarded(connection: Connection, action: Any) -> Any:
-    """Returns what ``action`` returns; what it raises is sent to the parent, and ends the worker."""
+def _send_errors(connection: Connection, action: Any) -> Any:
+    """Runs ``action`` and returns its result; what it raises is sent to the parent, and ends the worker."""
     try:
         return action()
     except UserError as error:
@@ -243,7 +244,7 @@ def _guarded(connection: Connection, action: Any) -> Any:
 
 
 def _end() -> NoReturn:
-    """Ends the worker, once: whoever ends it again while it unwinds would leave a traceback."""
+    """Ends the worker, once: a second signal while it unwinds would leave a traceback."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(1)
 

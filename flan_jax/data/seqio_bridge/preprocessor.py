@@ -44,14 +44,14 @@ class SeqioPreprocessor:
     """
 
     task: Task
-    recipe: PrepareConfig
+    config: PrepareConfig
 
     def __post_init__(self) -> None:
         own = task_vocabulary(self._found)
-        if own.fingerprint() != self.recipe.vocabulary.fingerprint():
+        if own.fingerprint() != self.config.vocabulary.fingerprint():
             raise UserError(
                 f"Task {self.task.name!r} is written for the vocabulary {own.name!r} ({own.size} ids), not for "
-                f"{self.recipe.vocabulary.name!r} ({self.recipe.vocabulary.size} ids). Leave the vocabulary of the run out, "
+                f"{self.config.vocabulary.name!r} ({self.config.vocabulary.size} ids). Leave the vocabulary of the run out, "
                 "or name the same one."
             )
 
@@ -68,12 +68,12 @@ class SeqioPreprocessor:
             "preprocessors": preprocessor_parts(task),
             "output_features": feature_parts(task),
             "cache": self._asked(split, lambda: cache_parts(task, split)),
-            "seed": digest(self.recipe.seed),
+            "seed": digest(self.config.seed),
             "seqio_format": digest(FORMAT),
-            **self.recipe.parts(),
+            **self.config.parts(),
         }
 
-    def examples(self, split: str, tally: RecordCounts) -> Iterator[StoredExample]:
+    def examples(self, split: str, counts: RecordCounts) -> Iterator[StoredExample]:
         """The task's examples in the order of its source.
 
         Raises:
@@ -82,28 +82,28 @@ class SeqioPreprocessor:
         """
         dataset = self._dataset(split)
         kept, extras = self._kept(dataset), self.extras(split)
-        for index, example in self._read(dataset, split, tally):
+        for index, example in self._read(dataset, split, counts):
             sides, cut = {}, []
             for feature in FEATURES:
                 whole = np.asarray(example.get(feature, np.zeros(0, np.int32)))
-                length = self.recipe.lengths[feature]
+                length = self.config.lengths[feature]
                 sides[feature] = whole[:length].astype(np.int32)
                 if len(whole) > length or bool(example.get(_CUT + feature, False)):
                     cut.append(feature)
-            if cut and self.recipe.too_long == "fail":
+            if cut and self.config.too_long == "fail":
                 raise UserError(
                     f"Task {self.task.name!r}, split {split!r}, example {index}: its {cut[0]} are longer than the "
-                    f"{self.recipe.lengths[cut[0]]} tokens that they have room for. Raise the length, or choose "
+                    f"{self.config.lengths[cut[0]]} tokens that they have room for. Raise the length, or choose "
                     "too_long=truncate or too_long=drop."
                 )
-            if cut and self.recipe.too_long == "drop":
-                tally.dropped += 1
+            if cut and self.config.too_long == "drop":
+                counts.dropped += 1
                 continue
             for feature in cut:
-                tally.truncated[feature] += 1
+                counts.truncated[feature] += 1
             for feature, side in sides.items():
                 count_unknown(
-                    tally, self.recipe.vocabulary, feature, [side], functools.partial(_written, example, feature)
+                    counts, self.config.vocabulary, feature, [side], functools.partial(_written, example, feature)
                 )
             yield StoredExample(
                 inputs=sides["inputs"],
@@ -120,12 +120,12 @@ class SeqioPreprocessor:
         return {
             "cluster": self.task.cluster,
             "source": f"seqio task {task.name!r}, {type(task.source).__name__}",
-            "seed": self.recipe.seed,
-            "lengths": dict(self.recipe.lengths),
-            "vocabulary": self.recipe.vocabulary.name,
-            "vocabulary_size": self.recipe.vocabulary.size,
-            "on_error": self.recipe.on_error,
-            "too_long": self.recipe.too_long,
+            "seed": self.config.seed,
+            "lengths": dict(self.config.lengths),
+            "vocabulary": self.config.vocabulary.name,
+            "vocabulary_size": self.config.vocabulary.size,
+            "on_error": self.config.on_error,
+            "too_long": self.config.too_long,
             "cached": _cached(task),
             "token_features": [name for name in FEATURES if name in spec],
             "ragged_features": [name for name in kept if isinstance(spec[name], tf.RaggedTensorSpec)],
@@ -152,14 +152,14 @@ class SeqioPreprocessor:
         written = example.get("targets_pretokenized")
         if isinstance(written, bytes):
             return (written.decode(errors="replace"),)
-        return (self.recipe.vocabulary.decode(targets.tolist()),)
+        return (self.config.vocabulary.decode(targets.tolist()),)
 
     # The data set is built once a split: tracing somebody's preprocessors takes a second or so.
     def _dataset(self, split: str) -> tf.data.Dataset:
         built = self.__dict__.setdefault("_datasets", {})
         if split not in built:
             check_split(self._found, split)
-            built[split] = self._asked(split, functools.partial(_pipeline, self._found, split, self.recipe))
+            built[split] = self._asked(split, functools.partial(_pipeline, self._found, split, self.config))
             self._check(built[split], split)
         return built[split]
 
@@ -174,7 +174,7 @@ class SeqioPreprocessor:
                     "token ids. Tokenize it in the task's preprocessors."
                 )
 
-    def _read(self, dataset: tf.data.Dataset, split: str, tally: RecordCounts) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _read(self, dataset: tf.data.Dataset, split: str, counts: RecordCounts) -> Iterator[tuple[int, dict[str, Any]]]:
         """(index, example) pairs; a record that fails is an index without an example."""
         elements = iter(dataset)
         failures, most = 0, 0
@@ -190,17 +190,17 @@ class SeqioPreprocessor:
                     f"Task {self.task.name!r}, split {split!r}, example {index}: its preprocessors reject the record: "
                     f"{reason(error)}"
                 )
-                if self.recipe.on_error != "skip":
+                if self.config.on_error != "skip":
                     raise failure from error
                 if not failures:
                     # A source that breaks off would end the data silently; only a source that can be read is left behind.
-                    most = self._asked(split, lambda: sum(1 for _ in _source_dataset(self._found, split, self.recipe)))
+                    most = self._asked(split, lambda: sum(1 for _ in _source_dataset(self._found, split, self.config)))
                 failures += 1
                 if failures > most:
                     raise failure from error
-                tally.skip(failure)
+                counts.skip(failure)
                 continue
-            tally.records += 1
+            counts.records += 1
             yield index, {name: _numpy(value) for name, value in element.items()}
 
     def _asked(self, split: str, ask: Any) -> Any:
@@ -220,20 +220,20 @@ def _cached(task: seqio.Task) -> bool:
     return bool(task.supports_caching and task.cache_dir is not None)
 
 
-def _pipeline(task: seqio.Task, split: str, recipe: PrepareConfig) -> tf.data.Dataset:
+def _pipeline(task: seqio.Task, split: str, config: PrepareConfig) -> tf.data.Dataset:
     """The task's data set, not yet trimmed by seqio where that is still to come."""
     return _noting_cuts(_with_seed(task)).get_dataset(
-        sequence_length=dict(recipe.lengths),
+        sequence_length=dict(config.lengths),
         split=split,
         use_cached=_cached(task),
         shuffle=False,
-        seed=recipe.seed,
+        seed=config.seed,
         trim_output_features=False,
     )
 
 
-def _source_dataset(task: seqio.Task, split: str, recipe: PrepareConfig) -> tf.data.Dataset:
-    return _with_seed(task).source.get_dataset(split=split, shuffle=False, seed=recipe.seed)
+def _source_dataset(task: seqio.Task, split: str, config: PrepareConfig) -> tf.data.Dataset:
+    return _with_seed(task).source.get_dataset(split=split, shuffle=False, seed=config.seed)
 
 
 def _noting_cuts(task: seqio.Task) -> seqio.Task:

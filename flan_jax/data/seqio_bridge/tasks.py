@@ -68,7 +68,7 @@ def _restored(name: str, cluster: str, modules: tuple[str, ...]) -> SeqioTask:
     return SeqioTask(name, cluster)
 
 
-def producer_of(task: SeqioTask, recipe: PrepareConfig) -> TaskPreprocessor:
+def preprocessor_of(task: SeqioTask, config: PrepareConfig) -> TaskPreprocessor:
     """What prepares the task: seqio's own pipeline, its tokens stored as they are.
 
     Raises:
@@ -76,7 +76,7 @@ def producer_of(task: SeqioTask, recipe: PrepareConfig) -> TaskPreprocessor:
     """
     from flan_jax.data.seqio_bridge.preprocessor import SeqioPreprocessor
 
-    return SeqioPreprocessor(task, recipe)
+    return SeqioPreprocessor(task, config)
 
 
 def vocabulary_of(task: SeqioTask) -> Vocabulary:

@@ -11,7 +11,7 @@ import numpy as np
 from flax import traverse_util
 
 from flan_jax.data.chat.templates import load_chat_template
-from flan_jax.data.prepare.config import end_of_inputs
+from flan_jax.data.prepare.config import input_end_ids
 from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments import run_dir
@@ -289,7 +289,7 @@ def _use(run: Path, written: Path, config: ModelConfig) -> tuple[ModelConfig, Us
     chosen = settings.get("chat_template")
     if isinstance(chosen, str):  # another than that of the tokenizer's folder: what is exported is asked with it
         atomic_write_text(written / "chat_template.jinja", load_chat_template(chosen).text)
-    end = end_of_inputs(load_vocabulary(written), settings.get("separator") or "").tolist()
+    end = input_end_ids(load_vocabulary(written), settings.get("separator") or "").tolist()
     return config, UsageSnippet(tuple(end), settings["lengths"]["targets"], trained=True, chat=bool(chosen))
 
 

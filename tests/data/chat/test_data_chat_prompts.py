@@ -8,8 +8,8 @@ import pytest
 
 from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import CHATML, ChatTemplate, load_chat_template
-from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, end_of_inputs
-from flan_jax.data.prepare.preprocessors import producer
+from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, input_end_ids
+from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, encode_written, load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.tasks.modes import PromptMode
@@ -31,8 +31,10 @@ def folder(tmp_path_factory):
 
 
 def examples(vocabulary, task=TASK, lengths=LENGTHS, **options):
-    tally = RecordCounts()
-    return list(producer(task, PrepareConfig(vocabulary, lengths, **options)).examples("train", tally)), tally
+    counts = RecordCounts()
+    return list(
+        make_preprocessor(task, PrepareConfig(vocabulary, lengths, **options)).examples("train", counts)
+    ), counts
 
 
 def test_ids_of_bytes_in_chatml():
@@ -61,9 +63,9 @@ def test_examples_are_what_is_rendered_in_turns(folder, mode):
     vocabulary, template = load_vocabulary(folder), load_chat_template(folder)
     task = Prompted(PARITY, mode=mode)
     plain, _ = examples(BYTES, task, {"inputs": 400, "targets": 40})
-    made, tally = examples(vocabulary, task, {"inputs": 400, "targets": 40}, chat_template=template)
+    made, counts = examples(vocabulary, task, {"inputs": 400, "targets": 40}, chat_template=template)
     chat = ChatPrompts(template, vocabulary)
-    assert len(made) == len(plain) == tally.records
+    assert len(made) == len(plain) == counts.records
     for own, bare in zip(made, plain, strict=True):
         assert len(own.inputs) <= 400
         if mode is PromptMode.ZS_OPT:
@@ -78,16 +80,18 @@ def test_a_long_prompt_is_cut_in_the_users_words_and_a_long_reply_keeps_its_end(
     whole, _ = examples(vocabulary, chat_template=template)
     ended = [TURN, *vocabulary.encode("assistant:")]
     room = min(len(example.inputs) for example in whole) - 2
-    cut, tally = examples(vocabulary, lengths={"inputs": room, "targets": 3}, chat_template=template)
-    assert tally.truncated == {"inputs": len(whole), "targets": len(whole)}
+    cut, counts = examples(vocabulary, lengths={"inputs": room, "targets": 3}, chat_template=template)
+    assert counts.truncated == {"inputs": len(whole), "targets": len(whole)}
     for short, long in zip(cut, whole, strict=True):
         assert len(short.inputs) <= room
         assert short.inputs[-len(ended) :].tolist() == ended
         kept = len(short.inputs) - len(ended) - 1
         assert short.inputs[:kept].tolist() == long.inputs[:kept].tolist()
         assert short.targets.tolist() == [*long.targets[:2].tolist(), TURN]
-    kept, tally = examples(vocabulary, lengths={"inputs": room, "targets": 40}, chat_template=template, too_long="drop")
-    assert (kept, tally.dropped) == ([], len(whole))
+    kept, counts = examples(
+        vocabulary, lengths={"inputs": room, "targets": 40}, chat_template=template, too_long="drop"
+    )
+    assert (kept, counts.dropped) == ([], len(whole))
     with pytest.raises(UserError, match="its inputs have"):
         examples(vocabulary, lengths={"inputs": room, "targets": 40}, chat_template=template, too_long="fail")
 
@@ -126,8 +130,8 @@ def test_what_cannot_be_is_refused(options, says):
 
 def test_a_separator_may_name_special_tokens_and_data_may_not(folder):
     vocabulary = load_vocabulary(folder)
-    assert end_of_inputs(vocabulary, "<|turn|>\nassistant:").tolist() == [TURN, *vocabulary.encode("\nassistant:")]
-    assert end_of_inputs(BYTES, "\n</s>").tolist() == [*BYTES.encode("\n"), 1]
+    assert input_end_ids(vocabulary, "<|turn|>\nassistant:").tolist() == [TURN, *vocabulary.encode("\nassistant:")]
+    assert input_end_ids(BYTES, "\n</s>").tolist() == [*BYTES.encode("\n"), 1]
     assert encode_written(BYTES, "a</s>b") == [*BYTES.encode("a"), 1, *BYTES.encode("b")]
     made, _ = examples(vocabulary, separator="<|turn|>")
     assert {example.inputs[-1] for example in made} == {TURN}
@@ -144,4 +148,4 @@ def test_control_pieces_of_sentencepiece(realdata):
     vocabulary = load_vocabulary(str(realdata / "tokenizers/google_seqio/sentencepiece.model"))
     assert encode_written(vocabulary, "the</s>") == [*vocabulary.encode("the"), vocabulary.eos_id]
     assert vocabulary.eos_id not in vocabulary.encode("the</s>")
-    np.testing.assert_array_equal(end_of_inputs(vocabulary, "</s>"), [vocabulary.eos_id])
+    np.testing.assert_array_equal(input_end_ids(vocabulary, "</s>"), [vocabulary.eos_id])

@@ -371,7 +371,7 @@ def test_text_that_looks_dangerous_is_text(tmp_path, good, kind):
     split, stored = prepared(
         made(kind, tmp_path / "data", hostile), tmp_path / "store", lengths={"inputs": 9000, "targets": 9000}
     )
-    assert (split.unreadable, split.left_out, split.truncated_inputs) == (0, 0, 0)
+    assert (split.unreadable, split.filtered, split.truncated_inputs) == (0, 0, 0)
     whole, kept = good(kind), examples(stored)
     assert hostile.strip() in "".join(BYTES.decode(ids) for ids in _whole_ids(kept[HOLE]))
     for index in whole:  # a chat template may end every turn, and none but its own

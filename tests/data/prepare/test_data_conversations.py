@@ -14,7 +14,7 @@ from flan_jax.data.chat.tokenize import ChatTokenizer
 from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
 from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.prepare.prepare import fingerprint_parts, prepare
-from flan_jax.data.prepare.preprocessors import producer
+from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.sources.generated import generated
 from flan_jax.data.sources.json_files import jsonl
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, SentencePieceVocabulary
@@ -42,9 +42,9 @@ def task_of(*records, **changes):
     return ConversationTask("talks", generated("talks", lambda split: list(records), 1), **changes)
 
 
-def examples(task, *, inputs=100, targets=100, tally=None, vocabulary=BYTES, **recipe):
-    made = producer(task, PrepareConfig(vocabulary, {"inputs": inputs, "targets": targets}, **recipe))
-    return list(made.examples("train", tally or RecordCounts()))
+def examples(task, *, inputs=100, targets=100, counts=None, vocabulary=BYTES, **config):
+    made = make_preprocessor(task, PrepareConfig(vocabulary, {"inputs": inputs, "targets": targets}, **config))
+    return list(made.examples("train", counts or RecordCounts()))
 
 
 def shown(example, vocabulary=BYTES):
@@ -167,9 +167,9 @@ def test_a_mask_of_nothing_or_everything_is_an_error(text, share):
         UserError, match=f"Task 'talks', record 0: Chat template 'odd': it marks {share} of the conversation"
     ):
         examples(task)
-    tally = RecordCounts()
-    assert examples(task, tally=tally, on_error="skip") == []
-    assert (tally.records, tally.skipped) == (1, 1)
+    counts = RecordCounts()
+    assert examples(task, counts=counts, on_error="skip") == []
+    assert (counts.records, counts.skipped) == (1, 1)
 
 
 FIRST = len("User: When do I plant beans?\n\nAssistant: In May.$")
@@ -178,10 +178,10 @@ BOTH = len("User: When do I plant beans?\n\nAssistant: In May.$\n\nUser: How dee
 
 @pytest.mark.parametrize(("room", "kept"), [(BOTH, 2), (BOTH - 1, 1), (FIRST, 1), (FIRST - 1, 0)])
 def test_a_long_conversation_is_cut_between_turns(room, kept):
-    tally = RecordCounts()
-    made = examples(task_of(talk(BEANS)), inputs=2, targets=room - 2, tally=tally)
+    counts = RecordCounts()
+    made = examples(task_of(talk(BEANS)), inputs=2, targets=room - 2, counts=counts)
     assert [shown(example).count("$") for example in made] == [kept] * bool(kept)
-    assert (tally.records, tally.truncated["targets"], tally.dropped) == (1, int(kept == 1), int(kept == 0))
+    assert (counts.records, counts.truncated["targets"], counts.dropped) == (1, int(kept == 1), int(kept == 0))
     if made:
         assert shown(made[0]) == GOLDEN["plain"][: len(shown(made[0]))]
 
@@ -199,10 +199,10 @@ def test_the_longest_part_that_fits_is_found_whatever_its_length():
         assert [shown(example) for example in made] == [whole[: max(fitting)]] * bool(fitting)
 
 
-def test_a_long_conversation_is_dropped_or_an_error_where_the_recipe_says_so():
-    task, tally = task_of(talk(BEANS), talk(BEANS[:2])), RecordCounts()
-    assert len(examples(task, inputs=2, targets=FIRST, tally=tally, too_long="drop")) == 1
-    assert (tally.records, tally.dropped) == (2, 1)
+def test_a_long_conversation_is_dropped_or_an_error_where_the_configuration_says_so():
+    task, counts = task_of(talk(BEANS), talk(BEANS[:2])), RecordCounts()
+    assert len(examples(task, inputs=2, targets=FIRST, counts=counts, too_long="drop")) == 1
+    assert (counts.records, counts.dropped) == (2, 1)
     with pytest.raises(UserError, match=rf"record 0: the conversation has {BOTH} tokens, but .* {FIRST + 2} together"):
         examples(task, inputs=2, targets=FIRST, too_long="fail")
 
@@ -214,10 +214,10 @@ def test_what_cannot_be_read_is_named_by_its_line_or_skipped(tmp_path):
     task = ConversationTask("talks", jsonl(train=str(path)))
     with pytest.raises(UserError, match=r"chats.jsonl, line 2: Task 'talks', record 1: a conversation has a list"):
         examples(task)
-    tally = RecordCounts()
-    assert [example.example_id for example in examples(task, tally=tally, on_error="skip")] == [0]
-    assert (tally.records, tally.skipped) == (4, 3)
-    assert [f"line {line}" in message for line, message in zip((2, 3, 4), tally.messages, strict=True)] == [True] * 3
+    counts = RecordCounts()
+    assert [example.example_id for example in examples(task, counts=counts, on_error="skip")] == [0]
+    assert (counts.records, counts.skipped) == (4, 3)
+    assert [f"line {line}" in message for line, message in zip((2, 3, 4), counts.messages, strict=True)] == [True] * 3
     kept = ConversationTask("talks", jsonl(train=str(path)), opening="drop")
     assert [example.example_id for example in examples(kept, on_error="skip")] == [0, 2]
 
@@ -297,7 +297,7 @@ def test_two_processes_prepare_what_one_does(tmp_path):
 
 def test_declaring_conversations_imports_no_jinja():
     code = (
-        "import sys; from flan_jax.data.prepare.conversations import ConversationTask; from flan_jax.data.sources.base import jsonl;"
+        "import sys; from flan_jax.data.prepare.conversations import ConversationTask; from flan_jax.data.sources.json_files import jsonl;"
         "ConversationTask('t', jsonl(train='nowhere.jsonl'), template='chatml'); assert 'jinja2' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -142,9 +142,9 @@ def test_records_that_are_no_examples_are_counted_apart_from_broken_ones(tmp_pat
     report = prepare([(task, ["train"])], store=store, vocabulary=BYTES, on_error="skip")
     stored = store.open(task.name, "train", report.splits[0].fingerprint)
     assert stored.example_ids.tolist() == [1, 2, 3, 6, 7, 9, 10, 11]
-    tally = RecordCounts(**stored.manifest["tally"])
-    assert (tally.records, tally.left_out, tally.skipped, tally.dropped) == (12, 3, 1, 0)
-    assert len(tally.messages) == report.unreadable == 1
+    counts = RecordCounts.from_manifest(stored.manifest["tally"])
+    assert (counts.records, counts.filtered, counts.skipped, counts.dropped) == (12, 3, 1, 0)
+    assert len(counts.messages) == report.unreadable == 1
 
 
 def test_nothing_left_says_that_nothing_is_an_example_or_that_nothing_fits(files, store):

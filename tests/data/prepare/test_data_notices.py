@@ -11,7 +11,7 @@ from flan_jax.data.instructions import data_report, instruction_source, instruct
 from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.prepare.notices import notices
 from flan_jax.data.prepare.prepare import prepare
-from flan_jax.data.prepare.split_job import outcome
+from flan_jax.data.prepare.split_job import read_outcome
 from flan_jax.data.prepare.unknown_tokens import unknown_pieces
 from flan_jax.data.sources.generated import generated
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, WordVocabulary
@@ -86,7 +86,7 @@ def test_a_store_from_before_these_counts_is_read(tmp_path):
     new = ("unknown", "unknown_examples", "unknown_pieces", "unknown_texts", "unsaid", "unsaid_at", "merged")
     for name in new:
         del stored.manifest["tally"][name]
-    assert notices([outcome(stored, None)]) == []
+    assert notices([read_outcome(stored, None)]) == []
 
 
 def test_pieces_are_characters_where_these_cannot_be_said_and_words_otherwise():
@@ -120,8 +120,8 @@ THOUGHT = talk(("user", "3 x 7?"), ("assistant", "<think>\n7, 14, 21\n</think>\n
 def test_what_a_template_leaves_out_of_a_reply_is_counted(tmp_path, template, vocabulary):
     plain = talk(("user", "5 + 6?"), ("assistant", "  11\n"))
     _, (split,) = prepared(tmp_path, conversations(plain, THOUGHT, template=template), vocabulary)
-    assert split.unsaid == {"assistant": 1}
-    assert split.unsaid_at == ("record 1, message 1: '<think>\\n7, 14, 21\\n</think>\\n\\n21'",)
+    assert split.rewritten == {"assistant": 1}
+    assert split.rewritten_at == ("record 1, message 1: '<think>\\n7, 14, 21\\n</think>\\n\\n21'",)
     assert any("leaves out or rewrites a part of 1 of the assistant's messages" in line for line in notices([split]))
 
 
@@ -158,9 +158,9 @@ def test_a_message_that_a_template_leaves_out_is_counted_too(tmp_path):
     template = dataclasses.replace(CHATML, name="deaf", text=text)
     record = talk(("system", "Only in rhymes."), ("user", "Hi?"), ("assistant", "Ho."))
     _, (split,) = prepared(tmp_path, conversations(record, template=template), ByteVocabulary())
-    assert split.unsaid == {"system": 1}
+    assert split.rewritten == {"system": 1}
     _, (whole,) = prepared(tmp_path, conversations(record, template="chatml"), ByteVocabulary())
-    assert whole.unsaid == {}
+    assert whole.rewritten == {}
 
 
 TWICE = talk(("system", "a"), ("user", "1"), ("user", "2"), ("assistant", "3"), ("assistant", "4"), ("assistant", "5"))

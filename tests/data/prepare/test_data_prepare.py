@@ -132,11 +132,11 @@ CHANGED = {
     "separator": " one",
     "chat_template": PLAIN,
 }
-"""For every field of a recipe, another value."""
+"""For every field of a ``PrepareConfig``, another value."""
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(PrepareConfig)])
-def test_every_field_of_a_recipe_is_seen(field, words):
+def test_every_field_of_the_configuration_is_digested(field, words):
     first = {"vocabulary": words, "lengths": LENGTHS, "seed": 0}
     base = task_fingerprint(Prompted(PARITY), "train", **first)
     assert task_fingerprint(Prompted(PARITY), "train", **{**first, field: CHANGED[field]}) != base
@@ -174,13 +174,13 @@ def test_truncations_are_counted_and_end_with_the_end(store):
 def test_tokenise_trims_then_ends(texts, inputs, targets):
     vocabulary = ByteVocabulary()
     lengths = {"inputs": inputs, "targets": targets}
-    tally = RecordCounts()
+    counts = RecordCounts()
     rendered = [Rendered(x, y, (), (y,), i, 0) for i, (x, y) in enumerate(texts)]
-    stored = list(tokenize(rendered, PrepareConfig(vocabulary, lengths), tally))
+    stored = list(tokenize(rendered, PrepareConfig(vocabulary, lengths), counts))
     assert [example.example_id for example in stored] == list(range(len(texts)))
     for feature in FEATURES:
         wholes = [vocabulary.encode(getattr(example, feature)) for example in rendered]
-        assert tally.truncated[feature] == sum(len(whole) > lengths[feature] - 1 for whole in wholes)
+        assert counts.truncated[feature] == sum(len(whole) > lengths[feature] - 1 for whole in wholes)
         for whole, example in zip(wholes, stored, strict=True):
             ids = getattr(example, feature)
             assert len(ids) == min(len(whole) + 1, lengths[feature])

@@ -4,13 +4,15 @@ import dataclasses
 import json
 import os
 import pickle
+import sys
+import types
 
 import pytest
 from prepare_toys import contents, records, write_lines, yes_or_no
 
-from flan_jax.data.prepare.config import MESSAGES, PrepareConfig, RecordCounts
+from flan_jax.data.prepare.config import MAX_MESSAGES, PrepareConfig, RecordCounts
 from flan_jax.data.prepare.prepare import prepare, task_fingerprint
-from flan_jax.data.prepare.preprocessors import producer
+from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources.generated import generated
 from flan_jax.data.sources.json_files import JsonSource, jsonl
@@ -73,9 +75,9 @@ def test_bad_records_are_skipped_and_the_others_stay_as_they_are(tmp_path, store
     for position, index in enumerate(kept.example_ids):
         assert kept.inputs(position).tolist() == full.inputs(int(index)).tolist()
         assert kept.template_ids[position] == full.template_ids[index]
-    tally = kept.manifest["tally"]
-    assert (tally["records"], tally["skipped"], len(tally["messages"])) == (40, len(BAD), MESSAGES)
-    assert all(f"holes.jsonl, line {line}" in m for line, m in zip((4, 8, 12, 16, 20), tally["messages"], strict=True))
+    counts = kept.manifest["tally"]
+    assert (counts["records"], counts["skipped"], len(counts["messages"])) == (40, len(BAD), MAX_MESSAGES)
+    assert all(f"holes.jsonl, line {line}" in m for line, m in zip((4, 8, 12, 16, 20), counts["messages"], strict=True))
     again = prepare([(holes, ["train"])], store=store, vocabulary=BYTES, on_error="skip")
     assert (again.skipped, again.unreadable) == (1, len(BAD))
     assert again.splits[0].messages == report.splits[0].messages
@@ -234,13 +236,22 @@ def test_a_damaged_split_is_prepared_again_and_nothing_else(tmp_path, store, hid
     assert contents(store) == before
 
 
-def test_a_task_of_another_kind_brings_its_producer(store):
+def test_a_task_of_another_kind_brings_its_preprocessor(store):
     task = Foreign("foreign")
     prepare([(task, ["train"])], store=store, vocabulary=BYTES)
     assert store.open("foreign", "train").inputs(0).tolist() == [5, 1]
     assert store.open("foreign", "train").manifest["tally"]["records"] == 1
-    with pytest.raises(UserError, match=r"Task 'stray' is a Stray, and its module .*producer_of"):
-        producer(type("Stray", (), {"name": "stray", "__module__": "json"})(), PrepareConfig(BYTES))
+    with pytest.raises(UserError, match=r"Task 'stray' is a Stray, and its module .*preprocessor_of"):
+        make_preprocessor(type("Stray", (), {"name": "stray", "__module__": "json"})(), PrepareConfig(BYTES))
+
+
+def test_a_preprocessor_under_its_earlier_name_is_refused_by_both_names(monkeypatch):
+    module = types.ModuleType("own_kinds")
+    module.producer_of = lambda task, recipe: None
+    monkeypatch.setitem(sys.modules, "own_kinds", module)
+    task = type("Own", (), {"name": "own", "__module__": "own_kinds"})()
+    with pytest.raises(UserError, match=r"'own_kinds'.* is called preprocessor_of\(task, config\) now\. Rename it\."):
+        make_preprocessor(task, PrepareConfig(BYTES))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,20 +261,20 @@ class Foreign:
     splits: tuple[str, ...] = ("train",)
 
 
-def producer_of(task, recipe):
-    return _ForeignProducer()
+def preprocessor_of(task, config):
+    return _ForeignPreprocessor()
 
 
-class _ForeignProducer:
+class _ForeignPreprocessor:
     def fingerprint_parts(self, split):
         return {"only": split}
 
-    def examples(self, split, tally):
+    def examples(self, split, counts):
         import numpy as np
 
         from flan_jax.store.store import StoredExample
 
-        tally.records += 1
+        counts.records += 1
         yield StoredExample(np.array([5, 1]), np.array([6, 1]))
 
     def manifest(self, split):
@@ -273,12 +284,12 @@ class _ForeignProducer:
         return {}
 
 
-def test_a_tally_keeps_the_first_reasons():
-    tally = RecordCounts()
+def test_counts_keep_the_first_reasons():
+    counts = RecordCounts()
     for i in range(10):
-        tally.skip(UserError(f"reason {i}"))
-    assert (tally.records, tally.skipped) == (10, 10)
-    assert tally.messages == [f"reason {i}" for i in range(MESSAGES)]
+        counts.skip(UserError(f"reason {i}"))
+    assert (counts.records, counts.skipped) == (10, 10)
+    assert counts.messages == [f"reason {i}" for i in range(MAX_MESSAGES)]
 
 
 def test_a_missing_source_is_found_before_anything_is_written(tmp_path, store):
@@ -302,7 +313,7 @@ def test_the_place_of_a_bad_record_is_looked_up_only_where_it_is_told(tmp_path, 
     monkeypatch.setattr(JsonSource, "place", counted)
     report = prepare([(yes_or_no("a", path), ["train"])], store=store, vocabulary=BYTES, on_error="skip")
     assert report.unreadable == 50
-    assert asked == [1, 2, 3, 4, 5][:MESSAGES], "looking it up reads the file, so 50 times would be quadratic"
+    assert asked == [1, 2, 3, 4, 5][:MAX_MESSAGES], "looking it up reads the file, so 50 times would be quadratic"
     assert all(message.startswith(f"{path}, line ") for message in report.splits[0].messages)
 
 

@@ -70,7 +70,7 @@ def test_several_processes_store_the_same_bytes(tmp_path):
 
 
 def test_little_work_starts_no_process(tmp_path, store, monkeypatch):
-    monkeypatch.setattr(workers, "_started", lambda setup: pytest.fail("a worker was started"))
+    monkeypatch.setattr(workers, "_start_worker", lambda setup: pytest.fail("a worker was started"))
     tasks = [(Prompted(PARITY), ("train", "test")), (lines(tmp_path, "a"), ("train",))]
     assert prepare(tasks, store=store, vocabulary=BYTES, processes=8).written == 3
     monkeypatch.setattr(workers, "PATIENCE_S", -1.0)
@@ -158,8 +158,8 @@ class Named:
     cluster: str = "named"
     splits: tuple = ("train",)
 
-def producer_of(task, recipe):
-    return PromptedPreprocessor(KNOWN[task.name], recipe)
+def preprocessor_of(task, config):
+    return PromptedPreprocessor(KNOWN[task.name], config)
 """
 REGISTERING = """
 import named_tasks
@@ -293,7 +293,7 @@ def test_the_end_of_a_worker_is_no_error(monkeypatch, capsys):
         def __del__(self):
             raise self.error
 
-    monkeypatch.setattr(sys, "unraisablehook", workers._unraisable)
+    monkeypatch.setattr(sys, "unraisablehook", workers._print_unraisable)
     Raises(SystemExit(1))
     assert capsys.readouterr().err == ""
     Raises(ValueError("a fault of ours"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
-from flan_jax.data.prepare.preprocessors import producer
+from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, WordVocabulary
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Prompted
@@ -15,8 +15,8 @@ TASK = Prompted(COPY)
 
 
 def examples(inputs=60, **options):
-    recipe = PrepareConfig(BYTES, {"inputs": inputs, "targets": 40}, **options)
-    return list(producer(TASK, recipe).examples("train", RecordCounts()))
+    config = PrepareConfig(BYTES, {"inputs": inputs, "targets": 40}, **options)
+    return list(make_preprocessor(TASK, config).examples("train", RecordCounts()))
 
 
 def test_it_stands_behind_inputs_and_targets_end_as_ever():

@@ -7,7 +7,7 @@ import pytest
 from flan_jax.data.instructions import instruction_source, tasks_in
 from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
 from flan_jax.data.prepare.conversations import ConversationTask
-from flan_jax.data.prepare.preprocessors import producer
+from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.tasks.spec import Prompted
 
@@ -54,15 +54,15 @@ def test_the_indentation_of_what_is_asked_and_said_is_in_the_tokens(tmp_path, na
     path = tmp_path / "data.json"
     path.write_text(json.dumps([RECORDS[name]]))
     source = instruction_source(path, max_validation=0)
-    recipe = PrepareConfig(BYTES, {"inputs": 300, "targets": 100})
+    config = PrepareConfig(BYTES, {"inputs": 300, "targets": 100})
     (spec,) = tasks_in(source)
-    (example,) = producer(Prompted(spec), recipe).examples("train", RecordCounts())
+    (example,) = make_preprocessor(Prompted(spec), config).examples("train", RecordCounts())
     asked, said = BYTES.decode(example.inputs.tolist()), BYTES.decode(example.targets.tolist())
     assert ASKED in (asked if said == SAID else said)  # one of our templates asks for what was said before
     assert said in (SAID, ASKED)
     assert not asked.endswith((" ", "\n"))
     for template in ("plain", "chatml") if source.known_format.kind == "chat" else ():
-        (whole,) = producer(ConversationTask("talk", source, template=template), recipe).examples(
+        (whole,) = make_preprocessor(ConversationTask("talk", source, template=template), config).examples(
             "train", RecordCounts()
         )
         ids = [index for index in whole.targets.tolist() if index != BYTES.eos_id]

@@ -13,10 +13,10 @@ import tensorflow as tf
 import third_party_tasks as theirs
 
 from flan_jax.data.prepare import workers
-from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, combined
+from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, combine_parts
 from flan_jax.data.prepare.gin_bindings import binds_functions_of_others
 from flan_jax.data.prepare.prepare import prepare
-from flan_jax.data.prepare.preprocessors import producer
+from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.seqio_bridge.fingerprints import callable_text, source_parts
 from flan_jax.data.seqio_bridge.mixtures import seqio_mixture
 from flan_jax.data.seqio_bridge.register import SeqioVocabulary, register_mixture
@@ -37,14 +37,14 @@ TASKS = (
 )  # fmt: skip
 
 
-def recipe(name, **changes):
+def prepare_config(name, **changes):
     values = {"lengths": LENGTHS, **changes}
     return PrepareConfig(vocabulary_of(SeqioTask(name)), **values)
 
 
 def examples(name, split="train", **changes):
-    tally = RecordCounts()
-    return list(producer(SeqioTask(name), recipe(name, **changes)).examples(split, tally)), tally
+    counts = RecordCounts()
+    return list(make_preprocessor(SeqioTask(name), prepare_config(name, **changes)).examples(split, counts)), counts
 
 
 def seqio_examples(task, split, lengths, seed):
@@ -100,12 +100,12 @@ def test_what_is_too_long_is_counted_dropped_or_refused():
     expected = {side: sum(flags) for side, flags in long.items()}
     either = sum(map(any, zip(*long.values(), strict=True)))
     assert 0 < either < len(whole)
-    cut, tally = examples("their_reading")
-    assert (tally.truncated, tally.records, len(cut)) == (expected, len(whole), len(whole))
+    cut, counts = examples("their_reading")
+    assert (counts.truncated, counts.records, len(cut)) == (expected, len(whole), len(whole))
     # Cut before the end-of-sequence id is appended, as seqio does.
     assert all(e.inputs[-1] == 1 for e in cut)
-    kept, tally = examples("their_reading", too_long="drop")
-    assert (tally.dropped, len(kept), sum(tally.truncated.values())) == (either, len(whole) - either, 0)
+    kept, counts = examples("their_reading", too_long="drop")
+    assert (counts.dropped, len(kept), sum(counts.truncated.values())) == (either, len(whole) - either, 0)
     assert [e.example_id for e in kept] == [
         i for i in range(len(whole)) if not long["inputs"][i] and not long["targets"][i]
     ]
@@ -114,18 +114,18 @@ def test_what_is_too_long_is_counted_dropped_or_refused():
     ):
         examples("their_reading", too_long="fail")
     # append_eos, then seqio's trimming: the end-of-sequence id is cut off, and counted all the same.
-    cut, tally = examples("their_lines")
-    assert tally.truncated["targets"] == len(cut)
+    cut, counts = examples("their_lines")
+    assert counts.truncated["targets"] == len(cut)
     assert all(e.targets[-1] != 1 for e in cut)
 
 
 def test_a_record_that_a_preprocessor_rejects():
     with pytest.raises(UserError, match=r"'their_picky', split 'train', example 7: .*seven is not allowed"):
         examples("their_picky")
-    kept, tally = examples("their_picky", on_error="skip")
+    kept, counts = examples("their_picky", on_error="skip")
     assert [e.example_id for e in kept] == [i for i in range(40) if i != 7]
-    assert (tally.records, tally.skipped) == (40, 1)
-    assert "example 7" in tally.messages[0]
+    assert (counts.records, counts.skipped) == (40, 1)
+    assert "example 7" in counts.messages[0]
 
 
 def broken_off(split, shuffle_files, seed=None):
@@ -168,7 +168,7 @@ def test_a_pipeline_that_cannot_be_used_says_why():
 
 def test_fingerprints_see_what_the_tokens_depend_on(tmp_path):
     def parts(task, split="train", **changes):
-        return producer(task, recipe(task.name, **changes)).fingerprint_parts(split)
+        return make_preprocessor(task, prepare_config(task.name, **changes)).fingerprint_parts(split)
 
     base = parts(SeqioTask("their_parity"))
     assert base == parts(SeqioTask("their_parity"))
@@ -186,7 +186,7 @@ def test_fingerprints_see_what_the_tokens_depend_on(tmp_path):
     }  # fmt: skip
     for part, other in changed.items():
         assert {name for name in base if base[name] != other[name]} == {part}
-        assert combined(base) != combined(other)
+        assert combine_parts(base) != combine_parts(other)
     lines = seqio.TaskRegistry.get("their_lines").source
     before = source_parts(lines, "train"), source_parts(lines, "test")
     file = Path(theirs.DATA) / "lines-1.txt"
@@ -249,7 +249,7 @@ def test_a_gin_configured_pipeline_keeps_its_place_in_the_store_across_configura
     task = add("their_asked", theirs.SOURCE, [theirs.asked, *theirs.TOKENS])
 
     def preprocessors():
-        return producer(task, recipe(task.name)).fingerprint_parts("train")["preprocessors"]
+        return make_preprocessor(task, prepare_config(task.name)).fingerprint_parts("train")["preprocessors"]
 
     first, tokens = preprocessors(), examples("their_asked")[0][0].inputs.tolist()
     bound("unrelated.value = 5\nshouted.times = 9")
@@ -306,7 +306,7 @@ def test_vocabularies_are_compared_by_content():
     with pytest.raises(
         UserError, match=r"'their_bytes' is written for the vocabulary 'ByteVocabulary' .259 ids., not for"
     ):
-        producer(SeqioTask("their_bytes"), recipe("their_parity"))
+        make_preprocessor(SeqioTask("their_bytes"), prepare_config("their_parity"))
 
 
 def test_sentencepiece_by_its_file(tmp_path):
@@ -334,7 +334,7 @@ def test_sentencepiece_by_its_file(tmp_path):
 def test_a_pickled_task_names_the_modules_to_import(monkeypatch, tmp_path):
     monkeypatch.setattr(user_modules, "_imported", {})
     user_modules.import_modules(["third_party_tasks"])
-    content = pickle.dumps(producer(SeqioTask("their_parity", "kinds"), recipe("their_parity")))
+    content = pickle.dumps(make_preprocessor(SeqioTask("their_parity", "kinds"), prepare_config("their_parity")))
     assert b"third_party_tasks" in content
     monkeypatch.setattr(user_modules, "_imported", {})
     assert pickle.loads(content).task == SeqioTask("their_parity", "kinds")
@@ -428,13 +428,13 @@ def test_seqios_offline_cache_is_read_where_there_is_one(tmp_path, monkeypatch):
             writer.write(tf.train.Example(features=tf.train.Features(feature={"targets": ids})).SerializeToString())
     monkeypatch.setattr(seqio.utils, "_GLOBAL_CACHE_DIRECTORIES", [str(tmp_path)])
     before = SeqioTask("their_parity")
-    found, tally = examples("their_cached")
+    found, counts = examples("their_cached")
     assert [e.targets.tolist() for e in found] == [[10, 11, 1], [10, 11, 12, 1], [10, 11, 12, 13, 14, 1]]
-    assert tally.truncated["targets"] == 1
-    made = producer(SeqioTask("their_cached"), recipe("their_cached"))
+    assert counts.truncated["targets"] == 1
+    made = make_preprocessor(SeqioTask("their_cached"), prepare_config("their_cached"))
     assert made.manifest("train")["cached"] is True
     assert (
         made.fingerprint_parts("train")["cache"]
-        != producer(before, recipe("their_parity")).fingerprint_parts("train")["cache"]
+        != make_preprocessor(before, prepare_config("their_parity")).fingerprint_parts("train")["cache"]
     )
     monkeypatch.setattr(task, "_cache_dir", None)

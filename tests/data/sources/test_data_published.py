@@ -180,7 +180,7 @@ def test_preparing_skips_broken_lines_and_keeps_every_other_example_as_it_was(ro
         found = {}
         for split in ("train", "validation"):
             whole = store.open(task.name, split)
-            assert RecordCounts(**whole.manifest["tally"]).records == {"train": 36, "validation": 4}[split]
+            assert RecordCounts.from_manifest(whole.manifest["tally"]).records == {"train": 36, "validation": 4}[split]
             for position, index in enumerate(whole.example_ids.tolist()):
                 found[split, index] = (whole.inputs(position).tolist(), int(whole.template_ids[position]))
         return found

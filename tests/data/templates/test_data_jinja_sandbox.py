@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from flan_jax.data.templates import jinja_budget
-from flan_jax.data.templates.jinja_budget import MAX_OUTPUT, Refused, Run, draws, plain
+from flan_jax.data.templates.jinja_budget import MAX_OUTPUT, Refused, RenderBudget, draws, plain
 from flan_jax.data.templates.jinja_sandbox import compiled
 from flan_jax.errors import UserError
 
 
 def rendered(source: str, truncate: int = 0, seed: int = 0, **fields: Any) -> str:
-    return compiled(source, truncate)(plain(fields, str), Run(draws(seed, source, fields)))
+    return compiled(source, truncate)(plain(fields, str), RenderBudget(draws(seed, source, fields)))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_text_of_a_record_is_never_a_template() -> None:
 def test_the_record_itself_is_out_of_reach() -> None:
     record = {"words": ["a", "b"], "more": {"c": ["d"]}}
     program = compiled("{{ words.pop() }}{{ more.c.append('e') }}{{ more.update({'f': 1}) }}")
-    program(plain(record, str), Run(draws(0, "t", record)))
+    program(plain(record, str), RenderBudget(draws(0, "t", record)))
     assert record == {"words": ["a", "b"], "more": {"c": ["d"]}}
 
 

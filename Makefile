@@ -70,9 +70,10 @@ $(BIN)/python -m pytest $(1) $(ARGS) || { code=$$?; [ $$code -ne 5 ] || echo "No
 endef
 
 # In the order of tests/conftest.py, the longest files first: xdist's own would begin with the most tests.
-# Compilation is most of the time, and LLVM need not make loops fast that run once over a tiny model; what is compared
-# with PyTorch is compiled as users have it.
-test: export XLA_FLAGS += --xla_backend_optimization_level=0
+# Compilation is most of the time, and XLA need not make loops fast that run once over a tiny model: without LLVM's
+# optimisations, and with the older, quicker emitter of fused loops. What is compared with PyTorch is compiled as users
+# have it.
+test: export XLA_FLAGS += --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 test: env  ## every test but those against PyTorch
 	$(call pytest,-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 

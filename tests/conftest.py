@@ -46,6 +46,13 @@ def cache(tmp_path_factory) -> None:
     os.environ["FLAN_JAX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(scope="session")
+def one_device() -> dict[str, str]:
+    """The environment of a process that a test starts: it compiles as this one does, for one device, as users have it."""
+    flags = (flag for flag in os.environ["XLA_FLAGS"].split() if not flag.startswith(_COUNT_FLAG))
+    return {**os.environ, "XLA_FLAGS": " ".join(flags)}
+
+
 @pytest.fixture(autouse=True)
 def chosen_folders() -> Iterator[None]:
     """Where data are looked for is a choice of the process: what a test chose, no later one finds."""

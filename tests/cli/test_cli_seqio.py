@@ -1,7 +1,6 @@
 """Third-party seqio tasks from the command line: prepared in this process, trained and measured in another."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ def importable(monkeypatch):
     monkeypatch.syspath_prepend(str(MODULES))
 
 
-def test_prepared_here_trained_and_measured_elsewhere(cli, tmp_path):
+def test_prepared_here_trained_and_measured_elsewhere(cli, tmp_path, one_device):
     store, run = tmp_path / "store", tmp_path / "run"
     prepared = cli(
         "prepare", "--mixture", "their_mixture", "--store", str(store), "--inputs", "40", "--targets", "10", "--json", *MODULE
@@ -33,7 +32,7 @@ def test_prepared_here_trained_and_measured_elsewhere(cli, tmp_path):
         "--gin.T5Config.num_encoder_layers=1", "--gin.T5Config.num_decoder_layers=1", "--gin.EvalConfig.max_examples=2",
         *MODULE,
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(MODULES), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    environment = {**one_device, "PYTHONPATH": str(MODULES)}
     done = subprocess.run(
         [sys.executable, "-m", "flan_jax.cli.main", *command], capture_output=True, text=True, env=environment
     )

@@ -250,14 +250,13 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_killed_run_continues_where_it_was(tmp_path):
+def test_a_killed_run_continues_where_it_was(tmp_path, one_device):
     arguments = [
         "train", "--gin_file", "models/t5_tiny.gin", "--gin_file", "runs/finetune.gin", "--gin.MIXTURE_OR_TASK_NAME=mini",
         "--gin.TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}", f"--gin.STORE={STORE}", "--gin.BATCH_SIZE=8",
         "--gin.T5Config.d_model=16", "--gin.T5Config.d_ff=16", "--gin.T5Config.num_encoder_layers=1",
         "--gin.T5Config.num_decoder_layers=1", "--gin.LOG_PERIOD=1", "--gin.EvalConfig.suites=()",
     ]  # fmt: skip
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
 
     def start(name, steps):
         command = [
@@ -268,7 +267,7 @@ def test_a_killed_run_continues_where_it_was(tmp_path):
             f"--gin.MODEL_DIR={tmp_path / name}",
             f"--gin.TRAIN_STEPS={steps}",
         ]
-        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, env=one_device, stderr=subprocess.PIPE, text=True)
 
     steps = 100_000
     process = start("broken", steps)

@@ -53,11 +53,13 @@ def follow(page: str, folder: Path) -> str:
     """Does what the page says, in ``folder``; returns all that was printed."""
     bin_folder = Path(sys.executable).parent
     # As few optimisations as XLA can do with: the runs are of a few steps, and compiling them is what takes time.
+    # The Makefile says what the flag is.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLAN_JAX_", "XLA_FLAGS"))}
     environment = {
         **kept,
         "PATH": f"{bin_folder}{os.pathsep}{kept['PATH']}",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
         "JAX_PLATFORMS": "cpu",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "HF_HUB_OFFLINE": "1",

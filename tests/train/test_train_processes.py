@@ -18,6 +18,7 @@ def test_two_processes_train_like_one_and_stop_together(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    flags += " --xla_cpu_use_fusion_emitters=false"
     environment = {
         **os.environ,
         "XLA_FLAGS": flags,

@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, Key
 
 from flan_jax.errors import UserError
 from flan_jax.models.build import ModelConfig, abstract_model, init_model, logical_axes
-from flan_jax.models.peft.adapters import attach, attach_axes, cast_params, join, kept_dtypes, split
+from flan_jax.models.peft.adapters import attach, attach_axes, cast_params, join, split, storage_dtypes
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.sharding import ShardingRules, param_shardings, place, replicated
 
@@ -155,7 +155,7 @@ def init_state(
         return graphdef, create((init_key, run_key))
     check_same_shapes(params, shapes, what="The given parameters do", than="the configured model")
     of_params = param_shardings(axes, shapes, mesh, rules)
-    params = jax.tree.map(_placed, params, of_params, kept_dtypes(axes, tuning))
+    params = jax.tree.map(_placed, params, of_params, storage_dtypes(axes, tuning))
     # Whatever is kept as it came takes no second copy.
     start = jax.jit(begin, out_shardings=shardings, donate_argnums=0)
     return graphdef, start(params, (init_key, run_key))

@@ -21,7 +21,7 @@ from flan_jax.models.build import abstract_model, logical_axes
 from flan_jax.models.huggingface import peft
 from flan_jax.models.huggingface import reader as huggingface_folder
 from flan_jax.models.ops.linear import LowRank
-from flan_jax.models.peft.adapters import cast_params, join, kept_dtypes, split
+from flan_jax.models.peft.adapters import cast_params, join, split, storage_dtypes
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.finite import not_finite
@@ -103,7 +103,7 @@ def abstract_params(config: RunConfig) -> Any:
         lambda leaf, sharding, dtype: jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding),
         shapes,
         shardings,
-        kept_dtypes(axes, config.tuning),
+        storage_dtypes(axes, config.tuning),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a decoder looks like: sizes, norms, positions, windows, and the published sizes of nine families."""
+"""Configuration of decoder-only transformers: sizes, norms, positions, windows; and the published sizes of nine families."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from typing import Any
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.config_checks import DTYPES, checked_stop_ids
-from flan_jax.models.ops.attention_impl import checked_attention, cudnn_refusal
-from flan_jax.models.ops.remat import checked_remat
+from flan_jax.models.ops.attention_impl import check_attention, cudnn_refusal
+from flan_jax.models.ops.remat import check_remat
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.typed import Above0, Fraction, Positive, check_fields
 
@@ -21,7 +21,7 @@ POSITIONS = ("rotary", "learned")
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """The shape of a decoder. Hashable, so that a compiled function can depend on it.
+    """Configuration of a decoder-only transformer. Hashable, so that a compiled function can depend on it.
 
     The defaults are a Llama; ``PRESETS`` shows what makes the other families.
 
@@ -67,7 +67,7 @@ class DecoderConfig:
             (GPT-2, Qwen, OLMo 2), its first place is empty: no token sees it, and positions count from the token behind
             it, so that logits are those of the tokens alone.
         remat: what is computed again in the backward pass: ``none``, ``dots``, ``full`` or ``offload``; see ``remat.REMATS``.
-        attention: how attention is computed: ``auto``, ``plain``, ``rows``, ``chunked`` or ``cudnn``; see ``attention_kind``.
+        attention: how attention is computed: ``auto``, ``plain``, ``rows``, ``chunked`` or ``cudnn``; see ``ops.attention_impl``.
         family: the family as which the model is exported; "" for the first that has its shape.
 
     Raises:
@@ -115,7 +115,7 @@ class DecoderConfig:
     stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        checked_remat("DecoderConfig", self.remat)
+        check_remat("DecoderConfig", self.remat)
         check_fields(self)
         object.__setattr__(self, "stop_ids", checked_stop_ids("DecoderConfig", self.stop_ids, self.vocab_size))
         choices = {"norm": NORMS, "norm_placement": NORM_PLACEMENTS, "feed_forward": FEED_FORWARDS}
@@ -123,7 +123,7 @@ class DecoderConfig:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown(name, str(getattr(self, name)), known)
-        checked_attention("DecoderConfig", self.attention, cudnn_refuses=self.cudnn_refusal)
+        check_attention("DecoderConfig", self.attention, cudnn_refuses=self.cudnn_refusal)
         if self.num_heads % self.num_kv_heads:
             raise UserError(
                 f"DecoderConfig: num_heads is {self.num_heads}; it must be a multiple of num_kv_heads ({self.num_kv_heads})."

@@ -15,14 +15,14 @@ from jaxtyping import Array, Float
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.ops.activations import relu
 from flan_jax.models.ops.attention import AttentionOptions, dot_product_attention
-from flan_jax.models.ops.attention_impl import chosen
+from flan_jax.models.ops.attention_impl import select_impl
 from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.linear import linear
 from flan_jax.models.ops.norms import rms_norm
-from flan_jax.models.ops.remat import recomputed
-from flan_jax.models.ops.rope import rotate
+from flan_jax.models.ops.remat import recompute
+from flan_jax.models.ops.rope import apply_rope
 from flan_jax.models.ops.typing import Key
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -34,31 +34,31 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 class LayerInputs(NamedTuple):
-    """What a layer may look at, the same for all layers of a kind.
+    """Attention mask and rotary angles, the same for all layers of a kind (with or without the window).
 
     Attributes:
-        sight: which keys a query sees.
-        cos, sin: the angles of the queries and of the keys at the same places; ``None`` without rotary positions.
+        mask: which keys each query attends to.
+        cos, sin: of the rotary angles of queries and of keys at the same positions; ``None`` without RoPE.
     """
 
-    sight: AttentionMask
+    mask: AttentionMask
     cos: Float[Array, "B T F"] | None
     sin: Float[Array, "B T F"] | None
 
 
 def zeros(width: int) -> nnx.Param:
-    """A float32 vector that begins at 0."""
+    """Creates a float32 vector parameter of zeros."""
     return nnx.Param(jnp.zeros((width,), jnp.float32))
 
 
 def project(x: Float[Array, "... m"], kernel: nnx.Param, bias: nnx.Param | None) -> Float[Array, "... n"]:
-    """``x @ kernel + bias`` in the type of ``x``."""
+    """Computes ``x @ kernel + bias`` in the dtype of ``x``."""
     product = linear(x, kernel)
     return product if bias is None else product + bias[...].astype(x.dtype)
 
 
 class Norm(nnx.Module):
-    """Root mean square norm or layer norm over the last axis, computed in float32."""
+    """RMS norm or layer norm over the last axis, computed in float32."""
 
     def __init__(self, config: DecoderConfig, width: int) -> None:
         self.config = config
@@ -67,7 +67,7 @@ class Norm(nnx.Module):
             self.bias = zeros(width)
 
     def __call__(self, x: Float[Array, "... W"]) -> Float[Array, "... W"]:
-        """Returns ``x``, normed and scaled, in its type."""
+        """Normalizes and scales ``x``, in its dtype."""
         config = self.config
         scale = 1.0 + self.scale[...] if config.norm_offset else self.scale[...]
         if config.norm == "rms":
@@ -78,7 +78,7 @@ class Norm(nnx.Module):
 
 
 class DecoderAttention(nnx.Module):
-    """Queries, keys and values for all heads, and the projection back, with the norms around them.
+    """Causal attention with grouped key heads: projections, QK-norm, RoPE, and the norms around it.
 
     Kernels are matrices with the heads side by side, as in T5: the shape that factored optimisers and
     low-rank adapters know.
@@ -106,9 +106,9 @@ class DecoderAttention(nnx.Module):
             self.post_norm = Norm(config, d_model)
 
     def heads(
-        self, x_BTD: Float[Array, "B T D"], view: LayerInputs
+        self, x_BTD: Float[Array, "B T D"], inputs: LayerInputs
     ) -> tuple[Float[Array, "B T H K"], Float[Array, "B T G K"], Float[Array, "B T G K"]]:
-        """Queries, keys and values, normed and turned as the configuration says."""
+        """Projects to queries, keys and values, with QK-norm and RoPE where the configuration has them."""
         config, biased = self.config, self.config.attention_bias
         if config.norm_placement != "post":
             x_BTD = self.norm(x_BTD)
@@ -120,8 +120,8 @@ class DecoderAttention(nnx.Module):
         q, k, v = (y.reshape(*y.shape[:2], -1, config.d_head) for y in (q, k, v))
         if config.qk_norm == "head":
             q, k = self.q_norm(q), self.k_norm(k)
-        if view.cos is not None and view.sin is not None:
-            q, k = rotate(q, view.cos, view.sin), rotate(k, view.cos, view.sin)
+        if inputs.cos is not None and inputs.sin is not None:
+            q, k = apply_rope(q, inputs.cos, inputs.sin), apply_rope(k, inputs.cos, inputs.sin)
         return q, k, v
 
     def attend(
@@ -129,24 +129,24 @@ class DecoderAttention(nnx.Module):
         q_BTHK: Float[Array, "B T H K"],
         k_BSGK: Float[Array, "B S G K"],
         v_BSGK: Float[Array, "B S G K"],
-        sight: AttentionMask,
+        mask: AttentionMask,
         key: Key | None = None,
     ) -> Float[Array, "B T D"]:
-        """What attention adds to the residual stream. What stands where a query sees no key is of no meaning."""
+        """Computes attention's addition to the residual stream. Rows of queries without a visible key are meaningless."""
         config = self.config
         scale = config.d_head**-0.5 if config.query_scale is None else config.query_scale
         rows, queries, heads, _ = q_BTHK.shape
-        way = chosen(
+        impl = select_impl(
             config.attention, rows=rows, heads=heads, queries=queries, keys=k_BSGK.shape[1],
-            cudnn_refuses=config.cudnn_refusal, aligned=sight.aligned,
+            cudnn_refuses=config.cudnn_refusal, aligned=mask.aligned,
         )  # fmt: skip
-        if way.kind == "cudnn":
-            mixed_BTHK = cudnn_attention(q_BTHK, k_BSGK, v_BSGK, sight, scale)
+        if impl.kind == "cudnn":
+            mixed_BTHK = cudnn_attention(q_BTHK, k_BSGK, v_BSGK, mask, scale)
             mixed_BTM = mixed_BTHK.reshape(*mixed_BTHK.shape[:2], -1)
         else:
-            how = AttentionOptions(scale, config.attention_softcap, way.queries, way.rows)
+            options = AttentionOptions(scale, config.attention_softcap, impl.query_chunk, impl.batch_chunk)
             q, k, v = (x.swapaxes(1, 2) for x in (q_BTHK, k_BSGK, v_BSGK))
-            mixed_BTM = dot_product_attention(q, k, v, None, sight, how)
+            mixed_BTM = dot_product_attention(q, k, v, None, mask, options)
         out_BTD = project(mixed_BTM, self.o, self.o_bias if config.output_bias else None)
         if config.norm_placement != "pre":
             out_BTD = self.post_norm(out_BTD)
@@ -157,19 +157,19 @@ def cudnn_attention(
     q_BTHK: Float[Array, "B T H K"],
     k_BSGK: Float[Array, "B S G K"],
     v_BSGK: Float[Array, "B S G K"],
-    sight: AttentionMask,
+    mask: AttentionMask,
     scale: float,
 ) -> Float[Array, "B T H K"]:
-    """NVIDIA's fused kernel; see ``attention_kind`` for what it makes of a mask."""
-    mask_B1TS = sight.visible()[:, None]
-    causal = sight.causal and sight.query_prefix is None
+    """Calls NVIDIA's fused kernel; see ``ops.attention_impl`` for how it takes masks."""
+    mask_B1TS = mask.materialize()[:, None]
+    causal = mask.causal and mask.query_prefix is None
     return jax.nn.dot_product_attention(
         q_BTHK, k_BSGK, v_BSGK, mask=mask_B1TS, scale=scale, is_causal=causal, implementation="cudnn"
     )
 
 
 class DecoderMLP(nnx.Module):
-    """One or two projections up, an activation, a projection down, with the norms around them."""
+    """Feed-forward layer: one or two projections up, an activation, a projection down, and the norms around them."""
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs) -> None:
         d_model, d_ff = config.d_model, config.d_ff
@@ -192,7 +192,7 @@ class DecoderMLP(nnx.Module):
             self.post_norm = Norm(config, d_model)
 
     def __call__(self, x_BTD: Float[Array, "B T D"], key: Key | None = None) -> Float[Array, "B T D"]:
-        """Returns what the layer adds to the residual stream."""
+        """Computes the layer's addition to the residual stream."""
         config, biased = self.config, self.config.mlp_bias
         activation = _ACTIVATIONS[config.feed_forward.removeprefix("gated-")]
         if config.norm_placement != "post":
@@ -200,9 +200,9 @@ class DecoderMLP(nnx.Module):
         if config.gated:
             gate_BTF = project(x_BTD, self.wi_0, self.wi_0_bias if biased else None)
             up_BTF = project(x_BTD, self.wi_1, self.wi_1_bias if biased else None)
-            h_BTF = recomputed(lambda gate, up: activation(gate) * up, gate_BTF, up_BTF)
+            h_BTF = recompute(lambda gate, up: activation(gate) * up, gate_BTF, up_BTF)
         else:
-            h_BTF = recomputed(activation, project(x_BTD, self.wi, self.wi_bias if biased else None))
+            h_BTF = recompute(activation, project(x_BTD, self.wi, self.wi_bias if biased else None))
         out_BTD = project(h_BTF, self.wo, self.wo_bias if biased else None)
         if config.norm_placement != "pre":
             out_BTD = self.post_norm(out_BTD)
@@ -217,10 +217,10 @@ class CausalLayer(nnx.Module):
         self.mlp = DecoderMLP(config, rngs=rngs)
 
     def __call__(
-        self, x_BTD: Float[Array, "B T D"], view: LayerInputs, key: Key | None
+        self, x_BTD: Float[Array, "B T D"], inputs: LayerInputs, key: Key | None
     ) -> tuple[Float[Array, "B T D"], Float[Array, "B T G K"], Float[Array, "B T G K"]]:
         """Returns the residual stream after this layer, and its keys and values."""
         attention_key, mlp_key = split_key(key, 2)
-        q, k, v = self.attention.heads(x_BTD, view)
-        x_BTD += self.attention.attend(q, k, v, view.sight, attention_key)
+        q, k, v = self.attention.heads(x_BTD, inputs)
+        x_BTD += self.attention.attend(q, k, v, inputs.mask, attention_key)
         return x_BTD + self.mlp(x_BTD, mlp_key), k, v

@@ -1,4 +1,4 @@
-"""A decoder: whole rows for training and scoring, a prompt and then token by token for generation.
+"""Decoder-only transformer: whole rows for training and scoring, prefill and decode steps for generation.
 
 One network covers GPT-2, Llama, Mistral, Qwen, Gemma and OLMo 2; ``DecoderConfig`` says what differs.
 
@@ -22,21 +22,27 @@ from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
-from flan_jax.models.ops.remat import rematerialized
-from flan_jax.models.ops.rope import turns
+from flan_jax.models.ops.remat import remat_scan_body
+from flan_jax.models.ops.rope import rope_cos_sin
 from flan_jax.models.ops.typing import AnyArray, Key
-from flan_jax.models.peft.soft_prompt import Prompt, at_first_positions, positions_behind, prompt_length, room_in_front
+from flan_jax.models.peft.soft_prompt import (
+    Prompt,
+    positions_after_prompt,
+    prompt_at_first_positions,
+    prompt_length,
+    prompt_padded,
+)
 
 
 class DecoderCache(NamedTuple):
-    """What decoding remembers: a pytree of fixed shapes that a ``lax.while_loop`` can carry.
+    """KV cache: a pytree of fixed shapes that a ``lax.while_loop`` can carry.
 
     Rows end at the same place and begin at different ones, so that every step writes one column.
 
     Attributes:
         k, v: keys and values of prompt and decoded tokens, ``[L, B, N, G, K]``.
-        first: the place where each row begins, ``[B]``.
-        place: int32 scalar, where the next token goes.
+        first: index of each row's first token, ``[B]``.
+        place: int32 scalar, index that the next token is written to.
     """
 
     k: Float[Array, "L B N G K"]
@@ -46,7 +52,7 @@ class DecoderCache(NamedTuple):
 
     @property
     def beam_axes(self) -> dict[str, int]:
-        """The fields that every beam has for itself, with the axis of their rows."""
+        """Fields that beams reorder, each with its batch axis."""
         return {"k": 1, "v": 1, "first": 0}
 
 
@@ -85,11 +91,11 @@ class Decoder(nnx.Module):
             self.lm_head = normal(rngs, (width, vocab), width**-0.5)
 
     def __call__(self, batch: Mapping[str, Any], *, dropout_key: Key | None = None) -> Float[Array, "B T V"]:
-        """Float32 logits of every place; the arguments are those of ``hidden``."""
+        """Computes float32 logits of every position; the arguments are those of ``hidden``."""
         return self.logits(self.hidden(batch, dropout_key=dropout_key))
 
     def hidden(self, batch: Mapping[str, Any], *, dropout_key: Key | None = None) -> Float[Array, "B T D"]:
-        """What the network says of every place, normed, in the compute type: ``logits`` makes logits of it.
+        """Computes the normed hidden states of every position, in the compute dtype; ``head`` makes logits of them.
 
         Args:
             batch: ``decoder_input_tokens [B, T]``: before each target token the one it follows, and 0 before the
@@ -116,16 +122,16 @@ class Decoder(nnx.Module):
         if self.prompt is not None:  # a row is one example then
             if batch.get("decoder_positions") is None:  # that stand at 0 in padding, where counted ones go on
                 self._check_length(tokens_BT.shape[1] + prompt_length(self.prompt))
-            tokens_BT, segments_BT = room_in_front(tokens_BT, self.prompt, 0), room_in_front(segments_BT, self.prompt)
-            positions_BT = positions_behind(positions_BT, self.prompt)
-            prefix_BT = None if prefix_BT is None else room_in_front(prefix_BT, self.prompt)
+            tokens_BT, segments_BT = prompt_padded(tokens_BT, self.prompt, 0), prompt_padded(segments_BT, self.prompt)
+            positions_BT = positions_after_prompt(positions_BT, self.prompt)
+            prefix_BT = None if prefix_BT is None else prompt_padded(prefix_BT, self.prompt)
         x_BTD, _, _ = self._run(tokens_BT, segments_BT, positions_BT, prefix_BT, dropout_key)
         return self.norm(x_BTD[:, prompt_length(self.prompt) :])
 
     def prefill(
         self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], max_length: int
     ) -> tuple[Float[Array, "B V"], DecoderCache]:
-        """Reads a prompt and returns the logits of the token after it, float32, and the cache.
+        """Runs the prompts and returns float32 logits of the next token and the cache.
 
         Args:
             tokens_BS: prompts with padding behind them, as a row's inputs, with the 0 in front of them.
@@ -155,20 +161,22 @@ class Decoder(nnx.Module):
     def decode_step(
         self, cache: DecoderCache, tokens_B: Int[AnyArray, "B"]
     ) -> tuple[Float[Array, "B V"], DecoderCache]:
-        """Reads one token a row and returns the logits of the next, float32, and the cache after it.
+        """Runs one token a row and returns float32 logits of the next and the updated cache.
 
         At most as many steps as ``prefill`` made room for.
         """
-        x_B1D, k, v = self._behind(cache, jnp.asarray(tokens_B)[:, None], None)
+        x_B1D, k, v = self._run_cached(cache, jnp.asarray(tokens_B)[:, None], None)
         cache = cache._replace(
-            k=_put(cache.k, k, cache.place, 2), v=_put(cache.v, v, cache.place, 2), place=cache.place + 1
+            k=_write_cache(cache.k, k, cache.place, 2),
+            v=_write_cache(cache.v, v, cache.place, 2),
+            place=cache.place + 1,
         )
         return self.logits(self.norm(x_B1D))[:, 0], cache
 
     def extend(
         self, cache: DecoderCache, rows_P: Int[AnyArray, "P"], tokens_PT: Int[AnyArray, "P T"]
     ) -> Float[Array, "P T V"]:
-        """Float32 logits of what follows each of T tokens that are read in one pass behind a cached row.
+        """Computes float32 logits behind each of T tokens that continue a cached row, in one pass.
 
         Several continuations of one prompt so share its keys and values. The cache stays as it is.
 
@@ -177,30 +185,34 @@ class Decoder(nnx.Module):
             rows_P: the row that each continuation goes on from.
             tokens_PT: the continuations; what stands behind the end of one changes nothing before it.
         """
-        x_PTD, _, _ = self._behind(cache, jnp.asarray(tokens_PT), jnp.asarray(rows_P))
+        x_PTD, _, _ = self._run_cached(cache, jnp.asarray(tokens_PT), jnp.asarray(rows_P))
         return self.logits(self.norm(x_PTD))
 
-    def _behind(
+    def _run_cached(
         self, cache: DecoderCache, tokens_PT: Int[Array, "P T"], rows_P: Int[Array, "P"] | None
     ) -> tuple[Float[Array, "P T D"], Float[Array, "L P T G K"], Float[Array, "L P T G K"]]:
-        """As ``_run``, for tokens behind the cache's rows; ``None`` for one continuation of every row."""
+        """As ``_run``, for tokens that continue the cache's rows; ``rows_P=None`` continues every row once."""
         first_P = cache.first if rows_P is None else cache.first[rows_P]
         place_N, place_T = jnp.arange(cache.k.shape[2]), cache.place + jnp.arange(tokens_PT.shape[1])
         held_PN = ((place_N >= first_P[:, None]) & (place_N <= place_T[-1])).astype(jnp.int32)
-        held_PN = self._without_start(held_PN, place_N[None] - first_P[:, None])
-        positions_PT = self._counted(place_T[None] - first_P[:, None])
-        views = self._views(jnp.ones_like(positions_PT), held_PN, positions_PT, offset=cache.place)
+        held_PN = self._mask_empty_start(held_PN, place_N[None] - first_P[:, None])
+        positions_PT = self._positions_of_places(place_T[None] - first_P[:, None])
+        inputs_of_kinds = self._layer_inputs(jnp.ones_like(positions_PT), held_PN, positions_PT, offset=cache.place)
 
-        def step(layer: CausalLayer, x_PTD: Array, view: LayerInputs, cached: tuple[Array, Array]) -> tuple[Array, Any]:
-            q, k, v = layer.attention.heads(x_PTD, view)
+        def step(
+            layer: CausalLayer, x_PTD: Array, inputs: LayerInputs, cached: tuple[Array, Array]
+        ) -> tuple[Array, Any]:
+            q, k, v = layer.attention.heads(x_PTD, inputs)
             # Rows are taken a layer at a time: all layers' at once would be the cache once more for each continuation.
             held = cached if rows_P is None else tuple(rows[rows_P] for rows in cached)
-            k_PNGK, v_PNGK = (_put(old, new, cache.place, 1) for old, new in zip(held, (k, v), strict=True))
-            x_PTD += layer.attention.attend(q, k_PNGK, v_PNGK, view.sight)
+            k_PNGK, v_PNGK = (_write_cache(old, new, cache.place, 1) for old, new in zip(held, (k, v), strict=True))
+            x_PTD += layer.attention.attend(q, k_PNGK, v_PNGK, inputs.mask)
             return x_PTD + layer.mlp(x_PTD), (k, v)
 
         # Only what these tokens add leaves the scan, so that a large cache is updated once, in place.
-        x_PTD, (k, v) = self._scan(self._embed(tokens_PT, positions_PT, None), views, step, (cache.k, cache.v))
+        x_PTD, (k, v) = self._scan(
+            self._embed(tokens_PT, positions_PT, None), inputs_of_kinds, step, (cache.k, cache.v)
+        )
         return x_PTD, k, v
 
     def _run(
@@ -211,40 +223,40 @@ class Decoder(nnx.Module):
         prefix_BT: Int[AnyArray, "B T"] | None,
         dropout_key: Key | None,
     ) -> tuple[Float[Array, "B T D"], Float[Array, "L B T G K"], Float[Array, "L B T G K"]]:
-        """The residual stream after all layers, and every layer's keys and values."""
+        """Returns the residual stream after all layers, and every layer's keys and values."""
         in_key, layers_key = split_key(dropout_key, 2)
         positions_BT, bos_id = jnp.asarray(positions_BT), self.config.bos_id
-        seen_BT = self._without_start(jnp.asarray(segments_BT), positions_BT)
+        seen_BT = self._mask_empty_start(jnp.asarray(segments_BT), positions_BT)
         if bos_id is not None and self.config.reads_start:
             first_BT = positions_BT == prompt_length(self.prompt)
             tokens_BT = jnp.where(first_BT & (tokens_BT == 0), bos_id, tokens_BT)
-        positions_BT = self._counted(positions_BT)
-        views = self._views(segments_BT, seen_BT, positions_BT, prefix_BT=prefix_BT)
+        positions_BT = self._positions_of_places(positions_BT)
+        inputs_of_kinds = self._layer_inputs(segments_BT, seen_BT, positions_BT, prefix_BT=prefix_BT)
 
-        def step(layer: CausalLayer, x_BTD: Array, view: LayerInputs, key: Key | None) -> tuple[Array, Any]:
-            x_BTD, k, v = layer(x_BTD, view, key)
+        def step(layer: CausalLayer, x_BTD: Array, inputs: LayerInputs, key: Key | None) -> tuple[Array, Any]:
+            x_BTD, k, v = layer(x_BTD, inputs, key)
             return x_BTD, (k, v)
 
         keys = None if layers_key is None else jax.random.split(layers_key, self.config.num_layers)
         x_BTD = self._embed(tokens_BT, positions_BT, in_key)
-        x_BTD, (k, v) = self._scan(x_BTD, views, step, keys)
+        x_BTD, (k, v) = self._scan(x_BTD, inputs_of_kinds, step, keys)
         return x_BTD, k, v
 
-    def _without_start(self, segments_BS: Int[Array, "B S"], places_BS: Int[Array, "B S"]) -> Int[Array, "B S"]:
-        """Segment ids of keys, 0 where an example has its empty first place; vectors of a prompt come behind it.
+    def _mask_empty_start(self, segments_BS: Int[Array, "B S"], places_BS: Int[Array, "B S"]) -> Int[Array, "B S"]:
+        """Returns the keys' segment ids with 0 at the empty first place of each example; a soft prompt comes behind it.
 
         Args:
-            places_BS: of each key in its example.
+            places_BS: index of each key in its example.
         """
         if self.config.reads_start:
             return segments_BS
         return jnp.where(places_BS == 0, 0, segments_BS)
 
-    def _counted(self, places_BT: Int[Array, "B T"]) -> Int[Array, "B T"]:
-        """The positions of places in an example: the first token's is that of an empty place before it."""
+    def _positions_of_places(self, places_BT: Int[Array, "B T"]) -> Int[Array, "B T"]:
+        """Returns positions from places in an example: an empty first place and the token behind it both have position 0."""
         return places_BT if self.config.reads_start else jnp.maximum(places_BT - 1, 0)
 
-    def _views(
+    def _layer_inputs(
         self,
         query_BT: Int[AnyArray, "B T"],
         key_BS: Int[AnyArray, "B S"],
@@ -253,47 +265,47 @@ class Decoder(nnx.Module):
         offset: int | Int[Array, ""] = 0,
         prefix_BT: Int[AnyArray, "B T"] | None = None,
     ) -> tuple[LayerInputs, LayerInputs]:
-        """What layers without the window may look at, and what those with it may."""
+        """Returns the inputs of layers without the window and of those with it."""
         config = self.config
-        same_BT = None if prefix_BT is None else jnp.asarray(prefix_BT) > 0
+        prefix_BT = None if prefix_BT is None else jnp.asarray(prefix_BT) > 0
         aligned = isinstance(offset, int) and offset == 0 and query_BT.shape == key_BS.shape
         place_T = jnp.arange(query_BT.shape[1]) + offset
-        whole = AttentionMask(query_BT, key_BS, place_T, None, same_BT, same_BT, causal=True, aligned=aligned)
+        whole = AttentionMask(query_BT, key_BS, place_T, None, prefix_BT, prefix_BT, causal=True, aligned=aligned)
         # Where both kinds of layers take turns, those without a window have one that is wider than any text.
         far = None if config.sliding_window is None or all(config.local_layers) else 2**30
 
-        def view(window: int | None, theta: float, scaling: Any) -> LayerInputs:
-            sight = dataclasses.replace(whole, window=None if window is None else jnp.int32(window))
+        def inputs(window: int | None, theta: float, scaling: Any) -> LayerInputs:
+            mask = dataclasses.replace(whole, window=None if window is None else jnp.int32(window))
             if config.position == "learned":
-                return LayerInputs(sight, None, None)
-            return LayerInputs(sight, *turns(positions_BT, config.d_head, theta, scaling))
+                return LayerInputs(mask, None, None)
+            return LayerInputs(mask, *rope_cos_sin(positions_BT, config.d_head, theta, scaling))
 
         local = (config.rope_theta, config.rope_scaling)
         if config.local_rope_theta is not None:
             local = (config.local_rope_theta, None)
-        return view(far, config.rope_theta, config.rope_scaling), view(config.sliding_window, *local)
+        return inputs(far, config.rope_theta, config.rope_scaling), inputs(config.sliding_window, *local)
 
     def _scan(
         self,
         x: Array,
-        views: tuple[LayerInputs, LayerInputs],
+        inputs_of_kinds: tuple[LayerInputs, LayerInputs],
         step: Callable[[CausalLayer, Array, LayerInputs, Any], Any],
         scanned: Any,
     ) -> Any:
-        """Carries ``x`` through the layers and returns it with what every layer gives besides, stacked."""
+        """Scans ``x, y = step(layer, x, its inputs, its part of scanned)`` over the layers; returns the last ``x`` and all ``y`` stacked."""
         graphdef, state = nnx.split(self.layers)
-        everywhere, nearby = views
+        global_inputs, local_inputs = inputs_of_kinds
         kinds = self.config.local_layers
 
-        def body(x: Array, layer_inputs: tuple[nnx.State, Array, Any]) -> tuple[Array, Any]:
-            layer_state, local, part = layer_inputs
+        def body(x: Array, scanned: tuple[nnx.State, Array, Any]) -> tuple[Array, Any]:
+            layer_state, local, part = scanned
             if len(set(kinds)) == 1:
-                view = nearby if kinds[0] else everywhere
+                inputs = local_inputs if kinds[0] else global_inputs
             else:
-                view = jax.tree.map(lambda near, far: jnp.where(local, near, far), nearby, everywhere)
-            return step(nnx.merge(graphdef, layer_state), x, view, part)
+                inputs = jax.tree.map(lambda near, far: jnp.where(local, near, far), local_inputs, global_inputs)
+            return step(nnx.merge(graphdef, layer_state), x, inputs, part)
 
-        return jax.lax.scan(rematerialized(body, self.config.remat), x, (state, jnp.asarray(kinds), scanned))
+        return jax.lax.scan(remat_scan_body(body, self.config.remat), x, (state, jnp.asarray(kinds), scanned))
 
     def _check_length(self, length: int) -> None:
         if self.config.position == "learned" and length > self.config.max_positions:
@@ -306,7 +318,9 @@ class Decoder(nnx.Module):
         self, tokens_BT: Int[Array, "B T"], positions_BT: Int[Array, "B T"], key: Key | None
     ) -> Float[Array, "B T D"]:
         config = self.config
-        x_BTD = at_first_positions(self.embedding[...][tokens_BT].astype(config.dtype), self.prompt, positions_BT)
+        x_BTD = prompt_at_first_positions(
+            self.embedding[...][tokens_BT].astype(config.dtype), self.prompt, positions_BT
+        )
         if config.embed_scale:
             x_BTD *= jnp.asarray(config.d_model**0.5, config.dtype)
         if config.position == "learned":
@@ -315,17 +329,17 @@ class Decoder(nnx.Module):
         return dropout(x_BTD, config.dropout_rate, key)
 
     def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
-        """Float32 logits: products in the compute type, summed in float32."""
+        """Computes float32 logits: products in the compute dtype, summed in float32."""
         return self.head()(x_BTD)
 
     def head(self) -> Head:
-        """What makes logits of the hidden states."""
+        """Returns the output projection."""
         tied, cap = self.config.tie_embeddings, self.config.logit_softcap
         return make_head((self.embedding if tied else self.lm_head)[...], tied=tied, softcap=cap)
 
 
 def logical_axes(config: DecoderConfig) -> dict[str, Any]:
-    """The parameters' structure with a tuple of axis names in place of each array; see ``build.logical_axes``."""
+    """Returns the parameters' tree with a tuple of logical axis names for each array; see ``build.logical_axes``."""
     norm: dict[str, Any] = {"scale": ("layers", "embed")}
     if config.norm == "layer":
         norm["bias"] = ("layers", "embed")
@@ -358,5 +372,5 @@ def logical_axes(config: DecoderConfig) -> dict[str, Any]:
     return axes
 
 
-def _put(cached: Array, new: Array, index: Array, axis: int) -> Array:
+def _write_cache(cached: Array, new: Array, index: Array, axis: int) -> Array:
     return jax.lax.dynamic_update_slice_in_dim(cached, new.astype(cached.dtype), index, axis)

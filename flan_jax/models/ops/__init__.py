@@ -1,1 +1,1 @@
-"""What every model is built of: attention, masks, rotary positions, norms, activations, dropout, remat."""
+"""Operations that all models share: attention, masks, RoPE, norms, activations, dropout, remat."""

@@ -7,9 +7,9 @@ from jaxtyping import Array, Float
 
 @jax.custom_vjp
 def relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """``max(x, 0)``, of which nothing but the result is kept for the gradient, as the product after it keeps it too.
+    """Computes ``max(x, 0)`` and saves only the result for the gradient, which the product after it saves too.
 
-    ``jax.nn.relu`` keeps where ``x`` was positive besides.
+    ``jax.nn.relu`` additionally saves where ``x`` was positive.
     """
     return jnp.maximum(x, 0)
 

@@ -1,17 +1,17 @@
-"""Which way attention is computed, by what is asked for and what is there.
+"""Selection of the attention implementation, by what is asked for and what the hardware has.
 
-All ways give the same values. ``plain`` keeps the exponentials of all scores for the backward pass. ``rows`` takes a few
-rows of the batch at a time and computes their scores again: what is between two products stays in a CPU's cache, and
-nothing of it is kept. ``chunked`` takes blocks of queries of all rows and computes their scores again: its memory grows
-with the length of a row, not with the square of it. ``cudnn`` is NVIDIA's fused kernel, of decoders in bfloat16 on a
-GPU. ``auto`` is ``cudnn`` where it runs, else ``chunked`` for long rows, ``rows`` where JAX has one CPU device and the
-batch's scores do not fit into a block, and ``plain`` for all others; T5, which has no causal order in its encoder and
-cross-attention, takes ``rows`` before ``chunked`` where both would do.
+All implementations give the same values. ``plain`` saves the exponentials of all scores for the backward pass. ``rows``
+computes a few rows of the batch at a time and recomputes their scores: what lies between two products stays in a CPU's
+cache, and nothing of it is saved. ``chunked`` computes chunks of queries of all rows and recomputes their scores: its
+memory grows with the length of a row, not with its square. ``cudnn`` is NVIDIA's fused kernel, for decoders in
+bfloat16 on a GPU. ``auto`` is ``cudnn`` where it runs, else ``chunked`` for long rows, ``rows`` where JAX has one CPU
+device and the batch's scores do not fit into a chunk, and ``plain`` otherwise; T5, which has no causal order in its
+encoder and cross-attention, takes ``rows`` before ``chunked`` where both would do.
 
-What cuDNN takes of masks, as JAX 0.10 hands them over: a mask becomes an additive bias in the type of the queries,
-of the mask's own shape ``[B, 1, T, S]`` (all heads share it), beside the causal order that lets it skip half of the
-work. Packed rows thus cost one such array, which is small beside what ``plain`` keeps. A bias that is learned would
-be added to it first and become ``[B, H, T, S]``, as large as the scores that are to be spared: T5 does not use it.
+How cuDNN takes masks, as JAX 0.10 passes them: a mask becomes an additive bias in the type of the queries, of the mask's
+own shape ``[B, 1, T, S]`` (all heads share it), beside the causal order that lets it skip half of the work. Packed rows
+thus cost one such array, which is small beside what ``plain`` saves. A learned bias would be added to it first and
+become ``[B, H, T, S]``, as large as the scores that are to be spared: T5 does not use it.
 """
 
 from typing import NamedTuple
@@ -22,56 +22,59 @@ from flan_jax.errors import UserError, unknown
 
 ATTENTIONS = ("auto", "plain", "rows", "chunked", "cudnn")
 
-ROW_BYTES = 64 * 2**20
-"""Float32 scores of one row in one layer from which ``auto`` takes blocks.
+CHUNK_ROW_BYTES = 64 * 2**20
+"""Bytes of float32 scores of one row in one layer above which ``auto`` takes query chunks.
 
-Measured on a CPU, forward and backward, 12 heads of 64: at 1,024 tokens (50 MB) ``plain`` took 112 ms and blocks
+Measured on a CPU, forward and backward, 12 heads of 64: at 1,024 tokens (50 MB) ``plain`` took 112 ms and ``chunked``
 126 ms; at 2,048 (201 MB) 461 ms and 364 ms.
 """
 
-QUERIES = 128
-"""Of a block: the fastest of 64, 128 and 256 in the same measurement."""
+QUERY_CHUNK = 128
+"""Queries of a chunk: the fastest of 64, 128 and 256 in the same measurement."""
 
-BLOCK_BYTES = 4 * 2**20
-"""Float32 scores of a block of rows, which is one row at least.
+BATCH_CHUNK_BYTES = 4 * 2**20
+"""Bytes of float32 scores of a batch chunk, which is one row at least.
 
 Measured on a CPU whose two cores have a cache of 2 MiB each and 32 MiB together. Attention of T5 small's encoder (8 rows
-of 512, 8 heads of 64, forward and backward, six layers) took 0.68 s in blocks of one row (8 MiB), 0.80 s in blocks of
+of 512, 8 heads of 64, forward and backward, six layers) took 0.68 s in chunks of one row (8 MiB), 0.80 s in chunks of
 four, and 0.94 s ``plain``.
 """
 
 
 class AttentionImpl(NamedTuple):
-    """How attention is computed.
+    """A selected implementation.
 
     Attributes:
         kind: ``plain``, ``rows``, ``chunked`` or ``cudnn``.
-        queries: of a block; ``None`` for all at once.
-        rows: of a block, a divisor of the batch's; ``None`` for all at once.
+        query_chunk: queries computed at a time; ``None`` for all.
+        batch_chunk: rows computed at a time, a divisor of the batch's; ``None`` for all.
     """
 
     kind: str
-    queries: int | None = None
-    rows: int | None = None
+    query_chunk: int | None = None
+    batch_chunk: int | None = None
 
 
-def checked_attention(owner: str, attention: str, *, cudnn_refuses: str = "") -> None:
-    """Raises a UserError where there is no such way, or the model cannot go it.
+def check_attention(owner: str, attention: str, *, cudnn_refuses: str = "") -> None:
+    """Checks the value of a configuration's ``attention``.
 
     Args:
-        owner: the configuration.
+        owner: the configuration's name, for the message.
         attention: one of ``ATTENTIONS``.
-        cudnn_refuses: why the model has no use for cuDNN; empty where it has.
+        cudnn_refuses: why cuDNN cannot compute this model's attention; empty where it can.
+
+    Raises:
+        UserError: an unknown value, or ``cudnn`` for a model that it cannot compute.
     """
     if attention not in ATTENTIONS:
         raise unknown("attention", str(attention), ATTENTIONS)
     if attention == "cudnn" and cudnn_refuses:
-        others = ", ".join(f"'{way}'" for way in ATTENTIONS if way != "cudnn")
+        others = ", ".join(f"'{name}'" for name in ATTENTIONS if name != "cudnn")
         raise UserError(f"{owner}: attention is 'cudnn', but {cudnn_refuses}. Give one of {others}.")
 
 
 def cudnn_refusal(*, dtype: str, d_head: int, softcap: float | None) -> str:
-    """Why cuDNN's kernel does not compute such attention; empty where it does."""
+    """Returns why cuDNN's kernel cannot compute such attention; empty where it can."""
     if dtype != "bfloat16":
         return f"cuDNN's attention has 16 bits and dtype is {dtype!r}"
     if d_head % 8 or d_head > 128:
@@ -79,7 +82,7 @@ def cudnn_refusal(*, dtype: str, d_head: int, softcap: float | None) -> str:
     return "cuDNN has no attention_softcap" if softcap is not None else ""
 
 
-def chosen(
+def select_impl(
     attention: str,
     *,
     rows: int,
@@ -91,7 +94,7 @@ def chosen(
     backend: str | None = None,
     devices: int | None = None,
 ) -> AttentionImpl:
-    """The way that is gone.
+    """Selects the attention implementation.
 
     Args:
         attention: one of ``ATTENTIONS``.
@@ -100,10 +103,10 @@ def chosen(
         queries: T.
         keys: S.
         cudnn_refuses: from ``cudnn_refusal``, or why else it does not run.
-        aligned: queries and keys are the same places, as in training; decoding token by token is always plain.
+        aligned: queries and keys are the same tokens, as in training; decoding token by token is always dense.
         backend: ``gpu``, ``cpu`` or ``tpu``; by default the one that JAX uses.
-        devices: how many there are, by default as JAX counts them. Rows that several devices share are never taken
-            one after the other by ``auto``.
+        devices: number of devices, by default all that JAX has. With several, which share the rows of a batch,
+            ``auto`` never chunks the batch.
 
     Raises:
         UserError: ``cudnn`` without a GPU, or rows of odd length.
@@ -124,14 +127,14 @@ def chosen(
     row_bytes = 4 * heads * queries * keys
     if attention in ("auto", "cudnn"):
         devices = jax.device_count() if devices is None else devices
-        small = rows * row_bytes <= BLOCK_BYTES
-        in_rows = backend == "cpu" and devices == 1 and rows > 1 and not small
+        small = rows * row_bytes <= BATCH_CHUNK_BYTES
+        chunk_batch = backend == "cpu" and devices == 1 and rows > 1 and not small
         # T5's rows are not aligned: one at a time they spare a CPU as much, at the speed that was measured.
-        long = queries > 1 and row_bytes > ROW_BYTES and (aligned or not in_rows)
-        attention = "chunked" if long else "rows" if in_rows else "plain"
+        long = queries > 1 and row_bytes > CHUNK_ROW_BYTES and (aligned or not chunk_batch)
+        attention = "chunked" if long else "rows" if chunk_batch else "plain"
     if queries == 1 or attention == "plain":
         return AttentionImpl("plain")
     if attention == "chunked":
-        return AttentionImpl("chunked", queries=QUERIES)
-    fit = max(1, BLOCK_BYTES // row_bytes)
-    return AttentionImpl("rows", rows=max(count for count in range(1, min(fit, rows) + 1) if rows % count == 0))
+        return AttentionImpl("chunked", query_chunk=QUERY_CHUNK)
+    fit = max(1, BATCH_CHUNK_BYTES // row_bytes)
+    return AttentionImpl("rows", batch_chunk=max(count for count in range(1, min(fit, rows) + 1) if rows % count == 0))

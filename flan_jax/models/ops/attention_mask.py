@@ -1,4 +1,4 @@
-"""Who sees whom in attention, told by ids rather than by an array of all pairs.
+"""Attention masks, held as segment ids rather than as an array of all query-key pairs.
 
 Shapes: B rows of a batch, T query length, S key length.
 """
@@ -15,48 +15,48 @@ from flan_jax.models.ops.typing import AnyArray
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class AttentionMask:
-    """What a query may look at; ``visible`` has the picture.
+    """Which keys each query attends to; ``materialize`` makes the boolean array and shows examples.
 
     Attributes:
-        query: segment ids of the queries; a query sees the keys of its own segment.
-        key: segment ids of the keys; 0 is padding, and is seen by nobody.
-        place: of each query among the keys; read where ``causal`` says so.
-        window: an int32 scalar: of how many keys, itself included, a query sees the last; ``None`` for all.
-        query_prefix, key_prefix: true where tokens of a segment see each other in both directions; ``None``
-            for nowhere.
-        causal: a query sees no key behind its place.
-        aligned: query i stands at key i, so that blocks of queries see no key behind the block's end.
+        query: segment ids of the queries; a query attends to keys of its own segment.
+        key: segment ids of the keys; 0 is padding, which is masked for all queries.
+        query_index: each query's index among the keys; used with ``causal``.
+        window: int32 scalar, the number of most recent keys, its own included, that a query attends to; ``None``
+            for all.
+        query_prefix, key_prefix: true for tokens of a bidirectional prefix; ``None`` without prefixes.
+        causal: masks keys behind the query's index.
+        aligned: query i is key i, so that blocks of queries need no key behind the block's end.
     """
 
     query: Int[AnyArray, "B T"]
     key: Int[AnyArray, "B S"]
-    place: Int[AnyArray, "T"]
+    query_index: Int[AnyArray, "T"]
     window: Int[Array, ""] | None = None
     query_prefix: Bool[Array, "B T"] | None = None
     key_prefix: Bool[Array, "B S"] | None = None
     causal: bool = dataclasses.field(default=False, metadata={"static": True})
     aligned: bool = dataclasses.field(default=False, metadata={"static": True})
 
-    def asked_by(
-        self, query_BT: Int[Array, "B t"], place_T: Int[Array, "t"], prefix_BT: Bool[Array, "B t"] | None
+    def with_queries(
+        self, query_BT: Int[Array, "B t"], index_T: Int[Array, "t"], prefix_BT: Bool[Array, "B t"] | None
     ) -> "AttentionMask":
-        """The same keys, seen by other queries."""
-        return dataclasses.replace(self, query=query_BT, place=place_T, query_prefix=prefix_BT)
+        """Replaces the queries; the keys stay."""
+        return dataclasses.replace(self, query=query_BT, query_index=index_T, query_prefix=prefix_BT)
 
-    def queries(self, start: int, stop: int) -> "AttentionMask":
-        """Of some of the queries."""
+    def slice_queries(self, start: int, stop: int) -> "AttentionMask":
+        """Restricts the mask to queries ``start`` to ``stop``."""
         prefix_BT = None if self.query_prefix is None else self.query_prefix[:, start:stop]
         return dataclasses.replace(
-            self, query=self.query[:, start:stop], place=self.place[start:stop], query_prefix=prefix_BT
+            self, query=self.query[:, start:stop], query_index=self.query_index[start:stop], query_prefix=prefix_BT
         )
 
-    def keys(self, stop: int) -> "AttentionMask":
-        """Of the first keys."""
+    def first_keys(self, stop: int) -> "AttentionMask":
+        """Restricts the mask to the first ``stop`` keys."""
         prefix_BS = None if self.key_prefix is None else self.key_prefix[:, :stop]
         return dataclasses.replace(self, key=self.key[:, :stop], key_prefix=prefix_BS)
 
-    def visible(self) -> Bool[Array, "B T S"]:
-        """Where a query sees a key.
+    def materialize(self) -> Bool[Array, "B T S"]:
+        """Returns the boolean mask, true where a query attends to a key.
 
         For segment ids ``[1, 1, 2, 0]`` and ``causal=True`` the visible places (x) are::
 
@@ -75,21 +75,21 @@ class AttentionMask:
             query 4 (0)  . . . . .
         """
         query_BT, key_BS = jnp.asarray(self.query), jnp.asarray(self.key)
-        seen_BTS = (query_BT[:, :, None] == key_BS[:, None, :]) & (key_BS > 0)[:, None, :]
+        same_BTS = (query_BT[:, :, None] == key_BS[:, None, :]) & (key_BS > 0)[:, None, :]
         if not self.causal:
-            return seen_BTS
-        behind_TS = jnp.asarray(self.place)[:, None] - jnp.arange(key_BS.shape[1])[None]
-        back_BTS = (behind_TS >= 0)[None]
+            return same_BTS
+        distance_TS = jnp.asarray(self.query_index)[:, None] - jnp.arange(key_BS.shape[1])[None]
+        allowed_BTS = (distance_TS >= 0)[None]
         if self.query_prefix is not None and self.key_prefix is not None:
-            back_BTS = back_BTS | (self.query_prefix[:, :, None] & self.key_prefix[:, None, :])
+            allowed_BTS = allowed_BTS | (self.query_prefix[:, :, None] & self.key_prefix[:, None, :])
         if self.window is not None:
-            back_BTS = back_BTS & (jnp.abs(behind_TS) < self.window)
-        return seen_BTS & back_BTS
+            allowed_BTS = allowed_BTS & (jnp.abs(distance_TS) < self.window)
+        return same_BTS & allowed_BTS
 
 
 def segment_mask(
     query_BT: Int[AnyArray, "B T"], key_BS: Int[AnyArray, "B S"], *, causal: bool = False
 ) -> AttentionMask:
-    """A query sees the keys of its own segment; with ``causal`` only those up to its own index."""
+    """Builds a mask within segments; with ``causal`` a query attends to no key behind its own index."""
     same = query_BT.shape[1] == key_BS.shape[1]
     return AttentionMask(query_BT, key_BS, jnp.arange(query_BT.shape[1]), causal=causal, aligned=causal and same)

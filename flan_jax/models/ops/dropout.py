@@ -7,7 +7,7 @@ from flan_jax.models.ops.typing import Key
 
 
 def split_key(key: Key | None, count: int) -> list[Key] | list[None]:
-    """``count`` keys out of one, or as many ``None`` where dropout is off."""
+    """Splits a key into ``count``; ``None`` (no dropout) gives as many ``None``."""
     return [None] * count if key is None else list(jax.random.split(key, count))
 
 

@@ -1,4 +1,4 @@
-"""Products with a kernel, plain or with a low-rank addition.
+"""Matrix products with a kernel, plain or with a LoRA adapter.
 
 Layers name their kernels and leave the product to this file, so an adapter is a matter of parameters: where a
 model is given a ``LowRank`` in the place of a kernel, every layer computes with it.
@@ -17,7 +17,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 PRODUCT = "product"
-"""What comes out of a kernel has this name, by which a policy of recomputation may keep it."""
+"""``checkpoint_name`` of kernels' outputs, by which a remat policy may save them."""
 
 
 @jax.tree_util.register_dataclass
@@ -45,12 +45,12 @@ class LowRank:
         return self
 
     def whole(self) -> Float[Array, "... m n"]:
-        """The sum, as one kernel."""
+        """Merges the addition into the kernel."""
         return self.kernel + self.scale * (self.a @ self.b)
 
 
 def linear(x: Float[Array, "... m"], kernel: nnx.Param) -> Float[Array, "... n"]:
-    """``x @ kernel`` in the type of ``x``."""
+    """Computes ``x @ kernel`` in the dtype of ``x``."""
     value = kernel[...]
     if isinstance(value, LowRank):
         return product(x, value.kernel) + value.scale * product(product(x, value.a), value.b)
@@ -58,13 +58,13 @@ def linear(x: Float[Array, "... m"], kernel: nnx.Param) -> Float[Array, "... n"]
 
 
 def to_heads(x_BTD: Float[Array, "B T D"], kernel: nnx.Param, heads: int) -> Float[Array, "B H T K"]:
-    """``x @ kernel``, whose columns are the heads side by side, with the heads on an axis of their own."""
+    """Computes ``x @ kernel`` and moves the heads, concatenated in its columns, to an axis of their own."""
     y_BTN = linear(x_BTD, kernel)
     return y_BTN.reshape(*y_BTN.shape[:2], heads, -1).swapaxes(1, 2)
 
 
 def product(x: Float[Array, "... m"], kernel: Float[Array, "m n"]) -> Float[Array, "... n"]:
-    """``x @ kernel`` in the type of ``x``, with a gradient that keeps every array in its order.
+    """Computes ``x @ kernel`` in the dtype of ``x``, with a gradient that keeps every array's memory layout.
 
     Automatic differentiation asks for the kernel's gradient as ``(gᵀ x)ᵀ``. On a CPU, XLA then writes ``g``, and all
     that is computed on the way to it, column by column: the feed-forward layers of a decoder took twice as long. The
@@ -80,12 +80,12 @@ def _product(x: Array, kernel: Array) -> Array:
 
 def _forward(x: Any, kernel: Any) -> tuple[Array, tuple[Array | None, Array | None]]:
     # What is frozen, or nothing depends on, needs no gradient and keeps nothing for it.
-    kept = x.value if kernel.perturbed else None, kernel.value if x.perturbed else None
-    return _product(x.value, kernel.value), kept
+    saved = x.value if kernel.perturbed else None, kernel.value if x.perturbed else None
+    return _product(x.value, kernel.value), saved
 
 
-def _backward(kept: tuple[Array | None, Array | None], g: Array | SymbolicZero) -> tuple[Array | None, Array | None]:
-    x, kernel = kept
+def _backward(saved: tuple[Array | None, Array | None], g: Array | SymbolicZero) -> tuple[Array | None, Array | None]:
+    x, kernel = saved
     if isinstance(g, SymbolicZero):
         return None, None
     dx = None if kernel is None else jnp.einsum("...n,mn->...m", g, kernel.astype(g.dtype))

@@ -1,4 +1,4 @@
-"""The output projection of a model: what makes logits of hidden states.
+"""Output projection: logits of hidden states.
 
 Shapes: B rows of a batch, T length, D model width, V vocabulary.
 """
@@ -15,7 +15,7 @@ from flan_jax.models.ops.linear import LowRank
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """A kernel and what is done around it, apart from the model: a loss may go through it piece by piece.
+    """Output projection apart from the model, so that a loss may compute it chunk by chunk.
 
     Attributes:
         kernel: float32, ``[V, D]`` where it is the embedding table, else ``[D, V]``.
@@ -31,27 +31,27 @@ class Head:
 
     @property
     def vocab_size(self) -> int:
-        """V, as many as the kernel has columns (rows where it is a table)."""
+        """V: columns of the kernel, or rows of a tied table."""
         return self.kernel.shape[0 if self.tied else 1]
 
     def scaled(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        """What the kernel multiplies, in the type of ``x``."""
+        """Scales the hidden states before the product, in the dtype of ``x``."""
         return x_BTD if self.scale == 1.0 else x_BTD * self.scale
 
     def product(self, x: Float[Array, "*lead D"]) -> Float[Array, "*lead V"]:
-        """``x @ kernel``: factors in the type of ``x``, summed in float32."""
+        """Computes ``x @ kernel``: factors in the dtype of ``x``, summed in float32."""
         equation = "...D,VD->...V" if self.tied else "...D,DV->...V"
         return jnp.einsum(equation, x, self.kernel.astype(x.dtype), preferred_element_type=jnp.float32)
 
     def capped(self, logits: Float[Array, "*lead V"]) -> Float[Array, "*lead V"]:
-        """The logits after the cap, if there is one."""
+        """Applies the softcap, if there is one."""
         return logits if self.softcap is None else self.softcap * jnp.tanh(logits / self.softcap)
 
     def __call__(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
-        """Float32 logits."""
+        """Computes float32 logits."""
         return self.capped(self.product(self.scaled(x_BTD)))
 
 
 def make_head(kernel: Array | LowRank, *, tied: bool, scale: float = 1.0, softcap: float | None = None) -> Head:
-    """A head of a kernel, or of one with a low-rank addition, which is added up."""
+    """Creates a head from a kernel; a low-rank addition is merged into it."""
     return Head(kernel.whole() if isinstance(kernel, LowRank) else kernel, tied=tied, scale=scale, softcap=softcap)

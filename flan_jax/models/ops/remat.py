@@ -1,4 +1,4 @@
-"""What of a layer is kept for the backward pass, and what is computed again there."""
+"""Rematerialization: what a layer saves for the backward pass and what it recomputes there."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,24 +12,24 @@ from flan_jax.models.ops.linear import PRODUCT
 
 REMATS = ("none", "dots", "full", "offload")
 """
-``none``: everything is kept. The fastest, where it fits.
-``dots``: what comes out of the layers' kernels is kept; what is cheap to compute, and attention, is computed again.
-``full``: only what goes into each layer is kept, and the layer is computed again: a third more work.
-``offload``: as ``full``, and what goes into each layer waits in the host's memory. For rows so long, or layers so
+``none``: everything is saved. The fastest, where it fits.
+``dots``: outputs of the layers' kernels are saved; what is cheap to compute, and attention, is recomputed.
+``full``: only each layer's input is saved, and the layer is recomputed: a third more work.
+``offload``: as ``full``, with the layers' inputs in the host's memory. For rows so long, or layers so
 many, that one residual stream a layer is too much; it costs the way there and back.
 """
 
 _STREAM = "residual_stream"
 
 
-def checked_remat(owner: str, remat: object) -> None:
-    """Raises a UserError where there is no such policy."""
+def check_remat(owner: str, remat: object) -> None:
+    """Checks the value of a configuration's ``remat``; an unknown one is a UserError."""
     if remat not in REMATS or not isinstance(remat, str):
         raise UserError(f"{owner}: remat is {remat!r}; give one of {', '.join(map(repr, REMATS))}.")
 
 
-def rematerialized(body: Callable[[Any, Any], Any], remat: str) -> Callable[[Any, Any], Any]:
-    """The body of a scan over layers, ``body(x, of_layer) -> (x, y)``, that keeps what the policy says.
+def remat_scan_body(body: Callable[[Any, Any], Any], remat: str) -> Callable[[Any, Any], Any]:
+    """Wraps the body of a scan over layers, ``body(x, of_layer) -> (x, y)``, with a remat policy.
 
     Values and gradients are the same under every policy.
 
@@ -58,8 +58,8 @@ def rematerialized(body: Callable[[Any, Any], Any], remat: str) -> Callable[[Any
     return jax.checkpoint(named, policy=policy)
 
 
-def recomputed(function: Callable[..., Array], *operands: Array) -> Array:
-    """What an element-wise function gives, of which nothing but the operands is kept for the gradient.
+def recompute(function: Callable[..., Array], *operands: Array) -> Array:
+    """Applies an element-wise function that saves only its operands for the gradient.
 
     Automatic differentiation of an activation behind a gate keeps four arrays besides. For the body of a scan alone.
     """

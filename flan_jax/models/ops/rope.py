@@ -1,4 +1,4 @@
-"""Rotary positions: queries and keys are turned by angles that grow with the position (Su et al. 2021).
+"""Rotary position embeddings (RoPE; Su et al. 2021, arXiv:2104.09864), with linear, Llama 3 and YaRN scaling.
 
 Halves of a head are paired, first with second, as in the published weights of all families here.
 
@@ -27,17 +27,17 @@ _OF_SCALINGS = {
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """How rotary frequencies are stretched so that a model reads longer texts than it was first trained on.
+    """Scaling of rotary frequencies to contexts longer than those of pretraining.
 
     Attributes:
         kind: ``linear`` divides every frequency by ``factor``; ``llama3`` only the slow ones (Llama 3.1);
             ``yarn`` ramps from fast to slow and scales the scores (Peng et al. 2023, arXiv:2309.00071).
         factor: how many times longer.
         original_max_positions: the length before; of ``llama3`` and ``yarn``.
-        low_frequency_factor: of ``llama3``: what turns fewer times than this over the original length is divided.
-        high_frequency_factor: of ``llama3``: what turns more often than this stays.
-        beta_fast: of ``yarn``: what turns more often than this over the original length stays.
-        beta_slow: of ``yarn``: what turns fewer times than this is divided.
+        low_frequency_factor: of ``llama3``: frequencies with fewer rotations than this over the original length are divided.
+        high_frequency_factor: of ``llama3``: frequencies with more rotations than this stay.
+        beta_fast: of ``yarn``: frequencies with more rotations than this over the original length stay.
+        beta_slow: of ``yarn``: frequencies with fewer rotations than this are divided.
         attention_factor: of ``yarn``: multiplies rotated queries and keys; ``None`` for ``0.1 log(factor) + 1``.
         truncate: of ``yarn``: whether the ends of the ramp are whole dimensions.
 
@@ -71,7 +71,7 @@ class RopeScaling:
 
 
 def frequencies(d_head: int, theta: float, scaling: RopeScaling | None = None) -> tuple[np.ndarray, float]:
-    """Radians a position for every pair, float32 ``[F]``, and what rotated vectors are multiplied by.
+    """Computes radians a position for every pair, float32 ``[F]``, and the factor of rotated vectors (YaRN).
 
     >>> frequencies(4, 16.0)[0].tolist()
     [1.0, 0.25]
@@ -88,15 +88,15 @@ def frequencies(d_head: int, theta: float, scaling: RopeScaling | None = None) -
 
 
 def _llama3(base_F: np.ndarray, scaling: RopeScaling) -> np.ndarray:
-    turns_F = scaling.original_max_positions * base_F / (2 * np.pi)
+    rotations_F = scaling.original_max_positions * base_F / (2 * np.pi)
     low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
-    kept_F = np.clip((turns_F - low) / (high - low), 0.0, 1.0)
+    kept_F = np.clip((rotations_F - low) / (high - low), 0.0, 1.0)
     return ((1 - kept_F) * base_F / scaling.factor + kept_F * base_F).astype(np.float32)
 
 
 def _yarn(base_F: np.ndarray, d_head: int, theta: float, scaling: RopeScaling) -> tuple[np.ndarray, float]:
-    def dimension(turns: float) -> float:  # the pair that turns so often over the original length
-        return d_head * math.log(scaling.original_max_positions / (turns * 2 * math.pi)) / (2 * math.log(theta))
+    def dimension(rotations: float) -> float:  # the pair with so many rotations over the original length
+        return d_head * math.log(scaling.original_max_positions / (rotations * 2 * math.pi)) / (2 * math.log(theta))
 
     low, high = dimension(scaling.beta_fast), dimension(scaling.beta_slow)
     if scaling.truncate:
@@ -110,20 +110,20 @@ def _yarn(base_F: np.ndarray, d_head: int, theta: float, scaling: RopeScaling) -
     return (base_F / scaling.factor * divided_F + base_F * (1 - divided_F)).astype(np.float32), factor
 
 
-def turns(
+def rope_cos_sin(
     positions_BT: Int[AnyArray, "B T"], d_head: int, theta: float, scaling: RopeScaling | None = None
 ) -> tuple[Float[Array, "B T F"], Float[Array, "B T F"]]:
-    """Cosines and sines of every position's angles, float32."""
+    """Computes float32 cosines and sines of every position's angles."""
     frequency_F, factor = frequencies(d_head, theta, scaling)
     angle_BTF = jnp.asarray(positions_BT)[..., None].astype(jnp.float32) * frequency_F
     return jnp.cos(angle_BTF) * factor, jnp.sin(angle_BTF) * factor
 
 
-def rotate(
+def apply_rope(
     x_BTHK: Float[Array, "B T H K"], cos_BTF: Float[Array, "B T F"], sin_BTF: Float[Array, "B T F"]
 ) -> Float[Array, "B T H K"]:
-    """Turns the pairs of every head, computed in float32, in the type of ``x``."""
+    """Rotates the pairs of every head in float32; the result has the dtype of ``x``."""
     cos_BT1F, sin_BT1F = cos_BTF[:, :, None], sin_BTF[:, :, None]
     first, second = jnp.split(x_BTHK.astype(jnp.float32), 2, axis=-1)
-    turned = (first * cos_BT1F - second * sin_BT1F, second * cos_BT1F + first * sin_BT1F)
-    return jnp.concatenate(turned, axis=-1).astype(x_BTHK.dtype)
+    rotated = (first * cos_BT1F - second * sin_BT1F, second * cos_BT1F + first * sin_BT1F)
+    return jnp.concatenate(rotated, axis=-1).astype(x_BTHK.dtype)

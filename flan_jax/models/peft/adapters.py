@@ -1,4 +1,4 @@
-"""A tree of parameters taken apart into what is trained and what is frozen, and put together again.
+"""LoRA adapters and soft prompts in a tree of parameters, and its split into trained and frozen parts.
 
 The whole tree is what ``build.merge`` takes: a kernel with an adapter is a ``LowRank`` there, and a prompt stands
 under ``prompt``. The trained tree is a plain nested dictionary of arrays (``{"q": {"lora_a": …, "lora_b": …}}``),
@@ -25,19 +25,21 @@ PROMPT = "prompt"
 A, B = "lora_a", "lora_b"
 
 
-def kept_dtypes(axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
-    """The type in which each parameter of the model itself is kept, in the structure of its logical axes."""
+def storage_dtypes(axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
+    """Returns the storage dtype of each of the model's own parameters, in the structure of its logical axes."""
     flat = traverse_util.flatten_dict(dict(axes))
-    return traverse_util.unflatten_dict({path: np.dtype(tuning.kept_dtype(path, axis)) for path, axis in flat.items()})
+    return traverse_util.unflatten_dict(
+        {path: np.dtype(tuning.storage_dtype(path, axis)) for path, axis in flat.items()}
+    )
 
 
 def cast_params(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
-    """The model's own parameters in the types in which they are kept (``TuningConfig.frozen_dtype``)."""
-    return jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), dict(params), kept_dtypes(axes, tuning))
+    """Casts the model's own parameters to their storage dtypes (``TuningConfig.frozen_dtype``)."""
+    return jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), dict(params), storage_dtypes(axes, tuning))
 
 
 def attach(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningConfig, key: Key) -> Tree:
-    """The parameters with fresh adapters and a fresh prompt, which add nothing yet or next to nothing.
+    """Adds freshly initialized adapters and prompt to the parameters; the model computes the same or nearly the same.
 
     ``a`` is uniform within ``1 / sqrt(inputs)`` and ``b`` is 0, as in the paper's code and in PEFT, so that training
     begins at the model as it is. A prompt begins as the embeddings of random tokens (Lester et al. 2021).
@@ -68,7 +70,7 @@ def attach(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningCon
 
 
 def attach_axes(axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
-    """The logical axes of what ``attach`` returns: adapters lie like their kernels, and a rank is never split."""
+    """Returns the logical axes of ``attach``'s result: adapters are sharded like their kernels, ranks never."""
     tuning.check(axes)
     flat = traverse_util.flatten_dict(dict(axes))
     for path in tuning.adapted(axes):
@@ -81,7 +83,7 @@ def attach_axes(axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
 
 
 def split(whole: Mapping[str, Any], tuning: TuningConfig) -> tuple[Tree, Tree]:
-    """What is trained and what is frozen, out of a tree with adapters: arrays, shapes, axes or shardings."""
+    """Splits a tree with adapters (of arrays, shapes, axes or shardings) into (trained, frozen)."""
     trained: dict[Path, Any] = {}
     frozen: dict[Path, Any] = {}
     for path, value in traverse_util.flatten_dict(dict(whole)).items():
@@ -96,7 +98,7 @@ def split(whole: Mapping[str, Any], tuning: TuningConfig) -> tuple[Tree, Tree]:
 
 
 def join(trained: Mapping[str, Any], frozen: Mapping[str, Any], tuning: TuningConfig) -> Tree:
-    """The reverse of ``split``: what ``build.merge`` takes."""
+    """Reverses ``split``: returns the tree that ``build.merge`` takes."""
     if not frozen:
         return dict(trained)
     flat = traverse_util.flatten_dict(dict(frozen))
@@ -111,7 +113,7 @@ def join(trained: Mapping[str, Any], frozen: Mapping[str, Any], tuning: TuningCo
 
 
 def merged_params(whole: Mapping[str, Any]) -> Tree:
-    """Plain parameters that compute the same: every adapter is added to its kernel.
+    """Merges every adapter into its kernel: plain parameters that compute the same.
 
     Raises:
         UserError: the tree has a prompt, which no other parameter can take in.
@@ -130,7 +132,7 @@ def merged_params(whole: Mapping[str, Any]) -> Tree:
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """How many numbers a model has.
+    """Parameter counts.
 
     Attributes:
         trained: those that are trained, adapters and prompt included.

@@ -1,4 +1,4 @@
-"""Which part of a model is trained: low-rank adapters, a prompt of vectors, or some of its parameters.
+"""Configuration of parameter-efficient tuning: LoRA, soft prompts, or a choice of parameters.
 
 This file says what is chosen; ``adapters`` takes a tree of parameters apart by it and puts it together again.
 """
@@ -80,7 +80,7 @@ class TuningConfig:
 
     @property
     def scale(self) -> float:
-        """What an adapter's product is multiplied by."""
+        """Factor of an adapter's product ``a @ b``."""
         if not self.lora_rank:
             return 0.0
         return self.lora_alpha / (self.lora_rank if self.lora_scaling == "alpha/r" else math.sqrt(self.lora_rank))
@@ -91,8 +91,8 @@ class TuningConfig:
         chosen = any(matches(pattern, path) for pattern in self.train) if self.train or adds else True
         return chosen and not any(matches(pattern, path) for pattern in self.freeze)
 
-    def kept_dtype(self, path: Path, axes: tuple[str | None, ...]) -> str:
-        """The type in which a parameter of the model itself is kept on the devices.
+    def storage_dtype(self, path: Path, axes: tuple[str | None, ...]) -> str:
+        """Returns the dtype in which one of the model's own parameters is stored on the devices.
 
         Norms and biases are added to numbers in float32, and position tables to scores; all of them together are
         next to nothing beside the matrices, so nothing is rounded that saves nothing.
@@ -105,7 +105,7 @@ class TuningConfig:
         return self.frozen_dtype if matrix and not self.is_trainable(path) else "float32"
 
     def adapted(self, axes: Mapping[str, Any]) -> list[Path]:
-        """The kernels that get an adapter, sorted.
+        """Returns the paths of the kernels that get an adapter, sorted.
 
         Args:
             axes: the model's logical axes, a nested dict of tuples.

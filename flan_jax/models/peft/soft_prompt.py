@@ -1,4 +1,4 @@
-"""A prompt of trained vectors in front of a row.
+"""Soft prompts: trained vectors in front of a row (Lester et al. 2021, arXiv:2104.08691).
 
 ``build.merge`` hangs it on the model; a model without one computes as if this file were not there.
 
@@ -15,12 +15,12 @@ Prompt = nnx.Param | None
 
 
 def prompt_length(prompt: Prompt) -> int:
-    """P, or 0 where there is none."""
+    """Returns P, or 0 without a prompt."""
     return 0 if prompt is None else prompt[...].shape[0]
 
 
-def room_in_front(ids_BT: Int[AnyArray, "B T"], prompt: Prompt, value: int = 1) -> Int[Array, "B P+T"]:
-    """Ids of the row with its prompt, whose places have ``value``.
+def prompt_padded(ids_BT: Int[AnyArray, "B T"], prompt: Prompt, value: int = 1) -> Int[Array, "B P+T"]:
+    """Pads ids of a row on the left with ``value`` for the prompt's vectors.
 
     As a segment id, 1 makes the prompt part of the first example of a row, which therefore is its only one.
     """
@@ -30,8 +30,8 @@ def room_in_front(ids_BT: Int[AnyArray, "B T"], prompt: Prompt, value: int = 1) 
     )
 
 
-def positions_behind(positions_BT: Int[AnyArray, "B T"], prompt: Prompt) -> Int[Array, "B P+T"]:
-    """Positions of the row with its prompt, which counts from 0: ``[0, 1]`` behind two vectors → ``[0, 1, 2, 3]``."""
+def positions_after_prompt(positions_BT: Int[AnyArray, "B T"], prompt: Prompt) -> Int[Array, "B P+T"]:
+    """Shifts positions behind the prompt's, which count from 0: ``[0, 1]`` with two vectors → ``[0, 1, 2, 3]``."""
     length = prompt_length(prompt)
     positions_BT = jnp.asarray(positions_BT) + length
     in_front_BP = jnp.broadcast_to(jnp.arange(length), (positions_BT.shape[0], length))
@@ -39,7 +39,7 @@ def positions_behind(positions_BT: Int[AnyArray, "B T"], prompt: Prompt) -> Int[
 
 
 def prepend_prompt(x_BTD: Float[Array, "B T D"], prompt: Prompt) -> Float[Array, "B P+T D"]:
-    """The embedded row with its prompt."""
+    """Concatenates the prompt and the embedded row."""
     if prompt is None:
         return x_BTD
     prompt_PD = prompt[...].astype(x_BTD.dtype)
@@ -47,10 +47,10 @@ def prepend_prompt(x_BTD: Float[Array, "B T D"], prompt: Prompt) -> Float[Array,
     return jnp.concatenate([prompt_BPD, x_BTD], axis=1)
 
 
-def at_first_positions(
+def prompt_at_first_positions(
     x_BTD: Float[Array, "B T D"], prompt: Prompt, positions_BT: Int[Array, "B T"]
 ) -> Float[Array, "B T D"]:
-    """The row with the prompt in the place of what stands at positions below P."""
+    """Replaces the embeddings at positions below P by the prompt's vectors."""
     if prompt is None:
         return x_BTD
     prompt_PD, length = prompt[...].astype(x_BTD.dtype), prompt_length(prompt)

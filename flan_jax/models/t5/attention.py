@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from flan_jax.models.ops.attention import AttentionOptions, dot_product_attention
-from flan_jax.models.ops.attention_impl import chosen
+from flan_jax.models.ops.attention_impl import select_impl
 from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
@@ -24,7 +24,7 @@ from flan_jax.models.t5.layers import RMSNorm
 
 
 def distance_buckets(num_buckets: int, max_distance: int) -> np.ndarray:
-    """The bucket of every distance 0 … ``max_distance`` in one direction, int32 ``[max_distance + 1]``.
+    """Maps every distance 0 … ``max_distance`` in one direction to its bucket, int32 ``[max_distance + 1]``.
 
     The first half of the buckets are exact distances, the others grow logarithmically up to
     ``max_distance``; all that is farther shares the last (Raffel et al. 2020, section 2.1). Distances are
@@ -42,15 +42,15 @@ def distance_buckets(num_buckets: int, max_distance: int) -> np.ndarray:
     return np.where(distance < exact, distance, far).astype(np.int32)
 
 
-def preferred_distances(buckets: int, heads: int, *, bidirectional: bool) -> np.ndarray:
-    """Which bucket each head prefers under ``config.position_heads``, a float32 table of 0 and 1 ``[C, H]``.
+def preferred_buckets(buckets: int, heads: int, *, bidirectional: bool) -> np.ndarray:
+    """Marks the bucket that each head prefers under ``config.position_heads``, a float32 table of 0 and 1 ``[C, H]``.
 
     The first half of the heads look back by 1, 2, 3 …; the second half look ahead by as much where the
     stack reads both ways, and prefer nothing where it does not. A step of an optimiser moves a bias little,
     so heads that start without a preference take long to find one: with these, what stands next to a token
     or three tokens before it can be read from the first step.
 
-    >>> preferred_distances(8, 4, bidirectional=True).argmax(axis=0).tolist()  # back 1, 1 (only 1 is exact), ahead 1, 1
+    >>> preferred_buckets(8, 4, bidirectional=True).argmax(axis=0).tolist()  # back 1, 1 (only 1 is exact), ahead 1, 1
     [1, 1, 5, 5]
     """
     table = np.zeros((buckets, heads), np.float32)
@@ -64,19 +64,19 @@ def preferred_distances(buckets: int, heads: int, *, bidirectional: bool) -> np.
 
 
 class RelativeBias(nnx.Module):
-    """A learned number for each head and each bucket of distances, shared by all layers of a stack."""
+    """Relative position bias: a learned number for each head and bucket, shared by all layers of a stack."""
 
     def __init__(self, config: T5Config, *, bidirectional: bool, rngs: nnx.Rngs) -> None:
         buckets, heads = config.relative_attention_num_buckets, config.num_heads
         self.table = normal(rngs, (buckets, heads), config.initializer_factor * config.d_model**-0.5)
         if config.position_heads:
-            peaks = preferred_distances(buckets, heads, bidirectional=bidirectional)
+            peaks = preferred_buckets(buckets, heads, bidirectional=bidirectional)
             self.table[...] += config.position_heads * jnp.asarray(peaks)
         self.max_distance = config.relative_attention_max_distance
         self.bidirectional = bidirectional
 
     def values(self, offset: Int[AnyArray, "*shape"]) -> Float[Array, "*shape H"]:
-        """The bias at each ``offset`` (key position minus query position)."""
+        """Looks up the bias at each ``offset`` (key position minus query position)."""
         buckets = self.table.shape[0] // (2 if self.bidirectional else 1)
         table = jnp.asarray(distance_buckets(buckets, self.max_distance))
         distance = jnp.abs(offset) if self.bidirectional else jnp.maximum(-offset, 0)
@@ -86,7 +86,7 @@ class RelativeBias(nnx.Module):
         return self.table[...][bucket]
 
     def square(self, length: int) -> Float[Array, "1 H T T"]:
-        """The bias between all places of one row, from index differences.
+        """Computes the bias between all positions of a row, from index differences.
 
         Within a segment the difference of two positions is the difference of their indices, and between
         segments the mask hides the value: packed rows need neither positions nor a bias for each row.
@@ -106,12 +106,12 @@ class RelativeBias(nnx.Module):
         return lines_HN.reshape(-1, length, 2 * length - 1)[None, :, :, :length]
 
     def between(self, query_BT: Int[AnyArray, "B T"], key_BS: Int[AnyArray, "B S"]) -> Float[Array, "B H T S"]:
-        """The bias between given positions."""
+        """Computes the bias between given positions."""
         return self.values(key_BS[:, None, :] - query_BT[:, :, None]).transpose(0, 3, 1, 2)
 
 
 class Attention(nnx.Module):
-    """Norm, queries, keys and values for all heads, and the projection back.
+    """Multi-head attention without scaling of the scores, and the norm before it.
 
     The head projections are matrices ``[D, H * K]`` with the heads side by side: one large product each,
     and a shape that factored optimisers and low-rank adapters see as the matrix it is.
@@ -134,11 +134,11 @@ class Attention(nnx.Module):
             self.o[...] = own * self.o[...] + shared * (d_model / d_heads) ** 0.5 * self.v[...].T
 
     def queries(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B H T K"]:
-        """Queries of all heads."""
+        """Projects to queries of all heads."""
         return to_heads(x_BTD, self.q, self.config.num_heads)
 
     def keys_values(self, x_BSD: Float[Array, "B S D"]) -> tuple[Float[Array, "B H S K"], Float[Array, "B H S K"]]:
-        """Keys and values of all heads."""
+        """Projects to keys and values of all heads."""
         heads = self.config.num_heads
         return to_heads(x_BSD, self.k, heads), to_heads(x_BSD, self.v, heads)
 
@@ -147,31 +147,31 @@ class Attention(nnx.Module):
         q_BHTK: Float[Array, "B H T K"],
         k_BHSK: Float[Array, "B H S K"],
         v_BHSK: Float[Array, "B H S K"],
-        position: Float[Array, "#B H T S"] | None,
-        sight: AttentionMask,
+        bias: Float[Array, "#B H T S"] | None,
+        mask: AttentionMask,
         key: Key | None = None,
     ) -> Float[Array, "B T D"]:
-        """What the layer adds to the residual stream.
+        """Computes the layer's addition to the residual stream.
 
         Args:
-            position: float32 position bias, for all rows or for each; ``None`` in cross-attention.
-            sight: which keys each query sees.
+            bias: float32 position bias, for all rows or for each; ``None`` in cross-attention.
+            mask: which keys each query attends to.
             key: for dropout.
         """
         weight_key, outer_key = split_key(key, 2)
         rate = self.config.dropout_rate
         rows, heads, queries, _ = q_BHTK.shape
-        way = chosen(
+        impl = select_impl(
             self.config.attention, rows=rows, heads=heads, queries=queries, keys=k_BHSK.shape[2],
             cudnn_refuses="T5 has a learned bias", aligned=False,
         )  # fmt: skip
-        how = AttentionOptions(queries=way.queries, rows=way.rows)
-        mixed_BTM = dot_product_attention(q_BHTK, k_BHSK, _drop_keys(v_BHSK, rate, weight_key), position, sight, how)
+        options = AttentionOptions(query_chunk=impl.query_chunk, batch_chunk=impl.batch_chunk)
+        mixed_BTM = dot_product_attention(q_BHTK, k_BHSK, _drop_keys(v_BHSK, rate, weight_key), bias, mask, options)
         return dropout(linear(mixed_BTM, self.o), rate, outer_key)
 
 
 def _drop_keys(v_BHSK: Float[Array, "B H S K"], rate: float, key: Key | None) -> Float[Array, "B H S K"]:
-    """Dropout of attention weights.
+    """Applies dropout to attention weights.
 
     T5 drops a key of a head for all queries at once, so dropping its value is the same and far smaller.
     """

@@ -1,12 +1,12 @@
-"""What a T5 looks like: sizes, activation, tied or untied embeddings, compute type."""
+"""Configuration of T5: sizes, activation, tied or untied embeddings, compute dtype; and the published sizes."""
 
 import dataclasses
 from dataclasses import dataclass
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.config_checks import DTYPES, checked_stop_ids
-from flan_jax.models.ops.attention_impl import checked_attention
-from flan_jax.models.ops.remat import checked_remat
+from flan_jax.models.ops.attention_impl import check_attention
+from flan_jax.models.ops.remat import check_remat
 from flan_jax.typed import Above0, AtLeast0, Fraction, Positive, Share, check_fields
 
 FEED_FORWARDS = ("gated-gelu", "gated-silu", "relu", "gelu")
@@ -14,7 +14,7 @@ FEED_FORWARDS = ("gated-gelu", "gated-silu", "relu", "gelu")
 
 @dataclass(frozen=True)
 class T5Config:
-    """The shape of an encoder-decoder T5. Hashable, so that a compiled function can depend on it.
+    """Configuration of an encoder-decoder T5. Hashable, so that a compiled function can depend on it.
 
     ``gated-gelu`` with untied embeddings is T5 1.1 (and FLAN-T5, mT5); ``relu`` with tied ones is T5 1.0.
 
@@ -36,7 +36,7 @@ class T5Config:
         dtype: of activations and matrix products. Parameters, softmax, norms and logits are float32.
         initializer_factor: multiplies every initial standard deviation and norm scale.
         position_heads: by how much (in nats) a head prefers one small distance at the start; 0 is T5's own
-            start, where no head prefers any. See ``attention.preferred_distances``.
+            start, where no head prefers any. See ``attention.preferred_buckets``.
         mimetic_init: correlation, from 0 to 1, of each head's queries with its keys and of its outputs with
             its values at the start, so that heads begin by matching equal tokens and copying them
             (Trockman & Kolter 2023, arXiv:2305.09828, find this in trained networks). 0 is T5's own start.
@@ -45,7 +45,7 @@ class T5Config:
         stop_ids: further tokens that end what is generated; training writes ``eos_id`` alone.
         decoder_start_id: first token that the decoder reads.
         remat: what is computed again in the backward pass: ``none``, ``dots``, ``full`` or ``offload``; see ``remat.REMATS``.
-        attention: how attention is computed: ``auto``, ``plain``, ``rows``, ``chunked``; see ``attention_kind``.
+        attention: how attention is computed: ``auto``, ``plain``, ``rows``, ``chunked``; see ``ops.attention_impl``.
 
     Raises:
         UserError: a value outside of its range.
@@ -76,14 +76,14 @@ class T5Config:
     stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        checked_remat("T5Config", self.remat)
+        check_remat("T5Config", self.remat)
         check_fields(self)
         object.__setattr__(self, "stop_ids", checked_stop_ids("T5Config", self.stop_ids, self.vocab_size))
         if self.feed_forward not in FEED_FORWARDS:
             raise unknown("feed_forward", self.feed_forward, FEED_FORWARDS)
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
-        checked_attention("T5Config", self.attention, cudnn_refuses="cuDNN's kernel has no use for T5's learned bias")
+        check_attention("T5Config", self.attention, cudnn_refuses="cuDNN's kernel has no use for T5's learned bias")
         # Half of the encoder's buckets look back, and half of those are exact distances: below 4 none would be.
         buckets, distance = self.relative_attention_num_buckets, self.relative_attention_max_distance
         if buckets < 4 or buckets % 2:

@@ -1,4 +1,4 @@
-"""The pieces of a T5 layer: norm and feed-forward.
+"""T5's norm and feed-forward layers.
 
 Shapes: B rows of a batch, T length, D model width, F feed-forward width.
 """
@@ -15,7 +15,7 @@ from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.linear import linear
 from flan_jax.models.ops.norms import rms_norm
-from flan_jax.models.ops.remat import recomputed
+from flan_jax.models.ops.remat import recompute
 from flan_jax.models.ops.typing import Key
 from flan_jax.models.t5.config import T5Config
 
@@ -58,13 +58,13 @@ class FeedForward(nnx.Module):
         self.wo = normal(rngs, (d_ff, d_model), factor * d_ff**-0.5)
 
     def __call__(self, x_BTD: Float[Array, "B T D"], key: Key | None = None) -> Float[Array, "B T D"]:
-        """Returns what the layer adds to the residual stream."""
+        """Computes the layer's addition to the residual stream."""
         inner_key, outer_key = split_key(key, 2)
         activation, rate = _ACTIVATIONS[self.config.feed_forward], self.config.dropout_rate
         x_BTD = self.norm(x_BTD)
         if self.config.gated:
             gate_BTF, up_BTF = linear(x_BTD, self.wi_0), linear(x_BTD, self.wi_1)
-            h_BTF = recomputed(lambda gate, up: activation(gate) * up, gate_BTF, up_BTF)
+            h_BTF = recompute(lambda gate, up: activation(gate) * up, gate_BTF, up_BTF)
         else:
             h_BTF = activation(linear(x_BTD, self.wi))
         return dropout(linear(dropout(h_BTF, rate, inner_key), self.wo), rate, outer_key)

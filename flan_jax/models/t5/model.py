@@ -18,13 +18,13 @@ from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
 from flan_jax.models.ops.typing import AnyArray, Key
-from flan_jax.models.peft.soft_prompt import Prompt, positions_behind, prepend_prompt, room_in_front
+from flan_jax.models.peft.soft_prompt import Prompt, positions_after_prompt, prepend_prompt, prompt_padded
 from flan_jax.models.t5.config import T5Config
 from flan_jax.models.t5.stack import DecoderLayer, EncoderLayer, Stack
 
 
 class Cache(NamedTuple):
-    """What decoding remembers: a pytree of fixed shapes that a ``lax.while_loop`` can carry.
+    """KV cache: a pytree of fixed shapes that a ``lax.while_loop`` can carry.
 
     Attributes:
         self_k, self_v: keys and values of the tokens decoded so far, ``[L, B, H, N, K]`` for at most N tokens.
@@ -45,7 +45,7 @@ class Cache(NamedTuple):
 
     @property
     def beam_axes(self) -> dict[str, int]:
-        """The fields that every beam has for itself, with the axis of their rows."""
+        """Fields that beams reorder, each with its batch axis."""
         return {"self_k": 1, "self_v": 1}
 
 
@@ -73,11 +73,11 @@ class T5(nnx.Module):
             self.lm_head = normal(rngs, (width, vocab), factor * width**-0.5)
 
     def __call__(self, batch: Mapping[str, Any], *, dropout_key: Key | None = None) -> Float[Array, "B T V"]:
-        """Float32 logits of every decoder position; the arguments are those of ``hidden``."""
+        """Computes float32 logits of every decoder position; the arguments are those of ``hidden``."""
         return self.logits(self.hidden(batch, dropout_key=dropout_key))
 
     def hidden(self, batch: Mapping[str, Any], *, dropout_key: Key | None = None) -> Float[Array, "B T D"]:
-        """What the decoder says of every position, in the compute type: ``logits`` makes logits of it.
+        """Computes the decoder's hidden states, in the compute dtype; ``head`` makes logits of them.
 
         Args:
             batch: ``encoder_input_tokens [B, S]`` and ``decoder_input_tokens [B, T]``; for packed rows
@@ -105,7 +105,7 @@ class T5(nnx.Module):
         *,
         dropout_key: Key | None = None,
     ) -> Float[Array, "B S D"]:
-        """The encoder's output, that of a prompt in front. What stands at padding is finite and of no meaning.
+        """Computes the encoder's output, that of a soft prompt first. Values at padding are finite and meaningless.
 
         Args:
             segment_ids_BS: 0 for padding, 1 … for the examples packed in a row; by default every token
@@ -117,14 +117,14 @@ class T5(nnx.Module):
             segment_ids_BS = self._segments(tokens_BS)
         in_key, layers_key, out_key = split_key(dropout_key, 3)
         x_BSD = self._embed(tokens_BS, in_key, self.prompt)
-        segment_ids_BS = room_in_front(segment_ids_BS, self.prompt)
-        sight = segment_mask(segment_ids_BS, segment_ids_BS)
+        segment_ids_BS = prompt_padded(segment_ids_BS, self.prompt)
+        mask = segment_mask(segment_ids_BS, segment_ids_BS)
         if positions_BS is not None:
-            positions_BS = positions_behind(positions_BS, self.prompt)
+            positions_BS = positions_after_prompt(positions_BS, self.prompt)
         position = self.encoder.position_bias(x_BSD.shape[1], positions_BS)
 
         def step(layer: EncoderLayer, x_BSD: Array, key: Key | None) -> tuple[Array, None]:
-            return layer(x_BSD, position, sight, key), None
+            return layer(x_BSD, position, mask, key), None
 
         keys = self.encoder.layer_keys(layers_key)
         x_BSD, _ = self.encoder.scan(x_BSD, step, keys, remat=self.config.remat)
@@ -138,7 +138,7 @@ class T5(nnx.Module):
         segment_ids_BT: Int[AnyArray, "B T"] | None = None,
         positions_BT: Int[AnyArray, "B T"] | None = None,
     ) -> Float[Array, "B T V"]:
-        """Float32 logits for decoder inputs; the arguments are those of ``decode_hidden``."""
+        """Computes float32 logits for decoder inputs; the arguments are those of ``decode_hidden``."""
         return self.logits(
             self.decode_hidden(tokens_BT, encoded_BSD, encoder_segment_ids_BS, segment_ids_BT, positions_BT)
         )
@@ -153,7 +153,7 @@ class T5(nnx.Module):
         *,
         dropout_key: Key | None = None,
     ) -> Float[Array, "B T D"]:
-        """What the decoder says of its inputs, each position seeing itself and what is before it.
+        """Computes the decoder's hidden states for its inputs, with causal self-attention.
 
         Args:
             segment_ids_BT: by default all positions belong to example 1; padding behind it changes
@@ -164,12 +164,12 @@ class T5(nnx.Module):
             segment_ids_BT = jnp.ones_like(tokens_BT)
         in_key, layers_key, out_key = split_key(dropout_key, 3)
         x_BTD = self._embed(tokens_BT, in_key)
-        sight = segment_mask(segment_ids_BT, segment_ids_BT, causal=True)
+        mask = segment_mask(segment_ids_BT, segment_ids_BT, causal=True)
         position = self.decoder.position_bias(tokens_BT.shape[1], positions_BT)
-        cross_sight = segment_mask(segment_ids_BT, room_in_front(encoder_segment_ids_BS, self.prompt))
+        cross_mask = segment_mask(segment_ids_BT, prompt_padded(encoder_segment_ids_BS, self.prompt))
 
         def step(layer: DecoderLayer, x_BTD: Array, key: Key | None) -> tuple[Array, None]:
-            return layer(x_BTD, encoded_BSD, position, sight, cross_sight, key), None
+            return layer(x_BTD, encoded_BSD, position, mask, cross_mask, key), None
 
         keys = self.decoder.layer_keys(layers_key)
         x_BTD, _ = self.decoder.scan(x_BTD, step, keys, remat=self.config.remat)
@@ -178,7 +178,7 @@ class T5(nnx.Module):
     def init_cache(
         self, encoded_BSD: Float[Array, "B S D"], encoder_segment_ids_BS: Int[AnyArray, "B S"], max_length: int
     ) -> Cache:
-        """An empty cache for at most ``max_length`` decoded tokens; rows hold one example each (segment 1).
+        """Creates an empty cache for at most ``max_length`` decoded tokens; rows hold one example each (segment 1).
 
         Raises:
             UserError: ``max_length`` is below 1.
@@ -191,11 +191,11 @@ class T5(nnx.Module):
 
         _, (cross_k, cross_v) = self.decoder.scan(None, step)
         empty = jnp.zeros((*cross_k.shape[:3], max_length, cross_k.shape[4]), cross_k.dtype)
-        first_BS = (room_in_front(jnp.asarray(encoder_segment_ids_BS), self.prompt) == 1).astype(jnp.int32)
+        first_BS = (prompt_padded(jnp.asarray(encoder_segment_ids_BS), self.prompt) == 1).astype(jnp.int32)
         return Cache(empty, empty, cross_k, cross_v, first_BS, jnp.zeros((), jnp.int32))
 
     def decode_step(self, cache: Cache, tokens_B: Int[AnyArray, "B"]) -> tuple[Float[Array, "B V"], Cache]:
-        """Reads one token a row and returns the logits of the next, float32, and the cache after it.
+        """Runs one token a row and returns float32 logits of the next and the updated cache.
 
         The first token is ``config.decoder_start_id``. At most as many steps as the cache has room for.
         There is a token for each row of ``self_k``: one an encoded input, or as many for each.
@@ -203,27 +203,27 @@ class T5(nnx.Module):
         x_B1D = self._embed(tokens_B[:, None], None)
         place = jnp.arange(cache.self_k.shape[3])[None]
         position = self.decoder.bias.between(cache.step[None, None], place)
-        sight = segment_mask(jnp.ones((1, 1), jnp.int32), (place <= cache.step).astype(jnp.int32))
+        mask = segment_mask(jnp.ones((1, 1), jnp.int32), (place <= cache.step).astype(jnp.int32))
 
         def step(layer: DecoderLayer, x_B1D: Array, cached: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
             self_k, self_v, cross_k, cross_v = cached
             attention, cross = layer.attention, layer.cross_attention
             normed = attention.norm(x_B1D)
             k_BH1K, v_BH1K = attention.keys_values(normed)
-            self_k, self_v = _put(self_k, k_BH1K, cache.step, 2), _put(self_v, v_BH1K, cache.step, 2)
-            x_B1D += attention.attend(attention.queries(normed), self_k, self_v, position, sight)
-            # Rows that share an input ask side by side, as so many queries.
-            asked = cross.norm(x_B1D).reshape(cross_k.shape[0], -1, x_B1D.shape[-1])
-            cross_sight = segment_mask(jnp.ones((1, asked.shape[1]), jnp.int32), cache.cross_segments)
-            answer = cross.attend(cross.queries(asked), cross_k, cross_v, None, cross_sight)
-            x_B1D += answer.reshape(x_B1D.shape)
+            self_k, self_v = _write_cache(self_k, k_BH1K, cache.step, 2), _write_cache(self_v, v_BH1K, cache.step, 2)
+            x_B1D += attention.attend(attention.queries(normed), self_k, self_v, position, mask)
+            # Rows that share an encoded input are so many queries of it.
+            cross_input = cross.norm(x_B1D).reshape(cross_k.shape[0], -1, x_B1D.shape[-1])
+            cross_mask = segment_mask(jnp.ones((1, cross_input.shape[1]), jnp.int32), cache.cross_segments)
+            cross_output = cross.attend(cross.queries(cross_input), cross_k, cross_v, None, cross_mask)
+            x_B1D += cross_output.reshape(x_B1D.shape)
             return x_B1D + layer.mlp(x_B1D), (k_BH1K, v_BH1K)
 
         # Only what this token adds leaves the scan: the large arrays are updated once, in place.
         x_B1D, (k, v) = self.decoder.scan(x_B1D, step, cache[:4])
         cache = cache._replace(
-            self_k=_put(cache.self_k, k, cache.step, 3),
-            self_v=_put(cache.self_v, v, cache.step, 3),
+            self_k=_write_cache(cache.self_k, k, cache.step, 3),
+            self_v=_write_cache(cache.self_v, v, cache.step, 3),
             step=cache.step + 1,
         )
         return self.logits(self.decoder.norm(x_B1D))[:, 0], cache
@@ -236,15 +236,15 @@ class T5(nnx.Module):
         return dropout(x_BTD, self.config.dropout_rate, key)
 
     def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
-        """Float32 logits: products in the compute type, summed in float32."""
+        """Computes float32 logits: products in the compute dtype, summed in float32."""
         return self.head()(x_BTD)
 
     def head(self) -> Head:
-        """What makes logits of the hidden states."""
+        """Returns the output projection."""
         if self.config.tie_embeddings:
             return make_head(self.embedding[...], tied=True, scale=self.config.d_model**-0.5)
         return make_head(self.lm_head[...], tied=False)
 
 
-def _put(cached: Array, new: Array, index: Array, axis: int) -> Array:
+def _write_cache(cached: Array, new: Array, index: Array, axis: int) -> Array:
     return jax.lax.dynamic_update_slice_in_dim(cached, new.astype(cached.dtype), index, axis)

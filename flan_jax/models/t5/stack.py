@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import split_key
-from flan_jax.models.ops.remat import rematerialized
+from flan_jax.models.ops.remat import remat_scan_body
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.t5.attention import Attention, RelativeBias
 from flan_jax.models.t5.config import T5Config
@@ -32,13 +32,13 @@ class EncoderLayer(nnx.Module):
     def __call__(
         self,
         x_BSD: Float[Array, "B S D"],
-        position: Float[Array, "#B H S S"],
-        sight: AttentionMask,
+        bias: Float[Array, "#B H S S"],
+        mask: AttentionMask,
         key: Key | None,
     ) -> Float[Array, "B S D"]:
         """Returns the residual stream after this layer."""
         attention_key, mlp_key = split_key(key, 2)
-        x_BSD += _self_attention(self.attention, x_BSD, position, sight, attention_key)
+        x_BSD += _self_attention(self.attention, x_BSD, bias, mask, attention_key)
         return x_BSD + self.mlp(x_BSD, mlp_key)
 
 
@@ -54,22 +54,22 @@ class DecoderLayer(nnx.Module):
         self,
         x_BTD: Float[Array, "B T D"],
         encoded_BSD: Float[Array, "B S D"],
-        position: Float[Array, "#B H T T"],
-        sight: AttentionMask,
-        cross_sight: AttentionMask,
+        bias: Float[Array, "#B H T T"],
+        mask: AttentionMask,
+        cross_mask: AttentionMask,
         key: Key | None,
     ) -> Float[Array, "B T D"]:
         """Returns the residual stream after this layer."""
         attention_key, cross_key, mlp_key = split_key(key, 3)
-        x_BTD += _self_attention(self.attention, x_BTD, position, sight, attention_key)
+        x_BTD += _self_attention(self.attention, x_BTD, bias, mask, attention_key)
         cross = self.cross_attention
         q_BHTK = cross.queries(cross.norm(x_BTD))
-        x_BTD += cross.attend(q_BHTK, *cross.keys_values(encoded_BSD), None, cross_sight, cross_key)
+        x_BTD += cross.attend(q_BHTK, *cross.keys_values(encoded_BSD), None, cross_mask, cross_key)
         return x_BTD + self.mlp(x_BTD, mlp_key)
 
 
 class Stack(nnx.Module):
-    """Layers over one another, the position bias they share, and the norm after the last."""
+    """A stack of layers, the position bias they share, and the norm after the last."""
 
     def __init__(self, config: T5Config, layer: Callable[..., nnx.Module], depth: int, *, rngs: nnx.Rngs) -> None:
         def make(key: Key) -> nnx.State:
@@ -85,11 +85,11 @@ class Stack(nnx.Module):
     def position_bias(
         self, length: int, positions_BT: Int[AnyArray, "B T"] | None = None
     ) -> Float[Array, "1 H T T"] | Float[Array, "B H T T"]:
-        """The bias between the places of a row: one for all rows, or for each row where positions are given."""
+        """Computes the bias between a row's positions: one for all rows, or for each row where positions are given."""
         return self.bias.square(length) if positions_BT is None else self.bias.between(positions_BT, positions_BT)
 
     def scan(self, x: Any, step: Callable[[Any, Any, Any], Any], scanned: Any = None, *, remat: str = "none") -> Any:
-        """Carries ``x`` through the layers, ``x, y = step(layer, x, its part of scanned)``.
+        """Scans ``x, y = step(layer, x, its part of scanned)`` over the layers.
 
         Args:
             scanned: a pytree with a leading axis of layers, such as a key for each; ``None`` for nothing.
@@ -104,15 +104,15 @@ class Stack(nnx.Module):
             layer_state, part = layer_inputs
             return step(nnx.merge(graphdef, layer_state), x, part)
 
-        return jax.lax.scan(rematerialized(body, remat), x, (state, scanned))
+        return jax.lax.scan(remat_scan_body(body, remat), x, (state, scanned))
 
     def layer_keys(self, key: Key | None) -> Key | None:
-        """A dropout key for each layer, or ``None``."""
+        """Splits a dropout key into one for each layer; ``None`` stays ``None``."""
         return None if key is None else jax.random.split(key, self.depth)
 
 
 def _self_attention(
-    attention: Attention, x_BTD: Array, position: Array, sight: AttentionMask, key: Key | None
+    attention: Attention, x_BTD: Array, bias: Array, mask: AttentionMask, key: Key | None
 ) -> Float[Array, "B T D"]:
     normed_BTD = attention.norm(x_BTD)
-    return attention.attend(attention.queries(normed_BTD), *attention.keys_values(normed_BTD), position, sight, key)
+    return attention.attend(attention.queries(normed_BTD), *attention.keys_values(normed_BTD), bias, mask, key)

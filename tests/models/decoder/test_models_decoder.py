@@ -74,15 +74,15 @@ def test_what_a_query_sees():
     segments = np.array([[1, 1, 1, 2, 0]])
     causal = [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]]
 
-    def visible(query, key, place, **more):
-        return AttentionMask(query, key, place, causal=True, **more).visible()[0].astype(int).tolist()
+    def materialize(query, key, place, **more):
+        return AttentionMask(query, key, place, causal=True, **more).materialize()[0].astype(int).tolist()
 
-    assert visible(segments, segments, np.arange(5)) == causal
+    assert materialize(segments, segments, np.arange(5)) == causal
     prefix = np.array([[1, 1, 0, 1, 1]]) > 0
     windowed = [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]]
     both = {"query_prefix": prefix, "key_prefix": prefix}
-    assert visible(segments, segments, np.arange(5), window=2, **both) == windowed
-    assert visible(np.array([[1]]), np.array([[0, 1, 1, 1, 0]]), np.array([3]), window=2) == [[0, 0, 1, 1, 0]]
+    assert materialize(segments, segments, np.arange(5), window=2, **both) == windowed
+    assert materialize(np.array([[1]]), np.array([[0, 1, 1, 1, 0]]), np.array([3]), window=2) == [[0, 0, 1, 1, 0]]
 
 
 def test_positions_start_anew_in_each_segment():

@@ -1,4 +1,4 @@
-"""Which way attention goes, and that models say the same on every way."""
+"""Selection of the attention implementation; models compute the same with each."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from flan_jax.models.decoder import layers as decoder_layers
 from flan_jax.models.decoder.layers import cudnn_attention
 from flan_jax.models.ops import attention_impl
 from flan_jax.models.ops.attention import dot_product_attention
-from flan_jax.models.ops.attention_impl import QUERIES, AttentionImpl, chosen
+from flan_jax.models.ops.attention_impl import QUERY_CHUNK, AttentionImpl, select_impl
 from flan_jax.models.ops.attention_mask import segment_mask
 from flan_jax.models.t5 import attention
 from flan_jax.testing.models import random_batch, random_params, tiny_decoder, tiny_t5
@@ -22,62 +22,64 @@ FITS = {"rows": 2, "heads": 8, "queries": 512, "keys": 512, "cudnn_refuses": "",
 
 
 def test_auto_takes_what_is_there():
-    assert chosen("auto", **FITS, backend="gpu").kind == "cudnn"
-    assert chosen("auto", **FITS, backend="cpu", devices=1).kind == "rows"
-    assert chosen("auto", **FITS, backend="cpu", devices=8).kind == "plain"
-    assert chosen("auto", **FITS, backend="tpu", devices=1).kind == "plain"
-    assert chosen("auto", **{**FITS, "cudnn_refuses": "of some reason"}, backend="gpu").kind == "plain"
-    assert chosen("auto", **{**FITS, "queries": 511, "keys": 511}, backend="gpu").kind == "plain"
+    assert select_impl("auto", **FITS, backend="gpu").kind == "cudnn"
+    assert select_impl("auto", **FITS, backend="cpu", devices=1).kind == "rows"
+    assert select_impl("auto", **FITS, backend="cpu", devices=8).kind == "plain"
+    assert select_impl("auto", **FITS, backend="tpu", devices=1).kind == "plain"
+    assert select_impl("auto", **{**FITS, "cudnn_refuses": "of some reason"}, backend="gpu").kind == "plain"
+    assert select_impl("auto", **{**FITS, "queries": 511, "keys": 511}, backend="gpu").kind == "plain"
     long = {**FITS, "queries": 4096, "keys": 4096}
-    assert chosen("auto", **long, backend="cpu", devices=1) == AttentionImpl("chunked", queries=QUERIES)
-    assert chosen("auto", **long, backend="gpu").kind == "cudnn"
+    assert select_impl("auto", **long, backend="cpu", devices=1) == AttentionImpl("chunked", query_chunk=QUERY_CHUNK)
+    assert select_impl("auto", **long, backend="gpu").kind == "cudnn"
 
 
-def test_auto_takes_blocks_for_long_rows_of_a_t5_too():
+def test_auto_takes_chunks_for_long_rows_of_a_t5_too():
     long = {"heads": 12, "queries": 2048, "keys": 2048, "cudnn_refuses": "T5 has a learned bias", "aligned": False}
     for backend, devices in (("gpu", 1), ("tpu", 4), ("cpu", 8)):
-        assert chosen("auto", rows=4, **long, backend=backend, devices=devices) == AttentionImpl(
-            "chunked", queries=QUERIES
+        assert select_impl("auto", rows=4, **long, backend=backend, devices=devices) == AttentionImpl(
+            "chunked", query_chunk=QUERY_CHUNK
         )
-    assert chosen("auto", rows=1, **long, backend="cpu", devices=1) == AttentionImpl("chunked", queries=QUERIES)
-    assert chosen("auto", rows=4, **long, backend="cpu", devices=1) == AttentionImpl("rows", rows=1)
+    assert select_impl("auto", rows=1, **long, backend="cpu", devices=1) == AttentionImpl(
+        "chunked", query_chunk=QUERY_CHUNK
+    )
+    assert select_impl("auto", rows=4, **long, backend="cpu", devices=1) == AttentionImpl("rows", batch_chunk=1)
     short = {**long, "queries": 512, "keys": 512}
-    assert chosen("auto", rows=4, **short, backend="gpu", devices=1) == AttentionImpl("plain")
+    assert select_impl("auto", rows=4, **short, backend="gpu", devices=1) == AttentionImpl("plain")
     one = {**long, "queries": 1, "keys": 10**7}  # token by token
-    assert chosen("auto", rows=4, **one, backend="gpu", devices=1) == AttentionImpl("plain")
+    assert select_impl("auto", rows=4, **one, backend="gpu", devices=1) == AttentionImpl("plain")
 
 
 @pytest.mark.parametrize(
     ("rows", "length", "taken"),
     [
         (1, 512, AttentionImpl("plain")),
-        (8, 512, AttentionImpl("rows", rows=1)),
-        (6, 256, AttentionImpl("rows", rows=2)),  # 2 MiB a row
+        (8, 512, AttentionImpl("rows", batch_chunk=1)),
+        (6, 256, AttentionImpl("rows", batch_chunk=2)),  # 2 MiB a row
         (8, 128, AttentionImpl("plain")),  # 4 MiB in all
-        (12, 128, AttentionImpl("rows", rows=6)),
-        (17, 128, AttentionImpl("rows", rows=1)),  # has no other divisor
+        (12, 128, AttentionImpl("rows", batch_chunk=6)),
+        (17, 128, AttentionImpl("rows", batch_chunk=1)),  # has no other divisor
     ],
 )
 def test_a_cpu_takes_rows_that_its_cache_holds(rows, length, taken):
     shape = {**FITS, "rows": rows, "queries": length, "keys": length}
-    assert chosen("auto", **shape, backend="cpu", devices=1) == taken
+    assert select_impl("auto", **shape, backend="cpu", devices=1) == taken
 
 
 def test_what_is_asked_for_is_what_is_taken():
-    for way in ("plain", "rows", "chunked"):
-        assert chosen(way, **FITS, backend="gpu").kind == way
-    assert chosen("cudnn", **FITS, backend="gpu").kind == "cudnn"
+    for impl in ("plain", "rows", "chunked"):
+        assert select_impl(impl, **FITS, backend="gpu").kind == impl
+    assert select_impl("cudnn", **FITS, backend="gpu").kind == "cudnn"
     with pytest.raises(UserError, match="runs on 'cpu'"):
-        chosen("cudnn", **FITS, backend="cpu")
+        select_impl("cudnn", **FITS, backend="cpu")
     with pytest.raises(UserError, match="even number"):
-        chosen("cudnn", **{**FITS, "queries": 511, "keys": 511}, backend="gpu")
+        select_impl("cudnn", **{**FITS, "queries": 511, "keys": 511}, backend="gpu")
 
 
-@pytest.mark.parametrize("way", ["auto", "rows", "chunked", "cudnn"])
+@pytest.mark.parametrize("impl", ["auto", "rows", "chunked", "cudnn"])
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
-def test_one_token_at_a_time_is_plain(way, backend):
+def test_one_token_at_a_time_is_dense(impl, backend):
     of_one = {**FITS, "queries": 1, "keys": 10**7, "aligned": False}
-    assert chosen(way, **of_one, backend=backend, devices=1) == AttentionImpl("plain")
+    assert select_impl(impl, **of_one, backend=backend, devices=1) == AttentionImpl("plain")
 
 
 def test_configurations_refuse_what_they_cannot():
@@ -106,12 +108,12 @@ def test_cudnn_takes_operands_of_such_shapes(monkeypatch, prefix):
         lambda *operands, **options: (given.update(options), real(*operands, **{**options, "implementation": "xla"}))[1],
     )  # fmt: skip
     ids = np.array([[1, 1, 2, 2, 2, 0]])
-    sight = segment_mask(ids, ids, causal=True)
+    mask = segment_mask(ids, ids, causal=True)
     if prefix:
         both = jnp.asarray([[True, True, False, False, False, False]])
-        sight = dataclasses.replace(sight, query_prefix=both, key_prefix=both)
+        mask = dataclasses.replace(mask, query_prefix=both, key_prefix=both)
     q, k, v = (jnp.ones((1, 6, heads, 8), jnp.bfloat16) for heads in (4, 2, 2))
-    assert jax.eval_shape(lambda: cudnn_attention(q, k, v, sight, 0.5)).shape == q.shape
+    assert jax.eval_shape(lambda: cudnn_attention(q, k, v, mask, 0.5)).shape == q.shape
     assert given["implementation"] == "cudnn"
     assert given["mask"].shape == (1, 1, 6, 6)
     assert given["is_causal"] is not prefix  # it would hide the prefix
@@ -136,25 +138,25 @@ def gradients(config, batch):
     ],
     ids=["t5", "capped", "prefix"],
 )
-def test_models_say_the_same_on_every_way(config, monkeypatch):
-    monkeypatch.setattr(attention_impl, "QUERIES", 4)
-    gone = []
+def test_models_compute_the_same_with_every_implementation(config, monkeypatch):
+    monkeypatch.setattr(attention_impl, "QUERY_CHUNK", 4)
+    calls = []
 
     def recorded(*arguments):
-        gone.append(arguments[-1])
+        calls.append(arguments[-1])
         return dot_product_attention(*arguments)
 
     for module in (attention, decoder_layers):
-        monkeypatch.setattr(module, "weigh", recorded)
+        monkeypatch.setattr(module, "dot_product_attention", recorded)
     batch = random_batch(tiny_t5(), inputs=11, targets=10)
     # Two examples in a row, and padding.
     batch["decoder_segment_ids"] = np.array([[1, 1, 1, 2, 2, 2, 2, 2, 0, 0], [1] * 8 + [2, 2]], np.int32)
     batch["decoder_causal_attention"] = np.array([[1, 1, 0, 1, 1, 1, 0, 0, 0, 0], [1] * 5 + [0] * 5], np.int32)
     batch = {name: values for name, values in batch.items() if not name.endswith("positions")}
     expected = gradients(dataclasses.replace(config, attention="plain"), batch)
-    for way, length in (("rows", "rows"), ("chunked", "queries")):
-        gone.clear()
-        found = gradients(dataclasses.replace(config, attention=way), batch)
+    for impl, chunk in (("rows", "batch_chunk"), ("chunked", "query_chunk")):
+        calls.clear()
+        found = gradients(dataclasses.replace(config, attention=impl), batch)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), found, expected)
-        assert gone, "the models weigh elsewhere"
-        assert all(getattr(how, length) for how in gone)
+        assert calls, "the models attend elsewhere"
+        assert all(getattr(options, chunk) for options in calls)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flan_jax.models.ops.rope import RopeScaling, frequencies, rotate, turns
+from flan_jax.models.ops.rope import RopeScaling, apply_rope, frequencies, rope_cos_sin
 
 
 def test_scores_depend_on_the_distance_alone():
@@ -11,8 +11,8 @@ def test_scores_depend_on_the_distance_alone():
     q, k = rng.normal(size=(2, 1, 1, 1, 8)).astype(np.float32)
 
     def score(query, key):
-        (a, b), (c, d) = (turns(np.array([[p]]), 8, 100.0) for p in (query, key))
-        return float((rotate(q, a, b) * rotate(k, c, d)).sum())
+        (a, b), (c, d) = (rope_cos_sin(np.array([[p]]), 8, 100.0) for p in (query, key))
+        return float((apply_rope(q, a, b) * apply_rope(k, c, d)).sum())
 
     assert score(9, 4) == pytest.approx(score(25, 20), abs=1e-5)
     assert score(9, 4) != pytest.approx(score(9, 5), abs=1e-2)
@@ -22,7 +22,7 @@ def test_scores_depend_on_the_distance_alone():
 def test_halves_are_paired():
     x = np.array([1.0, 2.0, 3.0, 4.0], np.float32).reshape(1, 1, 1, 4)
     quarter = np.full((1, 1, 2), 0.0, np.float32), np.full((1, 1, 2), 1.0, np.float32)
-    assert rotate(x, *quarter).ravel().tolist() == [-3.0, -4.0, 1.0, 2.0]
+    assert apply_rope(x, *quarter).ravel().tolist() == [-3.0, -4.0, 1.0, 2.0]
 
 
 def test_linear_scaling_divides_and_llama3_only_what_is_slow():
@@ -47,5 +47,5 @@ def test_yarn_keeps_what_is_fast_and_scales_the_vectors():
     assert (np.diff(scaled) < 0).all()
     assert factor == pytest.approx(0.1 * np.log(4) + 1)
     assert frequencies(64, 10_000.0, RopeScaling("yarn", 4.0, attention_factor=1.5))[1] == 1.5
-    cos, _ = turns(np.array([[0]]), 64, 10_000.0, scaling)
+    cos, _ = rope_cos_sin(np.array([[0]]), 64, 10_000.0, scaling)
     np.testing.assert_allclose(cos, factor, rtol=1e-6)

@@ -17,9 +17,9 @@ from flan_jax.models.peft.adapters import (
     cast_params,
     counts,
     join,
-    kept_dtypes,
     merged_params,
     split,
+    storage_dtypes,
 )
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.testing.models import random_batch, random_params, tiny_decoder, tiny_t5
@@ -243,7 +243,7 @@ def test_what_is_kept_in_16_bits_is_computed_with_as_before(name):
 
 def test_what_is_trained_stays_in_float32():
     tuning = TuningConfig(train=("q", "embedding"), freeze=("decoder/.*",), frozen_dtype="bfloat16")
-    kept = traverse_util.flatten_dict(kept_dtypes(logical_axes(T5), tuning))
+    kept = traverse_util.flatten_dict(storage_dtypes(logical_axes(T5), tuning))
     attention = ("layers", "attention")
     assert kept["encoder", *attention, "q"] == kept["embedding",] == np.float32
     assert kept["decoder", *attention, "q"] == kept["encoder", *attention, "k"] == jnp.bfloat16

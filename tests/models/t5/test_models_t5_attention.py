@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from flan_jax.models.t5.attention import Attention, RelativeBias, distance_buckets, preferred_distances
+from flan_jax.models.t5.attention import Attention, RelativeBias, distance_buckets, preferred_buckets
 from flan_jax.testing.models import tiny_t5
 
 
@@ -73,9 +73,9 @@ def test_related_projections_keep_their_spread():
 
 
 def test_heads_that_prefer_a_distance_look_back_and_where_they_can_ahead():
-    both = preferred_distances(16, 6, bidirectional=True)  # 8 buckets a direction, 4 of them exact
+    both = preferred_buckets(16, 6, bidirectional=True)  # 8 buckets a direction, 4 of them exact
     assert both.argmax(axis=0).tolist() == [1, 2, 3, 9, 10, 11]
-    back = preferred_distances(16, 6, bidirectional=False)
+    back = preferred_buckets(16, 6, bidirectional=False)
     assert back[:, :3].argmax(axis=0).tolist() == [1, 2, 3]
     assert not back[:, 3:].any()
     offsets = np.array([-2, 2], np.int32)

@@ -13,7 +13,7 @@ _STEP = 8
 _WORTH = 0.1
 
 
-class Batch(NamedTuple):
+class EvalBatch(NamedTuple):
     """Examples that are computed together.
 
     Attributes:
@@ -68,7 +68,7 @@ def bucket_lengths(
     return tuple(int(edges[last - 1]) for last in chosen)
 
 
-def batches(lengths: Sequence[int], batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
+def batches(lengths: Sequence[int], batch_size: int, *, limit: int | None = None) -> Iterator[EvalBatch]:
     """Every example once, batched with others of its bucket, long buckets first; none is padded beyond ``limit``.
 
     Long first: if memory is short, it shows at once, and the estimate of the time left errs upwards.
@@ -78,10 +78,10 @@ def batches(lengths: Sequence[int], batch_size: int, *, limit: int | None = None
     for bucket in reversed(range(len(buckets))):
         members = np.flatnonzero(member_of == bucket)
         for start in range(0, len(members), batch_size):
-            yield Batch(members[start : start + batch_size], buckets[bucket])
+            yield EvalBatch(members[start : start + batch_size], buckets[bucket])
 
 
-def padded(rows: Sequence[Sequence[int] | np.ndarray], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def pad_rows(rows: Sequence[Sequence[int] | np.ndarray], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Rows of ids as one int32 array of ``shape``, 0 behind each, and their lengths int32 ``[shape[0]]``.
 
     Rows that are not given have length 0.

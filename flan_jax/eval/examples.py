@@ -1,4 +1,4 @@
-"""What goes into an evaluation and what comes out: plain data, no model."""
+"""Evaluation's data types: examples, tasks, predictions and results. No model."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ class EvalExample:
     """One example to predict.
 
     Attributes:
-        inputs: token ids of the prompt, EOS included, no padding; ``[length]``. Empty only where a
-            measure of the task's own scores targets that follow nothing.
+        inputs: token ids of the prompt, EOS included, no padding; ``[length]``. Empty only where the task's own
+            ``task_metrics`` score targets that follow nothing.
         options: the closed set to choose from, or ``()``.
         references: every accepted answer; at least one.
         example_id: index of the record in its split.
         template_id: index of the template that made the prompt.
         inputs_text: the prompt as text, for people.
-        targets: token ids of the target, EOS included, ``[length]``; read by measures of scores.
+        targets: token ids of the target, EOS included, ``[length]``; read by ``task_metrics`` of scores.
         group: names what it is scored together with, for metrics of groups; ``""`` where nobody said.
         ending: words behind every one of its answers that are no part of what metrics compare.
     """
@@ -37,8 +37,8 @@ class EvalExample:
     group: str = ""
     ending: str = ""
 
-    def compared(self, answer: str) -> str:
-        """What metrics compare of an answer: all of it but the ``ending``."""
+    def strip_ending(self, answer: str) -> str:
+        """Returns an answer without the ``ending``, which metrics do not compare."""
         return answer.rstrip().removesuffix(self.ending) if self.ending else answer
 
 
@@ -49,11 +49,11 @@ class EvalTask:
     Attributes:
         name: what results call it.
         cluster: the task's cluster.
-        metric: a name in ``flan_jax.eval.metrics.registry.METRICS``; ``""`` where the task has a measure.
+        metric: a name in ``flan_jax.eval.metrics.registry.METRICS``; ``""`` where the task has ``task_metrics``.
         predict: ``rank`` chooses among the options, ``generate`` decodes freely.
         examples: at least one.
-        measure: the task's own, over these very examples; it takes the place of ``metric``, and
-            its ``outputs`` that of ``predict``.
+        task_metrics: the task's own metric functions, bound to these examples, in the place of ``metric``;
+            their ``outputs`` take the place of ``predict``.
         other_metrics: names of metrics of the same answers that are reported beside ``metric``.
         data: fingerprint of what the examples were prepared from; ``""`` where nobody knows it.
         notes: what a reader of the result must know of the examples, a sentence each.
@@ -68,7 +68,7 @@ class EvalTask:
     metric: str
     predict: Predict
     examples: Sequence[EvalExample]
-    measure: TaskMetrics | None = None
+    task_metrics: TaskMetrics | None = None
     other_metrics: tuple[str, ...] = ()
     data: str = ""
     notes: tuple[str, ...] = ()
@@ -77,8 +77,8 @@ class EvalTask:
         where = f"Task {self.name!r}"
         if not len(self.examples):
             raise UserError(f"{where} has no examples to evaluate. Give it a split that is not empty or leave it out.")
-        if self.measure is not None:
-            self._check_measured(where, self.measure)
+        if self.task_metrics is not None:
+            self._check_task_metrics(where, self.task_metrics)
             return
         for example in self.examples:
             if not len(example.inputs) or not example.references:
@@ -90,28 +90,28 @@ class EvalTask:
                     "at least two. Give options or use predict='generate'."
                 )
 
-    def _check_measured(self, where: str, measure: TaskMetrics) -> None:
+    def _check_task_metrics(self, where: str, task_metrics: TaskMetrics) -> None:
         for example in self.examples:
-            if "text" in measure.outputs and not len(example.inputs):
+            if "text" in task_metrics.outputs and not len(example.inputs):
                 raise UserError(
                     f"{where}, example {example.example_id} has no input, so there is nothing to answer. Give its metric "
                     "scores to read."
                 )
-            if "score" in measure.outputs and (example.targets is None or not len(example.targets)):
+            if "score" in task_metrics.outputs and (example.targets is None or not len(example.targets)):
                 raise UserError(f"{where}, example {example.example_id} has no target tokens, so it cannot be scored.")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model answered to one example, and what that was worth.
+    """A model's answer to one example, and its score.
 
     Attributes:
         example_id, template_id, inputs, options, references: as in ``EvalExample``.
         prediction: the chosen option or the generated text; ``""`` where only the target is scored.
         option_scores: one log-likelihood (nats) an option, ``()`` where text was generated.
-        score: the metric on this example alone, from 0 to 1. A measure of the task's own has no
-            score for one example: there it is 1 where the answer equals the target, else 0.
-        log_likelihood: of the target, in nats, where a measure reads it.
+        score: the metric on this example alone, from 0 to 1. A task's own metrics have no score for one example:
+            there it is 1 where the answer equals the target, else 0.
+        log_likelihood: of the target, in nats, where ``task_metrics`` read it.
         group: as in ``EvalExample``.
     """
 
@@ -129,23 +129,23 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class TaskResult:
-    """One task, measured. Scores run from 0 to 1, but those of a task's own measure, which are as its functions give them.
+    """One task's scores. They run from 0 to 1, but for ``native_scale``.
 
     Attributes:
-        name, cluster, metric, predict: as in ``EvalTask``; of a measure, ``metric`` is its first value.
-        value: the metric over all examples. NaN where a measure returns no number.
+        name, cluster, metric, predict: as in ``EvalTask``; with ``task_metrics``, ``metric`` names their first value.
+        value: the metric over all examples. NaN where the task's own metrics return no number.
         chance: what guessing uniformly among the options gives; 0 where text is generated.
         majority: what always answering the most frequent reference gives. It looks at the
             labels, so it is a yardstick for label balance and no competitor.
-        interval: 95% bootstrap interval of ``value`` over examples, (low, high); ``None`` where a
-            measure cannot be resampled.
+        interval: 95% bootstrap interval of ``value`` over examples, (low, high); ``None`` where the task's own
+            metrics cannot be resampled.
         n: number of examples.
         per_template: the metric over the examples of each template.
         predictions: one an example, in the task's order; ``()`` when read back from a file.
         statistics: ``[n, k]``, the metric's sufficient statistics, one row an example, or one a group.
         notes: what a reader of the value must know, a sentence each.
-        metrics: by name, the task's other metrics over all examples; of a task's own measure, all its values.
-        as_given: the value is on the scale of the task's own measure, often 0 to 100: it is shown
+        metrics: by name, the task's other metrics over all examples; with ``task_metrics``, all their values.
+        native_scale: the value is on the scale of the task's own metric functions, often 0 to 100: it is shown
             as it is and averaged with no other. Chance, majority and spread are not known then, and 0.
     """
 
@@ -163,7 +163,7 @@ class TaskResult:
     statistics: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
     notes: tuple[str, ...] = ()
     metrics: Mapping[str, Value] = dataclasses.field(default_factory=dict)
-    as_given: bool = False
+    native_scale: bool = False
 
     @property
     def template_mean(self) -> float:

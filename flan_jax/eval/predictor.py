@@ -11,11 +11,11 @@ from flax import nnx
 
 from flan_jax.errors import UserError
 from flan_jax.eval import generation, scoring
-from flan_jax.eval.batching import batches, bucket_lengths, padded
+from flan_jax.eval.batching import batches, bucket_lengths, pad_rows
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.sampling import draw_key
 from flan_jax.eval.decoding.state import Context
-from flan_jax.eval.decoding.stopping import cut, stop_table, token_stops
+from flan_jax.eval.decoding.stopping import cut_at_stop, stop_table, token_stops
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.runner import ProgressCallback
 from flan_jax.models.build import ModelConfig, merge
@@ -106,7 +106,7 @@ class Predictor:
         prompts, limit = self._prompts(examples, option_buckets[-1])
         # An encoder has to read something, be it padding, before a target that follows nothing.
         for members, length in batches([max(1, len(prompt)) for prompt in prompts], rows, limit=limit):
-            tokens, lengths = self._put(*padded([prompts[index] for index in members], (rows, length)))
+            tokens, lengths = self._put(*pad_rows([prompts[index] for index in members], (rows, length)))
             context = scoring.prefill(self.params, tokens, lengths, graphdef=self.graphdef, longest=option_buckets[-1])
             # Equal targets of an example are computed once.
             pairs = list(dict.fromkeys((row, ids) for row, index in enumerate(members) for ids in targets[index]))
@@ -140,7 +140,7 @@ class Predictor:
         prompts, limit = self._prompts(examples, max_length)
         ends = tuple((index,) for index in self._config.stop_ids)
         for members, length in batches([len(prompt) for prompt in prompts], rows, limit=limit):
-            tokens, lengths = self._put(*padded([prompts[index] for index in members], (rows, length)))
+            tokens, lengths = self._put(*pad_rows([prompts[index] for index in members], (rows, length)))
             output = generation.generate(
                 self.params,
                 tokens,
@@ -153,7 +153,7 @@ class Predictor:
                 decoding=decoding.compiled_part(),
             )
             for index, ids in zip(members, self._fetch(output), strict=False):
-                texts[index] = cut(ids.tolist(), (*decoding.stop, *ends), self.decode)
+                texts[index] = cut_at_stop(ids.tolist(), (*decoding.stop, *ends), self.decode)
             advance(len(members))
         return texts
 
@@ -215,7 +215,7 @@ class Predictor:
                 part = chosen[start : start + size]
                 owners = np.zeros(size, np.int32)
                 owners[: len(part)] = [row for row, _ in part]
-                arguments = self._put(owners, *padded([ids for _, ids in part], (size, width)))
+                arguments = self._put(owners, *pad_rows([ids for _, ids in part], (size, width)))
                 part_scores = scoring.target_scores(self.params, context, *arguments, graphdef=self.graphdef)
                 pending.append((part, part_scores))
         # Fetched only now, so that the device computes one part while the next is laid out.

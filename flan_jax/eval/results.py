@@ -29,7 +29,7 @@ def saved_steps(model_dir: Path) -> list[int]:
 
 
 def write_results(model_dir: Path, results: StepResults) -> Path:
-    """Writes results and predictions of one step and returns their folder.
+    """Writes the results and predictions of one step, and returns their folder.
 
     ``results.json`` is put in place last and in one move: where it exists, all of it does, and
     the predictions too.
@@ -53,8 +53,8 @@ def write_results(model_dir: Path, results: StepResults) -> Path:
     return folder
 
 
-def merged(model_dir: Path, results: StepResults) -> StepResults:
-    """``results`` with the suites of the same step and the same weights that were measured before and not now."""
+def merge_results(model_dir: Path, results: StepResults) -> StepResults:
+    """Adds to ``results`` the suites that were measured earlier, of the same step and with the same weights."""
     if results.step not in saved_steps(model_dir):
         return results
     before = read_results(model_dir, results.step)
@@ -70,7 +70,7 @@ def merged(model_dir: Path, results: StepResults) -> StepResults:
 
 
 def why_not_current(before: StepResults, suite: str, weights: str, settings: Settings) -> str:
-    """Why an earlier result of a suite does not stand for these weights and settings; ``""`` where it does.
+    """Says why an earlier result of a suite does not hold for these weights and settings; ``""`` where it does.
 
     Args:
         before: the results of the same step.
@@ -137,7 +137,7 @@ def _result_json(result: TaskResult) -> dict[str, Any]:
         "metric": result.metric,
         "predict": result.predict,
         "value": _number(result.value),
-        "as_given": result.as_given,
+        "native_scale": result.native_scale,
         "metrics": {
             name: value if isinstance(value, str) else _number(value) for name, value in result.metrics.items()
         },
@@ -179,7 +179,8 @@ def _result(row: dict[str, Any]) -> TaskResult:
             name: value if isinstance(value, str) else _read_number(value)
             for name, value in row.get("metrics", {}).items()
         },
-        as_given=bool(row.get("as_given", False)),
+        # Until 0.1.0 the key was "as_given".
+        native_scale=bool(row.get("native_scale", row.get("as_given", False))),
     )
 
 

@@ -1,4 +1,4 @@
-"""``evaluate(predictor, tasks)``: predictions for pooled examples, regrouped into task results."""
+"""``evaluate(model, tasks)``: requests of all tasks pooled by kind, answered by a ``LanguageModel``, scored by task."""
 
 import collections
 import math
@@ -8,12 +8,13 @@ from typing import Protocol
 import numpy as np
 
 from flan_jax.eval.examples import EvalExample, EvalTask, Prediction, TaskResult
-from flan_jax.eval.metrics import bootstrap, task_metrics
+from flan_jax.eval.metrics import bootstrap
 from flan_jax.eval.metrics.metric import Metric
 from flan_jax.eval.metrics.registry import METRICS
+from flan_jax.eval.metrics.task_metrics import headline, resampled_interval
 
 ProgressCallback = Callable[[int], None]
-"""Called with the number of examples finished since the last call."""
+"""Called with the number of examples finished since the last call; see ``LanguageModel``."""
 
 
 class EvalProgress(Protocol):
@@ -24,39 +25,42 @@ class EvalProgress(Protocol):
 
 
 class LanguageModel(Protocol):
-    """What can be evaluated. ``flan_jax.eval.predictor.Predictor`` is a model that can."""
+    """The protocol of what can be evaluated; ``flan_jax.eval.predictor.Predictor`` implements it for our models.
+
+    ``advance`` is told how many more examples are finished, after every batch.
+    """
 
     def rank(self, examples: Sequence[EvalExample], advance: ProgressCallback) -> list[np.ndarray]:
-        """For each example, the log-likelihood (nats) of each of its options, ``[options]``."""
+        """Scores the options of each example: log-likelihoods (nats), ``[options]``."""
 
     def generate(self, examples: Sequence[EvalExample], advance: ProgressCallback) -> list[str]:
-        """For each example, the text that the model writes."""
+        """Generates a text for each example."""
 
     def loglikelihood(self, examples: Sequence[EvalExample], advance: ProgressCallback) -> np.ndarray:
-        """For each example, the log-likelihood (nats) of its target, ``[n]``."""
+        """Scores the target of each example: its log-likelihood (nats), ``[n]``."""
 
     def rank_notes(self, examples: Sequence[EvalExample]) -> list[str]:
-        """What a reader must know of how the options of these examples were scored, a sentence each."""
+        """Says what a reader must know of how ``rank`` scored these examples, a sentence each."""
 
 
 def evaluate(
     predictor: LanguageModel, tasks: Sequence[EvalTask], *, progress: EvalProgress | None = None, seed: int = 0
 ) -> list[TaskResult]:
-    """Measures every task.
+    """Evaluates every task.
 
     The examples of all tasks go to the predictor as one pool of each kind, so that it may sort
     and batch across tasks; results come back in the order of ``tasks``.
 
     Args:
-        predictor: answers the examples.
-        tasks: what to measure.
+        predictor: the model.
+        tasks: what to evaluate.
         progress: told after every batch.
         seed: of the bootstrap.
 
     Raises:
         UserError: a task with an unknown metric; before anything is predicted.
     """
-    metrics = [None if task.measure is not None else METRICS.get(task.metric) for task in tasks]
+    metrics = [None if task.task_metrics is not None else METRICS.get(task.metric) for task in tasks]
     for name in dict.fromkeys(name for task in tasks for name in task.other_metrics):
         METRICS.get(name)
     ranked, written, scored = (_pool(tasks, wanted) for wanted in ("rank", "text", "score"))
@@ -77,7 +81,7 @@ def evaluate(
         if metric is None:
             answers = [next(texts) for _ in range(count)] if "text" in _outputs(task) else []
             likelihoods = [next(scores) for _ in range(count)] if "score" in _outputs(task) else []
-            results.append(_measured(task, answers, np.asarray(likelihoods, np.float64), seed))
+            results.append(_result_of_task_metrics(task, answers, np.asarray(likelihoods, np.float64), seed))
         elif task.predict == "rank":
             rows = [next(option_scores) for _ in range(count)]
             answers = [_choice(example, row) for example, row in zip(task.examples, rows, strict=True)]
@@ -89,9 +93,9 @@ def evaluate(
 
 
 def _outputs(task: EvalTask) -> frozenset[str]:
-    """What the model must give for the task's examples."""
-    if task.measure is not None:
-        return task.measure.outputs
+    """The kinds of request that the task makes: ``rank``, ``text`` or ``score``."""
+    if task.task_metrics is not None:
+        return task.task_metrics.outputs
     return frozenset(["rank" if task.predict == "rank" else "text"])
 
 
@@ -100,7 +104,7 @@ def _pool(tasks: Sequence[EvalTask], wanted: str) -> list[EvalExample]:
 
 
 def chance(task: EvalTask) -> float:
-    """What guessing uniformly gives: the metric of the expected statistics; 0 where text is generated.
+    """Computes the score of guessing uniformly: the metric of the expected statistics; 0 where text is generated.
 
     Of a metric that is a mean, it is the expected score: for accuracy, the mean share of right options.
     """
@@ -108,7 +112,7 @@ def chance(task: EvalTask) -> float:
         return 0.0
     metric = METRICS.get(task.metric)
     counts = np.asarray([len(example.options) for example in task.examples], np.int64)
-    guesses = [example.compared(option) for example in task.examples for option in example.options]
+    guesses = [example.strip_ending(option) for example in task.examples for option in example.options]
     references = [own for example, own in zip(task.examples, _references(task), strict=True) for _ in example.options]
     shares = np.repeat(1 / counts, counts)
     statistics = metric.statistics(guesses, references) * shares[:, None]
@@ -118,7 +122,7 @@ def chance(task: EvalTask) -> float:
 
 
 def majority(task: EvalTask, metric: Metric) -> float:
-    """The score of always answering the accepted answer that occurs most often in the task."""
+    """Computes the score of always giving the accepted answer that occurs most often in the task."""
     references = _references(task)
     counts = collections.Counter(answer for accepted in references for answer in set(accepted))
     # Ties go to the answer that sorts first, so that the number does not depend on set order.
@@ -128,7 +132,7 @@ def majority(task: EvalTask, metric: Metric) -> float:
 
 def _references(task: EvalTask) -> list[tuple[str, ...]]:
     """Of each example, what metrics compare of its accepted answers."""
-    return [tuple(map(example.compared, example.references)) for example in task.examples]
+    return [tuple(map(example.strip_ending, example.references)) for example in task.examples]
 
 
 def _groups(task: EvalTask) -> list[str]:
@@ -149,7 +153,7 @@ def _result(
     notes: Sequence[str] = (),
 ) -> TaskResult:
     references, groups = _references(task), _groups(task)
-    compared = [example.compared(answer) for example, answer in zip(task.examples, answers, strict=True)]
+    compared = [example.strip_ending(answer) for example, answer in zip(task.examples, answers, strict=True)]
     rows = metric.statistics(compared, references)
     statistics = metric.units(rows, groups)
     by_template: dict[int, list[int]] = {}
@@ -194,18 +198,18 @@ def _result(
     )
 
 
-def _measured(task: EvalTask, answers: Sequence[str], scores: np.ndarray, seed: int) -> TaskResult:
-    """The result of a task that brings its measure along."""
-    measure = task.measure
-    assert measure is not None
+def _result_of_task_metrics(task: EvalTask, answers: Sequence[str], scores: np.ndarray, seed: int) -> TaskResult:
+    """The result of a task that is scored by metrics of its own."""
+    task_metrics = task.task_metrics
+    assert task_metrics is not None
     count = len(task.examples)
-    values = dict(measure(np.arange(count), answers, scores))
-    metric, value = task_metrics.headline(values)
-    notes = [*measure.notes, "The values are those of the task's own metric functions, on their scale."]
+    values = dict(task_metrics(np.arange(count), answers, scores))
+    metric, value = headline(values)
+    notes = [*task_metrics.notes, "The values are those of the task's own metric functions, on their scale."]
     interval = None
     if math.isfinite(value):
-        interval, note = task_metrics.interval(
-            measure, answers, scores, count=count, metric=metric, name=task.name, seed=seed
+        interval, note = resampled_interval(
+            task_metrics, answers, scores, count=count, metric=metric, name=task.name, seed=seed
         )
         notes.append(note)
     else:
@@ -219,7 +223,7 @@ def _measured(task: EvalTask, answers: Sequence[str], scores: np.ndarray, seed: 
             references=example.references,
             prediction=answers[row] if answers else "",
             option_scores=(),
-            score=float(measure.right(row, answers[row])) if answers else 0.0,
+            score=float(task_metrics.is_correct(row, answers[row])) if answers else 0.0,
             log_likelihood=float(scores[row]) if len(scores) else None,
         )
         for row, example in enumerate(task.examples)
@@ -238,7 +242,7 @@ def _measured(task: EvalTask, answers: Sequence[str], scores: np.ndarray, seed: 
         predictions=predictions,
         notes=tuple(notes),
         metrics=values,
-        as_given=True,
+        native_scale=True,
     )
 
 

@@ -62,9 +62,9 @@ class StepResults:
     Attributes:
         step: training steps taken; 0 is before training.
         suites: suite → its tasks' results.
-        averages: suite → its average; a suite whose tasks all bring their own measure has none.
-        weights: digest of the parameters (``identity.params_digest``); ``""`` where it is not known.
-        settings: suite → what else decided its numbers (``identity.suite_settings``); only of those that say it.
+        averages: suite → its average; a suite whose tasks are all scored on a scale of their own has none.
+        weights: digest of the parameters (``provenance.params_digest``); ``""`` where it is not known.
+        settings: suite → what else decided its numbers (``provenance.suite_settings``); only of those that say it.
     """
 
     step: int
@@ -117,7 +117,7 @@ def evaluate_suites(
 
 def averages(suites: Mapping[str, Sequence[TaskResult]], *, seed: int = 0) -> dict[str, SuiteAverage]:
     """Suite → the average of its tasks that are scored from 0 to 1. Values on scales of their own have no mean."""
-    comparable = {suite: [r for r in members if not r.as_given] for suite, members in suites.items()}
+    comparable = {suite: [r for r in members if not r.native_scale] for suite, members in suites.items()}
     return {suite: average(members, seed=seed) for suite, members in comparable.items() if members}
 
 
@@ -126,7 +126,7 @@ def average(results: Sequence[TaskResult], *, seed: int = 0) -> SuiteAverage:
 
     Raises:
         ValueError: a result that was read from a file, so has no statistics to resample, or one of
-            a task's own measure.
+            a task's own task_metrics.
     """
     resampled = {}
     for result in results:

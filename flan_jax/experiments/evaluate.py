@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.data.seqio_bridge.tasks import SeqioTask, measure_of, stored_example
+from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, task_metrics_of
 from flan_jax.data.tokenizers.token_display import decoded_turns
 from flan_jax.data.tokenizers.vocabulary import Vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
 from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.provenance import Settings, params_digest, suite_settings
-from flan_jax.eval.results import merged, read_results, saved_steps, why_not_current, write_results
+from flan_jax.eval.results import merge_results, read_results, saved_steps, why_not_current, write_results
 from flan_jax.eval.runner import EvalProgress
 from flan_jax.eval.suites import StepResults, evaluate_suites
 from flan_jax.experiments import run_dir
@@ -60,9 +60,9 @@ def eval_task(task: Task, stored: StoredTask, data: Data, config: RunConfig) -> 
         )
     if isinstance(task, SeqioTask):
         chosen = _first(range(len(stored)), config)
-        measure = measure_of(task, [stored_example(stored, index) for index in chosen])
+        task_metrics = task_metrics_of(task, [stored_example(stored, index) for index in chosen])
         examples = [_example(stored, index, data) for index in chosen]
-        return EvalTask(task.name, task.cluster, "", "generate", examples, measure, data=stored.fingerprint)
+        return EvalTask(task.name, task.cluster, "", "generate", examples, task_metrics, data=stored.fingerprint)
     raise UserError(f"Task {task.name!r} is a {type(task).__name__}, which has no metric. Leave it out of the suites.")
 
 
@@ -247,6 +247,6 @@ def evaluate_run(
     results = evaluate_suites(
         predictor, suites, step=weights.step, progress=progress, seed=config.seed, weights=digest, settings=settings
     )
-    write_results(folder, merged(folder, results))
+    write_results(folder, merge_results(folder, results))
     write_report([Path(folder)], Path(folder) / run_dir.REPORT)
     return results

@@ -13,7 +13,7 @@ from flan_jax.data.prepare.notices import notices
 from flan_jax.data.prepare.split_job import read_outcome
 from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.provenance import params_digest
-from flan_jax.eval.results import merged, write_results
+from flan_jax.eval.results import merge_results, write_results
 from flan_jax.eval.suites import evaluate_suites
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.batches import (
@@ -118,7 +118,7 @@ class EvaluateAt:
             settings=settings,
         )
         if jax.process_index() == 0:
-            write_results(folder, merged(folder, results))
+            write_results(folder, merge_results(folder, results))
 
 
 def train(

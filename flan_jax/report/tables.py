@@ -32,7 +32,7 @@ def interval_text(interval: tuple[float, float]) -> str:
 
 def own_scale(result: TaskResult | SuiteAverage | None) -> bool:
     """Whether a result is a value of the task's own metric function, which is shown as it was given."""
-    return isinstance(result, TaskResult) and result.as_given
+    return isinstance(result, TaskResult) and result.native_scale
 
 
 def score_text(result: TaskResult | SuiteAverage | None) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.eval.batching import batches, bucket_lengths, padded
+from flan_jax.eval.batching import batches, bucket_lengths, pad_rows
 
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=60)
 
@@ -38,6 +38,6 @@ def test_buckets_are_within_a_tenth_of_the_best_ones(lengths, batch_size, most):
 
 
 def test_padding_says_where_rows_end():
-    ids, lengths = padded([[5, 0, 6], np.array([7])], (3, 4))
+    ids, lengths = pad_rows([[5, 0, 6], np.array([7])], (3, 4))
     assert ids.tolist() == [[5, 0, 6, 0], [7, 0, 0, 0], [0, 0, 0, 0]]
     assert lengths.tolist() == [3, 1, 0]

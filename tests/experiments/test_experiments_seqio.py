@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import seqio
 
-from flan_jax.data.seqio_bridge.tasks import SeqioTask, measure_of, stored_example, vocabulary_of
+from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, task_metrics_of, vocabulary_of
 from flan_jax.errors import UserError
 from flan_jax.eval.results import read_predictions, read_results
 from flan_jax.experiments.config import EvalConfig, RunConfig
@@ -89,9 +89,9 @@ def test_a_seqio_mixture_from_its_name_to_its_report(trained):
     for result in suite:
         task = SeqioTask(result.name)
         stored = TokenStore(tmp_path / "store").open(result.name, "validation")
-        measure = measure_of(task, [stored_example(stored, index) for index in range(8)])
+        task_metrics = task_metrics_of(task, [stored_example(stored, index) for index in range(8)])
         texts = [prediction.prediction for prediction in read_predictions(tmp_path / "run", 3, result.name)]
-        assert result.metrics == measure(np.arange(8), texts, np.zeros(0))
+        assert result.metrics == task_metrics(np.arange(8), texts, np.zeros(0))
         assert result.metrics["note" if "note" in result.metrics else result.metric] is not None
     page = (tmp_path / "run/report.html").read_text()
     assert "their_reading" in page
@@ -106,7 +106,11 @@ def test_ours_and_theirs_in_one_run(tmp_path):
     assert data.train[2].input_lengths.max() == 0
     results = read_results(tmp_path / "run", 3)
     by_name = {r.name: r for members in results.suites.values() for r in members}
-    assert [by_name[n].as_given for n in ("toy_vowel_zs_opt", "their_parity", "their_language")] == [False, True, True]
+    assert [by_name[n].native_scale for n in ("toy_vowel_zs_opt", "their_parity", "their_language")] == [
+        False,
+        True,
+        True,
+    ]
     assert set(results.averages) == {"held_out"}
     assert results.averages["held_out"].tasks == 1
     language = by_name["their_language"]

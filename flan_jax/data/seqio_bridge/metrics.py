@@ -17,8 +17,8 @@ from flan_jax.errors import UserError
 TARGETS = "targets"
 
 
-class SeqioMeasure:
-    """The measure of one task over given examples. See ``flan_jax.eval.metrics.task_metrics.TaskMetrics``."""
+class SeqioTaskMetrics:
+    """A seqio task's metric functions over given examples: a ``flan_jax.eval.metrics.task_metrics.TaskMetrics``."""
 
     def __init__(self, task: seqio.Task, examples: Sequence[dict[str, Any]]) -> None:
         self._task = task
@@ -70,7 +70,7 @@ class SeqioMeasure:
             self._add(values, metric, rows, np.asarray(scores), {"targets": targets, "scores": np.asarray(scores)})
         return values
 
-    def right(self, row: int, text: str) -> bool:
+    def is_correct(self, row: int, text: str) -> bool:
         """Whether the postprocessed answer equals the postprocessed target."""
         try:
             return bool(np.all(self._answer(row, text) == self._targets[row]))

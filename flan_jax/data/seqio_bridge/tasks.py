@@ -20,7 +20,7 @@ from flan_jax.store.store import StoredTask
 from flan_jax.tasks.user_modules import import_modules, imported_modules
 
 if TYPE_CHECKING:
-    from flan_jax.data.seqio_bridge.metrics import SeqioMeasure
+    from flan_jax.data.seqio_bridge.metrics import SeqioTaskMetrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +91,8 @@ def vocabulary_of(task: SeqioTask) -> Vocabulary:
     return task_vocabulary(find_task(task.name))
 
 
-def measure_of(task: SeqioTask, examples: Sequence[dict[str, Any]]) -> "SeqioMeasure":
-    """The task's own postprocessing and metric functions over these examples.
+def task_metrics_of(task: SeqioTask, examples: Sequence[dict[str, Any]]) -> "SeqioTaskMetrics":
+    """Binds the task's own postprocessing and metric functions to these examples.
 
     Args:
         task: has metric functions.
@@ -102,16 +102,16 @@ def measure_of(task: SeqioTask, examples: Sequence[dict[str, Any]]) -> "SeqioMea
         UserError: no such task, no metric function that can be used here, or a postprocessor that
             fails on a target.
     """
-    from flan_jax.data.seqio_bridge.metrics import SeqioMeasure
+    from flan_jax.data.seqio_bridge.metrics import SeqioTaskMetrics
     from flan_jax.data.seqio_bridge.registry import find_task
 
-    return SeqioMeasure(find_task(task.name), examples)
+    return SeqioTaskMetrics(find_task(task.name), examples)
 
 
 def stored_example(stored: StoredTask, index: int) -> dict[str, Any]:
     """One prepared example with the features that ``seqio.Task.get_dataset`` gave it, as NumPy values.
 
-    Ragged features are lists of arrays; ``measure_of`` makes ``tf.RaggedTensor``s of them, as seqio's evaluator does.
+    Ragged features are lists of arrays; ``task_metrics_of`` makes ``tf.RaggedTensor``s of them, as seqio's evaluator does.
     """
     ragged = stored.manifest["ragged_features"]
     example: dict[str, Any] = {

@@ -70,10 +70,12 @@ def token_stops(
     return list(dict.fromkeys(found))
 
 
-def cut(ids: Sequence[int], stops: Sequence[str | tuple[int, ...]], decode: Callable[[Sequence[int]], str]) -> str:
+def cut_at_stop(
+    ids: Sequence[int], stops: Sequence[str | tuple[int, ...]], decode: Callable[[Sequence[int]], str]
+) -> str:
     """Decodes ``ids`` and cuts the text at the first stop.
 
-    >>> cut([5, 6, 7, 8], [(6, 7)], str), cut([5, 6, 7, 8], ["7"], str)
+    >>> cut_at_stop([5, 6, 7, 8], [(6, 7)], str), cut_at_stop([5, 6, 7, 8], ["7"], str)
     ('[5]', '[5, 6, ')
     """
     ids = list(ids)

@@ -1,8 +1,8 @@
-"""Metrics that a task brings along: functions over all of its examples at once.
+"""The protocol of a task's own metrics, such as a seqio task's ``metric_fns``, and their bootstrap interval.
 
 The metrics of ``flan_jax.eval.metrics.registry`` are known by name, run from 0 to 1 and decompose over
-examples. A measure promises none of this. It is called with model outputs and returns named
-values on a scale of its own; resampling calls it again and again.
+examples. A task's own promise none of this: they are called with model outputs and return named
+values on a scale of their own; resampling calls them again and again.
 """
 
 import math
@@ -16,13 +16,13 @@ from flan_jax.tasks.hashing import counter_hash
 Output = Literal["text", "score"]
 Value = float | str
 RESAMPLES = 200
-"""At most; a measure may take seconds, so few are drawn, and fewer from many examples."""
+"""At most; a call may take seconds, so few are drawn, and fewer from many examples."""
 _MOST_ROWS = 400_000
 _FEWEST_RESAMPLES = 50
 
 
 class TaskMetrics(Protocol):
-    """What a task is measured by in the place of a named metric."""
+    """Metrics of a task's own over all of its examples, in the place of a named metric."""
 
     @property
     def outputs(self) -> frozenset[Output]:
@@ -44,26 +44,33 @@ class TaskMetrics(Protocol):
             scores: ``[n]`` log-likelihoods; empty where ``outputs`` has no ``score``.
         """
 
-    def right(self, row: int, text: str) -> bool:
-        """Whether what the model wrote to an example equals its target, as the task sees them."""
+    def is_correct(self, row: int, text: str) -> bool:
+        """Tells whether the model's text for an example equals the target, both postprocessed by the task."""
 
 
 def headline(values: Mapping[str, Value]) -> tuple[str, float]:
-    """The first value that is a number, with its name; ``("", nan)`` where none is."""
+    """Returns the name and value of the first number; ``("", nan)`` where there is none."""
     return next(((name, value) for name, value in values.items() if isinstance(value, float)), ("", math.nan))
 
 
-def interval(
-    measure: TaskMetrics, texts: Sequence[str], scores: np.ndarray, *, count: int, metric: str, name: str, seed: int = 0
+def resampled_interval(
+    task_metrics: TaskMetrics,
+    texts: Sequence[str],
+    scores: np.ndarray,
+    *,
+    count: int,
+    metric: str,
+    name: str,
+    seed: int = 0,
 ) -> tuple[tuple[float, float] | None, str]:
-    """The 95% percentile interval of a measure's value over examples, and a note about it.
+    """Bootstraps one value of a task's own metrics: its 95% percentile interval over examples, and a note about it.
 
     Args:
-        measure: called once a resample.
+        task_metrics: called once a resample.
         texts: of all examples.
         scores: of all examples.
         count: number of examples.
-        metric: which of the measure's values.
+        metric: name of the value.
         name: what tells this draw from others.
         seed: another seed, another set of resamples.
 
@@ -77,7 +84,7 @@ def interval(
     for _ in range(resamples):
         rows = rng.integers(count, size=count)
         try:
-            values = measure(
+            values = task_metrics(
                 rows, [texts[row] for row in rows] if texts else (), scores[rows] if len(scores) else scores
             )
         except Exception as error:  # somebody else's function, given repeated examples

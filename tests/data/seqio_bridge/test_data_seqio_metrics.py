@@ -10,7 +10,7 @@ import third_party_tasks as theirs
 
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.seqio_bridge.mixtures import seqio_mixture
-from flan_jax.data.seqio_bridge.tasks import SeqioTask, measure_of, stored_example, vocabulary_of
+from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, task_metrics_of, vocabulary_of
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
 
@@ -60,26 +60,26 @@ def evaluated_by_seqio(name, written, scores):
 @pytest.mark.parametrize("name", MEASURED)
 def test_numbers_are_those_of_seqios_evaluator(name, tmp_path):
     examples = stored_examples(name, tmp_path)
-    measure = measure_of(SeqioTask(name), examples)
+    task_metrics = task_metrics_of(SeqioTask(name), examples)
     written, scores = made_up_outputs(examples)
     vocabulary = vocabulary_of(SeqioTask(name))
-    texts = [vocabulary.decode(row.tolist()) for row in written] if "text" in measure.outputs else []
-    given = scores if "score" in measure.outputs else np.zeros(0)
-    values = measure(np.arange(len(examples)), texts, given)
+    texts = [vocabulary.decode(row.tolist()) for row in written] if "text" in task_metrics.outputs else []
+    given = scores if "score" in task_metrics.outputs else np.zeros(0)
+    values = task_metrics(np.arange(len(examples)), texts, given)
     expected = evaluated_by_seqio(name, written, scores)
     assert {key: value for key, value in values.items()} == pytest.approx(expected)
     assert values.keys() == expected.keys()
     numbers = [value for value in values.values() if isinstance(value, float)]
     assert any(value not in (0.0, 100.0) for value in numbers)
     if texts and name != "their_objects":
-        right = [measure.right(row, text) for row, text in enumerate(texts)]
+        right = [task_metrics.is_correct(row, text) for row, text in enumerate(texts)]
         assert right[0] or name == "their_reading"
         assert not right[1]
 
 
 def test_a_resample_may_repeat_examples(tmp_path):
-    measure = measure_of(SeqioTask("their_parity"), stored_examples("their_parity", tmp_path))
-    assert measure(np.array([0, 0, 0, 1]), ["even", "even", "odd", "even"], np.zeros(0))["accuracy"] == 50.0
+    task_metrics = task_metrics_of(SeqioTask("their_parity"), stored_examples("their_parity", tmp_path))
+    assert task_metrics(np.array([0, 0, 0, 1]), ["even", "even", "odd", "even"], np.zeros(0))["accuracy"] == 50.0
 
 
 def register(name, **more):
@@ -121,13 +121,13 @@ def test_somebody_elses_mistake_is_named(more, message, request, tmp_path):
     task = register(name, **more)
     examples = stored_examples("their_parity", tmp_path)
     with pytest.raises(UserError, match=re.escape(message)):
-        measure_of(task, examples)(np.arange(12), ["even"] * 12, np.zeros(0))
+        task_metrics_of(task, examples)(np.arange(12), ["even"] * 12, np.zeros(0))
 
 
 def test_a_metric_that_needs_more_is_left_out_and_said_so(tmp_path):
     task = register("their_aux", metric_fns=[theirs.exact, with_aux])
-    measure = measure_of(task, stored_examples("their_parity", tmp_path))
-    assert measure.notes == ("The metric with_aux is left out: it reads outputs that are not computed here.",)
-    assert measure(np.arange(12), ["even"] * 12, np.zeros(0)) == {"exact": 0.5}
+    task_metrics = task_metrics_of(task, stored_examples("their_parity", tmp_path))
+    assert task_metrics.notes == ("The metric with_aux is left out: it reads outputs that are not computed here.",)
+    assert task_metrics(np.arange(12), ["even"] * 12, np.zeros(0)) == {"exact": 0.5}
     register("their_aux_only", metric_fns=[with_aux])
     assert seqio_mixture("their_aux_only").suites == ()

@@ -17,7 +17,7 @@ from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.filters import sampling_logits
 from flan_jax.eval.decoding.sampling import draw_key, sample
 from flan_jax.eval.decoding.state import DecodeState, repeat_rows
-from flan_jax.eval.decoding.stopping import cut, stop_table, token_stops
+from flan_jax.eval.decoding.stopping import cut_at_stop, stop_table, token_stops
 from flan_jax.eval.generation import generate
 from flan_jax.models.build import abstract_model, apply, merge
 from flan_jax.testing.models import random_params, tiny_decoder
@@ -324,11 +324,11 @@ def test_text_is_cut_at_the_first_stop_however_it_was_tokenised():
         return "".join(chr(token) for token in ids)
 
     ids = list(map(ord, "one\nQ: two\nQ: three"))
-    assert cut(ids, ("Q:",), decode) == "one\n"
-    assert cut(ids, ("three", "\nQ:", "zero"), decode) == "one"
-    assert cut(ids, (tuple(map(ord, "two")),), decode) == "one\nQ: "
-    assert cut(ids, (tuple(map(ord, "two")), "\n"), decode) == "one"
-    assert cut(ids, (), decode) == decode(ids)
+    assert cut_at_stop(ids, ("Q:",), decode) == "one\n"
+    assert cut_at_stop(ids, ("three", "\nQ:", "zero"), decode) == "one"
+    assert cut_at_stop(ids, (tuple(map(ord, "two")),), decode) == "one\nQ: "
+    assert cut_at_stop(ids, (tuple(map(ord, "two")), "\n"), decode) == "one"
+    assert cut_at_stop(ids, (), decode) == decode(ids)
 
 
 def test_only_texts_that_their_tokens_spell_stop_on_the_device():

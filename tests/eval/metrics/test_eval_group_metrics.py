@@ -134,7 +134,7 @@ def test_entities_are_compared_without_what_follows_them():
 
 def test_answers_that_are_markers_have_no_ending():
     example = EvalExample(np.array([5, 1]), ("(A)", "(B)"), ("(A)",), 0, 0, ending=" won.")
-    assert [example.compared(option) for option in example.options] == ["(A)", "(B)"]
+    assert [example.strip_ending(option) for option in example.options] == ["(A)", "(B)"]
 
 
 def test_options_that_are_cut_are_counted_once_an_example(model):

@@ -9,7 +9,7 @@ from test_eval_runner import Scripted, example, ranked, written
 
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
-from flan_jax.eval.metrics.task_metrics import RESAMPLES, headline, interval
+from flan_jax.eval.metrics.task_metrics import RESAMPLES, headline
 from flan_jax.eval.results import read_predictions, read_results, write_results
 from flan_jax.eval.runner import evaluate
 from flan_jax.eval.suites import evaluate_suites
@@ -27,13 +27,13 @@ class Percent:
         values = {"title": "letters"}
         if "text" in self.outputs:
             values["hits"] = 100 * float(
-                np.mean([self.right(row, text) for row, text in zip(rows, texts, strict=True)])
+                np.mean([self.is_correct(row, text) for row, text in zip(rows, texts, strict=True)])
             )
         if "score" in self.outputs:
             values["mean"] = float(np.mean(scores))
         return {**values, **self.more}
 
-    def right(self, row, text):
+    def is_correct(self, row, text):
         return text == self.letters[row]
 
 
@@ -52,14 +52,14 @@ def own(name="own", letters="abab", outputs=("text",), **more):
     return EvalTask(name, "c", "", "generate", rows, Percent(letters, outputs, **more))
 
 
-def test_values_are_kept_as_given_with_an_interval():
+def test_values_are_kept_on_their_scale_with_an_interval():
     predictor, steps = Scoring(), []
     tasks = [ranked("r"), own("own", outputs=("text", "score")), written("w")]
     results = evaluate(predictor, tasks, progress=lambda done, total: steps.append((done, total)))
     assert predictor.calls == [4, 7, 4]
     assert steps[-1] == (15, 15)
     result = results[1]
-    assert (result.metric, result.value, result.as_given, result.n) == ("hits", 75.0, True, 4)
+    assert (result.metric, result.value, result.native_scale, result.n) == ("hits", 75.0, True, 4)
     assert result.metrics == {"title": "letters", "hits": 75.0, "mean": -2.5}
     low, high = result.interval
     assert 0 <= low < 75 < high <= 100
@@ -68,7 +68,7 @@ def test_values_are_kept_as_given_with_an_interval():
     ]  # fmt: skip
     assert "Counts letters." in result.notes
     assert any(f"{RESAMPLES} resamples" in note for note in result.notes)
-    assert not results[0].as_given
+    assert not results[0].native_scale
     assert results[0].metrics == {}
     # What else is measured changes nothing.
     (alone,) = evaluate(Scoring(), [own("own", outputs=("text", "score"))])
@@ -95,11 +95,18 @@ def test_results_on_disk_hold_every_value(tmp_path):
     write_results(tmp_path, results)
     (row,) = json.loads((tmp_path / "eval/3/results.json").read_text())["suites"]["s"]
     assert row["metrics"] == {"title": "letters", "hits": 75.0, "mean": -2.5, "broken": None, "endless": None}
-    assert row["as_given"] is True
+    assert row["native_scale"] is True
     (read,) = read_results(tmp_path, 3).suites["s"]
-    assert (read.value, read.interval, read.as_given) == (75.0, results.suites["s"][0].interval, True)
+    assert (read.value, read.interval, read.native_scale) == (75.0, results.suites["s"][0].interval, True)
     assert math.isnan(read.metrics["broken"])
     assert list(read_predictions(tmp_path, 3, "own")) == list(results.suites["s"][0].predictions)
+
+
+def test_results_of_an_earlier_version_keep_their_scale(tmp_path):
+    write_results(tmp_path, evaluate_suites(Scoring(), {"s": [ranked("r"), own()]}, step=3))
+    path = tmp_path / "eval/3/results.json"
+    path.write_text(path.read_text().replace('"native_scale"', '"as_given"'))
+    assert [result.native_scale for result in read_results(tmp_path, 3).suites["s"]] == [False, True]
 
 
 class Fussy(Percent):

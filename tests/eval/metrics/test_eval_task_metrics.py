@@ -146,9 +146,9 @@ def test_fewer_resamples_of_many_examples():
             calls.append(len(rows))
             return {"hits": float(len(set(rows.tolist())))}
 
-    interval(Counting("a"), ["a"] * 10, np.zeros(0), count=10, metric="hits", name="few")
+    resampled_interval(Counting("a"), ["a"] * 10, np.zeros(0), count=10, metric="hits", name="few")
     few = len(calls)
-    interval(Counting("a"), (), np.zeros(20_000), count=20_000, metric="hits", name="many")
+    resampled_interval(Counting("a"), (), np.zeros(20_000), count=20_000, metric="hits", name="many")
     assert (few, len(calls) - few) == (RESAMPLES, 50)
 
 

@@ -8,8 +8,9 @@ import dataclasses
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import gin
 import jax
@@ -18,32 +19,20 @@ from flan_jax.cli.gin_checks import MACRO, RUN, check_bindings, macros_read
 from flan_jax.cli.gin_order import FileOrder
 from flan_jax.cli.gin_reader import OURS, GinReader, Key, Origin, shipped_gin_dir
 from flan_jax.cli.gin_values import as_gin, fields_of, in_order
-from flan_jax.data.instructions.reading_options import ReadingOptions
-from flan_jax.data.prepare.config import OnError, TooLong
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.experiments.config import (
-    CheckpointConfig,
-    EvalConfig,
-    OnContamination,
-    OnDataChange,
-    OnVocabularyChange,
-    Rows,
-    RunConfig,
-    names_of,
-)
+from flan_jax.experiments.config import RunConfig, run_options
+from flan_jax.experiments.options import CheckpointConfig, DataConfig, EvalConfig, group_of
 from flan_jax.experiments.settings_summary import unread
 from flan_jax.experiments.weights.pretrained import pretrained_model
-from flan_jax.feed.sampler import Exhausted
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.t5.config import T5Config
-from flan_jax.tasks.chat.conversation import Opening
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig, fitted
-from flan_jax.typed import AnyPath, AtLeast0, LocalPath, Natural, Positive, Seed, Share
+from flan_jax.typed import Positive
 
 # The vocabulary's size is rounded up to a multiple of this, so that matrix shapes stay even on
 # every mesh and accelerator; the spare rows are never a target.
@@ -64,121 +53,85 @@ for _configurable in (
     gin.external_configurable(_configurable, module="flan_jax")
 
 
-@gin.configurable(module="flan_jax")
-def run(
-    model_dir: LocalPath,
-    mixture: str,
-    lengths: Mapping[str, int],
-    model: Callable[..., ModelConfig],
-    optimizer: OptimizerConfig,
-    steps: Natural,
-    batch_size: Rows,
-    curriculum_steps: Natural = 0,
-    vocab_size: Positive | None = None,
-    vocabulary: str = "",
-    initial_checkpoint: LocalPath = "",
-    initial_adapter: LocalPath = "",
-    store: AnyPath = "",
-    use_cached_tasks: bool = False,
-    data_dir: LocalPath = "",
-    source_dir: LocalPath = "",
-    hold_out: str | Sequence[str] = (),
-    templates: LocalPath = "",
-    format: str = "auto",
-    clean: str | Sequence[str] = (),
-    no_clean: str | Sequence[str] = (),
-    opening: Opening = "fail",
-    audit: OnContamination = "refuse",
-    audit_tolerance: Share = 0.0,
-    on_error: OnError = "fail",
-    too_long: TooLong = "truncate",
-    separator: str = "",
-    chat_template: bool | str = False,
-    pack: bool = True,
-    exhausted: Exhausted = "repeat",
-    max_epochs: Positive = 1,
-    data_workers: Natural = 0,
-    on_data_change: OnDataChange = "refuse",
-    on_vocabulary_change: OnVocabularyChange = "refuse",
-    seed: Seed = 0,
-    z_loss: AtLeast0 = 0.0,
-    log_period: Positive = 100,
-    tuning: TuningConfig | None = None,
-    mesh: MeshConfig | None = None,
-    checkpoint: CheckpointConfig | None = None,
-    evaluation: EvalConfig | None = None,
-) -> RunConfig:
-    """Gathers the bound values into a RunConfig; see there for what each means.
+def _run(**given: Any) -> RunConfig:
+    """Gathers the bound values into a RunConfig; its parameters are the options of that (``_parameters``).
 
     ``model`` is a reference (``@T5Config``, ``@DecoderConfig``), called here with what it takes of these: the
     ids that begin and end a sequence in the vocabulary, and its size, unless ``vocab_size`` says otherwise.
     ``@pretrained_model`` takes ``initial_checkpoint``, whose tokenizer is the vocabulary if none is named.
     """
+    missing = [each.name for each in _PARAMETERS if each.default is each.empty and each.name not in given]
+    if missing:
+        raise _no_value(f"run.{name}" for name in missing)
+    # None stands for a part of which nothing is said, and for the size that the vocabulary has.
+    options = {name: value for name, value in given.items() if value is not None}
+    model, size = options.pop("model"), options.pop("vocab_size", None)
+    options["vocabulary"] = _vocabulary_for(model, options)
+    return RunConfig.from_options(model=_called(model, size, options), **options)
+
+
+def _parameters() -> list[inspect.Parameter]:
+    """The options of a run as gin binds them: a model is a reference, names may be one text, parts may be left out."""
+    bound: dict[str, tuple[Any, Any]] = {}
+    for option, annotation in run_options():
+        default: Any = inspect.Parameter.empty if option.default is dataclasses.MISSING else option.default
+        if option.default_factory is not dataclasses.MISSING:
+            annotation, default = annotation | None, None
+        bound[option.name] = (str | Sequence[str] if annotation == tuple[str, ...] else annotation, default)
+    bound["model"] = (Callable[..., ModelConfig], inspect.Parameter.empty)
+    bound["vocab_size"] = (Positive | None, None)
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+        for name, (annotation, default) in bound.items()
+    ]
+
+
+_PARAMETERS = _parameters()
+_run.__signature__ = inspect.Signature(_PARAMETERS)  # type: ignore[attr-defined]
+_run.__annotations__ = {each.name: each.annotation for each in _PARAMETERS}
+run: Any = gin.configurable("run", module="flan_jax")(_run)
+
+
+def _vocabulary_for(model: Callable[..., ModelConfig], options: Mapping[str, Any]) -> str:
+    """The vocabulary that a run names, or that of the folder which its model is read from."""
+    from flan_jax.experiments.model_snapshot import described_vocabulary
+
+    named, folder = options.get("vocabulary", ""), options.get("initial_checkpoint", "")
+    if "initial_checkpoint" in _arguments(model) and folder and not named:
+        return described_vocabulary(folder, options["model_dir"])
+    return named
+
+
+def _called(model: Callable[..., ModelConfig], size: int | None, options: Mapping[str, Any]) -> ModelConfig:
+    """The configuration that a reference gives, called with what it takes of a run's options and vocabulary.
+
+    Raises:
+        UserError: a size is given to a model that brings its own.
+    """
     import mixtures  # noqa: F401  (registers the vocabularies that ship)
     from flan_jax.data.tokenizers.vocabulary import load_vocabulary
     from flan_jax.experiments.data import resolve_mixture, resolve_vocabulary, set_folders
-    from flan_jax.experiments.model_snapshot import described_vocabulary, vocabulary_place
+    from flan_jax.experiments.model_snapshot import vocabulary_place
 
-    set_folders(data_dir, source_dir)
-    reading = ReadingOptions(format, names_of(clean, "run.clean"), names_of(no_clean, "run.no_clean"), opening)
     takes = _arguments(model)
-    if "initial_checkpoint" in takes and initial_checkpoint and not vocabulary:
-        vocabulary = described_vocabulary(initial_checkpoint, model_dir)
+    if size is not None and "vocab_size" not in takes:
+        raise UserError(f"run.vocab_size is {size}, but the model is read with its size. Leave it out.")
+    data = group_of(DataConfig, options)
+    set_folders(data.data_dir, data.source_dir)
     # A vocabulary that is named needs no mixture, whose data may be elsewhere; whether it fits is seen when both are there.
-    place = vocabulary_place(vocabulary, model_dir)
-    named = load_vocabulary(place) if place else resolve_vocabulary("", resolve_mixture(mixture, reading))
-    if vocab_size is not None and "vocab_size" not in takes:
-        raise UserError(f"run.vocab_size is {vocab_size}, but the model is read with its size. Leave it out.")
+    place = vocabulary_place(data.vocabulary, options["model_dir"])
+    named = (
+        load_vocabulary(place) if place else resolve_vocabulary("", resolve_mixture(options["mixture"], data.reading))
+    )
     offered = {
-        "vocab_size": -(-named.size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE if vocab_size is None else vocab_size,
+        "vocab_size": -(-named.size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE if size is None else size,
         "eos_id": named.eos_id,
         "bos_id": getattr(named, "bos_id", None),
         "reads_start": getattr(named, "adds_bos", None),
-        "initial_checkpoint": initial_checkpoint,
-        "model_dir": model_dir,
+        "initial_checkpoint": options.get("initial_checkpoint", ""),
+        "model_dir": options["model_dir"],
     }
-    return RunConfig(
-        model_dir=model_dir,
-        mixture=mixture,
-        lengths=lengths,
-        model=model(**{name: value for name, value in offered.items() if name in takes and value is not None}),
-        optimizer=optimizer,
-        steps=steps,
-        batch_size=batch_size,
-        curriculum_steps=curriculum_steps,
-        vocabulary=vocabulary,
-        initial_checkpoint=initial_checkpoint,
-        initial_adapter=initial_adapter,
-        store=store,
-        use_cached_tasks=use_cached_tasks,
-        data_dir=data_dir,
-        source_dir=source_dir,
-        hold_out=names_of(hold_out),
-        templates=templates,
-        format=format,
-        clean=reading.clean,
-        no_clean=reading.no_clean,
-        opening=opening,
-        audit=audit,
-        audit_tolerance=audit_tolerance,
-        on_error=on_error,
-        too_long=too_long,
-        separator=separator,
-        chat_template=chat_template,
-        pack=pack,
-        exhausted=exhausted,
-        max_epochs=max_epochs,
-        data_workers=data_workers,
-        on_data_change=on_data_change,
-        on_vocabulary_change=on_vocabulary_change,
-        seed=seed,
-        z_loss=z_loss,
-        log_period=log_period,
-        tuning=tuning or TuningConfig(),
-        mesh=mesh or MeshConfig(),
-        checkpoint=checkpoint or CheckpointConfig(),
-        eval=evaluation or EvalConfig(),
-    )
+    return model(**{name: value for name, value in offered.items() if name in takes and value is not None})
 
 
 def _arguments(model: Callable[..., ModelConfig]) -> set[str]:
@@ -267,14 +220,17 @@ def _resolution_error(error: Exception) -> Exception:
     text = str(error)
     missing = re.search(r"(\w+)\(\) missing \d+ required (?:positional |keyword-only )?arguments?: (.*)", text)
     if missing:
-        names = ", ".join(f"{missing.group(1)}.{name}" for name in re.findall(r"'(\w+)'", missing.group(2)))
-        return UserError(
-            f"The configuration gives no value to {names}. Include a file from runs/ and one from models/, "
-            "with --gin_file or an include line."
-        )
+        return _no_value(f"{missing.group(1)}.{name}" for name in re.findall(r"'(\w+)'", missing.group(2)))
     if isinstance(error, ValueError):
         return UserError(_without_gin_trace(text))
     return error
+
+
+def _no_value(names: Iterable[str]) -> UserError:
+    return UserError(
+        f"The configuration gives no value to {', '.join(names)}. Include a file from runs/ and one from models/, "
+        "with --gin_file or an include line."
+    )
 
 
 def _without_gin_trace(text: str) -> str:

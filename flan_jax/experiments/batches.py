@@ -71,23 +71,23 @@ def make_batches(
         PackedBatches,
         tasks,
         seed=config.seed,
-        batch_size=config.batch_size,
-        lengths=config.lengths,
-        pack=config.pack,
+        batch_size=config.feed.batch_size,
+        lengths=config.tokenize.lengths,
+        pack=config.feed.pack,
         decoder_only=config.model.decoder_only,
-        exhausted=config.exhausted,
-        epochs=config.max_epochs,
+        exhausted=config.feed.exhausted,
+        epochs=config.feed.max_epochs,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        workers=config.data_workers,
+        workers=config.feed.data_workers,
     )
-    first_step = config.curriculum_steps
+    first_step = config.feed.curriculum_steps
     mixture = make([weights[task.name] for task in tasks], on_weights=on_weights, first_step=first_step)
-    if not config.curriculum_steps:
+    if not config.feed.curriculum_steps:
         return mixture
     if not curriculum:
         raise UserError(
-            f"run.curriculum_steps is {config.curriculum_steps}, but mixture {config.mixture!r} declares no curriculum. Set it to 0."
+            f"run.curriculum_steps is {config.feed.curriculum_steps}, but mixture {config.mixture!r} declares no curriculum. Set it to 0."
         )
     return CurriculumBatches(make([curriculum[task.name] for task in tasks], on_weights=on_weights), mixture)
 

@@ -59,10 +59,10 @@ def run_template(config: "RunConfig") -> ChatTemplate | None:
     Raises:
         UserError: there is no such template.
     """
-    place = vocabulary_place(config.vocabulary, config.model_dir)
-    if config.chat_template is True and not place and config.initial_checkpoint:
+    place = vocabulary_place(config.data.vocabulary, config.model_dir)
+    if config.tokenize.chat_template is True and not place and config.initial_checkpoint:
         place = str(described_folder(config.initial_checkpoint, config.model_dir))
-    return template_of(config.chat_template, place)
+    return template_of(config.tokenize.chat_template, place)
 
 
 def run_prompts(config: "RunConfig", vocabulary: Vocabulary) -> ChatPrompts | None:
@@ -87,7 +87,7 @@ def check_tasks(template: ChatTemplate | None, mixture: Mixture) -> None:
 
 def lacks_template(config: "RunConfig", mixture: Mixture) -> str:
     """What to say of a published chat model that is tuned on templated tasks outside its chat template; ``""`` else."""
-    if config.chat_template or not config.model.decoder_only or not config.initial_checkpoint:
+    if config.tokenize.chat_template or not config.model.decoder_only or not config.initial_checkpoint:
         return ""
     if not any(isinstance(task, Prompted) for task in mixture.drawn_tasks):
         return ""

@@ -51,7 +51,7 @@ def check_contamination(
             training records, and ``run.audit`` is ``refuse``.
     """
     held_out, held_in = unseen_tasks(mixture, suites), seen_tasks(mixture, suites)
-    if config.audit == "off" or not (held_out or held_in):
+    if config.data.audit == "off" or not (held_out or held_in):
         return None
     trained = mixture.drawn_tasks
     key = audit_key(trained, held_out, held_in)
@@ -61,8 +61,8 @@ def check_contamination(
             f"comparing what is measured with what is trained on ({len(held_out) + len(held_in)} with {len(trained)} tasks)"
         )
         found = audit(trained, held_out, held_in=held_in)
-    reason = found.refused(config.audit_tolerance)
-    if reason and config.audit == "refuse":
+    reason = found.refused(config.data.audit_tolerance)
+    if reason and config.data.audit == "refuse":
         raise UserError(
             f"This run would be contaminated: {reason}. Leave one of the two out, allow a share of such records with "
             "--gin.run.audit_tolerance=SHARE, or go on with --gin.run.audit=warn and say so in what you report."

@@ -174,8 +174,10 @@ def chosen_mixture(
 
 def run_mixture(config: RunConfig) -> Mixture:
     """The mixture of a run, its folders chosen."""
-    set_folders(config.data_dir, config.source_dir)
-    return chosen_mixture(config.mixture, hold_out=config.hold_out, templates=config.templates, reading=config.reading)
+    set_folders(config.data.data_dir, config.data.source_dir)
+    return chosen_mixture(
+        config.mixture, hold_out=config.data.hold_out, templates=config.data.templates, reading=config.data.reading
+    )
 
 
 def resolve_vocabulary(vocabulary: str, mixture: str | Mixture) -> Vocabulary:
@@ -214,7 +216,7 @@ def resolve_vocabulary(vocabulary: str, mixture: str | Mixture) -> Vocabulary:
 
 def run_vocabulary(config: RunConfig, mixture: Mixture) -> Vocabulary:
     """The vocabulary of a run, from the copy in its folder where the one that it names is gone."""
-    return resolve_vocabulary(vocabulary_place(config.vocabulary, config.model_dir), mixture)
+    return resolve_vocabulary(vocabulary_place(config.data.vocabulary, config.model_dir), mixture)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +253,7 @@ def store_path(config: RunConfig) -> str:
     run = Path(config.model_dir)
     if run.name in ("", ".."):  # the folder that one is in, or one above: what is beside it has another name
         run = Path(os.path.abspath(run))
-    return config.store or str(run.parent / "store")
+    return config.data.store or str(run.parent / "store")
 
 
 def chosen_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite, ...]:
@@ -295,7 +297,7 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
     """Brings the store up to date with what the run reads; what is there already is not touched."""
     mixture = run_mixture(config)
     check_tasks(run_template(config), mixture)
-    tasks = wanted(mixture, chosen_suites(mixture, config.eval.suites))
+    tasks = wanted(mixture, chosen_suites(mixture, config.evaluation.suites))
     modules = imported_modules()
     # Another process finds a task of seqio's only where it knows which module registers it.
     # Nor does it know what a configuration binds to the functions of such a task.
@@ -305,14 +307,14 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
         tasks,
         store=TokenStore(store_path(config)),
         vocabulary=run_vocabulary(config, mixture),
-        lengths=config.lengths,
+        lengths=config.tokenize.lengths,
         seed=config.seed,
         progress=progress,
         processes=1 if alone else usable_cores(),
         modules=modules,
-        on_error=config.on_error,
-        too_long=config.too_long,
-        separator=config.separator,
+        on_error=config.tokenize.on_error,
+        too_long=config.tokenize.too_long,
+        separator=config.tokenize.separator,
         chat_template=run_template(config),
     )
 
@@ -337,7 +339,7 @@ def open_data(config: RunConfig, *, training: bool = True) -> Data:
             f"{config.model.vocab_size}. Set --gin.VOCAB_SIZE to at least {vocabulary.size}, or to None."
         )
     store = TokenStore(store_path(config))
-    suites = chosen_suites(mixture, config.eval.suites)
+    suites = chosen_suites(mixture, config.evaluation.suites)
     if not mixture.drawn_tasks and not training:
         return Data(mixture, vocabulary, store, (), {}, {}, suites)
     opened = open_tasks(store, [(task, TRAIN_SPLIT) for task in mixture.drawn_tasks], vocabulary, config)
@@ -372,11 +374,11 @@ def run_recipe(config: RunConfig, vocabulary: Vocabulary) -> PrepareConfig:
     """How a run's tasks become tokens."""
     return PrepareConfig(
         vocabulary,
-        config.lengths,
+        config.tokenize.lengths,
         config.seed,
-        config.on_error,
-        config.too_long,
-        config.separator,
+        config.tokenize.on_error,
+        config.tokenize.too_long,
+        config.tokenize.separator,
         run_template(config),
     )
 

@@ -67,7 +67,7 @@ def eval_task(task: Task, stored: StoredTask, data: Data, config: RunConfig) -> 
 
 
 def _first(rows: Sequence[int], config: RunConfig) -> Sequence[int]:
-    return rows[: config.eval.max_examples] if config.eval.max_examples else rows
+    return rows[: config.evaluation.max_examples] if config.evaluation.max_examples else rows
 
 
 def _kept_text(stored: StoredTask, name: str, index: int) -> str:
@@ -152,11 +152,11 @@ def eval_settings(config: RunConfig) -> dict[str, Any]:
     return json.loads(
         json.dumps(
             {
-                "max_examples": config.eval.max_examples,
-                "decoding": dataclasses.asdict(config.eval.decoding),
-                "lengths": dict(config.lengths),
+                "max_examples": config.evaluation.max_examples,
+                "decoding": dataclasses.asdict(config.evaluation.decoding),
+                "lengths": dict(config.tokenize.lengths),
                 "seed": config.seed,
-                **({"chat_template": config.chat_template} if config.chat_template else {}),
+                **({"chat_template": config.tokenize.chat_template} if config.tokenize.chat_template else {}),
             }
         )
     )
@@ -183,10 +183,10 @@ def make_predictor(graphdef: Any, params: Any, data: Data, config: RunConfig) ->
         params,
         encode=data.vocabulary.encode,
         decode=data.vocabulary.decode,
-        batch_size=config.eval.batch_size,
-        target_length=config.lengths["targets"],
+        batch_size=config.evaluation.batch_size,
+        target_length=config.tokenize.lengths["targets"],
         vocabulary_size=data.vocabulary.size,
-        decoding=written_stops(config.eval.decoding, data.vocabulary, prompts),
+        decoding=written_stops(config.evaluation.decoding, data.vocabulary, prompts),
         option_ids=None if prompts is None else prompts.reply,
     )
 
@@ -222,14 +222,14 @@ def evaluate_run(
         UserError: no checkpoint, no suites, or data that was prepared otherwise.
     """
     folder = run_dir.check_same_run(config)
-    check_folders(config.data_dir, config.source_dir)
+    check_folders(config.data.data_dir, config.data.source_dir)
     run_dir.check_writable(
         folder,
         f"Measure it into another: `flan-jax eval --gin_file runs/eval.gin --gin.CHECKPOINT_PATH={folder} "
         "--gin.EVAL_OUTPUT_DIR=FOLDER`, with the run's model, mixture and lengths.",
     )
     weights = load_weights(config, step=step)
-    if not config.use_cached_tasks:
+    if not config.data.use_cached_tasks:
         prepare_run(config)
     data = open_data(config, training=False)
     if not run_dir.has_checkpoint(folder):

@@ -44,16 +44,20 @@ class Answerer:
             ended: behind an instruction stands what ended inputs in training: as a rule the end-of-sequence token.
                 A decoder that others trained as a language model would go on with another text there.
         """
-        self._lengths = config.lengths
+        self._lengths = config.tokenize.lengths
         # A vocabulary that is named needs no mixture, whose data may be elsewhere.
-        place = vocabulary_place(config.vocabulary, config.model_dir)
+        place = vocabulary_place(config.data.vocabulary, config.model_dir)
         self._vocabulary = load_vocabulary(place) if place else _of_mixture(config)
         chat = chat or run_template(config)
         self._chat = None if chat is None else ChatTokenizer(chat, self._vocabulary)
         prompts = None if chat is None or not config.model.decoder_only else ChatPrompts(chat, self._vocabulary)
         # In a conversation of one sequence it is the template that says what ends a turn.
         ended = ended and not (chat and config.model.decoder_only)
+<<<<<<< HEAD
         self._end = input_end_ids(self._vocabulary, config.separator).tolist() if ended else []
+=======
+        self._end = end_of_inputs(self._vocabulary, config.tokenize.separator).tolist() if ended else []
+>>>>>>> 655048b (Nest the options of a run in the groups of those who read them; gin's run comes from the dataclass)
         weights = load_weights(config, step=step)
         self._predictor = Predictor(
             weights.graphdef,
@@ -61,7 +65,7 @@ class Answerer:
             encode=self._vocabulary.encode,
             decode=self._vocabulary.decode,
             batch_size=1,
-            target_length=max_tokens or config.lengths["targets"],
+            target_length=max_tokens or config.tokenize.lengths["targets"],
             vocabulary_size=self._vocabulary.size,
             decoding=written_stops(decoding, self._vocabulary, prompts),
         )

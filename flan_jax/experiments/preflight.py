@@ -24,7 +24,7 @@ def check_startable(config: RunConfig) -> None:
         UserError: a folder of data or of first weights is not there; the mesh, the batch or the workers do not fit;
             checkpoints cannot be kept under MODEL_DIR's name.
     """
-    check_folders(config.data_dir, config.source_dir)
+    check_folders(config.data.data_dir, config.data.source_dir)
     check_name(Path(config.model_dir).expanduser().absolute())
     if isinstance(config.model, DecoderConfig) and config.model.family and config.model.family not in FAMILIES:
         raise unknown("DecoderConfig.family", config.model.family, FAMILIES)
@@ -34,15 +34,15 @@ def check_startable(config: RunConfig) -> None:
         except UserError as error:
             raise UserError(f"INITIAL_CHECKPOINT_PATH: {error}") from None
     limit = _WORKERS_A_CORE * usable_cores()
-    if config.data_workers > limit:
+    if config.feed.data_workers > limit:
         raise UserError(
-            f"run.data_workers is {config.data_workers}; it must be at most {limit}, {_WORKERS_A_CORE} for each core that "
+            f"run.data_workers is {config.feed.data_workers}; it must be at most {limit}, {_WORKERS_A_CORE} for each core that "
             "this process may use. 0 is enough as a rule."
         )
     mesh = make_mesh(config.mesh)
     parts = math.prod(mesh.shape[axis] for axis in batch_sharding(mesh).spec[0])
-    if config.batch_size % parts:
+    if config.feed.batch_size % parts:
         raise UserError(
-            f"run.batch_size (BATCH_SIZE) is {config.batch_size}; the mesh splits a batch over {parts} devices, so it must "
+            f"run.batch_size (BATCH_SIZE) is {config.feed.batch_size}; the mesh splits a batch over {parts} devices, so it must "
             f"be a multiple of {parts}. Change it, or put fewer devices on MeshConfig.data and MeshConfig.fsdp."
         )

@@ -17,9 +17,9 @@ from flan_jax.errors import UserError
 from flan_jax.eval.results import saved_steps, step_folder
 from flan_jax.experiments import renamed
 from flan_jax.experiments.batches import DataChange, Table
-from flan_jax.experiments.config import RunConfig, difference, with_defaults
+from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import Data
-from flan_jax.experiments.renamed import by_new_names
+from flan_jax.experiments.run_identity import check_same_config
 from flan_jax.files import atomic_write_text
 from flan_jax.models.peft.adapters import counts, split
 from flan_jax.models.peft.config import TuningConfig
@@ -54,31 +54,6 @@ def check_same_run(config: RunConfig) -> Path:
     if found is not None and not is_unsaved(folder):
         check_same_config(found["config"], config, f"MODEL_DIR {str(folder)!r} holds")
     return folder
-
-
-def check_same_config(found: Mapping[str, Any], config: RunConfig, holds: str) -> None:
-    """The one comparison of runs: of a configuration that was written down, in a manifest or with a checkpoint.
-
-    A run that was recorded before a choice existed made it as the default does.
-
-    Args:
-        found: what was written down, ``RunConfig.identity`` of its day.
-        config: the run.
-        holds: where that was found, as the beginning of a sentence.
-
-    Raises:
-        UserError: they are two runs; the first differences are named.
-    """
-    # As JSON reads it back, so that 1 and 1.0, tuples and lists compare equal.
-    ours = json.loads(json.dumps(config.identity()))
-    theirs = json.loads(json.dumps(with_defaults(found, config)))
-    written = by_new_names(found, type(config))
-    lines = difference(ours, {name: value for name, value in theirs.items() if name in ours or name in written})
-    if lines:
-        more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
-        raise UserError(
-            f"{holds} another run: {'; '.join(lines[:3])}{more}. Choose another MODEL_DIR, or give this run the same values."
-        )
 
 
 def check_writable(folder: Path, remedy: str = "Choose a folder you may write to.") -> None:

@@ -22,7 +22,7 @@ def main_settings(config: RunConfig) -> str:
     return (
         f"training {count:,} parameters for {config.steps:,} steps: dropout {config.model.dropout_rate:g}, "
         f"{optimizer.name} at {optimizer.learning_rate:g} ({schedule if optimizer.warmup_steps else optimizer.schedule}), "
-        f"batches of {config.batch_size:,} rows, {config.model.dtype}, seed {config.seed}"
+        f"batches of {config.feed.batch_size:,} rows, {config.model.dtype}, seed {config.seed}"
     )
 
 
@@ -80,8 +80,8 @@ def check_schedule(config: RunConfig) -> list[str]:
             f"the warm-up of {optimizer.warmup_steps:,} steps outlasts the run's {steps:,}: the learning rate ends at "
             f"{share:.0%} of {optimizer.learning_rate:g}"
         )
-    if config.curriculum_steps >= steps:
+    if config.feed.curriculum_steps >= steps:
         notes.append(
-            f"the curriculum of {config.curriculum_steps:,} steps (run.curriculum_steps) takes all of the run's {steps:,}"
+            f"the curriculum of {config.feed.curriculum_steps:,} steps (run.curriculum_steps) takes all of the run's {steps:,}"
         )
     return notes

@@ -40,6 +40,7 @@ from flan_jax.experiments.evaluate import (
 )
 from flan_jax.experiments.model_snapshot import keep_description
 from flan_jax.experiments.preflight import check_startable
+from flan_jax.experiments.run_identity import check_same_config
 from flan_jax.experiments.run_lock import run_lock
 from flan_jax.experiments.settings_summary import check_schedule, main_settings
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
@@ -96,7 +97,7 @@ class EvaluateAt:
 
     def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
         """Evaluates where the period says so."""
-        if self._config.eval.period and step % self._config.eval.period == 0:
+        if self._config.evaluation.period and step % self._config.evaluation.period == 0:
             self.measure(step, whole_params(state, self._config.tuning))
 
     def measure(self, step: int, params: Any) -> None:
@@ -148,14 +149,19 @@ def train(
     run_dir.check_writable(folder)
     notes = check_schedule(config)
     check_startable(config)
-    if not config.use_cached_tasks:
+    if not config.data.use_cached_tasks:
         prepare_run(config, progress=prepare_progress)
     data = open_data(config)
     say_dropped(data.mixture, say)
     for note in data.mixture.notes:
         say(note)
+<<<<<<< HEAD
     change = run_dir.check_same_data(folder, data, accept=config.on_data_change == "accept")
     for line in notices([read_outcome(task, None) for task in data.train], vocabulary=data.vocabulary.name):
+=======
+    change = run_dir.check_same_data(folder, data, accept=config.data.on_data_change == "accept")
+    for line in notices([outcome(task, None) for task in data.train], vocabulary=data.vocabulary.name):
+>>>>>>> 655048b (Nest the options of a run in the groups of those who read them; gin's run comes from the dataclass)
         say(line)
     audited = check_contamination(config, data.mixture, data.suites, say=say)
     # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs no more
@@ -192,14 +198,12 @@ def train(
             saved = checkpointer.config()
             check_same_base(saved, config)
             saved_run = {name: value for name, value in saved.items() if name != BASE}
-            run_dir.check_same_config(
-                saved_run, config, f"The checkpoint of step {resumes_at} in {str(folder)!r} is of"
-            )
+            check_same_config(saved_run, config, f"The checkpoint of step {resumes_at} in {str(folder)!r} is of")
         graphdef, state = init_state(config.model, optimizer, config.seed, mesh, params=params, tuning=config.tuning)
         del params  # what of it is not the state's is gone
         whole = functools.partial(whole_params, tuning=config.tuning)
         if jax.process_index() == 0:
-            keep_description(config.model_dir, config.initial_checkpoint, config.vocabulary)
+            keep_description(config.model_dir, config.initial_checkpoint, config.data.vocabulary)
             run_dir.write_description(folder, config, data, operative=operative, params=whole(state))
         ours = run_dir.task_table(data)
         weights_log = WeightsLog(folder / run_dir.WEIGHTS, resume_step=resumes_at)
@@ -215,7 +219,7 @@ def train(
                 resumed = {**resumed, WINDOW: reordered_window(resumed.get(WINDOW, {}), list(before), list(ours))}
             if resumes_at < config.steps:  # a step is saved before it is measured, which may have been interrupted
                 evaluation(resumes_at, {}, state)
-        elif config.eval.before:
+        elif config.evaluation.before:
             say("measuring before training")
             evaluation.measure(0, whole(state))
         if change and jax.process_index() == 0:
@@ -226,7 +230,7 @@ def train(
             optimizer=optimizer,
             schedule=learning_rate(config.optimizer),
             num_tasks=len(data.train),
-            z_loss=config.z_loss,
+            z_loss=config.step.z_loss,
             tuning=config.tuning,
         )
         progress = Progress(config.steps, start=resumes_at)
@@ -257,7 +261,7 @@ def train(
                 save_every=config.checkpoint.period,
                 data_position=batches.get_state,
                 resumed=resumed,
-                stop_at_data_end=config.exhausted != "repeat",
+                stop_at_data_end=config.feed.exhausted != "repeat",
             )
             realised = batches.realised()
         except Preempted as stop:
@@ -271,7 +275,7 @@ def train(
         reached = int(jax.device_get(state.step))
         if reached < config.steps:
             say(
-                f"the data ended after step {reached} of {config.steps}, as run.exhausted={config.exhausted!r} asks for"
+                f"the data ended after step {reached} of {config.steps}, as run.exhausted={config.feed.exhausted!r} asks for"
             )
         say(f"measuring step {reached}")
         evaluation.measure(reached, whole(state))

@@ -67,8 +67,8 @@ def test_what_is_more_than_data_is_refused(run, payload, refused, before, after)
 def test_a_folder_is_read_as_it_was_written_and_bindings_win(run):
     folder = run("TuningConfig.lora_rank=4", "BATCH_SIZE=8")
     config = gin_config.load([], ["EvalConfig.max_examples=3", "STORE=2024-1"], folder=folder).config
-    assert (config.tuning.lora_rank, config.batch_size, config.eval.max_examples) == (4, 8, 3)
-    assert config.store == "2024-1"
+    assert (config.tuning.lora_rank, config.feed.batch_size, config.evaluation.max_examples) == (4, 8, 3)
+    assert config.data.store == "2024-1"
 
 
 def test_the_mesh_is_that_of_this_machine_unless_it_is_told(run):

@@ -96,7 +96,7 @@ def test_a_model_may_be_what_a_folder_holds(tmp_path):
     files = ["models/huggingface.gin", "runs/finetune.gin"]
     found = gin_config.load(files, bindings).config
     assert found.model == dataclasses.replace(own, dropout_rate=0.2, stop_ids=(3,), family="llama")
-    assert found.vocabulary == str(tmp_path / "chat")
+    assert found.data.vocabulary == str(tmp_path / "chat")
     prefix = gin_config.load(
         files,
         [*bindings, "pretrained_model.prefix_lm=True", "ACTIVATION_DTYPE=bfloat16", "pretrained_model.attention=plain"],
@@ -104,7 +104,7 @@ def test_a_model_may_be_what_a_folder_holds(tmp_path):
     assert (prefix.model.prefix_lm, prefix.model.dtype, prefix.model.attention) == (True, "bfloat16", "plain")
     # Another vocabulary ends and begins texts in its own way; what ended them before still does.
     other = gin_config.load(files, [*bindings, "VOCABULARY=bytes"]).config
-    assert (other.vocabulary, other.model.eos_id, other.model.stop_ids) == ("bytes", 1, (2, 3))
+    assert (other.data.vocabulary, other.model.eos_id, other.model.stop_ids) == ("bytes", 1, (2, 3))
 
 
 @pytest.mark.parametrize(
@@ -148,19 +148,19 @@ def test_the_operative_config_resolves_to_the_same_run(tmp_path):
     again = gin_config.load([str(saved)])
     assert again.config == first.config
     assert again.config.steps == 70
-    assert again.config.eval.max_examples == 3
+    assert again.config.evaluation.max_examples == 3
 
 
 def test_later_files_and_bindings_win(tmp_path):
     mine = tmp_path / "mine.gin"
     mine.write_text("include 'runs/quickstart.gin'\nBATCH_SIZE = 8\nTRAIN_STEPS = 60\n", encoding="utf-8")
     config = gin_config.load([str(mine)], ["TRAIN_STEPS=70"]).config
-    assert (config.batch_size, config.steps) == (8, 70)
+    assert (config.feed.batch_size, config.steps) == (8, 70)
 
 
 def test_search_paths(tmp_path):
     (tmp_path / "own.gin").write_text("include 'runs/quickstart.gin'\nBATCH_SIZE = 4\n", encoding="utf-8")
-    assert gin_config.load(["own.gin"], (), [str(tmp_path)]).config.batch_size == 4
+    assert gin_config.load(["own.gin"], (), [str(tmp_path)]).config.feed.batch_size == 4
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,8 @@ def test_a_misspelt_include_is_named(tmp_path):
 
 def test_how_an_evaluation_writes_is_bound_like_the_rest():
     bindings = ("EvalConfig.decoding=@DecodingConfig()", "DecodingConfig.method=beam", "DecodingConfig.beams=4")
-    found = resolve("runs/quickstart.gin", extra=bindings).config.eval.decoding
+    found = resolve("runs/quickstart.gin", extra=bindings).config.evaluation.decoding
     assert (found.method, found.beams, found.length_penalty) == ("beam", 4, 1.0)
-    assert resolve("runs/quickstart.gin").config.eval.decoding.method == "greedy"
+    assert resolve("runs/quickstart.gin").config.evaluation.decoding.method == "greedy"
     with pytest.raises(UserError, match="beams"):
         resolve("runs/quickstart.gin", extra=("EvalConfig.decoding=@DecodingConfig()", "DecodingConfig.beam=4"))

@@ -45,21 +45,21 @@ def test_two_names_of_one_place_are_not_both_given():
 )  # fmt: skip
 def test_a_text_is_taken_as_it_is(words):
     assert loaded(f"MODEL_DIR={words}").model_dir == words
-    assert loaded(f"run.store={words}").store == words
+    assert loaded(f"run.store={words}").data.store == words
 
 
 def test_quotes_of_gin_and_macros_still_mean_what_they_say():
     assert loaded("MODEL_DIR='runs/a'").model_dir == "runs/a"
     assert loaded('MODEL_DIR="2024"').model_dir == "2024"
-    assert loaded("STORE=").store == loaded("STORE=''").store == ""
-    assert loaded("STORE=%MODEL_DIR", "MODEL_DIR=2024").store == "2024"
+    assert loaded("STORE=").data.store == loaded("STORE=''").data.store == ""
+    assert loaded("STORE=%MODEL_DIR", "MODEL_DIR=2024").data.store == "2024"
 
 
 def test_the_field_behind_several_macros_decides():
     files = ("models/t5_tiny.gin", "runs/eval.gin")
     bindings = [*GIVEN[::2], "EVAL_OUTPUT_DIR=2024-11-21", "CHECKPOINT_PATH=1e5", "HOLD_OUT=rte,cb"]
     config = gin_config.load(files, bindings).config
-    assert (config.model_dir, config.initial_checkpoint, config.hold_out) == ("2024-11-21", "1e5", ("rte", "cb"))
+    assert (config.model_dir, config.initial_checkpoint, config.data.hold_out) == ("2024-11-21", "1e5", ("rte", "cb"))
 
 
 @pytest.mark.parametrize(
@@ -67,30 +67,30 @@ def test_the_field_behind_several_macros_decides():
     [("false", False), ("False", False), ("FALSE", False), ("'False'", False), ("true", True), ("True", True)],
 )
 def test_a_boolean_is_spelt_as_people_do(word, value):
-    assert loaded(f"run.pack={word}").pack is value
-    assert loaded(f"USE_CACHED_TASKS={word}").use_cached_tasks is value
-    assert loaded(f"EvalConfig.before={word}").eval.before is value
+    assert loaded(f"run.pack={word}").feed.pack is value
+    assert loaded(f"USE_CACHED_TASKS={word}").data.use_cached_tasks is value
+    assert loaded(f"EvalConfig.before={word}").evaluation.before is value
 
 
 def test_a_home_folder_is_meant_by_its_sign(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     config = loaded("MODEL_DIR=~/run", "STORE=~/store", "DATA_DIR=~", "SOURCE_DIR=a~")
-    assert (config.model_dir, config.store) == (f"{tmp_path}/run", f"{tmp_path}/store")
-    assert (config.data_dir, config.source_dir) == (str(tmp_path), "a~")
+    assert (config.model_dir, config.data.store) == (f"{tmp_path}/run", f"{tmp_path}/store")
+    assert (config.data.data_dir, config.data.source_dir) == (str(tmp_path), "a~")
 
 
 def test_words_of_other_fields():
     assert as_gin("never", [bool | str]) == "'never'"
     assert as_gin("None", [int | None]) == "None"
-    assert loaded("HOLD_OUT=('rte', 'cb')").hold_out == loaded("HOLD_OUT=rte,cb").hold_out == ("rte", "cb")
-    assert loaded("BATCH_SIZE=1_024", "LEARNING_RATE=1e-3", "Z_LOSS=0").batch_size == 1024
+    assert loaded("HOLD_OUT=('rte', 'cb')").data.hold_out == loaded("HOLD_OUT=rte,cb").data.hold_out == ("rte", "cb")
+    assert loaded("BATCH_SIZE=1_024", "LEARNING_RATE=1e-3", "Z_LOSS=0").feed.batch_size == 1024
 
 
 def test_a_part_that_is_set_is_read():
     """What says the part says enough: there is one place for it."""
     config = loaded("TuningConfig.lora_rank=8", "DecodingConfig.method=beam", "DecodingConfig.beams=2")
     assert config.tuning.lora_rank == 8
-    assert (config.eval.decoding.method, config.eval.decoding.beams) == ("beam", 2)
+    assert (config.evaluation.decoding.method, config.evaluation.decoding.beams) == ("beam", 2)
     decoder = loaded(
         "RopeScaling.kind=linear", "RopeScaling.factor=2", files=("models/decoder_mini.gin", "runs/finetune.gin")
     ).model
@@ -247,7 +247,7 @@ def test_a_value_of_a_shipped_file_may_stay_unread(tmp_path):
 
 
 def test_a_vocabulary_is_known_by_its_name():
-    assert loaded("VOCABULARY=mini").vocabulary == "mini"
+    assert loaded("VOCABULARY=mini").data.vocabulary == "mini"
 
 
 @pytest.mark.parametrize("seed", ["-1", str(2**32), "9" * 30])

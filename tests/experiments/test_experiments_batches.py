@@ -1,6 +1,5 @@
 """What a run says of its data, and data or weights that change between and during its starts."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -8,7 +7,8 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.batches import DataChange, reordered_window
-from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.options import CheckpointConfig, EvalConfig
 from flan_jax.experiments.train import train
 from flan_jax.mixing.mixture import MIXTURES, Dropped, Entry, Mixture, register_mixture
 from flan_jax.models.t5.config import T5Config
@@ -36,7 +36,7 @@ def declare():
 
 @pytest.fixture
 def config(tmp_path) -> RunConfig:
-    return RunConfig(
+    return RunConfig.from_options(
         model_dir=str(tmp_path / "run"),
         mixture=NAME,
         lengths={"inputs": 64, "targets": 32},
@@ -49,7 +49,7 @@ def config(tmp_path) -> RunConfig:
         log_period=2,
         store=str(tmp_path / "store"),
         checkpoint=CheckpointConfig(period=2, keep=1),
-        eval=EvalConfig(suites=()),
+        evaluation=EvalConfig(suites=()),
     )
 
 
@@ -89,7 +89,7 @@ def test_every_line_says_what_was_drawn(config, declare):
 
 def test_a_run_ends_with_its_data_where_that_is_asked_for(config, capsys):
     said = []
-    config = dataclasses.replace(config, exhausted="drop", steps=500, log_period=3)
+    config = config.with_options(exhausted="drop", steps=500, log_period=3)
     result = train(config, say=said.append)
     assert result.realised.examples.tolist() == [64, 64]
     assert 5 < result.step < 500
@@ -97,7 +97,7 @@ def test_a_run_ends_with_its_data_where_that_is_asked_for(config, capsys):
     assert any("the data ended after step" in line for line in said)
     again = train(config)
     assert (again.step, again.realised.examples.tolist()) == (result.step, [64, 64])
-    stopped = train(dataclasses.replace(config, exhausted="stop", model_dir=config.model_dir + "2"))
+    stopped = train(config.with_options(exhausted="stop", model_dir=config.model_dir + "2"))
     assert stopped.realised.examples.max() == 64
     assert stopped.realised.examples.min() < 64
 
@@ -107,7 +107,7 @@ def test_weights_set_in_mid_run_are_logged_saved_and_resumed(config):
         assert metrics["task_loss"].shape == (2,)
         return {"toy_parity_zs_opt": 0.0, "toy_copy_zs_opt": 1.0} if step == 2 else None
 
-    straight = dataclasses.replace(config, steps=6)
+    straight = config.with_options(steps=6)
     whole = train(straight, reweight=reweight)
     assert lines(straight, "weights.jsonl") == [
         {"step": 2, "weights": {"toy_parity_zs_opt": 0.0, "toy_copy_zs_opt": 1.0}}
@@ -117,8 +117,8 @@ def test_weights_set_in_mid_run_are_logged_saved_and_resumed(config):
     assert last["toy_copy_zs_opt"]["examples"] > first["toy_copy_zs_opt"]["examples"]
     assert last["toy_parity_zs_opt"]["requested"] == pytest.approx(last["toy_parity_zs_opt"]["share"], abs=0.1)
 
-    broken = dataclasses.replace(straight, model_dir=config.model_dir + "_broken")
-    train(dataclasses.replace(broken, steps=4), reweight=reweight)
+    broken = straight.with_options(model_dir=config.model_dir + "_broken")
+    train(broken.with_options(steps=4), reweight=reweight)
     resumed = train(broken, reweight=reweight)
     assert resumed.realised.tokens.tolist() == whole.realised.tokens.tolist()
     assert [line["loss"] for line in lines(broken)] == [line["loss"] for line in lines(straight)]
@@ -135,7 +135,7 @@ def test_every_record_counts_the_steps_of_the_run_behind_a_curriculum(config, de
             dict(zip(("toy_parity_zs_opt", "toy_copy_zs_opt"), shares[step], strict=True)) if step in shares else None
         )
 
-    straight = dataclasses.replace(config, steps=8, curriculum_steps=3, log_period=1)
+    straight = config.with_options(steps=8, curriculum_steps=3, log_period=1)
     train(straight, reweight=reweight)
     written = lines(straight, "weights.jsonl")
     assert [(line["step"], line.get("holds_after"), *line["weights"].values()) for line in written] == [
@@ -146,8 +146,8 @@ def test_every_record_counts_the_steps_of_the_run_behind_a_curriculum(config, de
     assert drawn[4] == drawn[5] == drawn[6] < drawn[7]  # none in steps 6 and 7
 
     # Stopped after step 6; of what the folder says of later steps nothing is kept, of earlier ones all.
-    broken = dataclasses.replace(straight, model_dir=config.model_dir + "_broken")
-    train(dataclasses.replace(broken, steps=6), reweight=reweight)
+    broken = straight.with_options(model_dir=config.model_dir + "_broken")
+    train(broken.with_options(steps=6), reweight=reweight)
     assert lines(broken, "weights.jsonl") == written[:2]
     log = Path(broken.model_dir) / "weights.jsonl"
     log.write_text(
@@ -161,19 +161,19 @@ def test_every_record_counts_the_steps_of_the_run_behind_a_curriculum(config, de
 
 @pytest.mark.parametrize("curriculum", [False, True])
 def test_changed_data_is_refused_unless_asked_for_and_then_recorded(config, declare, curriculum):
-    config = dataclasses.replace(config, curriculum_steps=1 if curriculum else 0)
+    config = config.with_options(curriculum_steps=1 if curriculum else 0)
     taught = (("toy_parity_zs_opt", 1.0),) if curriculum else ()
     declare((toys.PARITY, 3.0), (toys.COPY, 1.0), curriculum=taught)
     train(config)
     before = manifest(config)["tasks"]
     declare((toys.VOWEL, 1.0), (toys.PARITY, 3.0), curriculum=taught)
-    more = dataclasses.replace(config, steps=8)
+    more = config.with_options(steps=8)
     with pytest.raises(UserError, match=r"added: toy_vowel_zs_opt; removed: toy_copy_zs_opt.*on_data_change"):
         train(more)
     assert manifest(config)["tasks"] == before
 
     said = []
-    accepted = dataclasses.replace(more, on_data_change="accept")
+    accepted = more.with_options(on_data_change="accept")
     result = train(accepted, say=said.append)
     assert any("going on with changed data (added: toy_vowel_zs_opt" in line for line in said)
     rows = lines(config)
@@ -192,7 +192,7 @@ def test_changed_data_is_refused_unless_asked_for_and_then_recorded(config, decl
 def test_a_change_that_was_never_trained_on_can_be_made_again(config, declare, monkeypatch):
     train(config)
     declare((toys.PARITY, 1.0), (toys.COPY, 1.0))
-    accepted = dataclasses.replace(config, steps=6, on_data_change="accept")
+    accepted = config.with_options(steps=6, on_data_change="accept")
     from flan_jax.experiments import train as module
 
     with monkeypatch.context() as patch:
@@ -213,9 +213,9 @@ def test_old_data_that_is_gone_is_named(config, declare):
     declare((toys.PARITY, 1.0))
     import shutil
 
-    shutil.rmtree(Path(config.store) / "toy_copy_zs_opt")
+    shutil.rmtree(Path(config.data.store) / "toy_copy_zs_opt")
     with pytest.raises(UserError, match=r"no longer in the store.*toy_copy_zs_opt.*INITIAL_CHECKPOINT_PATH"):
-        train(dataclasses.replace(config, steps=6, on_data_change="accept"))
+        train(config.with_options(steps=6, on_data_change="accept"))
 
 
 def test_what_differs_between_two_tables():

@@ -11,9 +11,10 @@ from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.examples import EvalExample
 from flan_jax.experiments.chat_template import lacks_template, run_prompts, template_of, written_stops
-from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
+from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import open_data, prepare_run, resolve_mixture
 from flan_jax.experiments.evaluate import eval_suites, make_predictor
+from flan_jax.experiments.options import CheckpointConfig, EvalConfig
 from flan_jax.mixing.mixture import MIXTURES, register_mixture
 from flan_jax.models.build import abstract_model
 from flan_jax.models.huggingface.reader import load
@@ -51,7 +52,7 @@ def run_config(folder, place, **changes) -> RunConfig:
         "checkpoint": CheckpointConfig(period=2),
         "eval": EvalConfig(suites=("held_out",), max_examples=3, batch_size=4),
     }
-    return RunConfig(**{**values, **changes})
+    return RunConfig.from_options(**{**values, **changes})
 
 
 def test_options_are_ranked_behind_the_prompt_by_their_own_tokens_alone(folder, tmp_path):

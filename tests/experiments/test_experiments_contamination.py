@@ -9,8 +9,9 @@ import pytest
 from flan_jax.data.sources.json_files import jsonl
 from flan_jax.errors import UserError
 from flan_jax.experiments import contamination
-from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
+from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.contamination import check_contamination, seen_tasks, unseen_tasks
+from flan_jax.experiments.options import CheckpointConfig, EvalConfig
 from flan_jax.experiments.train import EvaluateAt, train
 from flan_jax.mixing.mixture import MIXTURES, Entry, Mixture, Suite, register_mixture
 from flan_jax.models.t5.config import T5Config
@@ -71,13 +72,13 @@ def config(files) -> RunConfig:
     suite = Suite("held_out", (Prompted(sitting(files / "held.jsonl")),), held_out=True)
     entries = (Entry(Prompted(told(files / "train.jsonl"))), Entry(Prompted(PARITY)))
     _declared[:] = [Mixture(NAME, entries, vocabulary="bytes", suites=(suite,))]
-    return RunConfig(
+    return RunConfig.from_options(
         model_dir=str(files / "run"), mixture=NAME, lengths={"inputs": 96, "targets": 16},
         model=T5Config(
             vocab_size=384, d_model=8, d_kv=4, num_heads=2, d_ff=8, num_encoder_layers=1, num_decoder_layers=1
         ),
         optimizer=OptimizerConfig(name="adamw", learning_rate=1e-3), steps=1, batch_size=8, log_period=1,
-        store=str(files / "store"), checkpoint=CheckpointConfig(period=1, keep=1), eval=EvalConfig(max_examples=2),
+        store=str(files / "store"), checkpoint=CheckpointConfig(period=1, keep=1), evaluation=EvalConfig(max_examples=2),
     )  # fmt: skip
 
 
@@ -117,46 +118,46 @@ def test_a_clean_run_says_so_and_an_audit_is_made_again_only_where_something_cha
 ):
     monkeypatch.setattr(EvaluateAt, "measure", lambda *_: None)  # what it would find takes seconds and matters not
     said = []
-    assert train(dataclasses.replace(config, steps=0), say=said.append).step == 0
+    assert train(config.with_options(steps=0), say=said.append).step == 0
     first = kept(config)
     assert (first["sources"], first["records"], first["held_out_records"]) == ([], [], 10)
     assert first["trained_records"] == 8 + 64
     assert "comparing what is measured with what is trained on (1 with 2 tasks)" in said
     assert check(config) == first
-    assert check(dataclasses.replace(config, audit_tolerance=0.5, steps=9)) == first
-    assert check(dataclasses.replace(config, model_dir=str(files / "other_weights"))) == first
+    assert check(config.with_options(audit_tolerance=0.5, steps=9)) == first
+    assert check(config.with_options(model_dir=str(files / "other_weights"))) == first
     assert len(counted) == 1
     plant(files, 1)
     with pytest.raises(UserError, match="1 of 10 records"):
         check(config)
     assert len(counted) == 2
     # A kept result decides as a fresh one does.
-    found = check(dataclasses.replace(config, audit_tolerance=0.1))
+    found = check(config.with_options(audit_tolerance=0.1))
     (Path(config.model_dir) / contamination.AUDIT).write_text(json.dumps(found), encoding="utf-8")
     with pytest.raises(UserError, match=r"train\.jsonl, line 4"):
         check(config)
     assert len(counted) == 3
     for broken in ("", "{}", "[]", "null", json.dumps({**found, "records": [{"held_out": "x"}]})):
         (Path(config.model_dir) / contamination.AUDIT).write_text(broken, encoding="utf-8")
-        assert check(dataclasses.replace(config, audit="warn")) == found
+        assert check(config.with_options(audit="warn")) == found
     assert len(counted) == 8
 
 
 def test_a_share_of_such_records_may_be_allowed(config, files):
     plant(files, 1, 2, 3)
-    assert check(dataclasses.replace(config, audit_tolerance=0.3))["records"][0]["records"] == 3
+    assert check(config.with_options(audit_tolerance=0.3))["records"][0]["records"] == 3
     with pytest.raises(UserError, match="3 of 10 records"):
-        check(dataclasses.replace(config, audit_tolerance=0.29))
+        check(config.with_options(audit_tolerance=0.29))
 
 
 def test_a_run_may_be_told_to_go_on_or_not_to_look(config, files, counted):
     plant(files, 1)
     said = []
-    found = check(dataclasses.replace(config, audit="warn"), said)
+    found = check(config.with_options(audit="warn"), said)
     assert found["records"][0]["records"] == 1
     assert said[-1].startswith("warning: this run is contaminated: 1 of 10 records")
     assert len(counted) == 1
-    assert check(dataclasses.replace(config, audit="off")) is None
+    assert check(config.with_options(audit="off")) is None
     assert len(counted) == 1
 
 
@@ -187,7 +188,7 @@ def test_a_shared_data_set_is_refused_by_name(config, files):
     suite = Suite("held_out", (Prompted(held),), held_out=True)
     mixture = Mixture(NAME, (Entry(Prompted(trained)), Entry(Prompted(COPY))), suites=(suite,))
     with pytest.raises(UserError, match="task 'sitting' and the trained task 'told' are both made from 'tales'"):
-        check_contamination(dataclasses.replace(config, audit_tolerance=1.0), mixture, mixture.suites)
+        check_contamination(config.with_options(audit_tolerance=1.0), mixture, mixture.suites)
     # What is in the mixture and left out of training by its rate harms nobody.
     asleep = dataclasses.replace(mixture, entries=(Entry(Prompted(trained), 0), Entry(Prompted(COPY))))
     assert check_contamination(config, asleep, asleep.suites)["sources"] == ()
@@ -236,4 +237,4 @@ def test_what_is_measured_of_a_trained_task_is_compared_too(config, files):
         UserError, match=r"2 of 11 records that task 'told' is measured on are among those that 'told' is"
     ):
         check_contamination(config, many, many.suites)
-    check_contamination(dataclasses.replace(config, audit_tolerance=0.2), many, many.suites)
+    check_contamination(config.with_options(audit_tolerance=0.2), many, many.suites)

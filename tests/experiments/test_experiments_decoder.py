@@ -17,10 +17,11 @@ from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor
 from flan_jax.experiments.batches import make_batches
-from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
+from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import open_data, prepare_run
 from flan_jax.experiments.evaluate import make_predictor
 from flan_jax.experiments.generate import Answerer
+from flan_jax.experiments.options import CheckpointConfig, EvalConfig
 from flan_jax.experiments.run_dir import check_same_run
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights.initial import load_weights
@@ -64,7 +65,7 @@ def run_config(folder, **changes) -> RunConfig:
         "checkpoint": CheckpointConfig(period=3, keep=1),
         "eval": EvalConfig(suites=()),
     }
-    return RunConfig(**{**values, **changes})
+    return RunConfig.from_options(**{**values, **changes})
 
 
 def losses(folder):
@@ -76,7 +77,7 @@ def test_it_trains_resumes_is_measured_and_answers(tmp_path):
     measured = EvalConfig(suites=("held_out",), batch_size=16)
     straight, broken = run_config(tmp_path / "straight"), run_config(tmp_path / "broken", eval=measured)
     train(straight)
-    train(dataclasses.replace(broken, steps=3, eval=straight.eval))
+    train(broken.with_options(steps=3, evaluation=straight.evaluation))
     train(broken)
     assert losses(broken.model_dir) == losses(straight.model_dir)
     assert losses(straight.model_dir)[-1] < losses(straight.model_dir)[0] - 0.1
@@ -121,7 +122,7 @@ def test_what_is_measured_is_what_was_trained(tmp_path, pack, separator):
     logits = jax.jit(lambda params, batch: logits_of(config.model, params, batch))(params, batch)
     sums = token_loss(logits, batch, num_tasks=len(data.train))
     np.testing.assert_allclose(-score, sums.loss, rtol=1e-5)
-    assert (len(examples) > config.batch_size) == pack
+    assert (len(examples) > config.feed.batch_size) == pack
 
 
 def some_params(model):
@@ -267,7 +268,7 @@ def test_a_run_that_is_older_than_a_choice_made_it_by_default(tmp_path):
         ({"model": dataclasses.replace(MODEL, prefix_lm=True)}, "model.prefix_lm: False → True"),
     ):
         with pytest.raises(UserError, match=told):
-            check_same_run(dataclasses.replace(config, **changes))
+            check_same_run(config.with_options(**changes))
 
 
 def test_the_folder_of_an_encoder_decoder_reads_instructions_with_their_end(tmp_path, capsys):

@@ -10,9 +10,10 @@ from flan_jax.data.sources.generated import generated
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.runner import evaluate
-from flan_jax.experiments.config import EvalConfig, RunConfig
+from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import Data
 from flan_jax.experiments.evaluate import eval_suites
+from flan_jax.experiments.options import EvalConfig
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
 from flan_jax.models.t5.config import T5Config
 from flan_jax.store.store import TokenStore
@@ -32,7 +33,15 @@ def test_a_task_measured_on_two_splits_has_two_names(tmp_path):
     store, vocabulary = TokenStore(tmp_path / "store"), ByteVocabulary()
     wanted = [(parity, ["train", "test"]), (copy, ["test"])]
     prepare(wanted, store=store, vocabulary=vocabulary, lengths=LENGTHS)
-    config = RunConfig(str(tmp_path / "run"), "m", LENGTHS, T5Config(384, 8, 4, 2, 8, 1, 1), OptimizerConfig(), 1, 8)
+    config = RunConfig.from_options(
+        model_dir=str(tmp_path / "run"),
+        mixture="m",
+        lengths=LENGTHS,
+        model=T5Config(384, 8, 4, 2, 8, 1, 1),
+        optimizer=OptimizerConfig(),
+        steps=1,
+        batch_size=8,
+    )
 
     def names(chosen):
         data = Data(mixture, vocabulary, store, (), {}, {}, chosen)
@@ -98,9 +107,9 @@ def measured(tmp_path, spec, make, *, max_examples=0, template_ids=None, prepare
     lengths = {"inputs": 1024, "targets": 128}
     prepare([(other, ["test"])], store=store, vocabulary=vocabulary, lengths=lengths)
     suite = Suite("all", (task,))
-    config = RunConfig(
+    config = RunConfig.from_options(
         str(tmp_path / "run"), "m", lengths, T5Config(384, 8, 4, 2, 8, 1, 1), OptimizerConfig(), 1, 8,
-        eval=EvalConfig(max_examples=max_examples),
+        evaluation=EvalConfig(max_examples=max_examples),
     )  # fmt: skip
     data = Data(Mixture("m", (Entry(task),), suites=(suite,)), vocabulary, store, (), {}, {}, (suite,))
     (made,) = eval_suites(data, config)["all"]

@@ -1,6 +1,5 @@
 """Places of a run: ``~`` is the home folder for whatever reads them, and a run stays the same run."""
 
-import dataclasses
 import json
 import os
 from pathlib import Path
@@ -20,7 +19,7 @@ from flan_jax.testing.models import tiny_t5
 from flan_jax.testing.tokenizers import byte_level, save
 from flan_jax.train.optimizer import OptimizerConfig
 
-CONFIG = RunConfig(
+CONFIG = RunConfig.from_options(
     model_dir="runs/a", mixture="mini", lengths={"inputs": 8, "targets": 8}, model=tiny_t5(), steps=1, batch_size=8,
     optimizer=OptimizerConfig(),
 )  # fmt: skip
@@ -57,27 +56,27 @@ def test_a_vocabulary_is_found(home):
 
 def test_the_run_keeps_what_was_written():
     places = {"initial_checkpoint": "~/base", "initial_adapter": "~/a", "templates": "~/t.json", "vocabulary": "~/v"}
-    identity = dataclasses.replace(CONFIG, **places).identity()
+    identity = CONFIG.with_options(**places).identity()
     assert {name: identity[name] for name in places} == places
 
 
 @pytest.mark.parametrize(("place", "store"), [("runs/a", "runs/store"), ("a", "store"), ("/x/a", "/x/store")])
 def test_the_store_is_beside_the_run(place, store):
-    assert store_path(dataclasses.replace(CONFIG, model_dir=place)) == store
+    assert store_path(CONFIG.with_options(model_dir=place)) == store
 
 
 @pytest.mark.parametrize("place", [".", "./", "a/..", ".."])
 def test_the_store_is_never_inside_the_run(place, home, monkeypatch):
     (home / "in" / "run").mkdir(parents=True)
     monkeypatch.chdir(home / "in" / "run")
-    found = Path(store_path(dataclasses.replace(CONFIG, model_dir=place)))
+    found = Path(store_path(CONFIG.with_options(model_dir=place)))
     assert found == Path(os.path.abspath(place)).parent / "store"
     assert not found.is_relative_to(Path(os.path.abspath(place)))
 
 
 def test_a_vocabulary_is_known_where_the_data_of_the_mixture_are_gone(home):
     bytes_of = load_vocabulary("bytes")
-    config = dataclasses.replace(CONFIG, model_dir=str(home), mixture="mixture_that_is_gone")
+    config = CONFIG.with_options(model_dir=str(home), mixture="mixture_that_is_gone")
     recorded = {"name": "bytes", "fingerprint": bytes_of.fingerprint()}
     (home / "manifest.json").write_text(json.dumps({"config": {}, "tasks": {}, "vocabulary": recorded}))
     assert generate._of_mixture(config).fingerprint() == bytes_of.fingerprint()

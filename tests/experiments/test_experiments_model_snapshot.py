@@ -101,7 +101,7 @@ def test_a_run_outlives_the_folder_of_its_model(command, model, tmp_path):
         [f"INITIAL_CHECKPOINT_PATH={run}", f"MODEL_DIR={tmp_path / 'next'}", "MIXTURE_OR_TASK_NAME=toy",
          "TASK_FEATURE_LENGTHS={'inputs': 48, 'targets': 24}", "TRAIN_STEPS=1"],
     ).config  # fmt: skip
-    assert (found.vocabulary, found.model.vocab_size) == (str(run / "pretrained"), read.vocab_size)
+    assert (found.data.vocabulary, found.model.vocab_size) == (str(run / "pretrained"), read.vocab_size)
 
 
 def test_a_run_that_trains_a_part_needs_its_base(command, model, tmp_path):

@@ -22,7 +22,7 @@ def test_the_file_of_a_run_is_read_by_old_names(tmp_path):
     with pytest.raises(UserError, match=r"config.gin, line 2: run.lesson_steps is called run.curriculum_steps now"):
         gin_config.load([str(own)])
     (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")  # a run's, by what lies beside it
-    assert gin_config.load([str(own)]).config.curriculum_steps == 7
+    assert gin_config.load([str(own)]).config.feed.curriculum_steps == 7
 
 
 def test_tables_of_a_manifest_are_read_by_old_names(tmp_path):

@@ -11,9 +11,10 @@ import seqio
 from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, task_metrics_of, vocabulary_of
 from flan_jax.errors import UserError
 from flan_jax.eval.results import read_predictions, read_results
-from flan_jax.experiments.config import EvalConfig, RunConfig
+from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import open_data, resolve_mixture, resolve_vocabulary
 from flan_jax.experiments.evaluate import evaluate_run
+from flan_jax.experiments.options import EvalConfig
 from flan_jax.experiments.rates import mixture_rates
 from flan_jax.experiments.train import train
 from flan_jax.mixing.mixture import MIXTURES, Entry, Mixture, Suite, register_mixture
@@ -61,7 +62,7 @@ def run_config(folder, mixture, **changes) -> RunConfig:
         "store": str(folder / "store"),
         "eval": EvalConfig(batch_size=16, max_examples=8),
     }
-    return RunConfig(**{**values, **changes})
+    return RunConfig.from_options(**{**values, **changes})
 
 
 @pytest.fixture(scope="module")

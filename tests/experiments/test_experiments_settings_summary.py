@@ -1,7 +1,5 @@
 """The line that says what a run is, before its first step."""
 
-import dataclasses
-
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -9,14 +7,14 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.run_dir import check_same_config
+from flan_jax.experiments.run_identity import check_same_config
 from flan_jax.experiments.settings_summary import check_schedule, main_settings
 from flan_jax.models.build import num_params
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.testing.models import tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
 
-CONFIG = RunConfig(
+CONFIG = RunConfig.from_options(
     model_dir="runs/a",
     mixture="mini",
     lengths={"inputs": 8, "targets": 8},
@@ -36,7 +34,7 @@ def test_dropout_rate_batch_and_steps_are_said():
 
 def test_what_is_frozen_is_not_counted_and_the_warm_up_is_said():
     optimizer = OptimizerConfig(name="adamw", schedule="linear", warmup_steps=20, total_steps=1000)
-    tuned = dataclasses.replace(CONFIG, tuning=TuningConfig(lora_rank=2, lora_patterns=("q",)), optimizer=optimizer)
+    tuned = CONFIG.with_options(tuning=TuningConfig(lora_rank=2, lora_patterns=("q",)), optimizer=optimizer)
     kernels = 2 * (tuned.model.num_encoder_layers + 2 * tuned.model.num_decoder_layers)
     trained = kernels * (tuned.model.d_model + tuned.model.d_heads)
     assert main_settings(tuned).startswith(f"training {trained:,} parameters")
@@ -44,7 +42,7 @@ def test_what_is_frozen_is_not_counted_and_the_warm_up_is_said():
 
 
 def scheduled(steps: int, **optimizer) -> RunConfig:
-    return dataclasses.replace(CONFIG, steps=steps, optimizer=OptimizerConfig(**optimizer))
+    return CONFIG.with_options(steps=steps, optimizer=OptimizerConfig(**optimizer))
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
@@ -84,7 +82,7 @@ def test_steps_at_a_rate_of_0_are_refused(schedule):
     ],
 )  # fmt: skip
 def test_what_is_odd_is_said(steps, optimizer, curriculum, said):
-    notes = check_schedule(dataclasses.replace(scheduled(steps, **optimizer), curriculum_steps=curriculum))
+    notes = check_schedule(scheduled(steps, **optimizer).with_options(curriculum_steps=curriculum))
     assert len(notes) == 1
     assert said in notes[0]
 
@@ -103,11 +101,11 @@ def test_more_steps_are_another_schedule_or_the_same_run_with_its_own_end():
     longer = scheduled(200, schedule="linear", final_fraction=0.1, total_steps=100)
     check_same_config(first.identity(), longer, "MODEL_DIR holds")
     constant = scheduled(100)
-    check_same_config(constant.identity(), dataclasses.replace(constant, steps=200), "MODEL_DIR holds")
+    check_same_config(constant.identity(), constant.with_options(steps=200), "MODEL_DIR holds")
 
 
 def test_adapters_that_adafactor_would_hardly_move_are_said():
-    tuned = dataclasses.replace(scheduled(10, learning_rate=1e-2), tuning=TuningConfig(lora_rank=2))
+    tuned = scheduled(10, learning_rate=1e-2).with_options(tuning=TuningConfig(lora_rank=2))
     (note,) = check_schedule(tuned)
     assert "about 1e-05" in note
     assert "runs/lora.gin" in note
@@ -118,4 +116,4 @@ def test_adapters_that_adafactor_would_hardly_move_are_said():
         )[0],
     )
     np.testing.assert_allclose(grown["b"], -1e-5, rtol=1e-3)  # as the note says
-    assert check_schedule(dataclasses.replace(tuned, optimizer=OptimizerConfig(name="adamw"))) == []
+    assert check_schedule(tuned.with_options(optimizer=OptimizerConfig(name="adamw"))) == []

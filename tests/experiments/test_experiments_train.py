@@ -16,9 +16,11 @@ import pytest
 import flan_jax.experiments.train as train_module
 from flan_jax.errors import UserError
 from flan_jax.eval.results import read_predictions, read_results
-from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig, difference
+from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.evaluate import evaluate_run
 from flan_jax.experiments.generate import Answerer
+from flan_jax.experiments.options import CheckpointConfig, EvalConfig
+from flan_jax.experiments.run_identity import difference
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights.export_hf import export_run
 from flan_jax.experiments.weights.initial import load_weights
@@ -50,7 +52,7 @@ def run_config(folder, **changes) -> RunConfig:
         "checkpoint": CheckpointConfig(period=2, keep=1),
         "eval": EvalConfig(suites=()),
     }  # fmt: skip
-    return RunConfig(**{**values, **changes})
+    return RunConfig.from_options(**{**values, **changes})
 
 
 STORE = Path()
@@ -75,7 +77,7 @@ def leaves(config):
 def test_a_resumed_run_is_bitwise_one_that_was_never_interrupted(tmp_path):
     straight, broken = run_config(tmp_path / "straight"), run_config(tmp_path / "broken")
     assert train(straight).step == 6
-    assert train(dataclasses.replace(broken, steps=3)).step == 3
+    assert train(broken.with_options(steps=3)).step == 3
     assert train(broken).step == 6
     assert [line["step"] for line in series(broken.model_dir)] == [1, 2, 3, 4, 5, 6]
     assert series(broken.model_dir) == series(straight.model_dir)
@@ -91,13 +93,13 @@ def test_the_seed_and_the_mixture_change_the_run(tmp_path):
     train(second)
     assert series(first.model_dir) != series(second.model_dir)
     with pytest.raises(UserError, match="seed: 0 → 1"):
-        train(dataclasses.replace(second, model_dir=first.model_dir))
+        train(second.with_options(model_dir=first.model_dir))
 
 
 def test_the_folder_is_complete(tmp_path):
     suites = ("held_in", "unseen_templates", "held_out")
     config = run_config(
-        tmp_path / "run", steps=2, eval=EvalConfig(suites=suites, before=True, period=1, max_examples=3)
+        tmp_path / "run", steps=2, evaluation=EvalConfig(suites=suites, before=True, period=1, max_examples=3)
     )
     train(config, operative="# the text of the run\n")
     folder = Path(config.model_dir)
@@ -133,12 +135,12 @@ def test_the_folder_is_complete(tmp_path):
 def test_evaluation_reads_the_checkpoint(tmp_path):
     config = run_config(tmp_path / "run", steps=2)
     train(config)
-    measured = dataclasses.replace(config, eval=EvalConfig(suites=("held_out",), max_examples=4))
+    measured = config.with_options(evaluation=EvalConfig(suites=("held_out",), max_examples=4))
     results = evaluate_run(measured)
     assert results.step == 2
     assert (tmp_path / "run" / "eval" / "2" / "results.json").is_file()
     # Another suite at the same step joins the first.
-    evaluate_run(dataclasses.replace(config, eval=EvalConfig(suites=("held_in",), max_examples=2)))
+    evaluate_run(config.with_options(evaluation=EvalConfig(suites=("held_in",), max_examples=2)))
     both = read_results(tmp_path / "run", 2)
     assert set(both.suites) == set(both.averages) == {"held_in", "held_out"}
     assert len(list(read_predictions(tmp_path / "run", 2, both.suites["held_out"][0].name))) == 4
@@ -179,7 +181,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path):
     sentence = r"1 of the 14,336 numbers of (params/)?embedding are not finite"
     other = run_config(tmp_path / "other", initial_checkpoint=str(tmp_path / "run"))
     for use in (
-        lambda: evaluate_run(dataclasses.replace(config, eval=EvalConfig(suites=("held_out",), max_examples=1))),
+        lambda: evaluate_run(config.with_options(evaluation=EvalConfig(suites=("held_out",), max_examples=1))),
         lambda: Answerer(config),
         lambda: train(other),
         lambda: export_run(tmp_path / "run", tmp_path / "exported"),
@@ -210,7 +212,7 @@ def test_a_run_that_saved_nothing_does_not_stand_in_the_way(tmp_path):
 def test_an_evaluation_that_was_interrupted_is_made_up_for(tmp_path, monkeypatch):
     """The step is saved before it is measured; the run that continues measures it, and the folder is as if nothing was."""
     config = run_config(
-        tmp_path / "run", steps=4, eval=EvalConfig(suites=("held_out",), period=2, max_examples=1, batch_size=4)
+        tmp_path / "run", steps=4, evaluation=EvalConfig(suites=("held_out",), period=2, max_examples=1, batch_size=4)
     )
     calls = []
 
@@ -233,7 +235,7 @@ def test_a_vocabulary_larger_than_the_model(tmp_path):
     config = run_config(tmp_path / "run")
     small = dataclasses.replace(config.model, vocab_size=128)
     with pytest.raises(UserError, match="room for 128"):
-        train(dataclasses.replace(config, model=small))
+        train(config.with_options(model=small))
 
 
 def test_difference_names_what_changed():

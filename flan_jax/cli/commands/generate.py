@@ -160,7 +160,7 @@ def _answerer(arguments: argparse.Namespace) -> "Answerer":
     chat = None
     if arguments.chat or arguments.chat_template:
         chat = load_chat_template(
-            arguments.chat_template or vocabulary_place(config.vocabulary, config.model_dir) or config.model_dir
+            arguments.chat_template or vocabulary_place(config.data.vocabulary, config.model_dir) or config.model_dir
         )
     return Answerer(
         config,

@@ -145,7 +145,7 @@ def published_base(base: str, adapter: str = "") -> tuple[str, str]:
 
 def _as_run(run: Path, stored: StoredParams, config: ModelConfig) -> RunConfig:
     saved: Mapping[str, Any] = (run_dir.read_manifest(run) or {"config": stored.run_config})["config"]
-    return RunConfig(
+    return RunConfig.from_options(
         model_dir=str(run),
         mixture=saved["mixture"],
         lengths=saved["lengths"],

@@ -284,7 +284,7 @@ def _use(run: Path, written: Path, config: ModelConfig) -> tuple[ModelConfig, Us
     if manifest is None:
         asked = run_of_folder(written)
         end = () if config.decoder_only else (asked.model.eos_id,)
-        return asked.model, UsageSnippet(end, asked.lengths["targets"], trained=False)
+        return asked.model, UsageSnippet(end, asked.tokenize.lengths["targets"], trained=False)
     settings = manifest["config"]
     chosen = settings.get("chat_template")
     if isinstance(chosen, str):  # another than that of the tokenizer's folder: what is exported is asked with it

@@ -155,8 +155,7 @@ def _checkpoint_params(config: RunConfig) -> Any:
             what, allowed = f"The weights in {config.initial_checkpoint!r}", _may_be_any(checkpointer, None)
             if not tuning.partial:
                 return check_finite(checkpointer.restore_params(abstract_params(config)), what, allowed=allowed)
-            their_run = dataclasses.replace(
-                config,
+            their_run = config.with_options(
                 model_dir=str(folder),
                 initial_checkpoint=theirs["initial_checkpoint"],
                 initial_adapter=theirs.get("initial_adapter", ""),

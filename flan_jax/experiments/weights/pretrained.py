@@ -106,7 +106,7 @@ def run_of_folder(folder: str | Path, *, max_tokens: int = 0, suggested: int = 0
             f"An answer of {max_tokens} tokens leaves no room for an instruction: the model reads {room} "
             "tokens in all. Ask for fewer (--max_tokens)."
         )
-    return RunConfig(
+    return RunConfig.from_options(
         model_dir=str(folder),
         mixture="none",
         lengths={"inputs": inputs, "targets": max(max_tokens, 2)},  # one token needs no room for an end

@@ -9,7 +9,8 @@ import pytest
 from flan_jax.cli.main import main
 from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
-from flan_jax.experiments.config import EvalConfig, RunConfig
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.options import EvalConfig
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights import base_check
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
@@ -50,7 +51,7 @@ def config(root, kind, **changes):
         "initial_checkpoint": folder, "vocabulary": str(root / "published"), "eval": EvalConfig(suites=()),
         "store": str(root / "store"),
     }  # fmt: skip
-    return RunConfig(**{**values, **changes})
+    return RunConfig.from_options(**{**values, **changes})
 
 
 OTHER = {
@@ -76,7 +77,7 @@ OTHER = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_that_computes_something_else_is_refused(kind, name, bases):
     ours = config(bases, kind)
-    wrong = dataclasses.replace(ours, model=dataclasses.replace(ours.model, **{name: OTHER[name]}))
+    wrong = ours.with_options(model=dataclasses.replace(ours.model, **{name: OTHER[name]}))
     with pytest.raises(UserError) as caught:
         initial_params(wrong)
     said = str(caught.value)
@@ -91,7 +92,7 @@ def test_the_same_model_is_taken_whatever_is_free(kind, bases):
     free = dataclasses.replace(
         ours.model, dropout_rate=0.3, remat="full", attention="plain", stop_ids=(5,), family="", prefix_lm=True
     )
-    assert initial_params(dataclasses.replace(ours, model=free)) is not None
+    assert initial_params(ours.with_options(model=free)) is not None
 
 
 def test_kinds_of_model_are_told_apart(bases):
@@ -131,11 +132,11 @@ def test_a_folder_that_names_no_tokenizer_is_taken_and_that_is_said(bases, tmp_p
     shutil.copytree(bases / "imported", tmp_path / "old", ignore=shutil.ignore_patterns("import.json", "tokenizer*"))
     for name in ("bare", "old"):
         said: list[str] = []
-        given = dataclasses.replace(ours, initial_checkpoint=str(tmp_path / name))
+        given = ours.with_options(initial_checkpoint=str(tmp_path / name))
         check_same_vocabulary(given, load_vocabulary("bytes"), say=said.append)
         assert "says which tokenizer its weights were trained with" in said[0]
         silent = dataclasses.replace(given.model, reads_start=False)  # of a tokenizer, and there is none
-        assert initial_params(dataclasses.replace(given, model=silent)) is not None
+        assert initial_params(given.with_options(model=silent)) is not None
 
 
 def test_a_tokenizer_that_was_exchanged_after_the_import_is_seen(bases, tmp_path):
@@ -153,9 +154,9 @@ def test_a_tokenizer_that_was_exchanged_after_the_import_is_seen(bases, tmp_path
 
 def test_a_prefix_model_is_not_read_in_one_direction(bases, tmp_path):
     ours = config(bases, "published", model_dir=str(tmp_path / "prefix"))
-    train(dataclasses.replace(ours, model=dataclasses.replace(ours.model, prefix_lm=True)))
+    train(ours.with_options(model=dataclasses.replace(ours.model, prefix_lm=True)))
     with pytest.raises(UserError, match="prefix_lm=True, and the configured model has False"):
-        initial_params(dataclasses.replace(ours, initial_checkpoint=str(tmp_path / "prefix")))
+        initial_params(ours.with_options(initial_checkpoint=str(tmp_path / "prefix")))
 
 
 def test_the_command_line_refuses_it_in_a_sentence(bases, tmp_path, monkeypatch, capsys):

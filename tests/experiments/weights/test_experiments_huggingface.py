@@ -9,7 +9,8 @@ import pytest
 
 from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
-from flan_jax.experiments.config import EvalConfig, RunConfig
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.options import EvalConfig
 from flan_jax.experiments.run_dir import read_manifest
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights import export_hf, import_hf
@@ -47,7 +48,7 @@ def run_config(path, **changes):
         "optimizer": OptimizerConfig(name="adamw", learning_rate=1e-3), "steps": 2, "batch_size": 8, "log_period": 1,
         "store": str(STORE), "eval": EvalConfig(suites=()),
     }  # fmt: skip
-    return RunConfig(**{**values, **changes})
+    return RunConfig.from_options(**{**values, **changes})
 
 
 STORE = Path()

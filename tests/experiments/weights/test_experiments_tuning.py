@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.experiments.config import CheckpointConfig, EvalConfig, RunConfig
+from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.generate import Answerer
+from flan_jax.experiments.options import CheckpointConfig, EvalConfig
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights import initial as weights_module
 from flan_jax.experiments.weights.export_adapter import published_base
@@ -58,7 +59,7 @@ def make(store):
             "checkpoint": CheckpointConfig(period=2, keep=1),
             "eval": EvalConfig(suites=()),
         }
-        return RunConfig(**{**values, **changes})
+        return RunConfig.from_options(**{**values, **changes})
 
     return config
 
@@ -83,9 +84,9 @@ def leaves_equal(left, right):
 
 def test_adapters_on_top_of_a_run(make, base, tmp_path):
     straight = make(tmp_path / "a", initial_checkpoint=base.model_dir)
-    broken = dataclasses.replace(straight, model_dir=str(tmp_path / "b"))
+    broken = straight.with_options(model_dir=str(tmp_path / "b"))
     train(straight)
-    train(dataclasses.replace(broken, steps=2))
+    train(broken.with_options(steps=2))
     train(broken)
     assert losses(broken) == losses(straight)
     whole = load_weights(straight).params
@@ -150,8 +151,8 @@ def test_a_base_in_16_bits(make, base, tmp_path, monkeypatch):
     assert sorted(str(leaf.dtype) for leaf in jax.tree.leaves(begun)) == sorted(str(values.dtype) for values in sent)
     leaves_equal(load_weights(make(tmp_path / "new", half, initial_checkpoint=base.model_dir)).params, begun)
     train(straight)
-    broken = dataclasses.replace(straight, model_dir=str(tmp_path / "b"))
-    train(dataclasses.replace(broken, steps=2))
+    broken = straight.with_options(model_dir=str(tmp_path / "b"))
+    train(broken.with_options(steps=2))
     train(broken)
     assert losses(broken) == losses(straight)
     trained, frozen = split(load_weights(straight).params, half)
@@ -169,7 +170,7 @@ def test_a_base_in_16_bits(make, base, tmp_path, monkeypatch):
     )
     # Another type is another run.
     with pytest.raises(UserError, match=r"frozen_dtype: 'bfloat16' → 'float32'"):
-        train(dataclasses.replace(straight, tuning=LORA))
+        train(straight.with_options(tuning=LORA))
 
 
 def test_a_base_that_changed_is_refused(make, base, tmp_path):
@@ -179,14 +180,14 @@ def test_a_base_that_changed_is_refused(make, base, tmp_path):
     train(config)
     load_weights(config)
     # Trained one step further, the base is another.
-    train(dataclasses.replace(base, model_dir=str(copy), steps=3))
-    for refused in (lambda: load_weights(config), lambda: train(dataclasses.replace(config, steps=4))):
+    train(base.with_options(model_dir=str(copy), steps=3))
+    for refused in (lambda: load_weights(config), lambda: train(config.with_options(steps=4))):
         with pytest.raises(
             UserError, match=r"trained a part of the model in '.*copy', whose weights have changed since"
         ):
             refused()
     with pytest.raises(UserError, match="initial_checkpoint"):
-        train(dataclasses.replace(config, initial_checkpoint=base.model_dir, steps=4))
+        train(config.with_options(initial_checkpoint=base.model_dir, steps=4))
 
 
 def test_the_seed_may_be_the_base(make, tmp_path):
@@ -196,7 +197,7 @@ def test_the_seed_may_be_the_base(make, tmp_path):
     begun = init_state(MODEL, make_optimizer(config.optimizer, logical_axes(MODEL)), config.seed, make_mesh())[1].params
     leaves_equal(split(weights, config.tuning)[1], split(begun, config.tuning)[1])
     half = dataclasses.replace(config.tuning, frozen_dtype="bfloat16")
-    rounded = split(base_params(dataclasses.replace(config, tuning=half)), half)[1]
+    rounded = split(base_params(config.with_options(tuning=half)), half)[1]
     leaves_equal(rounded["embedding"], begun["embedding"].astype(jnp.bfloat16))
 
 

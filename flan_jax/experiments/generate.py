@@ -53,11 +53,7 @@ class Answerer:
         prompts = None if chat is None or not config.model.decoder_only else ChatPrompts(chat, self._vocabulary)
         # In a conversation of one sequence it is the template that says what ends a turn.
         ended = ended and not (chat and config.model.decoder_only)
-<<<<<<< HEAD
-        self._end = input_end_ids(self._vocabulary, config.separator).tolist() if ended else []
-=======
-        self._end = end_of_inputs(self._vocabulary, config.tokenize.separator).tolist() if ended else []
->>>>>>> 655048b (Nest the options of a run in the groups of those who read them; gin's run comes from the dataclass)
+        self._end = input_end_ids(self._vocabulary, config.tokenize.separator).tolist() if ended else []
         weights = load_weights(config, step=step)
         self._predictor = Predictor(
             weights.graphdef,

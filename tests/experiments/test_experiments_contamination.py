@@ -11,8 +11,9 @@ from flan_jax.errors import UserError
 from flan_jax.experiments import contamination
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.contamination import check_contamination, seen_tasks, unseen_tasks
+from flan_jax.experiments.evaluation_hook import EvaluationHook
 from flan_jax.experiments.options import CheckpointConfig, EvalConfig
-from flan_jax.experiments.train import EvaluateAt, train
+from flan_jax.experiments.train import train
 from flan_jax.mixing.mixture import MIXTURES, Entry, Mixture, Suite, register_mixture
 from flan_jax.models.t5.config import T5Config
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec, Template
@@ -116,7 +117,7 @@ def test_a_run_on_what_it_holds_out_is_refused_before_its_folder_exists(config, 
 def test_a_clean_run_says_so_and_an_audit_is_made_again_only_where_something_changed(
     config, files, counted, monkeypatch
 ):
-    monkeypatch.setattr(EvaluateAt, "measure", lambda *_: None)  # what it would find takes seconds and matters not
+    monkeypatch.setattr(EvaluationHook, "measure", lambda *_: None)  # what it would find takes seconds and matters not
     said = []
     assert train(config.with_options(steps=0), say=said.append).step == 0
     first = kept(config)

@@ -1,0 +1,70 @@
+"""Measuring a run's suites while it trains."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from flan_jax.eval.predictor import Predictor
+from flan_jax.eval.provenance import params_digest
+from flan_jax.eval.results import merge_results, write_results
+from flan_jax.eval.suites import evaluate_suites
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.data import Data
+from flan_jax.experiments.evaluate import (
+    EvalProgress,
+    eval_settings,
+    eval_suites,
+    make_predictor,
+    outdated_suites,
+    say_again,
+)
+from flan_jax.train.metrics_accumulator import HostMetrics
+from flan_jax.train.state import TrainState, whole_params
+
+
+class EvaluationHook:
+    """Measures the run's suites at certain steps and writes ``eval/STEP``; called by the training loop (``measures``)."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        data: Data,
+        graphdef: Any,
+        params: Any,
+        progress: EvalProgress | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """Reads the prepared examples; ``params`` only lend their shapes until a call gives others."""
+        self._config = config
+        self._progress = progress
+        self._say = say
+        self._suites = eval_suites(data, config)
+        self._predictor: Predictor = make_predictor(graphdef, params, data, config)
+
+    def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
+        """Evaluates where the period says so."""
+        if self._config.evaluation.period and step % self._config.evaluation.period == 0:
+            self.measure(step, whole_params(state, self._config.tuning))
+
+    def measure(self, step: int, params: Any) -> None:
+        """Evaluates the suites whose results of this step, these weights and these settings are not there."""
+        if not self._suites:
+            return
+        folder, settings, weights = Path(self._config.model_dir), eval_settings(self._config), params_digest(params)
+        outdated = outdated_suites(folder, step, self._suites, weights, settings)
+        if not outdated:
+            return
+        say_again(folder, step, outdated, weights, self._say)
+        results = evaluate_suites(
+            self._predictor.with_params(params),
+            {name: tasks for name, tasks in self._suites.items() if name in outdated},
+            step=step,
+            progress=self._progress,
+            seed=self._config.seed,
+            weights=weights,
+            settings=settings,
+        )
+        if jax.process_index() == 0:
+            write_results(folder, merge_results(folder, results))

@@ -1,0 +1,225 @@
+"""What training needs before its first step: everything checked and read, then a state, new or restored."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from jax.sharding import Mesh
+
+from flan_jax.data.prepare.notices import notices
+from flan_jax.data.prepare.split_job import read_outcome
+from flan_jax.experiments import run_dir
+from flan_jax.experiments.batches import (
+    Batches,
+    DataChange,
+    WeightsLog,
+    continue_position,
+    make_batches,
+    reordered_window,
+)
+from flan_jax.experiments.chat_template import lacks_template
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.contamination import AUDIT, check_contamination
+from flan_jax.experiments.data import Data, PrepareProgress, open_data, prepare_run, say_dropped
+from flan_jax.experiments.evaluate import EvalProgress
+from flan_jax.experiments.evaluation_hook import EvaluationHook
+from flan_jax.experiments.model_snapshot import keep_description
+from flan_jax.experiments.preflight import check_startable
+from flan_jax.experiments.run_identity import check_same_config
+from flan_jax.experiments.settings_summary import check_schedule, main_settings
+from flan_jax.experiments.weights.base_check import check_same_vocabulary
+from flan_jax.experiments.weights.frozen_base import BASE, base_identity, check_can_begin, check_same_base
+from flan_jax.experiments.weights.initial import initial_params
+from flan_jax.files import atomic_write_text, remove_leftovers
+from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.loop import WINDOW
+from flan_jax.train.optimizer import make_optimizer
+from flan_jax.train.sharding import make_mesh
+from flan_jax.train.state import TrainState, init_state, trained_axes, whole_params
+
+Log = Callable[[str], None]
+
+
+@dataclasses.dataclass
+class Built:
+    """A run that may begin: all that could be refused was checked, and nothing is written.
+
+    Attributes:
+        config: the run.
+        folder: its folder, which need not be there.
+        data: what it reads.
+        change: how its tasks differ from those of its last start; nothing is changed in a new run.
+        audited: what the audit found, for the folder; ``None`` where it did not look.
+        base: what its checkpoints leave out, as they record it.
+        mesh: of the devices.
+        optimizer: of the trained parameters.
+        params: initial weights; ``None`` where a checkpoint holds all of them, and once a state has them.
+    """
+
+    config: RunConfig
+    folder: Path
+    data: Data
+    change: DataChange
+    audited: dict[str, Any] | None
+    base: dict[str, Any]
+    mesh: Mesh
+    optimizer: optax.GradientTransformation
+    params: Any
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What is recorded of the run in its checkpoints."""
+        return {**self.config.identity(), **self.base}
+
+
+def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None, say: Log) -> Built:
+    """Checks and reads everything that a run is made of; prepares its tasks.
+
+    Args:
+        config: the run.
+        prepare_progress: told after every prepared split.
+        say: told in a sentence what is odd, and the settings that decide most.
+
+    Raises:
+        UserError: the folder holds another run or other data, or anything the layers below refuse.
+    """
+    folder = run_dir.check_same_run(config)
+    run_dir.check_writable(folder)
+    notes = check_schedule(config)
+    check_startable(config)
+    if not config.data.use_cached_tasks:
+        prepare_run(config, progress=prepare_progress)
+    data = open_data(config)
+    say_dropped(data.mixture, say)
+    for note in data.mixture.notes:
+        say(note)
+    change = run_dir.check_same_data(folder, data, accept=config.data.on_data_change == "accept")
+    for line in notices([read_outcome(task, None) for task in data.train], vocabulary=data.vocabulary.name):
+        say(line)
+    audited = check_contamination(config, data.mixture, data.suites, say=say)
+    # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs no more
+    # than what its checkpoints leave out.
+    base = base_identity(config)
+    if not run_dir.has_checkpoint(folder):
+        check_same_vocabulary(config, data.vocabulary, say=say)
+    params = initial_params(config) if base or not run_dir.has_checkpoint(folder) else None
+    check_can_begin(params, config)
+    mesh = make_mesh(config.mesh)
+    say(main_settings(config))
+    for note in notes:
+        say(note)
+    if lacking := lacks_template(config, data.mixture):
+        say(lacking)
+    optimizer = make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))
+    return Built(config, folder, data, change, audited, base, mesh, optimizer, params)
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """A run at its first step of this start.
+
+    Attributes:
+        graphdef: of the model.
+        state: weights, moments and step.
+        batches: from that step on.
+        evaluation: measures the suites.
+        step: steps taken so far.
+        resumed: what the checkpoint held beside state and position; ``None`` in a new run.
+    """
+
+    graphdef: Any
+    state: TrainState
+    batches: Batches
+    evaluation: EvaluationHook
+    step: int
+    resumed: Mapping[str, Any] | None
+
+
+def start(
+    built: Built,
+    checkpointer: Checkpointer,
+    *,
+    operative: str = "",
+    eval_progress: EvalProgress | None = None,
+    say: Log,
+) -> Started:
+    """Initializes a run, or restores it from its newest checkpoint, and writes what its folder says of it.
+
+    Args:
+        built: the run, whose folder is there; its ``params`` are taken.
+        checkpointer: of its checkpoints.
+        operative: gin's text of it.
+        eval_progress: told after every evaluated batch.
+        say: told in a sentence what begins.
+
+    Raises:
+        UserError: the newest checkpoint is another run's, or its position belongs to data that are gone.
+    """
+    config, data, folder = built.config, built.data, built.folder
+    first = jax.process_index() == 0
+    if first:
+        remove_leftovers(folder)
+        run_dir.forget_unsaved(folder)
+        if built.audited:
+            atomic_write_text(folder / AUDIT, json.dumps(built.audited, indent=1, ensure_ascii=False) + "\n")
+    step = checkpointer.latest_step() or 0
+    if step:
+        _check_same_checkpoint(checkpointer.config(), config, step)
+    graphdef, state = init_state(
+        config.model, built.optimizer, config.seed, built.mesh, params=built.params, tuning=config.tuning
+    )
+    built.params = None  # what of it is not the state's is gone
+    params = whole_params(state, config.tuning)
+    if first:
+        keep_description(config.model_dir, config.initial_checkpoint, config.data.vocabulary)
+        run_dir.write_description(folder, config, data, operative=operative, params=params)
+    weights_log = WeightsLog(folder / run_dir.WEIGHTS, resume_step=step)
+    batches = make_batches(config, data.train, data.weights, data.curriculum, on_weights=weights_log)
+    evaluation = EvaluationHook(config, data, graphdef, params, eval_progress, say)
+    del params  # restoring donates nothing, and two states may not fit
+    resumed = None
+    if step:
+        say(f"resuming at step {step} of {config.steps}")
+        state, resumed = _restored(built, checkpointer, state, batches, say)
+        if step < config.steps:  # a step is saved before it is measured, which may have been interrupted
+            evaluation(step, {}, state)
+    elif config.evaluation.before:
+        say("measuring before training")
+        evaluation.measure(0, whole_params(state, config.tuning))
+    if built.change and first:
+        run_dir.record_change(folder, data, step=step)
+    return Started(graphdef, state, batches, evaluation, step, resumed)
+
+
+def _check_same_checkpoint(saved: Mapping[str, Any], config: RunConfig, step: int) -> None:
+    """Refuses to continue a checkpoint of another run, or one on top of other weights.
+
+    Args:
+        saved: the configuration that it holds.
+        config: the run.
+        step: of the checkpoint.
+
+    Raises:
+        UserError: it is another run's.
+    """
+    check_same_base(saved, config)
+    own = {name: value for name, value in saved.items() if name != BASE}
+    check_same_config(own, config, f"The checkpoint of step {step} in {config.model_dir!r} is of")
+
+
+def _restored(
+    built: Built, checkpointer: Checkpointer, like: TrainState, batches: Batches, say: Log
+) -> tuple[TrainState, Mapping[str, Any]]:
+    """The state of the newest checkpoint and what was saved beside it; ``batches`` go on where it stood."""
+    state, position, resumed = checkpointer.restore(like)
+    ours = run_dir.task_table(built.data)
+    earlier = run_dir.earlier_tables(built.folder)
+    before = continue_position(batches, position, built.config, built.data, ours, earlier)
+    if before is not ours:
+        say(f"going on with changed data ({DataChange.between(before, ours)})")
+        resumed = {**resumed, WINDOW: reordered_window(resumed.get(WINDOW, {}), list(before), list(ours))}
+    return state, resumed

@@ -1,0 +1,63 @@
+"""A run's options: each is one field, documented, known to gin and to what is written down by one name."""
+
+import dataclasses
+
+import pytest
+
+from flan_jax.cli import gin_config
+from flan_jax.cli.gin_reader import annotations
+from flan_jax.experiments.config import RunConfig, run_options
+from flan_jax.experiments.options import (
+    CheckpointConfig,
+    DataConfig,
+    EvalConfig,
+    FeedConfig,
+    StepConfig,
+    TokenizeConfig,
+    flat_fields,
+)
+from flan_jax.experiments.run_identity import check_same_config
+from flan_jax.testing.models import tiny_t5
+from flan_jax.train.optimizer import OptimizerConfig
+
+CONFIG = RunConfig.from_options(
+    model_dir="runs/a", mixture="mini", lengths={"inputs": 8, "targets": 8}, model=tiny_t5(), steps=1, batch_size=8,
+    optimizer=OptimizerConfig(),
+)  # fmt: skip
+GROUPS = (RunConfig, DataConfig, TokenizeConfig, FeedConfig, StepConfig, CheckpointConfig, EvalConfig)
+
+
+def test_gin_knows_every_option_by_its_name():
+    names = [option.name for option, _ in run_options()]
+    assert len(set(names)) == len(names)
+    assert names.count("pack") == names.count("lengths") == 1
+    assert set(annotations("flan_jax.run")) == {*names, "vocab_size"}
+    assert [option.name for option, _ in flat_fields(CONFIG)] != []
+    assert {option.name for option, _ in flat_fields(CONFIG)} == set(names) == set(CONFIG.resolved())
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_every_option_is_documented(kind):
+    for option in dataclasses.fields(kind):
+        assert f"        {option.name}: " in kind.__doc__, f"{kind.__name__}.{option.name}"
+
+
+def test_options_are_changed_by_their_names():
+    changed = CONFIG.with_options(pack=False, hold_out="rte, cb", seed=3)
+    assert (changed.feed.pack, changed.data.hold_out, changed.seed) == (False, ("rte", "cb"), 3)
+    assert changed.with_options(pack=True, hold_out=(), seed=0) == CONFIG
+    with pytest.raises(TypeError, match="pakc"):
+        CONFIG.with_options(pakc=False)
+
+
+def test_a_free_option_is_no_part_of_what_a_run_is():
+    free = {"store": "s", "data_workers": 2, "audit": "warn", "log_period": 7, "evaluation": EvalConfig(max_examples=3)}
+    check_same_config(CONFIG.identity(), CONFIG.with_options(**free), "MODEL_DIR holds")
+    assert not set(free) & set(CONFIG.identity())
+    assert {"pack", "seed", "lengths", "vocabulary", "z_loss"} <= set(CONFIG.identity())
+
+
+def test_what_gin_resolves_is_what_the_options_say():
+    loaded = gin_config.load(["runs/quickstart.gin"], ["run.pack=False", "HOLD_OUT=rte,cb"]).config
+    assert (loaded.feed.pack, loaded.data.hold_out) == (False, ("rte", "cb"))
+    assert loaded.feed.curriculum_steps == 400

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import gin
 
-from flan_jax.cli.gin_reader import Key, called
+from flan_jax.cli.gin_reader import Key, called, same_value
 from flan_jax.errors import UserError
 
 Kind = Literal["model", "run", "on top", "own run", "own"]
@@ -50,7 +50,7 @@ class FileOrder:
         kind = self._kind(file, brings_run=_MIXTURE in after and _MIXTURE not in before)
         self._kinds[file] = kind
         for key, value in after.items():
-            if key in before and before[key] == value:
+            if key in before and same_value(before[key], value):
                 continue
             owner = self._owners.get(key)
             may = owner is None or self._kinds[owner] in _MAY[kind] or self._includes(file, owner)

@@ -45,6 +45,12 @@ class Origin:
     file: str = ""
 
 
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two bound values are one: gin takes ``%A`` for equal to ``%B``, as both are references to ``macro``."""
+    named = [[repr(each) for each in gin.config.iterate_references(value)] for value in (one, other)]
+    return bool(one == other) and named[0] == named[1]
+
+
 def called(key: Key) -> str:
     """A value's name as a gin file has it.
 
@@ -152,7 +158,11 @@ class GinReader:
             key = (*parsed.config_key, parsed.arg_name)
             values = gin.config._CONFIG.setdefault(parsed.config_key, {})
             earlier = self.origins.get(key)
-            if earlier is not None and earlier.file in including[:-1] and values.get(parsed.arg_name) != value:
+            if (
+                earlier is not None
+                and earlier.file in including[:-1]
+                and not same_value(values.get(parsed.arg_name), value)
+            ):
                 raise UserError(
                     f"{origin.where} sets {called(key)}, which {earlier.where} has set before it includes that file: the "
                     "included value would win. Put the include line above it."

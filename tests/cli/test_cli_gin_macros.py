@@ -128,6 +128,7 @@ def test_a_recipe_of_one_model_keeps_its_own_rate():
         (["models/t5_tiny.gin", "models/t5_mini.gin", RUN], ["T5Config.d_model", "Leave one of them out"]),
         (["models/t5_tiny.gin", RUN, "runs/lora.gin", "runs/prompt.gin"], ["LEARNING_RATE would be 0.03", "Leave one of them out"]),
         (["own.gin", "models/t5_tiny.gin", RUN], ["DROPOUT_RATE would be 0.05 in the place of 0.4", "Name own.gin after"]),
+        (["models/t5_tiny.gin", "own_macro.gin", RUN], ["OptimizerConfig.learning_rate would be %LEARNING_RATE in the place of %OWN"]),
         (["models/t5_tiny.gin", "runs/lora.gin", "own_run.gin"], ["OptimizerConfig.name|LEARNING_RATE", "Name runs/lora.gin after own_run.gin"]),
     ],
 )  # fmt: skip
@@ -135,6 +136,7 @@ def test_a_file_that_undoes_another_is_refused(files, named, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     Path("own.gin").write_text("DROPOUT_RATE = 0.4\n", encoding="utf-8")
     Path("own_run.gin").write_text(f"include '{RUN}'\n", encoding="utf-8")
+    Path("own_macro.gin").write_text("OWN = 0.1\nOptimizerConfig.learning_rate = %OWN\n", encoding="utf-8")
     with pytest.raises(UserError) as caught:
         gin_config.load(files, [*FINETUNE, "VOCABULARY=bytes"])
     assert all(re.search(part, str(caught.value)) for part in named), str(caught.value)

@@ -77,8 +77,8 @@ def forget_later(path: Path, step: int) -> None:
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Returns the lines of a metrics.jsonl; [] without a file.
 
-    A line that is damaged is left out and reported with its number. A last one that was cut short, as a kill leaves it,
-    is left out without a word.
+    A line that is damaged is left out and reported with its number. A last one that begins as a line does and was cut
+    short, as a kill leaves it, is left out without a word.
     """
     return [line for _, line in _lines(Path(path))]
 
@@ -95,10 +95,18 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             if type(line["step"]) is not int:
                 raise TypeError(f"its step is {line['step']!r}")
         except (ValueError, LookupError, TypeError, RecursionError) as error:
-            if number < len(texts):  # the last one has no end of line
+            if number < len(texts) or not _is_cut_short(raw):
                 _LOG.warning(f"{path}, line {number} is no line of metrics ({error!r:.200}) and is left out.")
         else:
             yield text, line
+
+
+def _is_cut_short(raw: bytes) -> bool:
+    """Whether a line without an end is the beginning of one that was being written."""
+    return raw.startswith(_BEGINNING) or _BEGINNING.startswith(raw)
+
+
+_BEGINNING = b'{"step": '
 
 
 def by_task(metrics: HostMetrics, task_names: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -59,6 +59,26 @@ def test_a_damaged_line_costs_no_other(tmp_path: Path, caplog: pytest.LogCapture
     assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+@pytest.mark.parametrize("text", [b"no metrics at all", b"\0" * 40, b'{"loss": 1, "st'])
+def test_a_file_that_holds_no_line_of_metrics_is_no_file_cut_short(
+    text: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(text)
+    assert read_metrics(path) == []
+    assert [message.split(" is no line")[0] for message in caplog.messages] == [f"{path}, line 1"]
+
+
+@pytest.mark.parametrize("text", [b"{", b'{"st', b'{"step": 3, "loss": 1.'])
+def test_a_line_that_was_cut_short_is_left_out_without_a_word(
+    text: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 2, "loss": 1.5}\n' + text)
+    assert [entry["step"] for entry in read_metrics(path)] == [2]
+    assert caplog.messages == []
+
+
 def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = MetricsWriter(tmp_path / "metrics.jsonl", NAMES)
 

@@ -183,7 +183,11 @@ def start(
     del params  # restoring donates nothing, and two states may not fit
     resumed = None
     if step:
-        say(f"resuming at step {step} of {config.steps}")
+        say(
+            f"resuming at step {step} of {config.steps}"
+            if step < config.steps
+            else f"nothing is left to train: step {step} is saved, and the run has {config.steps} steps (TRAIN_STEPS)"
+        )
         state, resumed = _restored(built, checkpointer, state, batches, say)
         if step < config.steps:  # a step is saved before it is measured, which may have been interrupted
             evaluation(step, {}, state)

@@ -68,6 +68,15 @@ def test_it_goes_on_as_it_would_have_then(newer, folder, capsys):
     assert "resuming at step 2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_run_with_fewer_steps_than_it_has_taken_says_so(steps, folder, capsys):
+    assert resumed(steps) == 0
+    told = capsys.readouterr().err
+    assert f"nothing is left to train: step 2 is saved, and the run has {steps} steps (TRAIN_STEPS)" in told
+    assert "resuming" not in told
+    assert "measuring step 2" in told
+
+
 @pytest.mark.parametrize("path", ["manifest.json", "checkpoints/2/run/metadata"])
 def test_another_value_of_a_newer_field_is_another_run(path, folder, capsys):
     for name in ("manifest.json", "checkpoints/2/run/metadata"):

@@ -29,11 +29,29 @@ def check_same_config(found: Mapping[str, Any], config: RunConfig, holds: str) -
     theirs = json.loads(json.dumps(with_defaults(found, config)))
     written = by_new_names(found, type(config))
     lines = difference(ours, {name: value for name, value in theirs.items() if name in ours or name in written})
+    if len(lines) == 1 and lines[0].startswith(f"{_LENGTH}: ") and config.optimizer.decays:
+        raise _other_schedule(theirs["optimizer"]["total_steps"], config, holds)
     if lines:
         more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
         raise UserError(
             f"{holds} another run: {'; '.join(lines[:3])}{more}. Choose another MODEL_DIR, or give this run the same values."
         )
+
+
+_LENGTH = "optimizer.total_steps"
+
+
+def _other_schedule(theirs: int, config: RunConfig, holds: str) -> UserError:
+    """The refusal to continue a falling schedule over other steps, and what can be done instead."""
+    optimizer, steps = config.optimizer, config.steps
+    keep = f"OptimizerConfig.total_steps={theirs} keeps the schedule as it was"
+    if steps > theirs and not optimizer.final_fraction:  # they would be taken at a rate of 0, which is refused
+        keep = f"TRAIN_STEPS={theirs} ends it as it was begun"
+    return UserError(
+        f"{holds} a run whose {optimizer.schedule} schedule falls over {theirs:,} steps, and this one's falls over "
+        f"{optimizer.total_steps:,}: the steps that were taken had other learning rates, so continued it would be neither run. "
+        f"{keep}; for a new schedule choose another MODEL_DIR, and this one as INITIAL_CHECKPOINT_PATH."
+    )
 
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -96,10 +96,22 @@ def test_a_warm_up_that_takes_all_steps_of_a_falling_schedule_is_refused():
 
 def test_more_steps_are_another_schedule_or_the_same_run_with_its_own_end():
     first = scheduled(100, schedule="linear", final_fraction=0.1)
-    with pytest.raises(UserError, match=r"optimizer\.total_steps: 100 → 200"):
+    kept = r"falls over 100 steps, and this one's falls over 200: .*OptimizerConfig\.total_steps=100 keeps the schedule"
+    with pytest.raises(UserError, match=kept):
         check_same_config(first.identity(), scheduled(200, schedule="linear", final_fraction=0.1), "MODEL_DIR holds")
     longer = scheduled(200, schedule="linear", final_fraction=0.1, total_steps=100)
     check_same_config(first.identity(), longer, "MODEL_DIR holds")
+    to_nothing = scheduled(100, schedule="cosine")
+    with pytest.raises(UserError, match=r"falls over 100 steps.*TRAIN_STEPS=100 ends it as it was begun"):
+        check_same_config(to_nothing.identity(), scheduled(200, schedule="cosine"), "MODEL_DIR holds")
+    with pytest.raises(UserError, match=r"OptimizerConfig\.total_steps=100 keeps"):
+        check_same_config(to_nothing.identity(), scheduled(50, schedule="cosine"), "MODEL_DIR holds")
+    with pytest.raises(UserError, match=r"another run: optimizer\.total_steps: 100 → 200; seed: 0 → 1"):
+        check_same_config(
+            first.identity(),
+            scheduled(200, schedule="linear", final_fraction=0.1).with_options(seed=1),
+            "MODEL_DIR holds",
+        )
     constant = scheduled(100)
     check_same_config(constant.identity(), constant.with_options(steps=200), "MODEL_DIR holds")
 

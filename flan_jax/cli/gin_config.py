@@ -8,7 +8,7 @@ import dataclasses
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def _run(**given: Any) -> RunConfig:
     """
     missing = [each.name for each in _PARAMETERS if each.default is each.empty and each.name not in given]
     if missing:
-        raise _no_value(f"run.{name}" for name in missing)
+        raise TypeError(f"run() missing {len(missing)} required arguments: {', '.join(map(repr, missing))}")
     # None stands for a part of which nothing is said, and for the size that the vocabulary has.
     options = {name: value for name, value in given.items() if value is not None}
     model, size = options.pop("model"), options.pop("vocab_size", None)
@@ -198,7 +198,7 @@ def load(
     except UserError as error:
         raise UserError(_without_gin_trace(str(error))) from None
     except (RuntimeError, TypeError, ValueError) as error:
-        raise _resolution_error(error) from error
+        raise _resolution_error(error, reader.written) from error
     _check_unread(config, reader.origins)
     told = any(
         origin.own and (key[1].endswith(".MeshConfig") or key[1:] == (RUN, "mesh"))
@@ -216,21 +216,24 @@ def _check_unread(config: RunConfig, origins: Mapping[Key, Origin]) -> None:
             raise UserError(sentence)
 
 
-def _resolution_error(error: Exception) -> Exception:
+def _resolution_error(error: Exception, written: Sequence[str]) -> Exception:
+    """What gin raised while it made a run, as a sentence; ``written`` are the files that a run wrote of itself."""
     text = str(error)
     missing = re.search(r"(\w+)\(\) missing \d+ required (?:positional |keyword-only )?arguments?: (.*)", text)
     if missing:
-        return _no_value(f"{missing.group(1)}.{name}" for name in re.findall(r"'(\w+)'", missing.group(2)))
+        names = ", ".join(f"{missing.group(1)}.{name}" for name in re.findall(r"'(\w+)'", missing.group(2)))
+        if written:
+            return UserError(
+                f"{written[-1]} gives no value to {names}: it is not the whole configuration that the run wrote. Put that back, "
+                "or name the run's gin files with --gin_file."
+            )
+        return UserError(
+            f"The configuration gives no value to {names}. Include a file from runs/ and one from models/, "
+            "with --gin_file or an include line."
+        )
     if isinstance(error, ValueError):
         return UserError(_without_gin_trace(text))
     return error
-
-
-def _no_value(names: Iterable[str]) -> UserError:
-    return UserError(
-        f"The configuration gives no value to {', '.join(names)}. Include a file from runs/ and one from models/, "
-        "with --gin_file or an include line."
-    )
 
 
 def _without_gin_trace(text: str) -> str:

@@ -70,11 +70,13 @@ class GinReader:
     Attributes:
         origins: where each value that holds was written.
         imports: modules that a run's folder would have imported, which is not done.
+        written: files that a run wrote of itself.
     """
 
     def __init__(self, search_paths: Sequence[str] = ()) -> None:
         self.origins: dict[Key, Origin] = {}
         self.imports: list[str] = []
+        self.written: list[str] = []
         self._search_paths = search_paths
         self._shipped = shipped_gin_dir().resolve()
 
@@ -133,6 +135,8 @@ class GinReader:
         lines: bool = True,
         saved: bool = False,
     ) -> None:
+        if saved:
+            self.written.append(where)
         delegate = _DataDelegate(where) if data else gin.config.ParserDelegate()
         with _said(where), gin.config._parse_scope() as context:
             parser = config_parser.ConfigParser(stream, delegate)

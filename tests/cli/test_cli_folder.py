@@ -1,6 +1,7 @@
 """A run's folder is data: what its configuration names is not run, and its mesh is fitted to the machine."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,17 @@ def test_a_folder_is_read_as_it_was_written_and_bindings_win(run):
     config = gin_config.load([], ["EvalConfig.max_examples=3", "STORE=2024-1"], folder=folder).config
     assert (config.tuning.lora_rank, config.feed.batch_size, config.evaluation.max_examples) == (4, 8, 3)
     assert config.data.store == "2024-1"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "run.seed = 3\n"])
+def test_a_configuration_that_is_not_whole_is_named(run, refused, text):
+    folder = run()
+    (Path(folder) / "config.gin").write_text(text, encoding="utf-8")
+    (Path(folder) / "manifest.json").write_text(json.dumps({"config": {}, "tasks": {}}), encoding="utf-8")
+    for command in (("eval", "--model_dir", folder), ("train", "--gin_file", f"{folder}/config.gin")):
+        said = refused(*command)
+        assert f"{folder}/config.gin gives no value to run.model_dir, run.mixture" in said
+        assert "Put that back, or name the run's gin files with --gin_file" in said
 
 
 def test_the_mesh_is_that_of_this_machine_unless_it_is_told(run):

@@ -226,6 +226,17 @@ class EvalConfig:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    def unread(self) -> Iterator[tuple[str, str]]:
+        """Yields what is set though no suite is measured; ``decoding`` is read by ``flan-jax generate`` all the same."""
+        for option in dataclasses.fields(self) if self.suites == () else ():
+            value = getattr(self, option.name)
+            if option.name not in ("suites", "decoding") and value != option.default:
+                yield (
+                    option.name,
+                    f"EvalConfig.{option.name}={value!r} says how suites are measured, and EvalConfig.suites=() measures none. "
+                    f"Name suites, or leave {option.name} out.",
+                )
+
 
 def expand_home(config: Any, name: str) -> None:
     """Writes out ``~`` in a field of a frozen configuration: no shell does so behind ``--gin.MODEL_DIR=``."""

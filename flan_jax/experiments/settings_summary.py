@@ -29,6 +29,7 @@ def main_settings(config: RunConfig) -> str:
 def unread(config: RunConfig) -> Iterator[tuple[str, str, str]]:
     """What is set and what the values of other settings leave without a reader: part, field, and a sentence that says so."""
     yield from (("run", *found) for found in config.unread())
+    yield from (("EvalConfig", *found) for found in config.evaluation.unread())
     yield from (("OptimizerConfig", *found) for found in config.optimizer.unread())
     if isinstance(config.model, DecoderConfig):
         yield from (("DecoderConfig", *found) for found in config.model.unread())

@@ -174,6 +174,7 @@ REFUSED = {
     "OptimizerConfig.schedule=constant OptimizerConfig.total_steps=9": "OptimizerConfig.total_steps=9 is read with schedule='linear'",
     "run.max_epochs=2": "run.max_epochs=2 is read with exhausted='drop' or exhausted='stop' only, and the exhausted is 'repeat'",
     "run.audit=off run.audit_tolerance=0.5": "run.audit_tolerance=0.5 is read with audit='refuse' or audit='warn' only",
+    "EvalConfig.suites=() EvalConfig.max_examples=3": "EvalConfig.max_examples=3 says how suites are measured, and EvalConfig.suites=() measures none",
     "DecodingConfig.top_k=3": "DecodingConfig.top_k=3 is read with method='sample' only",
     # Circles and depths.
     "LEARNING_RATE=%LEARNING_RATE": "The gin macro LEARNING_RATE refers to itself: LEARNING_RATE → LEARNING_RATE",

@@ -17,6 +17,7 @@ from flan_jax.experiments.options import (
     flat_fields,
 )
 from flan_jax.experiments.run_identity import check_same_config
+from flan_jax.experiments.settings_summary import check_schedule
 from flan_jax.testing.models import tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig
 
@@ -61,3 +62,11 @@ def test_what_gin_resolves_is_what_the_options_say():
     loaded = gin_config.load(["runs/quickstart.gin"], ["run.pack=False", "HOLD_OUT=rte,cb"]).config
     assert (loaded.feed.pack, loaded.data.hold_out) == (False, ("rte", "cb"))
     assert loaded.feed.curriculum_steps == 400
+
+
+def test_how_suites_are_measured_has_no_reader_where_none_is():
+    none = EvalConfig(suites=(), before=True, period=20)
+    assert [name for name, _ in none.unread()] == ["period", "before"]
+    (first, *_) = check_schedule(CONFIG.with_options(evaluation=none, log_period=10))
+    assert first == "EvalConfig.period=20 says how suites are measured, and EvalConfig.suites=() measures none"
+    assert list(EvalConfig(before=True).unread()) == list(EvalConfig(suites=()).unread()) == []

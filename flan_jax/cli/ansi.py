@@ -30,14 +30,14 @@ _NAMES = {
 
 
 def wants_color(choice: str) -> bool:
-    """Whether standard output gets colour: as chosen, else on a terminal unless NO_COLOR is set."""
+    """Decides whether standard output gets colour: as chosen, else on a terminal unless NO_COLOR is set."""
     if choice != "auto":
         return choice == "always"
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-class Paint:
-    """Gives every kind of text its colour, the same one throughout.
+class Palette:
+    """Colours text by its kind, the same colour throughout.
 
     Attributes:
         on: without it, text stays as it is.
@@ -49,7 +49,7 @@ class Paint:
         self._used: dict[str, None] = {}
 
     def __call__(self, kind: str, text: str) -> str:
-        """``text`` in the colour of ``kind``; slots take theirs in order of appearance."""
+        """Wraps ``text`` in the colour of ``kind``; slots take theirs in order of appearance."""
         text = visible(text)
         if not self.on:
             return text
@@ -68,11 +68,11 @@ class Paint:
         return self._slots.setdefault(kind, _SLOTS[len(self._slots) % len(_SLOTS)])
 
     def segments(self, parts: Iterable[Segment]) -> str:
-        """Each part in its colour."""
+        """Joins parts, each in its colour."""
         return "".join(self(kind, text) for kind, text in parts)
 
     def legend(self) -> str:
-        """What the colours used so far mean, in one line; ``""`` without colour."""
+        """Explains the colours used so far in one line; ``""`` without colour."""
         if not self.on:
             return ""
         kinds: Sequence[str] = [*self._used]

@@ -164,7 +164,7 @@ def eval_progress() -> "EvalProgress":
     return show
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Tells people a sentence, on standard error."""
     print(visible(line), file=sys.stderr, flush=True)
 
@@ -184,14 +184,14 @@ def run_training(run: "GinRun") -> int:
                 operative=run.operative,
                 prepare_progress=prepare_progress(),
                 eval_progress=eval_progress(),
-                say=say,
+                log=log,
             )
             signum = result.signum
         except signals.Interrupted as stop:
             signum = stop.signum
         if signum:
             words, code = signals.last_words(signum, "nothing was saved yet; the same command begins anew")
-            say(words)
+            log(words)
             return code
     print("\nWhat was drawn, against what was asked for:")
     print(visible(sampling_table(result.realised)))
@@ -205,11 +205,11 @@ def is_huggingface(model_dir: str) -> bool:
     return model_dir.startswith("hf:") or ((folder / "config.json").is_file() and not (folder / "config.gin").is_file())
 
 
-def say_not_imported(run: "GinRun") -> None:
+def log_not_imported(run: "GinRun") -> None:
     """Names the modules that a run's folder would have imported: it is data, so that is the user's to ask for."""
     names = [name for name in run.not_imported if name not in imported_modules()]
     if names:
-        say(
+        log(
             f"The run's config.gin asks to import {', '.join(names)}, which is not done: a run's folder is data. Where the "
             f"run needs it, name it: {' '.join(f'--module_import {name}' for name in names)}."
         )

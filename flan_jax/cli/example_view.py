@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flan_jax.cli import ansi
-from flan_jax.cli.ansi import Paint
+from flan_jax.cli.ansi import Palette
 from flan_jax.cli.escapes import json_text, visible
 from flan_jax.data.sources.published_sizes import is_elsewhere
 from flan_jax.errors import UserError
@@ -38,21 +38,21 @@ class ExampleView:
 
 @dataclasses.dataclass(frozen=True)
 class ViewOptions:
-    """How examples are shown.
+    """Options of showing examples.
 
     Attributes:
         split: the split they are of.
-        paint: colours.
+        palette: colours.
         seed: which example gets which template.
         template: overrides that.
         vocabulary: counts tokens; ``None`` where none is named.
         max_length: of inputs, in tokens.
-        pieces: show every piece that the vocabulary makes.
+        pieces: show every token that the vocabulary makes.
         chat: prompts and replies inside a chat template; ``None`` for none.
     """
 
     split: str
-    paint: Paint
+    palette: Palette
     seed: int = 0
     template: int | None = None
     vocabulary: "Vocabulary | None" = None
@@ -61,8 +61,8 @@ class ViewOptions:
     chat: "ChatPrompts | None" = None
 
 
-def prompted_examples(task: "Prompted", how: ViewOptions) -> Iterator[ExampleView | None]:
-    """Examples of a task of ours in the source's order; ``None`` for each record that is left out.
+def prompted_examples(task: "Prompted", options: ViewOptions) -> Iterator[ExampleView | None]:
+    """Yields examples of a task of ours in the source's order; ``None`` for each record that is left out.
 
     Raises:
         UserError: a record that cannot be read or rendered, or data that are not here.
@@ -70,19 +70,22 @@ def prompted_examples(task: "Prompted", how: ViewOptions) -> Iterator[ExampleVie
     marking = PromptSpans()
     length: Callable[[str], int] | None = None
     newlines = True
-    if how.vocabulary is not None:
+    if options.vocabulary is not None:
         from flan_jax.data.tokenizers.vocabulary import keeps_newlines
 
-        newlines, length = keeps_newlines(how.vocabulary), _length(how.vocabulary, how.chat.around if how.chat else 1)
-    renderer = Renderer(task, how.seed, newlines, length, how.max_length, marking)
+        newlines, length = (
+            keeps_newlines(options.vocabulary),
+            _length(options.vocabulary, options.chat.around if options.chat else 1),
+        )
+    renderer = Renderer(task, options.seed, newlines, length, options.max_length, marking)
     words = ansi.PROMPT if task.spec.renders_itself else ansi.INSTRUCTION
-    for index, record in _records(task, how.split):
-        rendered, marked = _rendered(renderer, marking, record, index, how)
+    for index, record in _records(task, options.split):
+        rendered, marked = _rendered(renderer, marking, record, index, options)
         if rendered is None:
             yield None
             continue
         segments = aligned(marked, rendered.inputs, words=words)
-        yield _prompted(task, rendered, segments, how)
+        yield _prompted_view(task, rendered, segments, options)
 
 
 def _length(vocabulary: "Vocabulary", around: int) -> Callable[[str], int]:
@@ -90,7 +93,7 @@ def _length(vocabulary: "Vocabulary", around: int) -> Callable[[str], int]:
 
 
 def _records(task: "Prompted", split: str) -> Iterator[tuple[int, "Record"]]:
-    """The records; where they would come from the hub, an error says what else there is."""
+    """Yields the records with their indices; where they would come from the hub, an error says what else there is."""
     try:
         yield from numbered_records(task.spec.source, split)
     except UserError as error:
@@ -107,48 +110,52 @@ def _folder(task: "Prompted") -> str:
 
 
 def _rendered(
-    renderer: Renderer, marking: PromptSpans, record: "Record", index: int, how: ViewOptions
+    renderer: Renderer, marking: PromptSpans, record: "Record", index: int, options: ViewOptions
 ) -> "tuple[Rendered | None, str]":
-    """The example as a model sees it, and its inputs with marks."""
+    """Renders an example twice: as a model sees it, and its inputs with marks between the parts of the prompt."""
     try:
         marking.on = False
-        rendered = renderer(record, index=index, split=how.split, template_id=how.template)
+        rendered = renderer(record, index=index, split=options.split, template_id=options.template)
         if rendered is None:
             return None, ""
         marking.on = True
-        marked = renderer(record, index=index, split=how.split, template_id=how.template)
+        marked = renderer(record, index=index, split=options.split, template_id=options.template)
     except UserError as error:
         place = getattr(renderer.task.spec.source, "place", None)
-        raise UserError(f"{place(how.split, index)}: {error}") if place else error from error
+        raise UserError(f"{place(options.split, index)}: {error}") if place else error from error
     return rendered, "" if marked is None else marked.inputs
 
 
-def _prompted(task: "Prompted", rendered: "Rendered", segments: Sequence[Segment], how: ViewOptions) -> ExampleView:
-    colour = how.paint
-    lines = [("input", colour.segments(segments)), ("target", colour(ansi.TARGET, rendered.targets))]
+def _prompted_view(
+    task: "Prompted", rendered: "Rendered", segments: Sequence[Segment], options: ViewOptions
+) -> ExampleView:
+    palette = options.palette
+    lines = [("input", palette.segments(segments)), ("target", palette(ansi.TARGET, rendered.targets))]
     if rendered.options:
-        lines.append(("options", " | ".join(colour(ansi.OPTIONS, option) for option in rendered.options)))
+        lines.append(("options", " | ".join(palette(ansi.OPTIONS, option) for option in rendered.options)))
     if len(rendered.references) > 1:
-        lines.append(("accepts", " | ".join(colour(ansi.TARGET, reference) for reference in rendered.references)))
+        lines.append(("accepts", " | ".join(palette(ansi.TARGET, reference) for reference in rendered.references)))
     if rendered.exemplars:
         records = ", ".join(map(str, rendered.exemplars))
         lines.append(("solved", f"{len(rendered.exemplars)} before it, of the training split: {records}"))
     tokens, pieces = None, None
-    if how.vocabulary is not None and how.chat is not None:
-        tokens, pieces, more = _in_turns(rendered, how, how.vocabulary, how.chat)
+    if options.vocabulary is not None and options.chat is not None:
+        tokens, pieces, more = _chat_lines(rendered, options, options.vocabulary, options.chat)
         lines += more
-    elif how.vocabulary is not None:
-        tokens = {side: how.vocabulary.encode(getattr(rendered, side)) for side in ("inputs", "targets")}
-        counts = f"{len(tokens['inputs'])} + EOS → {len(tokens['targets'])} + EOS, as {how.vocabulary.name} reads them:"
-        if how.pieces:
+    elif options.vocabulary is not None:
+        tokens = {side: options.vocabulary.encode(getattr(rendered, side)) for side in ("inputs", "targets")}
+        counts = (
+            f"{len(tokens['inputs'])} + EOS → {len(tokens['targets'])} + EOS, as {options.vocabulary.name} reads them:"
+        )
+        if options.pieces:
             from flan_jax.data.tokenizers.token_display import pieces_of
 
-            made = {side: pieces_of(how.vocabulary, getattr(rendered, side)) for side in tokens}
+            made = {side: pieces_of(options.vocabulary, getattr(rendered, side)) for side in tokens}
             pieces = {side: [dataclasses.asdict(piece) for piece in own] for side, own in made.items()}
-            lines.append(("tokens", counts + _troubles([*made["inputs"], *made["targets"]])))
-            lines += [("", piece_text(made["inputs"], colour)), ("", "→ " + piece_text(made["targets"], colour))]
+            lines.append(("tokens", counts + _problem_counts([*made["inputs"], *made["targets"]])))
+            lines += [("", piece_text(made["inputs"], palette)), ("", "→ " + piece_text(made["targets"], palette))]
         else:
-            lines += [("tokens", counts), ("", visible(how.vocabulary.decode(tokens["inputs"])))]
+            lines += [("tokens", counts), ("", visible(options.vocabulary.decode(tokens["inputs"])))]
     inverted = " (inverted)" if task.templates[rendered.template_id].inverted else ""
     row = {
         "spec": task.spec.name,
@@ -162,13 +169,13 @@ def _prompted(task: "Prompted", rendered: "Rendered", segments: Sequence[Segment
         "tokens": tokens,
     }
     heading = f"{rendered.example_id} · template {rendered.template_id}{inverted}"
-    return ExampleView(heading, {**row, "pieces": pieces} if how.pieces else row, lines)
+    return ExampleView(heading, {**row, "pieces": pieces} if options.pieces else row, lines)
 
 
-def _in_turns(
-    rendered: "Rendered", how: ViewOptions, vocabulary: "Vocabulary", chat: "ChatPrompts"
+def _chat_lines(
+    rendered: "Rendered", options: ViewOptions, vocabulary: "Vocabulary", chat: "ChatPrompts"
 ) -> tuple[dict[str, list[int]], dict[str, list[dict[str, Any]]] | None, list[tuple[str, str]]]:
-    """Ids, pieces and lines of an example inside a chat template."""
+    """Returns ids, tokens as text and lines of an example inside a chat template."""
     from flan_jax.data.tokenizers.token_display import decoded_turns, pieces_of_ids
 
     tokens = {
@@ -178,45 +185,48 @@ def _in_turns(
     counts = (
         f"{len(tokens['inputs'])} → {len(tokens['targets'])} inside the chat template, as {vocabulary.name} reads them:"
     )
-    if not how.pieces:
+    if not options.pieces:
         texts = [ansi.visible(decoded_turns(vocabulary, ids)) for ids in tokens.values()]
         return tokens, None, [("tokens", counts), ("", texts[0]), ("", f"→ {texts[1]}")]
     made = {side: pieces_of_ids(vocabulary, ids) for side, ids in tokens.items()}
-    lines = [("tokens", counts + _troubles([*made["inputs"], *made["targets"]]))]
-    lines += [("", piece_text(made["inputs"], how.paint)), ("", "→ " + piece_text(made["targets"], how.paint))]
+    lines = [("tokens", counts + _problem_counts([*made["inputs"], *made["targets"]]))]
+    lines += [
+        ("", piece_text(made["inputs"], options.palette)),
+        ("", "→ " + piece_text(made["targets"], options.palette)),
+    ]
     return tokens, {side: [dataclasses.asdict(piece) for piece in own] for side, own in made.items()}, lines
 
 
-def _troubles(pieces: "Sequence[DisplayPiece]") -> str:
-    """What is wrong with the pieces, behind their count."""
+def _problem_counts(pieces: "Sequence[DisplayPiece]") -> str:
+    """Counts the tokens that are unknown and the line ends that are lost, as words behind a count; ``""`` for none."""
     unknown, lost = sum(piece.unknown for piece in pieces), sum(piece.lost for piece in pieces)
     found = [f"{unknown} unknown"] * bool(unknown) + [f"{lost} line end{'s' * (lost > 1)} lost"] * bool(lost)
     return f" {', '.join(found)}" if found else ""
 
 
-def piece_text(pieces: "Sequence[DisplayPiece]", colour: Paint) -> str:
-    """The pieces, each apart from the next; ⏎ is a line end that was dropped, and ⟦…⟧ unknown without colour."""
+def piece_text(pieces: "Sequence[DisplayPiece]", palette: Palette) -> str:
+    """Joins tokens, each apart from the next; ⏎ is a line end that was dropped, and ⟦…⟧ unknown without colour."""
     parts = []
     for piece in pieces:
-        parts += [colour(ansi.LOST, "⏎")] * piece.lost
+        parts += [palette(ansi.LOST, "⏎")] * piece.lost
         text = piece.text.replace("\n", "\\n")
         if piece.unknown:
-            parts.append(colour(ansi.UNKNOWN, text) if colour.on else f"⟦{visible(text)}⟧")
+            parts.append(palette(ansi.UNKNOWN, text) if palette.on else f"⟦{visible(text)}⟧")
         else:
             parts.append(visible(text))
     return "│".join(parts)
 
 
-def produced_examples(task: "Task", how: ViewOptions) -> Iterator[ExampleView]:
-    """What another kind of task gives: ids, and their text; then every further feature."""
+def preprocessed_examples(task: "Task", options: ViewOptions) -> Iterator[ExampleView]:
+    """Yields examples of another kind of task: ids, their text, and every further feature."""
     from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
     from flan_jax.data.prepare.preprocessors import make_preprocessor
     from flan_jax.data.tokenizers.token_display import decoded_turns
 
-    vocabulary = how.vocabulary
+    vocabulary = options.vocabulary
     assert vocabulary is not None
-    made = make_preprocessor(task, PrepareConfig(vocabulary, seed=how.seed))
-    for example in made.examples(how.split, RecordCounts()):
+    made = make_preprocessor(task, PrepareConfig(vocabulary, seed=options.seed))
+    for example in made.examples(options.split, RecordCounts()):
         ids = {"inputs": example.inputs.tolist(), "targets": example.targets.tolist()}
         text = {name: vocabulary.decode(side) for name, side in ids.items()}
         extras = {name: _plain(value) for name, value in example.extras.items()}
@@ -225,8 +235,8 @@ def produced_examples(task: "Task", how: ViewOptions) -> Iterator[ExampleView]:
         row: dict[str, Any] = {"spec": task.name, "cluster": task.cluster, "mode": None, **text}
         if mask is None:
             lines = [
-                ("input", how.paint(ansi.PROMPT, text["inputs"])),
-                ("target", how.paint(ansi.TARGET, text["targets"])),
+                ("input", options.palette(ansi.PROMPT, text["inputs"])),
+                ("target", options.palette(ansi.TARGET, text["targets"])),
             ]
         else:  # one text, of which a part is learnt
             runs = itertools.groupby(zip(mask, ids["targets"], strict=True), key=lambda pair: bool(pair[0]))
@@ -234,7 +244,7 @@ def produced_examples(task: "Task", how: ViewOptions) -> Iterator[ExampleView]:
                 (ansi.TARGET if learnt else ansi.PROMPT, decoded_turns(vocabulary, (index for _, index in run), END))
                 for learnt, run in runs
             ]
-            lines = [("text", how.paint.segments(parts))]
+            lines = [("text", options.palette.segments(parts))]
             row |= {"targets": "".join(own for _, own in parts), "segments": [{"kind": k, "text": t} for k, t in parts]}
         lines += [("tokens", counts), *(("", f"{name} = {json_text(value)}") for name, value in extras.items())]
         row |= {"references": list(example.references), "example_id": example.example_id, "tokens": ids}
@@ -245,7 +255,7 @@ END = "⟨EOS⟩"
 
 
 def _plain(value: Any) -> Any:
-    """A feature as JSON has it; text that is no UTF-8 with its odd bytes written out."""
+    """Converts a feature to JSON; text that is no UTF-8 with its odd bytes written out."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, bytes):

@@ -11,7 +11,7 @@ import jax
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.data import TRAIN_SPLIT, Data
+from flan_jax.experiments.data import TRAIN_SPLIT, RunData
 from flan_jax.feed.curriculum import CurriculumBatches
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.feed.sampling_stats import SamplingStats
@@ -162,7 +162,12 @@ _DRAWN_BY = ("weight", "curriculum")
 
 
 def continue_position(
-    batches: Batches, position: Mapping[str, Any], config: RunConfig, data: Data, ours: Table, earlier: Sequence[Table]
+    batches: Batches,
+    position: Mapping[str, Any],
+    config: RunConfig,
+    data: RunData,
+    ours: Table,
+    earlier: Sequence[Table],
 ) -> Table:
     """Puts ``batches`` where a checkpoint's ``position`` says, carrying it over where it belongs to other tasks.
 

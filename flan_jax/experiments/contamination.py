@@ -39,7 +39,7 @@ def seen_tasks(mixture: Mixture, suites: Sequence[Suite] | None = None) -> list[
 
 
 def check_contamination(
-    config: RunConfig, mixture: Mixture, suites: Sequence[Suite], *, say: Callable[[str], None] = lambda line: None
+    config: RunConfig, mixture: Mixture, suites: Sequence[Suite], *, log: Callable[[str], None] = lambda line: None
 ) -> dict[str, Any] | None:
     """Compares what the run holds out with what it trains on, unless that was done before, for this run or one beside it.
 
@@ -57,7 +57,7 @@ def check_contamination(
     key = audit_key(trained, held_out, held_in)
     found = next((kept for path in _audits(Path(config.model_dir)) if (kept := _kept(path, key))), None)
     if found is None:
-        say(
+        log(
             f"comparing what is measured with what is trained on ({len(held_out) + len(held_in)} with {len(trained)} tasks)"
         )
         found = audit(trained, held_out, held_in=held_in)
@@ -68,9 +68,9 @@ def check_contamination(
             "--gin.run.audit_tolerance=SHARE, or go on with --gin.run.audit=warn and say so in what you report."
         )
     if reason:
-        say(f"warning: this run is contaminated: {reason}")
+        log(f"warning: this run is contaminated: {reason}")
     for line in found.told():
-        say(f"{'' if reason else 'warning: '}{line}")
+        log(f"{'' if reason else 'warning: '}{line}")
     return {"key": key, **dataclasses.asdict(found)}
 
 

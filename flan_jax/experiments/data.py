@@ -220,7 +220,7 @@ def run_vocabulary(config: RunConfig, mixture: Mixture) -> Vocabulary:
 
 
 @dataclasses.dataclass(frozen=True)
-class Data:
+class RunData:
     """What a run reads.
 
     Attributes:
@@ -265,7 +265,7 @@ def chosen_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite,
     return mixture.suites if names is None else tuple(by_name[name] for name in names)
 
 
-def say_dropped(mixture: Mixture, say: Callable[[str], None]) -> None:
+def log_dropped(mixture: Mixture, log: Callable[[str], None]) -> None:
     """Says in a sentence what is neither trained on nor measured, by reason; nothing where there is nothing."""
     reasons: dict[str, list[str]] = {}
     for found in mixture.dropped:
@@ -274,7 +274,7 @@ def say_dropped(mixture: Mixture, say: Callable[[str], None]) -> None:
     count = len(mixture.dropped)
     verb = "task of the collection is" if count == 1 else "tasks of the collection are"
     if parts:
-        say(f"{count} {verb} neither trained on nor measured: {'; '.join(parts)}")
+        log(f"{count} {verb} neither trained on nor measured: {'; '.join(parts)}")
 
 
 def _few(names: Sequence[str]) -> str:
@@ -282,7 +282,7 @@ def _few(names: Sequence[str]) -> str:
     return f"{', '.join(names[:5])}{more}"
 
 
-def wanted(mixture: Mixture, suites: Iterable[Suite]) -> list[tuple[Task, tuple[str, ...]]]:
+def tasks_with_splits(mixture: Mixture, suites: Iterable[Suite]) -> list[tuple[Task, tuple[str, ...]]]:
     """Each task once with the splits that training and ``suites`` read."""
     splits: dict[str, tuple[Task, dict[str, None]]] = {}
     for task in mixture.drawn_tasks:
@@ -297,7 +297,7 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
     """Brings the store up to date with what the run reads; what is there already is not touched."""
     mixture = run_mixture(config)
     check_tasks(run_template(config), mixture)
-    tasks = wanted(mixture, chosen_suites(mixture, config.evaluation.suites))
+    tasks = tasks_with_splits(mixture, chosen_suites(mixture, config.evaluation.suites))
     modules = imported_modules()
     # Another process finds a task of seqio's only where it knows which module registers it.
     # Nor does it know what a configuration binds to the functions of such a task.
@@ -319,7 +319,7 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
     )
 
 
-def open_data(config: RunConfig, *, training: bool = True) -> Data:
+def open_data(config: RunConfig, *, training: bool = True) -> RunData:
     """Opens the run's prepared tasks.
 
     Args:
@@ -341,7 +341,7 @@ def open_data(config: RunConfig, *, training: bool = True) -> Data:
     store = TokenStore(store_path(config))
     suites = chosen_suites(mixture, config.evaluation.suites)
     if not mixture.drawn_tasks and not training:
-        return Data(mixture, vocabulary, store, (), {}, {}, suites)
+        return RunData(mixture, vocabulary, store, (), {}, {}, suites)
     opened = open_tasks(store, [(task, TRAIN_SPLIT) for task in mixture.drawn_tasks], vocabulary, config)
     _check_positions(opened, config)
     stored = {task.name: task for task in opened}
@@ -350,7 +350,7 @@ def open_data(config: RunConfig, *, training: bool = True) -> Data:
     weights = {name: weight for name, weight in mixture.weights(sizes, mean_tokens).items() if weight > 0}
     in_curriculum = mixture.curriculum_weights(sizes, mean_tokens)
     curriculum = {name: in_curriculum[name] for name in weights} if in_curriculum else {}
-    return Data(mixture, vocabulary, store, tuple(stored[name] for name in weights), weights, curriculum, suites)
+    return RunData(mixture, vocabulary, store, tuple(stored[name] for name in weights), weights, curriculum, suites)
 
 
 def _check_positions(tasks: Iterable[StoredTask], config: RunConfig) -> None:
@@ -370,7 +370,7 @@ def _mean_tokens(task: StoredTask) -> float:
     return (task.manifest["input_tokens"] + task.manifest["target_tokens"]) / max(len(task), 1)
 
 
-def run_recipe(config: RunConfig, vocabulary: Vocabulary) -> PrepareConfig:
+def prepare_config(config: RunConfig, vocabulary: Vocabulary) -> PrepareConfig:
     """How a run's tasks become tokens."""
     return PrepareConfig(
         vocabulary,
@@ -397,11 +397,11 @@ def open_tasks(
     Raises:
         UserError: a task is not prepared, or was prepared from something else.
     """
-    prepare_config = run_recipe(config, vocabulary)
+    settings = prepare_config(config, vocabulary)
     tasks = tuple(tasks)
     # A fingerprint hashes the task's files: threads, as that is reading and native code.
     with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
-        made = list(pool.map(lambda pair: make_preprocessor(pair[0], prepare_config).fingerprint_parts(pair[1]), tasks))
+        made = list(pool.map(lambda pair: make_preprocessor(pair[0], settings).fingerprint_parts(pair[1]), tasks))
     parts = [parts_in(store, task, split, own) for (task, split), own in zip(tasks, made, strict=True)]
     return store.open_many(
         (task.name, split, combine_parts(own), own) for (task, split), own in zip(tasks, parts, strict=True)

@@ -22,7 +22,7 @@ from flan_jax.eval.suites import StepResults, evaluate_suites
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.chat_template import run_prompts, written_stops
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.data import Data, check_folders, open_data, open_tasks, prepare_run, say_dropped
+from flan_jax.experiments.data import RunData, check_folders, log_dropped, open_data, open_tasks, prepare_run
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.initial import load_weights
 from flan_jax.report.page import write_report
@@ -30,7 +30,7 @@ from flan_jax.store.store import StoredTask
 from flan_jax.tasks.spec import ENDING, GROUP, Prompted, Task
 
 
-def eval_task(task: Task, stored: StoredTask, data: Data, config: RunConfig) -> EvalTask:
+def eval_task(task: Task, stored: StoredTask, data: RunData, config: RunConfig) -> EvalTask:
     """The prepared examples of one task as the evaluation reads them.
 
     Inverted templates of ours are left out. A task of seqio's registry is measured by its own
@@ -100,7 +100,7 @@ def _group_notes(stored: StoredTask, chosen: Sequence[int]) -> tuple[str, ...]:
     )
 
 
-def _example(stored: StoredTask, index: int, data: Data) -> EvalExample:
+def _example(stored: StoredTask, index: int, data: RunData) -> EvalExample:
     return EvalExample(
         inputs=stored.inputs(index),
         options=stored.options(index),
@@ -112,7 +112,7 @@ def _example(stored: StoredTask, index: int, data: Data) -> EvalExample:
     )
 
 
-def _scored_example(stored: StoredTask, index: int, data: Data) -> EvalExample:
+def _scored_example(stored: StoredTask, index: int, data: RunData) -> EvalExample:
     """An example of a task of ours, with what its task keeps beside the tokens for metrics."""
     return dataclasses.replace(
         _example(stored, index, data),
@@ -126,7 +126,7 @@ def _shown(vocabulary: Vocabulary, ids: np.ndarray) -> str:
     return decoded_turns(vocabulary, ids[:-1] if len(ids) and ids[-1] == vocabulary.eos_id else ids)
 
 
-def eval_suites(data: Data, config: RunConfig) -> dict[str, list[EvalTask]]:
+def eval_suites(data: RunData, config: RunConfig) -> dict[str, list[EvalTask]]:
     """Every suite of the run with its tasks.
 
     A task that the mixture measures on several splits is called ``TASK_SPLIT`` in the results.
@@ -175,7 +175,7 @@ def outdated_suites(
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def make_predictor(graphdef: Any, params: Any, data: Data, config: RunConfig) -> Predictor:
+def make_predictor(graphdef: Any, params: Any, data: RunData, config: RunConfig) -> Predictor:
     """A predictor with the run's vocabulary, lengths and batch size."""
     prompts = run_prompts(config, data.vocabulary)
     return Predictor(
@@ -191,18 +191,20 @@ def make_predictor(graphdef: Any, params: Any, data: Data, config: RunConfig) ->
     )
 
 
-def say_again(folder: Path, step: int, outdated: Mapping[str, str], weights: str, say: Callable[[str], None]) -> None:
+def log_measured_again(
+    folder: Path, step: int, outdated: Mapping[str, str], weights: str, log: Callable[[str], None]
+) -> None:
     """Says which results of a step are measured again and why, and which are dropped as they are of other weights."""
     if step not in saved_steps(folder):
         return
     before = read_results(folder, step)
     for suite, reason in outdated.items():
         if suite in before.suites:
-            say(f"measuring suite {suite!r} of step {step} again: it {reason}")
+            log(f"measuring suite {suite!r} of step {step} again: it {reason}")
     if before.weights != weights:
         gone = [suite for suite in before.suites if suite not in outdated]
         if gone:
-            say(f"dropping the results of {', '.join(gone)} at step {step}: they are not known to be of these weights")
+            log(f"dropping the results of {', '.join(gone)} at step {step}: they are not known to be of these weights")
 
 
 def evaluate_run(
@@ -211,7 +213,7 @@ def evaluate_run(
     step: int | None = None,
     operative: str = "",
     progress: EvalProgress | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> StepResults:
     """Measures a checkpoint on the run's suites and writes ``eval/STEP`` and the page.
 
@@ -233,17 +235,19 @@ def evaluate_run(
         prepare_run(config)
     data = open_data(config, training=False)
     if not run_dir.has_checkpoint(folder):
-        check_same_vocabulary(config, data.vocabulary, say=say)
+        check_same_vocabulary(config, data.vocabulary, log=log)
     if not data.suites:
         raise UserError(
             f"Mixture {data.mixture.name!r} has no suites to measure. Give it some, or name a mixture that has."
         )
-    say_dropped(data.mixture, say)
+    log_dropped(data.mixture, log)
     run_dir.create(folder)
     run_dir.write_description(folder, config, data, operative=operative, params=weights.params)
     predictor = make_predictor(weights.graphdef, weights.params, data, config)
     suites, settings, digest = eval_suites(data, config), eval_settings(config), params_digest(weights.params)
-    say_again(folder, weights.step, outdated_suites(folder, weights.step, suites, digest, settings), digest, say)
+    log_measured_again(
+        folder, weights.step, outdated_suites(folder, weights.step, suites, digest, settings), digest, log
+    )
     results = evaluate_suites(
         predictor, suites, step=weights.step, progress=progress, seed=config.seed, weights=digest, settings=settings
     )

@@ -11,14 +11,14 @@ from flan_jax.eval.provenance import params_digest
 from flan_jax.eval.results import merge_results, write_results
 from flan_jax.eval.suites import evaluate_suites
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.data import Data
+from flan_jax.experiments.data import RunData
 from flan_jax.experiments.evaluate import (
     EvalProgress,
     eval_settings,
     eval_suites,
+    log_measured_again,
     make_predictor,
     outdated_suites,
-    say_again,
 )
 from flan_jax.train.metrics_accumulator import HostMetrics
 from flan_jax.train.state import TrainState, whole_params
@@ -30,16 +30,16 @@ class EvaluationHook:
     def __init__(
         self,
         config: RunConfig,
-        data: Data,
+        data: RunData,
         graphdef: Any,
         params: Any,
         progress: EvalProgress | None = None,
-        say: Callable[[str], None] = lambda line: None,
+        log: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Reads the prepared examples; ``params`` only lend their shapes until a call gives others."""
         self._config = config
         self._progress = progress
-        self._say = say
+        self._log = log
         self._suites = eval_suites(data, config)
         self._predictor: Predictor = make_predictor(graphdef, params, data, config)
 
@@ -56,7 +56,7 @@ class EvaluationHook:
         outdated = outdated_suites(folder, step, self._suites, weights, settings)
         if not outdated:
             return
-        say_again(folder, step, outdated, weights, self._say)
+        log_measured_again(folder, step, outdated, weights, self._log)
         results = evaluate_suites(
             self._predictor.with_params(params),
             {name: tasks for name, tasks in self._suites.items() if name in outdated},

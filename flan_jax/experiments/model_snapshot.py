@@ -25,7 +25,7 @@ _KEPT = (
 )  # fmt: skip
 
 
-def copy_kept(folder: Path, destination: Path) -> tuple[str, ...]:
+def copy_description(folder: Path, destination: Path) -> tuple[str, ...]:
     """Copies what belongs to a model beside its weights; returns the names."""
     kept = sorted({path for pattern in _KEPT for path in folder.glob(pattern) if path.is_file()})
     for path in kept:
@@ -33,7 +33,7 @@ def copy_kept(folder: Path, destination: Path) -> tuple[str, ...]:
     return tuple(path.name for path in kept)
 
 
-def keep_description(model_dir: str, initial_checkpoint: str, vocabulary: str) -> None:
+def save_description(model_dir: str, initial_checkpoint: str, vocabulary: str) -> None:
     """Copies the description of a run's first model into its folder, unless it is there.
 
     Args:
@@ -55,7 +55,7 @@ def keep_description(model_dir: str, initial_checkpoint: str, vocabulary: str) -
     if _record(model_dir) == record:
         return
     with atomic_dir(kept) as written:
-        copy_kept(folder, written)
+        copy_description(folder, written)
         atomic_write_text(written / _RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -18,7 +18,7 @@ from flan_jax.eval.results import saved_steps, step_folder
 from flan_jax.experiments import renamed
 from flan_jax.experiments.batches import DataChange, Table
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.data import Data
+from flan_jax.experiments.data import RunData
 from flan_jax.experiments.run_identity import check_same_config
 from flan_jax.files import atomic_write_text
 from flan_jax.models.peft.adapters import counts, split
@@ -121,7 +121,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     return {**found, "tasks": renamed.task_table(found["tasks"]), **({"changes": changes} if changes else {})}
 
 
-def check_same_data(folder: Path, data: Data, *, accept: bool = False) -> DataChange:
+def check_same_data(folder: Path, data: RunData, *, accept: bool = False) -> DataChange:
     """What changed in a run's tasks since it was last started.
 
     Args:
@@ -152,7 +152,7 @@ def earlier_tables(folder: Path) -> list[Table]:
     return [found["tasks"], *(change["before"] for change in reversed(found.get("changes", [])))]
 
 
-def record_change(folder: Path, data: Data, *, step: int) -> None:
+def record_change(folder: Path, data: RunData, *, step: int) -> None:
     """Writes into the manifest that from ``step`` on the run draws from the tasks as they are now."""
     found = read_manifest(folder)
     assert found is not None
@@ -165,7 +165,7 @@ def record_change(folder: Path, data: Data, *, step: int) -> None:
 
 
 def write_description(
-    folder: Path, config: RunConfig, data: Data, *, operative: str, params: Mapping[str, Any]
+    folder: Path, config: RunConfig, data: RunData, *, operative: str, params: Mapping[str, Any]
 ) -> None:
     """Writes ``manifest.json``, ``config.gin`` and ``model-info.txt``, once, when a run begins."""
     if (folder / MANIFEST).exists():
@@ -208,7 +208,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONED}}
 
 
-def task_table(data: Data) -> dict[str, Any]:
+def task_table(data: RunData) -> dict[str, Any]:
     """A run's training tasks as its manifest has them: plain JSON values by name."""
     specs = {task.name: task for task in data.mixture.train_tasks}
     return {

@@ -31,7 +31,7 @@ SILENT_S = 4 * HEARTBEAT_S
 
 
 @contextlib.contextmanager
-def run_lock(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+def run_lock(folder: Path, log: Callable[[str], None]) -> Iterator[None]:
     """Holds the lock of a run's folder; of several processes of one run, the first does.
 
     Raises:
@@ -42,7 +42,7 @@ def run_lock(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
         return
     path = folder / LOCK
     with writing(path):
-        descriptor = _acquired(path, say)
+        descriptor = _acquired(path, log)
     ended = threading.Event()
     heart = threading.Thread(target=_beat, args=(path, ended), name="run-lock", daemon=True)
     heart.start()
@@ -56,7 +56,7 @@ def run_lock(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _acquired(path: Path, say: Callable[[str], None]) -> int:
+def _acquired(path: Path, log: Callable[[str], None]) -> int:
     for _ in range(16):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -72,7 +72,7 @@ def _acquired(path: Path, say: Callable[[str], None]) -> int:
                 if free is False and not owner:
                     raise _held(path, {"host": "unknown", "pid": "unknown"})  # it is being taken this moment
                 if owner:
-                    say(
+                    log(
                         f"taking over {path.parent} from a run that ended without a word (process {owner.get('pid')} on "
                         f"{owner.get('host')}, since {owner.get('since')})"
                     )

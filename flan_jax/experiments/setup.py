@@ -24,10 +24,10 @@ from flan_jax.experiments.batches import (
 from flan_jax.experiments.chat_template import lacks_template
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.contamination import AUDIT, check_contamination
-from flan_jax.experiments.data import Data, PrepareProgress, open_data, prepare_run, say_dropped
+from flan_jax.experiments.data import PrepareProgress, RunData, log_dropped, open_data, prepare_run
 from flan_jax.experiments.evaluate import EvalProgress
 from flan_jax.experiments.evaluation_hook import EvaluationHook
-from flan_jax.experiments.model_snapshot import keep_description
+from flan_jax.experiments.model_snapshot import save_description
 from flan_jax.experiments.preflight import check_startable
 from flan_jax.experiments.run_identity import check_same_config
 from flan_jax.experiments.settings_summary import check_schedule, main_settings
@@ -62,7 +62,7 @@ class Built:
 
     config: RunConfig
     folder: Path
-    data: Data
+    data: RunData
     change: DataChange
     audited: dict[str, Any] | None
     base: dict[str, Any]
@@ -76,13 +76,13 @@ class Built:
         return {**self.config.identity(), **self.base}
 
 
-def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None, say: Log) -> Built:
+def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None, log: Log) -> Built:
     """Checks and reads everything that a run is made of; prepares its tasks.
 
     Args:
         config: the run.
         prepare_progress: told after every prepared split.
-        say: told in a sentence what is odd, and the settings that decide most.
+        log: told in a sentence what is odd, and the settings that decide most.
 
     Raises:
         UserError: the folder holds another run or other data, or anything the layers below refuse.
@@ -94,26 +94,26 @@ def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None,
     if not config.data.use_cached_tasks:
         prepare_run(config, progress=prepare_progress)
     data = open_data(config)
-    say_dropped(data.mixture, say)
+    log_dropped(data.mixture, log)
     for note in data.mixture.notes:
-        say(note)
+        log(note)
     change = run_dir.check_same_data(folder, data, accept=config.data.on_data_change == "accept")
     for line in notices([read_outcome(task, None) for task in data.train], vocabulary=data.vocabulary.name):
-        say(line)
-    audited = check_contamination(config, data.mixture, data.suites, say=say)
+        log(line)
+    audited = check_contamination(config, data.mixture, data.suites, log=log)
     # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs no more
     # than what its checkpoints leave out.
     base = base_identity(config)
     if not run_dir.has_checkpoint(folder):
-        check_same_vocabulary(config, data.vocabulary, say=say)
+        check_same_vocabulary(config, data.vocabulary, log=log)
     params = initial_params(config) if base or not run_dir.has_checkpoint(folder) else None
     check_can_begin(params, config)
     mesh = make_mesh(config.mesh)
-    say(main_settings(config))
+    log(main_settings(config))
     for note in notes:
-        say(note)
+        log(note)
     if lacking := lacks_template(config, data.mixture):
-        say(lacking)
+        log(lacking)
     optimizer = make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))
     return Built(config, folder, data, change, audited, base, mesh, optimizer, params)
 
@@ -145,7 +145,7 @@ def start(
     *,
     operative: str = "",
     eval_progress: EvalProgress | None = None,
-    say: Log,
+    log: Log,
 ) -> Started:
     """Initializes a run, or restores it from its newest checkpoint, and writes what its folder says of it.
 
@@ -154,7 +154,7 @@ def start(
         checkpointer: of its checkpoints.
         operative: gin's text of it.
         eval_progress: told after every evaluated batch.
-        say: told in a sentence what begins.
+        log: told in a sentence what begins.
 
     Raises:
         UserError: the newest checkpoint is another run's, or its position belongs to data that are gone.
@@ -175,24 +175,24 @@ def start(
     built.params = None  # what of it is not the state's is gone
     params = whole_params(state, config.tuning)
     if first:
-        keep_description(config.model_dir, config.initial_checkpoint, config.data.vocabulary)
+        save_description(config.model_dir, config.initial_checkpoint, config.data.vocabulary)
         run_dir.write_description(folder, config, data, operative=operative, params=params)
     weights_log = WeightsLog(folder / run_dir.WEIGHTS, resume_step=step)
     batches = make_batches(config, data.train, data.weights, data.curriculum, on_weights=weights_log)
-    evaluation = EvaluationHook(config, data, graphdef, params, eval_progress, say)
+    evaluation = EvaluationHook(config, data, graphdef, params, eval_progress, log)
     del params  # restoring donates nothing, and two states may not fit
     resumed = None
     if step:
-        say(
+        log(
             f"resuming at step {step} of {config.steps}"
             if step < config.steps
             else f"nothing is left to train: step {step} is saved, and the run has {config.steps} steps (TRAIN_STEPS)"
         )
-        state, resumed = _restored(built, checkpointer, state, batches, say)
+        state, resumed = _restored(built, checkpointer, state, batches, log)
         if step < config.steps:  # a step is saved before it is measured, which may have been interrupted
             evaluation(step, {}, state)
     elif config.evaluation.before:
-        say("measuring before training")
+        log("measuring before training")
         evaluation.measure(0, whole_params(state, config.tuning))
     if built.change and first:
         run_dir.record_change(folder, data, step=step)
@@ -216,7 +216,7 @@ def _check_same_checkpoint(saved: Mapping[str, Any], config: RunConfig, step: in
 
 
 def _restored(
-    built: Built, checkpointer: Checkpointer, like: TrainState, batches: Batches, say: Log
+    built: Built, checkpointer: Checkpointer, like: TrainState, batches: Batches, log: Log
 ) -> tuple[TrainState, Mapping[str, Any]]:
     """The state of the newest checkpoint and what was saved beside it; ``batches`` go on where it stood."""
     state, position, resumed = checkpointer.restore(like)
@@ -224,6 +224,6 @@ def _restored(
     earlier = run_dir.earlier_tables(built.folder)
     before = continue_position(batches, position, built.config, built.data, ours, earlier)
     if before is not ours:
-        say(f"going on with changed data ({DataChange.between(before, ours)})")
+        log(f"going on with changed data ({DataChange.between(before, ours)})")
         resumed = {**resumed, WINDOW: reordered_window(resumed.get(WINDOW, {}), list(before), list(ours))}
     return state, resumed

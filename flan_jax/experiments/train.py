@@ -48,7 +48,7 @@ def train(
     operative: str = "",
     prepare_progress: PrepareProgress | None = None,
     eval_progress: EvalProgress | None = None,
-    say: Log = lambda line: None,
+    log: Log = lambda line: None,
     reweight: Reweighting | None = None,
 ) -> TrainResult:
     """Trains to ``config.steps``; where MODEL_DIR holds a checkpoint of this run, from there.
@@ -58,17 +58,17 @@ def train(
         operative: gin's text of it, for ``config.gin``.
         prepare_progress: told after every prepared split.
         eval_progress: told after every evaluated batch.
-        say: told in a sentence what begins.
+        log: told in a sentence what begins.
         reweight: asked after every logged step for new weights; each change is written to
             ``weights.jsonl`` and saved with the checkpoint.
 
     Raises:
         UserError: the folder holds another run or other data, or anything the layers below refuse.
     """
-    built = build(config, prepare_progress=prepare_progress, say=say)
+    built = build(config, prepare_progress=prepare_progress, log=log)
     run_dir.create(built.folder)
     with (
-        run_lock(built.folder, say),
+        run_lock(built.folder, log),
         Checkpointer(
             built.folder / run_dir.CHECKPOINTS,
             keep=config.checkpoint.keep,
@@ -76,12 +76,12 @@ def train(
             config=built.identity,
         ) as checkpointer,
     ):
-        started = start(built, checkpointer, operative=operative, eval_progress=eval_progress, say=say)
-        return _run(built, started, checkpointer, reweight, say)
+        started = start(built, checkpointer, operative=operative, eval_progress=eval_progress, log=log)
+        return _run(built, started, checkpointer, reweight, log)
 
 
 def _run(
-    built: Built, started: Started, checkpointer: Checkpointer, reweight: Reweighting | None, say: Log
+    built: Built, started: Started, checkpointer: Checkpointer, reweight: Reweighting | None, log: Log
 ) -> TrainResult:
     """Trains to the last step, measures what is reached, and writes the page of the run."""
     config, folder, batches = built.config, built.folder, started.batches
@@ -118,10 +118,10 @@ def _run(
         realised = batches.realised()
     reached = int(jax.device_get(state.step))
     if reached < config.steps:
-        say(
+        log(
             f"the data ended after step {reached} of {config.steps}, as run.exhausted={config.feed.exhausted!r} asks for"
         )
-    say(f"measuring step {reached}")
+    log(f"measuring step {reached}")
     started.evaluation.measure(reached, whole_params(state, config.tuning))
     if jax.process_index() == 0:
         write_report([folder], folder / run_dir.REPORT)

@@ -29,7 +29,7 @@ _SYNC_EVERY_S = 1.0
 class MetricsWriter:
     """Appends one JSON line a logged step; the file is one series, however often the run was resumed.
 
-    A line has `step`, the scalars of `MetricsAccumulator.take`, and the objects `task_loss` (nats a token)
+    A line has `step`, the scalars of `MetricsAccumulator.flush`, and the objects `task_loss` (nats a token)
     and `task_share` (fraction of the loss tokens) by task name, for the tasks that occurred.
 
     Args:

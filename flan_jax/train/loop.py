@@ -24,7 +24,7 @@ WINDOW = "metrics_window"
 
 
 class Hook(Protocol):
-    """Called in every process after each logged step, with host-side metrics (`MetricsAccumulator.take`)."""
+    """Called in every process after each logged step, with host-side metrics (`MetricsAccumulator.flush`)."""
 
     def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
         """Does what it does; the state must not be kept, its buffers are donated to the next step."""
@@ -140,7 +140,7 @@ def fit(
 
     def log(step: int) -> HostMetrics:
         nonlocal logged
-        line, logged = window.take(), step
+        line, logged = window.flush(), step
         with window.paused():
             for hook in hooks:
                 hook(step, line, state)

@@ -53,15 +53,15 @@ class MetricsAccumulator:
         fetched now and then, so that it does not grow with the steps between two logged lines.
 
         Raises:
-          UserError: as `flush`.
+          UserError: as `_fetch`.
         """
         self._pending.append((step, metrics))
         if len(self._pending) > _AHEAD:
             jax.block_until_ready(self._pending[-1 - _AHEAD][1]["loss"])
         if len(self._pending) >= _MOST_PENDING:
-            self.flush(but=_AHEAD)
+            self._fetch(but=_AHEAD)
 
-    def flush(self, but: int = 0) -> None:
+    def _fetch(self, but: int = 0) -> None:
         """Fetches what is pending, but for the last steps, which may still be computing.
 
         Raises:
@@ -86,7 +86,7 @@ class MetricsAccumulator:
         yield
         self._began += time.monotonic() - paused_at
 
-    def take(self) -> HostMetrics:
+    def flush(self) -> HostMetrics:
         """Returns the window's averages and begins the next one.
 
         `loss`, `z_loss` and `accuracy` are means over loss tokens, `task_loss` over each task's own
@@ -94,7 +94,7 @@ class MetricsAccumulator:
         the mean over steps, `learning_rate` that of the last step; `steps` are the steps in the
         window and `seconds` the time they took, what was `paused` left out.
         """
-        self.flush()
+        self._fetch()
         sums, now = self._sums, time.monotonic()
         line: HostMetrics = {name: float(sums[name] / sums["weight"]) for name in _PER_TOKEN}
         line |= {name: float(sums[name] / self._steps) for name in _MEAN}
@@ -107,7 +107,7 @@ class MetricsAccumulator:
 
     def state(self) -> dict[str, Any]:
         """Returns the unfinished window as JSON (exact: floats are written to their last digit)."""
-        self.flush()
+        self._fetch()
         return {"steps": self._steps, "sums": {name: np.asarray(value).tolist() for name, value in self._sums.items()}}
 
 

@@ -24,14 +24,14 @@ _declared: list[Mixture] = []
 def declare():
     """Says what the mixture under test holds: (task, rate) pairs."""
 
-    def say(*entries, **more):
+    def declare_mixture(*entries, **more):
         made = tuple(Entry(Prompted(spec), rate) for spec, rate in entries)
         _declared[:] = [Mixture(NAME, made, vocabulary="bytes", **more)]
 
     if NAME not in MIXTURES:
         register_mixture(NAME, lambda: _declared[0])
-    say((toys.PARITY, 3.0), (toys.COPY, 1.0))
-    return say
+    declare_mixture((toys.PARITY, 3.0), (toys.COPY, 1.0))
+    return declare_mixture
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_every_line_says_what_was_drawn(config, declare):
     dropped = (*(Dropped(f"gone{place}", "made from it too") for place in range(7)), Dropped("other", "no split"))
     declare((toys.PARITY, 3.0), (toys.COPY, 1.0), dropped=dropped)
     said = []
-    result = train(config, say=said.append)
+    result = train(config, log=said.append)
     assert said[0] == (
         "8 tasks of the collection are neither trained on nor measured: gone0, gone1, gone2, gone3, gone4 and 2 more "
         "(made from it too); other (no split)"
@@ -90,7 +90,7 @@ def test_every_line_says_what_was_drawn(config, declare):
 def test_a_run_ends_with_its_data_where_that_is_asked_for(config, capsys):
     said = []
     config = config.with_options(exhausted="drop", steps=500, log_period=3)
-    result = train(config, say=said.append)
+    result = train(config, log=said.append)
     assert result.realised.examples.tolist() == [64, 64]
     assert 5 < result.step < 500
     assert lines(config)[-1]["step"] == result.step
@@ -174,7 +174,7 @@ def test_changed_data_is_refused_unless_asked_for_and_then_recorded(config, decl
 
     said = []
     accepted = more.with_options(on_data_change="accept")
-    result = train(accepted, say=said.append)
+    result = train(accepted, log=said.append)
     assert any("going on with changed data (added: toy_vowel_zs_opt" in line for line in said)
     rows = lines(config)
     parity = [row["sampled"]["toy_parity_zs_opt"]["examples"] for row in rows]

@@ -85,7 +85,7 @@ def config(files) -> RunConfig:
 
 def check(config, said=None):
     mixture = _declared[0]
-    found = check_contamination(config, mixture, mixture.suites, say=(said if said is not None else []).append)
+    found = check_contamination(config, mixture, mixture.suites, log=(said if said is not None else []).append)
     return found and json.loads(json.dumps(found))
 
 
@@ -119,7 +119,7 @@ def test_a_clean_run_says_so_and_an_audit_is_made_again_only_where_something_cha
 ):
     monkeypatch.setattr(EvaluationHook, "measure", lambda *_: None)  # what it would find takes seconds and matters not
     said = []
-    assert train(config.with_options(steps=0), say=said.append).step == 0
+    assert train(config.with_options(steps=0), log=said.append).step == 0
     first = kept(config)
     assert (first["sources"], first["records"], first["held_out_records"]) == ([], [], 10)
     assert first["trained_records"] == 8 + 64
@@ -231,7 +231,7 @@ def test_what_is_measured_of_a_trained_task_is_compared_too(config, files):
     NEW = [json.dumps({"tale": f"A tale of {n} new lanterns on a hill", "end": "none"}) for n in range(9)]
     said = []
     few = mixture(1)
-    assert check_contamination(config, few, few.suites, say=said.append)["held_in"][0]["records"] == 1
+    assert check_contamination(config, few, few.suites, log=said.append)["held_in"][0]["records"] == 1
     assert said[-1].startswith("warning: 1 measured records of tasks that are trained on are also training records")
     many = mixture(2)
     with pytest.raises(

@@ -11,7 +11,7 @@ from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.runner import evaluate
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.data import Data
+from flan_jax.experiments.data import RunData
 from flan_jax.experiments.evaluate import eval_suites
 from flan_jax.experiments.options import EvalConfig
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
@@ -44,7 +44,7 @@ def test_a_task_measured_on_two_splits_has_two_names(tmp_path):
     )
 
     def names(chosen):
-        data = Data(mixture, vocabulary, store, (), {}, {}, chosen)
+        data = RunData(mixture, vocabulary, store, (), {}, {}, chosen)
         return {suite: [task.name for task in tasks] for suite, tasks in eval_suites(data, config).items()}
 
     both = {"seen": [f"{parity.name}_train"], "unseen": [f"{parity.name}_test", copy.name]}
@@ -111,7 +111,7 @@ def measured(tmp_path, spec, make, *, max_examples=0, template_ids=None, prepare
         str(tmp_path / "run"), "m", lengths, T5Config(384, 8, 4, 2, 8, 1, 1), OptimizerConfig(), 1, 8,
         evaluation=EvalConfig(max_examples=max_examples),
     )  # fmt: skip
-    data = Data(Mixture("m", (Entry(task),), suites=(suite,)), vocabulary, store, (), {}, {}, (suite,))
+    data = RunData(Mixture("m", (Entry(task),), suites=(suite,)), vocabulary, store, (), {}, {}, (suite,))
     (made,) = eval_suites(data, config)["all"]
     return made
 

@@ -13,7 +13,7 @@ from flan_jax.errors import UserError
 from flan_jax.experiments.model_snapshot import (
     described_folder,
     described_vocabulary,
-    keep_description,
+    save_description,
     vocabulary_place,
 )
 from flan_jax.mixing.mixture import MIXTURES, register_mixture
@@ -126,7 +126,7 @@ def test_a_run_that_trains_a_part_needs_its_base(command, model, tmp_path):
 
 def test_another_tokenizer_in_the_folder_is_not_the_runs(model, tmp_path):
     run = str(tmp_path / "run")
-    keep_description(run, str(model), str(model))
+    save_description(run, str(model), str(model))
     assert described_folder(str(model), run) == model
     assert vocabulary_place(str(model), run) == str(model)
     (model / "tokenizer.json").write_text(
@@ -141,15 +141,15 @@ def test_another_tokenizer_in_the_folder_is_not_the_runs(model, tmp_path):
 
 def test_what_is_kept_is_of_this_run_and_kept_once(model, tmp_path):
     run = str(tmp_path / "run")
-    keep_description(run, "", "bytes")
-    keep_description(run, str(tmp_path), "bytes")
+    save_description(run, "", "bytes")
+    save_description(run, str(tmp_path), "bytes")
     assert not (tmp_path / "run").exists()
-    keep_description(run, str(model), "bytes")
+    save_description(run, str(model), "bytes")
     kept = tmp_path / "run" / "pretrained"
     shutil.move(model, tmp_path / "moved")
-    keep_description(run, str(model), "bytes")
+    save_description(run, str(model), "bytes")
     assert described_folder(str(model), run) == kept
-    keep_description(run, str(tmp_path / "moved"), str(tmp_path / "moved"))
+    save_description(run, str(tmp_path / "moved"), str(tmp_path / "moved"))
     assert vocabulary_place(str(tmp_path / "moved"), run) == str(tmp_path / "moved")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["pretrained"]
 

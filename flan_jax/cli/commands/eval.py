@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Evaluates and prints the table."""
-    from flan_jax.cli.console import check_run_folder, eval_progress, modules_named, say, say_not_imported, show_results
+    from flan_jax.cli.console import check_run_folder, eval_progress, log, log_not_imported, modules_named, show_results
     from flan_jax.experiments.evaluate import evaluate_run
 
     extra: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ def execute(arguments: argparse.Namespace) -> int:
         extra = (f"run.model_dir={str(arguments.model_dir)!r}",)
     with modules_named(arguments.model_dir):
         run = load_gin(arguments, extra=extra, folder=arguments.model_dir)
-        say_not_imported(run)
-        evaluate_run(run.config, step=arguments.step, operative=run.operative, progress=eval_progress(), say=say)
+        log_not_imported(run)
+        evaluate_run(run.config, step=arguments.step, operative=run.operative, progress=eval_progress(), log=log)
     show_results(run.config.model_dir)
     return 0

@@ -36,7 +36,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from flan_jax.experiments.weights.export_hf import export_run, export_run_adapter
     from flan_jax.models.huggingface.writer import bytes_of
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         if not arguments.json:
             print(line, file=sys.stderr, flush=True)
 
@@ -56,7 +56,7 @@ def execute(arguments: argparse.Namespace) -> int:
         step=arguments.step,
         dtype=arguments.dtype,
         max_shard_bytes=bytes_of(arguments.max_shard_size),
-        say=say,
+        log=log,
     )
     if arguments.json:
         print(json.dumps(dataclasses.asdict(done), indent=1))

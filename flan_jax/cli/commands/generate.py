@@ -124,7 +124,7 @@ def _shown(answer: str) -> str:
 
 def _answerer(arguments: argparse.Namespace) -> "Answerer":
     from flan_jax.cli import gin_config
-    from flan_jax.cli.console import check_run_folder, is_huggingface, modules_named, say, say_not_imported
+    from flan_jax.cli.console import check_run_folder, is_huggingface, log, log_not_imported, modules_named
     from flan_jax.data.chat.templates import load_chat_template
     from flan_jax.experiments.generate import Answerer
     from flan_jax.experiments.generation_config import FolderSettings, folder_settings
@@ -148,14 +148,14 @@ def _answerer(arguments: argparse.Namespace) -> "Answerer":
             adapter=arguments.adapter,
         )
         for line in settings.lines(_chosen(arguments)):
-            say(line)
+            log(line)
     else:
         decoding = decoding_of(arguments)
         check_run_folder(arguments.model_dir)
         bindings = [f"run.model_dir={str(arguments.model_dir)!r}"]
         with modules_named(arguments.model_dir):
             run = gin_config.load([], bindings, folder=arguments.model_dir)
-        say_not_imported(run)
+        log_not_imported(run)
         config = run.config
     chat = None
     if arguments.chat or arguments.chat_template:

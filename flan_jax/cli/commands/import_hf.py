@@ -27,11 +27,11 @@ def execute(arguments: argparse.Namespace) -> int:
     """Imports, and says what was written."""
     from flan_jax.experiments.weights.import_hf import import_folder
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         if not arguments.json:
             print(line, file=sys.stderr, flush=True)
 
-    done = import_folder(arguments.source, arguments.destination, allow_nonfinite=arguments.allow_nonfinite, say=say)
+    done = import_folder(arguments.source, arguments.destination, allow_nonfinite=arguments.allow_nonfinite, log=log)
     if arguments.json:
         print(json.dumps(dataclasses.asdict(done), indent=1))
         return 0

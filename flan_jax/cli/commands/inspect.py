@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prints examples."""
-    from flan_jax.cli.ansi import HEADING, Paint, wants_color
+    from flan_jax.cli.ansi import HEADING, Palette, wants_color
     from flan_jax.cli.example_view import ViewOptions
     from flan_jax.tasks.spec import Prompted, PromptMode
 
@@ -106,12 +106,12 @@ def execute(arguments: argparse.Namespace) -> int:
     tasks = _chosen(mixture, arguments)
     vocabulary = _vocabulary(mixture, tasks, arguments)
     chat = _chat(mixture, vocabulary, arguments)
-    paint = Paint(not arguments.json and wants_color(arguments.color))
+    palette = Palette(not arguments.json and wants_color(arguments.color))
     each = 1 if len(tasks) > 1 else arguments.n
     for task in tasks[: arguments.n]:
         how = ViewOptions(
             _split(task, arguments.split),
-            paint,
+            palette,
             arguments.seed,
             arguments.template,
             vocabulary,
@@ -131,7 +131,7 @@ def execute(arguments: argparse.Namespace) -> int:
                 print(json_text(row))
             else:
                 title = f"── {task.name} · {how.split} {example.heading} · cluster {task.cluster}"
-                print(paint(HEADING, title))
+                print(palette(HEADING, title))
                 for label, text in example.lines:
                     print(f"{visible_line(label) + ':' if label else '':<8} {_indent(text)}")
                 print()
@@ -149,8 +149,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         if vocabulary is None and any(isinstance(task, Prompted) and task.mode.few_shot for task in tasks):
             print("Solved examples are held to a length where a vocabulary is named (--vocabulary).")
-        if paint.on:
-            print(paint.legend())
+        if palette.on:
+            print(palette.legend())
         elif arguments.tokens:
             print(
                 "│ stands between two pieces, ⟦ ⟧ around what the vocabulary cannot spell, ⏎ where it drops a line end."
@@ -273,10 +273,10 @@ def _chat(mixture: "Mixture", vocabulary: "Vocabulary | None", arguments: argpar
 
 
 def _examples(task: "Task", how: "ViewOptions") -> "Iterator[ExampleView | None]":
-    from flan_jax.cli.example_view import produced_examples, prompted_examples
+    from flan_jax.cli.example_view import preprocessed_examples, prompted_examples
     from flan_jax.tasks.spec import Prompted
 
-    return prompted_examples(task, how) if isinstance(task, Prompted) else produced_examples(task, how)
+    return prompted_examples(task, how) if isinstance(task, Prompted) else preprocessed_examples(task, how)
 
 
 def _indent(text: str) -> str:

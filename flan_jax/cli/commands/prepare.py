@@ -107,9 +107,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _prepare(arguments: argparse.Namespace, progress: Any) -> "tuple[PrepareReport, tuple[str, ...]]":
     """The report, and what is to be said of the data beside it."""
-    from flan_jax.cli.console import say
+    from flan_jax.cli.console import log
     from flan_jax.experiments.chat_template import check_tasks, template_of
-    from flan_jax.experiments.data import resolve_vocabulary, say_dropped, wanted
+    from flan_jax.experiments.data import log_dropped, resolve_vocabulary, tasks_with_splits
     from flan_jax.store.store import TokenStore
 
     mixture = mixture_of(arguments, arguments.mixture)
@@ -128,8 +128,8 @@ def _prepare(arguments: argparse.Namespace, progress: Any) -> "tuple[PrepareRepo
         "verify": arguments.verify,
         "modules": arguments.module_import,
     }
-    say_dropped(mixture, say)
-    tasks = wanted(mixture, mixture.suites)
+    log_dropped(mixture, log)
+    tasks = tasks_with_splits(mixture, mixture.suites)
     if arguments.runner:
         from flan_jax.data.prepare.beam import prepare_with_beam
 

@@ -72,8 +72,8 @@ def check_same_model(folder: Path, config: RunConfig) -> None:
 
 
 def _said(found: Difference, folder: Path, config: RunConfig) -> str:
-    described = (folder / CONFIG).is_file()
-    remedy = " Or take the model from the folder: --gin_file models/huggingface.gin." if described else ""
+    vocabulary_record = (folder / CONFIG).is_file()
+    remedy = " Or take the model from the folder: --gin_file models/huggingface.gin." if vocabulary_record else ""
     if found.name == "kind":
         return (
             f"are those of {_KINDS[found.theirs]}, and the configured model is {_KINDS[found.ours]}. Give the run the "
@@ -100,13 +100,13 @@ def base_model(folder: Path) -> tuple[ModelConfig | None, Collection[str]]:
         if not has_tokenizer(folder):
             return model, START
         vocabulary = load_vocabulary(folder)
-        return begun(model, getattr(vocabulary, "bos_id", None), getattr(vocabulary, "adds_bos", None)), ()
+        return with_start_token(model, getattr(vocabulary, "bos_id", None), getattr(vocabulary, "adds_bos", None)), ()
     with Checkpointer(folder / run_dir.CHECKPOINTS, create=False) as checkpointer:
         saved = checkpointer.config().get("model") if checkpointer.steps() else None
     return (None if saved is None else model_of(saved)), ()
 
 
-def begun(model: ModelConfig, bos_id: int | None, reads_start: bool | None) -> ModelConfig:
+def with_start_token(model: ModelConfig, bos_id: int | None, reads_start: bool | None) -> ModelConfig:
     """A published model with the token in front of a text that a tokenizer says; T5 has none.
 
     Args:
@@ -139,14 +139,14 @@ def model_of(saved: Mapping[str, Any]) -> ModelConfig:
 
 
 def check_same_vocabulary(
-    config: RunConfig, vocabulary: Vocabulary, *, say: Callable[[str], None] = lambda line: None
+    config: RunConfig, vocabulary: Vocabulary, *, log: Callable[[str], None] = lambda line: None
 ) -> None:
     """Refuses weights that were trained on other ids than the run's tokenizer gives.
 
     Args:
         config: the run; ``on_vocabulary_change`` may accept another tokenizer.
         vocabulary: of the run.
-        say: told where nothing tells the base's tokenizer, and where another one is accepted.
+        log: told where nothing tells the base's tokenizer, and where another one is accepted.
 
     Raises:
         UserError: the base has another tokenizer.
@@ -155,7 +155,7 @@ def check_same_vocabulary(
         return
     theirs = base_vocabulary(model_folder(config.initial_checkpoint))
     if theirs is None:
-        say(
+        log(
             f"nothing in {config.initial_checkpoint!r} says which tokenizer its weights were trained with; "
             f"{vocabulary.name!r} ({vocabulary.size:,} ids) is taken for the same"
         )
@@ -167,7 +167,7 @@ def check_same_vocabulary(
         f"ids), and this run reads text with {vocabulary.name!r} ({vocabulary.size:,} ids)"
     )
     if config.on_vocabulary_change == "accept":
-        say(f"{differ}, as run.on_vocabulary_change='accept' asks for")
+        log(f"{differ}, as run.on_vocabulary_change='accept' asks for")
         return
     raise UserError(
         f"{differ[0].upper()}{differ[1:]}, which numbers it otherwise: every embedding would stand for another piece. Name "
@@ -197,7 +197,7 @@ def has_tokenizer(folder: Path) -> bool:
     return pair or any((folder / name).is_file() for name in (TOKENIZER, *SENTENCEPIECE))
 
 
-def described(vocabulary: Vocabulary) -> dict[str, Any]:
+def vocabulary_record(vocabulary: Vocabulary) -> dict[str, Any]:
     """What a record says of a tokenizer."""
     return {"name": vocabulary.name, "size": vocabulary.size, "fingerprint": vocabulary.fingerprint()}
 

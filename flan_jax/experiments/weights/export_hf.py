@@ -15,7 +15,7 @@ from flan_jax.data.prepare.config import input_end_ids
 from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments import run_dir
-from flan_jax.experiments.model_snapshot import PRETRAINED, copy_kept
+from flan_jax.experiments.model_snapshot import PRETRAINED, copy_description
 from flan_jax.experiments.weights import usage_snippet
 from flan_jax.experiments.weights.base_check import model_of
 from flan_jax.experiments.weights.export_adapter import ExportedAdapter, MergedParams, export_adapter, tuning_saved
@@ -37,7 +37,7 @@ GENERATION = "generation_config.json"
 CARD = "README.md"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "spiece.model", "tokenizer.model")
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ def export_run(
     step: int | None = None,
     dtype: str = "float32",
     max_shard_bytes: int = writer.MAX_SHARD_BYTES,
-    say: Say = lambda line: None,
+    log: Log = lambda line: None,
 ) -> Exported:
     """Writes a folder that transformers' ``from_pretrained`` loads.
 
@@ -92,7 +92,7 @@ def export_run(
         step: a saved step; ``None`` for the newest.
         dtype: of the weights in the files.
         max_shard_bytes: the largest file.
-        say: told in a sentence what begins.
+        log: told in a sentence what begins.
 
     Raises:
         UserError: no such run or step, a model that transformers does not have, or the destination is there.
@@ -109,14 +109,14 @@ def export_run(
     stored: StoredParams | MergedParams = StoredParams(run / run_dir.CHECKPOINTS, step)
     config = saved_model(run, stored)
     if isinstance(stored, StoredParams) and tuning_saved(stored).partial:
-        say("adding what was trained to the weights below it")
+        log("adding what was trained to the weights below it")
         stored = MergedParams(run, stored, config)
     fields = {**families.fields_from_config(config), "torch_dtype": dtype}
     if isinstance(config, DecoderConfig) and config.reads_start and stored.run_config.get("model") is not None:
         fields["bos_token_id"] = config.decoder_start_id  # a row of training began so, whatever the vocabulary has
     _check_whole(stored, config)
     with new_dir(destination) as written:
-        say(f"writing {num_params(config):,} parameters of step {stored.step} in {dtype}")
+        log(f"writing {num_params(config):,} parameters of step {stored.step} in {dtype}")
         files = _write_weights(written, config, stored, dtype, max_shard_bytes)
         tokenizer = _copy_beside(run, written)
         writer.write_json(written / huggingface.CONFIG, fields)
@@ -126,7 +126,7 @@ def export_run(
         asking = usage_snippet.code(written, *_use(run, written, config)) if tokenizer else None
         card = model_card(run, stored.step, config, destination.name, asking)
         atomic_write_text(written / CARD, card)
-        checked, worst = _check(written, config, stored, dtype, say)
+        checked, worst = _check(written, config, stored, dtype, log)
     return Exported(
         run=str(model_dir),
         folder=str(destination),
@@ -226,15 +226,15 @@ def _copy_beside(run: Path, destination: Path) -> tuple[str, ...]:
     """The tokenizer and the settings of generation: an imported folder's own, or those that the run was started with."""
     manifest = run_dir.read_manifest(run)
     if manifest is None:
-        return _tokenizer_in(copy_kept(run, destination))
-    described, initial = manifest["vocabulary"], manifest["config"].get("initial_checkpoint") or ""
+        return _tokenizer_in(copy_description(run, destination))
+    vocabulary_record, initial = manifest["vocabulary"], manifest["config"].get("initial_checkpoint") or ""
     own = str(run / PRETRAINED)
-    for spec in (own, manifest["config"].get("vocabulary") or "", initial, described["name"]):
-        files = _vocabulary_files(spec, described["fingerprint"])
+    for spec in (own, manifest["config"].get("vocabulary") or "", initial, vocabulary_record["name"]):
+        files = _vocabulary_files(spec, vocabulary_record["fingerprint"])
         if files is None:
             continue
         if files.is_dir():
-            copied = copy_kept(files, destination)
+            copied = copy_description(files, destination)
             (destination / huggingface.CONFIG).unlink(missing_ok=True)  # the run's own is written
             return _tokenizer_in(copied)
         name = "tokenizer.json" if files.suffix == ".json" else "spiece.model"
@@ -294,18 +294,18 @@ def _use(run: Path, written: Path, config: ModelConfig) -> tuple[ModelConfig, Us
 
 
 def _check(
-    folder: Path, config: ModelConfig, stored: StoredParams | MergedParams, dtype: str, say: Say
+    folder: Path, config: ModelConfig, stored: StoredParams | MergedParams, dtype: str, log: Log
 ) -> tuple[str, float]:
     """Compares what was written with the checkpoint, rounded as it was written."""
     rounded = FLOATS[writer.DTYPES[dtype]]
     if num_params(config) > CHECK_LOGITS_UP_TO:
-        say("comparing every tensor with the checkpoint")
+        log("comparing every tensor with the checkpoint")
         worst = 0.0
         weights = huggingface.stored_tensors(folder)
         for place, tensor in _tensors(stored, config):
             worst = max(worst, value_difference(weights[place.name], tensor.astype(rounded)))
         return "tensors", _within(worst)
-    say("comparing the logits of a few prompts with those of the checkpoint")
+    log("comparing the logits of a few prompts with those of the checkpoint")
     ours = {path: stored.read(path).astype(rounded).astype(np.float32) for path in shapes_of(config)}
     reread = huggingface.load(folder, dtype=config.dtype, allow_nonfinite=True)[1]
     worst = largest_difference(config, traverse_util.unflatten_dict(ours), reread)

@@ -11,8 +11,8 @@ from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
-from flan_jax.experiments.model_snapshot import copy_kept
-from flan_jax.experiments.weights.base_check import described, has_tokenizer
+from flan_jax.experiments.model_snapshot import copy_description
+from flan_jax.experiments.weights.base_check import has_tokenizer, vocabulary_record
 from flan_jax.experiments.weights.verify import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
 from flan_jax.files import atomic_write_text, check_new_dir, new_dir
 from flan_jax.models.build import ModelConfig, num_params
@@ -20,7 +20,7 @@ from flan_jax.models.huggingface import reader as huggingface
 from flan_jax.models.huggingface.tensors import shapes_of, split
 from flan_jax.train.checkpoint_stream import Piece, StoredParams, save_pieces
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ImportedModel:
 
 
 def import_folder(
-    source: str | Path, destination: str | Path, *, allow_nonfinite: bool = False, say: Say = lambda line: None
+    source: str | Path, destination: str | Path, *, allow_nonfinite: bool = False, log: Log = lambda line: None
 ) -> ImportedModel:
     """Makes ``destination`` a folder with a checkpoint of a Hugging Face folder's weights.
 
@@ -60,7 +60,7 @@ def import_folder(
         source: a folder with ``config.json`` and safetensors files, or a model of the hub as ``OWNER/NAME``.
         destination: a folder that is not there yet.
         allow_nonfinite: take weights that are infinite or no numbers.
-        say: told in a sentence what begins.
+        log: told in a sentence what begins.
 
     Raises:
         UserError: the source cannot be read, or the destination is there.
@@ -71,9 +71,9 @@ def import_folder(
     folder = model_folder(source)
     config = huggingface.read_config(folder)
     weights = huggingface.stored_tensors(folder, config)
-    tokenizer = tokenizer_of(folder, config)
+    tokenizer = tokenizer_record(folder, config)
     with new_dir(destination) as written:
-        say(f"writing {num_params(config):,} parameters from {len(weights)} tensors")
+        log(f"writing {num_params(config):,} parameters from {len(weights)} tensors")
         origin: dict[str, Any] = {
             "source": str(source),
             "model_type": _model_type(folder),
@@ -83,9 +83,9 @@ def import_folder(
         }
         pieces = _pieces(folder, config, allow_nonfinite)
         save_pieces(written / run_dir.CHECKPOINTS, shapes_of(config), pieces, extra={"imported": origin})
-        kept = copy_kept(folder, written)
+        kept = copy_description(folder, written)
         atomic_write_text(written / run_dir.ORIGIN, json.dumps(origin, indent=1, ensure_ascii=False) + "\n")
-        checked, difference = _check(folder, written / run_dir.CHECKPOINTS, config, allow_nonfinite, say)
+        checked, difference = _check(folder, written / run_dir.CHECKPOINTS, config, allow_nonfinite, log)
     return ImportedModel(
         source=str(source),
         folder=str(destination),
@@ -98,7 +98,7 @@ def import_folder(
     )
 
 
-def tokenizer_of(folder: Path, config: ModelConfig) -> dict[str, Any]:
+def tokenizer_record(folder: Path, config: ModelConfig) -> dict[str, Any]:
     """What a record says of the folder's tokenizer; nothing where there is none.
 
     Raises:
@@ -112,7 +112,7 @@ def tokenizer_of(folder: Path, config: ModelConfig) -> dict[str, Any]:
             f"The tokenizer in {str(folder)!r} has {vocabulary.size} tokens, but the model's embedding has "
             f"{config.vocab_size} rows. Take the tokenizer that was saved with the weights."
         )
-    return {"vocabulary": described(vocabulary)}
+    return {"vocabulary": vocabulary_record(vocabulary)}
 
 
 def _model_type(folder: Path) -> str:
@@ -126,17 +126,17 @@ def _pieces(folder: Path, config: ModelConfig, allow_nonfinite: bool) -> Iterato
             yield Piece(path, place.layer, part)
 
 
-def _check(folder: Path, checkpoints: Path, config: ModelConfig, allow_nonfinite: bool, say: Say) -> tuple[str, float]:
+def _check(folder: Path, checkpoints: Path, config: ModelConfig, allow_nonfinite: bool, log: Log) -> tuple[str, float]:
     """Compares what was written with its source: by what the models compute, or number by number."""
     stored = StoredParams(checkpoints)
     if num_params(config) > CHECK_LOGITS_UP_TO or allow_nonfinite:
-        say("comparing every tensor with its source")
+        log("comparing every tensor with its source")
         worst = 0.0
         for piece in _pieces(folder, config, allow_nonfinite):
             worst = max(worst, value_difference(stored.read(piece.path, piece.layer), piece.values))
         checked = "tensors"
     else:
-        say("comparing the logits of a few prompts with those of the source's weights")
+        log("comparing the logits of a few prompts with those of the source's weights")
         worst = largest_difference(config, stored.read_all(shapes_of(config)), huggingface.load(folder)[1])
         checked = "logits"
     if worst > TOLERANCE:

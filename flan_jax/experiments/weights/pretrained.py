@@ -9,7 +9,7 @@ from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.model_snapshot import described_folder
-from flan_jax.experiments.weights.base_check import begun
+from flan_jax.experiments.weights.base_check import with_start_token
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface.reader import read_config
@@ -75,7 +75,7 @@ def pretrained_model(
             f"{initial_checkpoint!r} is an encoder–decoder, whose encoder reads inputs in both directions anyway. "
             "Leave prefix_lm out."
         )
-    return dataclasses.replace(begun(config, bos_id, reads_start), **changes)
+    return dataclasses.replace(with_start_token(config, bos_id, reads_start), **changes)
 
 
 def run_of_folder(folder: str | Path, *, max_tokens: int = 0, suggested: int = 0, adapter: str = "") -> RunConfig:

@@ -109,10 +109,10 @@ def test_another_tokenizer_is_refused_or_accepted_by_name(kind, bases):
         UserError, match=r"were trained with the tokenizer .* ids\), and this run reads text with 'bytes'"
     ):
         check_same_vocabulary(config(bases, kind), words)
-    check_same_vocabulary(config(bases, kind, on_vocabulary_change="accept"), words, say=said.append)
+    check_same_vocabulary(config(bases, kind, on_vocabulary_change="accept"), words, log=said.append)
     assert len(said) == 1
     assert "as run.on_vocabulary_change='accept' asks for" in said[0]
-    check_same_vocabulary(config(bases, kind), load_vocabulary(bases / "published"), say=said.append)
+    check_same_vocabulary(config(bases, kind), load_vocabulary(bases / "published"), log=said.append)
     assert len(said) == 1
 
 
@@ -133,7 +133,7 @@ def test_a_folder_that_names_no_tokenizer_is_taken_and_that_is_said(bases, tmp_p
     for name in ("bare", "old"):
         said: list[str] = []
         given = ours.with_options(initial_checkpoint=str(tmp_path / name))
-        check_same_vocabulary(given, load_vocabulary("bytes"), say=said.append)
+        check_same_vocabulary(given, load_vocabulary("bytes"), log=said.append)
         assert "says which tokenizer its weights were trained with" in said[0]
         silent = dataclasses.replace(given.model, reads_start=False)  # of a tokenizer, and there is none
         assert initial_params(given.with_options(model=silent)) is not None

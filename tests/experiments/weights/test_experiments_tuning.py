@@ -105,9 +105,9 @@ def test_adapters_on_top_of_a_run(make, base, tmp_path):
 
     # Another run begins from the tuned one, which lends it its sum.
     next_run = make(tmp_path / "c", TuningConfig(), initial_checkpoint=straight.model_dir)
-    begun = load_weights(next_run)
-    assert begun.step == 0
-    leaves_equal(begun.params, merged_params(whole))
+    loaded = load_weights(next_run)
+    assert loaded.step == 0
+    leaves_equal(loaded.params, merged_params(whole))
 
     # It is exported as one model, or as what PEFT loads on top of the base.
     done = export_run(straight.model_dir, tmp_path / "merged")
@@ -119,13 +119,15 @@ def test_adapters_on_top_of_a_run(make, base, tmp_path):
     tuning, trained = peft.load(tmp_path / "adapter", MODEL)
     theirs = merged_params(join(trained, split(plain, tuning)[1], tuning))
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6), theirs, merged_params(whole))
-    begun = load_weights(
+    loaded = load_weights(
         make(
             tmp_path / "d", TuningConfig(), initial_checkpoint=base.model_dir, initial_adapter=str(tmp_path / "adapter")
         )
     )
     jax.tree.map(
-        lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6), begun.params, merged_params(whole)
+        lambda one, other: np.testing.assert_allclose(one, other, atol=1e-6),
+        loaded.params,
+        merged_params(whole),
     )
     half = TuningConfig(train=("scale",), frozen_dtype="bfloat16")
     rounded = load_weights(
@@ -146,17 +148,17 @@ def test_a_base_in_16_bits(make, base, tmp_path, monkeypatch):
     sent = []
     real = weights_module.place
     monkeypatch.setattr(weights_module, "place", lambda values, to: sent.append(values) or real(values, to))
-    begun = load_weights(straight).params
+    loaded = load_weights(straight).params
     # Nothing that is kept in 16 bits went to a device in 32.
-    assert sorted(str(leaf.dtype) for leaf in jax.tree.leaves(begun)) == sorted(str(values.dtype) for values in sent)
-    leaves_equal(load_weights(make(tmp_path / "new", half, initial_checkpoint=base.model_dir)).params, begun)
+    assert sorted(str(leaf.dtype) for leaf in jax.tree.leaves(loaded)) == sorted(str(values.dtype) for values in sent)
+    leaves_equal(load_weights(make(tmp_path / "new", half, initial_checkpoint=base.model_dir)).params, loaded)
     train(straight)
     broken = straight.with_options(model_dir=str(tmp_path / "b"))
     train(broken.with_options(steps=2))
     train(broken)
     assert losses(broken) == losses(straight)
     trained, frozen = split(load_weights(straight).params, half)
-    leaves_equal(frozen, split(begun, half)[1])
+    leaves_equal(frozen, split(loaded, half)[1])
     assert frozen["embedding"].dtype == frozen["encoder"]["layers"]["attention"]["q"].dtype == jnp.bfloat16
     assert "bfloat16" in (tmp_path / "a" / "model-info.txt").read_text(encoding="utf-8")
 
@@ -194,11 +196,13 @@ def test_the_seed_may_be_the_base(make, tmp_path):
     config = make(tmp_path / "run", TuningConfig(train=("scale",)), steps=2)
     train(config)
     weights = load_weights(config).params
-    begun = init_state(MODEL, make_optimizer(config.optimizer, logical_axes(MODEL)), config.seed, make_mesh())[1].params
-    leaves_equal(split(weights, config.tuning)[1], split(begun, config.tuning)[1])
+    loaded = init_state(MODEL, make_optimizer(config.optimizer, logical_axes(MODEL)), config.seed, make_mesh())[
+        1
+    ].params
+    leaves_equal(split(weights, config.tuning)[1], split(loaded, config.tuning)[1])
     half = dataclasses.replace(config.tuning, frozen_dtype="bfloat16")
     rounded = split(base_params(config.with_options(tuning=half)), half)[1]
-    leaves_equal(rounded["embedding"], begun["embedding"].astype(jnp.bfloat16))
+    leaves_equal(rounded["embedding"], loaded["embedding"].astype(jnp.bfloat16))
 
 
 def test_a_prompt_is_trained_measured_and_read_when_asked(make, base, tmp_path):

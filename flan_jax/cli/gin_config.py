@@ -110,7 +110,8 @@ def _called(model: Callable[..., ModelConfig], size: int | None, options: Mappin
     """
     import mixtures  # noqa: F401  (registers the vocabularies that ship)
     from flan_jax.data.tokenizers.vocabulary import load_vocabulary
-    from flan_jax.experiments.data import resolve_mixture, resolve_vocabulary, set_folders
+    from flan_jax.experiments.data import resolve_vocabulary
+    from flan_jax.experiments.mixture import resolve_mixture, set_folders
     from flan_jax.experiments.model_snapshot import vocabulary_place
 
     takes = _arguments(model)

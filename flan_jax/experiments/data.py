@@ -1,183 +1,31 @@
-"""From a RunConfig to data at hand: the mixture, its vocabulary, its prepared tasks, its weights."""
+"""From a RunConfig to data at hand: its vocabulary, its prepared tasks, its weights."""
 
 import concurrent.futures
 import dataclasses
-import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from flan_jax.data.file_readers.suffixes import SUFFIXES, suffix_of
-from flan_jax.data.instructions.mixture import is_path, mixture_of_path
-from flan_jax.data.instructions.reading_options import AS_IT_IS, ReadingOptions
 from flan_jax.data.prepare.config import PrepareConfig, combine_parts
 from flan_jax.data.prepare.gin_bindings import binds_functions_of_others
 from flan_jax.data.prepare.prepare import PrepareProgress, PrepareReport, prepare
 from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.prepare.split_job import parts_in
 from flan_jax.data.prepare.workers import usable_cores
-from flan_jax.data.seqio_bridge.tasks import SeqioTask, registered_names, vocabulary_of
-from flan_jax.data.sources import base as sources
-from flan_jax.data.sources import published
-from flan_jax.data.templates.template_set import load_template_set, with_templates
+from flan_jax.data.seqio_bridge.tasks import SeqioTask, vocabulary_of
 from flan_jax.data.tokenizers.vocabulary import Vocabulary, load_vocabulary
-from flan_jax.errors import UserError, unknown
+from flan_jax.errors import UserError
 from flan_jax.experiments.chat_template import check_tasks, run_template
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.mixture import chosen_suites, resolve_mixture, run_mixture
 from flan_jax.experiments.model_snapshot import vocabulary_place
-from flan_jax.mixing.holdout import hold_out_of
-from flan_jax.mixing.mixture import MIXTURES, Mixture, Suite, get_mixture
+from flan_jax.mixing.mixture import Mixture, Suite
 from flan_jax.store.store import StoredTask, TokenStore
-from flan_jax.tasks.catalog import TASKS
-from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.spec import Task
 from flan_jax.tasks.user_modules import imported_modules
 
 TRAIN_SPLIT = "train"
-HUB = "hf:"
-"""Begins the name of a data set of the Hugging Face hub, where a mixture is asked for."""
 _READERS = 8
-
-
-def resolve_mixture(name: str, reading: ReadingOptions = AS_IT_IS) -> Mixture:
-    """The mixture or task of that name, with the shipped collections registered.
-
-    The path of instruction data, or ``hf:OWNER/NAME`` for such data on the hub, is a mixture of all
-    tasks in it. What else is not ours is looked for in seqio's registries, if a module that was
-    imported has loaded seqio.
-
-    Args:
-        name: as above.
-        reading: how instruction data is read.
-
-    Raises:
-        UserError: no such name; the message suggests near ones; or a reading of what is no instruction data.
-    """
-    import mixtures  # noqa: F401  (registers what ships; reads no data)
-
-    theirs = registered_names()
-    registered = name in MIXTURES or name in TASKS
-    if reading.said and (registered or name in theirs):
-        raise UserError(
-            f"{reading.said} says how the instruction data of a path is read, and {name!r} is the name of a mixture or task. "
-            "Leave it out, or name a path."
-        )
-    if registered:
-        return get_mixture(name)
-    if name in theirs:
-        from flan_jax.data.seqio_bridge.mixtures import seqio_mixture  # loads TensorFlow
-
-        return seqio_mixture(name)
-    if name.startswith(HUB):
-        return mixture_of_path(name.removeprefix(HUB), reading=reading)
-    if is_path(name) or (name and sources.resolve(name).exists()):
-        return mixture_of_path(name, reading=reading)
-    if "/" in name or Path(name).is_file() or suffix_of(Path(name)) in SUFFIXES:
-        raise sources.missing_data("The instruction data", sources.resolve(name))
-    raise _unknown_name(name, {*MIXTURES, *TASKS, *theirs})
-
-
-def _unknown_name(name: str, known: set[str]) -> UserError:
-    # What tables print is a task's name with its mode; what papers name is often a cluster.
-    for mode in PromptMode:
-        task = name.removesuffix(f"_{mode}")
-        if task != name and task in TASKS:
-            return UserError(
-                f"Unknown mixture or task {name!r}: it is task {task!r} in the mode {mode.value!r}. "
-                f"`flan-jax inspect {task} --mode {mode}` shows it; a mixture that trains on it is declared in a module."
-            )
-    if any(TASKS.get(task).cluster == name for task in TASKS):
-        return UserError(
-            f"{name!r} is a cluster, not a mixture or task. `flan-jax tasks --cluster {name}` lists its tasks."
-        )
-    return unknown(
-        "mixture or task",
-        name,
-        known,
-        remedy="`flan-jax tasks` lists tasks and mixtures; a module that registers more is named with --module_import.",
-    )
-
-
-def check_folders(data_dir: str = "", source_dir: str = "") -> None:
-    """Refuses folders of data that are named and not there; ``""`` names none.
-
-    Raises:
-        UserError: one is missing, or is a file.
-    """
-    for name, folder in (("DATA_DIR", data_dir), ("SOURCE_DIR", source_dir)):
-        if folder and not Path(folder).expanduser().is_dir():
-            raise UserError(
-                f"{name} is {folder!r}, which is not a folder. Name the folder that holds the data, or none."
-            )
-
-
-def set_folders(data_dir: str = "", source_dir: str = "") -> None:
-    """Chooses where this process looks for files and for local copies; ``""`` changes nothing."""
-    if data_dir:
-        sources.set_data_dir(data_dir)
-    if source_dir:
-        published.set_source_dir(source_dir)
-
-
-def outlined_mixture(name: str) -> Mixture:
-    """As ``resolve_mixture``; where its files are not on this machine, by names and published sizes alone, if it can be.
-
-    Raises:
-        UserError: as ``resolve_mixture``.
-    """
-    outline = _outline_of(name)
-    return outline() if outline else resolve_mixture(name)
-
-
-def can_be_outlined(name: str) -> bool:
-    """Whether the rates of that mixture can be told without its files."""
-    return _outline_of(name) is not None
-
-
-def _outline_of(name: str) -> Callable[[], Mixture] | None:
-    import mixtures  # noqa: F401  (registers what ships; reads no data)
-
-    factory = MIXTURES.get(name) if name in MIXTURES else None
-    if isinstance(factory, sources.FromDataFolder) and factory.outline:
-        return functools.partial(factory, **dict(factory.outline))
-    return None
-
-
-def chosen_mixture(
-    name: str,
-    *,
-    hold_out: Sequence[str] = (),
-    templates: str = "",
-    reading: ReadingOptions = AS_IT_IS,
-    outlined: bool = False,
-) -> Mixture:
-    """The mixture or task of that name, with other templates or with a part held out, where asked for.
-
-    Args:
-        name: as for ``resolve_mixture``.
-        hold_out: clusters or tasks that are measured instead of trained on, with FLAN's exclusions; a
-            cluster may have the name of FLAN's paper.
-        templates: a file of templates that take the place of the tasks' own.
-        reading: as for ``resolve_mixture``.
-        outlined: only its rates are asked for; see ``outlined_mixture``.
-
-    Raises:
-        UserError: as ``resolve_mixture`` and ``hold_out_of``; a file that holds no templates.
-    """
-    from mixtures.rules import RULES, named
-
-    mixture = outlined_mixture(name) if outlined and not reading.said else resolve_mixture(name, reading)
-    if templates:
-        mixture = with_templates(mixture, load_template_set(templates))
-    return hold_out_of(mixture, named(mixture, hold_out), RULES) if hold_out else mixture
-
-
-def run_mixture(config: RunConfig) -> Mixture:
-    """The mixture of a run, its folders chosen."""
-    set_folders(config.data.data_dir, config.data.source_dir)
-    return chosen_mixture(
-        config.mixture, hold_out=config.data.hold_out, templates=config.data.templates, reading=config.data.reading
-    )
 
 
 def resolve_vocabulary(vocabulary: str, mixture: str | Mixture) -> Vocabulary:
@@ -254,32 +102,6 @@ def store_path(config: RunConfig) -> str:
     if run.name in ("", ".."):  # the folder that one is in, or one above: what is beside it has another name
         run = Path(os.path.abspath(run))
     return config.data.store or str(run.parent / "store")
-
-
-def chosen_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite, ...]:
-    """The suites of ``mixture`` with these names; all of them for ``None``."""
-    by_name = {suite.name: suite for suite in mixture.suites}
-    for name in names or ():
-        if name not in by_name:
-            raise unknown(f"suite of mixture {mixture.name!r}", name, by_name)
-    return mixture.suites if names is None else tuple(by_name[name] for name in names)
-
-
-def log_dropped(mixture: Mixture, log: Callable[[str], None]) -> None:
-    """Says in a sentence what is neither trained on nor measured, by reason; nothing where there is nothing."""
-    reasons: dict[str, list[str]] = {}
-    for found in mixture.dropped:
-        reasons.setdefault(found.reason, []).append(found.task)
-    parts = [f"{_few(names)} ({reason})" for reason, names in reasons.items()]
-    count = len(mixture.dropped)
-    verb = "task of the collection is" if count == 1 else "tasks of the collection are"
-    if parts:
-        log(f"{count} {verb} neither trained on nor measured: {'; '.join(parts)}")
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{', '.join(names[:5])}{more}"
 
 
 def tasks_with_splits(mixture: Mixture, suites: Iterable[Suite]) -> list[tuple[Task, tuple[str, ...]]]:

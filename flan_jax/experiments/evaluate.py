@@ -22,7 +22,8 @@ from flan_jax.eval.suites import StepResults, evaluate_suites
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.chat_template import run_prompts, written_stops
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.data import RunData, check_folders, log_dropped, open_data, open_tasks, prepare_run
+from flan_jax.experiments.data import RunData, open_data, open_tasks, prepare_run
+from flan_jax.experiments.mixture import check_folders, log_dropped
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.initial import load_weights
 from flan_jax.report.page import write_report

@@ -14,7 +14,8 @@ from flan_jax.eval.predictor import Predictor
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.chat_template import run_template, written_stops
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.data import resolve_vocabulary, run_mixture
+from flan_jax.experiments.data import resolve_vocabulary
+from flan_jax.experiments.mixture import run_mixture
 from flan_jax.experiments.model_snapshot import vocabulary_place
 from flan_jax.experiments.weights.initial import load_weights
 from flan_jax.tasks.chat.conversation import USER, Message

@@ -24,9 +24,10 @@ from flan_jax.experiments.batches import (
 from flan_jax.experiments.chat_template import lacks_template
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.contamination import AUDIT, check_contamination
-from flan_jax.experiments.data import PrepareProgress, RunData, log_dropped, open_data, prepare_run
+from flan_jax.experiments.data import PrepareProgress, RunData, open_data, prepare_run
 from flan_jax.experiments.evaluate import EvalProgress
 from flan_jax.experiments.evaluation_hook import EvaluationHook
+from flan_jax.experiments.mixture import log_dropped
 from flan_jax.experiments.model_snapshot import save_description
 from flan_jax.experiments.preflight import check_startable
 from flan_jax.experiments.run_identity import check_same_config

@@ -192,7 +192,7 @@ def test_json_output_is_json(cli):
 
 def test_names_of_tables_papers_and_capitals(refused, monkeypatch):
     # Where another test has loaded seqio, our prompts are tasks of its registry too.
-    monkeypatch.setattr("flan_jax.experiments.data.registered_names", lambda: ())
+    monkeypatch.setattr("flan_jax.experiments.mixture.registered_names", lambda: ())
     assert "--mode zs_noopt" in refused("inspect", "snli_zs_noopt")
     assert "cot_gsm8k --mode cot_zs_opt" in refused("inspect", "cot_gsm8k_cot_zs_opt")
     assert "flan-jax tasks --cluster entailment" in refused("inspect", "entailment")

@@ -12,8 +12,9 @@ from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.examples import EvalExample
 from flan_jax.experiments.chat_template import lacks_template, run_prompts, template_of, written_stops
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.data import open_data, prepare_run, resolve_mixture
+from flan_jax.experiments.data import open_data, prepare_run
 from flan_jax.experiments.evaluate import eval_suites, make_predictor
+from flan_jax.experiments.mixture import resolve_mixture
 from flan_jax.experiments.options import CheckpointConfig, EvalConfig
 from flan_jax.mixing.mixture import MIXTURES, register_mixture
 from flan_jax.models.build import abstract_model

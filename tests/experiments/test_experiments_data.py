@@ -5,7 +5,7 @@ import re
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.experiments.data import resolve_mixture
+from flan_jax.experiments.mixture import resolve_mixture
 
 
 @pytest.mark.parametrize("name", ["dolly.jsonl", "dolly.json.gz", "rows.parquet", "data/dolly"])

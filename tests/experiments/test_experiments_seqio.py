@@ -12,8 +12,9 @@ from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, task_met
 from flan_jax.errors import UserError
 from flan_jax.eval.results import read_predictions, read_results
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.data import open_data, resolve_mixture, resolve_vocabulary
+from flan_jax.experiments.data import open_data, resolve_vocabulary
 from flan_jax.experiments.evaluate import evaluate_run
+from flan_jax.experiments.mixture import resolve_mixture
 from flan_jax.experiments.options import EvalConfig
 from flan_jax.experiments.rates import mixture_rates
 from flan_jax.experiments.train import train

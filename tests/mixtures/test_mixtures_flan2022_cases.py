@@ -13,7 +13,7 @@ import mixtures  # noqa: F401  (registers the tasks)
 from flan_jax.data.collections.t0_datasets import task_name
 from flan_jax.data.sources import base as sources
 from flan_jax.errors import UserError
-from flan_jax.experiments.data import outlined_mixture
+from flan_jax.experiments.mixture import outlined_mixture
 from flan_jax.experiments.rates import mixture_rates
 from flan_jax.mixing.mixture import get_mixture
 from flan_jax.tasks.spec import Prompted, PromptMode

@@ -4,7 +4,7 @@ import pytest
 
 from flan_jax.data.sources.published import published
 from flan_jax.errors import UserError
-from flan_jax.experiments.data import chosen_mixture
+from flan_jax.experiments.mixture import chosen_mixture
 from flan_jax.mixing.holdout import hold_out_of
 from flan_jax.mixing.mixture import Entry, Mixture
 from flan_jax.tasks.catalog import TASKS

@@ -88,7 +88,7 @@ def mixture_of(arguments: argparse.Namespace, name: str, *, outlined: bool = Fal
         name: of the mixture.
         outlined: only its rates are asked for, which do not take all of its files.
     """
-    from flan_jax.experiments.data import check_folders, chosen_mixture, set_folders
+    from flan_jax.experiments.mixture import check_folders, chosen_mixture, set_folders
     from flan_jax.experiments.options import names_of
 
     check_folders(arguments.data_dir, arguments.source_dir)

@@ -109,7 +109,8 @@ def _prepare(arguments: argparse.Namespace, progress: Any) -> "tuple[PrepareRepo
     """The report, and what is to be said of the data beside it."""
     from flan_jax.cli.console import log
     from flan_jax.experiments.chat_template import check_tasks, template_of
-    from flan_jax.experiments.data import log_dropped, resolve_vocabulary, tasks_with_splits
+    from flan_jax.experiments.data import resolve_vocabulary, tasks_with_splits
+    from flan_jax.experiments.mixture import log_dropped
     from flan_jax.store.store import TokenStore
 
     mixture = mixture_of(arguments, arguments.mixture)

@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Prints the table."""
     from flan_jax.errors import UserError
-    from flan_jax.experiments.data import can_be_outlined
+    from flan_jax.experiments.mixture import can_be_outlined
     from flan_jax.experiments.rates import mixture_rates
     from flan_jax.report.tables import text_table
 

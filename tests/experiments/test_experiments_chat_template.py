@@ -51,7 +51,7 @@ def run_config(folder, place, **changes) -> RunConfig:
         "chat_template": True,
         "log_period": 1,
         "checkpoint": CheckpointConfig(period=2),
-        "eval": EvalConfig(suites=("held_out",), max_examples=3, batch_size=4),
+        "evaluation": EvalConfig(suites=("held_out",), max_examples=3, batch_size=4),
     }
     return RunConfig.from_options(**{**values, **changes})
 

@@ -63,7 +63,7 @@ def run_config(folder, **changes) -> RunConfig:
         "log_period": 1,
         "store": str(STORE),
         "checkpoint": CheckpointConfig(period=3, keep=1),
-        "eval": EvalConfig(suites=()),
+        "evaluation": EvalConfig(suites=()),
     }
     return RunConfig.from_options(**{**values, **changes})
 
@@ -75,7 +75,7 @@ def losses(folder):
 
 def test_it_trains_resumes_is_measured_and_answers(tmp_path):
     measured = EvalConfig(suites=("held_out",), batch_size=16)
-    straight, broken = run_config(tmp_path / "straight"), run_config(tmp_path / "broken", eval=measured)
+    straight, broken = run_config(tmp_path / "straight"), run_config(tmp_path / "broken", evaluation=measured)
     train(straight)
     train(broken.with_options(steps=3, evaluation=straight.evaluation))
     train(broken)

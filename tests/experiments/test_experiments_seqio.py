@@ -61,7 +61,7 @@ def run_config(folder, mixture, **changes) -> RunConfig:
         "batch_size": 8,
         "log_period": 1,
         "store": str(folder / "store"),
-        "eval": EvalConfig(batch_size=16, max_examples=8),
+        "evaluation": EvalConfig(batch_size=16, max_examples=8),
     }
     return RunConfig.from_options(**{**values, **changes})
 

@@ -50,7 +50,7 @@ def run_config(folder, **changes) -> RunConfig:
         "log_period": 1,
         "store": str(STORE),
         "checkpoint": CheckpointConfig(period=2, keep=1),
-        "eval": EvalConfig(suites=()),
+        "evaluation": EvalConfig(suites=()),
     }  # fmt: skip
     return RunConfig.from_options(**{**values, **changes})
 

@@ -48,7 +48,7 @@ def config(root, kind, **changes):
     values = {
         "model_dir": str(root / "next"), "mixture": "word_category", "lengths": {"inputs": 48, "targets": 16}, "model": model,
         "optimizer": OptimizerConfig(name="adamw"), "steps": 1, "batch_size": 8, "log_period": 1,
-        "initial_checkpoint": folder, "vocabulary": str(root / "published"), "eval": EvalConfig(suites=()),
+        "initial_checkpoint": folder, "vocabulary": str(root / "published"), "evaluation": EvalConfig(suites=()),
         "store": str(root / "store"),
     }  # fmt: skip
     return RunConfig.from_options(**{**values, **changes})

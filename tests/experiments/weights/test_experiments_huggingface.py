@@ -46,7 +46,7 @@ def run_config(path, **changes):
             vocab_size=896, d_model=16, d_kv=4, num_heads=2, d_ff=16, num_encoder_layers=1, num_decoder_layers=1,
         ),
         "optimizer": OptimizerConfig(name="adamw", learning_rate=1e-3), "steps": 2, "batch_size": 8, "log_period": 1,
-        "store": str(STORE), "eval": EvalConfig(suites=()),
+        "store": str(STORE), "evaluation": EvalConfig(suites=()),
     }  # fmt: skip
     return RunConfig.from_options(**{**values, **changes})
 

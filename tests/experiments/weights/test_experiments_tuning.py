@@ -57,7 +57,7 @@ def make(store):
             "tuning": tuning,
             "pack": not tuning.prompt_tokens,
             "checkpoint": CheckpointConfig(period=2, keep=1),
-            "eval": EvalConfig(suites=()),
+            "evaluation": EvalConfig(suites=()),
         }
         return RunConfig.from_options(**{**values, **changes})
 

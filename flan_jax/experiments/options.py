@@ -180,9 +180,12 @@ class StepConfig(OptionGroup):
 
     Attributes:
         z_loss: weight of the squared log-normaliser.
+        microbatches: parts that each batch is computed in, one after the other, which takes less memory: gradients are
+            added up, so but for dropout, which draws anew in each part, the step is that of the whole batch.
     """
 
     z_loss: AtLeast0 = 0.0
+    microbatches: Positive = 1
 
 
 @dataclasses.dataclass(frozen=True)

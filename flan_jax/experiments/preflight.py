@@ -41,6 +41,12 @@ def check_startable(config: RunConfig) -> None:
         )
     mesh = make_mesh(config.mesh)
     parts = math.prod(mesh.shape[axis] for axis in batch_sharding(mesh).spec[0])
+    if config.step.microbatches > 1 and config.feed.batch_size % (parts * config.step.microbatches):
+        raise UserError(
+            f"run.microbatches (MICROBATCHES) is {config.step.microbatches}; each part of a batch is split over {parts} "
+            f"devices, so the batch of {config.feed.batch_size} rows (BATCH_SIZE) must be a multiple of "
+            f"{parts * config.step.microbatches}. Change one of the two."
+        )
     if config.feed.batch_size % parts:
         raise UserError(
             f"run.batch_size (BATCH_SIZE) is {config.feed.batch_size}; the mesh splits a batch over {parts} devices, so it must "

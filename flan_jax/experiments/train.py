@@ -92,6 +92,7 @@ def _run(
         schedule=learning_rate(config.optimizer),
         num_tasks=len(built.data.train),
         z_loss=config.step.z_loss,
+        microbatches=config.step.microbatches,
         tuning=config.tuning,
     )
     with contextlib.closing(batches), _outputs(built, started) as outputs:

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from flan_jax.experiments import train as train_module
+from flan_jax.experiments import setup
 from flan_jax.experiments.weights import import_hf
 
 TRAIN = (
@@ -31,7 +31,7 @@ def test_training_outside_its_steps(signum, saved, code, says, cli, tmp_path, mo
         os.kill(os.getpid(), signum)
         raise AssertionError("went on")
 
-    monkeypatch.setattr(train_module, "prepare_run", stopped)
+    monkeypatch.setattr(setup, "prepare_run", stopped)
     if saved:
         (tmp_path / "run" / "checkpoints" / "3" / "state").mkdir(parents=True)
         (tmp_path / "run" / "checkpoints" / "3" / "state" / "file").write_text("1")

@@ -88,6 +88,16 @@ def test_another_value_of_a_newer_field_is_another_run(path, folder, capsys):
     assert "another run: pack: True → False" in capsys.readouterr().err
 
 
+def test_an_option_that_came_later_is_the_default_or_another_run(folder, capsys):
+    """``run.microbatches`` is younger than the folder: neither its manifest nor its checkpoint knows of it."""
+    assert "microbatches" not in json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["config"]
+    assert resumed(4, "--gin.run.microbatches=2") == 2
+    assert "another run: microbatches: 1 → 2" in capsys.readouterr().err
+    assert [line["step"] for line in read_metrics(folder / "metrics.jsonl")] == [1, 2]
+    assert resumed(3, "--gin.run.microbatches=1") == 0
+    assert "resuming at step 2 of 3" in capsys.readouterr().err
+
+
 def results_of(folder: Path) -> dict:
     return json.loads((folder / "eval" / "2" / "results.json").read_text(encoding="utf-8"))
 

@@ -13,9 +13,9 @@ import jax
 import numpy as np
 import pytest
 
-import flan_jax.experiments.train as train_module
 from flan_jax.errors import UserError
 from flan_jax.eval.results import read_predictions, read_results
+from flan_jax.experiments import evaluation_hook
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.evaluate import evaluate_run
 from flan_jax.experiments.generate import Answerer
@@ -222,7 +222,7 @@ def test_an_evaluation_that_was_interrupted_is_made_up_for(tmp_path, monkeypatch
         raise AssertionError("went on")
 
     with monkeypatch.context() as patched:
-        patched.setattr(train_module, "evaluate_suites", interrupted)
+        patched.setattr(evaluation_hook, "evaluate_suites", interrupted)
         stopped = train(config)
     assert (stopped.stopped, stopped.step, stopped.signum, calls) == (True, 2, signal.SIGTERM, [2])
     assert not (tmp_path / "run" / "eval").exists()

@@ -19,7 +19,7 @@ from flan_jax.eval.provenance import Settings, params_digest, suite_settings
 from flan_jax.eval.results import merge_results, read_results, saved_steps, why_not_current, write_results
 from flan_jax.eval.runner import EvalProgress
 from flan_jax.eval.suites import StepResults, evaluate_suites
-from flan_jax.experiments import run_dir
+from flan_jax.experiments import run_dir, run_files
 from flan_jax.experiments.chat_template import run_prompts, written_stops
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData, open_data, open_tasks, prepare_run
@@ -235,7 +235,7 @@ def evaluate_run(
     if not config.data.use_cached_tasks:
         prepare_run(config)
     data = open_data(config, training=False)
-    if not run_dir.has_checkpoint(folder):
+    if not run_files.has_checkpoint(folder):
         check_same_vocabulary(config, data.vocabulary, log=log)
     if not data.suites:
         raise UserError(
@@ -253,5 +253,5 @@ def evaluate_run(
         predictor, suites, step=weights.step, progress=progress, seed=config.seed, weights=digest, settings=settings
     )
     write_results(folder, merge_results(folder, results))
-    write_report([Path(folder)], Path(folder) / run_dir.REPORT)
+    write_report([Path(folder)], Path(folder) / run_files.REPORT)
     return results

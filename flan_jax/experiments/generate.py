@@ -11,7 +11,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor
-from flan_jax.experiments import run_dir
+from flan_jax.experiments import run_files
 from flan_jax.experiments.chat_template import run_template, written_stops
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import resolve_vocabulary
@@ -97,7 +97,7 @@ class Answerer:
 
 def _of_mixture(config: RunConfig) -> Vocabulary:
     """The vocabulary that a run took from its mixture: what its manifest says, as the mixture's data may be gone."""
-    recorded = (run_dir.read_manifest(config.model_dir) or {}).get("vocabulary") or {}
+    recorded = (run_files.read_manifest(config.model_dir) or {}).get("vocabulary") or {}
     if recorded.get("name") in VOCABULARIES:
         vocabulary = load_vocabulary(recorded["name"])
         if vocabulary.fingerprint() == recorded.get("fingerprint"):

@@ -6,7 +6,7 @@ from pathlib import Path
 from flan_jax.data.prepare.workers import usable_cores
 from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.errors import UserError, unknown
-from flan_jax.experiments import run_dir
+from flan_jax.experiments import run_files
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.mixture import check_folders
 from flan_jax.models.decoder.config import DecoderConfig
@@ -28,7 +28,7 @@ def check_startable(config: RunConfig) -> None:
     check_name(Path(config.model_dir).expanduser().absolute())
     if isinstance(config.model, DecoderConfig) and config.model.family and config.model.family not in FAMILIES:
         raise unknown("DecoderConfig.family", config.model.family, FAMILIES)
-    if config.initial_checkpoint and not run_dir.has_checkpoint(Path(config.model_dir)):
+    if config.initial_checkpoint and not run_files.has_checkpoint(Path(config.model_dir)):
         try:
             model_folder(config.initial_checkpoint)
         except UserError as error:

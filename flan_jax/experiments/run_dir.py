@@ -3,10 +3,8 @@
 import dataclasses
 import json
 import os
-import platform
 import shutil
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +13,25 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.eval.results import saved_steps, step_folder
-from flan_jax.experiments import renamed
 from flan_jax.experiments.batches import DataChange, Table
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData
+from flan_jax.experiments.run_files import (
+    CHECKPOINTS,
+    CONFIG,
+    MANIFEST,
+    MODEL_INFO,
+    ORIGIN,
+    has_checkpoint,
+    read_manifest,
+    versions,
+)
 from flan_jax.experiments.run_identity import check_same_config
 from flan_jax.files import atomic_write_text
 from flan_jax.models.peft.adapters import counts, split
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.tasks.spec import Prompted, Task
 from flan_jax.tasks.user_modules import imported_modules
-from flan_jax.train.step_folders import step_folders
-
-MANIFEST = "manifest.json"
-CONFIG = "config.gin"
-MODEL_INFO = "model-info.txt"
-CHECKPOINTS = "checkpoints"
-METRICS = "metrics.jsonl"
-EVENTS = "events"
-WEIGHTS = "weights.jsonl"
-REPORT = "report.html"
-ORIGIN = "import.json"
-"""The file in which imported weights say where they came from."""
-
-_VERSIONED = ("flan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pyarrow")
 
 
 def check_same_run(config: RunConfig) -> Path:
@@ -81,11 +74,6 @@ def create(folder: Path) -> None:
         ) from error
 
 
-def has_checkpoint(folder: Path) -> bool:
-    """Whether a checkpoint of any step lies in the run's folder."""
-    return bool(step_folders(folder / CHECKPOINTS))
-
-
 def is_unsaved(folder: Path) -> bool:
     """Whether a training in the folder began and ended before there was anything to keep: no checkpoint, no results."""
     began = (folder / MANIFEST).is_file() and (folder / CHECKPOINTS).is_dir()
@@ -98,27 +86,6 @@ def forget_unsaved(folder: Path) -> None:
         for name in (MANIFEST, CONFIG, MODEL_INFO):  # the first says that the others are whole
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(step_folder(folder, 0), ignore_errors=True)
-
-
-def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The manifest of a run's folder, or ``None`` where there is none."""
-    path = Path(folder) / MANIFEST
-    if not path.is_file():
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path} is not JSON (line {error.lineno}). Restore it, or choose another MODEL_DIR."
-        ) from error
-    except (RecursionError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not JSON. Restore it, or choose another MODEL_DIR.") from error
-    if not isinstance(found, dict) or not all(isinstance(found.get(part), dict) for part in ("config", "tasks")):
-        raise UserError(
-            f"{path} is no description of a run: it has no 'config' and 'tasks'. Restore it, or choose another MODEL_DIR."
-        )
-    changes = [{**change, "before": renamed.task_table(change["before"])} for change in found.get("changes", [])]
-    return {**found, "tasks": renamed.task_table(found["tasks"]), **({"changes": changes} if changes else {})}
 
 
 def check_same_data(folder: Path, data: RunData, *, accept: bool = False) -> DataChange:
@@ -203,11 +170,6 @@ def _origin(config: RunConfig) -> dict[str, Any]:
     return {"folder": config.initial_checkpoint, **imported}
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that decide a run's numbers."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONED}}
-
-
 def task_table(data: RunData) -> dict[str, Any]:
     """A run's training tasks as its manifest has them: plain JSON values by name."""
     specs = {task.name: task for task in data.mixture.train_tasks}
@@ -246,10 +208,3 @@ def model_info(params: Mapping[str, Any], tuning: TuningConfig | None = None) ->
     if tuning.partial:
         total += [f"Trained of them: {numbers.trained:,} ({numbers.share:.3%})"]
     return "\n".join([*rows, "", *total, ""])
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"

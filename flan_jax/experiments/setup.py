@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from flan_jax.data.prepare.notices import notices
 from flan_jax.data.prepare.split_job import read_outcome
-from flan_jax.experiments import run_dir
+from flan_jax.experiments import run_dir, run_files
 from flan_jax.experiments.batches import (
     Batches,
     DataChange,
@@ -105,9 +105,9 @@ def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None,
     # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs no more
     # than what its checkpoints leave out.
     base = base_identity(config)
-    if not run_dir.has_checkpoint(folder):
+    if not run_files.has_checkpoint(folder):
         check_same_vocabulary(config, data.vocabulary, log=log)
-    params = initial_params(config) if base or not run_dir.has_checkpoint(folder) else None
+    params = initial_params(config) if base or not run_files.has_checkpoint(folder) else None
     check_can_begin(params, config)
     mesh = make_mesh(config.mesh)
     log(main_settings(config))
@@ -178,7 +178,7 @@ def start(
     if first:
         save_description(config.model_dir, config.initial_checkpoint, config.data.vocabulary)
         run_dir.write_description(folder, config, data, operative=operative, params=params)
-    weights_log = WeightsLog(folder / run_dir.WEIGHTS, resume_step=step)
+    weights_log = WeightsLog(folder / run_files.WEIGHTS, resume_step=step)
     batches = make_batches(config, data.train, data.weights, data.curriculum, on_weights=weights_log)
     evaluation = EvaluationHook(config, data, graphdef, params, eval_progress, log)
     del params  # restoring donates nothing, and two states may not fit

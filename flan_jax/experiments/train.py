@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import jax
 
-from flan_jax.experiments import run_dir
+from flan_jax.experiments import run_dir, run_files
 from flan_jax.experiments.batches import Reweight, Reweighting, sampled
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import PrepareProgress
@@ -70,7 +70,7 @@ def train(
     with (
         run_lock(built.folder, log),
         Checkpointer(
-            built.folder / run_dir.CHECKPOINTS,
+            built.folder / run_files.CHECKPOINTS,
             keep=config.checkpoint.keep,
             keep_every=config.checkpoint.keep_period or None,
             config=built.identity,
@@ -125,7 +125,7 @@ def _run(
     log(f"measuring step {reached}")
     started.evaluation.measure(reached, whole_params(state, config.tuning))
     if jax.process_index() == 0:
-        write_report([folder], folder / run_dir.REPORT)
+        write_report([folder], folder / run_files.REPORT)
     return TrainResult(reached, stopped=False, realised=realised)
 
 
@@ -134,13 +134,13 @@ def _outputs(built: Built, started: Started) -> Iterator[list[Hook]]:
     """What is written and shown at every logged step, until training ends: metrics, curves, progress."""
     folder, names, step = built.folder, built.data.train_names, started.step
     metrics = MetricsWriter(
-        folder / run_dir.METRICS,
+        folder / run_files.METRICS,
         names,
         resume_step=step,
         more=lambda: {"sampled": sampled(started.batches.realised())},
     )
     with (
-        contextlib.closing(TensorBoard(folder / run_dir.EVENTS, names, resume_step=step)) as curves,
+        contextlib.closing(TensorBoard(folder / run_files.EVENTS, names, resume_step=step)) as curves,
         contextlib.closing(Progress(built.config.steps, start=step)) as progress,
     ):
         yield [metrics, curves, progress]

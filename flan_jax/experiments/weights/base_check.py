@@ -6,18 +6,18 @@ folder, and the folder of a run.
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from flan_jax.data.sources.hub_models import model_folder
-from flan_jax.data.tokenizers.hf_tokenizer_files import SENTENCEPIECE, TOKENIZER
 from flan_jax.data.tokenizers.vocabulary import Vocabulary, load_vocabulary
 from flan_jax.errors import UserError
-from flan_jax.experiments import run_dir
+from flan_jax.experiments import run_files
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.model_snapshot import CONFIG, vocabulary_place
+from flan_jax.experiments.model_snapshot import CONFIG
+from flan_jax.experiments.renamed import by_new_names
+from flan_jax.experiments.weights.base_vocabulary import BaseVocabulary, base_vocabulary, has_tokenizer
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.config_difference import START, Difference, difference
 from flan_jax.models.decoder.config import DecoderConfig
@@ -33,22 +33,6 @@ _PROBES = (
     "def f(x):\n    return x[0] + 1.5e-3  # why?", "“Grüße”, señor: naïve façade № 7 costs €12,345.67",
     "Наука и жизнь", "你好，世界！今天天气很好。", "パリはフランスの首都です", "नमस्ते दुनिया", "مرحبا بالعالم", "한국어 문장입니다", "🙂🚀 ok?",
 )  # fmt: skip
-
-
-class BaseVocabulary(NamedTuple):
-    """The tokenizer of a base.
-
-    Attributes:
-        name: for people.
-        size: how many ids.
-        fingerprint: of what it makes of text.
-        place: where its files are; ``""`` where they are nowhere to be found.
-    """
-
-    name: str
-    size: int
-    fingerprint: str
-    place: str
 
 
 def check_same_model(folder: Path, config: RunConfig) -> None:
@@ -92,7 +76,7 @@ def _in_gin(value: Any) -> str:
 
 def base_model(folder: Path) -> tuple[ModelConfig | None, Collection[str]]:
     """The model in a folder, and the fields that the folder does not tell; ``None`` where it tells nothing."""
-    manifest = run_dir.read_manifest(folder)
+    manifest = run_files.read_manifest(folder)
     if manifest is not None and manifest["config"].get("model") is not None:
         return model_of(manifest["config"]["model"]), ()
     if (folder / CONFIG).is_file():
@@ -101,7 +85,7 @@ def base_model(folder: Path) -> tuple[ModelConfig | None, Collection[str]]:
             return model, START
         vocabulary = load_vocabulary(folder)
         return with_start_token(model, getattr(vocabulary, "bos_id", None), getattr(vocabulary, "adds_bos", None)), ()
-    with Checkpointer(folder / run_dir.CHECKPOINTS, create=False) as checkpointer:
+    with Checkpointer(folder / run_files.CHECKPOINTS, create=False) as checkpointer:
         saved = checkpointer.config().get("model") if checkpointer.steps() else None
     return (None if saved is None else model_of(saved)), ()
 
@@ -129,7 +113,8 @@ def model_of(saved: Mapping[str, Any]) -> ModelConfig:
         UserError: it has a field that is not known here, as of another version.
     """
     kind: Any = T5Config if "num_encoder_layers" in saved else DecoderConfig
-    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+    named = by_new_names(saved, kind)
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in named.items()}
     if isinstance(fields.get("rope_scaling"), Mapping):
         fields["rope_scaling"] = RopeScaling(**fields["rope_scaling"])
     strange = sorted(set(fields) - {field.name for field in dataclasses.fields(kind)})
@@ -173,33 +158,6 @@ def check_same_vocabulary(
         f"{differ[0].upper()}{differ[1:]}, which numbers it otherwise: every embedding would stand for another piece. Name "
         "the first with --gin.VOCABULARY, or take the second on purpose: --gin.run.on_vocabulary_change=accept."
     )
-
-
-def base_vocabulary(folder: Path) -> BaseVocabulary | None:
-    """The tokenizer of the weights in a folder: as a run's manifest or an import's record has it, or by its files."""
-    manifest = run_dir.read_manifest(folder)
-    if manifest is not None and manifest.get("vocabulary"):
-        place = vocabulary_place(manifest["config"].get("vocabulary") or "", str(folder))
-        return BaseVocabulary(**manifest["vocabulary"], place=place)
-    record = folder / run_dir.ORIGIN
-    known = json.loads(record.read_text(encoding="utf-8")).get("vocabulary") if record.is_file() else None
-    if known:
-        return BaseVocabulary(**known, place=str(folder))
-    if not has_tokenizer(folder):
-        return None
-    found = load_vocabulary(folder)
-    return BaseVocabulary(found.name, found.size, found.fingerprint(), str(folder))
-
-
-def has_tokenizer(folder: Path) -> bool:
-    """Whether a tokenizer's files lie in a folder."""
-    pair = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
-    return pair or any((folder / name).is_file() for name in (TOKENIZER, *SENTENCEPIECE))
-
-
-def vocabulary_record(vocabulary: Vocabulary) -> dict[str, Any]:
-    """What a record says of a tokenizer."""
-    return {"name": vocabulary.name, "size": vocabulary.size, "fingerprint": vocabulary.fingerprint()}
 
 
 def _numbers_alike(theirs: BaseVocabulary, ours: Vocabulary) -> bool:

@@ -11,7 +11,7 @@ from flax import traverse_util
 
 from flan_jax.data.sources.hub_models import HUB
 from flan_jax.errors import UserError
-from flan_jax.experiments import run_dir
+from flan_jax.experiments import run_files
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.weights.initial import in_float32, load_weights
 from flan_jax.files import new_dir
@@ -131,12 +131,12 @@ def published_base(base: str, adapter: str = "") -> tuple[str, str]:
     if not folder.is_dir():
         name = base.removeprefix(HUB).partition("@")[0]
         return name, f"Load it on {name}."
-    if run_dir.read_manifest(folder) is not None:
+    if run_files.read_manifest(folder) is not None:
         return (
             "",
             f"It stands on a run: export that with `flan-jax export-hf {base} BASE`, and load the adapter on BASE.",
         )
-    record = folder / run_dir.ORIGIN
+    record = folder / run_files.ORIGIN
     if record.is_file():
         source = str(read_json(record).get("source", "")).removeprefix(HUB).partition("@")[0]
         return source, f"Load it on {source}, from which {base!r} was imported."
@@ -144,7 +144,7 @@ def published_base(base: str, adapter: str = "") -> tuple[str, str]:
 
 
 def _as_run(run: Path, stored: StoredParams, config: ModelConfig) -> RunConfig:
-    saved: Mapping[str, Any] = (run_dir.read_manifest(run) or {"config": stored.run_config})["config"]
+    saved: Mapping[str, Any] = (run_files.read_manifest(run) or {"config": stored.run_config})["config"]
     return RunConfig.from_options(
         model_dir=str(run),
         mixture=saved["mixture"],

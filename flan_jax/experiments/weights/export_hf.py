@@ -14,7 +14,7 @@ from flan_jax.data.chat.templates import load_chat_template
 from flan_jax.data.prepare.config import input_end_ids
 from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError, unknown
-from flan_jax.experiments import run_dir
+from flan_jax.experiments import run_files
 from flan_jax.experiments.model_snapshot import PRETRAINED, copy_description
 from flan_jax.experiments.weights import usage_snippet
 from flan_jax.experiments.weights.base_check import model_of
@@ -101,12 +101,12 @@ def export_run(
     run, destination = Path(model_dir).expanduser(), Path(destination).expanduser()
     if dtype not in writer.DTYPES:
         raise unknown("dtype", dtype, writer.DTYPES)
-    if not (run / run_dir.CHECKPOINTS).is_dir():
+    if not (run / run_files.CHECKPOINTS).is_dir():
         raise UserError(
             f"{str(model_dir)!r} has no folder `checkpoints`. Give the MODEL_DIR of a run, or an imported folder."
         )
     check_new_dir(destination)
-    stored: StoredParams | MergedParams = StoredParams(run / run_dir.CHECKPOINTS, step)
+    stored: StoredParams | MergedParams = StoredParams(run / run_files.CHECKPOINTS, step)
     config = saved_model(run, stored)
     if isinstance(stored, StoredParams) and tuning_saved(stored).partial:
         log("adding what was trained to the weights below it")
@@ -154,10 +154,10 @@ def export_run_adapter(model_dir: str | Path, destination: str | Path, *, step: 
         UserError: no such run or step, nothing that PEFT could hold, or the destination is there.
     """
     run, destination = Path(model_dir).expanduser(), Path(destination).expanduser()
-    if not (run / run_dir.CHECKPOINTS).is_dir():
+    if not (run / run_files.CHECKPOINTS).is_dir():
         raise UserError(f"{str(model_dir)!r} has no folder `checkpoints`. Give the MODEL_DIR of a run.")
     check_new_dir(destination)
-    stored = StoredParams(run / run_dir.CHECKPOINTS, step)
+    stored = StoredParams(run / run_files.CHECKPOINTS, step)
     return export_adapter(run, destination, stored, saved_model(run, stored))
 
 
@@ -224,7 +224,7 @@ def _write_weights(
 
 def _copy_beside(run: Path, destination: Path) -> tuple[str, ...]:
     """The tokenizer and the settings of generation: an imported folder's own, or those that the run was started with."""
-    manifest = run_dir.read_manifest(run)
+    manifest = run_files.read_manifest(run)
     if manifest is None:
         return _tokenizer_in(copy_description(run, destination))
     vocabulary_record, initial = manifest["vocabulary"], manifest["config"].get("initial_checkpoint") or ""
@@ -280,7 +280,7 @@ def _name_ends(path: Path, config: ModelConfig) -> None:
 
 def _use(run: Path, written: Path, config: ModelConfig) -> tuple[ModelConfig, UsageSnippet]:
     """What stands around an instruction, and the model with the ids that it begins and ends with."""
-    manifest = run_dir.read_manifest(run)
+    manifest = run_files.read_manifest(run)
     if manifest is None:
         asked = run_of_folder(written)
         end = () if config.decoder_only else (asked.model.eos_id,)

@@ -8,7 +8,7 @@ from typing import Any
 
 from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.errors import UserError
-from flan_jax.experiments import run_dir
+from flan_jax.experiments import run_files
 from flan_jax.experiments.config import RunConfig
 from flan_jax.models.peft.adapters import PROMPT
 from flan_jax.models.peft.config import TuningConfig
@@ -33,7 +33,7 @@ def base_identity(config: RunConfig) -> dict[str, Any]:
     try:
         folder = model_folder(config.initial_checkpoint)
     except UserError:
-        if not run_dir.has_checkpoint(Path(config.model_dir)):
+        if not run_files.has_checkpoint(Path(config.model_dir)):
             raise
         raise UserError(
             f"The run in {config.model_dir!r} trained a part of the model in {config.initial_checkpoint!r}, which is not "
@@ -79,7 +79,7 @@ def check_can_begin(params: Mapping[str, Any] | None, config: RunConfig) -> None
 
 def tuning_of(folder: Path) -> tuple[TuningConfig, Mapping[str, Any]]:
     """How the run in a folder was tuned, and its configuration; the default where the folder is no run's."""
-    manifest = run_dir.read_manifest(folder) or {"config": {}}
+    manifest = run_files.read_manifest(folder) or {"config": {}}
     return TuningConfig(**manifest["config"].get("tuning", {})), manifest["config"]
 
 
@@ -102,7 +102,7 @@ def fingerprint(folder: Path) -> str:
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """The files of weights: the newest checkpoint of a run, or a folder's safetensors."""
-    checkpoints = folder / run_dir.CHECKPOINTS
+    checkpoints = folder / run_files.CHECKPOINTS
     paths = list(folder.glob("*.safetensors"))
     steps = step_folders(checkpoints)
     if steps:

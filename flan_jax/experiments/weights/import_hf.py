@@ -10,9 +10,9 @@ from typing import Any
 from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
-from flan_jax.experiments import run_dir
+from flan_jax.experiments import run_files
 from flan_jax.experiments.model_snapshot import copy_description
-from flan_jax.experiments.weights.base_check import has_tokenizer, vocabulary_record
+from flan_jax.experiments.weights.base_vocabulary import has_tokenizer, vocabulary_record
 from flan_jax.experiments.weights.verify import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
 from flan_jax.files import atomic_write_text, check_new_dir, new_dir
 from flan_jax.models.build import ModelConfig, num_params
@@ -77,15 +77,15 @@ def import_folder(
         origin: dict[str, Any] = {
             "source": str(source),
             "model_type": _model_type(folder),
-            "versions": run_dir.versions(),
+            "versions": run_files.versions(),
             **tokenizer,
             **({"allow_nonfinite": True} if allow_nonfinite else {}),
         }
         pieces = _pieces(folder, config, allow_nonfinite)
-        save_pieces(written / run_dir.CHECKPOINTS, shapes_of(config), pieces, extra={"imported": origin})
+        save_pieces(written / run_files.CHECKPOINTS, shapes_of(config), pieces, extra={"imported": origin})
         kept = copy_description(folder, written)
-        atomic_write_text(written / run_dir.ORIGIN, json.dumps(origin, indent=1, ensure_ascii=False) + "\n")
-        checked, difference = _check(folder, written / run_dir.CHECKPOINTS, config, allow_nonfinite, log)
+        atomic_write_text(written / run_files.ORIGIN, json.dumps(origin, indent=1, ensure_ascii=False) + "\n")
+        checked, difference = _check(folder, written / run_files.CHECKPOINTS, config, allow_nonfinite, log)
     return ImportedModel(
         source=str(source),
         folder=str(destination),

@@ -12,7 +12,7 @@ from flax import nnx, traverse_util
 
 from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.errors import UserError
-from flan_jax.experiments import run_dir
+from flan_jax.experiments import run_files
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.weights.base_check import check_same_model
 from flan_jax.experiments.weights.frozen_base import check_same_base, tuning_of
@@ -55,7 +55,7 @@ def load_weights(config: RunConfig, *, step: int | None = None) -> Weights:
         UserError: neither is there.
     """
     graphdef, _ = abstract_model(config.model)
-    own = Path(config.model_dir) / run_dir.CHECKPOINTS
+    own = Path(config.model_dir) / run_files.CHECKPOINTS
     if own.is_dir() or not config.initial_checkpoint:
         with Checkpointer(own, create=False) as checkpointer:
             chosen = checkpointer.latest_step() if step is None else step
@@ -146,7 +146,7 @@ def _checkpoint_params(config: RunConfig) -> Any:
         folder = model_folder(config.initial_checkpoint)
     except UserError as error:
         raise UserError(f"INITIAL_CHECKPOINT_PATH: {error}") from None
-    checkpoints = folder / run_dir.CHECKPOINTS
+    checkpoints = folder / run_files.CHECKPOINTS
     if checkpoints.is_dir() or (folder / HF_CONFIG).is_file():
         check_same_model(folder, config)
     if checkpoints.is_dir():  # a run's, or imported: that also has a config.json

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.eval.results import read_results, saved_steps
-from flan_jax.experiments import run_dir
+from flan_jax.experiments import run_files
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.decoder.config import DecoderConfig
 
@@ -24,7 +24,7 @@ def model_card(run: Path, step: int, config: ModelConfig, name: str, asking: Ite
         name: its heading.
         asking: paragraphs that say how to ask it; ``None`` where no tokenizer is exported with it.
     """
-    manifest = run_dir.read_manifest(run)
+    manifest = run_files.read_manifest(run)
     parts = [_front_matter(run, manifest), f"# {_plain(name)}", *_about(run, manifest, step, config)]
     if manifest is not None:
         parts += _training(manifest)
@@ -38,8 +38,8 @@ def model_card(run: Path, step: int, config: ModelConfig, name: str, asking: Ite
 def _origin(run: Path, manifest: Mapping[str, Any] | None) -> str:
     """The model that the weights began as, where one is known; never a path of this machine."""
     record: Any = (manifest or {}).get("started_from") or {}
-    if manifest is None and (run / run_dir.ORIGIN).is_file():
-        record = json.loads((run / run_dir.ORIGIN).read_text(encoding="utf-8"))
+    if manifest is None and (run / run_files.ORIGIN).is_file():
+        record = json.loads((run / run_files.ORIGIN).read_text(encoding="utf-8"))
     source = str(record.get("source") or record.get("folder") or "")
     is_path = source.startswith((".", "/", "~")) or Path(source).exists()
     return source if source.count("/") == 1 and not is_path else ""

@@ -18,6 +18,7 @@ from flan_jax.data.formats.record_format import (
     objects_of,
     provenance,
     text_of,
+    within,
 )
 from flan_jax.data.formats.speakers import role_of
 from flan_jax.errors import UserError, did_you_mean

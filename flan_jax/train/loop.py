@@ -134,43 +134,8 @@ def fit(
     """
     if log_every < 1 or save_every < 0:
         raise UserError(f"log_every is {log_every} and save_every {save_every}; they must be at least 1 and 0.")
-    window = MetricsAccumulator((resumed or {}).get(WINDOW))
-    first = int(jax.device_get(state.step)) + 1
-    logged = saved = first - 1
-
-    def log(step: int) -> HostMetrics:
-        nonlocal logged
-        line, logged = window.flush(), step
-        with window.paused():
-            for hook in hooks:
-                hook(step, line, state)
-        return line
-
-    def save(step: int) -> None:
-        nonlocal saved
-        if checkpointer is None or saved == step:
-            return
-        unfinished = window.state()  # also makes sure that the losses up to here are finite
-        with window.paused():
-            wrong = destroyed(state)
-            if wrong is not None:
-                raise DivergedError(step, wrong, bad=step)
-            checkpointer.save(step, state, data_position(), {**extra(), WINDOW: unfinished})
-        saved = step
-
-    def measure(step: int, line: HostMetrics) -> int:
-        """Returns the signal that ended it, or 0."""
-        try:
-            stop.at_once(True)
-            with window.paused():
-                for hook in measures:
-                    hook(step, line, state)
-        except signals.Interrupted as interrupted:
-            return interrupted.signum
-        finally:
-            stop.at_once(False)
-        return 0
-
+    loop = _Loop(state, hooks, measures, checkpointer, data_position, extra, resumed)
+    first = loop.saved + 1
     # Whatever ends training, a save that has begun is completed first.
     with StopRequest() as stop, contextlib.ExitStack() as stack:
         if checkpointer is not None:
@@ -183,24 +148,81 @@ def fit(
                     raise UserError(
                         f"The batches ended after step {step - 1} of {steps}; repeat the data or train fewer steps."
                     )
-                if logged < step - 1:
-                    log(step - 1)
-                save(step - 1)
+                if loop.logged < step - 1:
+                    loop.log(step - 1)
+                loop.save(step - 1)
                 break
             with jax.transfer_guard("disallow"):
-                state, metrics = step_fn(state, shard_batch(batch))
+                loop.state, metrics = step_fn(loop.state, shard_batch(batch))
             stop.at_once(False)
-            window.add(step, metrics)
-            line = log(step) if step % log_every == 0 or step == steps else None
+            loop.window.add(step, metrics)
+            line = loop.log(step) if step % log_every == 0 or step == steps else None
             signum = stop.after(step)
             if signum or step == steps or (save_every and step % save_every == 0):
-                save(step)
+                loop.save(step)
             if line is not None and not signum and step < steps:
-                signum = measure(step, line)
+                signum = loop.measure(step, line, stop)
             if signum and step < steps:
-                save(step)
+                loop.save(step)
                 raise Preempted(step, signum, saved=checkpointer is not None)
-    return state
+    return loop.state
+
+
+class _Loop:
+    """What training holds between its steps: the state, the open metrics window, what was logged and saved last."""
+
+    def __init__(
+        self,
+        state: TrainState,
+        hooks: Sequence[Hook],
+        measures: Sequence[Hook],
+        checkpointer: Checkpointer | None,
+        data_position: Callable[[], Mapping[str, Any]],
+        extra: Callable[[], Mapping[str, Any]],
+        resumed: Mapping[str, Any] | None,
+    ) -> None:
+        self.state = state
+        self.window = MetricsAccumulator((resumed or {}).get(WINDOW))
+        self.logged = self.saved = int(jax.device_get(state.step))
+        self._hooks, self._measures = hooks, measures
+        self._checkpointer, self._data_position, self._extra = checkpointer, data_position, extra
+
+    def log(self, step: int) -> HostMetrics:
+        """Closes the metrics window and calls the hooks with its line, which it returns."""
+        line, self.logged = self.window.flush(), step
+        with self.window.paused():
+            for hook in self._hooks:
+                hook(step, line, self.state)
+        return line
+
+    def save(self, step: int) -> None:
+        """Begins to save the state, unless it is saved or there is no checkpointer.
+
+        Raises:
+          DivergedError: the state, or a loss on the way to it, is not finite.
+        """
+        if self._checkpointer is None or self.saved == step:
+            return
+        unfinished = self.window.state()  # also makes sure that the losses up to here are finite
+        with self.window.paused():
+            wrong = destroyed(self.state)
+            if wrong is not None:
+                raise DivergedError(step, wrong, bad=step)
+            self._checkpointer.save(step, self.state, self._data_position(), {**self._extra(), WINDOW: unfinished})
+        self.saved = step
+
+    def measure(self, step: int, line: HostMetrics, stop: StopRequest) -> int:
+        """Calls the measures; returns the signal that ended them, or 0."""
+        try:
+            stop.at_once(True)
+            with self.window.paused():
+                for hook in self._measures:
+                    hook(step, line, self.state)
+        except signals.Interrupted as interrupted:
+            return interrupted.signum
+        finally:
+            stop.at_once(False)
+        return 0
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ _REASONS = 5
 
 
 def prepare_progress(*, quiet: bool = False) -> "_PrepareBar | _PrepareLines | None":
-    """A bar on a terminal; elsewhere a plain line every few seconds of long work."""
+    """Makes a bar on a terminal; elsewhere a plain line every few seconds of long work."""
     if quiet:
         return None
     return _PrepareBar() if sys.stderr.isatty() else _PrepareLines()
@@ -78,7 +78,7 @@ class _PrepareLines:
             self._said = time.monotonic()
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Does nothing: nothing is left open."""
 
 
 def report_preparation(report: "PrepareReport") -> None:
@@ -144,7 +144,7 @@ def show_results(model_dir: str) -> None:
 
 
 def eval_progress() -> "EvalProgress":
-    """A bar over the evaluated examples on a terminal, a line every tenth of the way elsewhere."""
+    """Makes a bar over the evaluated examples on a terminal, a line every tenth of the way elsewhere."""
     terminal = sys.stderr.isatty()
     shown = -1
 
@@ -165,7 +165,7 @@ def eval_progress() -> "EvalProgress":
 
 
 def log(line: str) -> None:
-    """Tells people a sentence, on standard error."""
+    """Prints a sentence for people on standard error."""
     print(visible(line), file=sys.stderr, flush=True)
 
 
@@ -217,7 +217,7 @@ def log_not_imported(run: "GinRun") -> None:
 
 @contextlib.contextmanager
 def modules_named(model_dir: str) -> Iterator[None]:
-    """Around the use of a run's folder: a name that is not known is answered with the modules that the run imported.
+    """Answers, around the use of a run's folder, a name that is not known with the modules that the run imported.
 
     Raises:
         UserError: as what is inside, with the remedy.

@@ -11,7 +11,7 @@ _LINE_ENDS = {"\n": "\\n", "\t": "\\t"}
 
 
 def visible(text: object) -> str:
-    r"""The text with what could steer a terminal written out.
+    r"""Writes out what of a text could steer a terminal.
 
     >>> print(visible("a\x1b[31m" + chr(0x202E)))
     a\x1b[31m\u202e
@@ -33,7 +33,7 @@ def _written(mark: str) -> str:
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """JSON with letters as they are and, of what could steer a terminal, the escapes that JSON has for it."""
+    """Writes JSON with letters as they are and, of what could steer a terminal, the escapes that JSON has for it."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     # Line ends stand between values here, and within texts they are escaped already.
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

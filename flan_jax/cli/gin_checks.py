@@ -41,7 +41,7 @@ def check_bindings(origins: Mapping[Key, Origin]) -> None:
 
 
 def macros_read() -> set[str]:
-    """The macros that any binding refers to."""
+    """Finds the macros that any binding refers to."""
     return {name for name in map(macro_of, _references(gin.config._CONFIG)) if name is not None}
 
 

@@ -243,5 +243,5 @@ def _without_gin_trace(text: str) -> str:
 
 
 def environment_search_paths() -> list[str]:
-    """Extra search paths from ``FLAN_JAX_GIN_PATH`` (separated like ``PATH``)."""
+    """Returns extra search paths from ``FLAN_JAX_GIN_PATH`` (separated like ``PATH``)."""
     return [path for path in os.environ.get("FLAN_JAX_GIN_PATH", "").split(os.pathsep) if path]

@@ -43,7 +43,7 @@ class FileOrder:
 
     @contextlib.contextmanager
     def reading(self, file: str) -> Iterator[None]:
-        """Around the reading of one file of the command line, with what it includes."""
+        """Notes what one file of the command line changes, with what it includes; around its reading."""
         before = _bound()
         yield
         after = _bound()

@@ -52,7 +52,7 @@ def same_value(one: Any, other: Any) -> bool:
 
 
 def called(key: Key) -> str:
-    """A value's name as a gin file has it.
+    """Returns a value's name as a gin file has it.
 
     >>> called(("LEARNING_RATE", "gin.macro", "value")), called(("", "flan_jax.run", "seed"))
     ('LEARNING_RATE', 'run.seed')
@@ -273,7 +273,7 @@ def _parse_error(error: Exception, where: str) -> UserError:
 
 
 def configurables() -> list[str]:
-    """The names of what a run is made of."""
+    """Lists the names of what a run is made of."""
     return [selector.split(".")[-1] for selector, _ in gin.config._REGISTRY.items() if selector.startswith(OURS)]
 
 
@@ -283,7 +283,7 @@ def _parameters(name: str) -> list[str]:
 
 
 def annotations(selector: str) -> Mapping[str, Any]:
-    """The parameters of a configurable with their annotations; without one, ``Any``."""
+    """Returns the parameters of a configurable with their annotations; without one, ``Any``."""
     wrapped: Any = gin.config._REGISTRY[selector].wrapped
     try:
         found = dict(hints(wrapped))
@@ -297,7 +297,7 @@ def annotations(selector: str) -> Mapping[str, Any]:
 
 
 def shipped_gin_dir() -> Path:
-    """The folder of the gin files that ship with the package.
+    """Finds the folder of the gin files that ship with the package.
 
     Inside an installed package they are ``flan_jax/gin_files``; in a checkout the folder ``gin``.
     """

@@ -20,7 +20,7 @@ _REFERENCE = re.compile(r"@[\w./]+(\(\))?")
 
 
 def split_binding(binding: str) -> tuple[str, str]:
-    """``NAME=VALUE`` taken apart; neither has space around it.
+    """Splits ``NAME=VALUE``; neither has space around it.
 
     Raises:
         UserError: there is no ``=``.
@@ -41,7 +41,7 @@ def in_order(bindings: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def as_gin(value: str, fields: Sequence[Any]) -> str:
-    """A word of the command line as gin writes the value that it means.
+    """Converts a word of the command line to gin's form of the value that it means.
 
     Args:
         value: as it was given.
@@ -85,7 +85,7 @@ def _is_literal(value: str) -> bool:
 
 
 def fields_of(name: str) -> list[Any]:
-    """The annotations of the fields that a name of the command line feeds: a parameter's, or those of a macro's readers."""
+    """Finds the annotations of the fields that a name of the command line feeds: a parameter's, or those of a macro's readers."""
     if "." not in name:
         return _macro_fields(name, frozenset())
     scoped, _, parameter = name.rpartition(".")
@@ -112,7 +112,7 @@ def _macro_fields(name: str, seen: frozenset[str]) -> list[Any]:
 
 
 def macro_of(value: Any) -> str | None:
-    """The macro's name, where a bound value is one."""
+    """Returns the macro's name, where a bound value is one."""
     if isinstance(value, gin.config.ConfigurableReference) and value.configurable.selector == MACRO:
         return "/".join(value.scopes)
     return None

@@ -74,7 +74,7 @@ def split_gin_bindings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of every command."""
+    """Builds the parser of every command."""
     parser = _Parser(prog="flan-jax", description="FLAN-style instruction tuning in JAX.")
     parser.add_argument("--version", action="version", version=f"flan-jax {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)

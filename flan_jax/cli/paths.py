@@ -11,37 +11,37 @@ from flan_jax.typed import AnyPath, LocalPath, problem
 
 
 def local_path(text: str) -> str:
-    """A file or folder of this machine, with ``~`` written out; ``""`` stays, as it leaves an option out."""
+    """Parses a file or folder of this machine, with ``~`` written out; ``""`` stays, as it leaves an option out."""
     return os.path.expanduser(_checked(text, LocalPath))
 
 
 def any_path(text: str) -> str:
-    """The same, or an address (``gs://…``)."""
+    """Parses the same, or an address (``gs://…``)."""
     return os.path.expanduser(_checked(text, AnyPath))
 
 
 def given_path(text: str) -> str:
-    """A file or folder of this machine that must be named."""
+    """Parses a file or folder of this machine that must be named."""
     return local_path(_named(text))
 
 
 def given_any_path(text: str) -> str:
-    """The same, or an address."""
+    """Parses the same, or an address."""
     return any_path(_named(text))
 
 
 def name_or_path(text: str) -> str:
-    """The name of something that is registered or on the hub, or a path. It is handed on as it was written."""
+    """Checks the name of something that is registered or on the hub, or a path. It is handed on as it was written."""
     return _checked(text, LocalPath)
 
 
 def given_name_or_path(text: str) -> str:
-    """The same, which must be named."""
+    """Checks the same, which must be named."""
     return name_or_path(_named(text))
 
 
 def local_paths(text: str) -> str:
-    """Several, with commas between them."""
+    """Parses several, with commas between them."""
     return ",".join(local_path(part.strip()) for part in text.split(","))
 
 

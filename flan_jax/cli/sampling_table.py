@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def sampling_table(realised: "SamplingStats", *, most: int = 20) -> str:
-    """One line a task, the largest share first, and a line for all.
+    """Lists the tasks, one a line, the largest share first, and a line for all.
 
     Args:
         realised: what was drawn.

@@ -55,7 +55,7 @@ def make_batches(
     *,
     on_weights: WeightsLog | None = None,
 ) -> Batches:
-    """A run's batches from the first step on, the rows of this process.
+    """Makes a run's batches from the first step on, the rows of this process.
 
     Args:
         config: the run.
@@ -93,7 +93,7 @@ def make_batches(
 
 
 def sampled(realised: SamplingStats) -> dict[str, dict[str, float]]:
-    """By task: examples and tokens drawn since the run began, epochs, and shares asked for and realised."""
+    """Tabulates by task: examples and tokens drawn since the run began, epochs, and shares asked for and realised."""
     columns = {
         "examples": realised.examples.tolist(),
         "tokens": realised.tokens.tolist(),
@@ -132,7 +132,7 @@ class DataChange:
 
     @classmethod
     def between(cls, before: Table, after: Table) -> "DataChange":
-        """What turns one table into the other."""
+        """Compares two tables."""
         both = [name for name in after if name in before]
         altered = [name for name in both if before[name]["fingerprint"] != after[name]["fingerprint"]]
         return cls(
@@ -223,7 +223,7 @@ def _opened(store: TokenStore, name: str, fingerprint: str) -> StoredTask:
 
 
 def reordered_window(window: Mapping[str, Any], before: Sequence[str], after: Sequence[str]) -> dict[str, Any]:
-    """An unfinished metrics window whose per-task sums stand in the order of other tasks; new ones are 0."""
+    """Reorders the per-task sums of an unfinished metrics window to other tasks; new ones are 0."""
     place = {name: index for index, name in enumerate(before)}
     sums = {
         name: [value[place[task]] if task in place else 0.0 for task in after] if isinstance(value, list) else value

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def own_template(vocabulary: str) -> ChatTemplate:
-    """The chat template that lies beside a tokenizer.
+    """Loads the chat template that lies beside a tokenizer.
 
     Args:
         vocabulary: the tokenizer's folder or file.
@@ -39,7 +39,7 @@ def own_template(vocabulary: str) -> ChatTemplate:
 
 
 def template_of(chosen: bool | str, vocabulary: str) -> ChatTemplate | None:
-    """The chat template that a run's ``chat_template`` means; ``None`` for none.
+    """Loads the chat template that a run's ``chat_template`` names; ``None`` for none.
 
     Args:
         chosen: ``True`` for that beside the tokenizer, a name or a place for another.
@@ -54,7 +54,7 @@ def template_of(chosen: bool | str, vocabulary: str) -> ChatTemplate | None:
 
 
 def run_template(config: "RunConfig") -> ChatTemplate | None:
-    """The chat template that a run puts its templated tasks into; ``None`` for none.
+    """Loads the chat template that a run puts its templated tasks into; ``None`` for none.
 
     Raises:
         UserError: there is no such template.
@@ -66,7 +66,7 @@ def run_template(config: "RunConfig") -> ChatTemplate | None:
 
 
 def run_prompts(config: "RunConfig", vocabulary: Vocabulary) -> ChatPrompts | None:
-    """The prompts and replies of a run's templated tasks inside its chat template; ``None`` where it has none."""
+    """Makes prompts and replies of a run's templated tasks inside its chat template; ``None`` where it has none."""
     template = run_template(config)
     return None if template is None else ChatPrompts(template, vocabulary)
 
@@ -86,7 +86,7 @@ def check_tasks(template: ChatTemplate | None, mixture: Mixture) -> None:
 
 
 def lacks_template(config: "RunConfig", mixture: Mixture) -> str:
-    """What to say of a published chat model that is tuned on templated tasks outside its chat template; ``""`` else."""
+    """Returns a note on a published chat model that is tuned on templated tasks outside its chat template; ``""`` else."""
     if config.tokenize.chat_template or not config.model.decoder_only or not config.initial_checkpoint:
         return ""
     if not any(isinstance(task, Prompted) for task in mixture.drawn_tasks):
@@ -104,7 +104,7 @@ def lacks_template(config: "RunConfig", mixture: Mixture) -> str:
 def written_stops(
     decoding: DecodingConfig, vocabulary: Vocabulary, prompts: ChatPrompts | None = None
 ) -> DecodingConfig:
-    """How a model writes, with the ids of special tokens that its stop texts name, and of the end of a chat turn."""
+    """Adds to a decoding configuration the ids of special tokens that its stop texts name, and of the end of a chat turn."""
     ids: list[tuple[int, ...]] = []
     for stop in decoding.stop:
         if isinstance(stop, str):

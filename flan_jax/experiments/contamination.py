@@ -16,7 +16,7 @@ AUDIT = "audit.json"
 
 
 def unseen_tasks(mixture: Mixture, suites: Sequence[Suite] | None = None) -> list[tuple[Task, str]]:
-    """The tasks that are measured and not trained on, each with its split."""
+    """Lists the tasks that are measured and not trained on, each with its split."""
     trained = {_spec_name(task) for task in mixture.drawn_tasks}
     found: dict[tuple[str, str], tuple[Task, str]] = {}
     for suite in mixture.suites if suites is None else suites:
@@ -27,7 +27,7 @@ def unseen_tasks(mixture: Mixture, suites: Sequence[Suite] | None = None) -> lis
 
 
 def seen_tasks(mixture: Mixture, suites: Sequence[Suite] | None = None) -> list[tuple[Task, str]]:
-    """The tasks that are measured and trained on too, each with its split."""
+    """Lists the tasks that are measured and trained on too, each with its split."""
     unseen = {(_spec_name(task), split) for task, split in unseen_tasks(mixture, suites)}
     found: dict[tuple[str, str], tuple[Task, str]] = {}
     for suite in mixture.suites if suites is None else suites:

@@ -29,7 +29,7 @@ _READERS = 8
 
 
 def resolve_vocabulary(vocabulary: str, mixture: str | Mixture) -> Vocabulary:
-    """The vocabulary a run names, or else its mixture's own, or else that of its seqio tasks.
+    """Loads the vocabulary a run names, or else its mixture's own, or else that of its seqio tasks.
 
     Tasks of seqio's registry are tokenised by their own pipelines, so they must all have one
     vocabulary, and it must be the one named.
@@ -63,7 +63,7 @@ def resolve_vocabulary(vocabulary: str, mixture: str | Mixture) -> Vocabulary:
 
 
 def run_vocabulary(config: RunConfig, mixture: Mixture) -> Vocabulary:
-    """The vocabulary of a run, from the copy in its folder where the one that it names is gone."""
+    """Loads the vocabulary of a run, from the copy in its folder where the one that it names is gone."""
     return resolve_vocabulary(vocabulary_place(config.data.vocabulary, config.model_dir), mixture)
 
 
@@ -97,7 +97,7 @@ class RunData:
 
 
 def store_path(config: RunConfig) -> str:
-    """The run's token store, a folder or a URL: named, or ``store`` beside the run's folder, shared by its siblings."""
+    """Returns the run's token store, a folder or a URL: named, or ``store`` beside the run's folder, shared by its siblings."""
     run = Path(config.model_dir)
     if run.name in ("", ".."):  # the folder that one is in, or one above: what is beside it has another name
         run = Path(os.path.abspath(run))
@@ -105,7 +105,7 @@ def store_path(config: RunConfig) -> str:
 
 
 def tasks_with_splits(mixture: Mixture, suites: Iterable[Suite]) -> list[tuple[Task, tuple[str, ...]]]:
-    """Each task once with the splits that training and ``suites`` read."""
+    """Lists each task once with the splits that training and ``suites`` read."""
     splits: dict[str, tuple[Task, dict[str, None]]] = {}
     for task in mixture.drawn_tasks:
         splits.setdefault(task.name, (task, {}))[1][TRAIN_SPLIT] = None
@@ -193,7 +193,7 @@ def _mean_tokens(task: StoredTask) -> float:
 
 
 def prepare_config(config: RunConfig, vocabulary: Vocabulary) -> PrepareConfig:
-    """How a run's tasks become tokens."""
+    """Makes the configuration by which a run's tasks become tokens."""
     return PrepareConfig(
         vocabulary,
         config.tokenize.lengths,

@@ -32,7 +32,7 @@ from flan_jax.tasks.spec import ENDING, GROUP, Prompted, Task
 
 
 def eval_task(task: Task, stored: StoredTask, data: RunData, config: RunConfig) -> EvalTask:
-    """The prepared examples of one task as the evaluation reads them.
+    """Converts the prepared examples of one task to what the evaluation reads.
 
     Inverted templates of ours are left out. A task of seqio's registry is measured by its own
     metric functions.
@@ -128,7 +128,7 @@ def _shown(vocabulary: Vocabulary, ids: np.ndarray) -> str:
 
 
 def eval_suites(data: RunData, config: RunConfig) -> dict[str, list[EvalTask]]:
-    """Every suite of the run with its tasks.
+    """Opens every suite of the run with its tasks.
 
     A task that the mixture measures on several splits is called ``TASK_SPLIT`` in the results.
     """
@@ -149,7 +149,7 @@ def eval_suites(data: RunData, config: RunConfig) -> dict[str, list[EvalTask]]:
 
 
 def eval_settings(config: RunConfig) -> dict[str, Any]:
-    """What decides a run's results beside its weights and tasks, as JSON values."""
+    """Returns what decides a run's results beside its weights and tasks, as JSON values."""
     return json.loads(
         json.dumps(
             {
@@ -166,7 +166,7 @@ def eval_settings(config: RunConfig) -> dict[str, Any]:
 def outdated_suites(
     folder: Path, step: int, suites: Mapping[str, Sequence[EvalTask]], weights: str, settings: Settings
 ) -> dict[str, str]:
-    """The suites whose results of a step are not there or of other weights or settings: suite → why."""
+    """Finds the suites whose results of a step are not there or of other weights or settings: suite → why."""
     if step not in saved_steps(folder):
         return dict.fromkeys(suites, "was not measured before")
     before = read_results(folder, step)
@@ -177,7 +177,7 @@ def outdated_suites(
 
 
 def make_predictor(graphdef: Any, params: Any, data: RunData, config: RunConfig) -> Predictor:
-    """A predictor with the run's vocabulary, lengths and batch size."""
+    """Makes a predictor with the run's vocabulary, lengths and batch size."""
     prompts = run_prompts(config, data.vocabulary)
     return Predictor(
         graphdef,

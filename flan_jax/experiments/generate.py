@@ -68,7 +68,7 @@ class Answerer:
         )
 
     def answer(self, text: str, index: int = 0) -> str:
-        """The model's answer.
+        """Answers an instruction.
 
         Args:
             text: the instruction.

@@ -51,7 +51,7 @@ class FolderSettings:
     ignored: tuple[str, ...] = ()
 
     def lines(self, chosen: Collection[str] = ()) -> list[str]:
-        """What is done with the file, in sentences.
+        """Says in sentences what is done with the file.
 
         Args:
             chosen: options of the command line that take the place of what the file says.

@@ -23,7 +23,7 @@ HUB = "hf:"
 
 
 def resolve_mixture(name: str, reading: ReadingOptions = AS_IT_IS) -> Mixture:
-    """The mixture or task of that name, with the shipped collections registered.
+    """Finds the mixture or task of that name, with the shipped collections registered.
 
     The path of instruction data, or ``hf:OWNER/NAME`` for such data on the hub, is a mixture of all
     tasks in it. What else is not ours is looked for in seqio's registries, if a module that was
@@ -134,7 +134,7 @@ def chosen_mixture(
     reading: ReadingOptions = AS_IT_IS,
     outlined: bool = False,
 ) -> Mixture:
-    """The mixture or task of that name, with other templates or with a part held out, where asked for.
+    """Finds the mixture or task of that name, with other templates or with a part held out, where asked for.
 
     Args:
         name: as for ``resolve_mixture``.
@@ -156,7 +156,7 @@ def chosen_mixture(
 
 
 def run_mixture(config: RunConfig) -> Mixture:
-    """The mixture of a run, its folders chosen."""
+    """Finds the mixture of a run, and chooses its folders for this process."""
     set_folders(config.data.data_dir, config.data.source_dir)
     return chosen_mixture(
         config.mixture, hold_out=config.data.hold_out, templates=config.data.templates, reading=config.data.reading
@@ -164,7 +164,7 @@ def run_mixture(config: RunConfig) -> Mixture:
 
 
 def chosen_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite, ...]:
-    """The suites of ``mixture`` with these names; all of them for ``None``."""
+    """Selects the suites of ``mixture`` with these names; all of them for ``None``."""
     by_name = {suite.name: suite for suite in mixture.suites}
     for name in names or ():
         if name not in by_name:

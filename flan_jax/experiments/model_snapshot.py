@@ -60,7 +60,7 @@ def save_description(model_dir: str, initial_checkpoint: str, vocabulary: str) -
 
 
 def described_folder(initial_checkpoint: str, model_dir: str = "") -> Path:
-    """The folder with the ``config.json`` of the model that a run starts from.
+    """Finds the folder with the ``config.json`` of the model that a run starts from.
 
     Args:
         initial_checkpoint: a Hugging Face folder, a model of the hub, or a run's folder that keeps a description.
@@ -83,7 +83,7 @@ def described_folder(initial_checkpoint: str, model_dir: str = "") -> Path:
 
 
 def described_vocabulary(initial_checkpoint: str, model_dir: str = "") -> str:
-    """The name of the vocabulary of a run that takes its model's: the same before and after the folder is gone.
+    """Returns the name of the vocabulary of a run that takes its model's: the same before and after the folder is gone.
 
     Raises:
         UserError: as ``described_folder``; or the folder describes no model.
@@ -109,7 +109,7 @@ def _no_description(named: str, folder: Path) -> UserError:
 
 
 def vocabulary_place(vocabulary: str, model_dir: str) -> str:
-    """Where a run's vocabulary lies now: where its name says, or in the copy if it is gone from there or another.
+    """Finds where a run's vocabulary lies now: where its name says, or in the copy if it is gone from there or another.
 
     Args:
         vocabulary: as the run names it.

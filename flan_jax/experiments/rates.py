@@ -25,7 +25,7 @@ MOST_DRAWS = 10**13
 def mixture_rates(
     mixture: Mixture, *, draws: int = 0, store: str = "", seed: int = 0, sizes_from: SizesFrom = "data"
 ) -> RateTable:
-    """The rate of every task that the mixture trains on.
+    """Tabulates the rate of every task that the mixture trains on.
 
     Args:
         mixture: what to describe.
@@ -72,7 +72,7 @@ def _with_origins(table: RateTable, known: Mapping[str, ExamplesFrom]) -> RateTa
 
 
 def drawn_counts(sizes: dict[str, int], weights: dict[str, float], draws: int, seed: int) -> dict[str, int]:
-    """How often a run with this seed draws from each task of a positive weight, in its first ``draws`` draws.
+    """Counts how often a run with this seed draws from each task of a positive weight, in its first ``draws`` draws.
 
     Args:
         sizes: task → number of training examples.
@@ -88,7 +88,7 @@ def drawn_counts(sizes: dict[str, int], weights: dict[str, float], draws: int, s
 def count_all_records(
     mixture: Mixture, *, published_cases: bool = False
 ) -> tuple[dict[str, int], dict[str, ExamplesFrom]]:
-    """Task → number of training records, and task → where that is from, for every task that is drawn.
+    """Counts the training records of every task that is drawn: task → number, and task → where that is from.
 
     Each source is read once.
 
@@ -122,7 +122,7 @@ def _source_id(task: Task) -> int:
 
 
 def count_records(task: Task) -> int:
-    """The number of training records of a task: as published where a published data set is not on this machine.
+    """Counts the training records of a task: as published where a published data set is not on this machine.
 
     Raises:
         UserError: the task has no records of its own that could be counted, or none to train on.

@@ -89,7 +89,7 @@ def forget_unsaved(folder: Path) -> None:
 
 
 def check_same_data(folder: Path, data: RunData, *, accept: bool = False) -> DataChange:
-    """What changed in a run's tasks since it was last started.
+    """Compares a run's tasks with those of its last start, and refuses a change that is not asked for.
 
     Args:
         folder: the run's.
@@ -112,7 +112,7 @@ def check_same_data(folder: Path, data: RunData, *, accept: bool = False) -> Dat
 
 
 def earlier_tables(folder: Path) -> list[Table]:
-    """The tables of tasks that a run had, the newest first."""
+    """Reads the tables of tasks that a run had, the newest first."""
     found = read_manifest(folder)
     if found is None:
         return []
@@ -171,7 +171,7 @@ def _origin(config: RunConfig) -> dict[str, Any]:
 
 
 def task_table(data: RunData) -> dict[str, Any]:
-    """A run's training tasks as its manifest has them: plain JSON values by name."""
+    """Tabulates a run's training tasks as its manifest has them: plain JSON values by name."""
     specs = {task.name: task for task in data.mixture.train_tasks}
     return {
         task.name: {
@@ -191,7 +191,7 @@ def _templates(task: Task) -> list[int]:
 
 
 def model_info(params: Mapping[str, Any], tuning: TuningConfig | None = None) -> str:
-    """One line a parameter (path, shape, type, count) and the total, as T5X's model-info.txt has them.
+    """Lists the parameters, one a line (path, shape, type, count), and the total, as T5X's model-info.txt has them.
 
     Where a part is trained, the lines say which, and the total says how much it is.
     """

@@ -31,7 +31,7 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The manifest of a run's folder, or ``None`` where there is none."""
+    """Reads the manifest of a run's folder, by the names of today; ``None`` where there is none."""
     path = Path(folder) / MANIFEST
     if not path.is_file():
         return None
@@ -52,7 +52,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that decide a run's numbers."""
+    """Returns the versions of Python and of the packages that decide a run's numbers."""
     return {"python": platform.python_version(), **{name: _version(name) for name in _VERSIONED}}
 
 

@@ -14,7 +14,7 @@ from flan_jax.train.state import abstract_trained
 
 
 def main_settings(config: RunConfig) -> str:
-    """How many parameters are trained, and how: dropout, optimizer, rate, batch, steps and seed."""
+    """Sums up how many parameters are trained, and how: dropout, optimizer, rate, batch, steps and seed."""
     trained = abstract_trained(config.model, config.tuning, make_mesh(config.mesh))
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(trained))
     optimizer = config.optimizer
@@ -27,7 +27,7 @@ def main_settings(config: RunConfig) -> str:
 
 
 def unread(config: RunConfig) -> Iterator[tuple[str, str, str]]:
-    """What is set and what the values of other settings leave without a reader: part, field, and a sentence that says so."""
+    """Yields what is set and what the values of other settings leave without a reader: part, field, and a sentence that says so."""
     yield from (("run", *found) for found in config.unread())
     yield from (("EvalConfig", *found) for found in config.evaluation.unread())
     yield from (("OptimizerConfig", *found) for found in config.optimizer.unread())

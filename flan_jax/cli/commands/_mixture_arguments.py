@@ -65,7 +65,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def reading_of(arguments: argparse.Namespace) -> "ReadingOptions":
-    """How these arguments say that instruction data is read.
+    """Collects how these arguments say that instruction data is read.
 
     Raises:
         UserError: an unknown format, step or opening.
@@ -81,7 +81,7 @@ def _steps(given: list[str]) -> tuple[str, ...]:
 
 
 def mixture_of(arguments: argparse.Namespace, name: str, *, outlined: bool = False) -> "Mixture":
-    """The mixture that these arguments choose; the folders are set for this process, and its notes said.
+    """Finds the mixture that these arguments choose; the folders are set for this process, and its notes said.
 
     Args:
         arguments: those of ``add_mixture_arguments``.

@@ -201,7 +201,7 @@ def _chosen(arguments: argparse.Namespace) -> list[str]:
 
 
 def decoding_of(arguments: argparse.Namespace, folder: Mapping[str, Any] = MappingProxyType({})) -> "DecodingConfig":
-    """How to write, as the options say: drawn where one of drawing is given, else greedily or by beams.
+    """Makes the decoding configuration that the options ask for: drawn where one of drawing is given, else greedily or by beams.
 
     Args:
         arguments: of the command line.

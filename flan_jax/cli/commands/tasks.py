@@ -87,7 +87,7 @@ def _check(what: str, given: str | None, known: set[str]) -> None:
 
 
 def row(spec: "TaskSpec") -> dict[str, Any]:
-    """What ``--json`` prints of a task; nothing is read."""
+    """Describes a task as ``--json`` prints it; nothing is read."""
     from flan_jax.data.sources.published_sizes import published_size
 
     return {
@@ -187,7 +187,7 @@ def _wrapped(text: str, indent: str) -> list[str]:
 
 
 def families(names: Iterable[str]) -> dict[str, list[str]]:
-    """What names begin with → how they go on, where several begin alike; ``""`` → the other names.
+    """Groups names by what they begin with: beginning → how they go on, where several begin alike; ``""`` → the other names.
 
     >>> families(["a_x", "a_y", "a_z_1", "b", "b_1"])
     {'': ['b', 'b_1'], 'a_': ['x', 'y', 'z_1']}
@@ -211,7 +211,7 @@ def _beginnings(name: str) -> list[str]:
 
 
 def family_lines(names: Iterable[str]) -> list[str]:
-    """The names, a family a line or more."""
+    """Lists the names, a family a line or more."""
     lines = []
     for shared, rest in families(names).items():
         text = f"{shared}*: {_run(rest)}" if shared else ", ".join(rest)

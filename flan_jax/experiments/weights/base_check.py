@@ -75,7 +75,7 @@ def _in_gin(value: Any) -> str:
 
 
 def base_model(folder: Path) -> tuple[ModelConfig | None, Collection[str]]:
-    """The model in a folder, and the fields that the folder does not tell; ``None`` where it tells nothing."""
+    """Reads the model of a folder, and which fields the folder does not tell; ``None`` where it tells nothing."""
     manifest = run_files.read_manifest(folder)
     if manifest is not None and manifest["config"].get("model") is not None:
         return model_of(manifest["config"]["model"]), ()
@@ -91,7 +91,7 @@ def base_model(folder: Path) -> tuple[ModelConfig | None, Collection[str]]:
 
 
 def with_start_token(model: ModelConfig, bos_id: int | None, reads_start: bool | None) -> ModelConfig:
-    """A published model with the token in front of a text that a tokenizer says; T5 has none.
+    """Sets the start token of a published decoder to what a tokenizer puts in front of a text; T5 has none.
 
     Args:
         model: as its ``config.json`` has it.
@@ -107,7 +107,7 @@ def with_start_token(model: ModelConfig, bos_id: int | None, reads_start: bool |
 
 
 def model_of(saved: Mapping[str, Any]) -> ModelConfig:
-    """A configuration from the JSON that a run writes of it.
+    """Makes a model's configuration of the JSON that a run writes of it.
 
     Raises:
         UserError: it has a field that is not known here, as of another version.

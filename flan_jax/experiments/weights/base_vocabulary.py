@@ -27,7 +27,7 @@ class BaseVocabulary(NamedTuple):
 
 
 def base_vocabulary(folder: Path) -> BaseVocabulary | None:
-    """The tokenizer of the weights in a folder: as a run's manifest or an import's record has it, or by its files."""
+    """Finds the tokenizer of the weights in a folder: as a run's manifest or an import's record has it, or by its files."""
     manifest = run_files.read_manifest(folder)
     if manifest is not None and manifest.get("vocabulary"):
         place = vocabulary_place(manifest["config"].get("vocabulary") or "", str(folder))
@@ -49,5 +49,5 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def vocabulary_record(vocabulary: Vocabulary) -> dict[str, Any]:
-    """What a record says of a tokenizer."""
+    """Describes a tokenizer for a manifest or an import's record."""
     return {"name": vocabulary.name, "size": vocabulary.size, "fingerprint": vocabulary.fingerprint()}

@@ -25,7 +25,7 @@ from flan_jax.train.optimizer import OptimizerConfig
 
 
 def tuning_saved(stored: StoredParams) -> TuningConfig:
-    """How the run of a checkpoint was tuned."""
+    """Reads from a checkpoint which part of the model its run trained."""
     return TuningConfig(**stored.run_config.get("tuning", {}))
 
 
@@ -58,7 +58,7 @@ class MergedParams:
         return True
 
     def read(self, path: ParamPath, layer: int | None = None) -> np.ndarray:
-        """One parameter, or one layer of it, as float32."""
+        """Reads one parameter, or one layer of it, as float32."""
         return np.asarray(self._params[path][... if layer is None else layer], np.float32)
 
 
@@ -114,7 +114,7 @@ def export_adapter(run: Path, destination: Path, stored: StoredParams, config: M
 
 
 def published_base(base: str, adapter: str = "") -> tuple[str, str]:
-    """The model that transformers can load below an adapter, and what to do, in a sentence.
+    """Finds the model that transformers can load below an adapter, and what to do, in a sentence.
 
     Args:
         base: the run's initial checkpoint; ``""`` where its seed drew the weights.

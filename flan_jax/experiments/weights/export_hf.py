@@ -162,7 +162,7 @@ def export_run_adapter(model_dir: str | Path, destination: str | Path, *, step: 
 
 
 def saved_model(run: Path, stored: StoredParams | MergedParams) -> ModelConfig:
-    """The model of a run, as its checkpoint or the ``config.json`` of an imported folder has it.
+    """Reads the model of a run, as its checkpoint or the ``config.json`` of an imported folder has it.
 
     Raises:
         UserError: neither says.

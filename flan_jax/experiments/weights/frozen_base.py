@@ -21,7 +21,7 @@ _BLOCKS = 64
 
 
 def base_identity(config: RunConfig) -> dict[str, Any]:
-    """What a run's checkpoints say of the weights that they leave out; nothing where they leave out none.
+    """Describes, for a run's checkpoints, the weights that they leave out; ``{}`` where they leave out none.
 
     Raises:
         UserError: the initial checkpoint is not there.
@@ -78,7 +78,7 @@ def check_can_begin(params: Mapping[str, Any] | None, config: RunConfig) -> None
 
 
 def tuning_of(folder: Path) -> tuple[TuningConfig, Mapping[str, Any]]:
-    """How the run in a folder was tuned, and its configuration; the default where the folder is no run's."""
+    """Reads which part of the model the run in a folder trained, and its configuration; all of it where the folder is no run's."""
     manifest = run_files.read_manifest(folder) or {"config": {}}
     return TuningConfig(**manifest["config"].get("tuning", {})), manifest["config"]
 

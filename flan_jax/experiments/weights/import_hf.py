@@ -99,7 +99,7 @@ def import_folder(
 
 
 def tokenizer_record(folder: Path, config: ModelConfig) -> dict[str, Any]:
-    """What a record says of the folder's tokenizer; nothing where there is none.
+    """Describes the folder's tokenizer for the import's record; ``{}`` where there is none.
 
     Raises:
         UserError: it has more tokens than the embedding has rows.

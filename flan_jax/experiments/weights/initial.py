@@ -49,7 +49,7 @@ class Weights:
 
 
 def load_weights(config: RunConfig, *, step: int | None = None) -> Weights:
-    """The run's checkpoint of ``step`` (default the newest), or else its initial checkpoint.
+    """Loads the run's checkpoint of ``step`` (default the newest), or else its initial checkpoint.
 
     Raises:
         UserError: neither is there.
@@ -82,7 +82,7 @@ def _restored(config: RunConfig, checkpointer: Checkpointer, step: int | None) -
 
 
 def base_params(config: RunConfig) -> Any:
-    """The weights that a run begins with: its initial checkpoint's, or those that its seed decides."""
+    """Loads the weights that a run begins with: its initial checkpoint's, or those that its seed decides."""
     if config.initial_checkpoint:
         return initial_params(config)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(config))
@@ -108,12 +108,12 @@ def abstract_params(config: RunConfig) -> Any:
 
 
 def in_float32(tuning: TuningConfig) -> TuningConfig:
-    """The same tuning with what is frozen as it was read: where it is added up, not trained on."""
+    """Returns the tuning with what is frozen as it was read: where it is added up, not trained on."""
     return dataclasses.replace(tuning, frozen_dtype="float32")
 
 
 def initial_params(config: RunConfig) -> Any:
-    """The weights that ``initial_checkpoint`` names, on the devices; ``None`` where it names nothing.
+    """Loads the weights that ``initial_checkpoint`` names onto the devices; ``None`` where it names nothing.
 
     Those of ``initial_adapter`` are added. What the run freezes comes in the type in which it is kept: a model that
     is read as it is goes to the devices so, and never in float32.
@@ -204,7 +204,7 @@ def allows_nonfinite(extra: Mapping[str, Any]) -> bool:
 
 
 def placed_from_huggingface(folder: Path, config: RunConfig) -> Any:
-    """The weights of a Hugging Face folder on the devices: of the model one parameter is on the host at a time.
+    """Loads the weights of a Hugging Face folder onto the devices, one parameter on the host at a time.
 
     Raises:
         UserError: they are another model's than the run's, or cannot be read.

@@ -15,7 +15,7 @@ _LONGEST_TABLE = 200
 
 
 def model_card(run: Path, step: int, config: ModelConfig, name: str, asking: Iterable[str] | None) -> str:
-    """What the model is, what it was trained on, how it was measured, and how to load it, in Markdown.
+    """Writes what the model is, what it was trained on, how it was measured, and how to load it, in Markdown.
 
     Args:
         run: a run's folder, or an imported one.

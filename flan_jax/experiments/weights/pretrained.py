@@ -38,7 +38,7 @@ def pretrained_model(
     prefix_lm: bool = False,
     model_dir: str = "",
 ) -> ModelConfig:
-    """The model in the folder that a run starts from: sizes and kind are those of its ``config.json``.
+    """Reads the model in the folder that a run starts from: sizes and kind are those of its ``config.json``.
 
     Args:
         initial_checkpoint: a Hugging Face folder, or a model of the hub.
@@ -79,7 +79,7 @@ def pretrained_model(
 
 
 def run_of_folder(folder: str | Path, *, max_tokens: int = 0, suggested: int = 0, adapter: str = "") -> RunConfig:
-    """A run that trains nothing: the model of a Hugging Face folder with its own tokenizer, to be asked.
+    """Makes a run that trains nothing: the model of a Hugging Face folder with its own tokenizer, to be asked.
 
     Args:
         folder: with configuration, weights and tokenizer.

@@ -16,7 +16,7 @@ _PROMPTS, _LENGTH, _TARGETS = 3, 12, 6
 
 
 def largest_difference(config: ModelConfig, ours: Any, theirs: Any) -> float:
-    """The largest absolute difference of the logits of two sets of parameters on prompts of random tokens.
+    """Computes the largest absolute difference of the logits of two sets of parameters on prompts of random tokens.
 
     Returns:
         As ``value_difference``.
@@ -28,7 +28,7 @@ def largest_difference(config: ModelConfig, ours: Any, theirs: Any) -> float:
 
 
 def value_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """The largest absolute difference of two arrays.
+    """Computes the largest absolute difference of two arrays.
 
     Returns:
         It; 0 where they are equal, what is no number being equal to itself, and infinity where only one has such.

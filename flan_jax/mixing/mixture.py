@@ -1,4 +1,4 @@
-"""What a mixture is: tasks or other mixtures with rates to train on, and suites to measure."""
+"""The declaration of a mixture: tasks or other mixtures with rates to train on, and suites to evaluate."""
 
 import contextvars
 import dataclasses
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.mixing import policies, units
+from flan_jax.mixing import policies, resolve, units
 from flan_jax.tasks.catalog import TASKS, Registry
 from flan_jax.tasks.spec import Prompted, PromptMode, Task, TaskSpec
 
@@ -96,7 +96,7 @@ class Dropped:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mixture:
-    """What one run trains on and is measured by. It reads nothing; it only names.
+    """Declares what one run trains on and is evaluated by. It reads nothing; it only names.
 
     An entry may be a mixture. As in seqio, its tasks share the entry's rate in proportion to their
     rates inside it, a task that occurs several times gets the sum, and without a rate the policy
@@ -169,7 +169,7 @@ class Mixture:
             raise UserError(
                 f"{where}: policy={self.policy!r} has no rates(sizes). Write Proportional(), Equal() or UniMax(…)."
             )
-        policies.check_explicit(self.policy, self.explicit_rates)
+        resolve.check_explicit(self.policy, self.explicit_rates)
         decided = any(entry.rate is None for entry in self.entries)
         if self.unit == "epochs" and decided and isinstance(self.policy, policies.Proportional | policies.UniMax):
             raise UserError(
@@ -188,7 +188,7 @@ class Mixture:
                 )
             if name in dict(self.curriculum[:index]):
                 raise UserError(f"{where} lists the task {name!r} twice in its curriculum. Remove one.")
-        policies.normalize(dict(self.curriculum))
+        resolve.normalize(dict(self.curriculum))
 
     def _check_held_out(self, where: str, suite: Suite) -> None:
         for cluster in suite.clusters:
@@ -232,7 +232,7 @@ class Mixture:
         return {entry.task.name: entry.rate for entry in self.entries if entry.rate is not None}
 
     def rates(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Task name → rate in the mixture's unit, not normalised, for every task of ``train_tasks``.
+        """Task name → rate in the mixture's unit, not normalized, for every task of ``train_tasks``.
 
         Args:
             sizes: task name → number of training examples; other names are ignored, and tasks left
@@ -241,13 +241,9 @@ class Mixture:
                 read where the mixture or a nested one counts tokens.
 
         Raises:
-            UserError: a size or a mean is missing, or as ``rates.rates``.
+            UserError: a size or a mean is missing, or as ``resolve.rates``.
         """
-        result = dict.fromkeys((task.name for task in self.train_tasks), 0.0)
-        for parts in self._parts(sizes, mean_tokens).values():
-            for name, rate in parts.items():
-                result[name] += rate
-        return result
+        return self._rate_tree.rates(sizes, mean_tokens or {})
 
     def weights(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None) -> dict[str, float]:
         """Task name → share of draws, whatever the unit, for every task of ``train_tasks``; the shares sum to 1.
@@ -259,8 +255,7 @@ class Mixture:
         Raises:
             UserError: as ``rates``, or every rate is 0.
         """
-        asked = self.rates(sizes, mean_tokens)
-        return self._shares(units.to_draws(self.unit, asked, sizes, mean_tokens or {}))
+        return self._rate_tree.weights(sizes, mean_tokens or {})
 
     def curriculum_weights(
         self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None
@@ -272,17 +267,15 @@ class Mixture:
         """
         if not self.curriculum:
             return {}
-        known = self._check_known(sizes, mean_tokens)
-        asked = {**dict.fromkeys((task.name for task in self.train_tasks), 0.0), **dict(self.curriculum)}
-        return self._shares(units.to_draws(self.unit, asked, sizes, known))
+        return self._rate_tree.weights_of(dict(self.curriculum), sizes, mean_tokens or {})
 
     def entry_rates(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Entry name → rate in the mixture's unit, not normalised; a nested mixture is one entry.
+        """Entry name → rate in the mixture's unit, not normalized; a nested mixture is one entry.
 
         Raises:
             UserError: as ``rates``.
         """
-        return policies.rates(self.policy, self._entry_sizes(sizes, mean_tokens), self.explicit_rates)
+        return self._rate_tree.entry_rates(sizes, mean_tokens or {})
 
     def entry_weights(
         self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None
@@ -292,11 +285,7 @@ class Mixture:
         Raises:
             UserError: as ``weights``.
         """
-        draws = {
-            name: math.fsum(units.to_draws(self.unit, parts, sizes, mean_tokens or {}).values())
-            for name, parts in self._parts(sizes, mean_tokens).items()
-        }
-        return self._shares(draws)
+        return self._rate_tree.entry_weights(sizes, mean_tokens or {})
 
     def caps(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None = None) -> dict[str, float]:
         """Task name → the limit that its rate was held to, in the unit of the mixture that lists the task.
@@ -306,91 +295,22 @@ class Mixture:
         Raises:
             UserError: as ``rates``.
         """
-        own = {name: size for name, size in self._entry_sizes(sizes, mean_tokens).items() if name in self._decided}
-        held = policies.caps(self.policy, own)
-        result: dict[str, float] = {}
-        for entry in self.entries:
-            if isinstance(entry.task, Mixture):
-                found = entry.task.caps(sizes, mean_tokens) if entry.rate != 0 else {}
-            else:
-                found = {name: held[name] for name in (entry.task.name,) if name in held}
-            for name, cap in found.items():
-                result[name] = min(cap, result.get(name, cap))
-        return result
+        return self._rate_tree.caps(sizes, mean_tokens or {})
 
     @property
-    def _decided(self) -> set[str]:
-        """The names of the entries that the policy decides for."""
-        return {entry.task.name for entry in self.entries if entry.rate is None}
-
-    def _entry_sizes(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None) -> dict[str, float]:
-        """Entry name → what the policy sees: examples, or tokens in that unit; 0 for what is left out."""
-        known = self._check_known(sizes, mean_tokens)
-        tokens = self.unit == "tokens"
-        return {
-            entry.task.name: sum(
-                sizes[task.name] * known[task.name] if tokens else sizes[task.name] for task in entry.drawn_tasks
+    def _rate_tree(self) -> resolve.RateTree:
+        """What of the mixture decides its rates, as names and numbers."""
+        entries = tuple(
+            resolve.RateEntry(
+                entry.task.name,
+                entry.rate,
+                tuple(task.name for task in entry.drawn_tasks),
+                entry.task._rate_tree if isinstance(entry.task, Mixture) else None,
             )
             for entry in self.entries
-        }
-
-    def _parts(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None) -> dict[str, dict[str, float]]:
-        """Entry name → task name → what the entry adds to the task's rate, in this mixture's unit."""
-        inside = {
-            entry.task.name: self._inside(entry.task, sizes, mean_tokens)
-            for entry in self.entries
-            if isinstance(entry.task, Mixture) and entry.rate != 0
-        }
-        own = self.entry_rates(sizes, mean_tokens)
-        return {
-            entry.task.name: {
-                name: own[entry.task.name] * part
-                for name, part in inside.get(entry.task.name, {entry.task.name: 1.0}).items()
-            }
-            for entry in self.entries
-            if entry.task.name in inside or not isinstance(entry.task, Mixture)
-        }
-
-    def _inside(
-        self, nested: "Mixture", sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None
-    ) -> dict[str, float]:
-        """Task of a nested mixture → its rate, in this mixture's unit, where the nested mixture has the rate 1."""
-        shares = nested.weights(sizes, mean_tokens)
-        known = self._check_known(sizes, mean_tokens)
-        inside = units.from_draws(self.unit, shares, sizes, known)
-        # One draw of the whole is one example of it, its mean tokens, and one of its examples' part of an epoch.
-        if self.unit == "tokens":
-            whole = math.fsum(inside.values())
-        elif self.unit == "epochs":
-            whole = 1.0 / sum(sizes[task.name] for task in nested.drawn_tasks)
-        else:
-            whole = 1.0
-        return {name: value / whole for name, value in inside.items()}
-
-    def _shares(self, draws: Mapping[str, float]) -> dict[str, float]:
-        if not any(draws.values()):
-            raise UserError(
-                f"Every task of mixture {self.name!r} has the rate 0, so nothing would be drawn. "
-                "Give at least one task a positive rate."
-            )
-        return policies.normalize(draws)
-
-    def _check_known(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None) -> Mapping[str, float]:
-        """Checks that what the unit needs is known of every task drawn, and returns the mean tokens."""
-        known = mean_tokens or {}
-        for task in self.drawn_tasks:
-            if task.name not in sizes:
-                raise UserError(
-                    f"Mixture {self.name!r}: the size of task {task.name!r} is not known. "
-                    "Prepare it with `flan-jax prepare`."
-                )
-            if self.unit == "tokens" and not 0 < known.get(task.name, 0.0) < math.inf:
-                found = "are not known" if task.name not in known else f"are {known[task.name]}"
-                raise UserError(
-                    f"Mixture {self.name!r} counts its rates in tokens, but the mean tokens of task {task.name!r} {found}. "
-                    "Prepare it with `flan-jax prepare` and name the store, or count in examples."
-                )
-        return known
+        )
+        names = tuple(task.name for task in self.train_tasks)
+        return resolve.RateTree(self.name, self.unit, self.policy, entries, names)
 
 
 def _kind(task: Task | Mixture) -> str:
@@ -431,7 +351,7 @@ def register_mixture(name: str, factory: Callable[[], Mixture]) -> Callable[[], 
 
 
 def get_mixture(name: str) -> Mixture:
-    """The mixture of that name, or a mixture of one task when it names a task.
+    """Returns the mixture of that name, or a mixture of one task when it names a task.
 
     Raises:
         UserError: neither a mixture nor a task (the message suggests near names), or a mixture

@@ -1,9 +1,9 @@
-"""From the sizes of tasks to their rates in a mixture, and from rates to shares.
+"""Mixing policies: the sampling rates of tasks by their sizes.
 
-A policy gives every task a rate, an explicit number overrides it, and the shares are the rates
-divided by their sum. As in seqio, an explicit rate is therefore in the policy's own unit:
-examples under ``Proportional`` at temperature 1, equal parts under ``Equal``. ``UniMax`` spreads one
-budget over all of its tasks, so beside it an explicit rate can only be 0.
+A policy gives a rate to every entry of a mixture that has none of its own; ``flan_jax.mixing.resolve`` makes
+shares of them. As in seqio, an explicit rate is in the policy's own unit: examples under ``Proportional`` at
+temperature 1, equal parts under ``Equal``. ``UniMax`` spreads one budget over all of its tasks, so beside it
+an explicit rate can only be 0.
 """
 
 import dataclasses
@@ -11,17 +11,15 @@ import math
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-
-from flan_jax.errors import UserError, unknown
+from flan_jax.errors import UserError
 
 
 @runtime_checkable
 class Policy(Protocol):
-    """Gives tasks their rates. A class of one's own needs this method only."""
+    """The protocol of a mixing policy. A class of one's own needs this method only."""
 
     def rates(self, sizes: Mapping[str, float]) -> dict[str, float]:
-        """The rate of every task, not normalised.
+        """Computes the rate of every task, not normalized.
 
         Args:
             sizes: task → how much there is of it: examples, or tokens where the mixture counts
@@ -121,109 +119,6 @@ class UniMax:
         # All tasks that are left get the same, so neither order nor ties change a digit.
         even = left / tasks if tasks else math.inf
         return {name: float(min(self.max_epochs * size, even)) for name, size in sizes.items()}
-
-
-def caps(policy: Policy, sizes: Mapping[str, float]) -> dict[str, float]:
-    """The limits that a policy holds tasks to, for those that it does hold, in the unit of sizes.
-
-    >>> caps(Proportional(cap=3000), {"small": 1000, "large": 90_000})
-    {'large': 3000}
-    """
-    match policy:
-        case Proportional(cap=cap, scale=scale) if cap is not None:
-            return {name: cap for name, size in sizes.items() if scale * size > cap}
-        case UniMax(max_epochs=epochs):
-            rate = policy.rates(sizes)
-            return {name: epochs * size for name, size in sizes.items() if rate[name] == epochs * size}
-    return {}
-
-
-def check_explicit(policy: Policy, explicit: Mapping[str, float]) -> None:
-    """Whether these rates can stand beside what the policy gives to other tasks.
-
-    Raises:
-        UserError: a rate that is negative or not finite, or above 0 beside ``UniMax``.
-    """
-    for name, rate in explicit.items():
-        _check_rate(name, rate)
-        if rate and isinstance(policy, UniMax):
-            raise UserError(
-                f"Task {name!r} has the rate {rate:g}, but UniMax spreads its budget over all tasks. Remove the rate, "
-                "set it to 0 to leave the task out, or nest the tasks that UniMax is for as a mixture of their own."
-            )
-
-
-def rates(policy: Policy, sizes: Mapping[str, float], explicit: Mapping[str, float]) -> dict[str, float]:
-    """The rate of every task, before normalising.
-
-    Args:
-        policy: decides for each task that ``explicit`` does not name, and sees the sizes of these.
-        sizes: task → how much there is of it, in the order of the result.
-        explicit: task → its own rate; 0 leaves the task out.
-
-    Raises:
-        UserError: no tasks; an unknown task in ``explicit``; a rate that is negative or not finite;
-            a task that has no examples but is to be drawn from; as ``check_explicit``.
-    """
-    if not sizes:
-        raise UserError("A mixture needs at least one task to have rates.")
-    for name in explicit:
-        if name not in sizes:
-            raise unknown("task in the explicit rates", name, sizes)
-    check_explicit(policy, explicit)
-    for name, size in sizes.items():
-        if not size >= 0 or size == math.inf:
-            raise UserError(f"Task {name!r} has the size {size}, which must be a finite number of at least 0.")
-        if size == 0 and explicit.get(name) != 0.0:
-            raise UserError(
-                f"Task {name!r} has no examples, so nothing can be drawn from it. "
-                "Check its source and split, or leave it out with the rate 0."
-            )
-    decided = {name: size for name, size in sizes.items() if name not in explicit}
-    given = policy.rates(decided) if decided else {}
-    if set(given) != set(decided):
-        raise UserError(f"{policy!r} must give a rate to each of the {len(decided)} tasks it was asked for, by name.")
-    for name, rate in given.items():
-        _check_rate(name, rate)
-    return {name: float(explicit[name] if name in explicit else given[name]) for name in sizes}
-
-
-def normalize(rates_by_task: Mapping[str, float]) -> dict[str, float]:
-    """Rates divided by their sum.
-
-    Raises:
-        UserError: a rate that is negative or not finite, or all of them zero.
-    """
-    for name, value in rates_by_task.items():
-        _check_rate(name, value)
-    values = np.array(list(rates_by_task.values()), dtype=np.float64)
-    if not values.size or values.max() == 0.0:
-        raise UserError("Every task has the rate 0, so nothing would be drawn. Give at least one task a positive rate.")
-    # A power of two changes no digit, and keeps the sum of very large rates finite.
-    values = np.ldexp(values, -np.frexp(values.max())[1])
-    return dict(zip(rates_by_task, (values / math.fsum(values)).tolist(), strict=True))
-
-
-def weights(policy: Policy, sizes: Mapping[str, float], explicit: Mapping[str, float]) -> dict[str, float]:
-    """The share that each task gets, in the unit of sizes; the shares sum to 1.
-
-    >>> weights(Proportional(cap=3000), {"small": 1000, "large": 90_000}, {})
-    {'small': 0.25, 'large': 0.75}
-
-    Args:
-        policy: decides for each task that ``explicit`` does not name.
-        sizes: task → how much there is of it, in the order of the result.
-        explicit: task → its own rate, in the policy's unit; 0 leaves the task out.
-
-    Raises:
-        UserError: as ``rates`` and ``normalize``.
-    """
-    return normalize(rates(policy, sizes, explicit))
-
-
-def _check_rate(name: str, rate: float) -> None:
-    if not math.isfinite(rate) or rate < 0:
-        raise UserError(f"Task {name!r} has the rate {rate}, which must be a finite number of at least 0.")
 
 
 def _check_positive(policy: Policy, *attributes: str) -> None:

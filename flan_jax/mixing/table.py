@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.mixing import policies
+from flan_jax.mixing import policies, resolve
 from flan_jax.mixing.mixture import Mixture
 from flan_jax.mixing.units import Unit
 from flan_jax.tasks.spec import Prompted
@@ -186,7 +186,7 @@ def rate_table(
         if missing:
             raise UserError(f"The mean length of task {missing[0]!r} is not known. Prepare it with `flan-jax prepare`.")
     token_shares = _token_shares(shares, mean_tokens)
-    realised = policies.normalize(counts) if counts else {}
+    realised = resolve.normalize(counts) if counts else {}
     realised_token_shares = _token_shares(realised, mean_tokens)
     rows = []
     for task in mixture.train_tasks:

@@ -19,7 +19,7 @@ UNITS: tuple[str, ...] = get_args(Unit)
 def to_draws(
     unit: Unit, rates: Mapping[str, float], sizes: Mapping[str, int], mean_tokens: Mapping[str, float]
 ) -> dict[str, float]:
-    """Rates in ``unit`` as relative numbers of draws.
+    """Converts rates in ``unit`` to relative numbers of draws.
 
     >>> to_draws("tokens", {"short": 600.0, "long": 600.0}, {}, {"short": 20.0, "long": 300.0})
     {'short': 30.0, 'long': 2.0}
@@ -41,7 +41,7 @@ def to_draws(
 def from_draws(
     unit: Unit, draws: Mapping[str, float], sizes: Mapping[str, int], mean_tokens: Mapping[str, float]
 ) -> dict[str, float]:
-    """Relative numbers of draws as rates in ``unit``: undoes ``to_draws``."""
+    """Converts relative numbers of draws to rates in ``unit``: undoes ``to_draws``."""
     if unit == "tokens":
         return {name: value * mean_tokens[name] if value else 0.0 for name, value in draws.items()}
     if unit == "epochs":

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flan_jax.errors import UserError
-from flan_jax.mixing.policies import Equal, Proportional, rates, weights
+from flan_jax.mixing.policies import Equal, Proportional
+from flan_jax.mixing.resolve import rates, weights
 
 SIZES = {"small": 100, "middle": 5000, "large": 30_000}
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture
-from flan_jax.mixing.policies import UniMax, caps, rates, weights
+from flan_jax.mixing.policies import UniMax
+from flan_jax.mixing.resolve import caps, rates, weights
 from flan_jax.mixing.table import rate_table
 
 # Characters of five languages, four epochs, a budget of 250 billion.

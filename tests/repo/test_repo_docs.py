@@ -117,6 +117,20 @@ def test_readme_code_runs(tmp_path: Path) -> None:
         assert review["text"] in run.stdout
 
 
+def test_architecture_names_every_layer_and_only_what_is_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    layers = {path.parent.name for path in ROOT.glob("flan_jax/*/__init__.py")}
+    assert layers <= set(re.findall(r"\b(\w+)/", text)), "a layer is missing in docs/architecture.md"
+    named = set(re.findall(r"(?<![\w./-])[a-z_]+/[\w/]*(?:\.py)?", re.sub(r"\]\([^)]*\)", "", text)))
+    gone = {
+        name
+        for name in named
+        if not any(path.exists() for path in (ROOT / name, ROOT / "flan_jax" / name))
+        and not list((ROOT / "flan_jax").glob(f"*/{name}"))
+    }
+    assert not gone, f"docs/architecture.md names {sorted(gone)}"
+
+
 def test_readme_task_takes_twelve_lines() -> None:
     body = blocks(README, "python")[0].rstrip("\n").split("\n\n")[-1].split("\n")
     assert len(body) == 12

@@ -140,6 +140,18 @@ def test_a_part_is_trained_as_the_guide_says(tmp_path):
     assert not (tmp_path / "runs" / "refused").exists()
 
 
+def test_a_metric_is_added_as_the_guide_says(tmp_path):
+    follow("add_a_metric.md", tmp_path)
+    (result,) = json.loads((tmp_path / "runs/birds/eval/2/results.json").read_text(encoding="utf-8"))["suites"]["birds"]
+    assert result["metric"] == "same_initial"
+    assert set(result["metrics"]) == {"length_agreement"}
+    assert 0 <= result["interval"][0] <= result["value"] <= result["interval"][1] <= 1
+
+
+def test_a_weighting_method_is_added_as_the_guide_says(tmp_path):
+    assert "by Logarithmic(scale=1.0)" in follow("add_a_weighting_method.md", tmp_path)
+
+
 KINDS = {int: "number", float: "number", bool: "true or false", list: "list"}
 
 

@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env parity-env quickstart test test-parity real-weights test-realweights test-wheel lint format types layers ci requirements clean distclean
+.PHONY: help setup env parity-env quickstart test test-parity real-weights test-realweights test-wheel lint format types layers api ci requirements clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -108,6 +108,9 @@ layers: env  ## who may import whom
 
 ci:  ## everything that CI checks, in an environment of its own
 	.ci/run
+
+api: env  ## the API reference, as pages in build/api
+	$(BIN)/python tools/dev/api_reference.py $(ARGS)
 
 # --- keeping it --------------------------------------------------------------------------------------------------------
 requirements:  ## compile the lock files (needs uv; ARGS=--upgrade moves the pins)

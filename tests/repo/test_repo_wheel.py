@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 import flan_jax
 
@@ -33,6 +34,10 @@ def test_wheel_carries_every_module_and_gin_file(wheel: zipfile.ZipFile) -> None
     assert shipped <= names, sorted(shipped - names)
 
 
+def test_wheel_says_that_its_packages_are_typed(wheel: zipfile.ZipFile) -> None:
+    assert {"flan_jax/py.typed", "mixtures/py.typed"} <= set(wheel.namelist())
+
+
 def test_wheel_carries_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     assert tops == {"flan_jax", "mixtures", f"flan_jax-{flan_jax.__version__}.dist-info"}
@@ -41,6 +46,9 @@ def test_wheel_carries_nothing_else(wheel: zipfile.ZipFile) -> None:
 def test_version_is_the_same_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == flan_jax.__version__
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert citation["authors"] == project["authors"]
 
 
 def test_the_gin_folder_does_not_hide_gin_config() -> None:

@@ -207,7 +207,7 @@ def invented(task: str, count: int) -> Iterator[dict[str, Any]]:
             yield INVENTED[task](text, index)
 
 
-def _labelled(record: Mapping[str, Any], names: tuple[str, ...], **columns: str) -> dict[str, Any]:
+def _labeled(record: Mapping[str, Any], names: tuple[str, ...], **columns: str) -> dict[str, Any]:
     """Columns by TFDS's names, and the label as its number."""
     found = label(record["label"], names)
     place = -1 if found is None else names.index(found)
@@ -245,10 +245,10 @@ TO_TFDS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "openbookqa": _from_openbookqa,
     "winogrande": _from_winogrande,
     "wsc": lambda record: {**record["target"], "text": record["text"], "label": int(record["label"])},
-    "mnli_matched": lambda record: _labelled(record, _NLI, premise="text_a", hypothesis="text_b"),
-    "mnli_mismatched": lambda record: _labelled(record, _NLI, premise="text_a", hypothesis="text_b"),
-    "snli": lambda record: _labelled(record, _NLI, premise="text_a", hypothesis="text_b"),
-    "qnli": lambda record: _labelled(record, ("entailment", "not_entailment"), question="text_a", sentence="text_b"),
+    "mnli_matched": lambda record: _labeled(record, _NLI, premise="text_a", hypothesis="text_b"),
+    "mnli_mismatched": lambda record: _labeled(record, _NLI, premise="text_a", hypothesis="text_b"),
+    "snli": lambda record: _labeled(record, _NLI, premise="text_a", hypothesis="text_b"),
+    "qnli": lambda record: _labeled(record, ("entailment", "not_entailment"), question="text_a", sentence="text_b"),
     "wnli": lambda record: {**record, "label": int(record["label"])},
     "stsb": lambda record: {
         "sentence1": record["text_a"],

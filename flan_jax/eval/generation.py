@@ -52,8 +52,8 @@ def generate(
     """
     model = merge(graphdef, params)
     state = start_decoding(model, tokens_BS, lengths_B, max_length)
-    penalises = decoding.repetition_penalty != 1
-    seen = prompt_tokens_seen(tokens_BS, lengths_B, model.config, model.config.vocab_size) if penalises else None
+    penalizes = decoding.repetition_penalty != 1
+    seen = prompt_tokens_seen(tokens_BS, lengths_B, model.config, model.config.vocab_size) if penalizes else None
     sizes: dict[str, Any] = {"max_length": max_length, "vocabulary_size": vocabulary_size, "decoding": decoding}
     if decoding.method == "beam" and decoding.beams > 1:
         return beam_search(model, state, lengths_B == 0, stops_NM, seen, **sizes).tokens[:, 0]

@@ -41,13 +41,13 @@ class FolderSettings:
     Attributes:
         decoding: arguments of ``DecodingConfig``.
         max_tokens: of the longest answer; 0 where it does not say.
-        honoured: ``key=value`` of what is followed, as the file has it.
+        honored: ``key=value`` of what is followed, as the file has it.
         ignored: ``key=value`` of what is not.
     """
 
     decoding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     max_tokens: int = 0
-    honoured: tuple[str, ...] = ()
+    honored: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
     def lines(self, chosen: Collection[str] = ()) -> list[str]:
@@ -57,12 +57,12 @@ class FolderSettings:
             chosen: options of the command line that take the place of what the file says.
         """
         lines = []
-        if self.honoured:
+        if self.honored:
             over = f"; {', '.join(chosen)} of the command line come first" if chosen else ""
             greedy = (
                 " (--temperature 0 writes greedily)" if self.decoding.get("method") == "sample" and not chosen else ""
             )
-            lines.append(f"writing as {GENERATION} says: {', '.join(self.honoured)}{over}{greedy}")
+            lines.append(f"writing as {GENERATION} says: {', '.join(self.honored)}{over}{greedy}")
         if self.ignored:
             lines.append(f"not honoured of {GENERATION}: {', '.join(self.ignored)}")
         return lines
@@ -78,19 +78,19 @@ def folder_settings(folder: str | Path) -> FolderSettings:
     if not path.is_file():
         return FolderSettings()
     given = {name: value for name, value in read_json(path).items() if value is not None}
-    decoding, honoured = _followed(given)
+    decoding, honored = _followed(given)
     max_tokens = given.get("max_new_tokens", 0)
     if type(max_tokens) is not int or max_tokens < 0:
         raise UserError(f"{path}: max_new_tokens is {max_tokens!r}; it must be a whole number of at least 1.")
     if max_tokens:
-        honoured.append("max_new_tokens")
+        honored.append("max_new_tokens")
     try:
         DecodingConfig(**decoding)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     # Settings of a method that is not asked for are read by nothing, in transformers either.
     unread = {"do_sample", "num_beams", *_DRAWING, "length_penalty", "early_stopping", "repetition_penalty"}
-    known = {*honoured, *_NO_EFFECT}
+    known = {*honored, *_NO_EFFECT}
     ignored = [
         f"{name}={value!r}"
         for name, value in given.items()
@@ -98,7 +98,7 @@ def folder_settings(folder: str | Path) -> FolderSettings:
         and value not in _NOTHING.get(name, ())
         and not (name in unread and not _asked(name, given))
     ]
-    told = [f"{name}={given[name]!r}" for name in honoured]
+    told = [f"{name}={given[name]!r}" for name in honored]
     if decoding.get("method") == "sample" and "top_k" not in given:
         told.append(f"top_k={_TOP_K} (as transformers where the file does not say)")
     return FolderSettings(decoding, max_tokens, tuple(told), tuple(ignored))
@@ -107,24 +107,24 @@ def folder_settings(folder: str | Path) -> FolderSettings:
 def _followed(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Arguments of ``DecodingConfig``, and the keys that gave them."""
     decoding: dict[str, Any] = {}
-    honoured: list[str] = []
+    honored: list[str] = []
     if given.get("do_sample"):
         decoding |= {"method": "sample", "top_k": _TOP_K, **{name: given[name] for name in _DRAWING if name in given}}
-        honoured += ["do_sample", *(name for name in _DRAWING if name in given)]
+        honored += ["do_sample", *(name for name in _DRAWING if name in given)]
     elif given.get("num_beams", 1) != 1:
         decoding |= {"method": "beam", "beams": given["num_beams"]}
         further = [name for name in ("length_penalty", "early_stopping") if name in given]
         decoding |= {name: given[name] for name in further}
-        honoured += ["num_beams", *further]
+        honored += ["num_beams", *further]
     for theirs, ours, nothing in (("repetition_penalty", "repetition_penalty", 1), ("min_new_tokens", "min_length", 0)):
         if given.get(theirs, nothing) != nothing:
             decoding[ours] = given[theirs]
-            honoured.append(theirs)
+            honored.append(theirs)
     if given.get("stop_strings"):
         stops = given["stop_strings"]
         decoding["stop"] = (stops,) if isinstance(stops, str) else tuple(stops)
-        honoured.append("stop_strings")
-    return decoding, honoured
+        honored.append("stop_strings")
+    return decoding, honored
 
 
 def _asked(name: str, given: Mapping[str, Any]) -> bool:

@@ -40,10 +40,10 @@ class RateRow:
         token_share: of all tokens drawn; ``None`` if not known.
         epochs: how often the task is gone through in the run; ``None`` if its length is not known.
         draws: examples that the sampler draws in the run; ``None`` if it was not asked. So are:
-        realised_share: of all examples drawn.
-        realised_tokens: tokens drawn: ``draws`` examples of the mean length.
-        realised_token_share: of all tokens drawn.
-        realised_epochs: how often the task is gone through.
+        realized_share: of all examples drawn.
+        realized_tokens: tokens drawn: ``draws`` examples of the mean length.
+        realized_token_share: of all tokens drawn.
+        realized_epochs: how often the task is gone through.
         collection: the published collection that the task belongs to, or ``""``.
         mode: its prompt mode; ``""`` for a task that has none.
         examples_from: where ``examples`` is from; ``None`` where it is not known.
@@ -59,10 +59,10 @@ class RateRow:
     token_share: float | None = None
     epochs: float | None = None
     draws: int | None = None
-    realised_share: float | None = None
-    realised_tokens: float | None = None
-    realised_token_share: float | None = None
-    realised_epochs: float | None = None
+    realized_share: float | None = None
+    realized_tokens: float | None = None
+    realized_token_share: float | None = None
+    realized_epochs: float | None = None
     collection: str = ""
     mode: str = ""
     examples_from: ExamplesFrom | None = None
@@ -135,10 +135,10 @@ class RateTable:
             token_share=_sum(row.token_share for row in rows),
             epochs=math.fsum(epochs * size for epochs, size in asked) / examples if asked else None,
             draws=None if draws is None else round(draws),
-            realised_share=_sum(row.realised_share for row in rows),
-            realised_tokens=_sum(row.realised_tokens for row in rows),
-            realised_token_share=_sum(row.realised_token_share for row in rows),
-            realised_epochs=None if draws is None else draws / examples,
+            realized_share=_sum(row.realized_share for row in rows),
+            realized_tokens=_sum(row.realized_tokens for row in rows),
+            realized_token_share=_sum(row.realized_token_share for row in rows),
+            realized_epochs=None if draws is None else draws / examples,
         )
 
     def sorted(self, order: Order) -> "RateTable":
@@ -186,8 +186,8 @@ def rate_table(
         if missing:
             raise UserError(f"The mean length of task {missing[0]!r} is not known. Prepare it with `flan-jax prepare`.")
     token_shares = _token_shares(shares, mean_tokens)
-    realised = resolve.normalize(counts) if counts else {}
-    realised_token_shares = _token_shares(realised, mean_tokens)
+    realized = resolve.normalize(counts) if counts else {}
+    realized_token_shares = _token_shares(realized, mean_tokens)
     rows = []
     for task in mixture.train_tasks:
         name = task.name
@@ -205,10 +205,10 @@ def rate_table(
                 token_share=token_shares.get(name),
                 epochs=None if draws is None else _epochs(draws * shares[name], size),
                 draws=count,
-                realised_share=None if count is None else realised.get(name, 0.0),
-                realised_tokens=None if count is None or mean_tokens is None else count * (mean or 0.0),
-                realised_token_share=realised_token_shares.get(name, 0.0) if realised_token_shares else None,
-                realised_epochs=None if count is None else _epochs(count, size),
+                realized_share=None if count is None else realized.get(name, 0.0),
+                realized_tokens=None if count is None or mean_tokens is None else count * (mean or 0.0),
+                realized_token_share=realized_token_shares.get(name, 0.0) if realized_token_shares else None,
+                realized_epochs=None if count is None else _epochs(count, size),
                 collection=task.spec.collection if isinstance(task, Prompted) else "",
                 mode=str(task.mode) if isinstance(task, Prompted) else "",
             )

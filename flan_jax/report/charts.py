@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flan_jax.report.html import Markup, element
 from flan_jax.report.tables import interval_text, percent
 
-SERIES_COLOURS = 6
+SERIES_COLORS = 6
 Series = tuple[str, Sequence[tuple[int, float]]]
 
 _WIDTH, _HEIGHT = 480, 240
@@ -47,7 +47,7 @@ def loss_chart(series: Sequence[Series]) -> Markup:
             continue
         path = " ".join(f"{x(step)},{y(loss)}" for step, loss in points)
         tip = f"{name}: {points[0][1]:.3f} at step {points[0][0]}, {points[-1][1]:.3f} at step {points[-1][0]}"
-        css = f"curve series-{index % SERIES_COLOURS}"
+        css = f"curve series-{index % SERIES_COLORS}"
         if len(points) == 1:
             step, loss = points[0]
             parts.append(element("circle", element("title", tip), cx=x(step), cy=y(loss), r=3, class_=css))
@@ -92,7 +92,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def score_bar(
-    value: float, interval: tuple[float, float], chance: float | None, *, before: float | None = None, colour: int = 0
+    value: float, interval: tuple[float, float], chance: float | None, *, before: float | None = None, color: int = 0
 ) -> Markup:
     """A line from 0 to 100%: the score (dot), its interval (bar), chance (tick), the score before (ring)."""
 
@@ -103,9 +103,7 @@ def score_bar(
     words = [f"{percent(value)}, interval {interval_text(interval)}"]
     parts = [
         element("line", x1=x(0), x2=x(1), y1=middle, y2=middle, class_="grid"),
-        element(
-            "line", x1=x(low), x2=x(high), y1=middle, y2=middle, class_=f"interval series-{colour % SERIES_COLOURS}"
-        ),
+        element("line", x1=x(low), x2=x(high), y1=middle, y2=middle, class_=f"interval series-{color % SERIES_COLORS}"),
     ]
     if chance is not None:
         words.append(f"chance {percent(chance)}")
@@ -113,7 +111,7 @@ def score_bar(
     if before is not None:
         words.append(f"before {percent(before)}")
         parts.append(element("circle", cx=x(before), cy=middle, r=3.5, class_="ring"))
-    parts.append(element("circle", cx=x(value), cy=middle, r=4, class_=f"dot series-{colour % SERIES_COLOURS}"))
+    parts.append(element("circle", cx=x(value), cy=middle, r=4, class_=f"dot series-{color % SERIES_COLORS}"))
     label = "; ".join(words)
     return element(
         "svg",

@@ -7,7 +7,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval.examples import TaskResult
 from flan_jax.eval.suites import SuiteAverage
 from flan_jax.files import atomic_write_text
-from flan_jax.report.charts import SERIES_COLOURS, loss_chart, score_bar
+from flan_jax.report.charts import SERIES_COLORS, loss_chart, score_bar
 from flan_jax.report.html import Markup, element
 from flan_jax.report.run import Run, by_task, read_runs
 from flan_jax.report.samples import sample_predictions
@@ -169,13 +169,13 @@ def _row(
 
 
 def _bar(
-    result: TaskResult | SuiteAverage, *, before: TaskResult | SuiteAverage | None = None, colour: int = 0
+    result: TaskResult | SuiteAverage, *, before: TaskResult | SuiteAverage | None = None, color: int = 0
 ) -> Markup | str:
     """The score on a line from 0 to 100; none for a value whose scale is the task's own."""
     if own_scale(result) or result.interval is None:
         return ""
     earlier = None if before is None else before.value
-    return score_bar(result.value, result.interval, result.chance, before=earlier, colour=colour)
+    return score_bar(result.value, result.interval, result.chance, before=earlier, color=color)
 
 
 def _compared_suite(runs: Sequence[Run], suite: str) -> Markup:
@@ -203,7 +203,7 @@ def _compared_row(
     *,
     css: str | None = None,
 ) -> Markup:
-    cells = [[score_text(r), " ", _bar(r, colour=index)] if r else _NOTHING for index, r in enumerate(found)]
+    cells = [[score_text(r), " ", _bar(r, color=index)] if r else _NOTHING for index, r in enumerate(found)]
     return _cells(columns, [*first, *cells], css)
 
 
@@ -324,7 +324,7 @@ def _cells(columns: Sequence[tuple[str, str]], cells: Sequence[object], css: str
 
 
 def _key(index: int) -> Markup:
-    return element("span", class_=f"key series-{index % SERIES_COLOURS}")
+    return element("span", class_=f"key series-{index % SERIES_COLORS}")
 
 
 def _count(value: int | None) -> str:

@@ -55,29 +55,29 @@ def test_what_a_run_draws_stands_beside_what_was_asked(three):
     assert [row.share for row in (a, b, c)] == pytest.approx([10 / 17, 2 / 17, 5 / 17])
     assert [row.token_share for row in (a, b, c)] == pytest.approx([1 / 3] * 3)
     assert [row.draws for row in (a, b, c)] == [11, 1, 4]
-    assert [row.realised_share for row in (a, b, c)] == pytest.approx([11 / 16, 1 / 16, 4 / 16])
-    assert [row.realised_tokens for row in (a, b, c)] == [110, 50, 80]
-    assert [row.realised_token_share for row in (a, b, c)] == pytest.approx([11 / 24, 5 / 24, 8 / 24])
-    assert [row.realised_epochs for row in (a, b, c)] == pytest.approx([0.11, 1 / 300, 0.08])
+    assert [row.realized_share for row in (a, b, c)] == pytest.approx([11 / 16, 1 / 16, 4 / 16])
+    assert [row.realized_tokens for row in (a, b, c)] == [110, 50, 80]
+    assert [row.realized_token_share for row in (a, b, c)] == pytest.approx([11 / 24, 5 / 24, 8 / 24])
+    assert [row.realized_epochs for row in (a, b, c)] == pytest.approx([0.11, 1 / 300, 0.08])
 
 
 def test_the_total_adds_up(three):
     counts = {"a_zs_opt": 10, "b_zs_opt": 2, "c_zs_opt": 5}
     total = rate_table(three, SIZES, mean_tokens=TOKENS, draws=17, counts=counts).total
-    assert (total.task, total.examples, total.rate, total.draws, total.realised_tokens) == ("total", 450, 3, 17, 300)
-    assert [total.share, total.token_share, total.realised_share, total.realised_token_share] == pytest.approx([1] * 4)
+    assert (total.task, total.examples, total.rate, total.draws, total.realized_tokens) == ("total", 450, 3, 17, 300)
+    assert [total.share, total.token_share, total.realized_share, total.realized_token_share] == pytest.approx([1] * 4)
     assert total.mean_tokens == pytest.approx(300 / 17)
-    assert [total.epochs, total.realised_epochs] == pytest.approx([17 / 450] * 2)
+    assert [total.epochs, total.realized_epochs] == pytest.approx([17 / 450] * 2)
     bare = rate_table(dataclasses.replace(three, unit="examples"), SIZES).total
-    assert (bare.mean_tokens, bare.epochs, bare.draws, bare.realised_tokens) == (None, None, None, None)
+    assert (bare.mean_tokens, bare.epochs, bare.draws, bare.realized_tokens) == (None, None, None, None)
 
 
 def test_what_is_left_out_need_not_be_known(make_task):
     mixture = Mixture("m", (Entry(make_task("a"), 0), Entry(make_task("b"))))
     table = rate_table(mixture, {"b_zs_opt": 10}, mean_tokens={"b_zs_opt": 3.0}, draws=20, counts={"b_zs_opt": 20})
     a, b = table.rows
-    assert (a.examples, a.share, a.epochs, a.mean_tokens, a.draws, a.realised_share) == (None, 0, 0, None, 0, 0)
-    assert (b.realised_epochs, table.total.epochs, table.total.examples) == (2, 2, 10)
+    assert (a.examples, a.share, a.epochs, a.mean_tokens, a.draws, a.realized_share) == (None, 0, 0, None, 0, 0)
+    assert (b.realized_epochs, table.total.epochs, table.total.examples) == (2, 2, 10)
 
 
 def test_orders(three):

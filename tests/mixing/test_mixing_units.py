@@ -63,12 +63,12 @@ def test_shares_are_what_the_unit_asks_for(facts, unit):
     means = {str(index): mean for index, (_, mean, _) in enumerate(facts)}
     rates = {str(index): rate for index, (_, _, rate) in enumerate(facts)}
     draws = to_draws(unit, rates, sizes, means)
-    realised = {
+    realized = {
         "examples": draws,
         "tokens": {name: draws[name] * means[name] for name in draws},
         "epochs": {name: draws[name] / sizes[name] for name in draws},
     }[unit]
-    assert realised == pytest.approx(rates)
+    assert realized == pytest.approx(rates)
     assert from_draws(unit, draws, sizes, means) == pytest.approx(rates)
 
 

@@ -29,9 +29,9 @@ HEADINGS = {
     "token_share": "token share",
     "epochs": "epochs",
     "draws": "drawn",
-    "realised_share": "share drawn",
-    "realised_tokens": "tokens drawn",
-    "realised_epochs": "epochs drawn",
+    "realized_share": "share drawn",
+    "realized_tokens": "tokens drawn",
+    "realized_epochs": "epochs drawn",
 }
 _WHERE_MANY = ("collection", "mode")
 
@@ -138,7 +138,7 @@ def _shown(column: str, value: Any) -> str:
         return _percent(value)
     if column == "rate":
         return f"{value:,.0f}" if value == round(value) else f"{value:,.3f}" if value >= 0.1 else f"{value:.3g}"
-    if isinstance(value, int) or column in ("cap", "realised_tokens"):
+    if isinstance(value, int) or column in ("cap", "realized_tokens"):
         return f"{value:,.0f}"
     if isinstance(value, float):
         return f"{value:,.3f}" if column.endswith("epochs") else f"{value:,.1f}"

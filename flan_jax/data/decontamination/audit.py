@@ -420,12 +420,12 @@ def _texts(task: Task, split: str) -> Iterator[tuple[int, list[str], list[str]]]
                 given, asked = _sides(task.spec, record)
             except (UserError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
                 continue  # reported where it is prepared
-        texts = _normalised(given)
+        texts = _normalized(given)
         if texts:
-            yield index, texts, _normalised(asked)
+            yield index, texts, _normalized(asked)
 
 
-def _normalised(value: Any) -> list[str]:
+def _normalized(value: Any) -> list[str]:
     found = []
     for leaf in _leaves(value):
         text = " ".join((_WORD if leaf.isascii() else _SIGN_OR_WORD).findall(leaf.lower()))

@@ -44,7 +44,7 @@ def count_unread(record: Record, known: Format, counts: Counter[str]) -> None:
     """
     reads, nested = _known(known)
     strange = record.keys() - reads
-    found = {key for key in strange if not empty(record[key]) and not _honoured(key, record[key])} if strange else set()
+    found = {key for key in strange if not empty(record[key]) and not _honored(key, record[key])} if strange else set()
     for key in nested.keys() & record.keys():
         found |= _within(key, record[key], nested)
     for name in found:
@@ -62,7 +62,7 @@ def _within(key: str, value: Any, nested: Mapping[str, frozenset[str]]) -> set[s
             if not isinstance(item, Mapping):
                 continue
             for inner in item.keys() - nested[name]:
-                if not (empty(item[inner]) or _honoured(inner, item[inner]) or _answers_call(inner, item)):
+                if not (empty(item[inner]) or _honored(inner, item[inner]) or _answers_call(inner, item)):
                     found.add(f"{name}{mark}.{inner}")
             if depth < _DEEPEST:
                 open_values += [(inner, item[inner], depth + 1) for inner in nested.keys() & item.keys() & nested[name]]
@@ -74,7 +74,7 @@ def _answers_call(key: str, message: Mapping[str, Any]) -> bool:
     return key == "name" and role_or_none(message.get("role", message.get("from"))) == TOOL
 
 
-def _honoured(key: str, value: Any) -> bool:
+def _honored(key: str, value: Any) -> bool:
     """Whether something other than the format has understood the key."""
     if key in _READ:
         return True

@@ -113,7 +113,7 @@ def _shared(files: Sequence[LocalFile]) -> Format:
     return known
 
 
-def normalised(
+def normalized_records(
     origin: Origin,
     known: Format,
     cleaner: Cleaner,
@@ -208,7 +208,7 @@ def _survey(
     def leave_out(reason: str) -> None:
         left_out[reason] += 1
 
-    for number, key, record in normalised(origin, known, cleaner, leave_out, seen=counts, unread=unread):
+    for number, key, record in normalized_records(origin, known, cleaner, leave_out, seen=counts, unread=unread):
         if isinstance(record, UserError):
             damaged.append(number)
             if len(reasons) < MESSAGES_KEPT:

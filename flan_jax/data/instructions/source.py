@@ -15,7 +15,7 @@ from flan_jax.data.instructions.profile import (
     DatasetProfile,
     SplitAssignment,
     format_of,
-    normalised,
+    normalized_records,
     side_hash,
     survey,
     task_of,
@@ -135,7 +135,7 @@ class InstructionSource:
         if self.task:  # one of many, maybe: what the others have is not read again for each
             only = sorted({*self._own(found)[self.task].numbers, *(found.damaged if self.tells else ())})
         cleaner = found.cleaning.begin()
-        for number, key, record in normalised(origin, found.format, cleaner, lambda reason: None, only=only):
+        for number, key, record in normalized_records(origin, found.format, cleaner, lambda reason: None, only=only):
             if isinstance(record, UserError):
                 if self.tells and not (held and split == "validation"):
                     yield number, record

@@ -7,7 +7,7 @@ from typing import Any
 from flan_jax.data.formats.cleaning import Cleaning
 from flan_jax.data.formats.record_format import Format
 from flan_jax.data.instructions.origin import Origin
-from flan_jax.data.instructions.profile import normalised
+from flan_jax.data.instructions.profile import normalized_records
 from flan_jax.data.prepare.config import FEATURES, RecordCounts
 from flan_jax.data.prepare.unknown_tokens import count_unknown
 from flan_jax.data.tokenizers.vocabulary import Vocabulary, encode_arrays
@@ -25,7 +25,7 @@ def unspelled(origin: Origin, known: Format, cleaning: Cleaning, vocabulary: Voc
     counts = RecordCounts()
     sides = (
         _sides(record)
-        for _, _, record in normalised(origin, known, cleaning.begin(), lambda reason: None)
+        for _, _, record in normalized_records(origin, known, cleaning.begin(), lambda reason: None)
         if not isinstance(record, UserError)
     )
     while batch := list(itertools.islice(sides, _BATCH)):

@@ -180,8 +180,8 @@ def _sentencepiece_fingerprint(vocabulary: seqio.SentencePieceVocabulary) -> str
     if not vocabulary.extra_ids and overrides is None and padded == vocabulary.pad_id:
         return plain
     added = (vocabulary.extra_ids, vocabulary._reverse_extra_ids) if vocabulary.extra_ids else ()
-    normalised = b"" if overrides is None else overrides.SerializeToString(deterministic=True)
-    return digest(plain, added, normalised, vocabulary.pad_id)
+    normalized = b"" if overrides is None else overrides.SerializeToString(deterministic=True)
+    return digest(plain, added, normalized, vocabulary.pad_id)
 
 
 def task_vocabulary(task: seqio.Task) -> Vocabulary:

@@ -11,7 +11,7 @@ from flan_jax.data.formats.cleaning import STEPS, Cleaning
 from flan_jax.data.formats.detect import FORMATS, detected, get_format
 from flan_jax.data.formats.oasst import oasst
 from flan_jax.data.formats.record_meanings import read_meant
-from flan_jax.data.instructions.profile import normalised
+from flan_jax.data.instructions.profile import normalized_records
 from flan_jax.errors import UserError
 
 
@@ -465,7 +465,7 @@ def test_whatever_is_wrong_with_a_record_is_told_as_such(data):
         del at[last]
     origin = Rows([(0, record), (1, EXAMPLES[name])])
     cleaner = Cleaning(tuple(STEPS)).without("duplicates").begin()
-    made = list(normalised(origin, get_format(name), cleaner, lambda reason: None))
+    made = list(normalized_records(origin, get_format(name), cleaner, lambda reason: None))
     for _, _, one in made:
         if not isinstance(one, UserError):
             json.dumps(one).encode()

@@ -1,4 +1,4 @@
-"""Few fixed shapes for examples of many lengths, because every new shape is compiled once more."""
+"""Batches of evaluation examples by length, in few fixed shapes: every new shape is compiled once more."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ def bucket_lengths(
     step: int = _STEP,
     limit: int | None = None,
 ) -> tuple[int, ...]:
-    """The lengths to pad to, ascending: those that compute the fewest padded tokens.
+    """Chooses the lengths to pad to, ascending: those that compute the fewest padded tokens.
 
     At most ``most`` multiples of ``step``, or ``limit`` where a multiple would exceed it; one is at least as
     long as the longest example, which may not exceed it itself. A dynamic programme over the rounded lengths;
@@ -69,7 +69,7 @@ def bucket_lengths(
 
 
 def batches(lengths: Sequence[int], batch_size: int, *, limit: int | None = None) -> Iterator[EvalBatch]:
-    """Every example once, batched with others of its bucket, long buckets first; none is padded beyond ``limit``.
+    """Yields batches of every example once, each with others of its bucket, long buckets first; none is padded beyond ``limit``.
 
     Long first: if memory is short, it shows at once, and the estimate of the time left errs upwards.
     """
@@ -82,7 +82,7 @@ def batches(lengths: Sequence[int], batch_size: int, *, limit: int | None = None
 
 
 def pad_rows(rows: Sequence[Sequence[int] | np.ndarray], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of ids as one int32 array of ``shape``, 0 behind each, and their lengths int32 ``[shape[0]]``.
+    """Pads rows of ids to one int32 array of ``shape``, 0 behind each, and their lengths int32 ``[shape[0]]``.
 
     Rows that are not given have length 0.
     """

@@ -1,4 +1,4 @@
-"""What a result belongs to: a digest of the weights, and the settings that decide its numbers."""
+"""Provenance of results: a digest of the weights, and the settings that decide the numbers."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ Settings = Mapping[str, Any]
 
 
 def params_digest(params: Any) -> str:
-    """16 hexadecimal digits that tell parameters from others: a changed bit of any array changes them.
+    """Hashes parameters to 16 hexadecimal digits: a changed bit of any array changes them.
 
     Sums of integers on the devices, so the arrays stay where they are, and the mesh makes no difference.
 
@@ -50,7 +50,7 @@ def _sum(leaf: jax.Array) -> jax.Array:
 
 
 def suite_settings(tasks: Sequence[EvalTask], general: Settings) -> dict[str, Any]:
-    """What decides the numbers of one suite.
+    """Collects the settings that decide the numbers of one suite.
 
     Args:
         tasks: its tasks.
@@ -72,7 +72,7 @@ def suite_settings(tasks: Sequence[EvalTask], general: Settings) -> dict[str, An
 
 
 def changed_settings(before: Settings | None, after: Settings | None) -> str:
-    """In a few words what differs between the settings of two results; ``""`` where nothing does."""
+    """Says in a few words what differs between the settings of two results; ``""`` where nothing does."""
     if before == after:
         return ""
     if not before or not after:
@@ -96,7 +96,7 @@ def changed_settings(before: Settings | None, after: Settings | None) -> str:
 
 
 def comparable(settings: Settings | None) -> Settings | None:
-    """What of a suite's settings should agree between two runs: not their seeds, lengths and tokenized data."""
+    """Keeps of a suite's settings what should agree between two runs: not their seeds, lengths and tokenized data."""
     if not settings:
         return settings
     kept = {name: value for name, value in settings.items() if name not in ("seed", "lengths", "tasks")}

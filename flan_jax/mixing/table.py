@@ -1,4 +1,4 @@
-"""The effective-rate table: what a mixture's rates mean before a run is started."""
+"""The rate table of a mixture: shares, epochs and tokens of every task, before a run is started."""
 
 import dataclasses
 import math
@@ -26,7 +26,7 @@ _ORIGINS: dict[str, str] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RateRow:
-    """One task of a mixture: what its rate asks for, and what a run of given length really draws.
+    """A row of the rate table: one task's rate and share, and what a run of given length draws of it.
 
     Attributes:
         task: its name.
@@ -142,7 +142,7 @@ class RateTable:
         )
 
     def sorted(self, order: Order) -> "RateTable":
-        """The same table with its tasks in another order: by name, or the largest first.
+        """Sorts the rows: by name, or the largest first.
 
         Raises:
             UserError: another order, or by epochs where these are not known.
@@ -166,7 +166,7 @@ def rate_table(
     draws: int | None = None,
     counts: Mapping[str, int] | None = None,
 ) -> RateTable:
-    """The table, in the order of the mixture's tasks.
+    """Builds the rate table, in the order of the mixture's tasks.
 
     Args:
         mixture: what to describe.

@@ -1,4 +1,4 @@
-"""Inline SVG: the loss over steps, and a score with its interval on a line from 0 to 100."""
+"""Inline SVG charts: loss curves, and score bars with intervals from 0 to 100."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ _BAR_WIDTH, _BAR_HEIGHT, _BAR_EDGE = 150, 18, 6
 
 
 def loss_chart(series: Sequence[Series]) -> Markup:
-    """Curves of (step, loss) with axes; the i-th has the CSS class ``series-i`` (modulo six).
+    """Draws curves of (step, loss) with axes; the i-th has the CSS class ``series-i`` (modulo six).
 
     A run without points draws nothing and keeps its number. Long curves are averaged over equal
     stretches of steps, so that the page stays small.
@@ -59,7 +59,7 @@ def loss_chart(series: Sequence[Series]) -> Markup:
 
 
 def thinned(points: Sequence[tuple[int, float]], most: int = _MOST_POINTS) -> list[tuple[int, float]]:
-    """At most ``most`` points: means over equal numbers of neighbours; the first and last steps stay.
+    """Thins a curve to at most ``most`` points: means over equal numbers of neighbours; the first and last steps stay.
 
     >>> thinned([(0, 4.0), (1, 2.0), (2, 1.0), (3, 0.0)], most=2)
     [(0, 3.0), (3, 0.5)]
@@ -76,7 +76,7 @@ def thinned(points: Sequence[tuple[int, float]], most: int = _MOST_POINTS) -> li
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About ``count`` round numbers between ``low`` and ``high``.
+    """Chooses axis ticks: about ``count`` round numbers between ``low`` and ``high``.
 
     >>> ticks(0, 2000)
     [0.0, 500.0, 1000.0, 1500.0, 2000.0]
@@ -94,7 +94,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 def score_bar(
     value: float, interval: tuple[float, float], chance: float | None, *, before: float | None = None, color: int = 0
 ) -> Markup:
-    """A line from 0 to 100%: the score (dot), its interval (bar), chance (tick), the score before (ring)."""
+    """Draws a score bar from 0 to 100%: the score (dot), its interval (bar), chance (tick), the score before (ring)."""
 
     def x(score: float) -> float:
         return round(_BAR_EDGE + min(max(score, 0.0), 1.0) * (_BAR_WIDTH - 2 * _BAR_EDGE), 1)

@@ -17,7 +17,7 @@ _VOID = frozenset({"meta", "br"})
 
 
 def element(name: str, /, *children: object, **attributes: object) -> Markup:
-    """An element; children that are not ``Markup`` are escaped, ``None`` children are left out.
+    """Builds an element; children that are not ``Markup`` are escaped, ``None`` children are left out.
 
     Args:
         name: the tag.
@@ -39,7 +39,7 @@ def element(name: str, /, *children: object, **attributes: object) -> Markup:
 
 
 def join(children: object) -> Markup:
-    """Markup of one child or a sequence of them."""
+    """Joins one child or a sequence of them into markup."""
     if children is None:
         return Markup()
     if isinstance(children, Markup):

@@ -35,7 +35,7 @@ def write_report(folders: Sequence[Path], output: Path) -> Path:
 
 
 def render_report(folders: Sequence[Path]) -> str:
-    """The page as text.
+    """Builds the page as text.
 
     Raises:
         UserError: a folder that does not exist.
@@ -171,7 +171,7 @@ def _row(
 def _bar(
     result: TaskResult | SuiteAverage, *, before: TaskResult | SuiteAverage | None = None, color: int = 0
 ) -> Markup | str:
-    """The score on a line from 0 to 100; none for a value whose scale is the task's own."""
+    """The score bar of a result; none for a value whose scale is the task's own."""
     if own_scale(result) or result.interval is None:
         return ""
     earlier = None if before is None else before.value

@@ -1,4 +1,4 @@
-"""A run's folder, read leniently: what is missing or damaged is named, and the rest is shown."""
+"""Reading a run's folder for the report, leniently: what is missing or damaged is named, and the rest is shown."""
 
 import dataclasses
 import itertools
@@ -17,7 +17,7 @@ from flan_jax.eval.suites import StepResults
 
 @dataclasses.dataclass(frozen=True)
 class MixtureRow:
-    """One training task: what was asked for and what came of it.
+    """A row of the sampling table: one training task, its weight and what was drawn of it.
 
     Attributes:
         task, cluster: its names; the cluster is ``""`` where it is not recorded.
@@ -46,7 +46,7 @@ class MixtureRow:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a run's folder holds.
+    """The contents of a run's folder.
 
     Attributes:
         folder: the MODEL_DIR.
@@ -77,7 +77,7 @@ class Run:
         return self.results[0] if len(self.results) > 1 else None
 
     def unlike(self) -> list[str]:
-        """Of every suite, the steps that were measured with other settings than the newest, a sentence each."""
+        """Says of every suite which steps were evaluated with other settings than the newest, a sentence each."""
         lines = []
         for suite, newest in self._settings(self.last).items():
             for results in self.results[:-1]:
@@ -90,7 +90,7 @@ class Run:
         return lines
 
     def unlike_run(self, other: "Run") -> list[str]:
-        """Of every suite that two runs measured, what the newest results were measured with that differs."""
+        """Says of every suite that two runs evaluated in which settings their newest results differ."""
         mine, theirs = self._settings(self.last), self._settings(other.last)
         lines = []
         for suite in (suite for suite in mine if suite in theirs):
@@ -111,11 +111,11 @@ class Run:
         return str(self.manifest.get("mixture", ""))
 
     def held_out(self, suite: str) -> bool:
-        """Whether the run kept the suite's clusters out of training."""
+        """Tells whether the run kept the suite's clusters out of training."""
         return bool(_mapping(_mapping(self.manifest.get("suites")).get(suite)).get("held_out"))
 
     def predictions(self, step: int, task: str, most: int) -> list[Prediction]:
-        """Up to ``most`` predictions of a task, right and wrong ones in turn where both occur.
+        """Picks up to ``most`` predictions of a task, right and wrong ones in turn where both occur.
 
         Raises:
             UserError: the file is missing or damaged.
@@ -133,7 +133,7 @@ class Run:
         return [(step, float(loss)) for step, loss in points if _is_number(loss)]
 
     def tokens_per_second(self) -> float | None:
-        """The median over the logged windows."""
+        """The median training speed over the logged windows."""
         rates = [rate for line in self.metrics if (rate := _rate(line)) is not None]
         return sorted(rates)[len(rates) // 2] if rates else None
 

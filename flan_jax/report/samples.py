@@ -1,4 +1,4 @@
-"""Sample predictions of every task: what the model read, what it answered, what was right."""
+"""The report's sample predictions: prompt, answer and references of some examples of every task."""
 
 import dataclasses
 import math
@@ -16,19 +16,19 @@ _LONGEST = 1200
 
 @dataclasses.dataclass(frozen=True)
 class _Answers:
-    """Where one line of answers comes from: an evaluation of a run, and what the page calls it."""
+    """A column of answers: an evaluation of a run, and its title on the page."""
 
     run: Run
     results: StepResults
     label: str
 
     def has(self, task: str) -> bool:
-        """Whether the task was measured there."""
+        """Tells whether that evaluation has the task."""
         return any(task == result.name for members in self.results.suites.values() for result in members)
 
 
 def sample_predictions(runs: Sequence[Run], most: int) -> list[Markup]:
-    """A folded block a task; what several runs, or one run before and after, answer stands one under the other."""
+    """Builds a folded block for each task; what several runs, or one run before and after, answer stands one under the other."""
     sources = _sources(runs)
     blocks, shown = [], set()
     for suite in dict.fromkeys(suite for source in sources for suite in source.results.suites):
@@ -101,7 +101,7 @@ def _verdict(prediction: Prediction) -> Markup:
 
 
 def _options(prediction: Prediction) -> Markup | None:
-    """The options with the probability that the model gives each among them."""
+    """Shows the options with the softmax of their log-likelihoods."""
     scores = prediction.option_scores
     if not scores or not all(map(math.isfinite, scores)):
         return None

@@ -13,7 +13,7 @@ _NOTHING = "–"
 
 
 def percent(value: float | None) -> str:
-    """A score from 0 to 1 as people read it.
+    """Formats a score from 0 to 1 in per cent.
 
     >>> percent(0.8125)
     '81.2'
@@ -22,7 +22,7 @@ def percent(value: float | None) -> str:
 
 
 def interval_text(interval: tuple[float, float]) -> str:
-    """An interval of scores.
+    """Formats an interval of scores.
 
     >>> interval_text((0.5, 0.6))
     '50.0 to 60.0'
@@ -31,12 +31,12 @@ def interval_text(interval: tuple[float, float]) -> str:
 
 
 def own_scale(result: TaskResult | SuiteAverage | None) -> bool:
-    """Whether a result is a value of the task's own metric function, which is shown as it was given."""
+    """Tells whether a result is on the task's native scale, which is shown as it is."""
     return isinstance(result, TaskResult) and result.native_scale
 
 
 def score_text(result: TaskResult | SuiteAverage | None) -> str:
-    """A result as people read it: per cent, or the value that the task's own metric function gave."""
+    """Formats a result: in per cent, or as it is on a native scale."""
     if result is None:
         return _NOTHING
     if not own_scale(result):
@@ -45,7 +45,7 @@ def score_text(result: TaskResult | SuiteAverage | None) -> str:
 
 
 def score_interval(result: TaskResult | SuiteAverage) -> str:
-    """The interval of a result, on the scale of ``score_text``."""
+    """Formats the interval of a result, on the scale of ``score_text``."""
     if result.interval is None:
         return _NOTHING
     low, high = result.interval
@@ -63,13 +63,13 @@ def other_metrics(result: TaskResult) -> tuple[str, ...]:
 
 
 def other_text(result: TaskResult | None, name: str) -> str:
-    """One of a result's other metrics as people read it."""
+    """Formats one of a result's other metrics."""
     value = None if result is None else result.metrics.get(name)
     return percent(value) if isinstance(value, float) else _NOTHING
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns under their names; columns of numbers stand to the right.
+    """Formats aligned columns under their names; columns of numbers stand to the right.
 
     >>> print(text_table(["task", "n"], [["rte", "5"], ["wic", "120"]]))
     task    n
@@ -90,7 +90,7 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def results_table(model_dir: Path) -> str:
-    """The newest evaluation of a run beside its first, grouped by suite; ``""`` where there is none.
+    """Formats the newest evaluation of a run beside its first, grouped by suite; ``""`` where there is none.
 
     Scores are per cent. The interval is the 95% bootstrap interval of the newest score.
 

@@ -1,4 +1,4 @@
-"""How a model writes, as plain frozen data."""
+"""Decoding settings: greedy, sampling or beam search, as plain frozen data."""
 
 import dataclasses
 from typing import Annotated, Any, Literal
@@ -21,7 +21,7 @@ _METHODS_OF = {
 
 @dataclasses.dataclass(frozen=True)
 class DecodingConfig:
-    """How a model writes. The default takes the most likely next token again and again.
+    """Settings of generation. The default is greedy: the most likely next token again and again.
 
     The meanings are those of transformers' ``generate``, so that settings can be carried over.
 
@@ -79,7 +79,7 @@ class DecodingConfig:
             )
 
     def compiled_part(self) -> "DecodingConfig":
-        """The settings that a compiled loop depends on; seed and stop sequences are its arguments."""
+        """Returns the settings that a compiled loop depends on; seed and stop sequences are its arguments."""
         return dataclasses.replace(self, seed=0, stop=(), max_length=None)
 
 

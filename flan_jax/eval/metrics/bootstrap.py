@@ -18,7 +18,7 @@ _CHUNK_ROWS = 1 << 20
 
 
 def interval(metric: Metric, statistics: np.ndarray, *, name: str, seed: int = 0) -> tuple[float, float]:
-    """The 95% percentile interval of a task's score.
+    """Computes the 95% percentile interval of a task's score.
 
     Args:
         metric: gives the score of a resample.
@@ -34,7 +34,7 @@ def interval(metric: Metric, statistics: np.ndarray, *, name: str, seed: int = 0
 
 
 def average_interval(tasks: Mapping[str, tuple[Metric, np.ndarray]], *, seed: int = 0) -> tuple[float, float]:
-    """The 95% percentile interval of an unweighted mean over tasks.
+    """Computes the 95% percentile interval of an unweighted mean over tasks.
 
     Examples are resampled within each task; the tasks themselves are taken as given, so the
     interval speaks of these tasks and not of others that might have been chosen.
@@ -52,7 +52,7 @@ def average_interval(tasks: Mapping[str, tuple[Metric, np.ndarray]], *, seed: in
 def resampled_scores(
     metric: Metric, statistics: np.ndarray, *, name: str, seed: int = 0, resamples: int = RESAMPLES
 ) -> np.ndarray:
-    """Scores of ``resamples`` draws of n examples with replacement, float64 ``[resamples]``."""
+    """Computes the scores of ``resamples`` draws of n examples with replacement, float64 ``[resamples]``."""
     rng = np.random.Generator(np.random.Philox(key=counter_hash("bootstrap", seed, name)))
     count = len(statistics)
     parts = []

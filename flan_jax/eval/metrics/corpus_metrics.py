@@ -1,4 +1,4 @@
-"""Metrics that are no means over examples: BLEU, correlation, F1 and Matthews coefficient of classes.
+"""Corpus metrics, which are no means over examples: BLEU, correlation, F1 and Matthews coefficient of classes.
 
 Each is a formula over sums, so that it can be resampled.
 """

@@ -14,14 +14,14 @@ from flan_jax.eval.metrics.string_metrics import exact_match
 
 
 def sums(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Rows ``[n, k]`` summed by group, ``[groups, k]``."""
+    """Sums rows ``[n, k]`` by group, ``[groups, k]``."""
     found = np.zeros((int(groups.max(initial=-1)) + 1, rows.shape[1]))
     np.add.at(found, groups, rows)
     return found
 
 
 def products(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Rows ``[n, k]`` multiplied by group, ``[groups, k]``: of zeros and ones, whether all are 1; of chances, that of all."""
+    """Multiplies rows ``[n, k]`` by group, ``[groups, k]``: of zeros and ones, whether all are 1; of chances, that of all."""
     found = np.ones((int(groups.max(initial=-1)) + 1, rows.shape[1]))
     np.multiply.at(found, groups, rows)
     return found

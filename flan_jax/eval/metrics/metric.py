@@ -1,4 +1,4 @@
-"""What a metric is: sufficient statistics of each example, and a score of any sum of them.
+"""The ``Metric`` type: sufficient statistics of each example, and a score of any sum of them.
 
 A mean is the one-column case; corpus BLEU needs ten columns, a correlation five. So one bootstrap
 serves all of them: it resamples rows.
@@ -42,11 +42,11 @@ class Metric:
     def __call__(
         self, predictions: Sequence[str], references: References, groups: Sequence[str] | None = None
     ) -> float:
-        """The score of all predictions together; see ``units`` for groups."""
+        """Computes the score of all predictions together; see ``units`` for groups."""
         return self.of(self.units(self.statistics(predictions, references), groups))
 
     def units(self, statistics: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarray:
-        """The rows that are summed, counted and resampled: those of the examples, or of their groups.
+        """Returns the rows that are summed, counted and resampled: those of the examples, or of their groups.
 
         Args:
             statistics: ``[n, k]``, one row an example.
@@ -59,14 +59,14 @@ class Metric:
         return self.by_group(statistics, np.asarray([numbers[name] for name in names], np.int64))
 
     def of(self, statistics: np.ndarray) -> float:
-        """The score of the ``units`` whose rows these are, ``[n, k]``."""
+        """Computes the score of ``units``, ``[n, k]``."""
         if self.of_rows is not None:
             return float(self.of_rows(statistics))
         return float(self.aggregate(statistics.sum(axis=0), len(statistics)))
 
 
 def mean_of(name: str, score: ExampleScore) -> Metric:
-    """The mean over examples of the maximum over references of ``score``.
+    """Makes a metric: the mean over examples of the maximum over references of ``score``.
 
     Args:
         name: the metric's name.

@@ -22,7 +22,7 @@ _UNICODE_TOKEN = re.compile(rf"[{_ALONE}]|(?:{_WORD}[{_MARKS}]*)+")
 
 
 def unicode_tokens(text: str) -> list[str]:
-    """Words of any script in lower case; signs of scripts without spaces between words one by one.
+    """Splits into words of any script in lower case; signs of scripts without spaces between words one by one.
 
     >>> unicode_tokens("Привет, мир! 東京 x2")
     ['привет', 'мир', '東', '京', 'x2']

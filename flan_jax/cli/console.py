@@ -194,7 +194,7 @@ def run_training(run: "GinRun") -> int:
             log(words)
             return code
     print("\nWhat was drawn, against what was asked for:")
-    print(visible(sampling_table(result.realised)))
+    print(visible(sampling_table(result.sampling_stats)))
     show_results(run.config.model_dir)
     return 0
 

@@ -8,25 +8,25 @@ if TYPE_CHECKING:
     from flan_jax.feed.sampling_stats import SamplingStats
 
 
-def sampling_table(realised: "SamplingStats", *, most: int = 20) -> str:
+def sampling_table(stats: "SamplingStats", *, most: int = 20) -> str:
     """Lists the tasks, one a line, the largest share first, and a line for all.
 
     Args:
-        realised: what was drawn.
+        stats: what was drawn.
         most: tasks shown; the rest is summed up in one line.
     """
     from flan_jax.report.tables import text_table
 
-    order = np.argsort(-realised.expected, kind="stable")
+    order = np.argsort(-stats.expected, kind="stable")
     rows = [
         [
-            realised.names[task],
-            f"{realised.requested[task]:.2%}",
-            f"{realised.shares[task]:.2%}",
-            f"{realised.examples[task]:,}",
-            f"{realised.epochs[task]:.2f}",
-            f"{realised.tokens[task]:,}",
-            f"{realised.token_shares[task]:.2%}",
+            stats.names[task],
+            f"{stats.requested[task]:.2%}",
+            f"{stats.shares[task]:.2%}",
+            f"{stats.examples[task]:,}",
+            f"{stats.epochs[task]:.2f}",
+            f"{stats.tokens[task]:,}",
+            f"{stats.token_shares[task]:.2%}",
         ]
         for task in order[:most]
     ]
@@ -35,12 +35,12 @@ def sampling_table(realised: "SamplingStats", *, most: int = 20) -> str:
             rows.append(
                 [
                     name,
-                    f"{realised.requested[tasks].sum():.2%}",
-                    f"{realised.shares[tasks].sum():.2%}",
-                    f"{realised.examples[tasks].sum():,}",
+                    f"{stats.requested[tasks].sum():.2%}",
+                    f"{stats.shares[tasks].sum():.2%}",
+                    f"{stats.examples[tasks].sum():,}",
                     "",
-                    f"{realised.tokens[tasks].sum():,}",
-                    f"{realised.token_shares[tasks].sum():.2%}",
+                    f"{stats.tokens[tasks].sum():,}",
+                    f"{stats.token_shares[tasks].sum():.2%}",
                 ]
             )
     return text_table(["task", "requested", "realised", "examples", "epochs", "tokens", "of all tokens"], rows)

@@ -92,17 +92,17 @@ def make_batches(
     return CurriculumBatches(make([curriculum[task.name] for task in tasks], on_weights=on_weights), mixture)
 
 
-def sampled(realised: SamplingStats) -> dict[str, dict[str, float]]:
+def sampled(stats: SamplingStats) -> dict[str, dict[str, float]]:
     """Tabulates by task: examples and tokens drawn since the run began, epochs, and shares asked for and realised."""
     columns = {
-        "examples": realised.examples.tolist(),
-        "tokens": realised.tokens.tolist(),
-        "epochs": _rounded(realised.epochs),
-        "requested": _rounded(realised.requested),
-        "share": _rounded(realised.shares),
-        "token_share": _rounded(realised.token_shares),
+        "examples": stats.examples.tolist(),
+        "tokens": stats.tokens.tolist(),
+        "epochs": _rounded(stats.epochs),
+        "requested": _rounded(stats.requested),
+        "share": _rounded(stats.shares),
+        "token_share": _rounded(stats.token_shares),
     }
-    return {name: {column: values[i] for column, values in columns.items()} for i, name in enumerate(realised.names)}
+    return {name: {column: values[i] for column, values in columns.items()} for i, name in enumerate(stats.names)}
 
 
 def _rounded(values: Any) -> list[float]:

@@ -32,13 +32,13 @@ class TrainResult:
     Attributes:
         step: steps taken in all.
         stopped: it was told to stop, and saved; the same call continues it.
-        realised: what was drawn from each task, since the run began.
+        sampling_stats: what was drawn from each task, since the run began.
         signum: of the signal that stopped it; 0 where none did.
     """
 
     step: int
     stopped: bool
-    realised: SamplingStats
+    sampling_stats: SamplingStats
     signum: int = 0
 
 
@@ -115,8 +115,8 @@ def _run(
         except Preempted as stop:
             if not stop.saved:
                 raise
-            return TrainResult(stop.step, stopped=True, realised=batches.realised(), signum=stop.signum)
-        realised = batches.realised()
+            return TrainResult(stop.step, stopped=True, sampling_stats=batches.sampling_stats(), signum=stop.signum)
+        sampling_stats = batches.sampling_stats()
     reached = int(jax.device_get(state.step))
     if reached < config.steps:
         log(
@@ -126,7 +126,7 @@ def _run(
     started.evaluation.measure(reached, whole_params(state, config.tuning))
     if jax.process_index() == 0:
         write_report([folder], folder / run_files.REPORT)
-    return TrainResult(reached, stopped=False, realised=realised)
+    return TrainResult(reached, stopped=False, sampling_stats=sampling_stats)
 
 
 @contextlib.contextmanager
@@ -137,7 +137,7 @@ def _outputs(built: Built, started: Started) -> Iterator[list[Hook]]:
         folder / run_files.METRICS,
         names,
         resume_step=step,
-        more=lambda: {"sampled": sampled(started.batches.realised())},
+        more=lambda: {"sampled": sampled(started.batches.sampling_stats())},
     )
     with (
         contextlib.closing(TensorBoard(folder / run_files.EVENTS, names, resume_step=step)) as curves,

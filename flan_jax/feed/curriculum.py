@@ -11,7 +11,7 @@ from flan_jax.feed.loader import Batch, PackedBatches, SamplingStats
 _CURRICULUM = "curriculum_"
 _MIXTURE = "mixture_"
 _EARLIER = "lesson_"
-"""What names of positions began with that an earlier version saved."""
+"""Prefix of the curriculum's keys in positions that an earlier version saved."""
 
 
 class CurriculumBatches(Iterator[Batch]):
@@ -36,25 +36,25 @@ class CurriculumBatches(Iterator[Batch]):
         self._steps = mixture.first_step
 
     def __next__(self) -> Batch:
-        return next(self._now)
+        return next(self._active)
 
     @property
-    def _now(self) -> PackedBatches:
-        """The stream that the next batch comes from."""
+    def _active(self) -> PackedBatches:
+        """The batches that the next one comes from."""
         return self._curriculum if self._curriculum.step < self._steps else self._mixture
 
     @property
     def step(self) -> int:
-        """How many batches were handed out since the beginning of the run."""
-        return self._now.step
+        """Batches consumed since the beginning of the run."""
+        return self._active.step
 
     @property
     def weights(self) -> dict[str, float]:
-        """The shares of draws that are in force, by task: the curriculum's until it ends."""
-        return self._now.weights
+        """The shares of draws in force, by task: the curriculum's until it ends."""
+        return self._active.weights
 
     def get_state(self) -> dict[str, Any]:
-        """The position after the last batch that was handed out: a dozen integers."""
+        """Returns the position after the last batch consumed: a dozen integers."""
         return {
             "curriculum_steps": self._steps,
             **{_CURRICULUM + name: value for name, value in self._curriculum.get_state().items()},
@@ -62,7 +62,7 @@ class CurriculumBatches(Iterator[Batch]):
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continues after the batch at which ``state`` was taken.
+        """Restores the position of ``get_state``.
 
         Raises:
             UserError: the state was taken with another curriculum, other tasks, weights or lengths.
@@ -80,11 +80,11 @@ class CurriculumBatches(Iterator[Batch]):
             batches.set_state({name.removeprefix(prefix): value for name, value in own.items()})
 
     def set_weights(self, weights: Sequence[float] | np.ndarray | Mapping[str, float]) -> None:
-        """Draws from the mixture in other shares from the next batch on; the curriculum keeps its own."""
+        """Changes the shares of the mixture from its next batch on; the curriculum keeps its own."""
         self._mixture.set_weights(weights, asked_after=self.step)
 
     def seek(self, step: int) -> None:
-        """Continues with the batch of the run's ``step``, counted from 0.
+        """Moves to the batch of the run's 0-based ``step``.
 
         Raises:
             UserError: as ``PackedBatches.seek``.
@@ -94,14 +94,14 @@ class CurriculumBatches(Iterator[Batch]):
         self._curriculum.seek(min(step, self._steps))
 
     def continue_from(self, other: "CurriculumBatches") -> None:
-        """Takes over the position of a curriculum and a mixture over other tasks, as ``PackedBatches`` does."""
+        """Continues at the position of a curriculum and a mixture over other tasks, as ``PackedBatches`` does."""
         self._curriculum.continue_from(other._curriculum)
         self._mixture.continue_from(other._mixture)
 
-    def realised(self) -> SamplingStats:
-        """What was drawn from the first step of the run on, curriculum and mixture together."""
-        curriculum = self._curriculum.realised()
-        return curriculum + self._mixture.realised() if self._mixture.step > self._steps else curriculum
+    def sampling_stats(self) -> SamplingStats:
+        """Counts what was drawn from the first step of the run on, curriculum and mixture together."""
+        curriculum = self._curriculum.sampling_stats()
+        return curriculum + self._mixture.sampling_stats() if self._mixture.step > self._steps else curriculum
 
     def close(self) -> None:
         """Stops both prefetching threads."""

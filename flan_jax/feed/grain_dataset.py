@@ -1,4 +1,4 @@
-"""Batches as a grain data set: what is made, in whatever thread or process grain asks from."""
+"""Batches as a grain ``IterDataset``, assembled in whatever thread or process grain iterates in."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ import numpy as np
 
 from flan_jax.feed.layout import Batch, RowLayout
 from flan_jax.feed.packed_row_index import PackedRowIndex
-from flan_jax.feed.sampler import Exhausted, Start
+from flan_jax.feed.sampler import Exhausted, SamplerStart
 from flan_jax.feed.token_table import TokenTable
 from flan_jax.store.store import StoredTask
 
 
-class Element(NamedTuple):
-    """One batch and what it holds.
+class CountedBatch(NamedTuple):
+    """One batch and its counts by task.
 
     Attributes:
         batch: this host's rows.
@@ -28,7 +28,17 @@ class Element(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StreamConfig:
-    """All that a stream of rows is made from. It goes to other processes; the stream does not."""
+    """Everything that determines the rows of a stream. It is pickled to worker processes; the index is not.
+
+    Attributes:
+        tasks: prepared tasks.
+        weights: [tasks] shares of the draws.
+        seed: another seed gives another order.
+        layout: lengths and packing of a row.
+        exhausted: policy for a task that was gone through.
+        epochs: after how many epochs it was.
+        start: state at the beginning of this part of the run; ``None`` for the run's beginning.
+    """
 
     tasks: tuple[StoredTask, ...]
     weights: np.ndarray
@@ -36,10 +46,10 @@ class StreamConfig:
     layout: RowLayout
     exhausted: Exhausted
     epochs: int
-    start: Start | None = None
+    start: SamplerStart | None = None
 
-    def stream(self, corpus: TokenTable | None = None) -> PackedRowIndex:
-        """The stream, over a table of the same tasks where there is one already."""
+    def row_index(self, table: TokenTable | None = None) -> PackedRowIndex:
+        """Builds the index of rows, over ``table`` where one of the same tasks exists already."""
         return PackedRowIndex(
             self.tasks,
             self.weights,
@@ -48,43 +58,45 @@ class StreamConfig:
             exhausted=self.exhausted,
             epochs=self.epochs,
             start=self.start,
-            corpus=corpus,
+            table=table,
         )
 
 
-class _BatchIterator(grain.DatasetIterator[Element]):
-    """Makes every ``stride``-th batch from a row on, in whatever thread or process asks."""
+class _BatchIterator(grain.DatasetIterator[CountedBatch]):
+    """Assembles every ``stride``-th batch from a row on."""
 
-    def __init__(self, stream: PackedRowIndex, row: int, batch_size: int, own: tuple[int, int], stride: int) -> None:
+    def __init__(
+        self, row_index: PackedRowIndex, row: int, batch_size: int, host_rows: tuple[int, int], stride: int
+    ) -> None:
         super().__init__()
-        self._stream = stream
+        self._row_index = row_index
         self._row = row
         self._batch_size = batch_size
-        self._own = own
+        self._host_rows = host_rows
         self._stride = stride
 
-    def __next__(self) -> Element:
-        stream = self._stream
-        plan, rows = stream.plan(self._row, self._batch_size)
+    def __next__(self) -> CountedBatch:
+        row_index = self._row_index
+        plan, rows = row_index.plan(self._row, self._batch_size)
         if not rows:
             raise StopIteration
         self._row += self._stride * self._batch_size
-        first, last = self._own
-        own = plan.part(first, last)
-        input_tokens, target_tokens = stream.corpus.tokens(own.row_in_corpus)
-        batch = stream.layout.assemble(
-            row=own.row,
-            task=own.task,
-            input_lengths=own.input_lengths,
-            target_lengths=own.target_lengths,
+        first, last = self._host_rows
+        local = plan.slice_rows(first, last)
+        input_tokens, target_tokens = row_index.table.tokens(local.table_row)
+        batch = row_index.layout.assemble(
+            row=local.row,
+            task=local.task,
+            input_lengths=local.input_lengths,
+            target_lengths=local.target_lengths,
             input_tokens=input_tokens,
             target_tokens=target_tokens,
-            target_weights=stream.corpus.target_weights(own.row_in_corpus, own.task, own.target_lengths),
+            target_weights=row_index.table.target_weights(local.table_row, local.task, local.target_lengths),
             rows=last - first,
         )
-        tasks = len(stream.corpus.sizes)
+        tasks = len(row_index.table.sizes)
         counts = [np.bincount(plan.task, w, tasks) for w in (None, plan.input_lengths, plan.target_lengths)]
-        return Element(batch, np.stack(counts).astype(np.int64))
+        return CountedBatch(batch, np.stack(counts).astype(np.int64))
 
     def get_state(self) -> dict[str, int]:
         return {"row": self._row}
@@ -93,29 +105,42 @@ class _BatchIterator(grain.DatasetIterator[Element]):
         self._row = state["row"]
 
 
-class BatchDataset(grain.IterDataset[Element]):
-    """What grain's prefetching is wrapped around."""
+class BatchDataset(grain.IterDataset[CountedBatch]):
+    """The data set that grain's prefetching wraps.
+
+    Args:
+        config: of the rows.
+        row_index: built from ``config``; ``None`` builds it where the iterator is made.
+        row: the first row.
+        batch_size: rows of a global batch.
+        host_rows: first and last (exclusive) row of a batch that this host assembles.
+    """
 
     def __init__(
-        self, recipe: StreamConfig, stream: PackedRowIndex | None, row: int, batch_size: int, own: tuple[int, int]
+        self,
+        config: StreamConfig,
+        row_index: PackedRowIndex | None,
+        row: int,
+        batch_size: int,
+        host_rows: tuple[int, int],
     ) -> None:
         super().__init__()
-        self._recipe = recipe
-        self._stream = stream
+        self._config = config
+        self._row_index = row_index
         self._row = row
         self._batch_size = batch_size
-        self._own = own
+        self._host_rows = host_rows
         self._stride = 1
 
     def set_slice(self, sl: slice, sequential_slice: bool = False) -> None:
-        """Keeps every ``sl.step``-th batch; this is how grain tells worker processes apart."""
+        """Keeps every ``sl.step``-th batch: grain gives each worker process a slice of its own."""
         del sequential_slice
         self._row += (sl.start or 0) * self._batch_size
         self._stride = sl.step or 1
 
     def __iter__(self) -> _BatchIterator:
-        stream = self._stream or self._recipe.stream()
-        return _BatchIterator(stream, self._row, self._batch_size, self._own, self._stride)
+        row_index = self._row_index or self._config.row_index()
+        return _BatchIterator(row_index, self._row, self._batch_size, self._host_rows, self._stride)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_stream": None}

@@ -1,4 +1,4 @@
-"""What a row is: the arrays that a model reads, for encoder–decoders and for decoders.
+"""The layout of a row: the arrays that a model reads, for encoder–decoders and for decoders.
 
 Two examples, inputs [5 6 1] → targets [7 1] of task 0 and inputs [8 1] → targets [9 4 1] of task
 2, packed into one row of lengths 6 and 6 (``0`` pads, ``1`` ends a sequence):
@@ -38,7 +38,7 @@ import dataclasses
 import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.feed.packing import Rows, one_per_row, pack
+from flan_jax.feed.packing import PackedRows, one_per_row, pack
 from flan_jax.store.extras import has_loss_mask
 from flan_jax.store.store import StoredTask
 
@@ -62,7 +62,7 @@ DECODER_BATCH_KEYS = (*(key for key in BATCH_KEYS if key.startswith("decoder_"))
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RowLayout:
-    """The shape of a row, and how examples come into it.
+    """Lengths and packing of a row; assembles batches of them.
 
     Attributes:
         input_limit: tokens of inputs, at most.
@@ -87,12 +87,12 @@ class RowLayout:
         return DECODER_BATCH_KEYS if self.decoder_only else BATCH_KEYS
 
     @property
-    def cells(self) -> int:
-        """Tokens that a row has room for, both sides together."""
+    def tokens_per_row(self) -> int:
+        """The most tokens of a row, both sides together."""
         return self.input_limit + self.target_limit
 
-    def check(self, task: StoredTask) -> None:
-        """Refuses a task with examples that are longer than a row, or that this kind of row cannot show.
+    def check_fits(self, task: StoredTask) -> None:
+        """Checks that every example of a task fits into a row, and that this kind of row can hold it.
 
         A decoder's row is one sequence, so a task without inputs may fill it with targets.
 
@@ -107,7 +107,7 @@ class RowLayout:
                     f"Task {task.name!r} has whole conversations without inputs, so an encoder would have nothing to read. "
                     "Train a decoder on it, or give an encoder–decoder the replies one by one (dialog_task)."
                 )
-            target_limit = self.cells if self.decoder_only else target_limit
+            target_limit = self.tokens_per_row if self.decoder_only else target_limit
         for side, limit in (("input", self.input_limit), ("target", target_limit)):
             longest = task.manifest[f"max_{side}_length"]
             if longest > limit:
@@ -116,14 +116,18 @@ class RowLayout:
                     f"Raise TASK_FEATURE_LENGTHS['{side}s'], or prepare the task again with that length."
                 )
 
-    def rows(self, input_lengths: np.ndarray, target_lengths: np.ndarray, *, longest_first: bool = True) -> Rows:
-        """Puts examples of these lengths, [n] each, into rows."""
+    def pack(self, input_lengths: np.ndarray, target_lengths: np.ndarray, *, longest_first: bool = True) -> PackedRows:
+        """Packs examples of these lengths, [n] each, into rows."""
         if not self.packed:
             return one_per_row(len(input_lengths))
         if self.decoder_only:
             whole = np.asarray(input_lengths, np.int64) + target_lengths
             return pack(
-                whole, np.zeros_like(whole), input_limit=self.cells, target_limit=1, longest_first=longest_first
+                whole,
+                np.zeros_like(whole),
+                input_limit=self.tokens_per_row,
+                target_limit=1,
+                longest_first=longest_first,
             )
         limits = {"input_limit": self.input_limit, "target_limit": self.target_limit}
         return pack(input_lengths, target_lengths, **limits, longest_first=longest_first)
@@ -140,7 +144,7 @@ class RowLayout:
         rows: int,
         target_weights: np.ndarray | None = None,
     ) -> Batch:
-        """The arrays of a batch, as in the examples at the top of this file.
+        """Assembles the arrays of a batch, as in the examples at the top of this file.
 
         Args:
             row: [n] the row of each example, not decreasing.
@@ -163,20 +167,20 @@ class RowLayout:
             return self._decoder(
                 row, task, segment, input_lengths, target_lengths, input_tokens, target_tokens, rows, target_weights
             )
-        encoder = _Side(row, input_lengths, rows, self.input_limit)
-        decoder = _Side(row, target_lengths, rows, self.target_limit)
+        encoder = _Scatter(row, input_lengths, rows, self.input_limit)
+        decoder = _Scatter(row, target_lengths, rows, self.target_limit)
         return {
-            "encoder_input_tokens": encoder.place(input_tokens),
-            "encoder_segment_ids": encoder.place(encoder.spread(segment)),
-            "encoder_positions": encoder.place(encoder.position),
-            "decoder_input_tokens": decoder.place(decoder.shifted(target_tokens)),
-            "decoder_target_tokens": decoder.place(target_tokens),
-            "decoder_loss_weights": decoder.place(
+            "encoder_input_tokens": encoder.scatter(input_tokens),
+            "encoder_segment_ids": encoder.scatter(encoder.repeat(segment)),
+            "encoder_positions": encoder.scatter(encoder.position),
+            "decoder_input_tokens": decoder.scatter(decoder.shifted(target_tokens)),
+            "decoder_target_tokens": decoder.scatter(target_tokens),
+            "decoder_loss_weights": decoder.scatter(
                 np.float32(1) if target_weights is None else target_weights, np.float32
             ),
-            "decoder_segment_ids": decoder.place(decoder.spread(segment)),
-            "decoder_positions": decoder.place(decoder.position),
-            "decoder_task_ids": decoder.place(decoder.spread(task), padding=-1),
+            "decoder_segment_ids": decoder.scatter(decoder.repeat(segment)),
+            "decoder_positions": decoder.scatter(decoder.position),
+            "decoder_task_ids": decoder.scatter(decoder.repeat(task), padding=-1),
         }
 
     def _decoder(
@@ -192,8 +196,8 @@ class RowLayout:
         target_weights: np.ndarray | None,
     ) -> Batch:
         input_lengths = np.asarray(input_lengths, np.int64)
-        decoder = _Side(row, input_lengths + target_lengths, rows, self.cells)
-        is_target = decoder.position >= decoder.spread(input_lengths)
+        decoder = _Scatter(row, input_lengths + target_lengths, rows, self.tokens_per_row)
+        is_target = decoder.position >= decoder.repeat(input_lengths)
         tokens = np.empty(len(is_target), np.int32)
         tokens[~is_target] = input_tokens
         tokens[is_target] = target_tokens
@@ -201,18 +205,18 @@ class RowLayout:
         if target_weights is not None:
             weights[is_target] = target_weights
         return {
-            "decoder_input_tokens": decoder.place(decoder.shifted(tokens)),
-            "decoder_target_tokens": decoder.place(tokens),
-            "decoder_loss_weights": decoder.place(weights, np.float32),
-            "decoder_segment_ids": decoder.place(decoder.spread(segment)),
-            "decoder_positions": decoder.place(decoder.position),
-            "decoder_task_ids": decoder.place(decoder.spread(task), padding=-1),
-            "decoder_causal_attention": decoder.place(decoder.position <= decoder.spread(input_lengths)),
+            "decoder_input_tokens": decoder.scatter(decoder.shifted(tokens)),
+            "decoder_target_tokens": decoder.scatter(tokens),
+            "decoder_loss_weights": decoder.scatter(weights, np.float32),
+            "decoder_segment_ids": decoder.scatter(decoder.repeat(segment)),
+            "decoder_positions": decoder.scatter(decoder.position),
+            "decoder_task_ids": decoder.scatter(decoder.repeat(task), padding=-1),
+            "decoder_causal_attention": decoder.scatter(decoder.position <= decoder.repeat(input_lengths)),
         }
 
 
-class _Side:
-    """Where the tokens of one side go: a map from the joined tokens of all examples to the cells of a batch."""
+class _Scatter:
+    """Scatters the joined tokens of one side of all examples into the cells of a batch."""
 
     def __init__(self, row: np.ndarray, lengths: np.ndarray, rows: int, limit: int) -> None:
         self._lengths = np.asarray(lengths, np.int64)
@@ -221,12 +225,12 @@ class _Side:
         total = int(ends[-1]) if len(ends) else 0
         self.first = ends - self._lengths  # [n] where each example starts among the joined tokens
         joined = np.arange(total, dtype=np.int32)
-        self.position = joined - self.spread(self.first)
+        self.position = joined - self.repeat(self.first)
         used = np.bincount(row, weights=self._lengths, minlength=rows).astype(np.int64)
         # A row's tokens stand together at its start, so one shift per row takes a token to its cell.
         self._cells = joined + np.repeat((np.arange(rows) * limit - (np.cumsum(used) - used)).astype(np.int32), used)
 
-    def spread(self, per_example: np.ndarray) -> np.ndarray:
+    def repeat(self, per_example: np.ndarray) -> np.ndarray:
         """[n] → [tokens] int32, each value repeated for every token of its example."""
         return np.repeat(np.asarray(per_example).astype(np.int32), self._lengths)
 
@@ -237,7 +241,7 @@ class _Side:
         before[self.first[self._lengths > 0]] = 0
         return before
 
-    def place(self, joined: np.ndarray | np.generic, dtype: type = np.int32, *, padding: int = 0) -> np.ndarray:
+    def scatter(self, joined: np.ndarray | np.generic, dtype: type = np.int32, *, padding: int = 0) -> np.ndarray:
         """[tokens] → [rows, limit]."""
         cells: np.ndarray = np.full(self._shape, padding, dtype) if padding else np.zeros(self._shape, dtype)
         cells.reshape(-1)[self._cells] = joined

@@ -1,4 +1,4 @@
-"""Pools of draws, each packed by itself: what is drawn together, and which rows it makes."""
+"""Packs draws into rows in chunks of fixed size, each chunk independent of all others."""
 
 import itertools
 import threading
@@ -10,183 +10,185 @@ from typing import NamedTuple
 import numpy as np
 
 from flan_jax.feed.layout import RowLayout
-from flan_jax.feed.packing import Rows
-from flan_jax.feed.permute import key
+from flan_jax.feed.packing import PackedRows
+from flan_jax.feed.permute import fold_in
 from flan_jax.feed.sampler import MixtureSampler
 from flan_jax.feed.token_table import TokenTable
 
-POOL = 4096
-"""Draws that are packed together: on instruction data within 1% of the rows that packing all at once needs."""
+CHUNK_DRAWS = 4096
+"""Draws in a packing chunk: on instruction data within 1% of the rows that packing all at once needs."""
 
-# Pools and sizes kept in memory. A reader needs the pools of a tail and of the tail before it.
-_KEPT = 24
-_KEPT_SIZES = 512
-# What a key is for; the sampler's own purposes are below 16.
+# Chunks and row counts kept in memory. A reader needs the chunks of a tail and of the tail before it.
+_CACHED_CHUNKS = 24
+_CACHED_SIZES = 512
+# Purpose of a random key; the sampler's own purposes are below 16.
 _ROW_ORDER = 16
 
 
 class PackedChunk(NamedTuple):
-    """One pool's draws and its rows.
+    """The draws of one chunk, and how they are packed.
 
     Attributes:
         task: [n] int32, by draw.
-        row_in_corpus: [n] int64, by draw.
+        table_row: [n] int64, by draw: the example's row in the ``TokenTable``.
         input_lengths: [n] int32, by draw.
         target_lengths: [n] int32, by draw.
         rows: which draws stand in which row.
     """
 
     task: np.ndarray
-    row_in_corpus: np.ndarray
+    table_row: np.ndarray
     input_lengths: np.ndarray
     target_lengths: np.ndarray
-    rows: Rows
+    rows: PackedRows
 
 
 class RowPlan(NamedTuple):
     """The examples of some consecutive rows, row by row.
 
     Attributes:
-        row: [n] int64, counted from the first of these rows; a row that is missing is empty.
+        row: [n] int64, not decreasing, relative to the first of these rows; a row that is missing is empty.
         task: [n] int32.
-        row_in_corpus: [n] int64.
+        table_row: [n] int64, the example's row in the ``TokenTable``.
         input_lengths: [n] int32.
         target_lengths: [n] int32.
     """
 
     row: np.ndarray
     task: np.ndarray
-    row_in_corpus: np.ndarray
+    table_row: np.ndarray
     input_lengths: np.ndarray
     target_lengths: np.ndarray
 
-    def part(self, first: int, last: int) -> "RowPlan":
-        """Rows ``first`` … ``last - 1``, counted from the first of them."""
+    def slice_rows(self, first: int, last: int) -> "RowPlan":
+        """Selects rows ``first`` … ``last - 1``, renumbered from 0."""
         low, high = np.searchsorted(self.row, [first, last])
         cut = RowPlan(*(column[low:high] for column in self))
         return cut._replace(row=cut.row - first)
 
 
-class ChunkRows(NamedTuple):
-    """Rows by place.
+class RowLocations(NamedTuple):
+    """Rows, addressed by chunk and row within the chunk.
 
     Attributes:
-        pool: [n] int64.
-        row: [n] int64, the row in its pool.
+        chunk: [n] int64, index of the chunk.
+        row: [n] int64, index of the row in its chunk.
     """
 
-    pool: np.ndarray
+    chunk: np.ndarray
     row: np.ndarray
 
-    def part(self, chosen: slice | np.ndarray) -> "ChunkRows":
-        """Some of them."""
-        return ChunkRows(self.pool[chosen], self.row[chosen])
+    def select(self, which: slice | np.ndarray) -> "RowLocations":
+        """Indexes both arrays alike."""
+        return RowLocations(self.chunk[which], self.row[which])
 
 
-def joined(*parts: ChunkRows) -> ChunkRows:
-    """Places one after another."""
-    return ChunkRows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+def concatenate(*parts: RowLocations) -> RowLocations:
+    """Concatenates locations."""
+    return RowLocations(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 class PackedChunks:
-    """Pools by number, the last ones kept. Safe to ask from several threads.
+    """Packed chunks by index, in an LRU cache. Thread-safe.
 
     Args:
-        sampler: gives the draws.
-        corpus: knows their lengths.
-        layout: what a row is.
+        sampler: the sequence of draws.
+        table: the lengths of the examples.
+        layout: lengths and packing of a row.
     """
 
-    def __init__(self, sampler: MixtureSampler, corpus: TokenTable, layout: RowLayout) -> None:
+    def __init__(self, sampler: MixtureSampler, table: TokenTable, layout: RowLayout) -> None:
         self._sampler = sampler
-        self._corpus = corpus
+        self._table = table
         self._layout = layout
-        self._pools: OrderedDict[int, PackedChunk] = OrderedDict()
+        self._chunks: OrderedDict[int, PackedChunk] = OrderedDict()
         self._sizes: OrderedDict[int, int] = OrderedDict()
         self._lock = threading.RLock()
 
     @property
     def count(self) -> int | None:
-        """How many pools there are; ``None`` where they never end."""
+        """Number of chunks; ``None`` where they never end."""
         total = self._sampler.total
-        return None if total is None else -(-total // POOL)
+        return None if total is None else -(-total // CHUNK_DRAWS)
 
     def __getitem__(self, index: int) -> PackedChunk:
         with self._lock:
-            if index not in self._pools:
-                self._pools[index] = self._make(index)
-                self._sizes[index] = len(self._pools[index].rows)
-                if len(self._pools) > _KEPT:
-                    self._pools.popitem(last=False)
-                if len(self._sizes) > _KEPT_SIZES:
+            if index not in self._chunks:
+                self._chunks[index] = self._pack(index)
+                self._sizes[index] = len(self._chunks[index].rows)
+                if len(self._chunks) > _CACHED_CHUNKS:
+                    self._chunks.popitem(last=False)
+                if len(self._sizes) > _CACHED_SIZES:
                     self._sizes.popitem(last=False)
-            self._pools.move_to_end(index)
-            return self._pools[index]
+            self._chunks.move_to_end(index)
+            return self._chunks[index]
 
     @cached_property
     def longest_first(self) -> bool:
-        """In which order examples are packed: whichever leaves fewer rows in the first pool."""
-        _, _, *lengths = self._drawn(0)
-        decreasing, as_drawn = (len(self._layout.rows(*lengths, longest_first=first)) for first in (True, False))
+        """Whether examples are packed longest first or as drawn: whichever makes fewer rows of chunk 0."""
+        _, _, *lengths = self._draw(0)
+        decreasing, as_drawn = (len(self._layout.pack(*lengths, longest_first=first)) for first in (True, False))
         return decreasing <= as_drawn
 
-    def _drawn(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        draws = self._sampler.draws(index * POOL, POOL)
-        row_in_corpus = self._corpus.rows(draws.task, draws.example)
-        return draws.task, row_in_corpus, *self._corpus.lengths(row_in_corpus)
+    def _draw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        draws = self._sampler.draws(index * CHUNK_DRAWS, CHUNK_DRAWS)
+        table_row = self._table.rows(draws.task, draws.example)
+        return draws.task, table_row, *self._table.lengths(table_row)
 
-    def _make(self, index: int) -> PackedChunk:
-        task, row_in_corpus, input_lengths, target_lengths = self._drawn(index)
-        rows = self._layout.rows(input_lengths, target_lengths, longest_first=self.longest_first)
+    def _pack(self, index: int) -> PackedChunk:
+        task, table_row, input_lengths, target_lengths = self._draw(index)
+        rows = self._layout.pack(input_lengths, target_lengths, longest_first=self.longest_first)
         if self._layout.packed:
             # Packing leaves long examples first; a batch should not be told from another by that.
-            order = key(self._sampler.order_seed, _ROW_ORDER, index, np.arange(len(rows)))
+            order = fold_in(self._sampler.order_seed, _ROW_ORDER, index, np.arange(len(rows)))
             rows = rows.reordered(np.argsort(order, kind="stable"))
-        return PackedChunk(task, row_in_corpus, input_lengths, target_lengths, rows)
+        return PackedChunk(task, table_row, input_lengths, target_lengths, rows)
 
-    def size(self, index: int) -> int:
-        """How many rows a pool makes. Without packing this is known; with it, the pool is packed."""
+    def num_rows(self, index: int) -> int:
+        """Number of rows of a chunk. With packing, the chunk is packed to find out."""
         if not self._layout.packed:
             total = self._sampler.total
-            return POOL if total is None else min(POOL, total - index * POOL)
+            return CHUNK_DRAWS if total is None else min(CHUNK_DRAWS, total - index * CHUNK_DRAWS)
         with self._lock:
             return self._sizes[index] if index in self._sizes else len(self[index].rows)
 
-    def rows(self, pools: range) -> ChunkRows:
-        """All rows of some pools, in order."""
-        sizes = np.array([self.size(pool) for pool in pools], np.int64)
+    def locations(self, chunks: range) -> RowLocations:
+        """Locations of all rows of ``chunks``, in order."""
+        sizes = np.array([self.num_rows(chunk) for chunk in chunks], np.int64)
         first = np.cumsum(sizes) - sizes
-        return ChunkRows(np.repeat(np.array(pools, np.int64), sizes), np.arange(sizes.sum()) - np.repeat(first, sizes))
+        return RowLocations(
+            np.repeat(np.array(chunks, np.int64), sizes), np.arange(sizes.sum()) - np.repeat(first, sizes)
+        )
 
-    def plan(self, number: np.ndarray, places: ChunkRows) -> RowPlan:
-        """The examples of some rows.
+    def plan(self, row: np.ndarray, locations: RowLocations) -> RowPlan:
+        """Lists the examples of some rows.
 
         Args:
-            number: [n] what ``RowPlan.row`` calls each row.
-            places: [n] where they stand.
+            row: [n] the number that each row gets in ``RowPlan.row``.
+            locations: [n] of the rows.
         """
         none = np.zeros(0, np.int32)
         parts = [RowPlan(none.astype(np.int64), none, none.astype(np.int64), none, none)]
-        for pool, run in _runs(places):
-            there = self[pool]
-            chosen = there.rows.reordered(places.row[run])
-            columns = (there.task, there.row_in_corpus, there.input_lengths, there.target_lengths)
-            rows = np.repeat(number[run], np.diff(chosen.starts))
+        for chunk, run in _runs_by_chunk(locations):
+            packed = self[chunk]
+            chosen = packed.rows.reordered(locations.row[run])
+            columns = (packed.task, packed.table_row, packed.input_lengths, packed.target_lengths)
+            rows = np.repeat(row[run], np.diff(chosen.starts))
             parts.append(RowPlan(rows, *(column[chosen.examples] for column in columns)))
         return parts[-1] if len(parts) <= 2 else RowPlan(*map(np.concatenate, zip(*parts, strict=True)))
 
-    def numbers(self, places: ChunkRows) -> np.ndarray:
-        """[examples] int64, for the examples of ``plan``: the how-manieth draw of its task each is."""
-        numbers = [np.zeros(0, np.int64)]
-        for pool, run in _runs(places):
-            chosen = self[pool].rows.reordered(places.row[run])
-            numbers.append(self._sampler.draws(pool * POOL, POOL).number[chosen.examples])
-        return np.concatenate(numbers)
+    def draw_indices(self, locations: RowLocations) -> np.ndarray:
+        """[examples] int64, the 0-based draw count within the task of each example of ``plan``."""
+        parts = [np.zeros(0, np.int64)]
+        for chunk, run in _runs_by_chunk(locations):
+            chosen = self[chunk].rows.reordered(locations.row[run])
+            parts.append(self._sampler.draws(chunk * CHUNK_DRAWS, CHUNK_DRAWS).draw_index[chosen.examples])
+        return np.concatenate(parts)
 
 
-def _runs(places: ChunkRows) -> Iterator[tuple[int, slice]]:
-    """Each pool with the stretch of consecutive places that stand in it."""
-    cuts = [0, *(np.flatnonzero(np.diff(places.pool)) + 1).tolist(), len(places.pool)]
+def _runs_by_chunk(locations: RowLocations) -> Iterator[tuple[int, slice]]:
+    """Yields each chunk with the slice of consecutive locations in it."""
+    cuts = [0, *(np.flatnonzero(np.diff(locations.chunk)) + 1).tolist(), len(locations.chunk)]
     for low, high in itertools.pairwise(cuts):
         if low < high:
-            yield int(places.pool[low]), slice(low, high)
+            yield int(locations.chunk[low]), slice(low, high)

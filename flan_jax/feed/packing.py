@@ -1,4 +1,4 @@
-"""Which examples go together into one row."""
+"""Best-fit bin packing of examples into rows with two limits, inputs and targets."""
 
 import dataclasses
 
@@ -11,8 +11,8 @@ _TRIES = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
-class Rows:
-    """Which examples stand in which row.
+class PackedRows:
+    """An assignment of examples to rows.
 
     Attributes:
         examples: [n] int64, every example once, row after row.
@@ -25,17 +25,17 @@ class Rows:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def reordered(self, order: np.ndarray) -> "Rows":
-        """The same rows, row i being the old row ``order[i]``."""
+    def reordered(self, order: np.ndarray) -> "PackedRows":
+        """Selects rows: row i of the result is row ``order[i]`` of these. They may be fewer."""
         counts = np.diff(self.starts)[order]
         starts = np.concatenate([[0], np.cumsum(counts)])
         source = np.repeat(self.starts[order] - starts[:-1], counts) + np.arange(starts[-1])
-        return Rows(self.examples[source], starts)
+        return PackedRows(self.examples[source], starts)
 
 
-def one_per_row(count: int) -> Rows:
-    """Each of ``count`` examples in a row of its own, in order."""
-    return Rows(np.arange(count), np.arange(count + 1))
+def one_per_row(count: int) -> PackedRows:
+    """Assigns each of ``count`` examples a row of its own, in order."""
+    return PackedRows(np.arange(count), np.arange(count + 1))
 
 
 def pack(
@@ -45,8 +45,8 @@ def pack(
     input_limit: int,
     target_limit: int,
     longest_first: bool = True,
-) -> Rows:
-    """Puts examples into as few rows as best fit finds; both sides of an example go into the same row.
+) -> PackedRows:
+    """Packs examples into as few rows as best fit finds; both sides of an example go into the same row.
 
     One after another, each example goes into the row that it fills most closely. The side that needs
     more of its limit over all examples decides what is close; the other side only has to fit. An
@@ -87,11 +87,21 @@ def pack(
     row = np.empty(len(order), np.int64)
     row[order] = row_of_placed
     starts = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))])
-    return Rows(np.argsort(row, kind="stable"), starts)
+    return PackedRows(np.argsort(row, kind="stable"), starts)
 
 
 def _best_fit(first: list[int], second: list[int], first_limit: int, second_limit: int) -> tuple[list[int], int]:
-    """The row of every example, and how many rows there are. ``first`` decides which row is closest."""
+    """Best fit on one side, with the other as a constraint.
+
+    Args:
+        first: lengths of the side that decides which row is closest, in the order of placement.
+        second: lengths of the side that only has to fit.
+        first_limit: of a row.
+        second_limit: of a row.
+
+    Returns:
+        The row of every example, and the number of rows.
+    """
     width = second_limit // _CLASSES + 1
     # stacks[r * _CLASSES + c]: the open rows with room r left on the first side, of class c. Bit r of
     # occupied[c] says whether there are any, so that the closest fit is a shift away; grouped[g] is the

@@ -13,8 +13,8 @@ _U32 = np.uint64(32)
 Uint64 = np.ndarray | np.uint64
 
 
-def mix(bits: Uint64) -> np.ndarray:
-    """Scatters 64 bits, one to one: the finaliser of splitmix64.
+def splitmix64(bits: Uint64) -> np.ndarray:
+    """Applies the finalizer of splitmix64, a bijection of 64-bit integers.
 
     Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
     """
@@ -28,21 +28,21 @@ def mix(bits: Uint64) -> np.ndarray:
     return x
 
 
-def key(seed: int, *counters: int | np.ndarray) -> np.ndarray:
-    """A 64-bit key from a seed and counters, each an integer or an array (they broadcast).
+def fold_in(seed: int, *counters: int | np.ndarray) -> np.ndarray:
+    """Folds counters into a seed, as ``jax.random.fold_in`` does: [broadcast shape] uint64 keys.
 
-    Unlike a sum, the order of the counters matters.
+    Each counter is an integer or an array; they broadcast. Their order matters.
     """
-    state = mix(np.array(seed & 0xFFFFFFFFFFFFFFFF, np.uint64))
+    state = splitmix64(np.array(seed & 0xFFFFFFFFFFFFFFFF, np.uint64))
     for counter in counters:
         with np.errstate(over="ignore"):
             step = np.asarray(counter).astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64(_GOLDEN)
-        state = mix(state ^ step)
+        state = splitmix64(state ^ step)
     return state
 
 
 def permute(indices: np.ndarray, sizes: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Where index i of 0 … size − 1 goes under the permutation that a key names.
+    """Maps index i of 0 … size − 1 under the pseudorandom permutation that a key selects.
 
     A Feistel network over pairs (left in 0 … a − 1, right in 0 … b − 1), b = ⌈√size⌉ and
     a = ⌈size / b⌉; a result outside the size is sent through again until it is inside (Black and
@@ -77,9 +77,9 @@ def _network(value: np.ndarray, a: np.ndarray, b: np.ndarray, keys: np.ndarray) 
     for step in range(_ROUNDS):
         key_of_round = keys + np.uint64((step + 1) * _GOLDEN & 0xFFFFFFFFFFFFFFFF)
         if step % 2 == 0:
-            left += ((mix(right ^ key_of_round) >> _U32) * a) >> _U32
+            left += ((splitmix64(right ^ key_of_round) >> _U32) * a) >> _U32
             left -= a * (left >= a)
         else:
-            right += ((mix(left ^ key_of_round) >> _U32) * b) >> _U32
+            right += ((splitmix64(left ^ key_of_round) >> _U32) * b) >> _U32
             right -= b * (right >= b)
     return right * a + left

@@ -1,4 +1,4 @@
-"""What was really drawn, against what was asked for."""
+"""Counts of what was drawn from each task, beside the shares that were asked for."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class SamplingStats:
-    """What a run handed out until now, over all hosts.
+    """Examples and tokens consumed by task since the run began, over all hosts.
 
     Attributes:
         names: [tasks] the tasks, in the order of ``decoder_task_ids``.
@@ -52,7 +52,11 @@ class SamplingStats:
         return self.tokens / max(int(self.tokens.sum()), 1)
 
     def __add__(self, other: "SamplingStats") -> "SamplingStats":
-        """Both together; they must be over the same tasks."""
+        """Adds the counts of two parts of a run over the same tasks.
+
+        Raises:
+            ValueError: the tasks differ.
+        """
         if self.names != other.names:
             raise ValueError("counts of different tasks cannot be added")
         return SamplingStats(

@@ -1,4 +1,4 @@
-"""All stored tasks of a mixture as one table, so that a batch over a thousand tasks is a few array operations."""
+"""Stored tasks as one table of token rows: a batch over a thousand tasks is a few array operations."""
 
 from collections.abc import Sequence
 
@@ -16,8 +16,8 @@ _SMALL_BYTES = 1 << 18
 _COPIED_BYTES = 1 << 28
 
 
-class _Side:
-    """One side of every example of every task."""
+class _RaggedColumn:
+    """One ragged column: the tokens of one side of every example of every task."""
 
     def __init__(self, sides: Sequence[ChunkedTokens]) -> None:
         chunks = [values for side in sides for values in side.values]
@@ -33,7 +33,7 @@ class _Side:
         # Chunk c is arrays[which[c]] from first[c] on.
         self._arrays = [np.concatenate(joined)] if joined else [np.zeros(0, np.uint8)]
         self._arrays += [values for values, is_small in zip(chunks, small.tolist(), strict=True) if not is_small]
-        self._which = np.where(small, 0, np.cumsum(~small))
+        self._array_of_chunk = np.where(small, 0, np.cumsum(~small))
         self._first = np.where(small, np.cumsum(np.where(small, lengths, 0)) - lengths, 0)
 
     def lengths(self, rows: np.ndarray, chunks: np.ndarray) -> np.ndarray:
@@ -49,13 +49,13 @@ class _Side:
             joined = arrays[0]
             views = [joined[start:end] for start, end in zip(starts, ends, strict=True)]
         else:
-            which = self._which[chunks].tolist()
+            which = self._array_of_chunk[chunks].tolist()
             views = [arrays[index][start:end] for index, start, end in zip(which, starts, ends, strict=True)]
         return np.concatenate([np.zeros(0, np.uint8), *views]).astype(np.int32)
 
 
-class _Masks:
-    """The loss masks of the tasks that have them, as a table of their own.
+class _LossMasks:
+    """Loss masks of the tasks that have them, as a table of their own.
 
     Args:
         tasks: all tasks.
@@ -79,7 +79,7 @@ class _Masks:
         self._shift = np.cumsum(sizes) - sizes - bases  # from a row of all tasks to a row here
         chunk_rows = np.concatenate([np.diff(side.starts) for side in sides])
         self._chunk_starts = np.cumsum(chunk_rows) - chunk_rows
-        self._side = _Side(sides)
+        self._side = _RaggedColumn(sides)
 
     def weights(self, rows: np.ndarray, task: np.ndarray, target_lengths: np.ndarray) -> np.ndarray | None:
         own = self._has[task]
@@ -93,7 +93,7 @@ class _Masks:
 
 
 class TokenTable:
-    """Examples of several tasks, numbered through: first those of task 0, then those of task 1, ….
+    """Examples of several tasks under one row number: first those of task 0, then those of task 1, ….
 
     Token ids of large tasks stay in the mapped files until they are gathered; those of small ones are
     copied together. Of the offsets, 4 bytes an example and side are copied.
@@ -108,13 +108,13 @@ class TokenTable:
         sides = [task.tokens for task in tasks]
         chunk_rows = [np.diff(side.starts) for side in sides]
         self._chunk_starts = np.cumsum(np.concatenate(chunk_rows)) - np.concatenate(chunk_rows)
-        self._inputs = _Side([side.inputs for side in sides])
-        self._targets = _Side([side.targets for side in sides])
+        self._inputs = _RaggedColumn([side.inputs for side in sides])
+        self._targets = _RaggedColumn([side.targets for side in sides])
         has_mask = np.array([has_loss_mask(task.manifest, f"Task {task.name!r}") for task in tasks], bool)
-        self._masks = _Masks(tasks, has_mask, self.bases) if has_mask.any() else None
+        self._masks = _LossMasks(tasks, has_mask, self.bases) if has_mask.any() else None
 
     def rows(self, task: np.ndarray, example: np.ndarray) -> np.ndarray:
-        """[n] int64, the number of each example in this table."""
+        """[n] int64, the row of each example in this table."""
         return self.bases[task] + example
 
     def lengths(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -123,15 +123,15 @@ class TokenTable:
         return self._inputs.lengths(rows, chunks), self._targets.lengths(rows, chunks)
 
     def tokens(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The joined inputs and the joined targets of the rows, in their order, int32."""
+        """Gathers the joined inputs and the joined targets of the rows, in their order, int32."""
         chunks = self._chunks(rows)
         return self._inputs.tokens(rows, chunks), self._targets.tokens(rows, chunks)
 
     def target_weights(self, rows: np.ndarray, task: np.ndarray, target_lengths: np.ndarray) -> np.ndarray | None:
-        """What the loss counts of the joined targets of the rows, in their order.
+        """Gathers the loss weights of the joined targets of the rows, in their order.
 
         Args:
-            rows: [n] numbers of examples.
+            rows: [n] of this table.
             task: [n] the task of each.
             target_lengths: [n].
 

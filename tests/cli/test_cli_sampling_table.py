@@ -4,7 +4,7 @@ from flan_jax.cli.sampling_table import sampling_table
 from flan_jax.feed.sampling_stats import SamplingStats
 
 
-def realised(tasks):
+def stats(tasks):
     examples = np.arange(1, tasks + 1)
     return SamplingStats(
         tuple(f"task{i}" for i in range(tasks)),
@@ -17,7 +17,7 @@ def realised(tasks):
 
 
 def test_every_task_has_a_line_the_largest_first():
-    lines = sampling_table(realised(3)).splitlines()
+    lines = sampling_table(stats(3)).splitlines()
     assert [line.split()[0] for line in lines if line.startswith("task")] == ["task", "task2", "task1", "task0"]
     assert lines[-1].split() == ["all", "3", "tasks", "100.00%", "100.00%", "6", "42", "100.00%"]
     (largest,) = [line for line in lines if line.startswith("task2")]
@@ -25,7 +25,7 @@ def test_every_task_has_a_line_the_largest_first():
 
 
 def test_small_tasks_are_summed_up():
-    text = sampling_table(realised(1836), most=5)
+    text = sampling_table(stats(1836), most=5)
     assert "1831 more tasks" in text
     assert len(text.splitlines()) < 12
-    assert "all 1 tasks" not in sampling_table(realised(1))
+    assert "all 1 tasks" not in sampling_table(stats(1))

@@ -84,7 +84,7 @@ def test_a_score_is_the_training_loss_of_the_example_packed_or_not(kind, example
     fits, used = [], 0
     for index, example in enumerate(examples):
         size = len(example.inputs) + len(example.targets)
-        used = used + size if used + size <= LAYOUT.cells else size
+        used = used + size if used + size <= LAYOUT.tokens_per_row else size
         fits.append((fits[-1] if fits else 0) + (used == size and index > 0))
     assert fits[-1] + 1 < len(examples)  # some rows hold several
     for rows, losses in ((list(range(len(examples))), alone), (fits, packed)):

@@ -79,27 +79,27 @@ def test_every_line_says_what_was_drawn(config, declare):
     for row in last.values():
         assert row["epochs"] == pytest.approx(row["examples"] / 64, rel=1e-5)
         assert row["tokens"] > row["examples"]
-    assert [row["examples"] for row in last.values()] == result.realised.examples.tolist()
+    assert [row["examples"] for row in last.values()] == result.sampling_stats.examples.tolist()
     early = lines(config)[0]["sampled"]
     assert sum(row["tokens"] for row in last.values()) == sum(line["tokens"] for line in lines(config))
-    assert sum(row["examples"] for row in early.values()) < result.realised.examples.sum()
+    assert sum(row["examples"] for row in early.values()) < result.sampling_stats.examples.sum()
     # Counted again from the saved position.
-    assert train(config).realised.tokens.tolist() == result.realised.tokens.tolist()
+    assert train(config).sampling_stats.tokens.tolist() == result.sampling_stats.tokens.tolist()
 
 
 def test_a_run_ends_with_its_data_where_that_is_asked_for(config, capsys):
     said = []
     config = config.with_options(exhausted="drop", steps=500, log_period=3)
     result = train(config, log=said.append)
-    assert result.realised.examples.tolist() == [64, 64]
+    assert result.sampling_stats.examples.tolist() == [64, 64]
     assert 5 < result.step < 500
     assert lines(config)[-1]["step"] == result.step
     assert any("the data ended after step" in line for line in said)
     again = train(config)
-    assert (again.step, again.realised.examples.tolist()) == (result.step, [64, 64])
+    assert (again.step, again.sampling_stats.examples.tolist()) == (result.step, [64, 64])
     stopped = train(config.with_options(exhausted="stop", model_dir=config.model_dir + "2"))
-    assert stopped.realised.examples.max() == 64
-    assert stopped.realised.examples.min() < 64
+    assert stopped.sampling_stats.examples.max() == 64
+    assert stopped.sampling_stats.examples.min() < 64
 
 
 def test_weights_set_in_mid_run_are_logged_saved_and_resumed(config):
@@ -120,7 +120,7 @@ def test_weights_set_in_mid_run_are_logged_saved_and_resumed(config):
     broken = straight.with_options(model_dir=config.model_dir + "_broken")
     train(broken.with_options(steps=4), reweight=reweight)
     resumed = train(broken, reweight=reweight)
-    assert resumed.realised.tokens.tolist() == whole.realised.tokens.tolist()
+    assert resumed.sampling_stats.tokens.tolist() == whole.sampling_stats.tokens.tolist()
     assert [line["loss"] for line in lines(broken)] == [line["loss"] for line in lines(straight)]
     assert lines(broken, "weights.jsonl") == lines(straight, "weights.jsonl")
 
@@ -185,7 +185,7 @@ def test_changed_data_is_refused_unless_asked_for_and_then_recorded(config, decl
     assert change["before"] == before
     assert list(manifest(config)["tasks"]) == ["toy_vowel_zs_opt", "toy_parity_zs_opt"]
     # From now on these are the run's tasks.
-    assert train(more).realised.tokens.tolist() == result.realised.tokens.tolist()
+    assert train(more).sampling_stats.tokens.tolist() == result.sampling_stats.tokens.tolist()
     assert len(manifest(config)["changes"]) == 1
 
 
@@ -205,7 +205,7 @@ def test_a_change_that_was_never_trained_on_can_be_made_again(config, declare, m
         6,
         ["toy_parity_zs_opt", "toy_copy_zs_opt"],
     )
-    assert result.realised.requested[0] < 0.75
+    assert result.sampling_stats.requested[0] < 0.75
 
 
 def test_old_data_that_is_gone_is_named(config, declare):

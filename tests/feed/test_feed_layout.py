@@ -37,7 +37,7 @@ def assembled(pairs, rows, first=1, layout=LAYOUT):
 @given(lengths, st.booleans())
 def test_every_token_stands_once_in_order_in_its_own_segment(pairs, together):
     columns = (np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))
-    rows = LAYOUT.rows(*columns) if together else one_per_row(len(pairs))
+    rows = LAYOUT.pack(*columns) if together else one_per_row(len(pairs))
     batch, inputs, targets = assembled(pairs, rows)
     assert tuple(batch) == BATCH_KEYS
     place = 0
@@ -101,7 +101,7 @@ def test_rows_equal_those_of_seqio(decoder_only):
     generator = np.random.default_rng(0)
     pairs = [(generator.integers(1, INPUTS), generator.integers(1, TARGETS)) for _ in range(40)]
     layout = RowLayout(INPUTS, TARGETS, decoder_only)
-    rows = layout.rows(*(np.array(column) for column in zip(*pairs, strict=True)))
+    rows = layout.pack(*(np.array(column) for column in zip(*pairs, strict=True)))
     batch, inputs, targets = assembled(pairs, rows, first=2, layout=layout)
     converter = seqio.PrefixLMFeatureConverter(pack=True) if decoder_only else seqio.EncDecFeatureConverter(pack=True)
     for row in range(len(rows)):
@@ -120,7 +120,7 @@ def test_rows_equal_those_of_seqio(decoder_only):
 @given(lengths)
 def test_a_decoder_reads_inputs_then_targets(pairs):
     layout = RowLayout(INPUTS, TARGETS, decoder_only=True)
-    rows = layout.rows(*(np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1)))
+    rows = layout.pack(*(np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1)))
     batch, inputs, targets = assembled(pairs, rows, layout=layout)
     place = 0
     for row in range(len(rows)):

@@ -20,11 +20,11 @@ WEIGHTS = (0.2, 0.3, 0.5)
 
 
 @pytest.fixture(autouse=True)
-def small_pools(monkeypatch):
-    """Pools small enough that a few batches cross several of them."""
-    monkeypatch.setattr(packed_chunks, "POOL", 64)
-    monkeypatch.setattr(packed_row_index, "POOL", 64)
-    monkeypatch.setattr(consumed, "POOL", 64)
+def small_chunks(monkeypatch):
+    """Chunks small enough that a few batches cross several of them."""
+    monkeypatch.setattr(packed_chunks, "CHUNK_DRAWS", 64)
+    monkeypatch.setattr(packed_row_index, "CHUNK_DRAWS", 64)
+    monkeypatch.setattr(consumed, "CHUNK_DRAWS", 64)
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def examples_in(batches):
 
 def drawn_from(batches, count):
     """(task, inputs, targets) of the first draws, from the store."""
-    draws = batches._stream.sampler.draws(0, count)
+    draws = batches._row_index.sampler.draws(0, count)
     for task, example in zip(draws.task.tolist(), draws.example.tolist(), strict=True):
-        stored = batches._begun.tasks[task]
+        stored = batches._initial_config.tasks[task]
         yield (task, tuple(stored.inputs(example).tolist()), tuple(stored.targets(example).tolist()))
 
 
@@ -104,48 +104,48 @@ def test_unpacked_batches_hold_the_draws_in_their_order(batches_of):
 @pytest.mark.parametrize("decoder_only", [False, True])
 def test_packed_windows_hold_the_drawn_examples_and_nothing_else(batches_of, monkeypatch, deviations, decoder_only):
     # With next to no margin, every other window leaves rows over to the next one.
-    monkeypatch.setattr(packed_row_index, "_DEVIATIONS", deviations)
-    monkeypatch.setattr(packed_row_index, "WINDOW", 6)
-    monkeypatch.setattr(packed_row_index, "TAIL", 2)
+    monkeypatch.setattr(packed_row_index, "_MARGIN_DEVIATIONS", deviations)
+    monkeypatch.setattr(packed_row_index, "WINDOW_CHUNKS", 6)
+    monkeypatch.setattr(packed_row_index, "TAIL_CHUNKS", 2)
     batches = batches_of(batch_size=1, decoder_only=decoder_only, seed=1)
-    rows = batches._stream.capacity.rows
+    rows = batches._row_index.capacity.rows
     found = collections.Counter()
-    left_over = 0
+    overflown = 0
     for window in range(4):
         found.update(segments(take(batches, rows)))
-        left_over_now = consumed.handed_out(batches._stream, (window + 1) * rows)
-        owed = len(left_over_now.owed_task)
-        left_over += owed
+        found_before = consumed.consumed_before(batches._row_index, (window + 1) * rows)
+        carried_over = len(found_before.carried_over_task)
+        overflown += carried_over
         expected = collections.Counter(drawn_from(batches, 6 * 64 * (window + 1)))
         assert found <= expected
-        assert (expected - found).total() == owed
-        assert left_over_now.examples.sum() == found.total()
-    assert not left_over if deviations == 3 else left_over or decoder_only
+        assert (expected - found).total() == carried_over
+        assert found_before.examples.sum() == found.total()
+    assert not overflown if deviations == 3 else overflown or decoder_only
 
 
 def test_empty_rows_are_few_and_spread(batches_of):
     batches = batches_of(batch_size=2)
-    rows = batches._stream.capacity.rows
+    rows = batches._row_index.capacity.rows
     empty = np.concatenate([batch["decoder_segment_ids"].max(axis=1) == 0 for batch in take(batches, rows)])
     assert empty.sum() == 2 * rows - sum(
-        batches._stream.pools.size(pool) for pool in range(2 * packed_row_index.WINDOW)
+        batches._row_index.chunks.num_rows(chunk) for chunk in range(2 * packed_row_index.WINDOW_CHUNKS)
     )
     assert 0 < np.convolve(empty, np.ones(16)).max() <= 5
 
 
 def test_examples_are_packed_in_whichever_order_leaves_fewer_rows(batches_of):
-    assert batches_of()._stream.pools.longest_first
-    mixed = batches_of(lengths={"inputs": 24, "targets": 12})._stream
-    counts = [len(mixed.layout.rows(*mixed.pools._drawn(0)[2:], longest_first=first)) for first in (True, False)]
-    assert len(mixed.pools[0].rows) == min(counts)
+    assert batches_of()._row_index.chunks.longest_first
+    mixed = batches_of(lengths={"inputs": 24, "targets": 12})._row_index
+    counts = [len(mixed.layout.pack(*mixed.chunks._draw(0)[2:], longest_first=first)) for first in (True, False)]
+    assert len(mixed.chunks[0].rows) == min(counts)
 
 
 def test_the_margin_is_less_than_a_percent(batches_of, monkeypatch):
     for module in (packed_chunks, packed_row_index, consumed):
-        monkeypatch.setattr(module, "POOL", 4096)
-    stream = batches_of()._stream
-    needed = sum(stream.pools.size(pool) for pool in range(packed_row_index.WINDOW))
-    assert needed < stream.capacity.own < stream.capacity.rows < 1.01 * needed
+        monkeypatch.setattr(module, "CHUNK_DRAWS", 4096)
+    row_index = batches_of()._row_index
+    needed = sum(row_index.chunks.num_rows(chunk) for chunk in range(packed_row_index.WINDOW_CHUNKS))
+    assert needed < row_index.capacity.own < row_index.capacity.rows < 1.01 * needed
 
 
 def test_packed_and_unpacked_have_the_same_keys_and_types(batches_of):
@@ -177,7 +177,7 @@ def test_how_a_file_is_cut_into_chunks_changes_nothing(batches_of, make_tasks, m
 def test_every_host_counts_the_global_batch(batches_of):
     one, part = batches_of(), batches_of(process_index=1, process_count=4)
     take(one, 5), take(part, 5)
-    assert one.realised().tokens.tolist() == part.realised().tokens.tolist()
+    assert one.sampling_stats().tokens.tolist() == part.sampling_stats().tokens.tolist()
 
 
 @pytest.mark.parametrize("pack", [True, False])
@@ -195,14 +195,14 @@ def test_any_batch_is_a_place_to_resume_from(batches_of, pack):
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 3])
-def test_the_state_is_that_of_the_last_batch_handed_out(batches_of, prefetch):
+def test_the_state_is_that_of_the_last_batch_consumed(batches_of, prefetch):
     batches = batches_of(prefetch=prefetch)
     plain = batches_of()
     for _ in range(4):
         assert_equal(take(batches, 1), take(plain, 1))
         time.sleep(0.02)  # the thread runs ahead
         assert batches.get_state() == plain.get_state()
-        assert batches.realised().tokens.tolist() == plain.realised().tokens.tolist()
+        assert batches.sampling_stats().tokens.tolist() == plain.sampling_stats().tokens.tolist()
     continued = batches_of()
     continued.set_state(batches.get_state())
     assert_equal(take(continued, 3), take(batches, 3))
@@ -220,7 +220,7 @@ def test_the_state_is_a_few_integers(batches_of):
     state = batches.get_state()
     other = batches_of()
     other.set_state(state)
-    assert other._stream.known_capacity == batches._stream.capacity  # the first window is not packed again
+    assert other._row_index.cached_capacity == batches._row_index.capacity  # the first window is not packed again
     assert_equal(take(other, 2), take(batches, 2))
 
 
@@ -241,10 +241,10 @@ def test_the_seed_changes_the_order(batches_of):
     assert (one["encoder_input_tokens"] != other["encoder_input_tokens"]).any()
 
 
-def test_realised_counts_follow_from_the_batches_and_from_the_position(batches_of):
+def test_sampling_stats_follow_from_the_batches_and_from_the_position(batches_of):
     batches = batches_of()
     seen = take(batches, 40)
-    counted = batches.realised()
+    counted = batches.sampling_stats()
     tasks = np.concatenate([batch["decoder_task_ids"].ravel() for batch in seen])
     assert counted.target_tokens.tolist() == np.bincount(tasks[tasks >= 0], minlength=3).tolist()
     examples = np.bincount([task for task, _, _ in examples_in(seen)], minlength=3)
@@ -259,16 +259,16 @@ def test_realised_counts_follow_from_the_batches_and_from_the_position(batches_o
     other = batches_of()
     other.set_state(batches.get_state())
     for name in ("examples", "input_tokens", "target_tokens"):
-        assert getattr(other.realised(), name).tolist() == getattr(counted, name).tolist()
+        assert getattr(other.sampling_stats(), name).tolist() == getattr(counted, name).tolist()
     take(other, 2), take(batches, 2)
-    assert other.realised().tokens.tolist() == batches.realised().tokens.tolist()
+    assert other.sampling_stats().tokens.tolist() == batches.sampling_stats().tokens.tolist()
     assert counted.names == ("task0", "task1", "task2")
 
 
-def test_what_was_realised_is_not_changed_by_what_follows(batches_of):
+def test_sampling_stats_are_not_changed_by_what_follows(batches_of):
     batches = batches_of()
     take(batches, 1)
-    before = batches.realised()
+    before = batches.sampling_stats()
     total = int(before.examples.sum())
     take(batches, 1)
     assert before.examples.sum() == total
@@ -357,29 +357,29 @@ def test_the_millionth_step_is_found_without_what_comes_before(batches_of):
     other.seek(1_000_017)
     assert_equal(take(other, 3), found[17:20])
     assert (other.step, batches.step) == (1_000_020, 1_000_030)
-    realised = batches.realised()
-    np.testing.assert_allclose(realised.shares, WEIGHTS, atol=1e-4)
+    sampling_stats = batches.sampling_stats()
+    np.testing.assert_allclose(sampling_stats.shares, WEIGHTS, atol=1e-4)
     # Counted from the position and counted up give the same.
     take(batches, 5)
-    counted = batches.realised()
+    counted = batches.sampling_stats()
     other.seek(1_000_035)
     for name in ("examples", "input_tokens", "target_tokens"):
-        assert getattr(other.realised(), name).tolist() == getattr(counted, name).tolist()
+        assert getattr(other.sampling_stats(), name).tolist() == getattr(counted, name).tolist()
 
 
 @pytest.mark.parametrize("pack", [True, False])
 @pytest.mark.parametrize("exhausted", ["drop", "stop"])
 @pytest.mark.parametrize("window", [64, 3])
 def test_batches_end_where_exhausted_tasks_end_them(batches_of, monkeypatch, pack, exhausted, window):
-    monkeypatch.setattr(packed_row_index, "WINDOW", window)
-    monkeypatch.setattr(packed_row_index, "TAIL", window // 2)
+    monkeypatch.setattr(packed_row_index, "WINDOW_CHUNKS", window)
+    monkeypatch.setattr(packed_row_index, "TAIL_CHUNKS", window // 2)
     batches = batches_of(exhausted=exhausted, epochs=4, pack=pack, prefetch=2)
     found = list(batches)
-    realised = batches.realised()
+    sampling_stats = batches.sampling_stats()
     examples = collections.Counter(examples_in(found))
-    assert sum(examples.values()) == realised.examples.sum() == batches._stream.sampler.total
+    assert sum(examples.values()) == sampling_stats.examples.sum() == batches._row_index.sampler.total
     assert max(examples.values()) <= 4
-    assert (realised.epochs == 4).all() if exhausted == "drop" else (realised.epochs == 4).any()
+    assert (sampling_stats.epochs == 4).all() if exhausted == "drop" else (sampling_stats.epochs == 4).any()
     assert next(batches, None) is None
     for step in (0, len(found) // 2, len(found) - 1):
         batches.seek(step)
@@ -388,7 +388,7 @@ def test_batches_end_where_exhausted_tasks_end_them(batches_of, monkeypatch, pac
 
 def test_worker_processes_give_the_same_batches(batches_of, monkeypatch):
     for module in (packed_chunks, packed_row_index, consumed):
-        monkeypatch.setattr(module, "POOL", 4096)  # as in the workers, which no test can reach into
+        monkeypatch.setattr(module, "CHUNK_DRAWS", 4096)  # as in the workers, which no test can reach into
     whole = take(batches_of(), 9)
     batches = batches_of(workers=2)
     assert_equal(take(batches, 5), whole[:5])
@@ -396,7 +396,7 @@ def test_worker_processes_give_the_same_batches(batches_of, monkeypatch):
     take(batches, 2)
     batches.set_state(state)
     assert_equal(take(batches, 4), whole[5:9])
-    assert batches.realised().tokens.sum() == sum(
+    assert batches.sampling_stats().tokens.sum() == sum(
         (batch[f"{side}_segment_ids"] > 0).sum() for batch in whole for side in ("encoder", "decoder")
     )
 
@@ -421,12 +421,12 @@ def test_new_weights_hold_from_the_next_batch_on_and_nothing_is_lost(batches_of,
     found += everything(batches, 40)
     assert [step for step, _ in told] == [7, 13]
     assert told[0][1] == {"task0": 0.0, "task1": 0.0, "task2": 1.0}
-    realised = batches.realised()
-    assert realised.examples.sum() == sum(found.values())
-    assert realised.expected.sum() == pytest.approx(sum(found.values()))
-    assert realised.tokens.sum() == sum((len(a) + len(b)) * n for (_, a, b), n in found.items())
+    sampling_stats = batches.sampling_stats()
+    assert sampling_stats.examples.sum() == sum(found.values())
+    assert sampling_stats.expected.sum() == pytest.approx(sum(found.values()))
+    assert sampling_stats.tokens.sum() == sum((len(a) + len(b)) * n for (_, a, b), n in found.items())
     # Every epoch is complete but the one at hand, however often weights changed: at the end of it
-    # the most and the least drawn example of a task differ by what the current pool still holds back.
+    # the most and the least drawn example of a task differ by what the current chunk still holds back.
     for task, size in enumerate(SIZES):
         counts = sorted([n for (t, _, _), n in found.items() if t == task] + [0] * size)[-size:]
         assert counts[-1] - counts[0] <= 1 + -(-64 // size)
@@ -443,7 +443,7 @@ def test_changed_weights_travel_with_the_position(batches_of):
     other.set_state(state)
     assert other.weights == batches.weights
     for name in ("expected", "examples", "input_tokens", "target_tokens"):
-        assert getattr(other.realised(), name).tolist() == getattr(batches.realised(), name).tolist()
+        assert getattr(other.sampling_stats(), name).tolist() == getattr(batches.sampling_stats(), name).tolist()
     assert_equal(take(other, 6), take(batches, 6))
     other.set_weights([1, 1, 1]), batches.set_weights([1, 1, 1])
     assert_equal(take(other, 6), take(batches, 6))
@@ -474,7 +474,7 @@ def test_shares_follow_a_task_that_dropped_out(batches_of):
         None if tuple(shares.values()) == first else shares for shares in in_force
     ]
     # Sizes, not shares, decided what was drawn in the end, and that was asked for.
-    assert batches.realised().requested == pytest.approx(batches.realised().shares, abs=0.01)
+    assert batches.sampling_stats().requested == pytest.approx(batches.sampling_stats().shares, abs=0.01)
     for at in (changes[0] - 1, changes[0], len(states) - 1):
         other = batches_of(on_weights=lambda *line: told.append(line), **options)
         other.set_state(states[at])
@@ -507,10 +507,10 @@ def test_a_run_can_go_on_over_other_tasks(batches_of, make_tasks):
     new = batches_of((0.3, 0.5, 0.2), tasks=[*tasks])
     new.continue_from(old)
     assert new.step == 12
-    before = old.realised()
-    assert new.realised().examples.tolist() == [0, before.examples[2], before.examples[0]]
+    before = old.sampling_stats()
+    assert new.sampling_stats().examples.tolist() == [0, before.examples[2], before.examples[0]]
     later = everything(new, 30)
-    assert new.realised().epochs[0] > 0
+    assert new.sampling_stats().epochs[0] > 0
     for task, ours in ((0, 2), (2, 1)):
         both = collections.Counter({key[1:]: n for key, n in seen.items() if key[0] == task})
         both.update({key[1:]: n for key, n in later.items() if key[0] == ours})

@@ -64,9 +64,9 @@ def test_the_loss_counts_what_the_masks_say_and_every_target_of_other_tasks(task
 def test_a_conversation_may_fill_a_decoders_row(tasks):
     longest = max(task.manifest["max_target_length"] for task in tasks)
     assert LENGTHS["targets"] < longest <= sum(LENGTHS.values())
-    RowLayout(8, 12, decoder_only=True).check(tasks[0])
+    RowLayout(8, 12, decoder_only=True).check_fits(tasks[0])
     with pytest.raises(UserError, match=r"targets of up to .* longer than the 14 of a row"):
-        RowLayout(8, 6, decoder_only=True).check(tasks[0])
+        RowLayout(8, 6, decoder_only=True).check_fits(tasks[0])
 
 
 def test_an_encoder_has_nothing_to_read_of_a_conversation(tasks):
@@ -86,9 +86,9 @@ def test_an_encoder_decoder_counts_what_the_masks_of_ordinary_examples_say(tmp_p
 
 def test_without_masks_nothing_is_looked_up(tasks):
     assert TokenTable(tasks[1:2]).target_weights(np.arange(3), np.zeros(3, int), np.ones(3, int)) is None
-    corpus = TokenTable(tasks)
-    rows = corpus.rows(np.full(3, 1), np.arange(3))
-    assert corpus.target_weights(rows, np.full(3, 1), corpus.lengths(rows)[1]) is None
+    table = TokenTable(tasks)
+    rows = table.rows(np.full(3, 1), np.arange(3))
+    assert table.target_weights(rows, np.full(3, 1), table.lengths(rows)[1]) is None
 
 
 def test_a_mask_is_declared_as_one_and_as_long_as_its_target(tmp_path):
@@ -99,7 +99,7 @@ def test_a_mask_is_declared_as_one_and_as_long_as_its_target(tmp_path):
     wide = dataclasses.replace(example, extras={LOSS_MASK: np.ones(4, np.float32)})
     other = stored(tmp_path, "other", [wide], {LOSS_MASK: Extra("float32", 1)})
     with pytest.raises(UserError, match=r"'loss_mask' of type float32 and rank 1.*uint8"):
-        RowLayout(4, 4, decoder_only=True).check(other)
+        RowLayout(4, 4, decoder_only=True).check_fits(other)
 
 
 def test_a_position_restores_masked_rows(tasks):

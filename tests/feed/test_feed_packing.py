@@ -64,12 +64,12 @@ def lognormal(count, seed):
 
 
 @pytest.mark.parametrize("limits", [(512, 128), (2048, 512)])
-def test_a_pool_needs_hardly_more_rows_than_everything_at_once(limits):
+def test_a_chunk_needs_hardly_more_rows_than_everything_at_once(limits):
     a, b = lognormal(16_384, 0)
     options = {"input_limit": limits[0], "target_limit": limits[1]}
     offline = len(pack(a, b, **options))
-    pools = sum(len(pack(a[i : i + 4096], b[i : i + 4096], **options)) for i in range(0, len(a), 4096))
-    assert pools <= 1.01 * offline
+    chunks = sum(len(pack(a[i : i + 4096], b[i : i + 4096], **options)) for i in range(0, len(a), 4096))
+    assert chunks <= 1.01 * offline
     assert offline <= 1.03 * max(a.sum() / limits[0], b.sum() / limits[1])
 
 

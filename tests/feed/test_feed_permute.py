@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.feed.permute import key, permute
+from flan_jax.feed.permute import fold_in, permute
 
 
 def permutation(size, *counters):
-    return permute(np.arange(size), np.full(size, size), np.broadcast_to(key(*counters), (size,)))
+    return permute(np.arange(size), np.full(size, size), np.broadcast_to(fold_in(*counters), (size,)))
 
 
 @given(st.integers(1, 5000), st.integers(-(2**63), 2**63), st.integers(0, 10**6))
@@ -22,7 +22,7 @@ def test_every_size_is_permuted(size, seed, counter):
 def test_elements_of_one_call_do_not_touch_each_other(elements):
     sizes = np.array([size for size, _, _ in elements])
     indices = np.array([index for _, index, _ in elements]) % sizes
-    keys = key(3, np.array([counter for _, _, counter in elements]))
+    keys = fold_in(3, np.array([counter for _, _, counter in elements]))
     together = permute(indices, sizes, keys)
     alone = [permute(indices[i : i + 1], sizes[i : i + 1], keys[i : i + 1])[0] for i in range(len(elements))]
     assert together.tolist() == alone
@@ -30,15 +30,15 @@ def test_elements_of_one_call_do_not_touch_each_other(elements):
 
 
 def test_golden_values_hold_on_every_machine():
-    assert int(key(0, 1, 2)) == 2549061549998628137
+    assert int(fold_in(0, 1, 2)) == 2549061549998628137
     assert permutation(12, 0, 1).tolist() == [0, 9, 4, 3, 8, 1, 7, 5, 10, 6, 11, 2]
-    assert permute(np.array([10**9]), np.array([10**12]), key(5, np.array([1])))[0] == 162365961118
+    assert permute(np.array([10**9]), np.array([10**12]), fold_in(5, np.array([1])))[0] == 162365961118
 
 
 def test_keys_depend_on_seed_counter_and_order():
-    keys = {int(key(*counters)) for counters in [(0, 1, 2), (0, 2, 1), (1, 1, 2), (0, 1), (0, 1, 2, 0), (-1, 1, 2)]}
+    keys = {int(fold_in(*counters)) for counters in [(0, 1, 2), (0, 2, 1), (1, 1, 2), (0, 1), (0, 1, 2, 0), (-1, 1, 2)]}
     assert len(keys) == 6
-    assert key(0, np.arange(3), 7).tolist() == [int(key(0, i, 7)) for i in range(3)]
+    assert fold_in(0, np.arange(3), 7).tolist() == [int(fold_in(0, i, 7)) for i in range(3)]
 
 
 def test_all_orders_of_a_small_size_are_about_equally_frequent():

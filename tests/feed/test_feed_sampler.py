@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flan_jax.errors import UserError
-from flan_jax.feed.sampler import BLOCK, SHARE_BITS, MixtureSampler, Start, round_shares
+from flan_jax.feed.sampler import BLOCK, SHARE_BITS, MixtureSampler, SamplerStart, round_shares
 
 mixtures = st.lists(
     st.tuples(st.integers(1, 3000), st.floats(0, 1) | st.floats(1e-9, 1e-3)), min_size=1, max_size=40
@@ -150,7 +150,7 @@ def test_an_exhausted_task_leaves_after_its_last_example(tasks, epochs, exhauste
         draws = sampler.draws(0, sampler.total + 5)
         assert np.bincount(draws.task, minlength=len(sizes)).tolist() == end.tolist()
         for task in set(draws.task.tolist()):
-            numbers = draws.number[draws.task == task]
+            numbers = draws.draw_index[draws.task == task]
             assert numbers.tolist() == list(range(len(numbers)))
         middle = sampler.total // 2
         assert same(sampler.draws(middle, 50), [column[middle : middle + 50] for column in draws])
@@ -172,31 +172,32 @@ def test_what_is_left_is_shared_in_the_old_proportions():
     st.integers(0, 50),
     st.integers(0, 9),
 )
-def test_a_new_part_hands_out_what_is_owed_and_then_goes_on(sizes, position, owed, seed):
+def test_a_new_part_begins_with_what_is_carried_over(sizes, position, carried_over, seed):
     weights = np.arange(1, len(sizes) + 1)
     sampler = MixtureSampler(sizes, weights, seed)
     begun = sampler.draws(0, position)
-    owed = min(owed, position)
-    held_back = np.random.default_rng(seed).permutation(position)[:owed]
-    start = Start(1, sampler.counts(position), begun.task[held_back], begun.number[held_back])
+    carried_over = min(carried_over, position)
+    held_back = np.random.default_rng(seed).permutation(position)[:carried_over]
+    start = SamplerStart(1, sampler.counts(position), begun.task[held_back], begun.draw_index[held_back])
     part = MixtureSampler(sizes, weights[::-1], seed, start=start)
     then = part.draws(0, 2 * BLOCK)
-    handed_out = np.delete(np.arange(position), held_back)
+    consumed = np.delete(np.arange(position), held_back)
     for task, size in enumerate(sizes):
-        before = begun.number[handed_out][begun.task[handed_out] == task]
-        numbers = np.concatenate([before, then.number[then.task == task]])
+        before = begun.draw_index[consumed][begun.task[consumed] == task]
+        numbers = np.concatenate([before, then.draw_index[then.task == task]])
         mine = then.task == task
-        # Every number once; and nothing new before all that is owed is there.
+        # Every number once; and nothing new before all that is carried over is there.
         assert len(set(numbers.tolist())) == len(numbers)
         missing = set(range(numbers.max(initial=-1) + 1)) - set(numbers.tolist())
-        assert not missing or len(then.number[mine]) < (begun.task[held_back] == task).sum()
-        assert then.epoch[mine].tolist() == (then.number[mine] // size).tolist()
+        assert not missing or len(then.draw_index[mine]) < (begun.task[held_back] == task).sum()
+        assert then.epoch[mine].tolist() == (then.draw_index[mine] // size).tolist()
 
 
 def test_each_part_is_shuffled_in_its_own_way():
     nothing = (np.zeros(3, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
     tasks = [
-        MixtureSampler([500] * 3, [1, 1, 1], 0, start=Start(part, *nothing)).draws(0, 1000).task for part in (0, 1, 2)
+        MixtureSampler([500] * 3, [1, 1, 1], 0, start=SamplerStart(part, *nothing)).draws(0, 1000).task
+        for part in (0, 1, 2)
     ]
     assert not np.array_equal(tasks[0], tasks[1])
     assert not np.array_equal(tasks[1], tasks[2])

@@ -99,9 +99,9 @@ def soak(settings: dict[str, Any], report: Report) -> None:
     samples: list[dict[str, float]] = []
     while (passed := time.perf_counter() - begun) < settings["soak"]:
         if passed >= len(samples) * settings["soak"] / 20:
-            samples.append({"s": passed, "tokens": int(loader.realised().tokens.sum()), **memory_mb()})
+            samples.append({"s": passed, "tokens": int(loader.sampling_stats().tokens.sum()), **memory_mb()})
         next(loader)
-    samples.append({"s": passed, "tokens": int(loader.realised().tokens.sum()), **memory_mb()})
+    samples.append({"s": passed, "tokens": int(loader.sampling_stats().tokens.sum()), **memory_mb()})
     report(samples=samples, step=loader.step)
     loader.close()
 

@@ -150,14 +150,14 @@ def compare(
     lengths: list[np.ndarray] = []
     rows = empty = drawn = 0
     # What was drawn is asked for once in sixteen batches: adding it up takes as long as a batch.
-    while drawn < options.draws or batches.realised().epochs.min() < options.epochs:
+    while drawn < options.draws or batches.sampling_stats().epochs.min() < options.epochs:
         for _ in range(16):
             batch = next(batches)
             lengths.append(lengths_in(batch))
             rows += options.batch_size
             empty += int((batch["encoder_segment_ids"].max(axis=1) == 0).sum())
             drawn += len(lengths[-1])
-    counted = int(batches.realised().examples.sum())
+    counted = int(batches.sampling_stats().examples.sum())
     batches.close()
     if counted != drawn:
         raise RuntimeError(f"the batches hold {drawn} examples, but {counted} were counted")

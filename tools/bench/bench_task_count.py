@@ -73,11 +73,11 @@ def _loader(store: TokenStore, pairs: np.ndarray, tasks: int) -> PackedBatches:
 
 
 def _tokens_per_cpu_s(loader: PackedBatches, batches: int) -> float:
-    before, begun = loader.realised().tokens.sum(), time.process_time()
+    before, begun = loader.sampling_stats().tokens.sum(), time.process_time()
     for _ in range(batches):
         next(loader)
     passed = time.process_time() - begun
-    return float(loader.realised().tokens.sum() - before) / passed
+    return float(loader.sampling_stats().tokens.sum() - before) / passed
 
 
 if __name__ == "__main__":

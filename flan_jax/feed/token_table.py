@@ -6,8 +6,8 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.store.arrow import ChunkedTokens
-from flan_jax.store.extras import LOSS_MASK, PREFIX, has_loss_mask
-from flan_jax.store.manifest import REBUILD
+from flan_jax.store.extras import EXTRA_PREFIX, LOSS_MASK, has_loss_mask
+from flan_jax.store.manifest import REBUILD_HINT
 from flan_jax.store.store import StoredTask
 
 # Reaching one of thousands of small mapped arrays costs about as much as the tokens of an example: a
@@ -68,11 +68,11 @@ class _LossMasks:
 
     def __init__(self, tasks: Sequence[StoredTask], has: np.ndarray, bases: np.ndarray) -> None:
         masked = [task for task, own in zip(tasks, has.tolist(), strict=True) if own]
-        sides = [task.tokens.side(PREFIX + LOSS_MASK) for task in masked]
+        sides = [task.tokens.side(EXTRA_PREFIX + LOSS_MASK) for task in masked]
         for task, side in zip(masked, sides, strict=True):
             if not np.array_equal(side.lengths(), task.target_lengths):
                 raise UserError(
-                    f"Task {task.name!r}, split {task.split!r} has loss masks that are not as long as their targets. {REBUILD}"
+                    f"Task {task.name!r}, split {task.split!r} has loss masks that are not as long as their targets. {REBUILD_HINT}"
                 )
         self._has = has
         sizes = np.where(has, [len(task) for task in tasks], 0)

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from flan_jax.errors import UserError
-from flan_jax.store.extras import PREFIX, Extra, ExtraValue, check_extras, check_names, size_of
+from flan_jax.store.extras import EXTRA_PREFIX, Extra, ExtraValue, approx_bytes, check_extras, check_names
 from flan_jax.store.schema import NO_EXTRAS, schema
 
-__all__ = ["ArrowTokens", "ChunkedTokens", "Extra", "StoredExample", "Totals", "narrowest", "write_arrow"]
+__all__ = ["ArrowTokens", "ChunkedTokens", "Extra", "StoredExample", "Totals", "smallest_uint_type", "write_arrow"]
 
 # A chunk is one record batch. Its lists have 32-bit offsets, hence a limit on tokens too.
 CHUNK_EXAMPLES = 1 << 15
@@ -48,7 +48,7 @@ class StoredExample:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Totals:
-    """What a file holds: counts of examples and tokens, longest sides, and the type of a token."""
+    """Totals of a file: counts of examples and tokens, longest sides, and the type of a token."""
 
     examples: int
     input_tokens: int
@@ -58,10 +58,10 @@ class Totals:
     token_type: str
 
 
-def narrowest(largest: int) -> np.dtype:
-    """The narrowest unsigned type that holds ``largest``.
+def smallest_uint_type(largest: int) -> np.dtype:
+    """The narrowest unsigned integer type that holds ``largest``.
 
-    >>> narrowest(32_127)
+    >>> smallest_uint_type(32_127)
     dtype('uint16')
     """
     for kind in (np.uint8, np.uint16, np.uint32):
@@ -75,7 +75,7 @@ class _Chunk:
 
     def __init__(self, examples: list[StoredExample], where: str, extras: Mapping[str, Extra]) -> None:
         self.sides = {
-            side: _join([getattr(example, side) for example in examples], f"{where}, {side}")
+            side: _concatenate([getattr(example, side) for example in examples], f"{where}, {side}")
             for side in ("inputs", "targets")
         }
         self.example_ids = np.array([example.example_id for example in examples], np.int64)
@@ -107,14 +107,14 @@ def _extra_column(name: str, extra: Extra, examples: list[StoredExample], where:
         raise
 
 
-def _join(parts: list[np.ndarray], where: str) -> tuple[np.ndarray, np.ndarray]:
+def _concatenate(parts: list[np.ndarray], where: str) -> tuple[np.ndarray, np.ndarray]:
     """Joined tokens in the narrowest type that fits, and 32-bit offsets [n + 1]."""
     offsets = np.zeros(len(parts) + 1, np.int32)
     np.cumsum([len(part) for part in parts], out=offsets[1:])
     tokens = np.concatenate([np.asarray(part, np.int64) for part in parts]) if parts else np.zeros(0, np.int64)
     if tokens.size and tokens.min() < 0:
         raise UserError(f"{where}: token id {tokens.min()} is negative. Check the vocabulary.")
-    return tokens.astype(narrowest(int(tokens.max()) if tokens.size else 0)), offsets
+    return tokens.astype(smallest_uint_type(int(tokens.max()) if tokens.size else 0)), offsets
 
 
 def _chunks(examples: Iterable[StoredExample], where: str, extras: Mapping[str, Extra]) -> Iterator[_Chunk]:
@@ -125,7 +125,7 @@ def _chunks(examples: Iterable[StoredExample], where: str, extras: Mapping[str, 
             check_names(example.extras, extras, f"{where}, example {example.example_id}")
         held.append(example)
         # An extra's bytes count as tokens do: their offsets have 32 bits as well.
-        tokens += len(example.inputs) + len(example.targets) + sum(map(size_of, example.extras.values()))
+        tokens += len(example.inputs) + len(example.targets) + sum(map(approx_bytes, example.extras.values()))
         if len(held) == CHUNK_EXAMPLES or tokens >= CHUNK_TOKENS:
             yield _Chunk(held, where, extras)
             held, tokens = [], 0
@@ -159,10 +159,10 @@ def write_arrow(
     chunks = _chunks(examples, where, extras)
     if vocabulary_size is None:
         held = list(chunks)
-        token_type = narrowest(max((chunk.largest for chunk in held), default=0))
+        token_type = smallest_uint_type(max((chunk.largest for chunk in held), default=0))
         chunks = iter(held)
     else:
-        token_type = narrowest(vocabulary_size - 1)
+        token_type = smallest_uint_type(vocabulary_size - 1)
     count, sums, longest = 0, {"inputs": 0, "targets": 0}, {"inputs": 0, "targets": 0}
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema(token_type, extras)) as writer:
         for chunk in chunks:
@@ -180,7 +180,7 @@ def write_arrow(
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class ChunkedTokens:
-    """One side of every example: views into the file, one pair per chunk.
+    """One side of every example, a ragged array: views into the file, one pair per record batch.
 
     Attributes:
         values: per chunk, the joined token ids.
@@ -233,7 +233,9 @@ class ArrowTokens:
         with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
             wanted = schema(token_type, extras)
             if not reader.schema.equals(wanted):
-                raise ValueError(f"its columns are {_described(reader.schema)} instead of {_described(wanted)}")
+                raise ValueError(
+                    f"its columns are {_describe_schema(reader.schema)} instead of {_describe_schema(wanted)}"
+                )
             self._batches = list(reader)
         rows = [batch.num_rows for batch in self._batches]
         self.starts = np.array(list(itertools.accumulate(rows, initial=0)), np.int64)
@@ -280,8 +282,8 @@ class ArrowTokens:
     def extra(self, name: str, extra: Extra, row: int) -> np.ndarray | list[np.ndarray]:
         """The extra of one row, as ``Extra.decode`` gives it."""
         chunk = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return extra.decode(self._batches[chunk].column(PREFIX + name)[row - int(self.starts[chunk])])
+        return extra.decode(self._batches[chunk].column(EXTRA_PREFIX + name)[row - int(self.starts[chunk])])
 
 
-def _described(columns: pa.Schema) -> str:
+def _describe_schema(columns: pa.Schema) -> str:
     return ", ".join(f"{field.name}: {field.type}" for field in columns)

@@ -1,4 +1,4 @@
-"""What the token store asks of the place where its folders lie."""
+"""The protocol of a file system that holds a token store."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from flan_jax.store.checksum_cache import Verify
 from flan_jax.store.stored_task import RemoteFolder
 
-Key = tuple[str, str, str]
-"""The folders of a stored task: its name and its split, both quoted, and 16 digits of its fingerprint."""
+TaskKey = tuple[str, str, str]
+"""Path components of a stored task: its quoted name, its quoted split, and 16 digits of its fingerprint."""
 
 
 class StoreBackend(Protocol):
@@ -20,14 +20,14 @@ class StoreBackend(Protocol):
 
     remote: bool
 
-    def where(self, *names: str) -> str:
+    def address(self, *names: str) -> str:
         """A path or address below the store, for errors."""
 
-    def folder(self, key: Key) -> Path | RemoteFolder:
+    def folder(self, key: TaskKey) -> Path | RemoteFolder:
         """The folder of a task."""
 
-    def read(self, key: Key, verify: Verify) -> dict[str, Any]:
-        """The manifest of a task, its files' sizes compared with it, and checksums as ``verify`` says.
+    def read(self, key: TaskKey, verify: Verify) -> dict[str, Any]:
+        """Reads the manifest of a task; compares its files' sizes with it, and checksums as ``verify`` says.
 
         Raises:
             FileNotFoundError: there is no such task.
@@ -35,16 +35,16 @@ class StoreBackend(Protocol):
         """
 
     def fingerprints(self, name: str, split: str) -> list[str]:
-        """The digits of every prepared fingerprint of a split."""
+        """Lists the digits of every prepared fingerprint of a split."""
 
     def splits(self) -> list[tuple[str, str]]:
-        """The quoted (task, split) pairs that have a prepared fingerprint."""
+        """Lists the quoted (task, split) pairs that have a prepared fingerprint."""
 
-    def staging(self, key: Key) -> AbstractContextManager[Path]:
-        """A new folder of this machine in which a task is written; gone afterwards unless published."""
+    def staging(self, key: TaskKey) -> AbstractContextManager[Path]:
+        """Makes a folder on this machine in which a task is written; it is removed afterwards unless published."""
 
-    def publish(self, staged: Path, key: Key, manifest: dict[str, Any]) -> None:
-        """Makes a finished folder the task ``key``, unless an equal one stands there already."""
+    def publish(self, staged: Path, key: TaskKey, manifest: dict[str, Any]) -> None:
+        """Moves a finished folder to ``key``, unless an equal task is there already."""
 
-    def writing_failed(self, where: str, error: OSError) -> Exception:
-        """What to raise when writing in ``staging`` failed."""
+    def write_error(self, where: str, error: OSError) -> Exception:
+        """Returns the exception to raise when writing in ``staging`` failed."""

@@ -1,4 +1,4 @@
-"""The cache of this machine: files fetched from remote stores, and a note of which files were verified.
+"""The cache of this machine: files fetched from remote stores, and the list of verified files.
 
     FLAN_JAX_CACHE, or XDG_CACHE_HOME/flan_jax, or ~/.cache/flan_jax
         files/<2 digits>/<checksum>.arrow   what was fetched, named by what is in it
@@ -26,25 +26,25 @@ _ELSEWHERE = "Set FLAN_JAX_CACHE to a folder with room for it."
 
 
 def cache_folder() -> Path:
-    """The folder; it need not be there yet."""
+    """Path of the cache, which need not exist yet."""
     if named := os.environ.get("FLAN_JAX_CACHE"):
         return Path(os.path.expanduser(named))
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base, "flan_jax")
 
 
-def verified() -> ChecksumCache:
-    """The note of verified files on this machine."""
+def checksum_cache() -> ChecksumCache:
+    """The checksum cache of this machine."""
     return ChecksumCache.at(os.path.join(cache_folder(), "verified"))
 
 
 def unfinished_name(name: str) -> str:
-    """A name for ``name`` while it is being written, which no other writer takes."""
+    """A unique temporary name for ``name`` while it is being written."""
     return f"{UNFINISHED}{name}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Deletes what writers that were killed left behind, once no writer can still be at it."""
+    """Deletes unfinished files of killed writers, once they are too old to be in progress."""
     for left in parent.glob(f"{UNFINISHED}*"):
         try:
             # A folder's own time stands still while a file in it grows.
@@ -58,13 +58,13 @@ def remove_abandoned(parent: Path) -> None:
 
 
 def is_abandoned(written: float) -> bool:
-    """Whether what was last written then, in seconds since the epoch, is no writer's any more."""
+    """Whether a file last written at that time (seconds since the epoch) is too old to be in progress."""
     return time.time() - written > _ABANDONED_AFTER_S
 
 
 @contextlib.contextmanager
 def staging(name: str) -> Iterator[Path]:
-    """A folder of this machine for files that are on their way elsewhere; it is gone afterwards.
+    """Makes a temporary folder in the cache for files to be uploaded; it is removed afterwards.
 
     Raises:
         UserError: the cache cannot be written to.
@@ -81,12 +81,12 @@ def staging(name: str) -> Iterator[Path]:
 
 
 def cached_file(digest: str, suffix: str) -> Path:
-    """Where a file of this checksum lies, or would lie."""
+    """Path of the cached file of this checksum, which need not exist."""
     return cache_folder() / "files" / digest[:2] / f"{digest}{suffix}"
 
 
 def put_file(target: Path, fetch: Callable[[Path], None]) -> None:
-    """Adds a file, whole or not at all.
+    """Adds a file atomically.
 
     Args:
         target: where it will lie.
@@ -109,7 +109,7 @@ def put_file(target: Path, fetch: Callable[[Path], None]) -> None:
 
 
 def put_bytes(target: Path, raw: bytes) -> None:
-    """Adds a file of these bytes, as ``put_file`` does."""
+    """Adds a file of these bytes atomically."""
 
     def write(to: Path) -> None:
         to.write_bytes(raw)
@@ -122,10 +122,10 @@ def _writing_to_cache() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise cache_failed(error) from error
+        raise cache_write_error(error) from error
 
 
-def cache_failed(error: OSError) -> UserError:
-    """The error of a cache that takes no more."""
+def cache_write_error(error: OSError) -> UserError:
+    """The ``UserError`` for a cache that cannot be written to."""
     reason = os.strerror(error.errno) if error.errno else error  # Arrow's own text is longer
     return UserError(f"The cache {cache_folder()} cannot be written to ({reason}). {_ELSEWHERE}")

@@ -1,6 +1,6 @@
-"""Which files have been read and found to match their checksums, noted on this machine.
+"""Cache of checksum verifications: which files of this machine were found to match their checksums.
 
-The note is one file of digests, one a line, each of the path, inodes, sizes and times of files
+It is one file of digests, one a line, each of the path, inodes, sizes and times of files
 together with the checksums they had. It is read once and appended to, so it costs the same for one
 task as for ten thousand; a line that two writers garbled matches nothing and costs one more check.
 """
@@ -25,8 +25,8 @@ _TICK_NS = 50_000_000
 _COARSE_TICK_NS = 3_000_000_000
 
 
-def checked_policy(verify: str) -> Verify:
-    """``verify``, if there is such a policy.
+def check_verify_policy(verify: str) -> Verify:
+    """Returns ``verify`` if there is such a policy.
 
     Raises:
         UserError: there is none.
@@ -37,11 +37,13 @@ def checked_policy(verify: str) -> Verify:
     raise unknown("verification", verify, _POLICIES)
 
 
-def mark_of(folder: str, stats: Mapping[str, os.stat_result], files: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """A digest of where files lie, how they stand there, and what checksums they should have.
+def file_state_digest(
+    folder: str, stats: Mapping[str, os.stat_result], files: Mapping[str, Mapping[str, Any]]
+) -> bytes:
+    """Hashes the files' path, inodes, sizes and times, together with the checksums they should have.
 
     Args:
-        folder: of the files.
+        folder: that holds the files.
         stats: by name.
         files: by name, each with its ``"blake2b"``.
     """
@@ -53,8 +55,8 @@ def mark_of(folder: str, stats: Mapping[str, os.stat_result], files: Mapping[str
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest().encode()
 
 
-def is_settled(stats: Iterable[os.stat_result]) -> bool:
-    """Whether the files' times are old enough that a later change must show in them."""
+def mtimes_settled(stats: Iterable[os.stat_result]) -> bool:
+    """Whether the modification times are old enough that a later change must alter them."""
     now = time.time_ns()
     return all(
         now - stat.st_mtime_ns > (_TICK_NS if stat.st_mtime_ns % 1_000_000_000 else _COARSE_TICK_NS) for stat in stats
@@ -62,7 +64,7 @@ def is_settled(stats: Iterable[os.stat_result]) -> bool:
 
 
 class ChecksumCache:
-    """The marks noted in one file. That it is absent or cannot be written to only costs checks.
+    """A set of digests in an append-only file. Where the file cannot be read or written, files are verified again.
 
     Args:
         file: its path.
@@ -76,14 +78,14 @@ class ChecksumCache:
     @staticmethod
     @functools.cache
     def at(file: str) -> "ChecksumCache":
-        """The one of this process for ``file``."""
+        """The shared instance of this process for ``file``."""
         return ChecksumCache(file)
 
     def __contains__(self, mark: bytes) -> bool:
-        return mark in self._marks or (self._read_on() and mark in self._marks)
+        return mark in self._marks or (self._refresh() and mark in self._marks)
 
     def add(self, mark: bytes) -> None:
-        """Notes a mark, here and for later processes."""
+        """Adds a digest, here and in the file."""
         self._marks.add(mark)
         try:
             os.makedirs(os.path.dirname(self._file), exist_ok=True)
@@ -98,8 +100,8 @@ class ChecksumCache:
         except OSError:
             pass
 
-    def _read_on(self) -> bool:
-        """Reads what was appended since; whether there was anything."""
+    def _refresh(self) -> bool:
+        """Reads what other processes appended; returns whether there was anything."""
         try:
             size = os.stat(self._file).st_size
             if size == self._read_bytes:

@@ -15,9 +15,9 @@ from flan_jax.errors import UserError, unknown
 ExtraValue = np.ndarray | str | bytes | bool | int | float | Sequence[Any]
 """What may be written: an array, a plain value, or (nested) lists of them."""
 
-PREFIX = "extra."
+EXTRA_PREFIX = "extra."
 LOSS_MASK = "loss_mask"
-"""The extra that says of every target token whether the loss counts it: 1, or 0. Declared as ``MASK``."""
+"""The extra that says of every target token whether the loss counts it: 1, or 0. Declared as ``LOSS_MASK_TYPE``."""
 TEXT, BYTES = "string", "bytes"
 NUMBERS = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
@@ -72,7 +72,7 @@ class Extra:
         flat: Sequence[Any] = values
         offsets = []
         for level in range(self.rank):
-            flat = [_listed(value, self, where) for value in flat]
+            flat = [_as_list(value, self, where) for value in flat]
             counts = np.fromiter(map(len, flat), np.int64, len(flat))
             offsets.append(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
             if self.is_text or level < self.rank - 1:
@@ -105,7 +105,7 @@ class Extra:
         return values.to_numpy(zero_copy_only=False)
 
 
-MASK = Extra("uint8", 1)
+LOSS_MASK_TYPE = Extra("uint8", 1)
 """The type of ``LOSS_MASK``."""
 
 
@@ -118,10 +118,10 @@ def has_loss_mask(manifest: Mapping[str, Any], where: str) -> bool:
     declared = manifest.get("extras", {}).get(LOSS_MASK)
     if declared is None:
         return False
-    if Extra(**declared) != MASK:
+    if Extra(**declared) != LOSS_MASK_TYPE:
         raise UserError(
             f"{where} has an extra {LOSS_MASK!r} of type {declared['dtype']} and rank {declared['rank']}, but a mask of the "
-            f"loss is a list of {MASK.dtype}. Declare it so, or give it another name."
+            f"loss is a list of {LOSS_MASK_TYPE.dtype}. Declare it so, or give it another name."
         )
     return True
 
@@ -154,13 +154,13 @@ def check_names(given: Iterable[str], declared: Mapping[str, Extra], where: str)
         )
 
 
-def size_of(value: ExtraValue) -> int:
+def approx_bytes(value: ExtraValue) -> int:
     """About how many bytes a value takes in the file."""
     if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, np.ndarray):
-        return value.nbytes if value.dtype != object else sum(map(size_of, value.reshape(-1).tolist()))
-    return sum(map(size_of, value)) if isinstance(value, list | tuple) else 8
+        return value.nbytes if value.dtype != object else sum(map(approx_bytes, value.reshape(-1).tolist()))
+    return sum(map(approx_bytes, value)) if isinstance(value, list | tuple) else 8
 
 
 def as_json(extras: Mapping[str, Extra]) -> dict[str, dict[str, Any]]:
@@ -168,12 +168,12 @@ def as_json(extras: Mapping[str, Extra]) -> dict[str, dict[str, Any]]:
     return {name: dataclasses.asdict(extra) for name, extra in sorted(extras.items())}
 
 
-def _listed(value: Any, extra: Extra, where: str) -> Any:
+def _as_list(value: Any, extra: Extra, where: str) -> Any:
     """A value that can be iterated over as a list; text is none."""
     if not isinstance(value, list | tuple | np.ndarray) and hasattr(value, "__array__"):
         value = np.asarray(value)
     if not isinstance(value, list | tuple | np.ndarray) or (isinstance(value, np.ndarray) and not value.ndim):
-        raise _misfit(value, extra, where)
+        raise _type_error(value, extra, where)
     return value
 
 
@@ -189,25 +189,25 @@ def _cast(value: Any, extra: Extra, where: str) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError:  # lists of unequal length
-        raise _misfit(value, extra, where) from None
+        raise _type_error(value, extra, where) from None
     if array.ndim != min(extra.rank, 1):
-        raise _misfit(value, extra, where)
+        raise _type_error(value, extra, where)
     wanted = np.dtype(extra.dtype)
     if array.dtype == wanted:
         return array
     accepted = {"b": "b", "i": "biu", "u": "biu", "f": "biuf"}[wanted.kind]
     if array.size:  # a list without values has no type of its own
         if array.dtype.kind not in accepted:
-            raise _misfit(value, extra, where)
+            raise _type_error(value, extra, where)
         if wanted.kind in "iu" and array.dtype.kind != "b":
             limits = np.iinfo(wanted)
             if int(array.min()) < limits.min or int(array.max()) > limits.max:
-                raise _misfit(value, extra, where)
+                raise _type_error(value, extra, where)
     try:
         with np.errstate(over="raise"):
             return array.astype(wanted)
     except FloatingPointError:
-        raise _misfit(value, extra, where) from None
+        raise _type_error(value, extra, where) from None
 
 
 def _texts(values: Sequence[Any], extra: Extra, where: str) -> pa.Array:
@@ -217,18 +217,18 @@ def _texts(values: Sequence[Any], extra: Extra, where: str) -> pa.Array:
         if isinstance(value, np.ndarray) and not value.ndim:
             value = value[()]
         if not isinstance(value, str | bytes) or (isinstance(value, str) and extra.dtype == BYTES):
-            raise _misfit(value, extra, where)
+            raise _type_error(value, extra, where)
         try:
             encoded.append(value.encode("utf-8") if isinstance(value, str) else bytes(value))
             if extra.dtype == TEXT and isinstance(value, bytes):
                 value.decode("utf-8")
         except UnicodeError:
-            raise _misfit(value, extra, where) from None
+            raise _type_error(value, extra, where) from None
     column = pa.array(encoded, pa.binary())
     return column.cast(pa.string()) if extra.dtype == TEXT else column
 
 
-def _misfit(value: Any, extra: Extra, where: str) -> UserError:
+def _type_error(value: Any, extra: Extra, where: str) -> UserError:
     shown = repr(value)
     shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
     return UserError(f"{where}: {shown} is no value of type {extra.dtype} and rank {extra.rank}, which was declared.")

@@ -1,4 +1,4 @@
-"""A store in a folder of this machine.
+"""The backend of a store in a local folder.
 
 A task is written under another name and renamed when it is whole, so a half-written one is never
 read, and of two writers at once one wins and the other's equal work is dropped.
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.errors import UserError
-from flan_jax.store.backend import Key
-from flan_jax.store.cache import remove_abandoned, unfinished_name, verified
-from flan_jax.store.checksum_cache import Verify, is_settled, mark_of
+from flan_jax.store.backend import TaskKey
+from flan_jax.store.cache import checksum_cache, remove_abandoned, unfinished_name
+from flan_jax.store.checksum_cache import Verify, file_state_digest, mtimes_settled
 from flan_jax.store.manifest import (
-    MANIFEST,
-    REBUILD,
+    MANIFEST_FILE,
+    REBUILD_HINT,
     DamagedError,
     check_digest,
     check_size,
@@ -32,7 +32,7 @@ _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT)
 
 
 class LocalBackend:
-    """A folder; see ``flan_jax.store.backend.StoreBackend``."""
+    """A local folder; implements ``flan_jax.store.backend.StoreBackend``."""
 
     remote = False
 
@@ -40,27 +40,27 @@ class LocalBackend:
         self.root = root
         self._root = os.fspath(root)
 
-    def where(self, *names: str) -> str:
+    def address(self, *names: str) -> str:
         """A path below the store."""
         return os.path.join(self._root, *names)
 
-    def folder(self, key: Key) -> Path:
+    def folder(self, key: TaskKey) -> Path:
         """The folder of a task."""
         return self.root.joinpath(*key)
 
-    def read(self, key: Key, verify: Verify) -> dict[str, Any]:
-        """The manifest, the files compared with it."""
-        folder = self.where(*key)
-        file = os.path.join(folder, MANIFEST)
+    def read(self, key: TaskKey, verify: Verify) -> dict[str, Any]:
+        """Reads the manifest and compares the files with it."""
+        folder = self.address(*key)
+        file = os.path.join(folder, MANIFEST_FILE)
         try:
             with open(file, "rb") as stream:
                 raw = stream.read()
         except FileNotFoundError:
             if not os.path.isdir(folder):
                 raise
-            raise DamagedError(f"Store folder {folder} has no {MANIFEST}. {REBUILD}") from None
+            raise DamagedError(f"Store folder {folder} has no {MANIFEST_FILE}. {REBUILD_HINT}") from None
         except OSError as error:
-            raise DamagedError(f"Store file {file} cannot be read ({error.strerror}). {REBUILD}") from error
+            raise DamagedError(f"Store file {file} cannot be read ({error.strerror}). {REBUILD_HINT}") from error
         manifest = parse_manifest(raw, file)
         stats = {}
         for name, entry in manifest["files"].items():
@@ -69,7 +69,7 @@ class LocalBackend:
                 stats[name] = os.stat(path)
             except OSError as error:
                 raise DamagedError(
-                    f"Store file {path} is missing or cannot be read ({error.strerror}). {REBUILD}"
+                    f"Store file {path} is missing or cannot be read ({error.strerror}). {REBUILD_HINT}"
                 ) from error
             check_size(path, entry, stats[name].st_size)
         if verify != "never":
@@ -77,23 +77,23 @@ class LocalBackend:
         return manifest
 
     def fingerprints(self, name: str, split: str) -> list[str]:
-        """The folders of a split; damaged ones are named when they are read."""
+        """Lists the folders of a split; damaged ones are reported when they are read."""
         try:
-            return [entry for entry in os.listdir(self.where(name, split)) if not entry.startswith(".")]
+            return [entry for entry in os.listdir(self.address(name, split)) if not entry.startswith(".")]
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def splits(self) -> list[tuple[str, str]]:
-        """The splits that have a folder."""
+        """Lists the splits that have a folder."""
         found = [(split.parent.name, split.name) for split in self.root.glob("*/*") if not split.name.startswith(".")]
         return [pair for pair in found if self.fingerprints(*pair)]
 
     @contextlib.contextmanager
-    def staging(self, key: Key) -> Iterator[Path]:
-        """A folder beside the one that it will be renamed to."""
+    def staging(self, key: TaskKey) -> Iterator[Path]:
+        """Makes a folder beside the one that it will be renamed to."""
         target = self.folder(key)
         staged = target.with_name(unfinished_name(target.name))
-        _make(staged)
+        _make_folder(staged)
         try:
             remove_abandoned(target.parent)
             yield staged
@@ -104,7 +104,7 @@ class LocalBackend:
                 target.parent.rmdir()
                 target.parent.parent.rmdir()
 
-    def publish(self, staged: Path, key: Key, manifest: dict[str, Any]) -> None:
+    def publish(self, staged: Path, key: TaskKey, manifest: dict[str, Any]) -> None:
         """Renames the finished folder into place, unless an equal one stands there already."""
         target = self.folder(key)
         # The clock that stamps files may stand still for some milliseconds. With a time that is not
@@ -119,7 +119,7 @@ class LocalBackend:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                     raise
             else:
-                self._note_written(target, manifest)
+                self._cache_checksums(target, manifest)
                 return
             try:
                 if self.read(key, "always")["fingerprint"] == manifest["fingerprint"]:
@@ -139,34 +139,34 @@ class LocalBackend:
                 aside.unlink(missing_ok=True)
         raise OSError(errno.EEXIST, "other writers keep replacing the folder", str(target))
 
-    def writing_failed(self, where: str, error: OSError) -> Exception:
-        """A full disk or a folder that refuses is the user's to mend; anything else stays what it is."""
-        return writing_failed(where, self._root, error)
+    def write_error(self, where: str, error: OSError) -> Exception:
+        """A ``UserError`` for a full disk or a folder that refuses; else the error itself."""
+        return write_error(where, self._root, error)
 
-    def _note_written(self, target: Path, manifest: dict[str, Any]) -> None:
+    def _cache_checksums(self, target: Path, manifest: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # then it is verified when it is opened
             stats = {name: os.stat(target / name) for name in manifest["files"]}
-            verified().add(mark_of(os.fspath(target), stats, manifest["files"]))
+            checksum_cache().add(file_state_digest(os.fspath(target), stats, manifest["files"]))
 
 
 def _verify(folder: str, files: dict[str, Any], stats: dict[str, os.stat_result], verify: Verify) -> None:
-    note = verified()
-    mark = mark_of(folder, stats, files)
-    if verify == "changed" and mark in note:
+    cache = checksum_cache()
+    mark = file_state_digest(folder, stats, files)
+    if verify == "changed" and mark in cache:
         return
     for name, entry in files.items():
         path = os.path.join(folder, name)
         try:
             digest = digest_of_file(path)
         except OSError as error:
-            raise DamagedError(f"Store file {path} cannot be read ({error.strerror}). {REBUILD}") from error
+            raise DamagedError(f"Store file {path} cannot be read ({error.strerror}). {REBUILD_HINT}") from error
         check_digest(path, entry, digest)
-    if mark not in note and is_settled(stats.values()):
-        note.add(mark)
+    if mark not in cache and mtimes_settled(stats.values()):
+        cache.add(mark)
 
 
-def writing_failed(where: str, store: str, error: OSError) -> Exception:
-    """The sentence for an error of writing to ``store``, or the error itself if nobody can mend it."""
+def write_error(where: str, store: str, error: OSError) -> Exception:
+    """Turns an error of writing to ``store`` into a ``UserError`` where the user can mend it."""
     if error.errno in _FULL:
         return UserError(
             f"{where}: the disk is full, so nothing was added to the store {store}. Free some space and run the same command again."
@@ -178,8 +178,8 @@ def writing_failed(where: str, store: str, error: OSError) -> Exception:
     return error
 
 
-def _make(folder: Path) -> None:
-    """Makes a folder and those above it, though another writer may be removing these while they are empty."""
+def _make_folder(folder: Path) -> None:
+    """Makes a folder and its parents, though another writer may be removing these while they are empty."""
     for _ in range(8):
         with contextlib.suppress(FileNotFoundError):
             folder.mkdir(parents=True)

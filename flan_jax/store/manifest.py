@@ -15,10 +15,10 @@ from flan_jax.errors import UserError
 from flan_jax.store.arrow import Totals
 from flan_jax.store.extras import Extra, as_json
 
-ARROW = "data-00000-of-00001.arrow"
-MANIFEST = "manifest.json"
-FORMAT = 1
-REBUILD = "Run `flan-jax prepare --verify` to build it again."
+ARROW_FILE = "data-00000-of-00001.arrow"
+MANIFEST_FILE = "manifest.json"
+FORMAT_VERSION = 1
+REBUILD_HINT = "Run `flan-jax prepare --verify` to build it again."
 
 _KEYS: Mapping[str, type] = {
     "name": str,
@@ -35,7 +35,7 @@ _KEYS: Mapping[str, type] = {
 
 
 class DamagedError(UserError):
-    """A stored task that is not whole, so that it must be built again."""
+    """A stored task is incomplete or corrupt, so it must be built again."""
 
 
 def make_manifest(
@@ -48,10 +48,10 @@ def make_manifest(
     fingerprint: str,
     extras: Mapping[str, Extra],
 ) -> dict[str, Any]:
-    """The manifest of the files in ``folder``: the caller's values, and what the store adds."""
+    """Builds the manifest of the files in ``folder``: the caller's values, and what the store adds."""
     return {
         **given,
-        "format": FORMAT,
+        "format": FORMAT_VERSION,
         "name": name,
         "split": split,
         "fingerprint": fingerprint,
@@ -70,7 +70,7 @@ def make_manifest(
 
 
 def encode_manifest(manifest: Mapping[str, Any]) -> bytes:
-    """The bytes of ``manifest.json``, the same for equal values in any order."""
+    """Encodes ``manifest.json``: the same bytes for equal values in any order."""
     return (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
 
 
@@ -87,28 +87,30 @@ def parse_manifest(raw: bytes, where: str) -> dict[str, Any]:
     try:
         manifest = json.loads(raw)
     except ValueError as error:  # a cut file, or bytes that are not UTF-8
-        raise DamagedError(f"Store file {where} is damaged (it is not JSON: {error}). {REBUILD}") from error
+        raise DamagedError(f"Store file {where} is damaged (it is not JSON: {error}). {REBUILD_HINT}") from error
     if not isinstance(manifest, dict):
-        raise DamagedError(f"Store file {where} is damaged (it is no JSON object). {REBUILD}")
+        raise DamagedError(f"Store file {where} is damaged (it is no JSON object). {REBUILD_HINT}")
     version = manifest.get("format")
-    if version != FORMAT:
-        raise DamagedError(f"Store file {where} has the format {version!r}; this version reads {FORMAT}. {REBUILD}")
+    if version != FORMAT_VERSION:
+        raise DamagedError(
+            f"Store file {where} has the format {version!r}; this version reads {FORMAT_VERSION}. {REBUILD_HINT}"
+        )
     for key, kind in _KEYS.items():
         if not isinstance(manifest.get(key), kind):
-            raise DamagedError(f"Store file {where} is damaged (it has no valid {key!r}). {REBUILD}")
+            raise DamagedError(f"Store file {where} is damaged (it has no valid {key!r}). {REBUILD_HINT}")
     files = manifest["files"]
-    if ARROW not in files or not all(map(_is_file_entry, files, files.values())):
-        raise DamagedError(f"Store file {where} is damaged (it has no valid 'files'). {REBUILD}")
+    if ARROW_FILE not in files or not all(map(_is_file_entry, files, files.values())):
+        raise DamagedError(f"Store file {where} is damaged (it has no valid 'files'). {REBUILD_HINT}")
     try:
         for kind in manifest.get("extras", {}).values():
             Extra(**kind)
     except (AttributeError, TypeError, UserError) as error:
-        raise DamagedError(f"Store file {where} is damaged (it has no valid 'extras'). {REBUILD}") from error
+        raise DamagedError(f"Store file {where} is damaged (it has no valid 'extras'). {REBUILD_HINT}") from error
     return manifest
 
 
 def _is_file_entry(name: str, entry: Any) -> bool:
-    """Whether it says a size and a checksum of a file in the folder itself."""
+    """Whether it is a valid size and checksum of a file in the folder itself."""
     return (
         "/" not in name
         and os.sep not in name
@@ -124,7 +126,7 @@ def check_size(where: str, entry: Mapping[str, Any], size: int) -> None:
     if size != entry["bytes"]:
         raise DamagedError(
             f"Store file {where} has {size} bytes instead of {entry['bytes']}, "
-            f"so it cannot have the checksum blake2b {entry['blake2b']}. {REBUILD}"
+            f"so it cannot have the checksum blake2b {entry['blake2b']}. {REBUILD_HINT}"
         )
 
 
@@ -132,7 +134,7 @@ def check_digest(where: str, entry: Mapping[str, Any], digest: str) -> None:
     """Raises ``DamagedError`` for a file whose bytes are not those that were written."""
     if digest != entry["blake2b"]:
         raise DamagedError(
-            f"Store file {where} does not match its checksum (blake2b {digest} instead of {entry['blake2b']}). {REBUILD}"
+            f"Store file {where} does not match its checksum (blake2b {digest} instead of {entry['blake2b']}). {REBUILD_HINT}"
         )
 
 

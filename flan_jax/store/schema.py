@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flan_jax.store.extras import BYTES, PREFIX, Extra
+from flan_jax.store.extras import BYTES, EXTRA_PREFIX, Extra
 
 NO_EXTRAS: Mapping[str, Extra] = {}
 
@@ -33,7 +33,7 @@ def features(token_type: str, extras: Mapping[str, Extra] = NO_EXTRAS) -> dict[s
         "options": value("string", 1),
         "references": value("string", 1),
         **{
-            PREFIX + name: value("binary" if extra.dtype == BYTES else extra.dtype, extra.rank)
+            EXTRA_PREFIX + name: value("binary" if extra.dtype == BYTES else extra.dtype, extra.rank)
             for name, extra in sorted(extras.items())
         },
     }
@@ -56,7 +56,7 @@ def _schema(token_type: str, extras: tuple[tuple[str, Extra], ...]) -> pa.Schema
             ("template_id", pa.int32()),
             ("options", pa.list_(pa.string())),
             ("references", pa.list_(pa.string())),
-            *((PREFIX + name, extra.arrow_type()) for name, extra in extras),
+            *((EXTRA_PREFIX + name, extra.arrow_type()) for name, extra in extras),
         ],
         metadata=metadata,
     )

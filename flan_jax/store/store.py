@@ -19,26 +19,36 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.errors import UserError, did_you_mean
-from flan_jax.store.arrow import StoredExample, narrowest, write_arrow
-from flan_jax.store.backend import Key, StoreBackend
-from flan_jax.store.checksum_cache import Verify, checked_policy
-from flan_jax.store.extras import LOSS_MASK, MASK, Extra, check_extras
+from flan_jax.store.arrow import StoredExample, smallest_uint_type, write_arrow
+from flan_jax.store.backend import StoreBackend, TaskKey
+from flan_jax.store.checksum_cache import Verify, check_verify_policy
+from flan_jax.store.extras import LOSS_MASK, LOSS_MASK_TYPE, Extra, check_extras
 from flan_jax.store.local import LocalBackend
-from flan_jax.store.manifest import ARROW, MANIFEST, DamagedError, encode_manifest, make_manifest
+from flan_jax.store.manifest import ARROW_FILE, MANIFEST_FILE, DamagedError, encode_manifest, make_manifest
 from flan_jax.store.schema import NO_EXTRAS, write_dataset_files
 from flan_jax.store.stored_task import StoredTask
 
-__all__ = ["LOSS_MASK", "MASK", "Extra", "StoredExample", "StoredTask", "TokenStore", "Verify", "Wanted", "narrowest"]
+__all__ = [
+    "LOSS_MASK",
+    "LOSS_MASK_TYPE",
+    "Extra",
+    "StoredExample",
+    "StoredTask",
+    "TaskRequest",
+    "TokenStore",
+    "Verify",
+    "smallest_uint_type",
+]
 
-Wanted = tuple[str, str, str | None, Mapping[str, str] | None]
+TaskRequest = tuple[str, str, str | None, Mapping[str, str] | None]
 """A task to open: name, split, fingerprint and parts, as ``TokenStore.open`` takes them."""
 
 _LOCAL = ("file", "local")
-_AT_ONCE = 64  # remote tasks; each waits for the network most of the time
+_CONCURRENT_OPENS = 64  # remote tasks; each waits for the network most of the time
 
 
 class TokenStore:
-    """A folder of prepared tasks.
+    """A store of prepared tasks, in a folder or behind an fsspec address.
 
     Args:
         path: the folder, or an address that fsspec knows, such as ``gs://bucket/store``; it is
@@ -53,25 +63,25 @@ class TokenStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.url = os.fspath(path)
-        self._place = _place(self.url)
+        self._backend = _backend_for(self.url)
 
     def __reduce__(self) -> tuple[type["TokenStore"], tuple[str]]:
         return TokenStore, (self.url,)
 
     @property
     def path(self) -> Path:
-        """The folder.
+        """The folder of a local store.
 
         Raises:
             ValueError: the store is remote.
         """
-        if not isinstance(self._place, LocalBackend):
-            raise ValueError(f"The store {self._place.where()} is no folder of this machine.")
-        return self._place.root
+        if not isinstance(self._backend, LocalBackend):
+            raise ValueError(f"The store {self._backend.address()} is no folder of this machine.")
+        return self._backend.root
 
     def folder(self, name: str, split: str, fingerprint: str) -> Path | str:
         """The path, or the address, where a task of this fingerprint lies or would lie."""
-        folder = self._place.folder(_key(name, split, fingerprint))
+        folder = self._backend.folder(_key(name, split, fingerprint))
         return folder if isinstance(folder, Path) else str(folder)
 
     def has(self, name: str, split: str, fingerprint: str, *, verify: Verify = "never") -> bool:
@@ -84,7 +94,7 @@ class TokenStore:
             verify: whether checksums count; sizes always do. ``"never"`` reads no tokens.
         """
         try:
-            manifest = self._place.read(_key(name, split, fingerprint), checked_policy(verify))
+            manifest = self._backend.read(_key(name, split, fingerprint), check_verify_policy(verify))
         except (DamagedError, FileNotFoundError):
             return False
         return manifest["fingerprint"] == fingerprint
@@ -128,17 +138,17 @@ class TokenStore:
         extras = check_extras(NO_EXTRAS if extras is None else extras, where)
         read_failures: list[OSError] = []
         try:
-            with self._place.staging(key) as staged:
+            with self._backend.staging(key) as staged:
                 totals = write_arrow(
-                    staged / ARROW,
-                    _noting(examples, read_failures),
+                    staged / ARROW_FILE,
+                    _recording_read_errors(examples, read_failures),
                     where=where,
                     vocabulary_size=vocabulary_size,
                     extras=extras,
                 )
                 write_dataset_files(
                     staged,
-                    ARROW,
+                    ARROW_FILE,
                     totals.token_type,
                     split=split,
                     fingerprint=fingerprint[:16],
@@ -149,16 +159,16 @@ class TokenStore:
                 whole = make_manifest(
                     manifest, staged, totals, name=name, split=split, fingerprint=fingerprint, extras=extras
                 )
-                (staged / MANIFEST).write_bytes(encode_manifest(whole))
-                self._place.publish(staged, key, whole)
+                (staged / MANIFEST_FILE).write_bytes(encode_manifest(whole))
+                self._backend.publish(staged, key, whole)
         except OSError as error:
             if error in read_failures:
                 raise
-            raise self._place.writing_failed(where, error) from error
-        if self._place.remote:
+            raise self._backend.write_error(where, error) from error
+        if self._backend.remote:
             # It was read back when it was published. Another writer may be replacing it by its equal just now.
-            return StoredTask(self._place.folder(key), json.loads(encode_manifest(whole)))
-        return self._stored(key, "changed")
+            return StoredTask(self._backend.folder(key), json.loads(encode_manifest(whole)))
+        return self._open_one(key, "changed")
 
     def open(
         self,
@@ -183,29 +193,33 @@ class TokenStore:
         Raises:
             UserError: not prepared, prepared from something else, several to choose from, or damaged.
         """
-        verify = checked_policy(verify)
+        verify = check_verify_policy(verify)
         if fingerprint is None:
             found = self.fingerprints(name, split)
             if len(found) > 1:
                 raise UserError(
-                    f"Task {name!r}, split {split!r} was prepared in {len(found)} ways in {self._place.where()} "
+                    f"Task {name!r}, split {split!r} was prepared in {len(found)} ways in {self._backend.address()} "
                     f"({', '.join(found)}). Name a fingerprint, or delete those not wanted."
                     f"{self._differences(name, split, found)}"
                 )
             if not found:
-                raise self._missing(name, split)
-            return self._stored(_key(name, split, found[0]), verify)
+                raise self._missing_error(name, split)
+            return self._open_one(_key(name, split, found[0]), verify)
         try:
-            stored = self._stored(_key(name, split, fingerprint), verify)
+            stored = self._open_one(_key(name, split, fingerprint), verify)
         except FileNotFoundError:
             stored = None
         if stored is None or stored.fingerprint != fingerprint:
             found = self.fingerprints(name, split)
-            raise self._other(name, split, found, fingerprint, parts) if found else self._missing(name, split)
+            raise (
+                self._fingerprint_error(name, split, found, fingerprint, parts)
+                if found
+                else self._missing_error(name, split)
+            )
         return stored
 
     def open_many(
-        self, wanted: Iterable[Wanted], *, verify: Verify = "changed", fetch: bool = True
+        self, wanted: Iterable[TaskRequest], *, verify: Verify = "changed", fetch: bool = True
     ) -> list[StoredTask]:
         """Opens prepared tasks, as ``open`` does; those of a remote store many at once, files included.
 
@@ -221,7 +235,7 @@ class TokenStore:
             UserError: as ``open``, for the first task that cannot be opened.
         """
         wanted = list(wanted)
-        if not self._place.remote:
+        if not self._backend.remote:
             return [self.open(name, split, print_, parts=parts, verify=verify) for name, split, print_, parts in wanted]
 
         def fetched(name: str, split: str, fingerprint: str | None, parts: Mapping[str, str] | None) -> StoredTask:
@@ -230,7 +244,7 @@ class TokenStore:
                 stored.fetch()
             return stored
 
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="open-tasks") as threads:
+        with ThreadPoolExecutor(_CONCURRENT_OPENS, thread_name_prefix="open-tasks") as threads:
             opening = [threads.submit(fetched, *one) for one in wanted]
             try:
                 return [one.result() for one in opening]
@@ -240,25 +254,25 @@ class TokenStore:
 
     def fingerprints(self, name: str, split: str) -> tuple[str, ...]:
         """The 16 digits of every prepared fingerprint of a split, sorted."""
-        return tuple(sorted(self._place.fingerprints(_quoted(name), _quoted(split))))
+        return tuple(sorted(self._backend.fingerprints(_quoted(name), _quoted(split))))
 
     def tasks(self) -> tuple[tuple[str, str], ...]:
         """The (task, split) pairs that are there, sorted."""
         unquote = urllib.parse.unquote
-        return tuple(sorted((unquote(name), unquote(split)) for name, split in self._place.splits()))
+        return tuple(sorted((unquote(name), unquote(split)) for name, split in self._backend.splits()))
 
-    def _stored(self, key: Key, verify: Verify) -> StoredTask:
-        return StoredTask(self._place.folder(key), self._place.read(key, verify))
+    def _open_one(self, key: TaskKey, verify: Verify) -> StoredTask:
+        return StoredTask(self._backend.folder(key), self._backend.read(key, verify))
 
-    def _missing(self, name: str, split: str) -> UserError:
+    def _missing_error(self, name: str, split: str) -> UserError:
         there = self.tasks()
         splits = [other for task, other in there if task == name]
         hint = f" It has {', '.join(splits)}." if splits else did_you_mean(name, {task for task, _ in there})
         return UserError(
-            f"Task {name!r}, split {split!r} is not in the store {self._place.where()}.{hint} Run `flan-jax prepare` for it."
+            f"Task {name!r}, split {split!r} is not in the store {self._backend.address()}.{hint} Run `flan-jax prepare` for it."
         )
 
-    def _other(
+    def _fingerprint_error(
         self, name: str, split: str, found: tuple[str, ...], fingerprint: str, parts: Mapping[str, str] | None
     ) -> UserError:
         changed: list[str] | None = None
@@ -268,7 +282,7 @@ class TokenStore:
                 changed = differing
         what = f" These changed since: {', '.join(changed)}." if changed else ""
         return UserError(
-            f"Task {name!r}, split {split!r} in the store {self._place.where()} was prepared from something else "
+            f"Task {name!r}, split {split!r} in the store {self._backend.address()} was prepared from something else "
             f"(fingerprint {', '.join(found)}, wanted {fingerprint[:16]}).{what} Run `flan-jax prepare` again."
         )
 
@@ -279,12 +293,12 @@ class TokenStore:
 
     def _parts(self, name: str, split: str, fingerprint: str) -> dict[str, str]:
         try:
-            return dict(self._place.read(_key(name, split, fingerprint), "never").get("parts") or {})
+            return dict(self._backend.read(_key(name, split, fingerprint), "never").get("parts") or {})
         except (DamagedError, FileNotFoundError):
             return {}
 
 
-def _place(url: str) -> StoreBackend:
+def _backend_for(url: str) -> StoreBackend:
     protocol, separator, rest = url.partition("://")
     if not separator and "::" not in url:
         return LocalBackend(Path(url))
@@ -295,18 +309,18 @@ def _place(url: str) -> StoreBackend:
     return FsspecBackend(url)
 
 
-def _key(name: str, split: str, fingerprint: str) -> Key:
+def _key(name: str, split: str, fingerprint: str) -> TaskKey:
     return _quoted(name), _quoted(split), fingerprint[:16]
 
 
 def _quoted(name: str) -> str:
-    """A name as one safe path component: a third party's may hold slashes and colons."""
+    """Quotes a name to one safe path component: a third party's may hold slashes and colons."""
     quoted = urllib.parse.quote(name, safe=" ")
     return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
 
 
-def _noting(examples: Iterable[StoredExample], failures: list[OSError]) -> Iterator[StoredExample]:
-    """Passes examples on; a failure to read them is noted, so that it is not taken for one of writing."""
+def _recording_read_errors(examples: Iterable[StoredExample], failures: list[OSError]) -> Iterator[StoredExample]:
+    """Yields the examples and records an OSError of reading them, to tell it from one of writing."""
     try:
         yield from examples
     except OSError as error:

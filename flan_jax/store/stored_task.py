@@ -1,4 +1,4 @@
-"""One prepared split of a task, as it is read."""
+"""Reads one prepared split of a task."""
 
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from flan_jax.store.arrow import ArrowTokens, StoredExample
 from flan_jax.store.extras import Extra
-from flan_jax.store.manifest import ARROW, REBUILD, DamagedError
+from flan_jax.store.manifest import ARROW_FILE, REBUILD_HINT, DamagedError
 
 
 class RemoteFolder(Protocol):
@@ -29,9 +29,9 @@ class StoredTask:
     Attributes:
         name: the task.
         split: the split.
-        fingerprint: what it was made from, as a hexadecimal digest.
+        fingerprint: hexadecimal digest of everything that the tokens depend on.
         manifest: ``manifest.json``.
-        folder: where it lies.
+        folder: its path, or its folder in a remote store.
     """
 
     def __init__(self, folder: Path | RemoteFolder, manifest: dict[str, Any]) -> None:
@@ -51,12 +51,12 @@ class StoredTask:
         return f"StoredTask({self.name!r}, {self.split!r}, {self.fingerprint[:16]!r}, {len(self)} examples)"
 
     def fetch(self) -> Path:
-        """The file of examples on this machine; that of a remote store is fetched if it was not yet.
+        """Returns the file of examples on this machine, fetching it from a remote store where needed.
 
         Raises:
             UserError: it cannot be fetched, or its checksum is wrong.
         """
-        return self.folder / ARROW if isinstance(self.folder, Path) else self.folder.fetch(self.manifest)
+        return self.folder / ARROW_FILE if isinstance(self.folder, Path) else self.folder.fetch(self.manifest)
 
     @cached_property
     def tokens(self) -> ArrowTokens:
@@ -74,16 +74,18 @@ class StoredTask:
                 target_tokens=self.manifest["target_tokens"],
             )
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            raise DamagedError(f"Store file {self.folder}/{ARROW} cannot be read ({error}). {REBUILD}") from error
+            raise DamagedError(
+                f"Store file {self.folder}/{ARROW_FILE} cannot be read ({error}). {REBUILD_HINT}"
+            ) from error
         return tokens
 
     def inputs(self, index: int) -> np.ndarray:
         """[length] unsigned token ids, a view."""
-        return self.tokens.inputs[self._checked(index)]
+        return self.tokens.inputs[self._checked_index(index)]
 
     def targets(self, index: int) -> np.ndarray:
         """[length] unsigned token ids, a view."""
-        return self.tokens.targets[self._checked(index)]
+        return self.tokens.targets[self._checked_index(index)]
 
     @cached_property
     def input_lengths(self) -> np.ndarray:
@@ -107,11 +109,11 @@ class StoredTask:
 
     def options(self, index: int) -> tuple[str, ...]:
         """The closed set that is scored, or ``()``."""
-        return self.tokens.strings("options", self._checked(index))
+        return self.tokens.strings("options", self._checked_index(index))
 
     def references(self, index: int) -> tuple[str, ...]:
         """Every accepted answer."""
-        return self.tokens.strings("references", self._checked(index))
+        return self.tokens.strings("references", self._checked_index(index))
 
     @cached_property
     def extra_types(self) -> dict[str, Extra]:
@@ -124,7 +126,7 @@ class StoredTask:
         Numbers have the declared type, text is an array of ``bytes`` objects. Rank 0 has the shape
         [], rank 1 [length]; rank 2 is a list of [length] arrays, even where all are equally long.
         """
-        row = self._checked(index)
+        row = self._checked_index(index)
         return {name: self.tokens.extra(name, extra, row) for name, extra in self.extra_types.items()}
 
     def example(self, index: int) -> StoredExample:
@@ -139,7 +141,7 @@ class StoredTask:
             extras=self.extras(index),
         )
 
-    def _checked(self, index: int) -> int:
+    def _checked_index(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"example {index} of {self.name!r}, which has {len(self)}")
         return index

@@ -9,7 +9,7 @@ from flan_jax.errors import UserError
 from flan_jax.feed.layout import RowLayout
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.feed.token_table import TokenTable
-from flan_jax.store.store import LOSS_MASK, MASK, Extra, StoredExample, TokenStore
+from flan_jax.store.store import LOSS_MASK, LOSS_MASK_TYPE, Extra, StoredExample, TokenStore
 
 LENGTHS = {"inputs": 8, "targets": 12}
 
@@ -37,7 +37,7 @@ def tasks(tmp_path):
             tmp_path,
             name,
             [conversation(i, int(n), base) for i, n in enumerate(generator.integers(2, 21, 20))],
-            {LOSS_MASK: MASK},
+            {LOSS_MASK: LOSS_MASK_TYPE},
         )
         for name, base in (("first", 10_001), ("second", 20_000))
     ]
@@ -76,7 +76,7 @@ def test_an_encoder_has_nothing_to_read_of_a_conversation(tasks):
 
 def test_an_encoder_decoder_counts_what_the_masks_of_ordinary_examples_say(tmp_path):
     examples = [dataclasses.replace(conversation(i, 6, 3), inputs=np.arange(1, 5)) for i in range(4)]
-    task = stored(tmp_path, "partial", examples, {LOSS_MASK: MASK})
+    task = stored(tmp_path, "partial", examples, {LOSS_MASK: LOSS_MASK_TYPE})
     batch = next(PackedBatches([task], [1], seed=0, batch_size=2, lengths=LENGTHS, prefetch=0))
     inside = batch["decoder_segment_ids"] > 0
     np.testing.assert_array_equal(
@@ -93,7 +93,7 @@ def test_without_masks_nothing_is_looked_up(tasks):
 
 def test_a_mask_is_declared_as_one_and_as_long_as_its_target(tmp_path):
     example = StoredExample(np.zeros(0, int), np.arange(4), extras={LOSS_MASK: np.ones(3, np.uint8)})
-    short = stored(tmp_path, "short", [example], {LOSS_MASK: MASK})
+    short = stored(tmp_path, "short", [example], {LOSS_MASK: LOSS_MASK_TYPE})
     with pytest.raises(UserError, match="'short', split 'train' has loss masks that are not as long"):
         TokenTable([short])
     wide = dataclasses.replace(example, extras={LOSS_MASK: np.ones(4, np.float32)})

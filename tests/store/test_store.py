@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flan_jax.errors import UserError
 from flan_jax.store import arrow
-from flan_jax.store.store import ARROW, StoredExample, TokenStore, narrowest
+from flan_jax.store.store import ARROW_FILE, StoredExample, TokenStore, smallest_uint_type
 
 A, B = "a" * 32, "b" * 32
 PARTS = {"vocabulary": "v1", "templates": "t1", "lengths": "512/128"}
@@ -91,7 +91,7 @@ def test_tokens_take_the_narrowest_type(store, largest, kind):
     one = StoredExample(np.array([largest]), np.array([0]))
     assert store.write("t", "train", A, [one], {}).inputs(0).dtype == kind
     assert store.write("t", "train", B, [one], {"vocabulary_size": largest + 1}).inputs(0).dtype == kind
-    assert narrowest(largest) == kind
+    assert smallest_uint_type(largest) == kind
 
 
 def test_token_ids_out_of_range_are_refused(store):
@@ -120,14 +120,14 @@ def test_many_open_tasks_hold_no_file_descriptors(store):
 def test_plain_pyarrow_opens_it(store):
     written = examples(6)
     stored = store.write("rte", "train", A, written, {})
-    with pa.memory_map(str(stored.folder / ARROW)) as source:
+    with pa.memory_map(str(stored.folder / ARROW_FILE)) as source:
         table = pa.ipc.open_stream(source).read_all()
     assert table.column_names == ["inputs", "targets", "example_id", "template_id", "options", "references"]
     assert table["targets"].to_pylist() == [one.targets.tolist() for one in written]
     features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
     assert features["inputs"] == {"feature": {"dtype": "uint16", "_type": "Value"}, "_type": "Sequence"}
     assert features == json.loads((stored.folder / "dataset_info.json").read_text())["features"]
-    assert json.loads((stored.folder / "state.json").read_text())["_data_files"] == [{"filename": ARROW}]
+    assert json.loads((stored.folder / "state.json").read_text())["_data_files"] == [{"filename": ARROW_FILE}]
 
 
 def test_hugging_face_datasets_opens_it(store):
@@ -222,7 +222,7 @@ def test_a_killed_writer_leaves_nothing_that_is_read(store):
     os.utime(left, (time.time() - 2 * 86_400,) * 2)
     store.write("rte", "train", "c" * 32, examples(), {})
     assert left.exists()  # a file in it still grows
-    os.utime(left / ARROW, (time.time() - 2 * 86_400,) * 2)
+    os.utime(left / ARROW_FILE, (time.time() - 2 * 86_400,) * 2)
     store.write("rte", "train", B, examples(), {})
     assert not left.exists()
 
@@ -259,7 +259,7 @@ def test_two_processes_may_prepare_the_same_tasks(store):
         assert len(list((store.path / name / split).iterdir())) == 1
 
 
-@pytest.mark.parametrize("file", [ARROW, "state.json", "dataset_info.json"])
+@pytest.mark.parametrize("file", [ARROW_FILE, "state.json", "dataset_info.json"])
 def test_a_damaged_file_is_named_with_the_remedy(store, file):
     path = store.write("rte", "train", A, examples(), {}).folder / file
     whole = path.read_bytes()
@@ -296,8 +296,8 @@ def test_a_damaged_manifest_is_named(store):
 
 def test_a_file_that_is_no_arrow_is_named(store):
     folder = store.write("rte", "train", A, examples(), {}).folder
-    size = (folder / ARROW).stat().st_size
-    (folder / ARROW).write_bytes(b"x" * size)
+    size = (folder / ARROW_FILE).stat().st_size
+    (folder / ARROW_FILE).write_bytes(b"x" * size)
     stored = store.open("rte", "train", A, verify="never")
     with pytest.raises(UserError, match=r"arrow cannot be read"):
         stored.inputs(0)

@@ -11,7 +11,7 @@ from flan_jax.store.checksum_cache import ChecksumCache
 from flan_jax.store.store import StoredExample, TokenStore
 
 A = "a" * 32
-ARROW = "data-00000-of-00001.arrow"
+ARROW_FILE = "data-00000-of-00001.arrow"
 
 
 def examples(count=5):
@@ -82,7 +82,7 @@ def test_what_came_from_elsewhere_is_read_once(store, read, later):
     assert len(read) == 3
 
 
-@pytest.mark.parametrize("file", [ARROW, "state.json"])
+@pytest.mark.parametrize("file", [ARROW_FILE, "state.json"])
 def test_what_changed_is_read_again(store, file):
     folder = store.write("t", "train", A, examples(), {}).folder
     flip(folder / file)  # within the same tick of the clock, perhaps
@@ -100,7 +100,7 @@ def test_only_always_finds_what_leaves_no_trace(store, later):
     folder = store.write("t", "train", A, examples(), {}).folder
     age(folder)
     store.open("t", "train", A)
-    flip(folder / ARROW)
+    flip(folder / ARROW_FILE)
     age(folder)
     store.open("t", "train", A)  # same path, inode, size and time
     with pytest.raises(UserError, match="checksum"):
@@ -111,9 +111,9 @@ def test_another_file_of_the_same_size_and_time_is_read(store, read):
     folder = store.write("t", "train", A, examples(), {}).folder
     age(folder)
     store.open("t", "train", A)
-    raw = (folder / ARROW).read_bytes()
+    raw = (folder / ARROW_FILE).read_bytes()
     (folder / "copy").write_bytes(raw[:-1] + b"x")
-    os.replace(folder / "copy", folder / ARROW)  # another inode
+    os.replace(folder / "copy", folder / ARROW_FILE)  # another inode
     age(folder)
     with pytest.raises(UserError, match="checksum"):
         store.open("t", "train", A)
@@ -121,7 +121,7 @@ def test_another_file_of_the_same_size_and_time_is_read(store, read):
 
 def test_a_task_found_damaged_is_not_trusted_later(store):
     folder = store.write("t", "train", A, examples(), {}).folder
-    flip(folder / ARROW)
+    flip(folder / ARROW_FILE)
     for _ in range(2):
         with pytest.raises(UserError, match="checksum"):
             store.open("t", "train", A)
@@ -129,7 +129,7 @@ def test_a_task_found_damaged_is_not_trusted_later(store):
 
 def test_writing_replaces_what_is_damaged(store):
     folder = store.write("t", "train", A, examples(), {}).folder
-    flip(folder / ARROW)
+    flip(folder / ARROW_FILE)
     assert store.has("t", "train", A)
     assert not store.has("t", "train", A, verify="changed")
     store.write("t", "train", A, examples(), {})
@@ -165,7 +165,7 @@ def test_nothing_of_it_is_kept_in_the_store(store):
     store.write("t", "train", A, examples(), {})
     store.open("t", "train", A, verify="always")
     files = sorted(file.name for file in store.path.rglob("*") if file.is_file())
-    assert files == [ARROW, "dataset_info.json", "manifest.json", "state.json"]
+    assert files == [ARROW_FILE, "dataset_info.json", "manifest.json", "state.json"]
 
 
 def test_a_store_that_cannot_be_written_to_is_read(store, read, later, cache):
@@ -181,8 +181,8 @@ def test_the_note_is_read_once_for_many_tasks(store, later, monkeypatch):
         store.write(f"t{i}", "train", A, examples(), {})
     later()
     reads = []
-    read_on = ChecksumCache._read_on
-    monkeypatch.setattr(ChecksumCache, "_read_on", lambda self: reads.append(read_on(self)) or reads[-1])
+    refresh = ChecksumCache._refresh
+    monkeypatch.setattr(ChecksumCache, "_refresh", lambda self: reads.append(refresh(self)) or reads[-1])
     store.open_many([(f"t{i}", "train", A, None) for i in range(20)])
     assert reads == [True]
 

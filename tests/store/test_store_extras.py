@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from flan_jax.errors import UserError
 from flan_jax.store import arrow
-from flan_jax.store.extras import NUMBERS, size_of
+from flan_jax.store.extras import NUMBERS, approx_bytes
 from flan_jax.store.store import Extra, StoredExample, TokenStore
 
 A = "a" * 32
@@ -200,10 +200,10 @@ def test_large_extras_fill_a_chunk(tmp_path, monkeypatch):
 
 
 def test_sizes_count_what_is_nested():
-    assert size_of([["ab", "c"], []]) == 3
-    assert size_of(np.zeros((2, 3), np.int16)) == 12
-    assert size_of(np.array(["ab", b"c"], object)) == 3
-    assert size_of(1.0) == size_of(np.float32(1)) == 8
+    assert approx_bytes([["ab", "c"], []]) == 3
+    assert approx_bytes(np.zeros((2, 3), np.int16)) == 12
+    assert approx_bytes(np.array(["ab", b"c"], object)) == 3
+    assert approx_bytes(1.0) == approx_bytes(np.float32(1)) == 8
 
 
 def test_hugging_face_datasets_opens_them(stored):

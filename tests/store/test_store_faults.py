@@ -15,7 +15,7 @@ from flan_jax.store.schema import schema
 from flan_jax.store.store import Extra, StoredExample, TokenStore
 
 A = "a" * 32
-ARROW = "data-00000-of-00001.arrow"
+ARROW_FILE = "data-00000-of-00001.arrow"
 
 
 def examples(count=5):
@@ -164,9 +164,9 @@ def test_a_manifest_that_is_none_is_named(store, folder, raw, sentence):
         *((key, None) for key in ("name", "split", "fingerprint", "num_examples", "input_tokens", "token_type", "files")),
         ("num_examples", "5"),
         ("files", {}),
-        ("files", {ARROW: 7}),
-        ("files", {ARROW: {"bytes": 7, "blake2b": "../../../etc/passwd"}}),
-        ("files", {ARROW: {"bytes": 7, "blake2b": "0" * 32}, "../x": {"bytes": 7, "blake2b": "0" * 32}}),
+        ("files", {ARROW_FILE: 7}),
+        ("files", {ARROW_FILE: {"bytes": 7, "blake2b": "../../../etc/passwd"}}),
+        ("files", {ARROW_FILE: {"bytes": 7, "blake2b": "0" * 32}, "../x": {"bytes": 7, "blake2b": "0" * 32}}),
         ("extras", {"x": {"dtype": "int33", "rank": 0}}),
         ("extras", {"x": "int32"}),
         ("extras", 3),
@@ -186,11 +186,11 @@ def test_a_manifest_that_lacks_a_value_names_it(store, folder, key, value):
 
 def put_instead(folder, table_schema, columns):
     """Another Arrow file with a manifest that takes it for its own."""
-    with pa.OSFile(str(folder / ARROW), "wb") as sink, pa.ipc.new_stream(sink, table_schema) as writer:
+    with pa.OSFile(str(folder / ARROW_FILE), "wb") as sink, pa.ipc.new_stream(sink, table_schema) as writer:
         writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=table_schema))
-    raw = (folder / ARROW).read_bytes()
+    raw = (folder / ARROW_FILE).read_bytes()
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"][ARROW] = {"bytes": len(raw), "blake2b": hashlib.blake2b(raw, digest_size=16).hexdigest()}
+    manifest["files"][ARROW_FILE] = {"bytes": len(raw), "blake2b": hashlib.blake2b(raw, digest_size=16).hexdigest()}
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -208,7 +208,7 @@ def test_an_arrow_file_of_other_columns_is_named(store, folder):
     put_instead(folder, pa.schema([("text", pa.string())]), [pa.array(["a"] * 5)])
     stored = store.open("t", "train", A)  # sizes and checksums are right
     with pytest.raises(
-        UserError, match=rf"{ARROW} cannot be read \(its columns are text: string instead of inputs: .*--verify"
+        UserError, match=rf"{ARROW_FILE} cannot be read \(its columns are text: string instead of inputs: .*--verify"
     ):
         stored.inputs(0)
 
@@ -238,28 +238,30 @@ def test_an_arrow_file_without_a_declared_extra_is_named(tmp_path, store):
 def test_an_arrow_file_of_another_size_is_named(store, folder, offsets, values, sentence):
     side = lists(offsets, range(values))
     put_instead(folder, schema(np.dtype("uint16")), columns_of(side, side))
-    with pytest.raises(UserError, match=rf"{ARROW} cannot be read \({sentence}\)\. Run `flan-jax prepare --verify`"):
+    with pytest.raises(
+        UserError, match=rf"{ARROW_FILE} cannot be read \({sentence}\)\. Run `flan-jax prepare --verify`"
+    ):
         store.open("t", "train", A).inputs(0)
 
 
 @pytest.mark.parametrize("offsets", [[0, 1, 4, 2, 3, 4], [0, 9, 2, 3, 4, 4], [-1, 0, 0, 0, 0, 3], [0, 1, 2, 3, 4, 9]])
 def test_offsets_that_point_outside_are_named(store, folder, offsets):
     fine = np.array([0, 0, 1, 3, 3, 4], np.int32).tobytes()  # those of five examples of 0, 1, 2, 0, 1 inputs
-    raw = (folder / ARROW).read_bytes()
+    raw = (folder / ARROW_FILE).read_bytes()
     assert raw.count(fine) == 1
-    (folder / ARROW).write_bytes(raw.replace(fine, np.array(offsets, np.int32).tobytes()))
-    with pytest.raises(UserError, match=rf"{ARROW} cannot be read .*--verify"):
+    (folder / ARROW_FILE).write_bytes(raw.replace(fine, np.array(offsets, np.int32).tobytes()))
+    with pytest.raises(UserError, match=rf"{ARROW_FILE} cannot be read .*--verify"):
         store.open("t", "train", A, verify="never").inputs(0)
 
 
 def test_a_whole_file_passes_the_checks(folder, store):
-    tokens = ArrowTokens(folder / ARROW, np.dtype("uint16"))
+    tokens = ArrowTokens(folder / ARROW_FILE, np.dtype("uint16"))
     tokens.check(examples=5, input_tokens=4, target_tokens=10)
     with pytest.raises(ValueError, match="10 tokens on one side instead of 11"):
         tokens.check(examples=5, input_tokens=4, target_tokens=11)
 
 
 def test_a_file_that_is_no_arrow_is_named(store, folder):
-    (folder / ARROW).write_bytes(b"x" * (folder / ARROW).stat().st_size)
-    with pytest.raises(UserError, match=rf"{ARROW} cannot be read"):
+    (folder / ARROW_FILE).write_bytes(b"x" * (folder / ARROW_FILE).stat().st_size)
+    with pytest.raises(UserError, match=rf"{ARROW_FILE} cannot be read"):
         store.open("t", "train", A, verify="never").inputs(0)

@@ -19,7 +19,7 @@ from flan_jax.store.store import Extra, StoredExample, TokenStore
 
 A, B = "a" * 32, "b" * 32
 PARTS = {"vocabulary": "v1", "templates": "t1"}
-ARROW = "data-00000-of-00001.arrow"
+ARROW_FILE = "data-00000-of-00001.arrow"
 
 
 class Watched(MemoryFileSystem):
@@ -147,7 +147,7 @@ def test_a_second_opening_fetches_nothing(watched, store, cache):
     assert_same(TokenStore(store.url).open_many([("rte", "train", A, PARTS)])[0])
     assert {operation for operation, _ in watched.asked} == {"ls"}
     (file,) = (cache / "files").glob("*/*")
-    assert file.name == opened.manifest["files"][ARROW]["blake2b"] + ".arrow"
+    assert file.name == opened.manifest["files"][ARROW_FILE]["blake2b"] + ".arrow"
     assert file == opened.fetch()
 
 
@@ -239,7 +239,7 @@ def test_a_half_written_task_is_never_read(watched, store):
     assert store.fingerprints("rte", "train") == (B[:16], "c" * 16)
 
 
-@pytest.mark.parametrize("file", [ARROW, "manifest.json"])
+@pytest.mark.parametrize("file", [ARROW_FILE, "manifest.json"])
 def test_a_full_store_keeps_nothing(watched, store, cache, file):
     def fill(operation, path):
         if operation == "put" and path.endswith(file):
@@ -312,7 +312,7 @@ def test_files_that_another_writer_clears_away_are_written_again(watched, store)
     def steal(operation, path):
         if operation == "put" and path.endswith("manifest.json"):
             watched.before = staticmethod(lambda operation, path: None)
-            del watched.store[path.replace("manifest.json", ARROW)]
+            del watched.store[path.replace("manifest.json", ARROW_FILE)]
 
     watched.before = staticmethod(steal)
     write(store)
@@ -339,9 +339,11 @@ def flip(file):
 
 def test_a_damaged_file_is_named_and_replaced(watched, store, cache):
     write(store)
-    path = next(path for path in watched.store if path.endswith(ARROW))
+    path = next(path for path in watched.store if path.endswith(ARROW_FILE))
     flip(watched.store[path])
-    named = rf"watched://bucket/store/rte/train/a+/{ARROW} does not match its checksum \(blake2b .*prepare --verify"
+    named = (
+        rf"watched://bucket/store/rte/train/a+/{ARROW_FILE} does not match its checksum \(blake2b .*prepare --verify"
+    )
     with pytest.raises(UserError, match=named):
         store.open("rte", "train", A, verify="always")
     with pytest.raises(UserError, match=named):
@@ -356,7 +358,7 @@ def test_a_damaged_file_is_named_and_replaced(watched, store, cache):
     with pytest.raises(UserError, match=r"has 100 bytes instead of \d+.*blake2b"):
         store.open("rte", "train", A)
     del watched.store[path]
-    with pytest.raises(UserError, match=rf"{ARROW} is missing.*prepare --verify"):
+    with pytest.raises(UserError, match=rf"{ARROW_FILE} is missing.*prepare --verify"):
         store.open("rte", "train", A)
     assert_same(write(store))
 

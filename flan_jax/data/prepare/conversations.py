@@ -23,7 +23,7 @@ from flan_jax.data.prepare.source_notes import source_notes
 from flan_jax.data.prepare.unknown_tokens import count_unknown
 from flan_jax.data.sources.base import digest
 from flan_jax.errors import PlacedError, UserError
-from flan_jax.store.store import LOSS_MASK, MASK, Extra, StoredExample
+from flan_jax.store.store import LOSS_MASK, LOSS_MASK_TYPE, Extra, StoredExample
 from flan_jax.tasks.chat.conversation import (
     ASSISTANT,
     Conversation,
@@ -148,7 +148,7 @@ class ConversationPreprocessor:
 
     def extras(self, split: str) -> Mapping[str, Extra]:
         """Returns the column of the loss mask."""
-        return {LOSS_MASK: MASK}
+        return {LOSS_MASK: LOSS_MASK_TYPE}
 
     def examples(self, split: str, counts: RecordCounts) -> Iterator[StoredExample]:
         """Yields conversations in the source's order, as targets without inputs.

@@ -72,7 +72,7 @@ RANK_CORRELATION = 0.306
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class TokenTable:
+class SyntheticLengths:
     """What is written: per task, the lengths of both sides of its examples.
 
     Attributes:
@@ -109,7 +109,7 @@ class TokenTable:
         return int(sum(lengths.sum() for side in (self.inputs, self.targets) for lengths in side))
 
 
-def draw(tasks: int, *, examples_per_task: int, limits: dict[str, int], seed: int) -> TokenTable:
+def draw(tasks: int, *, examples_per_task: int, limits: dict[str, int], seed: int) -> SyntheticLengths:
     """A corpus of ``tasks`` tasks.
 
     Args:
@@ -136,10 +136,10 @@ def draw(tasks: int, *, examples_per_task: int, limits: dict[str, int], seed: in
             )
             for mean, spread, size in zip(means, spreads, sizes, strict=True)
         )
-    return TokenTable(sides["inputs"], sides["targets"])
+    return SyntheticLengths(sides["inputs"], sides["targets"])
 
 
-def write_store(corpus: TokenTable, store: TokenStore, seed: int) -> None:
+def write_store(corpus: SyntheticLengths, store: TokenStore, seed: int) -> None:
     """Writes every task, with random ids that end in the end-of-sequence id."""
     for index, (name, fingerprint) in enumerate(zip(corpus.names, corpus.fingerprints(seed), strict=True)):
         examples = _examples(corpus.inputs[index], corpus.targets[index], np.random.default_rng([seed, 2, index]))

@@ -23,7 +23,7 @@ def in_turns(systems: Mapping[str, Callable[[], None]], rounds: int) -> dict[str
             begin = time.perf_counter()
             call()
             found[name].append(time.perf_counter() - begin)
-        say(f"round {index + 1} of {rounds}: " + ", ".join(f"{name} {found[name][-1]:.4g} s" for name in found))
+        log(f"round {index + 1} of {rounds}: " + ", ".join(f"{name} {found[name][-1]:.4g} s" for name in found))
     return found
 
 
@@ -57,5 +57,5 @@ def reading(size: int = 2**28) -> tuple[Callable[[], None], float]:
     return call, float(size)
 
 
-def say(what: str) -> None:
+def log(what: str) -> None:
     print(what, file=sys.stderr, flush=True)

@@ -33,7 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _bench_presets import PRESETS
-from _bench_rounds import in_turns, reading, say, summary
+from _bench_rounds import in_turns, log, reading, summary
 
 from flan_jax.eval.decoding.state import start_decoding
 from flan_jax.models.build import ModelConfig, abstract_model, abstract_params, init_model, merge
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
                 systems[name] = _torch(config, prompts, options, cache, "cuda" if on_gpu else "cpu")
             except Exception as error:  # a peer that does not run here must not take our measurement with it
                 skipped[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-                say(f"{name} does not run: {skipped[name]}")
+                log(f"{name} does not run: {skipped[name]}")
         calls = {
             f"{name} {part}": call for name, both in systems.items() for part, call in zip("1n", both, strict=True)
         }
@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(text + "\n", encoding="utf-8")
-    say(f"written to {options.json}")
+    log(f"written to {options.json}")
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -36,7 +36,7 @@ import jax
 import optax
 from _bench_flops import FORMULA, PEAK, step_flops
 from _bench_presets import PRESETS, Preset, make_batch
-from _bench_rounds import in_turns, matmul, say, summary
+from _bench_rounds import in_turns, log, matmul, summary
 
 from flan_jax.errors import UserError
 from flan_jax.models.build import logical_axes, num_params
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
             systems[name] = start()
         except Exception as error:  # a peer that does not run here must not take our measurement with it
             skipped[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            say(f"{name} does not run: {skipped[name]}")
+            log(f"{name} does not run: {skipped[name]}")
     packages += ["torch", "transformers"] if options.peer == "torch" else []
     for step, wait, _ in systems.values():
         for _ in range(options.warm_up):
@@ -266,7 +266,7 @@ def _write(result: dict[str, Any], path: Path | None) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text + "\n", encoding="utf-8")
-    say(f"written to {path}")
+    log(f"written to {path}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ Rows = Annotated[int, Range(1, 2**20)]
 FREE = {"free": True}
 """Metadata of an option in which a run may differ from the one that began its folder: a place, a length of stay, what is
 reported. Every other option decides the run's numbers, so that another value is another run."""
-Value = TypeVar("Value")
 Group = TypeVar("Group", bound="OptionGroup")
 
 

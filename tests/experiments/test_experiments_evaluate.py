@@ -108,8 +108,8 @@ def measured(tmp_path, spec, make, *, max_examples=0, template_ids=None, prepare
     prepare([(other, ["test"])], store=store, vocabulary=vocabulary, lengths=lengths)
     suite = Suite("all", (task,))
     config = RunConfig.from_options(
-        str(tmp_path / "run"), "m", lengths, T5Config(384, 8, 4, 2, 8, 1, 1), OptimizerConfig(), 1, 8,
-        evaluation=EvalConfig(max_examples=max_examples),
+        model_dir=str(tmp_path / "run"), mixture="m", lengths=lengths, model=T5Config(384, 8, 4, 2, 8, 1, 1), steps=1,
+        optimizer=OptimizerConfig(), batch_size=8, evaluation=EvalConfig(max_examples=max_examples),
     )  # fmt: skip
     data = RunData(Mixture("m", (Entry(task),), suites=(suite,)), vocabulary, store, (), {}, {}, (suite,))
     (made,) = eval_suites(data, config)["all"]

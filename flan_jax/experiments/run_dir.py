@@ -27,6 +27,7 @@ from flan_jax.experiments.run_files import (
     versions,
 )
 from flan_jax.experiments.run_identity import check_same_config
+from flan_jax.experiments.weights.base_vocabulary import vocabulary_record
 from flan_jax.files import atomic_write_text
 from flan_jax.models.peft.adapters import counts, split
 from flan_jax.models.peft.config import TuningConfig
@@ -144,11 +145,7 @@ def write_description(
         "mixture": data.mixture.name,
         "config": config.identity(),
         "tasks": task_table(data),
-        "vocabulary": {
-            "name": data.vocabulary.name,
-            "size": data.vocabulary.size,
-            "fingerprint": data.vocabulary.fingerprint(),
-        },
+        "vocabulary": vocabulary_record(data.vocabulary),
         "suites": {
             suite.name: {"held_out": suite.held_out, "split": suite.split, "tasks": [task.name for task in suite.tasks]}
             for suite in data.suites

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from flan_jax.data.tokenizers.hf_tokenizer_files import SENTENCEPIECE, TOKENIZER
 from flan_jax.data.tokenizers.vocabulary import Vocabulary, load_vocabulary
+from flan_jax.errors import UserError
 from flan_jax.experiments import run_files
 from flan_jax.experiments.model_snapshot import vocabulary_place
 
@@ -51,3 +52,24 @@ def has_tokenizer(folder: Path) -> bool:
 def vocabulary_record(vocabulary: Vocabulary) -> dict[str, Any]:
     """Describes a tokenizer for a manifest or an import's record."""
     return {"name": vocabulary.name, "size": vocabulary.size, "fingerprint": vocabulary.fingerprint()}
+
+
+def tokenizer_record(folder: Path, rows: int) -> dict[str, Any]:
+    """Describes the folder's tokenizer for the import's record; ``{}`` where there is none.
+
+    Args:
+        folder: with weights.
+        rows: of the embedding.
+
+    Raises:
+        UserError: it has more tokens than the embedding has rows.
+    """
+    if not has_tokenizer(folder):
+        return {}
+    vocabulary = load_vocabulary(folder)
+    if vocabulary.size > rows:
+        raise UserError(
+            f"The tokenizer in {str(folder)!r} has {vocabulary.size} tokens, but the model's embedding has "
+            f"{rows} rows. Take the tokenizer that was saved with the weights."
+        )
+    return {"vocabulary": vocabulary_record(vocabulary)}

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.data.sources.hub_models import model_folder
-from flan_jax.data.tokenizers.vocabulary import load_vocabulary
-from flan_jax.errors import UserError
 from flan_jax.experiments import run_files
 from flan_jax.experiments.model_snapshot import copy_description
-from flan_jax.experiments.weights.base_vocabulary import has_tokenizer, vocabulary_record
+from flan_jax.experiments.weights.base_vocabulary import tokenizer_record
 from flan_jax.experiments.weights.verify import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
 from flan_jax.files import atomic_write_text, check_new_dir, new_dir
 from flan_jax.models.build import ModelConfig, num_params
@@ -71,7 +69,7 @@ def import_folder(
     folder = model_folder(source)
     config = huggingface.read_config(folder)
     weights = huggingface.stored_tensors(folder, config)
-    tokenizer = tokenizer_record(folder, config)
+    tokenizer = tokenizer_record(folder, config.vocab_size)
     with new_dir(destination) as written:
         log(f"writing {num_params(config):,} parameters from {len(weights)} tensors")
         origin: dict[str, Any] = {
@@ -96,23 +94,6 @@ def import_folder(
         largest_difference=difference,
         seconds=round(time.monotonic() - started, 2),
     )
-
-
-def tokenizer_record(folder: Path, config: ModelConfig) -> dict[str, Any]:
-    """Describes the folder's tokenizer for the import's record; ``{}`` where there is none.
-
-    Raises:
-        UserError: it has more tokens than the embedding has rows.
-    """
-    if not has_tokenizer(folder):
-        return {}
-    vocabulary = load_vocabulary(folder)
-    if vocabulary.size > config.vocab_size:
-        raise UserError(
-            f"The tokenizer in {str(folder)!r} has {vocabulary.size} tokens, but the model's embedding has "
-            f"{config.vocab_size} rows. Take the tokenizer that was saved with the weights."
-        )
-    return {"vocabulary": vocabulary_record(vocabulary)}
 
 
 def _model_type(folder: Path) -> str:

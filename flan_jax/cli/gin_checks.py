@@ -30,7 +30,7 @@ def check_bindings(origins: Mapping[Key, Origin]) -> None:
     _check_circles()
     _refer_to_parts(origins)
     _check_macros(origins)
-    read = _Read()
+    read = _Reachable()
     for key, origin in origins.items():
         if origin.own:
             _check_is_read(key, origin, read, origins)
@@ -53,7 +53,7 @@ def _references(value: Any) -> Iterator[Any]:
     yield from gin.config.iterate_references(value)
 
 
-class _Read:
+class _Reachable:
     """What a run reads: parts with their scopes, macros; and for each part the reference through which it is read."""
 
     def __init__(self) -> None:
@@ -89,23 +89,23 @@ def _check_circles() -> None:
     """A macro that leads back to itself has no value."""
     for scope, selector in gin.config._CONFIG:
         if selector == MACRO:
-            _walk(scope, ())
+            _check_circle(scope, ())
 
 
-def _walk(name: str, path: tuple[str, ...]) -> None:
+def _check_circle(name: str, path: tuple[str, ...]) -> None:
     if name in path:
         circle = " → ".join([*path[path.index(name) :], name])
         raise UserError(f"The gin macro {name} refers to itself: {circle}. Give it a value: --gin.{name}=VALUE.")
     for reference in _references(_bound(name, MACRO).get("value")):
         other = macro_of(reference)
         if other is not None:
-            _walk(other, (*path, name))
+            _check_circle(other, (*path, name))
 
 
 def _refer_to_parts(origins: Mapping[Key, Origin]) -> None:
     """Binds ``@Part()`` where a part that the user set has one place, and nothing stands there."""
     for key, origin in origins.items():
-        read = _Read()
+        read = _Reachable()
         if origin.own and key[0] == "" and key[1].startswith(OURS) and key not in read:
             places = list(_places(key[1], read))
             if len(places) == 1 and places[0][1] not in _bound("", places[0][0]):
@@ -114,7 +114,7 @@ def _refer_to_parts(origins: Mapping[Key, Origin]) -> None:
                 gin.config._CONFIG.setdefault(("", selector), {})[parameter] = reference
 
 
-def _places(selector: str, read: _Read) -> Iterator[tuple[str, str]]:
+def _places(selector: str, read: _Reachable) -> Iterator[tuple[str, str]]:
     """The parameters, of what is read, that hold a part of this kind."""
     wrapped = gin.config._REGISTRY[selector].wrapped
     for part in sorted({part for _, part in read.parts if part.startswith(OURS)}):
@@ -159,13 +159,13 @@ def _shipped_macros() -> Mapping[str, tuple[str, ...]]:
     return found
 
 
-def _fed_by(name: str) -> list[str]:
+def _macros_fed_by(name: str) -> list[str]:
     """The macros that a shipped file takes from this one: of EVAL_OUTPUT_DIR, MODEL_DIR."""
     texts = (path.read_text(encoding="utf-8") for path in sorted(shipped_gin_dir().rglob("*.gin")))
     return [found for text in texts for found in re.findall(rf"^([A-Z][A-Z0-9_]*) *= *%{name}\b", text, re.M)]
 
 
-def _check_is_read(key: Key, origin: Origin, read: _Read, origins: Mapping[Key, Origin]) -> None:
+def _check_is_read(key: Key, origin: Origin, read: _Reachable, origins: Mapping[Key, Origin]) -> None:
     scope, selector, parameter = key
     if key in read or not (selector == MACRO or selector.startswith(OURS)):
         return
@@ -177,7 +177,9 @@ def _check_is_read(key: Key, origin: Origin, read: _Read, origins: Mapping[Key, 
             if macro_of(value) == scope and other != MACRO
         ]
         files = [file for file in _shipped_macros().get(scope, ()) if file.startswith("runs/")]
-        instead = [name for name in _fed_by(scope) if (given := origins.get((name, MACRO, "value"))) and given.own]
+        instead = [
+            name for name in _macros_fed_by(scope) if (given := origins.get((name, MACRO, "value"))) and given.own
+        ]
         if instead:
             remedy = f"It feeds {instead[0]}, which has a value of its own. Leave one of the two out"
         elif readers:

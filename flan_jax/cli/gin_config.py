@@ -67,7 +67,7 @@ def _run(**given: Any) -> RunConfig:
     options = {name: value for name, value in given.items() if value is not None}
     model, size = options.pop("model"), options.pop("vocab_size", None)
     options["vocabulary"] = _vocabulary_for(model, options)
-    return RunConfig.from_options(model=_called(model, size, options), **options)
+    return RunConfig.from_options(model=_call_model(model, size, options), **options)
 
 
 def _parameters() -> list[inspect.Parameter]:
@@ -94,15 +94,15 @@ run: Any = gin.configurable("run", module="flan_jax")(_run)
 
 def _vocabulary_for(model: Callable[..., ModelConfig], options: Mapping[str, Any]) -> str:
     """The vocabulary that a run names, or that of the folder which its model is read from."""
-    from flan_jax.experiments.model_snapshot import described_vocabulary
+    from flan_jax.experiments.model_snapshot import description_vocabulary
 
     named, folder = options.get("vocabulary", ""), options.get("initial_checkpoint", "")
     if "initial_checkpoint" in _arguments(model) and folder and not named:
-        return described_vocabulary(folder, options["model_dir"])
+        return description_vocabulary(folder, options["model_dir"])
     return named
 
 
-def _called(model: Callable[..., ModelConfig], size: int | None, options: Mapping[str, Any]) -> ModelConfig:
+def _call_model(model: Callable[..., ModelConfig], size: int | None, options: Mapping[str, Any]) -> ModelConfig:
     """The configuration that a reference gives, called with what it takes of a run's options and vocabulary.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import gin
 
-from flan_jax.cli.gin_reader import Key, called, same_value
+from flan_jax.cli.gin_reader import Key, binding_name, same_value
 from flan_jax.errors import UserError
 
 Kind = Literal["model", "run", "on top", "own run", "own"]
@@ -55,7 +55,7 @@ class FileOrder:
             owner = self._owners.get(key)
             may = owner is None or self._kinds[owner] in _MAY[kind] or self._includes(file, owner)
             if owner is not None and not may and not _is_open(before[key]):
-                self._undone.append((file, owner, called(key), before[key], value))
+                self._undone.append((file, owner, binding_name(key), before[key], value))
             self._owners[key] = file
 
     def check(self, bindings: Sequence[str]) -> None:

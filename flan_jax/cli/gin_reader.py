@@ -51,10 +51,10 @@ def same_value(one: Any, other: Any) -> bool:
     return bool(one == other) and named[0] == named[1]
 
 
-def called(key: Key) -> str:
+def binding_name(key: Key) -> str:
     """Returns a value's name as a gin file has it.
 
-    >>> called(("LEARNING_RATE", "gin.macro", "value")), called(("", "flan_jax.run", "seed"))
+    >>> binding_name(("LEARNING_RATE", "gin.macro", "value")), binding_name(("", "flan_jax.run", "seed"))
     ('LEARNING_RATE', 'run.seed')
     """
     scope, selector, parameter = key
@@ -138,15 +138,15 @@ class GinReader:
         if saved:
             self.written.append(where)
         delegate = _DataDelegate(where) if data else gin.config.ParserDelegate()
-        with _said(where), gin.config._parse_scope() as context:
+        with _gin_errors_explained(where), gin.config._parse_scope() as context:
             parser = config_parser.ConfigParser(stream, delegate)
             while True:
-                with _said(where, parser if lines else None):
+                with _gin_errors_explained(where, parser if lines else None):
                     statement = parser.parse_statement()
                 if statement is None:
                     break
                 place = f"{where}, line {statement.location.line_num}" if lines else where
-                with _said(place):
+                with _gin_errors_explained(place):
                     origin = Origin(place, own, including[-1] if including else "")
                     if isinstance(statement, config_parser.BindingStatement):
                         statement = _by_new_name(statement, place, saved=saved)
@@ -168,7 +168,7 @@ class GinReader:
                 and not same_value(values.get(parsed.arg_name), value)
             ):
                 raise UserError(
-                    f"{origin.where} sets {called(key)}, which {earlier.where} has set before it includes that file: the "
+                    f"{origin.where} sets {binding_name(key)}, which {earlier.where} has set before it includes that file: the "
                     "included value would win. Put the include line above it."
                 )
             values[parsed.arg_name] = value
@@ -235,7 +235,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 
 @contextlib.contextmanager
-def _said(where: str, parser: config_parser.ConfigParser | None = None) -> Iterator[None]:
+def _gin_errors_explained(where: str, parser: config_parser.ConfigParser | None = None) -> Iterator[None]:
     """What gin raises while it reads, as one sentence, with the line at which a parser stands."""
     line = parser.current_token.start[0] if parser else 0
     where = f"{where}, line {line}" if line else where

@@ -92,7 +92,7 @@ def make_batches(
     return CurriculumBatches(make([curriculum[task.name] for task in tasks], on_weights=on_weights), mixture)
 
 
-def sampled(stats: SamplingStats) -> dict[str, dict[str, float]]:
+def sampling_report(stats: SamplingStats) -> dict[str, dict[str, float]]:
     """Tabulates by task: examples and tokens drawn since the run began, epochs, and shares asked for and realised."""
     columns = {
         "examples": stats.examples.tolist(),

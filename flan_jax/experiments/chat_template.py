@@ -11,7 +11,7 @@ from flan_jax.data.sources.base import resolve
 from flan_jax.data.tokenizers.vocabulary import Vocabulary, encode_written
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.experiments.model_snapshot import described_folder, vocabulary_place
+from flan_jax.experiments.model_snapshot import description_folder, vocabulary_place
 from flan_jax.mixing.mixture import Mixture
 from flan_jax.tasks.spec import Prompted
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flan_jax.experiments.config import RunConfig
 
 
-def own_template(vocabulary: str) -> ChatTemplate:
+def tokenizer_template(vocabulary: str) -> ChatTemplate:
     """Loads the chat template that lies beside a tokenizer.
 
     Args:
@@ -50,7 +50,7 @@ def template_of(chosen: bool | str, vocabulary: str) -> ChatTemplate | None:
     """
     if not chosen:
         return None
-    return own_template(vocabulary) if chosen is True else load_chat_template(chosen)
+    return tokenizer_template(vocabulary) if chosen is True else load_chat_template(chosen)
 
 
 def run_template(config: "RunConfig") -> ChatTemplate | None:
@@ -61,7 +61,7 @@ def run_template(config: "RunConfig") -> ChatTemplate | None:
     """
     place = vocabulary_place(config.data.vocabulary, config.model_dir)
     if config.tokenize.chat_template is True and not place and config.initial_checkpoint:
-        place = str(described_folder(config.initial_checkpoint, config.model_dir))
+        place = str(description_folder(config.initial_checkpoint, config.model_dir))
     return template_of(config.tokenize.chat_template, place)
 
 
@@ -85,14 +85,14 @@ def check_tasks(template: ChatTemplate | None, mixture: Mixture) -> None:
         )
 
 
-def lacks_template(config: "RunConfig", mixture: Mixture) -> str:
+def missing_template_note(config: "RunConfig", mixture: Mixture) -> str:
     """Returns a note on a published chat model that is tuned on templated tasks outside its chat template; ``""`` else."""
     if config.tokenize.chat_template or not config.model.decoder_only or not config.initial_checkpoint:
         return ""
     if not any(isinstance(task, Prompted) for task in mixture.drawn_tasks):
         return ""
     try:
-        template = load_chat_template(described_folder(config.initial_checkpoint, config.model_dir))
+        template = load_chat_template(description_folder(config.initial_checkpoint, config.model_dir))
     except UserError:
         return ""
     return (
@@ -101,7 +101,7 @@ def lacks_template(config: "RunConfig", mixture: Mixture) -> str:
     )
 
 
-def written_stops(
+def with_stop_ids(
     decoding: DecodingConfig, vocabulary: Vocabulary, prompts: ChatPrompts | None = None
 ) -> DecodingConfig:
     """Adds to a decoding configuration the ids of special tokens that its stop texts name, and of the end of a chat turn."""

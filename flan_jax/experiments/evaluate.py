@@ -20,7 +20,7 @@ from flan_jax.eval.results import merge_results, read_results, saved_steps, why_
 from flan_jax.eval.runner import EvalProgress
 from flan_jax.eval.suites import StepResults, evaluate_suites
 from flan_jax.experiments import run_dir, run_files
-from flan_jax.experiments.chat_template import run_prompts, written_stops
+from flan_jax.experiments.chat_template import run_prompts, with_stop_ids
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData, open_data, open_tasks, prepare_run
 from flan_jax.experiments.mixture import check_folders, log_dropped
@@ -187,7 +187,7 @@ def make_predictor(graphdef: Any, params: Any, data: RunData, config: RunConfig)
         batch_size=config.evaluation.batch_size,
         target_length=config.tokenize.lengths["targets"],
         vocabulary_size=data.vocabulary.size,
-        decoding=written_stops(config.evaluation.decoding, data.vocabulary, prompts),
+        decoding=with_stop_ids(config.evaluation.decoding, data.vocabulary, prompts),
         option_ids=None if prompts is None else prompts.reply,
     )
 

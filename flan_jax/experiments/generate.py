@@ -12,7 +12,7 @@ from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor
 from flan_jax.experiments import run_files
-from flan_jax.experiments.chat_template import run_template, written_stops
+from flan_jax.experiments.chat_template import run_template, with_stop_ids
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import resolve_vocabulary
 from flan_jax.experiments.mixture import run_mixture
@@ -64,7 +64,7 @@ class Answerer:
             batch_size=1,
             target_length=max_tokens or config.tokenize.lengths["targets"],
             vocabulary_size=self._vocabulary.size,
-            decoding=written_stops(decoding, self._vocabulary, prompts),
+            decoding=with_stop_ids(decoding, self._vocabulary, prompts),
         )
 
     def answer(self, text: str, index: int = 0) -> str:

@@ -102,7 +102,7 @@ def set_folders(data_dir: str = "", source_dir: str = "") -> None:
         published.set_source_dir(source_dir)
 
 
-def outlined_mixture(name: str) -> Mixture:
+def mixture_outline(name: str) -> Mixture:
     """As ``resolve_mixture``; where its files are not on this machine, by names and published sizes alone, if it can be.
 
     Raises:
@@ -112,7 +112,7 @@ def outlined_mixture(name: str) -> Mixture:
     return outline() if outline else resolve_mixture(name)
 
 
-def can_be_outlined(name: str) -> bool:
+def has_outline(name: str) -> bool:
     """Whether the rates of that mixture can be told without its files."""
     return _outline_of(name) is not None
 
@@ -126,7 +126,7 @@ def _outline_of(name: str) -> Callable[[], Mixture] | None:
     return None
 
 
-def chosen_mixture(
+def select_mixture(
     name: str,
     *,
     hold_out: Sequence[str] = (),
@@ -142,14 +142,14 @@ def chosen_mixture(
             cluster may have the name of FLAN's paper.
         templates: a file of templates that take the place of the tasks' own.
         reading: as for ``resolve_mixture``.
-        outlined: only its rates are asked for; see ``outlined_mixture``.
+        outlined: only its rates are asked for; see ``mixture_outline``.
 
     Raises:
         UserError: as ``resolve_mixture`` and ``hold_out_of``; a file that holds no templates.
     """
     from mixtures.rules import RULES, named
 
-    mixture = outlined_mixture(name) if outlined and not reading.said else resolve_mixture(name, reading)
+    mixture = mixture_outline(name) if outlined and not reading.said else resolve_mixture(name, reading)
     if templates:
         mixture = with_templates(mixture, load_template_set(templates))
     return hold_out_of(mixture, named(mixture, hold_out), RULES) if hold_out else mixture
@@ -158,12 +158,12 @@ def chosen_mixture(
 def run_mixture(config: RunConfig) -> Mixture:
     """Finds the mixture of a run, and chooses its folders for this process."""
     set_folders(config.data.data_dir, config.data.source_dir)
-    return chosen_mixture(
+    return select_mixture(
         config.mixture, hold_out=config.data.hold_out, templates=config.data.templates, reading=config.data.reading
     )
 
 
-def chosen_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite, ...]:
+def select_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite, ...]:
     """Selects the suites of ``mixture`` with these names; all of them for ``None``."""
     by_name = {suite.name: suite for suite in mixture.suites}
     for name in names or ():

@@ -43,7 +43,7 @@ def save_description(model_dir: str, initial_checkpoint: str, vocabulary: str) -
     """
     if not initial_checkpoint:
         return
-    folder, kept = described_folder(initial_checkpoint, model_dir), Path(model_dir) / PRETRAINED
+    folder, kept = description_folder(initial_checkpoint, model_dir), Path(model_dir) / PRETRAINED
     if folder == kept or not (folder / CONFIG).is_file():
         return
     ours = Path(vocabulary).expanduser() == folder
@@ -59,7 +59,7 @@ def save_description(model_dir: str, initial_checkpoint: str, vocabulary: str) -
         atomic_write_text(written / _RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
-def described_folder(initial_checkpoint: str, model_dir: str = "") -> Path:
+def description_folder(initial_checkpoint: str, model_dir: str = "") -> Path:
     """Finds the folder with the ``config.json`` of the model that a run starts from.
 
     Args:
@@ -82,13 +82,13 @@ def described_folder(initial_checkpoint: str, model_dir: str = "") -> Path:
     return copy or folder
 
 
-def described_vocabulary(initial_checkpoint: str, model_dir: str = "") -> str:
+def description_vocabulary(initial_checkpoint: str, model_dir: str = "") -> str:
     """Returns the name of the vocabulary of a run that takes its model's: the same before and after the folder is gone.
 
     Raises:
-        UserError: as ``described_folder``; or the folder describes no model.
+        UserError: as ``description_folder``; or the folder describes no model.
     """
-    folder = described_folder(initial_checkpoint, model_dir)
+    folder = description_folder(initial_checkpoint, model_dir)
     if not (folder / CONFIG).is_file():
         raise _no_description(initial_checkpoint, folder)
     is_copy = bool(model_dir) and folder == Path(model_dir) / PRETRAINED

@@ -105,7 +105,7 @@ class DataConfig(OptionGroup):
     def __post_init__(self) -> None:
         for name in ("hold_out", "clean", "no_clean"):
             what = "HOLD_OUT" if name == "hold_out" else f"run.{name}"
-            object.__setattr__(self, name, names_of(getattr(self, name), what))
+            object.__setattr__(self, name, parse_names(getattr(self, name), what))
         super().__post_init__()
         for name in ("store", "data_dir", "source_dir"):
             expand_home(self, name)
@@ -246,10 +246,10 @@ def expand_home(config: Any, name: str) -> None:
         object.__setattr__(config, name, os.path.expanduser(getattr(config, name)))
 
 
-def names_of(given: str | Sequence[str], what: str = "HOLD_OUT") -> tuple[str, ...]:
+def parse_names(given: str | Sequence[str], what: str = "HOLD_OUT") -> tuple[str, ...]:
     """Returns names from a sequence, or from one text with commas, as a command line has them.
 
-    >>> names_of("rte, cb"), names_of(("rte",)), names_of("")
+    >>> parse_names("rte, cb"), parse_names(("rte",)), parse_names("")
     (('rte', 'cb'), ('rte',), ())
     """
     names = given.split(",") if isinstance(given, str) else given

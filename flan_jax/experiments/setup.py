@@ -21,7 +21,7 @@ from flan_jax.experiments.batches import (
     make_batches,
     reordered_window,
 )
-from flan_jax.experiments.chat_template import lacks_template
+from flan_jax.experiments.chat_template import missing_template_note
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.contamination import AUDIT, check_contamination
 from flan_jax.experiments.data import PrepareProgress, RunData, open_data, prepare_run
@@ -33,7 +33,7 @@ from flan_jax.experiments.preflight import check_startable
 from flan_jax.experiments.run_identity import check_same_config
 from flan_jax.experiments.settings_summary import check_schedule, main_settings
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
-from flan_jax.experiments.weights.frozen_base import BASE, base_identity, check_can_begin, check_same_base
+from flan_jax.experiments.weights.frozen_base import BASE, base_identity, check_no_soft_prompt, check_same_base
 from flan_jax.experiments.weights.initial import initial_params
 from flan_jax.files import atomic_write_text, remove_leftovers
 from flan_jax.train.checkpoint import Checkpointer
@@ -108,12 +108,12 @@ def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None,
     if not run_files.has_checkpoint(folder):
         check_same_vocabulary(config, data.vocabulary, log=log)
     params = initial_params(config) if base or not run_files.has_checkpoint(folder) else None
-    check_can_begin(params, config)
+    check_no_soft_prompt(params, config)
     mesh = make_mesh(config.mesh)
     log(main_settings(config))
     for note in notes:
         log(note)
-    if lacking := lacks_template(config, data.mixture):
+    if lacking := missing_template_note(config, data.mixture):
         log(lacking)
     optimizer = make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))
     return Built(config, folder, data, change, audited, base, mesh, optimizer, params)

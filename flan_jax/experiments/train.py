@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import jax
 
 from flan_jax.experiments import run_dir, run_files
-from flan_jax.experiments.batches import Reweight, Reweighting, sampled
+from flan_jax.experiments.batches import Reweight, Reweighting, sampling_report
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import PrepareProgress
 from flan_jax.experiments.evaluate import EvalProgress
@@ -137,7 +137,7 @@ def _outputs(built: Built, started: Started) -> Iterator[list[Hook]]:
         folder / run_files.METRICS,
         names,
         resume_step=step,
-        more=lambda: {"sampled": sampled(started.batches.sampling_stats())},
+        more=lambda: {"sampled": sampling_report(started.batches.sampling_stats())},
     )
     with (
         contextlib.closing(TensorBoard(folder / run_files.EVENTS, names, resume_step=step)) as curves,

@@ -10,7 +10,7 @@ from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.examples import EvalExample
-from flan_jax.experiments.chat_template import lacks_template, run_prompts, template_of, written_stops
+from flan_jax.experiments.chat_template import missing_template_note, run_prompts, template_of, with_stop_ids
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import open_data, prepare_run
 from flan_jax.experiments.evaluate import eval_suites, make_predictor
@@ -92,18 +92,20 @@ def test_where_it_may_be_and_which_it_is(folder, tmp_path):
 
 def test_a_chat_model_that_is_tuned_outside_its_template_is_said(folder, tmp_path):
     mixture = resolve_mixture("toy")
-    said = lacks_template(run_config(folder, tmp_path, chat_template=False), mixture)
+    said = missing_template_note(run_config(folder, tmp_path, chat_template=False), mixture)
     assert said.startswith(f"The model of {str(folder)!r} has a chat template (chat)")
     assert "run.chat_template=True" in said
-    assert lacks_template(run_config(folder, tmp_path), mixture) == ""
-    assert lacks_template(run_config(folder, tmp_path, chat_template=False, initial_checkpoint=""), mixture) == ""
+    assert missing_template_note(run_config(folder, tmp_path), mixture) == ""
+    assert (
+        missing_template_note(run_config(folder, tmp_path, chat_template=False, initial_checkpoint=""), mixture) == ""
+    )
 
 
 def test_stop_texts_may_name_special_tokens(folder):
     vocabulary = load_vocabulary(folder)
-    assert written_stops(DecodingConfig(stop=("<|turn|>", "\n\n")), vocabulary).stop == ("<|turn|>", "\n\n", (TURN,))
+    assert with_stop_ids(DecodingConfig(stop=("<|turn|>", "\n\n")), vocabulary).stop == ("<|turn|>", "\n\n", (TURN,))
     plain = DecodingConfig(stop=("Q:",))
-    assert written_stops(plain, vocabulary) is plain
+    assert with_stop_ids(plain, vocabulary) is plain
 
 
 def test_from_the_command_line(folder, tmp_path, capsys, monkeypatch):

@@ -13,7 +13,7 @@ from flan_jax.errors import UserError
 from flan_jax.experiments import generate
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import store_path
-from flan_jax.experiments.model_snapshot import described_folder
+from flan_jax.experiments.model_snapshot import description_folder
 from flan_jax.models.huggingface import peft
 from flan_jax.testing.models import tiny_t5
 from flan_jax.testing.tokenizers import byte_level, save
@@ -34,7 +34,7 @@ def home(tmp_path, monkeypatch):
 def test_a_base_is_found(home):
     (home / "base").mkdir()
     (home / "base" / "config.json").write_text("{}")
-    assert model_folder("~/base") == described_folder("~/base") == home / "base"
+    assert model_folder("~/base") == description_folder("~/base") == home / "base"
 
 
 def test_an_adapter_is_found(home):

@@ -11,8 +11,8 @@ from flan_jax.cli.main import main
 from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.model_snapshot import (
-    described_folder,
-    described_vocabulary,
+    description_folder,
+    description_vocabulary,
     save_description,
     vocabulary_place,
 )
@@ -127,7 +127,7 @@ def test_a_run_that_trains_a_part_needs_its_base(command, model, tmp_path):
 def test_another_tokenizer_in_the_folder_is_not_the_runs(model, tmp_path):
     run = str(tmp_path / "run")
     save_description(run, str(model), str(model))
-    assert described_folder(str(model), run) == model
+    assert description_folder(str(model), run) == model
     assert vocabulary_place(str(model), run) == str(model)
     (model / "tokenizer.json").write_text(
         (model / "tokenizer.json").read_text(encoding="utf-8").replace("<|turn|>", "<|other|>"), encoding="utf-8"
@@ -135,8 +135,8 @@ def test_another_tokenizer_in_the_folder_is_not_the_runs(model, tmp_path):
     assert vocabulary_place(str(model), run) == str(tmp_path / "run" / "pretrained")
     assert vocabulary_place("bytes", run) == "bytes"
     (model / "config.json").unlink()
-    assert described_folder(str(model), run) == tmp_path / "run" / "pretrained"
-    assert described_folder(str(model)) == model
+    assert description_folder(str(model), run) == tmp_path / "run" / "pretrained"
+    assert description_folder(str(model)) == model
 
 
 def test_what_is_kept_is_of_this_run_and_kept_once(model, tmp_path):
@@ -148,7 +148,7 @@ def test_what_is_kept_is_of_this_run_and_kept_once(model, tmp_path):
     kept = tmp_path / "run" / "pretrained"
     shutil.move(model, tmp_path / "moved")
     save_description(run, str(model), "bytes")
-    assert described_folder(str(model), run) == kept
+    assert description_folder(str(model), run) == kept
     save_description(run, str(tmp_path / "moved"), str(tmp_path / "moved"))
     assert vocabulary_place(str(tmp_path / "moved"), run) == str(tmp_path / "moved")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["pretrained"]
@@ -168,4 +168,4 @@ def test_a_folder_that_describes_no_model(tmp_path, made, named, said):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("{}")
     with pytest.raises(UserError, match=f"has no config.json.*{said}"):
-        described_vocabulary(str(tmp_path / named))
+        description_vocabulary(str(tmp_path / named))

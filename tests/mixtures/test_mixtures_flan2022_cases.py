@@ -13,7 +13,7 @@ import mixtures  # noqa: F401  (registers the tasks)
 from flan_jax.data.collections.t0_datasets import task_name
 from flan_jax.data.sources import base as sources
 from flan_jax.errors import UserError
-from flan_jax.experiments.mixture import outlined_mixture
+from flan_jax.experiments.mixture import mixture_outline
 from flan_jax.experiments.rates import mixture_rates
 from flan_jax.mixing.mixture import get_mixture
 from flan_jax.tasks.spec import Prompted, PromptMode
@@ -78,7 +78,7 @@ def by_name(collection: str, table) -> dict[str, float]:
     ],
 )
 def test_the_total_variation_from_the_public_code_inside_a_mode(collection, mode, name):
-    table = mixture_rates(outlined_mixture(name), sizes_from="published")
+    table = mixture_rates(mixture_outline(name), sizes_from="published")
     assert {row.examples_from for row in table.rows} == {"cases"}
     shares, expected = by_name(collection, table), of_the_public_code(collection, mode)
     assert shares.keys() == expected.keys()
@@ -98,7 +98,7 @@ def test_whole_data_sets_are_further_away(name, part):
 
 
 def test_the_whole_collection_without_a_file_of_anyone():
-    table = mixture_rates(outlined_mixture("flan2022_submix"), sizes_from="published")
+    table = mixture_rates(mixture_outline("flan2022_submix"), sizes_from="published")
     assert {row.mixture: round(row.share, 6) for row in table.nested} == {
         "flan2021_submix": 0.4,
         "t0_submix": 0.32,
@@ -116,16 +116,16 @@ def test_the_whole_collection_without_a_file_of_anyone():
 
 
 def test_an_outline_renders_nothing_and_says_what_is_missing():
-    task = outlined_mixture("niv2_zsopt").train_tasks[0]
+    task = mixture_outline("niv2_zsopt").train_tasks[0]
     with pytest.raises(UserError, match="Only the published size is known of a task made from Super-NaturalInstr"):
         task.spec.source.records("train")
     with pytest.raises(UserError, match="DATA_DIR"):
-        outlined_mixture("t0_zsopt").train_tasks[0].spec.fields({})
+        mixture_outline("t0_zsopt").train_tasks[0].spec.fields({})
 
 
 @pytest.mark.realdata
 def test_prompts_of_t0_are_the_same_tasks_with_and_without_promptsource(realdata):
-    outlined = outlined_mixture("t0_fsopt").train_tasks
+    outlined = mixture_outline("t0_fsopt").train_tasks
     sources.set_data_dir(realdata)
     whole = get_mixture("t0_fsopt").train_tasks
     assert {task.name: (task.cluster, cases_of(task)) for task in outlined} == {

@@ -4,7 +4,7 @@ import pytest
 
 from flan_jax.data.sources.published import published
 from flan_jax.errors import UserError
-from flan_jax.experiments.mixture import chosen_mixture
+from flan_jax.experiments.mixture import select_mixture
 from flan_jax.mixing.holdout import hold_out_of
 from flan_jax.mixing.mixture import Entry, Mixture
 from flan_jax.tasks.catalog import TASKS
@@ -14,7 +14,7 @@ from mixtures.rules import MADE_FROM, RULES, SAME_SKILL, named
 
 
 def held(name, mixture="flan2021"):
-    made = chosen_mixture(mixture, hold_out=(name,))
+    made = select_mixture(mixture, hold_out=(name,))
     (suite,) = [suite for suite in made.suites if suite.name == "held_out"]
     return {task.spec.name for task in suite.tasks}, {task.spec.name for task in made.train_tasks}
 
@@ -52,7 +52,7 @@ def test_names_of_the_mixture_come_before_the_paper_s():
     own = Mixture("some", (Entry(Prompted(TASKS.get("world_facts"))),))
     assert named(own, ["closed_book_qa"]) == ("closed_book_qa",)  # the embedded world has a cluster of that name
     with pytest.raises(UserError, match="Did you mean 'entailment'"):
-        chosen_mixture("flan2021", hold_out=("entailmnt",))
+        select_mixture("flan2021", hold_out=("entailmnt",))
 
 
 def test_every_rule_names_something():

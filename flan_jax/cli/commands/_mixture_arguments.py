@@ -88,14 +88,14 @@ def mixture_of(arguments: argparse.Namespace, name: str, *, outlined: bool = Fal
         name: of the mixture.
         outlined: only its rates are asked for, which do not take all of its files.
     """
-    from flan_jax.experiments.mixture import check_folders, chosen_mixture, set_folders
-    from flan_jax.experiments.options import names_of
+    from flan_jax.experiments.mixture import check_folders, select_mixture, set_folders
+    from flan_jax.experiments.options import parse_names
 
     check_folders(arguments.data_dir, arguments.source_dir)
     set_folders(arguments.data_dir, arguments.source_dir)
-    mixture = chosen_mixture(
+    mixture = select_mixture(
         name,
-        hold_out=names_of(arguments.hold_out),
+        hold_out=parse_names(arguments.hold_out),
         templates=arguments.templates,
         reading=reading_of(arguments),
         outlined=outlined,

@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Prints the table."""
     from flan_jax.errors import UserError
-    from flan_jax.experiments.mixture import can_be_outlined
+    from flan_jax.experiments.mixture import has_outline
     from flan_jax.experiments.rates import mixture_rates
     from flan_jax.report.tables import text_table
 
@@ -75,7 +75,7 @@ def execute(arguments: argparse.Namespace) -> int:
     try:
         mixture = mixture_of(arguments, arguments.mixture, outlined=arguments.sizes == "published")
     except UserError as error:
-        if arguments.sizes != "published" and can_be_outlined(arguments.mixture):
+        if arguments.sizes != "published" and has_outline(arguments.mixture):
             raise UserError(
                 f"{error} Or take the sizes that FLAN's public code counts, with --sizes published."
             ) from error

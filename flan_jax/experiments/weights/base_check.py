@@ -52,10 +52,10 @@ def check_same_model(folder: Path, config: RunConfig) -> None:
         leave_out = START
     found = difference(theirs, config.model, leave_out=leave_out)
     if found:
-        raise UserError(f"The weights in {str(folder)!r} {_said(found, folder, config)}")
+        raise UserError(f"The weights in {str(folder)!r} {_refusal(found, folder, config)}")
 
 
-def _said(found: Difference, folder: Path, config: RunConfig) -> str:
+def _refusal(found: Difference, folder: Path, config: RunConfig) -> str:
     vocabulary_record = (folder / CONFIG).is_file()
     remedy = " Or take the model from the folder: --gin_file models/huggingface.gin." if vocabulary_record else ""
     if found.name == "kind":

@@ -13,7 +13,7 @@ from flan_jax.data.sources.hub_models import HUB
 from flan_jax.errors import UserError
 from flan_jax.experiments import run_files
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.weights.initial import in_float32, load_weights
+from flan_jax.experiments.weights.initial import load_weights, with_float32_base
 from flan_jax.files import new_dir
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.huggingface import peft
@@ -157,5 +157,5 @@ def _as_run(run: Path, stored: StoredParams, config: ModelConfig) -> RunConfig:
         initial_adapter=saved.get("initial_adapter", ""),
         seed=saved["seed"],
         pack=saved["pack"],
-        tuning=in_float32(tuning_saved(stored)),
+        tuning=with_float32_base(tuning_saved(stored)),
     )

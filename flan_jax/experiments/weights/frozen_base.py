@@ -64,7 +64,7 @@ def check_same_base(saved: Mapping[str, Any], config: RunConfig) -> None:
         )
 
 
-def check_can_begin(params: Mapping[str, Any] | None, config: RunConfig) -> None:
+def check_no_soft_prompt(params: Mapping[str, Any] | None, config: RunConfig) -> None:
     """Checks that a run can begin from these weights.
 
     Raises:

@@ -107,7 +107,7 @@ def abstract_params(config: RunConfig) -> Any:
     )
 
 
-def in_float32(tuning: TuningConfig) -> TuningConfig:
+def with_float32_base(tuning: TuningConfig) -> TuningConfig:
     """Returns the tuning with what is frozen as it was read: where it is added up, not trained on."""
     return dataclasses.replace(tuning, frozen_dtype="float32")
 
@@ -160,7 +160,7 @@ def _checkpoint_params(config: RunConfig) -> Any:
                 initial_checkpoint=theirs["initial_checkpoint"],
                 initial_adapter=theirs.get("initial_adapter", ""),
                 seed=theirs["seed"],
-                tuning=in_float32(tuning),
+                tuning=with_float32_base(tuning),
                 pack=theirs["pack"],
             )
             return _as_wanted(check_finite(_restored(their_run, checkpointer, None), what, allowed=allowed), config)

@@ -8,7 +8,7 @@ from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.model_snapshot import described_folder
+from flan_jax.experiments.model_snapshot import description_folder
 from flan_jax.experiments.weights.base_check import with_start_token
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
@@ -62,7 +62,7 @@ def pretrained_model(
         raise UserError(
             "The model is to be read from a Hugging Face folder, but INITIAL_CHECKPOINT_PATH is empty. Name the folder."
         )
-    config = read_config(described_folder(initial_checkpoint, model_dir), dtype=dtype)
+    config = read_config(description_folder(initial_checkpoint, model_dir), dtype=dtype)
     if dropout_rate is None:
         dropout_rate = DECODER_DROPOUT if config.decoder_only else T5_DROPOUT
     changes: dict[str, Any] = {"dropout_rate": dropout_rate, "remat": remat, "attention": attention}

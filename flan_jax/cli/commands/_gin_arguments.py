@@ -1,9 +1,13 @@
 """The gin options that several commands share."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from flan_jax.cli.paths import given_path, local_paths
 from flan_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from flan_jax.cli.gin_config import GinRun
 
 
 def add_gin_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -30,9 +34,9 @@ def add_gin_arguments(parser: argparse.ArgumentParser, *, required: bool = True)
     parser.set_defaults(gin_required=required)
 
 
-def load_gin(  # type: ignore[no-untyped-def]
+def load_gin(
     arguments: argparse.Namespace, *, default_files: tuple[str, ...] = (), extra: tuple[str, ...] = (), folder: str = ""
-):
+) -> "GinRun":
     """Resolves the run that the command line describes, in a run's ``folder`` or of files; ``extra`` bindings win."""
     from flan_jax.cli import gin_config
     from flan_jax.launch.processes import check_one_process

@@ -172,7 +172,7 @@ def log(line: str) -> None:
 def run_training(run: "GinRun") -> int:
     """Trains, shows the results, and returns the exit code."""
     from flan_jax.cli.sampling_table import sampling_table
-    from flan_jax.experiments.run_files import CHECKPOINTS
+    from flan_jax.experiments.run_folder.run_files import CHECKPOINTS
     from flan_jax.experiments.train import train
     from flan_jax.train.step_folders import step_folders
 
@@ -225,7 +225,7 @@ def modules_named(model_dir: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        from flan_jax.experiments.run_files import read_manifest
+        from flan_jax.experiments.run_folder.run_files import read_manifest
 
         found = (read_manifest(model_dir) or {}).get("modules") if model_dir else None
         missing = [name for name in found or () if isinstance(name, str) and name not in imported_modules()]

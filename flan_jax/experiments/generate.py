@@ -11,12 +11,12 @@ from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor
-from flan_jax.experiments import run_files
 from flan_jax.experiments.chat_template import run_template, with_stop_ids
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import resolve_vocabulary
 from flan_jax.experiments.mixture import run_mixture
 from flan_jax.experiments.model_snapshot import vocabulary_place
+from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.weights.initial import load_weights
 from flan_jax.tasks.chat.conversation import USER, Message
 

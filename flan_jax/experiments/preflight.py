@@ -6,9 +6,9 @@ from pathlib import Path
 from flan_jax.data.prepare.workers import usable_cores
 from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.errors import UserError, unknown
-from flan_jax.experiments import run_files
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.mixture import check_folders
+from flan_jax.experiments.run_folder import run_files
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface.decoders import FAMILIES
 from flan_jax.train.sharding import batch_sharding, make_mesh

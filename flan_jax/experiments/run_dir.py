@@ -16,7 +16,7 @@ from flan_jax.eval.results import saved_steps, step_folder
 from flan_jax.experiments.batches import DataChange, Table
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData
-from flan_jax.experiments.run_files import (
+from flan_jax.experiments.run_folder.run_files import (
     CHECKPOINTS,
     CONFIG,
     MANIFEST,
@@ -26,7 +26,7 @@ from flan_jax.experiments.run_files import (
     read_manifest,
     versions,
 )
-from flan_jax.experiments.run_identity import check_same_config
+from flan_jax.experiments.run_folder.run_identity import check_same_config
 from flan_jax.experiments.weights.base_vocabulary import vocabulary_record
 from flan_jax.files import atomic_write_text
 from flan_jax.models.peft.adapters import counts, split

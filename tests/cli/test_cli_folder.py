@@ -9,7 +9,7 @@ import pytest
 from flan_jax.cli import gin_config
 from flan_jax.cli.console import modules_named
 from flan_jax.errors import UserError
-from flan_jax.experiments.run_files import read_manifest
+from flan_jax.experiments.run_folder.run_files import read_manifest
 from flan_jax.train.sharding import MeshConfig, fitted
 
 FILES = ("models/t5_tiny.gin", "runs/finetune.gin")

@@ -16,7 +16,7 @@ from flan_jax.experiments.options import (
     TokenizeConfig,
     flat_fields,
 )
-from flan_jax.experiments.run_identity import check_same_config
+from flan_jax.experiments.run_folder.run_identity import check_same_config
 from flan_jax.experiments.settings_summary import check_schedule
 from flan_jax.testing.models import tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig

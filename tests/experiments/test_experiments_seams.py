@@ -9,7 +9,7 @@ import pytest
 
 from flan_jax.cli.main import main
 from flan_jax.experiments import train as train_module
-from flan_jax.experiments.run_files import read_manifest
+from flan_jax.experiments.run_folder.run_files import read_manifest
 from flan_jax.train.hooks import read_metrics
 from flan_jax.train.loop import StopRequest
 

@@ -7,7 +7,7 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.run_identity import check_same_config
+from flan_jax.experiments.run_folder.run_identity import check_same_config
 from flan_jax.experiments.settings_summary import check_schedule, main_settings
 from flan_jax.models.build import num_params
 from flan_jax.models.peft.config import TuningConfig

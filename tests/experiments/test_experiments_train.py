@@ -20,7 +20,7 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.evaluate import evaluate_run
 from flan_jax.experiments.generate import Answerer
 from flan_jax.experiments.options import CheckpointConfig, EvalConfig
-from flan_jax.experiments.run_identity import difference
+from flan_jax.experiments.run_folder.run_identity import difference
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights.export_hf import export_run
 from flan_jax.experiments.weights.initial import load_weights

@@ -2,7 +2,7 @@
 
 from test_repo_guide import follow
 
-from flan_jax.experiments.run_files import read_manifest
+from flan_jax.experiments.run_folder.run_files import read_manifest
 
 
 def test_weights_go_in_and_out_as_the_guide_says(tmp_path):

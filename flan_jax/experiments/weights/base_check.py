@@ -13,10 +13,10 @@ from typing import Any
 from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.data.tokenizers.vocabulary import Vocabulary, load_vocabulary
 from flan_jax.errors import UserError
-from flan_jax.experiments import run_files
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.model_snapshot import CONFIG
 from flan_jax.experiments.renamed import by_new_names
+from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.weights.base_vocabulary import BaseVocabulary, base_vocabulary, has_tokenizer
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.config_difference import START, Difference, difference

@@ -11,8 +11,8 @@ from flax import traverse_util
 
 from flan_jax.data.sources.hub_models import HUB
 from flan_jax.errors import UserError
-from flan_jax.experiments import run_files
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.weights.initial import load_weights, with_float32_base
 from flan_jax.files import new_dir
 from flan_jax.models.build import ModelConfig

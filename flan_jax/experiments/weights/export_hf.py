@@ -14,8 +14,8 @@ from flan_jax.data.chat.templates import load_chat_template
 from flan_jax.data.prepare.config import input_end_ids
 from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError, unknown
-from flan_jax.experiments import run_files
 from flan_jax.experiments.model_snapshot import PRETRAINED, copy_description
+from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.weights import usage_snippet
 from flan_jax.experiments.weights.base_check import model_of
 from flan_jax.experiments.weights.export_adapter import ExportedAdapter, MergedParams, export_adapter, tuning_saved

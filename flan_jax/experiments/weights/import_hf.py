@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.data.sources.hub_models import model_folder
-from flan_jax.experiments import run_files
 from flan_jax.experiments.model_snapshot import copy_description
+from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.weights.base_vocabulary import tokenizer_record
 from flan_jax.experiments.weights.verify import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
 from flan_jax.files import atomic_write_text, check_new_dir, new_dir

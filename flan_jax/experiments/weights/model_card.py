@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.eval.results import read_results, saved_steps
-from flan_jax.experiments import run_files
+from flan_jax.experiments.run_folder import run_files
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.decoder.config import DecoderConfig
 

@@ -11,7 +11,7 @@ from flan_jax.data.tokenizers.vocabulary import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.options import EvalConfig
-from flan_jax.experiments.run_files import read_manifest
+from flan_jax.experiments.run_folder.run_files import read_manifest
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights import export_hf, import_hf
 from flan_jax.experiments.weights.base_check import model_of

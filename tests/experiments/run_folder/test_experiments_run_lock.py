@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.experiments import run_lock
-from flan_jax.experiments.run_lock import LOCK
+from flan_jax.experiments.run_folder import run_lock
+from flan_jax.experiments.run_folder.run_lock import LOCK
 
 HOLDS = """
 import os, sys, time
 from pathlib import Path
 os.environ["JAX_PLATFORMS"] = "cpu"
-from flan_jax.experiments.run_lock import run_lock
+from flan_jax.experiments.run_folder.run_lock import run_lock
 with run_lock(Path(sys.argv[1]), print):
     print("held", flush=True)
     time.sleep(60)

@@ -19,12 +19,12 @@ from flan_jax.eval.provenance import Settings, params_digest, suite_settings
 from flan_jax.eval.results import merge_results, read_results, saved_steps, why_not_current, write_results
 from flan_jax.eval.runner import EvalProgress
 from flan_jax.eval.suites import StepResults, evaluate_suites
+from flan_jax.experiments import run_dir
 from flan_jax.experiments.chat_template import run_prompts, with_stop_ids
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData, open_data, open_tasks, prepare_run
 from flan_jax.experiments.mixture import check_folders, log_dropped
 from flan_jax.experiments.run_folder import run_files
-from flan_jax.experiments import run_dir
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.initial import load_weights
 from flan_jax.report.page import write_report

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from flan_jax.data.prepare.notices import notices
 from flan_jax.data.prepare.split_job import read_outcome
+from flan_jax.experiments import run_dir
 from flan_jax.experiments.batches import (
     Batches,
     DataChange,
@@ -30,7 +31,6 @@ from flan_jax.experiments.mixture import log_dropped
 from flan_jax.experiments.model_snapshot import save_description
 from flan_jax.experiments.preflight import check_startable
 from flan_jax.experiments.run_folder import run_files
-from flan_jax.experiments import run_dir
 from flan_jax.experiments.run_folder.run_identity import check_same_config
 from flan_jax.experiments.settings_summary import check_schedule, main_settings
 from flan_jax.experiments.weights.base_check import check_same_vocabulary

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import jax
 
+from flan_jax.experiments import run_dir
 from flan_jax.experiments.batches import Reweight, Reweighting, sampling_report
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import PrepareProgress
 from flan_jax.experiments.evaluate import EvalProgress
 from flan_jax.experiments.run_folder import run_files
-from flan_jax.experiments import run_dir
 from flan_jax.experiments.run_folder.run_lock import run_lock
 from flan_jax.experiments.setup import Built, Log, Started, build, start
 from flan_jax.feed.sampling_stats import SamplingStats

@@ -11,7 +11,7 @@ from flan_jax.data.collections.cot import CotFile
 from flan_jax.data.collections.superni import superni_mixture
 from flan_jax.data.file_readers.suffixes import is_data_file
 from flan_jax.data.instructions.mixture import mixture_of_path
-from flan_jax.data.instructions.task import free_name
+from flan_jax.data.instructions.task import unique_name
 from flan_jax.data.sources.base import FromDataFolder, data_dir, resolve
 from flan_jax.data.sources.published import source_dir
 from flan_jax.errors import UserError
@@ -80,7 +80,7 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
         notes += [note for mixture in read for note in mixture.notes]
         tasks = [task for mixture in read for task in mixture.train_tasks if isinstance(task, Prompted)]
         taken = set(TASKS)  # a file may be called like a task that ships, or like another file
-        named = [dataclasses.replace(task.spec, name=free_name(task.spec.name, taken)) for task in tasks]
+        named = [dataclasses.replace(task.spec, name=unique_name(task.spec.name, taken)) for task in tasks]
         tasks = [dataclasses.replace(task, spec=spec) for task, spec in zip(tasks, named, strict=True)]
         parts["instructions"] = _part(f"{name}_instructions", tasks)
     if not parts:

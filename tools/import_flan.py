@@ -59,7 +59,7 @@ def run(given):
         treated = treatments.get(kind, "kept")
         shown = ", ".join(places[:_SHOWN]) + (", …" if len(places) > _SHOWN else "")
         print(f"{treated}: {kind}: {len(places)} templates: {shown}")
-    for (task, why), count in sorted(collections.Counter((task, why) for task, _, why in imported.left_out).items()):
+    for (task, why), count in sorted(collections.Counter((task, why) for task, _, why in imported.unsupported).items()):
         print(f"left out: {task}: {count} templates: {why}")
     if imported.no_task:
         print(f"no task here: {', '.join(imported.no_task)}")

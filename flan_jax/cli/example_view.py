@@ -75,7 +75,7 @@ def prompted_examples(task: "Prompted", options: ViewOptions) -> Iterator[Exampl
 
         newlines, length = (
             keeps_newlines(options.vocabulary),
-            _length(options.vocabulary, options.chat.around if options.chat else 1),
+            _length(options.vocabulary, options.chat.overhead if options.chat else 1),
         )
     renderer = Renderer(task, options.seed, newlines, length, options.max_length, marking)
     words = ansi.PROMPT if task.spec.renders_itself else ansi.INSTRUCTION
@@ -88,8 +88,8 @@ def prompted_examples(task: "Prompted", options: ViewOptions) -> Iterator[Exampl
         yield _prompted_view(task, rendered, segments, options)
 
 
-def _length(vocabulary: "Vocabulary", around: int) -> Callable[[str], int]:
-    return lambda text: len(vocabulary.encode(unmarked(text))) + around
+def _length(vocabulary: "Vocabulary", overhead: int) -> Callable[[str], int]:
+    return lambda text: len(vocabulary.encode(unmarked(text))) + overhead
 
 
 def _records(task: "Prompted", split: str) -> Iterator[tuple[int, "Record"]]:
@@ -148,9 +148,9 @@ def _prompted_view(
             f"{len(tokens['inputs'])} + EOS → {len(tokens['targets'])} + EOS, as {options.vocabulary.name} reads them:"
         )
         if options.pieces:
-            from flan_jax.data.tokenizers.token_display import pieces_of
+            from flan_jax.data.tokenizers.token_display import display_pieces
 
-            made = {side: pieces_of(options.vocabulary, getattr(rendered, side)) for side in tokens}
+            made = {side: display_pieces(options.vocabulary, getattr(rendered, side)) for side in tokens}
             pieces = {side: [dataclasses.asdict(piece) for piece in own] for side, own in made.items()}
             lines.append(("tokens", counts + _problem_counts([*made["inputs"], *made["targets"]])))
             lines += [("", piece_text(made["inputs"], palette)), ("", "→ " + piece_text(made["targets"], palette))]
@@ -176,7 +176,7 @@ def _chat_lines(
     rendered: "Rendered", options: ViewOptions, vocabulary: "Vocabulary", chat: "ChatPrompts"
 ) -> tuple[dict[str, list[int]], dict[str, list[dict[str, Any]]] | None, list[tuple[str, str]]]:
     """Returns ids, tokens as text and lines of an example inside a chat template."""
-    from flan_jax.data.tokenizers.token_display import decoded_turns, pieces_of_ids
+    from flan_jax.data.tokenizers.token_display import decode_turns, display_id_pieces
 
     tokens = {
         "inputs": chat.prompt(rendered.inputs).tolist(),
@@ -186,9 +186,9 @@ def _chat_lines(
         f"{len(tokens['inputs'])} → {len(tokens['targets'])} inside the chat template, as {vocabulary.name} reads them:"
     )
     if not options.pieces:
-        texts = [ansi.visible(decoded_turns(vocabulary, ids)) for ids in tokens.values()]
+        texts = [ansi.visible(decode_turns(vocabulary, ids)) for ids in tokens.values()]
         return tokens, None, [("tokens", counts), ("", texts[0]), ("", f"→ {texts[1]}")]
-    made = {side: pieces_of_ids(vocabulary, ids) for side, ids in tokens.items()}
+    made = {side: display_id_pieces(vocabulary, ids) for side, ids in tokens.items()}
     lines = [("tokens", counts + _problem_counts([*made["inputs"], *made["targets"]]))]
     lines += [
         ("", piece_text(made["inputs"], options.palette)),
@@ -221,7 +221,7 @@ def preprocessed_examples(task: "Task", options: ViewOptions) -> Iterator[Exampl
     """Yields examples of another kind of task: ids, their text, and every further feature."""
     from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
     from flan_jax.data.prepare.preprocessors import make_preprocessor
-    from flan_jax.data.tokenizers.token_display import decoded_turns
+    from flan_jax.data.tokenizers.token_display import decode_turns
 
     vocabulary = options.vocabulary
     assert vocabulary is not None
@@ -241,7 +241,7 @@ def preprocessed_examples(task: "Task", options: ViewOptions) -> Iterator[Exampl
         else:  # one text, of which a part is learnt
             runs = itertools.groupby(zip(mask, ids["targets"], strict=True), key=lambda pair: bool(pair[0]))
             parts = [
-                (ansi.TARGET if learnt else ansi.PROMPT, decoded_turns(vocabulary, (index for _, index in run), END))
+                (ansi.TARGET if learnt else ansi.PROMPT, decode_turns(vocabulary, (index for _, index in run), END))
                 for learnt, run in runs
             ]
             lines = [("text", options.palette.segments(parts))]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, task_metrics_of
-from flan_jax.data.tokenizers.token_display import decoded_turns
+from flan_jax.data.tokenizers.token_display import decode_turns
 from flan_jax.data.tokenizers.vocabulary import Vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
@@ -125,7 +125,7 @@ def _scored_example(stored: StoredTask, index: int, data: RunData) -> EvalExampl
 
 def _shown(vocabulary: Vocabulary, ids: np.ndarray) -> str:
     """The text of inputs; one end of sequence behind them is not of it, and others end turns of a chat."""
-    return decoded_turns(vocabulary, ids[:-1] if len(ids) and ids[-1] == vocabulary.eos_id else ids)
+    return decode_turns(vocabulary, ids[:-1] if len(ids) and ids[-1] == vocabulary.eos_id else ids)
 
 
 def eval_suites(data: RunData, config: RunConfig) -> dict[str, list[EvalTask]]:

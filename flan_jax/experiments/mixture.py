@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flan_jax.data.file_readers.suffixes import SUFFIXES, suffix_of
 from flan_jax.data.instructions.mixture import is_path, mixture_of_path
-from flan_jax.data.instructions.reading_options import AS_IT_IS, ReadingOptions
+from flan_jax.data.instructions.reading_options import DEFAULT_READING, ReadingOptions
 from flan_jax.data.seqio_bridge.tasks import registered_names
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources import published
@@ -22,7 +22,7 @@ HUB = "hf:"
 """Begins the name of a data set of the Hugging Face hub, where a mixture is asked for."""
 
 
-def resolve_mixture(name: str, reading: ReadingOptions = AS_IT_IS) -> Mixture:
+def resolve_mixture(name: str, reading: ReadingOptions = DEFAULT_READING) -> Mixture:
     """Finds the mixture or task of that name, with the shipped collections registered.
 
     The path of instruction data, or ``hf:OWNER/NAME`` for such data on the hub, is a mixture of all
@@ -40,9 +40,9 @@ def resolve_mixture(name: str, reading: ReadingOptions = AS_IT_IS) -> Mixture:
 
     theirs = registered_names()
     registered = name in MIXTURES or name in TASKS
-    if reading.said and (registered or name in theirs):
+    if reading.as_flags and (registered or name in theirs):
         raise UserError(
-            f"{reading.said} says how the instruction data of a path is read, and {name!r} is the name of a mixture or task. "
+            f"{reading.as_flags} says how the instruction data of a path is read, and {name!r} is the name of a mixture or task. "
             "Leave it out, or name a path."
         )
     if registered:
@@ -131,7 +131,7 @@ def select_mixture(
     *,
     hold_out: Sequence[str] = (),
     templates: str = "",
-    reading: ReadingOptions = AS_IT_IS,
+    reading: ReadingOptions = DEFAULT_READING,
     outlined: bool = False,
 ) -> Mixture:
     """Finds the mixture or task of that name, with other templates or with a part held out, where asked for.
@@ -149,7 +149,7 @@ def select_mixture(
     """
     from mixtures.rules import RULES, named
 
-    mixture = mixture_outline(name) if outlined and not reading.said else resolve_mixture(name, reading)
+    mixture = mixture_outline(name) if outlined and not reading.as_flags else resolve_mixture(name, reading)
     if templates:
         mixture = with_templates(mixture, load_template_set(templates))
     return hold_out_of(mixture, named(mixture, hold_out), RULES) if hold_out else mixture

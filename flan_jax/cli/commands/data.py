@@ -101,7 +101,7 @@ def _lines(file: "FileReport") -> Iterator[tuple[str, str]]:
     )
     yield (
         "left out",
-        ", ".join(f"{visible_line(reason)} {count:,}" for reason, count in file.left_out.items() if count) or "nothing",
+        ", ".join(f"{visible_line(reason)} {count:,}" for reason, count in file.filtered.items() if count) or "nothing",
     )
     if file.changed:
         made = {step: f" (+{file.added[step]:,})" if step in file.added else "" for step in file.changed}

@@ -38,7 +38,7 @@ class ChatPrompts:
         self._template = template
         self._tokenizer = ChatTokenizer(template, vocabulary)
         self._vocabulary = vocabulary
-        prompt, said, end = self._tokenizer.template.exchange(*_turns(_ASKED, _ANSWERED))
+        prompt, said, end = self._tokenizer.template.split_exchange(*_turns(_ASKED, _ANSWERED))
         if not end.strip():
             raise UserError(
                 f"Chat template {template.name!r} ends no reply of the assistant's, so a model would not learn from it to "
@@ -71,19 +71,19 @@ class ChatPrompts:
             if not words.strip():
                 raise UserError(
                     f"The length of the inputs is {room} tokens, of which chat template {self._template.name!r} takes "
-                    f"{self.around}, so nothing fits. Raise it."
+                    f"{self.overhead}, so nothing fits. Raise it."
                 )
             cut = self.prompt(words)
         return cut
 
     @functools.cached_property
-    def around(self) -> int:
+    def overhead(self) -> int:
         """Tokens that stand around a user's words, about."""
         return len(self._asked) - len(self._vocabulary.encode(_ASKED))
 
     def _reply(self, text: str) -> np.ndarray:
         """[length] int32, the words of a reply, without what ends it."""
-        prompt, said, _ = self._tokenizer.template.exchange(*_turns(_ASKED, text))
+        prompt, said, _ = self._tokenizer.template.split_exchange(*_turns(_ASKED, text))
         whole = self._ids(prompt + said, len(prompt)) if prompt == self._prompt else np.zeros(0, np.int32)
         begun = len(self._asked)
         if len(whole) > begun and np.array_equal(whole[:begun], self._asked):
@@ -93,7 +93,7 @@ class ChatPrompts:
     def _ids(self, text: str, cut: int = 0) -> np.ndarray:
         """Ids of a text as the template writes it; without places in its tokenizer it is cut where the reply begins."""
         spans = ((cut, len(text)),) if cut else ()
-        return self._tokenizer.encoded([Marked(text, spans)])[0].ids
+        return self._tokenizer.encode([Marked(text, spans)])[0].ids
 
 
 def _turns(asked: str, answered: str) -> tuple[Message, Message]:

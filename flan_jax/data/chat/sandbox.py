@@ -35,20 +35,20 @@ class _Budget(RenderBudget):
     """What one rendering may spend; a function that is only looked at costs nothing."""
 
     def __init__(self, variables: Mapping[str, Any]) -> None:
-        super().__init__(lambda number: 0, given=_characters(variables))
+        super().__init__(lambda number: 0, given=_count_characters(variables))
 
-    def _weigh_inside(self, value: Any, depth: int) -> None:
+    def _charge_inside(self, value: Any, depth: int) -> None:
         if not (callable(value) or (isinstance(value, Iterator) and depth)):
-            super()._weigh_inside(value, depth)
+            super()._charge_inside(value, depth)
 
 
-def _characters(value: Any) -> int:
+def _count_characters(value: Any) -> int:
     """How many characters the texts in a conversation have."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, Mapping):
-        return sum(map(_characters, value.values()))
-    return sum(map(_characters, value)) if isinstance(value, list | tuple) else 0
+        return sum(map(_count_characters, value.values()))
+    return sum(map(_count_characters, value)) if isinstance(value, list | tuple) else 0
 
 
 class _Generation(Extension):
@@ -117,7 +117,7 @@ def _sized(function: Callable[..., Any]) -> Callable[..., Any]:
 def _finalize(context: Any, value: Any) -> str:
     if isinstance(value, Iterator):
         raise Refused("it shows a list that is not made yet. Add |list")
-    return str(RUN.get().weigh(value))
+    return str(RUN.get().charge(value))
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -144,17 +144,17 @@ class _Environment(ImmutableSandboxedEnvironment):
         """Calls what the sandbox allows, once it is paid for."""
         run, owner, name = RUN.get(), getattr(obj, "__self__", None), getattr(obj, "__name__", "")
         for given in (*args, *kwargs.values()):
-            run.weigh(given)
+            run.charge(given)
         run.spend(1 + len(args) + len(kwargs))
         if isinstance(owner, str):
             self._pay_for_text(run, owner, name, args)
         elif isinstance(owner, list | tuple | dict):
             run.spend(len(owner))
         result = super().call(context, obj, *args, **kwargs)
-        return run.weigh(result) if isinstance(owner, str) or isinstance(obj, Macro) else result
+        return run.charge(result) if isinstance(owner, str) or isinstance(obj, Macro) else result
 
     def _pay_for_text(self, run: RenderBudget, owner: str, name: str, args: tuple[Any, ...]) -> None:
-        run.weigh(owner)
+        run.charge(owner)
         if name in _PADDING and args and isinstance(args[0], int):
             run.text(abs(args[0]) * (1 + (owner.count("\t") if name == "expandtabs" else 0)))
         elif name == "replace" and len(args) > 1:
@@ -211,7 +211,7 @@ def _compiled(source: str) -> Any:
     return _environment().from_string(source)
 
 
-def rendered(source: str, variables: Mapping[str, Any]) -> str:
+def render_template(source: str, variables: Mapping[str, Any]) -> str:
     """The text that a chat template makes.
 
     Raises:

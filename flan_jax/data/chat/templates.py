@@ -112,7 +112,7 @@ class ChatTemplate:
         Raises:
             UserError: the template cannot be parsed, or refuses the messages.
         """
-        return _MARKS.sub("", self._run(messages, tools, add_generation_prompt)).replace(GUARD, "")
+        return _MARKS.sub("", self._render(messages, tools, add_generation_prompt)).replace(GUARD, "")
 
     def marked(self, messages: Sequence[Message], *, tools: str = "", add_generation_prompt: bool = False) -> Marked:
         """The text of messages with what the assistant said in them, as far as it is learned.
@@ -125,23 +125,23 @@ class ChatTemplate:
             UnstablePrefixError: the text of the messages before a reply does not begin the text of all, so that one cannot
                 tell what the reply is; or an earlier reply's thoughts are not written once others follow.
         """
-        text = self._run(messages, tools, add_generation_prompt)
+        text = self._render(messages, tools, add_generation_prompt)
         marked = _between_marks(text, self) if self.marks_replies else Marked(text, ())
         self._check_written(messages, tools, marked.text, add_generation_prompt)
         if self.marks_replies:
-            return Marked(marked.text, self._learned(messages, marked.spans))
+            return Marked(marked.text, self._trained_spans(messages, marked.spans))
         learned = [i for i, message in enumerate(messages) if message.role == ASSISTANT and message.trained]
-        return Marked(text, tuple(self._difference(messages, tools, index, text) for index in learned))
+        return Marked(text, tuple(self._reply_span(messages, tools, index, text) for index in learned))
 
-    def exchange(self, asked: Message, answered: Message) -> tuple[str, str, str]:
+    def split_exchange(self, asked: Message, answered: Message) -> tuple[str, str, str]:
         """A user's turn with the prompt for a reply, what the assistant says behind it, and what ends its turn.
 
         Raises:
             UserError: the template refuses the turns, begins the whole otherwise than the prompt, or does not write the
                 reply as it is.
         """
-        before = _MARKS.sub("", self._run([asked], "", True))
-        whole = _MARKS.sub("", self._run([asked, answered], "", False))
+        before = _MARKS.sub("", self._render([asked], "", True))
+        whole = _MARKS.sub("", self._render([asked, answered], "", False))
         if not whole.startswith(before):
             raise self._error("what it makes of a user's turn is not how it begins that turn with its reply")
         said = whole[len(before) :]
@@ -151,7 +151,7 @@ class ChatTemplate:
             raise self._error(f"it does not write the reply {answered.content[:40]!r} as it is")
         return before, head + found, tail.rstrip()
 
-    def _learned(self, messages: Sequence[Message], spans: tuple[Span, ...]) -> tuple[Span, ...]:
+    def _trained_spans(self, messages: Sequence[Message], spans: tuple[Span, ...]) -> tuple[Span, ...]:
         """Of the spans that the template marks, those of replies that are learned."""
         replies = [message for message in messages if message.role == ASSISTANT]
         if all(message.trained for message in replies):
@@ -183,13 +183,13 @@ class ChatTemplate:
     def _without(self, messages: Sequence[Message], tools: str, prompted: bool) -> str:
         """The text of a conversation from which something was taken; ``""`` where the template refuses it."""
         try:
-            return _MARKS.sub("", self._run(messages, tools, prompted))
+            return _MARKS.sub("", self._render(messages, tools, prompted))
         except UserError:
             return ""
 
-    def _difference(self, messages: Sequence[Message], tools: str, index: int, whole: str) -> Span:
-        before = self._run(messages[:index], tools, True)
-        until = self._run(messages[: index + 1], tools, False)
+    def _reply_span(self, messages: Sequence[Message], tools: str, index: int, whole: str) -> Span:
+        before = self._render(messages[:index], tools, True)
+        until = self._render(messages[: index + 1], tools, False)
         if index == len(messages) - 1:
             until = whole
         if not until.startswith(before) or not whole.startswith(until) or len(until) == len(before):
@@ -202,10 +202,10 @@ class ChatTemplate:
         # Where nothing but white space ends a turn, that is its marker.
         return len(before), len(before) + len(said.rstrip() if tail.strip() else said)
 
-    def _run(self, messages: Sequence[Message], tools: str, add_generation_prompt: bool) -> str:
+    def _render(self, messages: Sequence[Message], tools: str, add_generation_prompt: bool) -> str:
         import jinja2
 
-        from flan_jax.data.chat.sandbox import rendered
+        from flan_jax.data.chat.sandbox import render_template
 
         for index, message in enumerate(messages):
             if found := _RESERVED.search(message.content + message.reasoning + message.calls):
@@ -220,7 +220,7 @@ class ChatTemplate:
                 "documents": None,
                 "strftime_now": _clock(self.today),
             }
-            return rendered(self.text, {**dict(self.special_tokens), **dict(self.variables), **given})
+            return render_template(self.text, {**dict(self.special_tokens), **dict(self.variables), **given})
         except jinja2.TemplateSyntaxError as error:
             raise self._error(f"it is no valid Jinja ({error.message}, line {error.lineno})") from error
         except (
@@ -237,7 +237,7 @@ class ChatTemplate:
 
     def guard(self, content: str) -> str:
         """A message's text with ``GUARD`` in the special tokens that it spells, as ``marked`` has it."""
-        return _spelled(self.guarded).sub(rf"\1{GUARD}", content) if self.guarded else content
+        return _first_characters(self.guarded).sub(rf"\1{GUARD}", content) if self.guarded else content
 
     def _guarded(self, value: Any) -> Any:
         """What a record says, with every text of it guarded; the names of its own keys are ours."""
@@ -286,7 +286,7 @@ def _clock(today: str) -> Callable[[str], str]:
 
 
 @functools.lru_cache(maxsize=8)
-def _spelled(texts: tuple[str, ...]) -> re.Pattern[str]:
+def _first_characters(texts: tuple[str, ...]) -> re.Pattern[str]:
     """The first character of each place where one of ``texts`` begins."""
     return re.compile(f"(?=(?:{'|'.join(map(re.escape, texts))}))(.)", re.DOTALL)
 
@@ -349,7 +349,7 @@ def load_chat_template(spec: str | Path | ChatTemplate) -> ChatTemplate:
     path = Path(name).expanduser()
     path = path if path.exists() else resolve(path)
     if path.is_dir():
-        return _of_folder(path)
+        return _load_folder(path)
     if path.is_file():
         return ChatTemplate(path.name, _read(path))
     raise unknown(
@@ -357,7 +357,7 @@ def load_chat_template(spec: str | Path | ChatTemplate) -> ChatTemplate:
     )
 
 
-def _of_folder(folder: Path) -> ChatTemplate:
+def _load_folder(folder: Path) -> ChatTemplate:
     config = load_json(folder / _CONFIG) if (folder / _CONFIG).is_file() else {}
     text = config.get("chat_template") if isinstance(config, dict) else None
     if (folder / _JINJA).is_file():

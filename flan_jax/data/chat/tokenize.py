@@ -79,7 +79,7 @@ class ChatTokenizer:
         self.has_offsets = isinstance(vocabulary, Offsets)
         self.knows_end = not self.has_offsets or isinstance(vocabulary, SpecialTokens)
         if isinstance(vocabulary, Offsets) and isinstance(vocabulary, SpecialTokens):
-            self.template = _with_own(template, vocabulary)
+            self.template = _with_vocabulary_tokens(template, vocabulary)
         else:
             self.template = template if self.has_offsets else template.with_marks()
 
@@ -110,9 +110,9 @@ class ChatTokenizer:
                 marked.append(text)
             except UserError as error:
                 marked.append(error)
-        encoded = iter(self.encoded([one for one in marked if isinstance(one, Marked)]))
+        encode = iter(self.encode([one for one in marked if isinstance(one, Marked)]))
         for one in marked:
-            tokens = one if isinstance(one, UserError) else next(encoded)
+            tokens = one if isinstance(one, UserError) else next(encode)
             made.append(tokens if isinstance(tokens, UserError) else self._checked(tokens))
         return made
 
@@ -122,8 +122,8 @@ class ChatTokenizer:
         Raises:
             UserError: the template refuses the messages.
         """
-        text = self.template.marked(_unlearned(messages), tools=tools, add_generation_prompt=True)
-        return self.encoded([text])[0].ids
+        text = self.template.marked(_without_loss(messages), tools=tools, add_generation_prompt=True)
+        return self.encode([text])[0].ids
 
     def _checked(self, tokens: Tokens) -> Tokens | UserError:
         said = int(np.count_nonzero(tokens.mask))
@@ -135,20 +135,22 @@ class ChatTokenizer:
             "what the assistant says, and nothing else."
         )
 
-    def encoded(self, texts: Sequence[Marked]) -> list[Tokens]:
+    def encode(self, texts: Sequence[Marked]) -> list[Tokens]:
         """Texts as the template writes them, as ids."""
         if isinstance(self.vocabulary, Offsets):
-            return [_by_offsets(self.vocabulary, text) for text in texts]
+            return [_encode_by_offsets(self.vocabulary, text) for text in texts]
         pieces = [list(_pieces(text)) for text in texts]
         plain = [piece for one in pieces for piece, _ in one if piece != EOS_MARK]
         arrays = iter(encode_arrays(self.vocabulary, plain))
         end = np.array([self.vocabulary.eos_id], np.int32)
         return [
-            _joined([(end if piece == EOS_MARK else self._of_text(next(arrays), piece), said) for piece, said in one])
+            _joined(
+                [(end if piece == EOS_MARK else self._check_text_ids(next(arrays), piece), said) for piece, said in one]
+            )
             for one in pieces
         ]
 
-    def _of_text(self, ids: np.ndarray, piece: str) -> np.ndarray:
+    def _check_text_ids(self, ids: np.ndarray, piece: str) -> np.ndarray:
         vocabulary = self.vocabulary
         special = (ids == vocabulary.pad_id) | (ids == vocabulary.eos_id)
         if special.any() or (ids < 0).any() or (ids >= vocabulary.size).any():
@@ -156,7 +158,7 @@ class ChatTokenizer:
         return ids
 
 
-def _unlearned(messages: Sequence[Message]) -> list[Message]:
+def _without_loss(messages: Sequence[Message]) -> list[Message]:
     """The same messages, none of which is learned: of a prompt nothing is."""
     return [dataclasses.replace(message, trained=False) for message in messages]
 
@@ -178,7 +180,7 @@ def _joined(parts: Sequence[tuple[np.ndarray, bool]]) -> Tokens:
     return Tokens(ids, mask)
 
 
-def _with_own(template: ChatTemplate, vocabulary: SpecialTokens) -> ChatTemplate:
+def _with_vocabulary_tokens(template: ChatTemplate, vocabulary: SpecialTokens) -> ChatTemplate:
     """The template with the vocabulary's own token where its own that ends or begins a sequence is none of them."""
     own = vocabulary.special_tokens
     special = dict(template.special_tokens)
@@ -193,7 +195,7 @@ def strips_bos(vocabulary: Vocabulary | Offsets) -> bool:
     return getattr(vocabulary, "adds_bos", None) is not False
 
 
-def _by_offsets(vocabulary: Offsets, text: Marked) -> Tokens:
+def _encode_by_offsets(vocabulary: Offsets, text: Marked) -> Tokens:
     ids, offsets = vocabulary.encode_offsets(text.text)
     said = np.zeros(len(text.text) + 1, np.int64)
     for start, end in text.spans:

@@ -34,7 +34,11 @@ def rewritten_messages(template: ChatTemplate, messages: Sequence[Message], tool
     ]
     for index in missing:
         message = messages[index]
-        if message.role == ASSISTANT and not message.calls and not _writes(template, messages, tools, index, marked):
+        if (
+            message.role == ASSISTANT
+            and not message.calls
+            and not _writes_reply(template, messages, tools, index, marked)
+        ):
             raise UserError(
                 f"chat template {template.name!r} writes nothing of reply {index} ({message.content.strip()[:_SHOWN]!r}), "
                 "as some leave out what stands in <think>. Choose a template that writes it, or leave the conversation out"
@@ -42,7 +46,7 @@ def rewritten_messages(template: ChatTemplate, messages: Sequence[Message], tool
     return missing
 
 
-def _writes(template: ChatTemplate, messages: Sequence[Message], tools: str, index: int, marked: Marked) -> bool:
+def _writes_reply(template: ChatTemplate, messages: Sequence[Message], tools: str, index: int, marked: Marked) -> bool:
     """Whether a reply's place holds more than stands there around another word."""
     probe = dataclasses.replace(messages[index], content=_PROBE)
     try:

@@ -1,4 +1,4 @@
-"""Records of one instruction with one answer: Alpaca, Evol-Instruct, Dolly."""
+"""The formats of one instruction with one answer: Alpaca, Evol-Instruct, Dolly."""
 
 from collections.abc import Iterator
 

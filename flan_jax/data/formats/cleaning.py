@@ -1,4 +1,4 @@
-"""Cleaning that the papers of published data sets name: declared, counted, and one may switch each step.
+"""Cleaning steps of published data sets' papers: declared by name, counted, and each can be switched (``Cleaning``).
 
 Cleaning(("empty", "duplicates"))                     # these two
 Cleaning(tuple(STEPS)).without("refused")             # all but one
@@ -49,16 +49,16 @@ _LOOKED_AT = 400  # an excuse stands at the beginning
 
 @dataclasses.dataclass
 class StepCount:
-    """What a step did.
+    """Counts of one cleaning step.
 
     Attributes:
-        left_out: records that it left out.
+        filtered: records that it left out.
         changed: records that it changed.
         added: records that it made beyond those that it was given.
-        noticed: what it saw and left as it is → how often.
+        noticed: finding that it left unchanged → how often.
     """
 
-    left_out: int = 0
+    filtered: int = 0
     changed: int = 0
     added: int = 0
     noticed: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -70,10 +70,10 @@ class Cleaning:
 
     Attributes:
         steps: names among ``STEPS``.
-        phrases: what ``refused`` looks for.
-        max_length: what ``split`` keeps conversations within.
-        length: how ``split`` measures a text; characters unless it is given.
-        certain_only: ``placeholders`` changes only what nobody can have meant, and tells of the rest.
+        phrases: beginnings of answers that ``refused`` looks for.
+        max_length: the length that ``split`` keeps conversations within.
+        length: measures a text for ``split``; characters by default.
+        certain_only: ``placeholders`` replaces only what nobody can have meant, and counts the rest.
     """
 
     steps: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ class Cleaning:
             raise UserError(f"Cleaning: max_length={self.max_length} must be at least 1.")
 
     def with_steps(self, *steps: str) -> "Cleaning":
-        """With these steps too, each where it does its work best, and in full."""
+        """Adds steps, each at its place in ``STEPS``; ``placeholders`` then replaces uncertain findings too."""
         wanted = {*self.steps, *steps}
         return dataclasses.replace(
             self,
@@ -101,7 +101,7 @@ class Cleaning:
         )
 
     def without(self, *steps: str) -> "Cleaning":
-        """Without these steps.
+        """Removes steps.
 
         Raises:
             UserError: an unknown step.
@@ -111,8 +111,8 @@ class Cleaning:
                 raise unknown("cleaning step", step, STEPS)
         return dataclasses.replace(self, steps=tuple(step for step in self.steps if step not in steps))
 
-    def begin(self) -> "Cleaner":
-        """Goes through records once, from their first on."""
+    def cleaner(self) -> "Cleaner":
+        """Makes a cleaner for one pass over the records."""
         return Cleaner(self)
 
 
@@ -125,14 +125,14 @@ class Cleaner:
         self.seen: set[bytes] = set()
 
     def __call__(self, record: Record) -> list[Record]:
-        """What is left of a record: nothing, itself, another one, or several."""
+        """Cleans a record: returns none, itself, a changed one, or several."""
         records = [record]
         for step in self.cleaning.steps:
             count = self.counts[step]
             results: list[Record] = []
             for one in records:
                 made = STEPS[step](one, self)
-                count.left_out += not made
+                count.filtered += not made
                 count.changed += bool(made) and (len(made) > 1 or made[0] is not one)
                 count.added += max(0, len(made) - 1)
                 results += made
@@ -150,7 +150,7 @@ def _outputs(record: Record) -> list[str]:
 
 
 def _markdown(record: Record, cleaner: Cleaner) -> list[Record]:
-    """What the assistant says as HTML becomes Markdown; what a user pasted stays."""
+    """Converts the assistant's HTML to Markdown; what a user pasted stays."""
     messages = _messages(record)
     if messages is None or not any(m["role"] == "assistant" and is_html(m["content"]) for m in messages):
         return [record]
@@ -164,7 +164,7 @@ def _in_markdown(message: dict[str, str]) -> dict[str, str]:
 
 
 def _opening(record: Record, cleaner: Cleaner) -> list[Record]:
-    """Nothing of the assistant's stands before the user's first turn."""
+    """Drops the assistant's messages before the user's first turn."""
     messages = _messages(record)
     if messages is None:
         return [record]
@@ -174,10 +174,10 @@ def _opening(record: Record, cleaner: Cleaner) -> list[Record]:
 
 
 def _placeholders(record: Record, cleaner: Cleaner) -> list[Record]:
-    """What stands for nothing is nothing: an input, an answer, a mark behind an answer."""
+    """Replaces placeholders: an input or an answer that says there is none, a mark behind an answer."""
 
-    def meant(found: placeholders.Finding, text: str) -> str:
-        if found.takes and (found.certain or not cleaner.cleaning.certain_only):
+    def replaced(found: placeholders.Finding, text: str) -> str:
+        if found.replaces and (found.certain or not cleaner.cleaning.certain_only):
             return found.text
         if found.kind:
             noticed = cleaner.counts["placeholders"].noticed
@@ -186,18 +186,20 @@ def _placeholders(record: Record, cleaner: Cleaner) -> list[Record]:
 
     messages = _messages(record)
     if messages is not None:
-        said = [
-            meant(placeholders.of_answer(m["content"]), m["content"]) if m["role"] == "assistant" else m["content"]
+        contents = [
+            replaced(placeholders.check_answer(m["content"]), m["content"])
+            if m["role"] == "assistant"
+            else m["content"]
             for m in messages
         ]
-        if all(new == message["content"] for new, message in zip(said, messages, strict=True)):
+        if all(new == message["content"] for new, message in zip(contents, messages, strict=True)):
             return [record]
-        changed = [{**message, "content": new} for new, message in zip(said, messages, strict=True)]
+        changed = [{**message, "content": new} for new, message in zip(contents, messages, strict=True)]
         return _empty({**record, "messages": changed}, cleaner)
     label = "targets" in record  # of a rendered record nobody knows what its answer is one of
     before = _outputs(record)
-    outputs = [meant(placeholders.of_answer(text, label=label), text) for text in before]
-    given = meant(placeholders.of_input(record["input"]), record["input"]) if "input" in record else None
+    outputs = [replaced(placeholders.check_answer(text, label=label), text) for text in before]
+    given = replaced(placeholders.check_input(record["input"]), record["input"]) if "input" in record else None
     if outputs == before and given == record.get("input"):
         return [record]
     kept = [new for new, old in zip(outputs, before, strict=True) if new or not old]
@@ -208,7 +210,7 @@ def _placeholders(record: Record, cleaner: Cleaner) -> list[Record]:
 
 
 def _empty(record: Record, cleaner: Cleaner) -> list[Record]:
-    """An answer is there; a conversation ends before its first empty turn."""
+    """Drops records without an answer; cuts a conversation before its first empty turn."""
     messages = _messages(record)
     if messages is not None:
         spoken = [m for m in messages if m["role"] != "system" or m["content"].strip()]
@@ -225,22 +227,22 @@ def _empty(record: Record, cleaner: Cleaner) -> list[Record]:
 
 
 def _with_answers(record: Record, messages: list[dict[str, str]]) -> list[Record]:
-    """The conversation, up to its last answer, if there is one to a question."""
+    """Cuts a conversation behind its last answer; drops it where no question is answered."""
     last = max((i for i, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
     kept = messages[: last + 1]
     return [{**record, "messages": kept}] if any(message["role"] == "user" for message in kept) else []
 
 
 def _refused(record: Record, cleaner: Cleaner) -> list[Record]:
-    """No answer begins with an excuse."""
+    """Drops records with an answer that begins with an excuse."""
     messages = _messages(record)
-    said = _outputs(record) if messages is None else [m["content"] for m in messages if m["role"] == "assistant"]
-    heads = [text.lstrip()[:_LOOKED_AT].lower().replace("’", "'") for text in said]
+    answers = _outputs(record) if messages is None else [m["content"] for m in messages if m["role"] == "assistant"]
+    heads = [text.lstrip()[:_LOOKED_AT].lower().replace("’", "'") for text in answers]
     return [] if any(phrase in head for head in heads for phrase in cleaner.cleaning.phrases) else [record]
 
 
 def _duplicates(record: Record, cleaner: Cleaner) -> list[Record]:
-    """Nothing is there twice, word for word."""
+    """Drops records whose texts were there before, word for word."""
     messages = _messages(record)
     parts = [record.get(key, "") for key in ("system", "instruction", "input", "inputs")] + _outputs(record)
     if messages is not None:
@@ -254,7 +256,7 @@ def _duplicates(record: Record, cleaner: Cleaner) -> list[Record]:
 
 
 def _split(record: Record, cleaner: Cleaner) -> list[Record]:
-    """A conversation that is too long is divided before turns of the user; system messages head every part."""
+    """Splits a long conversation before turns of the user; system messages begin every part."""
     messages = _messages(record)
     if messages is None:
         return [record]
@@ -277,7 +279,7 @@ def _split(record: Record, cleaner: Cleaner) -> list[Record]:
 
 
 def _exchanges(messages: Iterable[dict[str, str]], lengths: Iterable[int]) -> list[tuple[list[dict[str, str]], int]]:
-    """(a turn of the user with all that answers it, its length), one after the other."""
+    """Groups messages into (a user's turn with all that answers it, its length)."""
     exchanges: list[tuple[list[dict[str, str]], int]] = []
     answered = True
     for message, length in zip(messages, lengths, strict=True):
@@ -285,9 +287,9 @@ def _exchanges(messages: Iterable[dict[str, str]], lengths: Iterable[int]) -> li
             exchanges.append(([], 0))
             answered = False
         answered = answered or message["role"] == "assistant"
-        said, size = exchanges[-1]
-        said.append(message)
-        exchanges[-1] = (said, size + length)
+        own, size = exchanges[-1]
+        own.append(message)
+        exchanges[-1] = (own, size + length)
     return exchanges
 
 

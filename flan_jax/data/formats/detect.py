@@ -1,10 +1,10 @@
-"""Which format records have: by their keys and the types of the values, never by a file's name."""
+"""Detects the format of records by their keys and the types of the values, never by a file's name."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from flan_jax.data.formats import alpaca, messages, natural_instructions, oasst, rendered, self_instruct, sharegpt
-from flan_jax.data.formats.nearest import nearest
+from flan_jax.data.formats.nearest import nearest_format
 from flan_jax.data.formats.record_format import Format
 from flan_jax.errors import UserError, unknown
 from flan_jax.tasks.meanings import pair_keys, refuse_pairs
@@ -36,13 +36,13 @@ FORMATS: tuple[Format, ...] = (
 """Every format that is known."""
 
 SAMPLE = 20
-"""How many records are looked at."""
+"""Records that a format is detected from."""
 AUTO = "auto"
 _SHOWN_KEYS = 12
 
 
 def get_format(name: str) -> Format:
-    """The format of that name.
+    """Returns the format of that name.
 
     Raises:
         UserError: there is none; the message suggests near ones.
@@ -53,8 +53,8 @@ def get_format(name: str) -> Format:
     return found
 
 
-def detected(records: Sequence[Record], formats: Iterable[Format] = FORMATS) -> Format:
-    """The format that most of ``records`` have.
+def detect_format(records: Sequence[Record], formats: Iterable[Format] = FORMATS) -> Format:
+    """Detects the format that most of ``records`` have.
 
     A damaged record among them does no harm; a file of two formats is refused.
 
@@ -89,7 +89,7 @@ def detected(records: Sequence[Record], formats: Iterable[Format] = FORMATS) -> 
 
 
 def _unknown_format(records: Sequence[Record], formats: Sequence[Format]) -> UserError:
-    """What was seen, and the format that most of its keys are there of."""
+    """Makes the error of records of no known format, with the nearest one."""
     pairs = [record for record in records if pair_keys(record)]
     if 2 * len(pairs) > len(records):
         try:
@@ -101,7 +101,7 @@ def _unknown_format(records: Sequence[Record], formats: Sequence[Format]) -> Use
     seen = list(dict.fromkeys(str(key) for record in records for key in record))
     shown = ", ".join(key[:40] for key in seen[:_SHOWN_KEYS]) + (", …" if len(seen) > _SHOWN_KEYS else "")
 
-    found = nearest(records, formats)
+    found = nearest_format(records, formats)
     if found is None:
         return UserError(
             f"no known format has records with the keys {shown or '(none)'}. "
@@ -114,7 +114,7 @@ def _unknown_format(records: Sequence[Record], formats: Sequence[Format]) -> Use
 
 
 def _wrapped(records: Sequence[Record], formats: Sequence[Format]) -> UserError | None:
-    """What is to be done with one object that records stand in, in a list at one of its keys or each at its own."""
+    """Makes the error of one object that records stand in, in a list at one of its keys or each at its own."""
     if len(records) != 1 or not records[0]:
         return None
     (record,) = records

@@ -1,4 +1,4 @@
-"""HTML back to Markdown: conversations saved from web pages are learned as what the model wrote."""
+"""Converts HTML back to Markdown: conversations saved from web pages are learned as the model wrote them."""
 
 import re
 from html.parser import HTMLParser
@@ -12,12 +12,12 @@ _LANGUAGE = re.compile(r"\blang(?:uage)?-([\w+#.-]+)")
 
 
 def is_html(text: str) -> bool:
-    """Whether a text is a piece of a page as a whole. One that only talks about tags is not."""
+    """Whether a text as a whole is HTML; one that only talks about tags is not."""
     return bool(_STARTS_AS_HTML.match(text)) and text.rstrip().endswith(">")
 
 
 def to_markdown(text: str) -> str:
-    """The Markdown of a piece of a page.
+    """Converts a piece of HTML to Markdown.
 
     >>> to_markdown("<p>Use <code>ls</code>:</p><ol><li>open</li><li>type</li></ol>")
     'Use `ls`:\\n\\n1. open\\n2. type'
@@ -29,7 +29,7 @@ def to_markdown(text: str) -> str:
 
 
 class _Converter(HTMLParser):
-    """Writes pieces as tags open and close; text inside ``pre`` is kept as it is."""
+    """Appends Markdown as tags open and close; text inside ``pre`` is kept as it is."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)

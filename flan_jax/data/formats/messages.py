@@ -1,4 +1,4 @@
-"""Chat in the form that chat templates take: messages with a role and a content each."""
+"""The formats of chat messages, a role and a content each, as chat templates take them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Natural Instructions, one JSON file a task: version 1, and the instances of version 2 (Super-NaturalInstructions).
+"""The formats of Natural Instructions, one JSON file a task: version 1, and the instances of version 2 (Super-NaturalInstructions).
 
 As a task of its own with worked examples in its prompts, a file of version 2 is read by
 ``flan_jax.data.collections.superni``.

@@ -1,4 +1,4 @@
-"""Which known format records of no known format are nearest to, and what they lack of it."""
+"""Finds the known format that is nearest to records of none, and says what they lack of it (``nearest_format``)."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -14,35 +14,35 @@ _OTHER_VALUES = (0.5, 0.8)  # of a format whose one key, or all of whose keys, a
 _SHOWN = 8
 
 
-def nearest(records: Sequence[Record], formats: Sequence[Format]) -> tuple[Format, str] | None:
-    """The format that most of what is seen fits, and in words what does not; ``None`` where none is near.
+def nearest_format(records: Sequence[Record], formats: Sequence[Format]) -> tuple[Format, str] | None:
+    """Finds the format that most of the keys fit, and describes the difference; ``None`` where none is near.
 
     What a format needs counts most, then how much of the records it knows, within lists of objects too.
     """
     seen = list(dict.fromkeys(str(key) for record in records for key in record))
 
-    def likeness(known: Format) -> tuple[float, float]:
-        needs = sum(_there(key, known, records, seen) for key in known.keys) / len(known.keys)
+    def similarity(known: Format) -> tuple[float, float]:
+        needs = sum(_key_score(key, known, records, seen) for key in known.keys) / len(known.keys)
         if needs == 1 and not _fits_alone(known, records):
             needs *= _OTHER_VALUES[len(known.keys) > 1]
         knows = {*known.keys, *known.reads, *known.neutral}
         explained = sum(key in knows for key in seen) / max(len(seen), 1)
-        return needs, explained + _within(known, records)
+        return needs, explained + _nested_share(known, records)
 
-    best = max(formats, key=likeness)
-    return (best, _difference(best, records, seen)) if likeness(best)[0] >= _NEAR else None
+    best = max(formats, key=similarity)
+    return (best, _difference(best, records, seen)) if similarity(best)[0] >= _NEAR else None
 
 
-def _there(key: str, known: Format, records: Sequence[Record], seen: Sequence[str]) -> float:
+def _key_score(key: str, known: Format, records: Sequence[Record], seen: Sequence[str]) -> float:
     if key not in seen:
-        return _SPELLED if _spelled(key, seen) else 0.0
+        return _SPELLED if _similar_key(key, seen) else 0.0
     values = [record[key] for record in records if key in record]
     objects = key in dict(known.nested) and not any(isinstance(value, list | tuple | Mapping) for value in values)
     return _OTHER_KIND if objects else 1.0
 
 
-def _spelled(key: str, seen: Sequence[str]) -> str:
-    """What is written in the place of ``key``: with other letters, in capitals; ``""`` for nothing."""
+def _similar_key(key: str, seen: Sequence[str]) -> str:
+    """Finds a misspelling of ``key``: other letters, capitals; ``""`` for none."""
     by_small = {name.lower().strip(): name for name in reversed(seen)}
     near = difflib.get_close_matches(key.lower(), list(by_small), n=1, cutoff=0.85)
     return by_small[near[0]] if near else ""
@@ -53,8 +53,8 @@ def _fits_alone(known: Format, records: Sequence[Record]) -> bool:
     return any(known.detect({key: record[key] for key in known.keys if key in record}) for record in records)
 
 
-def _kept_out(known: Format, records: Sequence[Record]) -> str:
-    """The key without which a record would have the format; ``""`` for none."""
+def _excluded_key(known: Format, records: Sequence[Record]) -> str:
+    """Finds the key without which a record would have the format; ``""`` for none."""
     for record in records:
         for key in record:
             if key not in known.keys and known.detect({name: record[name] for name in record if name != key}):
@@ -62,8 +62,8 @@ def _kept_out(known: Format, records: Sequence[Record]) -> str:
     return ""
 
 
-def _within(known: Format, records: Sequence[Record]) -> float:
-    """The share of the keys of objects in lists that the format knows there."""
+def _nested_share(known: Format, records: Sequence[Record]) -> float:
+    """Returns the share of the keys of nested objects that the format reads."""
     inner = [
         (key in keys)
         for name, keys in known.nested
@@ -80,7 +80,7 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
 
 def _difference(known: Format, records: Sequence[Record], seen: Sequence[str]) -> str:
     lacking = [key for key in known.keys if key not in seen]
-    if not lacking and (kept_out := _kept_out(known, records)):
+    if not lacking and (kept_out := _excluded_key(known, records)):
         return f"has {kept_out!r} beside its keys, which it cannot have"
     if not lacking:
         kinds = {key: type(record[key]).__name__ for record in records for key in known.keys if key in record}
@@ -91,6 +91,6 @@ def _difference(known: Format, records: Sequence[Record], seen: Sequence[str]) -
                 shown += f"; the objects in {name!r} have {', '.join(list(inner)[:_SHOWN])}"
         return f"has its keys with other kinds of values ({shown})"
     rest = [key for key in seen if key not in known.keys]
-    written = [(key, _spelled(key, rest)) for key in lacking]
+    written = [(key, _similar_key(key, rest)) for key in lacking]
     misspelt = [f"{key!r}, but has {other!r}" if other else repr(key) for key, other in written]
     return f"lacks {', '.join(misspelt)}"

@@ -1,4 +1,4 @@
-"""OpenAssistant: trees of messages, single threads, and flat rows that name their parents.
+"""The formats of OpenAssistant: trees of messages, single threads, and flat rows that name their parents.
 
 A tree is a prompt with the replies to it, the replies to these, and so on. Replies of one parent
 are ranked by people, 0 the best. A training example is a path from the root: the best-ranked one,
@@ -188,7 +188,7 @@ def _is_thread(record: Record) -> bool:
 
 
 def oasst(*, paths: Paths = "best", languages: tuple[str, ...] = ()) -> tuple[Format, ...]:
-    """The three formats, read in this way.
+    """Makes the three formats with these options.
 
     Args:
         paths: see ``OasstReader``. So is:

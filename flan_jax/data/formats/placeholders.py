@@ -1,4 +1,4 @@
-"""Texts that stand for something else: an input that says there is none, an answer that is none, a mark of the end.
+"""Finds placeholders: an input that says there is none, an answer that is none, a mark of the end.
 
 Records that a model wrote, and tables that went through other programs, have them. What is certain
 in the field where it stands (``<noinput>`` as an input, ``<No Output>`` as an answer) loses nothing
@@ -44,68 +44,68 @@ GLUED = "answer that runs on into another instruction"
 
 
 class Finding(NamedTuple):
-    """What a field holds in the place of what it should hold.
+    """A placeholder in a field, or the field's own text.
 
     Attributes:
-        text: what is meant, or the text itself.
-        kind: what it is, in words for people; ``""`` for nothing.
+        text: the replacement, or the text itself.
+        kind: the kind of placeholder, for people; ``""`` for none.
         certain: nobody can have meant it as it stands.
-        takes: on request, ``text`` takes its place; otherwise it can only be told.
+        replaces: ``text`` can take its place; otherwise it is only counted.
     """
 
     text: str
     kind: str = ""
     certain: bool = False
-    takes: bool = False
+    replaces: bool = False
 
 
-def of_input(text: str) -> Finding:
-    """What an input means.
+def check_input(text: str) -> Finding:
+    """Looks for a placeholder in an input.
 
-    >>> of_input("<noinput>"), of_input("N/A").takes, of_input("4 by 5").kind
+    >>> check_input("<noinput>"), check_input("N/A").replaces, check_input("4 by 5").kind
     (Finding(text='', kind='input that says there is none', certain=True, takes=True), True, '')
     """
     bare = text.strip() if len(text) < 2 * _LONGEST else text
     if not bare or len(bare) > _LONGEST:
         return Finding(text)
     if _NO_INPUT.fullmatch(bare):
-        return Finding("", NO_INPUT, certain=True, takes=True)
+        return Finding("", NO_INPUT, certain=True, replaces=True)
     if _MAYBE_NO_INPUT.fullmatch(bare.rstrip(".")):
-        return Finding("", NO_INPUT, takes=True)
+        return Finding("", NO_INPUT, replaces=True)
     return Finding(text, ATTACHED if _ATTACHED.fullmatch(bare) else "")
 
 
-def of_answer(text: str, *, label: bool = False) -> Finding:
-    """What an answer means; ``text=""`` where it is none.
+def check_answer(text: str, *, label: bool = False) -> Finding:
+    """Looks for a placeholder in an answer; ``text=""`` where the answer is none.
 
     Args:
         text: the answer.
         label: it may be one of a closed set, so that ``N/A`` is an answer as good as any.
 
-    >>> of_answer("<nooutput>").certain, of_answer("4<|im_end|>").text, of_answer("<s>9</s>").kind
+    >>> check_answer("<nooutput>").certain, check_answer("4<|im_end|>").text, check_answer("<s>9</s>").kind
     (True, '4', 'answer with such a mark inside')
     """
     bare = text.strip() if len(text) < 2 * _LONGEST else text
     if bare and len(bare) <= _LONGEST:
         if _NO_OUTPUT.fullmatch(bare):
-            return Finding("", NO_OUTPUT, certain=True, takes=True)
+            return Finding("", NO_OUTPUT, certain=True, replaces=True)
         if _NUMBER_OR_NONE.fullmatch(bare):
             return Finding(text, "" if label else NO_OUTPUT)
         if _MAYBE_NO_OUTPUT.fullmatch(bare):
-            return Finding(text) if label else Finding("", NO_OUTPUT, takes=True)
+            return Finding(text) if label else Finding("", NO_OUTPUT, replaces=True)
     if "nstruction" in text or "##" in text:
         if (found := _NUMBERED.search(text)) and text[: found.start()].strip():
-            return Finding(text[: found.start()].rstrip(), GLUED, takes=True)
+            return Finding(text[: found.start()].rstrip(), GLUED, replaces=True)
         if _HEADED.search(text):
             return Finding(text, GLUED)
     return _without_mark(text) if "<" in text or "[" in text else Finding(text)
 
 
 def _without_mark(text: str) -> Finding:
-    """A mark behind the answer is cut; one that is all of it, or that closes what the answer opens, is meant."""
+    """Cuts a mark behind an answer, unless it is all of the answer or closes what the answer opens."""
     end = _AT_END.search(text)
     if end and text[: end.start()].strip() and not (_closes(text, end) or _MARK.search(text, 0, end.start())):
-        return Finding(text[: end.start()], MARK_AT_END, takes=True)
+        return Finding(text[: end.start()], MARK_AT_END, replaces=True)
     return Finding(text, MARK_WITHIN if _MARK.search(text) else "")
 
 

@@ -1,4 +1,4 @@
-"""What a published record format is, and the checks that all of them share.
+"""The declaration of a published record format (``Format``), and the checks that all of them share.
 
 A format turns a record as published into records of one of three kinds:
 
@@ -19,7 +19,7 @@ from flan_jax.tasks.unicode_check import unsound
 
 Kind = Literal["chat", "instruction", "rendered"]
 LeftOut = Callable[[str], None]
-"""Told why something in a record is left out: ``"deleted"``, say."""
+"""Called with the reason why something in a record is left out: ``"deleted"``, say."""
 Reader = Callable[[Record, LeftOut], Iterator[Record | UserError]]
 """The records in a record as published; an error in the place of one that is damaged while the others are not."""
 Numbered = tuple[int, Record | UserError]
@@ -44,17 +44,17 @@ class Format:
         kind: of the records that it gives.
         keys: the keys that every record of it has.
         detect: whether a record has this format, judged by its keys and the types of their values.
-        read: the normalised records in a record. It raises ``UserError`` for a record that is damaged.
+        read: yields the normalized records in a record. It raises ``UserError`` for a record that is damaged.
         cleaning: the names of the steps that its records go through where nobody names others. They
             lose nothing that anybody meant: a shape does not tell which data set it is.
         refines: formats whose records these could be taken for; where both fit, this one is meant.
         whole_file: a file is one record, a task of its own.
         together: the records in one record share its instruction, and stand in one split.
         gather: puts rows together that make one record, where one is spread over several.
-        parameters: what ``read`` was told, for fingerprints.
-        reads: the keys that ``read`` looks at beside ``keys``. What is neither here nor in ``neutral`` is counted and said,
-            but for what ``flan_jax.tasks.meanings`` honours in every format.
-        neutral: keys that nobody need be told of.
+        parameters: parameters of ``read``, for fingerprints.
+        reads: the keys that ``read`` looks at beside ``keys``. What is neither here nor in ``neutral`` is counted and reported,
+            but for what ``flan_jax.tasks.meanings`` honors in every format.
+        neutral: keys that are not reported.
         nested: lists of objects, or objects, that ``read`` looks into, with the keys that it reads there. A key among
             these that is a name here too is looked into in its turn.
     """

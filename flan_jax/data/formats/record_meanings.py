@@ -1,4 +1,4 @@
-"""What a format reads of a record, with what keys of any format say of it honoured."""
+"""Reads a record in its format, and honors keys that mean the same in every format (``read_record``)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,8 +18,8 @@ _ANSWERS = ("output", "response", "completion")
 _NOTHING_LEARNED = "no reply to be learned"
 
 
-def read_meant(known: Format, record: Record, left_out: LeftOut) -> Iterator[Record | UserError]:
-    """The normalised records in a record, or why it gives none, told to ``left_out``.
+def read_record(known: Format, record: Record, left_out: LeftOut) -> Iterator[Record | UserError]:
+    """Yields the normalized records in a record; ``left_out`` is called with the reason where it gives none.
 
     A record that is marked as bad, has a weight of 0, or belongs to a picture is left out. A system prompt and turns
     that stand beside the record's own words come before them: as messages in a conversation, and at ``system`` and
@@ -51,8 +51,8 @@ def read_meant(known: Format, record: Record, left_out: LeftOut) -> Iterator[Rec
 def _refuse_rivals(record: Record, known: Format) -> None:
     """Refuses a record that holds two answers, or two conversations, one of which would be dropped."""
     if known.kind == "chat":
-        said = {key: _words(record[key]) for key in _CONVERSATIONS if isinstance(record.get(key), list | tuple)}
-        two = {key: words for key, words in said.items() if words}
+        texts = {key: _words(record[key]) for key in _CONVERSATIONS if isinstance(record.get(key), list | tuple)}
+        two = {key: words for key, words in texts.items() if words}
     else:
         two = {key: record[key] for key in _ANSWERS if isinstance(record.get(key), str) and record[key].strip()}
     if len(two) > 1 and len(set(two.values())) > 1:
@@ -63,7 +63,7 @@ def _refuse_rivals(record: Record, known: Format) -> None:
 
 
 def _words(messages: Any) -> tuple[str, ...]:
-    """What is said, whatever the keys of speaker and words."""
+    """Returns the texts of messages, whatever the keys of speaker and text."""
     return tuple(str(m.get("content", m.get("value"))) if isinstance(m, dict) else str(m) for m in messages)
 
 

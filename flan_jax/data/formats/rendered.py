@@ -1,4 +1,4 @@
-"""Prompts with their answers, already in words: dumps of FLAN and P3, prompt and completion."""
+"""The formats of rendered prompts with their answers: dumps of FLAN and P3, prompt and completion."""
 
 from collections.abc import Iterator
 from typing import Any

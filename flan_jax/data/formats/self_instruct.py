@@ -1,4 +1,4 @@
-"""Instructions with several instances each: self-instruct and Unnatural Instructions."""
+"""The formats of instructions with several instances each: self-instruct and Unnatural Instructions."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,4 +1,4 @@
-"""Conversations in the formats of Vicuna (ShareGPT), Baize, LIMA and UltraChat."""
+"""The conversation formats of Vicuna (ShareGPT), Baize, LIMA and UltraChat."""
 
 import re
 from collections.abc import Iterator

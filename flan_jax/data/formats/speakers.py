@@ -1,4 +1,4 @@
-"""What published data calls a speaker, and the role that this is: user, assistant, system or tool."""
+"""Maps the speakers of published data to roles: user, assistant, system or tool."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which keys of a record nothing reads: they are said, since what they mean is not trained on."""
+"""Counts the keys of records that nothing reads, since what they mean is not trained on (``count_unread``)."""
 
 import functools
 from collections import Counter
@@ -27,8 +27,8 @@ from flan_jax.tasks.meanings import (
 )
 from flan_jax.tasks.spec import Record
 
-MOST = 1000
-"""So many different keys are counted by name; records whose keys are their own data have more."""
+MAX_KEYS = 1000
+"""Different keys that are counted by name; records whose keys are data have more."""
 OTHERS = "other keys"
 
 _READ = frozenset((*SYSTEM, *HISTORY, *MEDIA, *PAIR, *turns.TOOLS))
@@ -38,7 +38,7 @@ _DEEPEST = 200
 
 
 def count_unread(record: Record, known: Format, counts: Counter[str]) -> None:
-    """Counts the keys of ``record`` that neither ``known`` nor anything else reads, if they say anything.
+    """Counts the keys of ``record`` that neither ``known`` nor anything else reads, unless they are empty.
 
     A key inside of a list of objects is named ``LIST[].KEY``, once a record however many objects have it.
     """
@@ -48,11 +48,11 @@ def count_unread(record: Record, known: Format, counts: Counter[str]) -> None:
     for key in nested.keys() & record.keys():
         found |= _within(key, record[key], nested)
     for name in found:
-        counts[name if name in counts or len(counts) < MOST else OTHERS] += 1
+        counts[name if name in counts or len(counts) < MAX_KEYS else OTHERS] += 1
 
 
 def _within(key: str, value: Any, nested: Mapping[str, frozenset[str]]) -> set[str]:
-    """Names of what is not read in the objects at ``key``, however deep they lie in one another."""
+    """Names the keys that are not read in the objects at ``key``, at any depth."""
     found: set[str] = set()
     open_values = [(key, value, 0)]
     while open_values:
@@ -93,7 +93,7 @@ def _known(known: Format) -> tuple[frozenset[str], Mapping[str, frozenset[str]]]
 
 
 def format_counts(counts: Mapping[str, int], most: int = 40) -> str:
-    """Names with their counts, the most frequent first.
+    """Formats names with their counts, the most frequent first.
 
     >>> format_counts({"lang": 37, "source": 1200})
     'source (1,200), lang (37)'
@@ -104,6 +104,6 @@ def format_counts(counts: Mapping[str, int], most: int = 40) -> str:
 
 
 def _shown(name: str) -> str:
-    """A key as a terminal may have it: it comes from a file."""
+    """Escapes and shortens a key for a terminal: it comes from a file."""
     name = name if len(name) <= 60 else name[:60] + "…"
     return name if name.isprintable() else repr(name)[1:-1]

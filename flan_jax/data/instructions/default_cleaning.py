@@ -1,4 +1,4 @@
-"""Which cleaning data gets unless others are named: by its records' shape what loses nothing, by its name its paper's.
+"""Default cleaning of data: lossless steps by the format of its records, its paper's steps by its published name.
 
 A shape says little: anybody's web pages, excuses and repetitions may be what they want to train on.
 So the steps that lose something are on where the data set is one whose authors took them, known by
@@ -73,30 +73,30 @@ _FORMATS = {
 """Another file may have the same name, but not the same records as well."""
 
 
-def own_cleaning(origin: Origin, known: Format) -> Cleaning:
-    """The cleaning of records of a format at an origin, where nobody names another."""
+def default_cleaning(origin: Origin, known: Format) -> Cleaning:
+    """Returns the cleaning of records of a format at an origin, where the user names none."""
     steps = _STEPS.get(_published_name(origin).lower())
     if steps is None or known.name not in _FORMATS[steps]:
         return Cleaning(known.cleaning, certain_only=True)
     return Cleaning(steps)
 
 
-def chosen_cleaning(
+def select_cleaning(
     origin: Origin, known: Format, cleaning: Cleaning | None, clean: Sequence[str] = (), no_clean: Sequence[str] = ()
 ) -> Cleaning:
-    """The steps that a user chose.
+    """Applies a user's choice of steps to the cleaning.
 
     Args:
-        origin: where the records lie.
+        origin: where the records are.
         known: their format.
-        cleaning: the steps; ``own_cleaning`` where there are none given.
+        cleaning: the steps; ``default_cleaning`` by default.
         clean: steps to take beside these.
         no_clean: steps not to take; ``all`` for none of them.
 
     Raises:
         UserError: an unknown step, or one that is to be taken and not to be taken.
     """
-    chosen = own_cleaning(origin, known) if cleaning is None else cleaning
+    chosen = default_cleaning(origin, known) if cleaning is None else cleaning
     if both := [step for step in clean if step in no_clean]:
         raise UserError(f"The cleaning step {both[0]!r} is asked for and left out. Choose one of the two.")
     if "all" in no_clean:

@@ -1,4 +1,4 @@
-"""A path as a mixture: every task in it, trained on in proportion to its size."""
+"""Makes a mixture of a path of instruction data: every task in it, in proportion to its size (``mixture_of_path``)."""
 
 import dataclasses
 from pathlib import Path
@@ -9,11 +9,11 @@ from flan_jax.data.file_readers.records import is_one_object
 from flan_jax.data.file_readers.suffixes import suffix_of
 from flan_jax.data.formats.detect import AUTO
 from flan_jax.data.formats.record_format import Format
-from flan_jax.data.instructions.origin import LocalFile, nothing_chosen
+from flan_jax.data.instructions.origin import LocalFile, no_single_task
 from flan_jax.data.instructions.profile import format_of
 from flan_jax.data.instructions.reading_options import ReadingOptions
 from flan_jax.data.instructions.source import InstructionSource, instruction_source
-from flan_jax.data.instructions.task import as_name, free_name, tasks_in
+from flan_jax.data.instructions.task import tasks_in, to_identifier, unique_name
 from flan_jax.data.sources.base import resolve
 from flan_jax.data.sources.split_names import split_name
 from flan_jax.errors import UserError
@@ -34,15 +34,15 @@ def mixture_of_path(
     policy: Policy | None = None,
     reading: ReadingOptions | None = None,
 ) -> Mixture:
-    """The mixture of all tasks in a file, in a folder of files, or in a data set of the hub.
+    """Makes the mixture of all tasks in a file, in a folder of files, or in a data set of the hub.
 
     The files of a folder are tasks and splits of tasks as ``flan_jax.data.file_readers.folder_files`` says; a folder with
     ``tasks/`` and ``splits/`` is the benchmark Super-NaturalInstructions. What is not read is among the mixture's notes.
 
     Args:
         path: relative paths start at the data folder.
-        format: of the records; told by the first of them unless it is given.
-        policy: how tasks share the draws; in proportion to their sizes unless it is given.
+        format: of the records; detected from the first of them by default.
+        policy: how tasks share the draws; in proportion to their sizes by default.
         reading: how the data is read, its format too.
 
     Returns:
@@ -58,57 +58,57 @@ def mixture_of_path(
     if (place / "tasks").is_dir() and (place / "splits").is_dir():
         from flan_jax.data.collections.superni import superni_mixture  # only where it is asked for
 
-        if reading.said:
+        if reading.as_flags:
             raise UserError(
-                f"{name!r} is a folder of Super-NaturalInstructions, which takes no {reading.said}. Leave it out."
+                f"{name!r} is a folder of Super-NaturalInstructions, which takes no {reading.as_flags}. Leave it out."
             )
         return superni_mixture(name, folder=path, policy=policy)
-    notes = list(named_like_a_test(place))
+    notes = list(test_name_notes(place))
     specs: list[TaskSpec] = []
     if place.is_dir():
         found = folder_files(place)
-        notes += not_used(place, found)
+        notes += unused_file_notes(place, found)
         if not found.trained:
-            raise nothing_to_train_on(name, place, found)
+            raise no_training_data(name, place, found)
         for part in found.parts:
             specs += part_tasks(place, name, part, reading, alone=len(found.parts) == 1)
     else:
         specs += path_tasks(name, reading)
     taken: set[str] = set()
-    specs = [dataclasses.replace(spec, name=free_name(spec.name, taken)) for spec in specs]
+    specs = [dataclasses.replace(spec, name=unique_name(spec.name, taken)) for spec in specs]
     tasks = tuple(Prompted(spec) for spec in specs)
     suites = []
     for suite, split in (("held_in", "validation"), ("test", "test")):
-        measured = tuple(task for task in tasks if _has(task.spec, split))
+        measured = tuple(task for task in tasks if _has_records(task.spec, split))
         if measured:
             suites.append(Suite(suite, measured, split=split))
     trained = [task for task in tasks if "train" in task.splits]
     # A dump may have a task in its test split alone; that nothing at all is there is told when it is prepared.
-    entries = tuple(Entry(task) for task in [task for task in trained if _has(task.spec, "train")] or trained)
+    entries = tuple(Entry(task) for task in [task for task in trained if _has_records(task.spec, "train")] or trained)
     return Mixture(name, entries, policy=policy or Proportional(), suites=tuple(suites), notes=tuple(notes))
 
 
-def not_used(folder: Path, found: FolderFiles) -> list[str]:
-    """A sentence on every file and folder that is not read."""
+def unused_file_notes(folder: Path, found: FolderFiles) -> list[str]:
+    """Returns a sentence on every file and folder that is not read."""
     return [f"{folder}: not used: {one.path.relative_to(folder)}: {one.reason}" for one in found.unused]
 
 
-def named_like_a_test(place: Path) -> list[str]:
-    """What is to be said where a user names a file to train on that is called like a test."""
-    said = split_name(stem_of(place) if place.is_file() else place.name)
+def test_name_notes(place: Path) -> list[str]:
+    """Returns a note where a file or folder to train on is called like a test split."""
+    name = split_name(stem_of(place) if place.is_file() else place.name)
     # A folder may be called anything; one that is called by a split alone is that split.
-    if said.split in ("", "train") or not place.exists() or (place.is_dir() and said.rest):
+    if name.split in ("", "train") or not place.exists() or (place.is_dir() and name.rest):
         return []
     return [
-        f"{place}: its name says {' and '.join(map(repr, said.words))}, and it is trained on as it was named itself; "
+        f"{place}: its name says {' and '.join(map(repr, name.words))}, and it is trained on as it was named itself; "
         "a folder with it would keep it apart"
     ]
 
 
-def nothing_to_train_on(name: str, place: Path, found: FolderFiles) -> UserError:
-    """The refusal of a folder whose files are all measured, or that has none."""
+def no_training_data(name: str, place: Path, found: FolderFiles) -> UserError:
+    """Makes the error of a folder whose files all validate or test, or that has none."""
     if not found.parts:
-        return nothing_chosen(place, found)
+        return no_single_task(place, found)
     measured = [str(path.relative_to(place)) for part in found.parts for own in part.splits.values() for path in own]
     return UserError(
         f"{name!r} has nothing to train on: the names of its files ({', '.join(measured[:5])}"
@@ -118,7 +118,7 @@ def nothing_to_train_on(name: str, place: Path, found: FolderFiles) -> UserError
 
 
 def path_tasks(name: str, reading: ReadingOptions) -> list[TaskSpec]:
-    """The tasks of a file, or of a data set of the hub."""
+    """Makes the tasks of a file, or of a data set of the hub."""
     place = resolve(name)
     return (
         _tasks(place, reading) if place.is_file() else _source_tasks(instruction_source(name, reading.format), reading)
@@ -126,11 +126,11 @@ def path_tasks(name: str, reading: ReadingOptions) -> list[TaskSpec]:
 
 
 def part_tasks(folder: Path, name: str, part: FolderPart, reading: ReadingOptions, *, alone: bool) -> list[TaskSpec]:
-    """The tasks of a part: those of its file where that is all of it, or else one with several splits."""
+    """Makes the tasks of a part of a folder: those of its file where it has one only, or one task with several splits."""
     files = part.splits.get("train", ())
     single = len(part.splits) == 1 and len(files) == 1
     if single and not (part.named and not part.name and files[0].parent == folder and files[0].suffix != ".arrow"):
-        return _tasks(files[0], reading, as_name(part.name) if files[0].parent != folder and part.name else "")
+        return _tasks(files[0], reading, to_identifier(part.name) if files[0].parent != folder and part.name else "")
     source = instruction_source(name, reading.format, part=None if alone else part.name)
     return _source_tasks(source, reading)
 
@@ -156,8 +156,8 @@ def _source_tasks(source: InstructionSource, reading: ReadingOptions, name: str 
     return list(tasks_in(source, name, **reading.options(next(iter(kinds)))))
 
 
-def _has(spec: TaskSpec, split: str) -> bool:
-    """Whether a split holds anything; one that nobody counts does."""
+def _has_records(spec: TaskSpec, split: str) -> bool:
+    """Whether a split has records; a source that does not count them is taken to."""
     if split not in spec.source.splits:
         return False
     inner = getattr(spec.source, "source", spec.source)

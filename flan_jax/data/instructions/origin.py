@@ -1,4 +1,4 @@
-"""Where published records lie: a local file, or a split of a data set of the hub."""
+"""Origins of published records: local files (``LocalFile``) or a split of a data set of the hub (``HubPart``)."""
 
 import dataclasses
 import re
@@ -33,16 +33,16 @@ class LocalFile:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All of them."""
+        """All files, in order."""
         return (self.path, *self.more)
 
     def state(self) -> tuple[int, ...]:
-        """Changes when the content may have."""
+        """Sizes and modification times: they change when the content may have."""
         stats = [path.stat() for path in self.paths]
         return tuple(value for stat in stats for value in (stat.st_size, stat.st_mtime_ns))
 
     def numbered(self, only: Sequence[int] | None = None) -> Iterator[Numbered]:
-        """The records with their numbers; those with these numbers, in order, where they are given."""
+        """Yields the records with their numbers; only those with the numbers ``only``, where they are given."""
         for index, path in enumerate(self.paths):
             begin = index * _FILE
             if only is None:
@@ -55,12 +55,12 @@ class LocalFile:
             yield from own
 
     def place(self, number: int) -> str:
-        """File and line, or file and position in its list."""
+        """Names file and line, or file and position in its list."""
         path = self.paths[number // _FILE]
         return f"{path}, {counted_by(path)} {number % _FILE}"
 
     def fingerprint(self) -> str:
-        """Digest of the content."""
+        """Digests the content; hexadecimal."""
         return file_digest(self.path) if not self.more else digest("files", *map(file_digest, self.paths))
 
     def size_hint(self) -> int | None:
@@ -69,7 +69,7 @@ class LocalFile:
 
     @property
     def name(self) -> str:
-        """What the file is called, without endings."""
+        """The file's name, without suffixes."""
         return stem_of(self.path)
 
 
@@ -81,11 +81,11 @@ class HubPart:
     split: str
 
     def state(self) -> tuple[int, ...]:
-        """The revision says what the content is."""
+        """Nothing: the revision pins the content."""
         return ()
 
     def numbered(self, only: Sequence[int] | None = None) -> Iterator[Numbered]:
-        """The rows with their numbers from 0; those with these numbers, where they are given."""
+        """Yields the rows with their numbers from 0; only those with the numbers ``only``, where they are given."""
         if only is None:
             return self._rows()
         wanted = frozenset(only)
@@ -106,15 +106,15 @@ class HubPart:
             number += 1
 
     def place(self, number: int) -> str:
-        """Data set, split and row."""
+        """Names data set, split and row."""
         return f"{self.source.describe()}, split {dict(self.source.parts)[self.split]!r}, record {number}"
 
     def fingerprint(self) -> str:
-        """As the hub's."""
+        """Digests name, configuration, revision and split; hexadecimal."""
         return self.source.fingerprint(self.split)
 
     def size_hint(self) -> int | None:
-        """Nothing is known before it is fetched."""
+        """``None``: the size is not known before the data set is fetched."""
         return None
 
     @property
@@ -127,7 +127,7 @@ Origin = LocalFile | HubPart
 
 
 def origins(place: str, parts: tuple[tuple[str, str], ...] = (), part: str | None = None) -> dict[str, Origin]:
-    """Split → where its records lie.
+    """Finds the origin of each split.
 
     Args:
         place: a file; a folder whose files are one task (``flan_jax.data.file_readers.folder_files``); or ``OWNER/NAME``,
@@ -140,7 +140,7 @@ def origins(place: str, parts: tuple[tuple[str, str], ...] = (), part: str | Non
     """
     path = resolve(place)
     if path.is_dir():
-        return {split: local(files) for split, files in _chosen(path, part).splits.items()}
+        return {split: local_file(files) for split, files in _select_part(path, part).splits.items()}
     if path.is_file():
         return {"train": LocalFile(path)}
     found = _HUB_NAME.fullmatch(place)
@@ -151,13 +151,13 @@ def origins(place: str, parts: tuple[tuple[str, str], ...] = (), part: str | Non
     return {split: HubPart(source, split) for split in source.splits}
 
 
-def local(files: Sequence[Path]) -> LocalFile:
-    """Files, one behind the other."""
+def local_file(files: Sequence[Path]) -> LocalFile:
+    """Makes one origin of files that are read one behind the other."""
     return LocalFile(files[0], tuple(files[1:]))
 
 
-def _chosen(folder: Path, part: str | None) -> FolderPart:
-    """The one task of a folder, or the one of that name."""
+def _select_part(folder: Path, part: str | None) -> FolderPart:
+    """Selects the one task of a folder, or the one of that name."""
     found = folder_files(folder)
     if part is not None:
         named = [one for one in found.parts if one.name == part]
@@ -169,11 +169,11 @@ def _chosen(folder: Path, part: str | None) -> FolderPart:
     whole = [one for one in found.parts if not one.name and "train" in one.splits]
     if whole:
         return whole[0]
-    raise nothing_chosen(folder, found)
+    raise no_single_task(folder, found)
 
 
-def nothing_chosen(folder: Path, found: FolderFiles) -> UserError:
-    """What a folder holds instead of one task."""
+def no_single_task(folder: Path, found: FolderFiles) -> UserError:
+    """Makes the error of a folder that holds no task, or several."""
     files = [path for one in found.parts for own in one.splits.values() for path in own]
     have = ", ".join(str(path.relative_to(folder)) for path in files[:5]) + (", …" if len(files) > 5 else "")
     what = f"{len(files)} files of records ({have})" if files else "no file of records"

@@ -1,4 +1,7 @@
-"""One pass over an origin: its format, its normalised records, what was left out, which of them validate."""
+"""Profiles instruction data in one pass: format, counts, filtered records, and which records validate.
+
+``normalized_records`` is the pass, ``profile_origin`` the profile, which is cached until the data changes.
+"""
 
 import array
 import dataclasses
@@ -11,11 +14,11 @@ from typing import Any
 
 from flan_jax.data.file_readers.delimited import doubt
 from flan_jax.data.formats.cleaning import Cleaner, Cleaning, StepCount
-from flan_jax.data.formats.detect import AUTO, SAMPLE, detected, get_format
+from flan_jax.data.formats.detect import AUTO, SAMPLE, detect_format, get_format
 from flan_jax.data.formats.record_format import Format, LeftOut, Numbered
-from flan_jax.data.formats.record_meanings import read_meant
+from flan_jax.data.formats.record_meanings import read_record
 from flan_jax.data.formats.unread_keys import count_unread
-from flan_jax.data.instructions.default_cleaning import own_cleaning
+from flan_jax.data.instructions.default_cleaning import default_cleaning
 from flan_jax.data.instructions.origin import LocalFile, Origin
 from flan_jax.errors import UserError
 from flan_jax.tasks.chat.conversation import repeated_turns
@@ -23,22 +26,22 @@ from flan_jax.tasks.hashing import counter_hash
 from flan_jax.tasks.spec import Record
 
 MESSAGES_KEPT = 5
-"""How many reasons of unreadable records are kept."""
+"""Reasons of unreadable records that are kept."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SplitAssignment:
-    """How the records of one task are divided.
+    """Division of one task's records into training and validation, by the hash of what they ask.
 
     Attributes:
-        last: a record validates if its hash is this or less.
-        train: records to train on.
-        validation: records to validate on.
+        max_hash: a record validates if its hash is this or less.
+        train: number of records to train on.
+        validation: number of records to validate on.
         types: the template types that were seen.
-        numbers: of the task's records in the origin, where it is one of several there.
+        numbers: the numbers of the task's records in the origin, where it is one of several there.
     """
 
-    last: int
+    max_hash: int
     train: int
     validation: int
     types: tuple[str, ...] = ()
@@ -47,7 +50,7 @@ class SplitAssignment:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetProfile:
-    """What a pass found. Attributes: see ``flan_jax.data.instructions.report.FileReport``."""
+    """Format and counts of an origin. Attributes: see ``flan_jax.data.instructions.report.FileReport``."""
 
     format: Format
     cleaning: Cleaning
@@ -58,7 +61,7 @@ class DatasetProfile:
     messages: int
     turns: int
     repeated: int
-    left_out: Mapping[str, int]
+    filtered: Mapping[str, int]
     steps: Mapping[str, StepCount]
     unreadable: int
     reasons: tuple[str, ...]
@@ -67,7 +70,7 @@ class DatasetProfile:
 
 
 def format_of(origin: Origin, given: str | Format) -> Format:
-    """The format that was named, or that the first records have.
+    """Returns the format that was given, or detects it from the first records.
 
     Raises:
         UserError: an unknown name; no known format, named by the file.
@@ -88,7 +91,7 @@ def _detected(origin: Origin, state: tuple[int, ...]) -> Format:
         raise UserError(bad)
     where = origin.place(first[0][0] if first else 0).rpartition(", ")[0]
     try:
-        known = detected(read)
+        known = detect_format(read)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     if known.name == "flan_cot" and isinstance(origin, LocalFile) and (why := doubt(origin.path)):
@@ -97,7 +100,7 @@ def _detected(origin: Origin, state: tuple[int, ...]) -> Format:
 
 
 def _shared(files: Sequence[LocalFile]) -> Format:
-    """The format of files that are read one behind the other; one without records has any.
+    """Detects the one format of files that are read one behind the other; a file without records has any.
 
     Raises:
         UserError: they have two.
@@ -117,22 +120,22 @@ def normalized_records(
     origin: Origin,
     known: Format,
     cleaner: Cleaner,
-    left_out: LeftOut,
+    on_filtered: LeftOut,
     *,
     seen: Counter[str] | None = None,
     unread: Counter[str] | None = None,
     only: Sequence[int] | None = None,
 ) -> Iterator[tuple[int, str, Record | UserError]]:
-    """(number, what decides on its split, record or what is wrong with it), in the origin's order.
+    """Yields (number, split key, normalized record or its error), in the origin's order.
 
     Args:
-        origin: what to read.
-        known: its format.
+        origin: the records as published.
+        known: their format.
         cleaner: cleans the records.
-        left_out: told why something is left out.
+        on_filtered: called with the reason for each record that the format leaves out.
         seen: counts the records as published.
         unread: counts the keys of records that nothing reads.
-        only: the numbers of those to read; all unless they are given.
+        only: the numbers of the records to read; all by default.
     """
 
     def counted() -> Iterator[Numbered]:
@@ -141,7 +144,7 @@ def normalized_records(
                 seen["records"] += 1
             yield number, record
 
-    for number, record in known.gather(counted(), left_out) if known.gather else counted():
+    for number, record in known.gather(counted(), on_filtered) if known.gather else counted():
         if isinstance(record, UserError):
             yield number, "", record
             continue
@@ -149,12 +152,12 @@ def normalized_records(
         if unread is not None:
             count_unread(record, known, unread)
         try:
-            for made in read_meant(known, record, left_out):
+            for made in read_record(known, record, on_filtered):
                 if isinstance(made, UserError):
                     yield number, "", made
                     continue
                 # What one record gives stays in one split, unless the record is a file.
-                key = (not known.whole_file and key) or asked(made, known)
+                key = (not known.whole_file and key) or split_key(made, known)
                 for cleaned in cleaner(made):
                     yield number, key, cleaned
         except UserError as error:
@@ -164,8 +167,8 @@ def normalized_records(
             yield number, "", UserError(f"not readable as {known.name} ({reason}). Correct or remove the record.")
 
 
-def asked(record: Record, known: Format) -> str:
-    """What a record asks; records that ask the same are never in two splits."""
+def split_key(record: Record, known: Format) -> str:
+    """Returns the text that decides on a record's split: records that ask the same are never in two splits."""
     if "messages" in record:
         return next((message["content"] for message in record["messages"] if message["role"] == "user"), "")
     if "inputs" in record:
@@ -173,40 +176,42 @@ def asked(record: Record, known: Format) -> str:
     return record["instruction"] if known.together else f"{record['instruction']}\n{record['input']}"
 
 
-def side_hash(seed: int, key: str) -> int:
-    """Decides on the split of a record."""
+def split_hash(seed: int, key: str) -> int:
+    """Hashes a split key, 64 bits: the lowest hashes validate."""
     return counter_hash("instructions", seed, key.strip())
 
 
-def survey(origin: Origin, given: str | Format, cleaning: Cleaning | None, held: int, seed: int) -> DatasetProfile:
-    """Goes through ``origin`` once, and not again until it changes.
+def profile_origin(
+    origin: Origin, given: str | Format, cleaning: Cleaning | None, held: int, seed: int
+) -> DatasetProfile:
+    """Profiles ``origin`` in one pass, cached until it changes.
 
     Args:
-        origin: what to read.
+        origin: the records as published.
         given: the format, its name, or ``auto``.
-        cleaning: the steps; ``own_cleaning`` where there are none given.
+        cleaning: the steps; ``default_cleaning`` by default.
         held: at most so many records of a task validate, and a tenth at most; 0 for none.
         seed: which records those are.
     """
-    return _survey(origin, origin.state(), given, cleaning, held, seed)
+    return _profile_origin(origin, origin.state(), given, cleaning, held, seed)
 
 
 @functools.lru_cache(maxsize=256)
-def _survey(
+def _profile_origin(
     origin: Origin, state: tuple[int, ...], given: str | Format, cleaning: Cleaning | None, held: int, seed: int
 ) -> DatasetProfile:
     known = format_of(origin, given)
-    cleaning = own_cleaning(origin, known) if cleaning is None else cleaning
-    cleaner, counts = cleaning.begin(), Counter[str]()
-    left_out: Counter[str] = Counter()
+    cleaning = default_cleaning(origin, known) if cleaning is None else cleaning
+    cleaner, counts = cleaning.cleaner(), Counter[str]()
+    filtered: Counter[str] = Counter()
     unread: Counter[str] = Counter()
-    tasks: dict[str, _Lowest] = {}
+    tasks: dict[str, _SplitAssigner] = {}
     sources: dict[str, str] = {}
     reasons: list[str] = []
     damaged = array.array("Q")
 
     def leave_out(reason: str) -> None:
-        left_out[reason] += 1
+        filtered[reason] += 1
 
     for number, key, record in normalized_records(origin, known, cleaner, leave_out, seen=counts, unread=unread):
         if isinstance(record, UserError):
@@ -217,23 +222,23 @@ def _survey(
         counts["examples"] += 1
         task = task_of(record)
         sources.setdefault(task, str(record.get("task_source", "")))
-        tasks.setdefault(task, _Lowest(held)).add(side_hash(seed, key) if held else 0, number, record)
+        tasks.setdefault(task, _SplitAssigner(held)).add(split_hash(seed, key) if held else 0, number, record)
         messages = record.get("messages", ())
         counts["messages"] += len(messages)
         counts["turns"] += sum(message["role"] == "assistant" for message in messages)
         counts["repeated"] += repeated_turns(messages)
-    divided = {task: lowest.divided() for task, lowest in tasks.items()}
+    assignments = {task: assigner.assign() for task, assigner in tasks.items()}
     return DatasetProfile(
         known,
         cleaning,
-        divided,
+        assignments,
         sources,
         counts["records"],
         counts["examples"],
         counts["messages"],
         counts["turns"],
         counts["repeated"],
-        dict(left_out),
+        dict(filtered),
         cleaner.counts,
         len(damaged),
         tuple(reasons),
@@ -243,12 +248,12 @@ def _survey(
 
 
 def task_of(record: Record) -> str:
-    """The task that a rendered record says it is of; ``""`` for none."""
+    """Returns the name of the task that a rendered record gives; ``""`` for none."""
     return str(record.get("task_name", "")) if "inputs" in record else ""
 
 
-class _Lowest:
-    """The lowest hashes of a task's records, and how many records have each."""
+class _SplitAssigner:
+    """Keeps the lowest hashes of a task's records, with the records of each, to assign these to validation."""
 
     def __init__(self, held: int) -> None:
         self.held = held
@@ -276,11 +281,11 @@ class _Lowest:
             self.counts[value] = 1
             del self.counts[-heapq.heappushpop(self.heap, -value)]
 
-    def divided(self) -> SplitAssignment:
+    def assign(self) -> SplitAssignment:
         wanted = min(self.held, max(1, self.total // 10)) if len(self.counts) > 1 else 0
-        last, held = -1, 0
+        max_hash, held = -1, 0
         for value in sorted(self.counts):
             if held + self.counts[value] > wanted:
                 break
-            last, held = value, held + self.counts[value]
-        return SplitAssignment(last, self.total - held, held, tuple(self.types), self.numbers)
+            max_hash, held = value, held + self.counts[value]
+        return SplitAssignment(max_hash, self.total - held, held, tuple(self.types), self.numbers)

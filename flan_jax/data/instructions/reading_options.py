@@ -1,4 +1,4 @@
-"""What a user says of how instruction data is read: its format, its cleaning, what becomes of an assistant's opening."""
+"""Options of how instruction data is read: format, cleaning steps, and the policy for an assistant's opening."""
 
 import dataclasses
 from typing import Any, get_args
@@ -6,7 +6,7 @@ from typing import Any, get_args
 from flan_jax.data.formats.cleaning import STEPS, Cleaning
 from flan_jax.data.formats.detect import AUTO, get_format
 from flan_jax.data.formats.record_format import Format
-from flan_jax.data.instructions.default_cleaning import chosen_cleaning
+from flan_jax.data.instructions.default_cleaning import select_cleaning
 from flan_jax.data.instructions.origin import Origin
 from flan_jax.data.instructions.profile import format_of
 from flan_jax.errors import UserError, unknown
@@ -18,10 +18,10 @@ ALL = "all"
 
 @dataclasses.dataclass(frozen=True)
 class ReadingOptions:
-    """How instruction data is read, as ``--format``, ``--clean``, ``--no_clean`` and ``--opening`` say it.
+    """Options of how instruction data is read: ``--format``, ``--clean``, ``--no_clean`` and ``--opening``.
 
     Attributes:
-        format: the name of a format, a ``Format``, or ``auto`` to tell it by the first records.
+        format: the name of a format, a ``Format``, or ``auto`` to detect it from the first records.
         clean: cleaning steps to take beside the format's own.
         no_clean: steps not to take; ``all`` for none at all.
         opening: what becomes of an assistant's words before any user's.
@@ -51,8 +51,8 @@ class ReadingOptions:
             raise unknown("choice of opening", str(self.opening), get_args(Opening))
 
     @property
-    def said(self) -> str:
-        """The options that differ from what is done unless told otherwise, as a command line has them; ``""`` for none."""
+    def as_flags(self) -> str:
+        """The options that differ from their defaults, as command-line flags; ``""`` for none."""
         name = self.format if isinstance(self.format, str) else self.format.name
         parts = [f"--format {name}"] if name != AUTO else []
         parts += [f"--clean {step}" for step in self.clean]
@@ -60,11 +60,11 @@ class ReadingOptions:
         return " ".join(parts + ([f"--opening {self.opening}"] if self.opening != "fail" else []))
 
     def cleaning(self, origin: Origin) -> Cleaning:
-        """The steps that data of this origin goes through."""
-        return chosen_cleaning(origin, format_of(origin, self.format), None, self.clean, self.no_clean)
+        """Returns the cleaning of data of this origin."""
+        return select_cleaning(origin, format_of(origin, self.format), None, self.clean, self.no_clean)
 
     def options(self, kind: str) -> dict[str, Any]:
-        """What is said to a task of that kind of records.
+        """Returns the arguments of ``instruction_task`` for records of a kind.
 
         Raises:
             UserError: an opening is chosen, but there are no conversations.
@@ -78,5 +78,5 @@ class ReadingOptions:
         return {"opening": self.opening}
 
 
-AS_IT_IS = ReadingOptions()
-"""Nothing said: the format is told by the records, and cleaned as it is as a rule."""
+DEFAULT_READING = ReadingOptions()
+"""The format is detected, and the data is cleaned with the default steps."""

@@ -1,4 +1,4 @@
-"""What preparing will make of records, found by rendering them all, nothing being tokenised."""
+"""Renders the records of a split without tokenizing them, and counts what ``prepare`` will make of them."""
 
 import dataclasses
 
@@ -11,18 +11,18 @@ from flan_jax.tasks.spec import Prompted, TaskSpec
 
 @dataclasses.dataclass
 class RenderCheck:
-    """What rendering made of records.
+    """Counts of rendered records.
 
     Attributes:
-        usable: examples.
+        usable: records that make an example.
         refused: records that cannot be read or rendered.
-        left_out: records that are no examples of the task.
-        reasons: why the first of the refused are so.
+        filtered: records that are no examples of the task.
+        reasons: why the first of the refused cannot.
     """
 
     usable: int = 0
     refused: int = 0
-    left_out: int = 0
+    filtered: int = 0
     reasons: list[str] = dataclasses.field(default_factory=list)
 
     def refuse(self, error: UserError) -> None:
@@ -32,19 +32,19 @@ class RenderCheck:
             self.reasons.append(str(error))
 
 
-def check_rendering(spec: TaskSpec, split: str, judged: RenderCheck) -> None:
-    """Renders every record of a split, as preparing it does."""
+def check_rendering(spec: TaskSpec, split: str, check: RenderCheck) -> None:
+    """Renders every record of a split as ``prepare`` does, and counts into ``check``."""
     renderer = Renderer(Prompted(spec))
-    for index, record in numbered_records(spec.source, split, judged.refuse):
+    for index, record in numbered_records(spec.source, split, check.refuse):
         try:
             rendered = renderer(record, index=index, split=split)
         except UserError as error:
             place = getattr(spec.source, "place", None)
-            if place is not None and len(judged.reasons) < MESSAGES_KEPT:
+            if place is not None and len(check.reasons) < MESSAGES_KEPT:
                 error = UserError(f"{place(split, index)}: {error}")
-            judged.refuse(error)
+            check.refuse(error)
             continue
         if rendered is None:
-            judged.left_out += 1
+            check.filtered += 1
         else:
-            judged.usable += 1
+            check.usable += 1

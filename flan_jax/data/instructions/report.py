@@ -1,4 +1,4 @@
-"""What instruction data holds: counts of records, of what they give, of what is left out and why."""
+"""Reports on instruction data: counts of records, examples, cleaning and unreadable records (``data_report``)."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,12 +8,19 @@ from typing import Any
 from flan_jax.data.file_readers.folder_files import folder_files
 from flan_jax.data.formats.detect import AUTO
 from flan_jax.data.formats.record_format import Format
-from flan_jax.data.instructions.mixture import named_like_a_test, not_used, nothing_to_train_on, part_tasks, path_tasks
-from flan_jax.data.instructions.origin import LocalFile, Origin, local, origins
-from flan_jax.data.instructions.profile import survey
+from flan_jax.data.instructions.mixture import (
+    no_training_data,
+    part_tasks,
+    path_tasks,
+    test_name_notes,
+    unused_file_notes,
+)
+from flan_jax.data.instructions.origin import LocalFile, Origin, local_file, origins
+from flan_jax.data.instructions.profile import profile_origin
 from flan_jax.data.instructions.reading_options import ReadingOptions
 from flan_jax.data.instructions.render_check import RenderCheck, check_rendering
-from flan_jax.data.instructions.vocabulary_check import unspelled
+from flan_jax.data.instructions.vocabulary_check import count_unknown_tokens
+from flan_jax.data.prepare.config import as_written
 from flan_jax.data.sources.base import resolve
 from flan_jax.data.tokenizers.vocabulary import Vocabulary
 from flan_jax.tasks.chat.conversation import Opening
@@ -22,11 +29,11 @@ from flan_jax.tasks.spec import TaskSpec
 
 @dataclasses.dataclass(frozen=True)
 class FileReport:
-    """What one file, or one split of a data set of the hub, holds.
+    """Counts of one file, or of one split of a data set of the hub.
 
     Attributes:
         place: the file, or the first of several that are read one behind the other.
-        split: what its name says that it is: ``train``, ``validation`` or ``test``.
+        split: the split that its name says: ``train``, ``validation`` or ``test``.
         files: how many files these are.
         format: the name of its format.
         kind: ``chat``, ``instruction`` or ``rendered``: what its records become.
@@ -35,11 +42,11 @@ class FileReport:
         messages: in the conversations among these.
         turns: of these, the assistant's.
         tasks: tasks that a dump names.
-        left_out: reason or cleaning step → how many it left out.
+        filtered: reason or cleaning step → records that it left out.
         changed: cleaning step → records that it changed.
         added: cleaning step → records that it made beyond those it was given.
-        noticed: what a cleaning step saw and left as it is → how often.
-        unknown: side → the ids and texts of what a vocabulary cannot say, where one is given.
+        noticed: finding of a cleaning step that changed nothing → how often.
+        unknown: side → counts of a vocabulary's unknown ids and examples of them, where one is given.
         repeated: messages of a speaker right behind one of the same: they are merged unless the task says otherwise.
         usable: examples that ``prepare`` can make of them: of conversations, replies.
         unreadable: records, or examples in them, that cannot be read, or that cannot be rendered.
@@ -57,7 +64,7 @@ class FileReport:
     messages: int
     turns: int
     tasks: int
-    left_out: Mapping[str, int]
+    filtered: Mapping[str, int]
     changed: Mapping[str, int]
     added: Mapping[str, int]
     usable: int
@@ -71,7 +78,7 @@ class FileReport:
 
 @dataclasses.dataclass(frozen=True)
 class DataReport:
-    """What instruction data holds, file by file.
+    """Counts of instruction data, file by file.
 
     Attributes:
         files: those that are read.
@@ -84,11 +91,11 @@ class DataReport:
     refused: str = ""
 
     def total(self, count: str) -> int:
-        """The sum of a count over the files."""
+        """Sums a count over the files."""
         return sum(getattr(file, count) for file in self.files)
 
     def totals(self, counts: str) -> dict[str, int]:
-        """The sums of ``left_out``, ``changed`` or ``added``, by reason or step."""
+        """Sums ``filtered``, ``changed`` or ``added`` over the files, by reason or step."""
         sums: dict[str, int] = {}
         for file in self.files:
             for name, number in getattr(file, counts).items():
@@ -96,15 +103,15 @@ class DataReport:
         return sums
 
     def as_dict(self) -> dict[str, Any]:
-        """For programs."""
+        """Returns the report as JSON values."""
         counts = ("records", "examples", "messages", "turns", "usable", "unreadable")
         return {
             **{count: self.total(count) for count in counts},
-            "left_out": self.totals("left_out"),
+            "left_out": self.totals("filtered"),
             "not_read": self.totals("not_read"),
             "notes": list(self.notes),
             "refused": self.refused,
-            "files": [dataclasses.asdict(file) for file in self.files],
+            "files": [as_written(dataclasses.asdict(file)) for file in self.files],
         }
 
 
@@ -125,7 +132,7 @@ def data_report(
         clean: steps to take beside the format's own.
         no_clean: steps not to take; ``all`` for none at all.
         opening: what becomes of an assistant's words before any user's.
-        vocabulary: counts what it cannot say, if it is given.
+        vocabulary: its unknown ids are counted, if it is given.
 
     Raises:
         UserError: nothing there, an unknown step, or data of no known format.
@@ -137,18 +144,18 @@ def data_report(
     if not path.is_dir():
         specs = path_tasks(place, reading)
         files = _reports(origins(place), specs, reading, vocabulary)
-        return _with_verdict(DataReport(tuple(files), tuple(named_like_a_test(path))), place)
+        return _with_refusal(DataReport(tuple(files), tuple(test_name_notes(path))), place)
     found = folder_files(path)
     reports: list[FileReport] = []
     for part in found.parts:
         specs = part_tasks(path, place, part, reading, alone=len(found.parts) == 1)
-        reports += _reports({split: local(own) for split, own in part.splits.items()}, specs, reading, vocabulary)
-    notes = (*named_like_a_test(path), *not_used(path, found))
-    refused = "" if found.trained else str(nothing_to_train_on(place, path, found))
-    return _with_verdict(DataReport(tuple(reports), notes, refused), place)
+        reports += _reports({split: local_file(own) for split, own in part.splits.items()}, specs, reading, vocabulary)
+    notes = (*test_name_notes(path), *unused_file_notes(path, found))
+    refused = "" if found.trained else str(no_training_data(place, path, found))
+    return _with_refusal(DataReport(tuple(reports), notes, refused), place)
 
 
-def _with_verdict(report: DataReport, place: str) -> DataReport:
+def _with_refusal(report: DataReport, place: str) -> DataReport:
     trained = [file for file in report.files if file.split == "train"]
     if report.refused or any(file.usable for file in trained):
         return report
@@ -161,23 +168,23 @@ def _with_verdict(report: DataReport, place: str) -> DataReport:
 def _reports(
     found: Mapping[str, Origin], specs: Sequence[TaskSpec], reading: ReadingOptions, vocabulary: Vocabulary | None
 ) -> Iterator[FileReport]:
-    """A report a split, each judged by the tasks that are made of it."""
-    judged = {split: RenderCheck() for split in found}
+    """Yields a report for each split, with the counts of rendering its tasks."""
+    checks = {split: RenderCheck() for split in found}
     for spec in specs:
         for split in spec.source.splits:
             # What validates without a file of its own is a part of what is trained on.
-            check_rendering(spec, split, judged[split if split in judged else "train"])
+            check_rendering(spec, split, checks[split if split in checks else "train"])
     for split, origin in found.items():
-        yield _report(origin, split, reading, vocabulary, judged[split])
+        yield _report(origin, split, reading, vocabulary, checks[split])
 
 
 def _report(
-    origin: Origin, split: str, reading: ReadingOptions, vocabulary: Vocabulary | None, judged: RenderCheck
+    origin: Origin, split: str, reading: ReadingOptions, vocabulary: Vocabulary | None, check: RenderCheck
 ) -> FileReport:
     cleaning = reading.cleaning(origin)
-    found = survey(origin, reading.format, cleaning, 0, 0)
+    found = profile_origin(origin, reading.format, cleaning, 0, 0)
     steps = found.steps
-    no_examples = {"no examples of the task": judged.left_out} if judged.left_out else {}
+    no_examples = {"no examples of the task": check.filtered} if check.filtered else {}
     return FileReport(
         place=str(origin.path) if isinstance(origin, LocalFile) else origin.place(0).rpartition(", ")[0],
         split=split,
@@ -189,14 +196,14 @@ def _report(
         messages=found.messages,
         turns=found.turns,
         tasks=sum(task != "" for task in found.tasks),
-        left_out={**found.left_out, **{name: step.left_out for name, step in steps.items()}, **no_examples},
+        filtered={**found.filtered, **{name: step.filtered for name, step in steps.items()}, **no_examples},
         changed={name: step.changed for name, step in steps.items() if step.changed},
         added={name: step.added for name, step in steps.items() if step.added},
-        usable=judged.usable,
-        unreadable=judged.refused,
-        reasons=tuple(judged.reasons),
+        usable=check.usable,
+        unreadable=check.refused,
+        reasons=tuple(check.reasons),
         noticed={kind: number for step in steps.values() for kind, number in step.noticed.items()},
         repeated=found.repeated,
         not_read=found.not_read,
-        unknown=unspelled(origin, found.format, found.cleaning, vocabulary) if vocabulary else {},
+        unknown=count_unknown_tokens(origin, found.format, found.cleaning, vocabulary) if vocabulary else {},
     )

@@ -1,4 +1,4 @@
-"""Instruction data as a source: any known format, from a file, a folder or the hub."""
+"""A source over instruction data of any known format, from a file, a folder or the hub (``instruction_source``)."""
 
 import dataclasses
 import itertools
@@ -8,18 +8,19 @@ from typing import Any
 from flan_jax.data.formats.cleaning import STEPS, Cleaning
 from flan_jax.data.formats.detect import AUTO, get_format
 from flan_jax.data.formats.record_format import Format
-from flan_jax.data.formats.record_meanings import VERSION as MEANT
-from flan_jax.data.instructions.default_cleaning import chosen_cleaning
+from flan_jax.data.formats.record_meanings import VERSION as MEANINGS_VERSION
+from flan_jax.data.instructions.default_cleaning import select_cleaning
 from flan_jax.data.instructions.origin import HubPart, Origin, origins
 from flan_jax.data.instructions.profile import (
     DatasetProfile,
     SplitAssignment,
     format_of,
     normalized_records,
-    side_hash,
-    survey,
+    profile_origin,
+    split_hash,
     task_of,
 )
+from flan_jax.data.prepare.config import as_written
 from flan_jax.data.prepare.fingerprints import callable_digest
 from flan_jax.data.sources.base import SPLITS, digest, resolve
 from flan_jax.errors import UserError, unknown
@@ -32,11 +33,11 @@ VALIDATION_LIMIT = 200
 
 @dataclasses.dataclass(frozen=True)
 class InstructionSource:
-    """The normalised records of published instruction data. See ``instruction_source``.
+    """A source of the normalized records of published instruction data. See ``instruction_source``.
 
     Attributes:
         task: of a dump of several tasks, the one whose records these are; ``None`` for all.
-        tells: whether it tells of records that cannot be read, as these belong to no task.
+        reports_unreadable: report records that cannot be read, which belong to no task.
         clean: cleaning steps beside those of ``cleaning``.
         no_clean: of these, those not to take.
         part: of a folder of several tasks, the one whose files these are; ``None`` where it is one.
@@ -49,14 +50,14 @@ class InstructionSource:
     seed: int = 0
     parts: tuple[tuple[str, str], ...] = ()
     task: str | None = None
-    tells: bool = True
+    reports_unreadable: bool = True
     clean: tuple[str, ...] = ()
     no_clean: tuple[str, ...] = ()
     part: str | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Those that have files of their own, and the part of the training file that validates."""
+        """Splits with files of their own, and ``validation`` where a part of the training file validates."""
         found = set(self._origins()) if self.parts or resolve(self.name).exists() else {"train"}
         if "train" in found and self.max_validation:
             found.add("validation")
@@ -66,7 +67,7 @@ class InstructionSource:
         return origins(self.name, self.parts, self.part)
 
     def origin(self, split: str) -> tuple[Origin, int]:
-        """Where the records of a split lie, and how many of them at most validate beside the others."""
+        """Returns where the records of a split are, and how many of them validate at most."""
         if split not in self.splits:
             raise UserError(f"{self.describe()} has no split {split!r}. It has: {', '.join(self.splits)}.")
         found = self._origins()
@@ -74,35 +75,35 @@ class InstructionSource:
             return found[split], self.max_validation if split == "train" and "validation" not in found else 0
         return found["train"], self.max_validation
 
-    def survey(self, split: str = "train") -> DatasetProfile:
-        """What the file of ``split`` holds: its format, counts, what is left out.
+    def profile(self, split: str = "train") -> DatasetProfile:
+        """Profiles the file of ``split``: its format, counts, and the records that were filtered.
 
         Raises:
             UserError: no such file, or one of no known format.
         """
         origin, held = self.origin(split)
-        return survey(origin, self.format, self._cleaning(origin), held, self.seed)
+        return profile_origin(origin, self.format, self._cleaning(origin), held, self.seed)
 
     def _cleaning(self, origin: Origin) -> Cleaning:
         known = format_of(origin, self.format)
-        return chosen_cleaning(origin, known, self.cleaning, self.clean, self.no_clean)
+        return select_cleaning(origin, known, self.cleaning, self.clean, self.no_clean)
 
     def notes(self, split: str) -> Mapping[str, Any]:
-        """What became of the records of the file of ``split`` before any task saw them, as JSON values."""
+        """Counts what was filtered, changed or not read of the file of ``split``, as JSON values for manifests."""
         origin, _ = self.origin(split)
-        found = self.survey(split)
+        found = self.profile(split)
         steps = {step: count for step, count in found.steps.items() if any(vars(count).values())}
         return {
             "place": origin.place(0).rpartition(", ")[0],
             "records": found.records,
-            "left_out": dict(found.left_out),
+            "left_out": dict(found.filtered),
             "not_read": dict(found.not_read),
-            "steps": {step: dataclasses.asdict(count) for step, count in steps.items()},
+            "steps": {step: as_written(dataclasses.asdict(count)) for step, count in steps.items()},
         }
 
     @property
     def known_format(self) -> Format:
-        """The format of the records; the head of a file is read to tell it.
+        """The format of the records, detected from the head of the file unless it was given.
 
         Raises:
             UserError: no such file, or one of no known format.
@@ -110,11 +111,11 @@ class InstructionSource:
         return format_of(self.origin(self.splits[0])[0], self.format)
 
     def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
-        """Yields the normalised records of ``split``, in the order of the file.
+        """Yields the normalized records of ``split``, in the order of the file.
 
         Raises:
-            UserError: no such file, no known format, or, without ``unreadable`` to tell, a record
-                that cannot be read, named by file and line.
+            UserError: no such file, no known format, or, without ``unreadable``, a record that cannot be read,
+                named by file and line.
         """
         origin, _ = self.origin(split)
         for number, record in self._numbered(split):
@@ -127,56 +128,56 @@ class InstructionSource:
             unreadable(error)
 
     def _numbered(self, split: str) -> Iterator[tuple[int, Record | UserError]]:
-        """Unreadable records are on the side of training, as nobody knows what they ask."""
+        """Yields numbered records of a split; unreadable ones in ``train``, as nobody knows what they ask."""
         origin, held = self.origin(split)
-        found = self.survey(split)
-        divided: dict[str, SplitAssignment] = dict(found.tasks)
+        found = self.profile(split)
+        assignments: dict[str, SplitAssignment] = dict(found.tasks)
         only: list[int] | None = None
         if self.task:  # one of many, maybe: what the others have is not read again for each
-            only = sorted({*self._own(found)[self.task].numbers, *(found.damaged if self.tells else ())})
-        cleaner = found.cleaning.begin()
+            only = sorted({*self._own(found)[self.task].numbers, *(found.damaged if self.reports_unreadable else ())})
+        cleaner = found.cleaning.cleaner()
         for number, key, record in normalized_records(origin, found.format, cleaner, lambda reason: None, only=only):
             if isinstance(record, UserError):
-                if self.tells and not (held and split == "validation"):
+                if self.reports_unreadable and not (held and split == "validation"):
                     yield number, record
                 continue
             task = task_of(record)
             if self.task is not None and task != self.task:
                 continue
-            if held and (side_hash(self.seed, key) <= divided[task].last) != (split == "validation"):
+            if held and (split_hash(self.seed, key) <= assignments[task].max_hash) != (split == "validation"):
                 continue
             yield number, record
 
     def _own(self, found: DatasetProfile) -> Mapping[str, SplitAssignment]:
-        """The tasks that these are the records of; one that a split has no records of is there, without any."""
+        """Returns the split assignments of this source's tasks; an empty one for a task that the split has no records of."""
         return found.tasks if self.task is None else {self.task: found.tasks.get(self.task, SplitAssignment(-1, 0, 0))}
 
     def place(self, split: str, index: int) -> str:
-        """File and line of record ``index``."""
+        """Names the file and line of record ``index``."""
         origin, _ = self.origin(split)
         found = next(itertools.islice(self._numbered(split), index, None), None)
         return f"{self.describe()}, split {split!r}, record {index}" if found is None else origin.place(found[0])
 
     def count(self, split: str) -> int | None:
-        """The number of records, unreadable ones among them; ``None`` for the hub, which is not fetched for it."""
+        """Counts the records, unreadable ones among them; ``None`` for the hub, which is not fetched for it."""
         origin, held = self.origin(split)
         if isinstance(origin, HubPart):
             return None
-        found = self.survey(split)
+        found = self.profile(split)
         tasks = self._own(found)
         if held and split == "validation":
-            return sum(division.validation for division in tasks.values())
-        return sum(division.train for division in tasks.values()) + found.unreadable * self.tells
+            return sum(assignment.validation for assignment in tasks.values())
+        return sum(assignment.train for assignment in tasks.values()) + found.unreadable * self.reports_unreadable
 
     def fingerprint(self, split: str) -> str:
-        """Digest of the content, the format, the cleaning, and how the file is divided."""
+        """Digests the content, the format, the cleaning, and the division of the file; hexadecimal."""
         origin, held = self.origin(split)
         known = format_of(origin, self.format)
         cleaning = self._cleaning(origin)
         return digest(
             "instructions",
             _VERSION,
-            MEANT,
+            MEANINGS_VERSION,
             origin.fingerprint(),
             known.name,
             known.parameters,
@@ -191,11 +192,11 @@ class InstructionSource:
         )
 
     def size_hint(self, split: str) -> int | None:
-        """Bytes of the file; of the hub nothing is known."""
+        """Returns the bytes of the file; ``None`` for the hub."""
         return self.origin(split)[0].size_hint()
 
     def describe(self) -> str:
-        """Where the data lies, in which format."""
+        """Names format and place of the data."""
         known = self.format if isinstance(self.format, str) else self.format.name
         kind = "instruction data" if known == AUTO else f"{known} data"
         part = f", files of {self.part!r}" if self.part else ""
@@ -216,13 +217,13 @@ def instruction_source(
     test: str | None = None,
     part: str | None = None,
 ) -> InstructionSource:
-    """A source over instruction data in the format that it is published in.
+    """Makes a source over instruction data in the format that it is published in.
 
     Args:
         path_or_hub: a file; a folder with ``train.jsonl`` and maybe ``validation.jsonl`` and ``test.jsonl`` (or other
             endings and names: ``flan_jax.data.file_readers.folder_files``); or ``OWNER/NAME[:CONFIG][@REVISION]`` on the hub.
             Relative paths start at the data folder.
-        format: the name of a format, a ``Format``, or ``auto`` to tell it by the first records.
+        format: the name of a format, a ``Format``, or ``auto`` to detect it from the first records.
         cleaning: the steps; where none are given, those that lose nothing, and those of its own paper for a
             published data set that is known by its name.
         clean: steps to take beside these.

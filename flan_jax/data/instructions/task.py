@@ -1,4 +1,4 @@
-"""Tasks from instruction data: instructions to follow, conversations to continue, prompts as they are."""
+"""Makes tasks of instruction data: instructions, conversations, and rendered prompts (``instruction_task``, ``tasks_in``)."""
 
 import dataclasses
 import re
@@ -95,7 +95,7 @@ def rendered_fields(record: Record) -> Mapping[str, Any]:
 def instruction_task(
     name: str, source: InstructionSource | Source | str | Path, cluster: str = "", **options: Any
 ) -> TaskSpec:
-    """The task in instruction data, whatever kind its records are.
+    """Makes the task of instruction data, of any kind of records.
 
     Records of instructions get ten templates of ours; conversations become replies
     (``flan_jax.data.chat.replies``); rendered records are shown as they are, all as one task: ``tasks_in``
@@ -135,7 +135,7 @@ def instruction_task(
 
 
 def tasks_in(source: InstructionSource | str | Path, name: str = "", **options: Any) -> tuple[TaskSpec, ...]:
-    """Every task in a file, folder or data set: one, or as many as a rendered dump names.
+    """Makes every task in a file, folder or data set: one, or as many as a rendered dump names.
 
     Args:
         source: an ``instruction_source``, or what one takes. A dump is read once for the names.
@@ -150,21 +150,23 @@ def tasks_in(source: InstructionSource | str | Path, name: str = "", **options: 
     name = name or task_name(source)
     if source.known_format.kind != "rendered":
         return (instruction_task(name, source, **options),)
-    surveys = [source.survey(split) for split in source.splits]
-    found = {task: (division, one.sources[task]) for one in reversed(surveys) for task, division in one.tasks.items()}
-    found = {task: found[task] for one in surveys for task in one.tasks}  # in the order of the first split
+    profiles = [source.profile(split) for split in source.splits]
+    found = {
+        task: (assignment, one.sources[task]) for one in reversed(profiles) for task, assignment in one.tasks.items()
+    }
+    found = {task: found[task] for one in profiles for task in one.tasks}  # in the order of the first split
     if list(found) in ([""], []):
         return (instruction_task(name, source, **options),)
     specs: list[TaskSpec] = []
     taken: set[str] = set()
-    for index, (task, (division, where)) in enumerate(found.items()):
-        own = dataclasses.replace(source, task=task, tells=index == 0)
-        types = ", ".join(division.types)
+    for index, (task, (assignment, where)) in enumerate(found.items()):
+        own = dataclasses.replace(source, task=task, reports_unreadable=index == 0)
+        types = ", ".join(assignment.types)
         specs.append(
             instruction_task(
-                free_name(as_name(task) if task else name, taken),
+                unique_name(to_identifier(task) if task else name, taken),
                 own,
-                as_name(where).lower() if where else "rendered",
+                to_identifier(where).lower() if where else "rendered",
                 title=f"{task} ({types})" if types else task,
                 **options,
             )
@@ -173,29 +175,29 @@ def tasks_in(source: InstructionSource | str | Path, name: str = "", **options: 
 
 
 def task_name(source: InstructionSource) -> str:
-    """A name for the one task of a source: its file's, its folder's or its data set's."""
+    """Names the one task of a source after its file, its folder or its data set."""
     path = resolve(source.name)
     if path.is_dir():
-        return as_name(source.part or path.resolve().name)
+        return to_identifier(source.part or path.resolve().name)
     origin = source.origin("train")[0]
-    return as_name(origin.name) if isinstance(origin, HubPart) or origin.name else as_name(path.stem)
+    return to_identifier(origin.name) if isinstance(origin, HubPart) or origin.name else to_identifier(path.stem)
 
 
-def as_name(text: str) -> str:
-    """A name of letters, digits and underscores.
+def to_identifier(text: str) -> str:
+    """Turns a text into an identifier: letters, digits and underscores.
 
-    >>> as_name("glue/mrpc:2.0.0"), as_name("3k")
+    >>> to_identifier("glue/mrpc:2.0.0"), to_identifier("3k")
     ('glue_mrpc_2_0_0', '_3k')
     """
     name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") or "data"
     return name if name.isidentifier() else f"_{name}"
 
 
-def free_name(name: str, taken: set[str]) -> str:
-    """The name, numbered where it is taken, and from now on taken: two files may hold tasks of one name.
+def unique_name(name: str, taken: set[str]) -> str:
+    """Numbers a name that is taken, and adds the result to ``taken``: two files may hold tasks of one name.
 
     >>> taken = {"a", "a_2"}
-    >>> free_name("b", taken), free_name("a", taken), free_name("a", taken)
+    >>> unique_name("b", taken), unique_name("a", taken), unique_name("a", taken)
     ('b', 'a_3', 'a_4')
     """
     number, found = 2, name

@@ -1,7 +1,7 @@
-"""What a vocabulary cannot say of instruction data, before anything is made of it."""
+"""Counts a vocabulary's unknown tokens in instruction data, before it is rendered (``count_unknown_tokens``)."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flan_jax.data.formats.cleaning import Cleaning
@@ -17,15 +17,17 @@ from flan_jax.tasks.spec import Record
 _BATCH = 256
 
 
-def unspelled(origin: Origin, known: Format, cleaning: Cleaning, vocabulary: Vocabulary) -> Mapping[str, Any]:
-    """Unknown ids and the texts that have one, by side, and some of what cannot be said; as JSON values.
+def count_unknown_tokens(
+    origin: Origin, known: Format, cleaning: Cleaning, vocabulary: Vocabulary
+) -> Mapping[str, Any]:
+    """Counts unknown ids and the texts that have one, by side, with some of the pieces behind them; JSON values.
 
-    What the assistant says, an output and targets are targets; all else that is said is an input.
+    Assistant messages, outputs and targets count as targets; all other text as inputs.
     """
     counts = RecordCounts()
     sides = (
-        _sides(record)
-        for _, _, record in normalized_records(origin, known, cleaning.begin(), lambda reason: None)
+        _split_sides(record)
+        for _, _, record in normalized_records(origin, known, cleaning.cleaner(), lambda reason: None)
         if not isinstance(record, UserError)
     )
     while batch := list(itertools.islice(sides, _BATCH)):
@@ -45,12 +47,11 @@ def _flat(parts: Iterable[Iterable[str]]) -> list[str]:
     return list(itertools.chain.from_iterable(parts))
 
 
-def _sides(record: Record) -> tuple[list[str], list[str]]:
-    """The texts that are read, and those that are written."""
+def _split_sides(record: Record) -> tuple[list[str], list[str]]:
+    """Divides a record's texts into inputs and targets."""
     if "messages" in record:
-        said: Iterator[tuple[bool, str]] = ((m["role"] == "assistant", m["content"]) for m in record["messages"])
-        pairs = list(said)
+        pairs = [(m["role"] == "assistant", m["content"]) for m in record["messages"]]
         return [text for answer, text in pairs if not answer], [text for answer, text in pairs if answer]
     answers = record["output"] if "output" in record else record["targets"]
-    asked = [record[key] for key in ("instruction", "input", "inputs") if record.get(key)]
-    return asked, [answers] if isinstance(answers, str) else list(answers)
+    inputs = [record[key] for key in ("instruction", "input", "inputs") if record.get(key)]
+    return inputs, [answers] if isinstance(answers, str) else list(answers)

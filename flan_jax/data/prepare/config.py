@@ -12,7 +12,7 @@ import numpy as np
 from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import ChatTemplate
 from flan_jax.data.sources.base import digest
-from flan_jax.data.tokenizers.vocabulary import Vocabulary, check_special_ids, encode_written
+from flan_jax.data.tokenizers.vocabulary import Vocabulary, check_special_ids, encode_with_special_tokens
 from flan_jax.errors import UserError, did_you_mean, unknown
 
 FORMAT_VERSION = 3
@@ -161,7 +161,7 @@ class PrepareConfig:
             raise UserError(
                 f"separator is {self.separator!r}, but the chat template says what stands between turns. Leave one of them out."
             )
-        for feature, taken in (("inputs", chat.around), ("targets", len(chat.end))):
+        for feature, taken in (("inputs", chat.overhead), ("targets", len(chat.end))):
             if taken >= self.lengths[feature]:
                 raise UserError(
                     f"The length of {feature!r} is {self.lengths[feature]}, but the chat template takes {taken} tokens of it. "
@@ -214,7 +214,7 @@ def input_end_ids(vocabulary: Vocabulary, separator: str) -> np.ndarray:
     """
     if not separator:
         return np.array([vocabulary.eos_id], np.int32)
-    ids = encode_written(vocabulary, separator)
+    ids = encode_with_special_tokens(vocabulary, separator)
     if vocabulary.pad_id in ids:
         raise UserError(
             f"separator is {separator!r}, in which vocabulary {vocabulary.name!r} reads the token that pads rows. Choose another."

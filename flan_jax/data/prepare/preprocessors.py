@@ -120,8 +120,8 @@ class PromptedPreprocessor:
 
     def _length(self, text: str) -> int:
         """Counts the tokens of an input with what stands around it: the end of sequence, or the turns of a chat template."""
-        around = 1 if self.config.chat is None else self.config.chat.around
-        return len(self.config.vocabulary.encode(text)) + around
+        overhead = 1 if self.config.chat is None else self.config.chat.overhead
+        return len(self.config.vocabulary.encode(text)) + overhead
 
     def manifest(self, split: str) -> dict[str, Any]:
         """Returns cluster, source, mode and the configuration as JSON values."""

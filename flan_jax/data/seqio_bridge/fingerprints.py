@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from flan_jax.data.prepare import gin_bindings
 from flan_jax.data.prepare.fingerprints import callable_digest, qualified_name, value_text
-from flan_jax.data.seqio_bridge.vocabulary import as_ours
+from flan_jax.data.seqio_bridge.vocabulary import from_seqio
 from flan_jax.data.sources.base import digest, file_digest
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -117,7 +117,7 @@ def feature_parts(task: seqio.Task) -> str:
     """Digest of the output features: vocabulary by content, type, rank, and whether they end with EOS."""
     lines = []
     for name, feature in sorted(task.output_features.items()):
-        vocabulary = as_ours(feature.vocabulary).fingerprint() if feature.vocabulary is not None else ""
+        vocabulary = from_seqio(feature.vocabulary).fingerprint() if feature.vocabulary is not None else ""
         kind = type(feature)
         lines.append(
             (name, kind.__qualname__, feature.add_eos, feature.required, feature.dtype.name, feature.rank, vocabulary)

@@ -11,7 +11,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from flan_jax.data.seqio_bridge.registry import metric_objects, reason
+from flan_jax.data.seqio_bridge.registry import first_line, metric_objects
 from flan_jax.errors import UserError
 
 TARGETS = "targets"
@@ -23,7 +23,7 @@ class SeqioTaskMetrics:
     def __init__(self, task: seqio.Task, examples: Sequence[dict[str, Any]]) -> None:
         self._task = task
         kinds = _ragged_kinds(examples)
-        self._examples = [{key: _as_evaluated(value, kinds.get(key)) for key, value in e.items()} for e in examples]
+        self._examples = [{key: _to_ragged(value, kinds.get(key)) for key, value in e.items()} for e in examples]
         self._of_texts = [*task.predict_metric_fns, *metric_objects(task, seqio.metrics.ModelOutputType.PREDICTION)]
         self._of_scores = [*task.score_metric_fns, *metric_objects(task, seqio.metrics.ModelOutputType.SCORE)]
         if not self._of_texts and not self._of_scores:
@@ -32,7 +32,7 @@ class SeqioTaskMetrics:
                 "measured. Leave it out of the suite."
             )
         self._vocabulary = task.output_features[TARGETS].vocabulary
-        self._targets = [self._postprocessed(self._target(example), row, True) for row, example in enumerate(examples)]
+        self._targets = [self._postprocess(self._target(example), row, True) for row, example in enumerate(examples)]
         self._answers: dict[tuple[int, str], Any] = {}
 
     @property
@@ -80,7 +80,7 @@ class SeqioTaskMetrics:
     def _answer(self, row: int, text: str) -> Any:
         # Resampling asks for the same answers many times.
         if (row, text) not in self._answers:
-            self._answers[row, text] = self._postprocessed(text, row, False)
+            self._answers[row, text] = self._postprocess(text, row, False)
         return self._answers[row, text]
 
     def _target(self, example: Mapping[str, Any]) -> str:
@@ -89,14 +89,14 @@ class SeqioTaskMetrics:
             written = self._vocabulary.decode([int(index) for index in example[TARGETS]])
         return written.decode("utf-8") if isinstance(written, bytes) else written
 
-    def _postprocessed(self, text: str, row: int, is_target: bool) -> Any:
+    def _postprocess(self, text: str, row: int, is_target: bool) -> Any:
         example = self._examples[row]
         try:
             return self._task.postprocess_fn(text, example=example, is_target=is_target)
         except Exception as error:  # whatever somebody's function raises
             what = "target" if is_target else "answer"
             raise UserError(
-                f"Task {self._task.name!r}: its postprocess_fn fails on the {what} {text[:60]!r} of example {row}: {reason(error)}. "
+                f"Task {self._task.name!r}: its postprocess_fn fails on the {what} {text[:60]!r} of example {row}: {first_line(error)}. "
                 f"It was given the features {', '.join(sorted(example))}."
             ) from error
 
@@ -111,15 +111,17 @@ class SeqioTaskMetrics:
         """Adds what one metric returns: a function of ``arguments``, or an object that takes the output as it is."""
         try:
             is_object = hasattr(metric, "from_model_output")
-            found = dict(_flattened(self._computed(metric, rows, output) if is_object else metric(**arguments)))
+            found = dict(_flatten(self._compute(metric, rows, output) if is_object else metric(**arguments)))
         except Exception as error:  # whatever somebody's function raises
-            raise UserError(f"Task {self._task.name!r}: its metric {_name(metric)} fails: {reason(error)}.") from error
+            raise UserError(
+                f"Task {self._task.name!r}: its metric {_name(metric)} fails: {first_line(error)}."
+            ) from error
         twice = sorted(set(found) & set(values))
         if twice:
             raise UserError(f"Task {self._task.name!r}: two of its metrics return the value {twice[0]!r}. Rename one.")
         values.update(found)
 
-    def _computed(self, metric: Any, rows: np.ndarray, output: np.ndarray) -> Mapping[str, Any]:
+    def _compute(self, metric: Any, rows: np.ndarray, output: np.ndarray) -> Mapping[str, Any]:
         examples, features = [self._examples[row] for row in rows], self._task.output_features
         count = np.arange(len(rows))
         # NumPy's mask and indices, as seqio's own would be put on a device and fetched again.
@@ -136,7 +138,7 @@ def _ragged_kinds(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.dtype]:
     return dict(ragged)
 
 
-def _as_evaluated(value: Any, kind: np.dtype | None) -> Any:
+def _to_ragged(value: Any, kind: np.dtype | None) -> Any:
     """A feature as seqio's evaluator hands it on: ragged rows are a ``tf.RaggedTensor``."""
     if not isinstance(value, list):
         return value
@@ -148,7 +150,7 @@ def _name(metric: Any) -> str:
     return seqio.utils.function_name(metric) or type(metric).__name__
 
 
-def _flattened(values: Mapping[str, Any], prefix: str = "") -> Any:
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Any:
     """(name, number or text) pairs; what is neither, such as an image or a histogram, is left out."""
     for key, value in values.items():
         name = f"{prefix}{key}"
@@ -157,7 +159,7 @@ def _flattened(values: Mapping[str, Any], prefix: str = "") -> Any:
         elif isinstance(value, seqio.metrics.Text):
             value = value.textdata
         if isinstance(value, Mapping):
-            yield from _flattened(value, f"{name}/")
+            yield from _flatten(value, f"{name}/")
         elif isinstance(value, str | bytes):
             yield name, value.decode(errors="replace") if isinstance(value, bytes) else value
         elif np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf":

@@ -5,7 +5,7 @@ import math
 import seqio
 
 from flan_jax.data.seqio_bridge.register import registered_task
-from flan_jax.data.seqio_bridge.registry import REMEDY, measurable, names, reason, splits_of
+from flan_jax.data.seqio_bridge.registry import REMEDY, first_line, has_metrics, names, splits_of
 from flan_jax.data.seqio_bridge.tasks import SeqioTask
 from flan_jax.errors import UserError, unknown
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
@@ -48,7 +48,7 @@ def seqio_mixture(name: str) -> Mixture:
 def _measured_on(task: seqio.Task) -> str | None:
     """The split that a task is measured on; ``None`` where it has no such split or no metric that can be computed."""
     ours: Task | None = registered_task(task.name)
-    if ours is None and not measurable(task):
+    if ours is None and not has_metrics(task):
         return None
     return next((split for split in _EVAL_SPLITS if split in splits_of(task)), None)
 
@@ -58,7 +58,7 @@ def _rate(mixture: seqio.Mixture, task: seqio.Task) -> float:
         rate = float(mixture.get_rate(task))
     except Exception as error:
         raise UserError(
-            f"Mixture {mixture.name!r}: the rate of task {task.name!r} cannot be computed ({reason(error)}). Give it a "
+            f"Mixture {mixture.name!r}: the rate of task {task.name!r} cannot be computed ({first_line(error)}). Give it a "
             "number, or its source num_input_examples."
         ) from error
     if not math.isfinite(rate) or rate < 0:

@@ -18,14 +18,14 @@ import tensorflow as tf
 from flan_jax.data.prepare.config import FEATURES, PrepareConfig, RecordCounts
 from flan_jax.data.prepare.unknown_tokens import count_unknown
 from flan_jax.data.seqio_bridge.fingerprints import cache_parts, feature_parts, preprocessor_parts, source_parts
-from flan_jax.data.seqio_bridge.registry import check_split, find_task, reason
+from flan_jax.data.seqio_bridge.registry import check_split, find_task, first_line
 from flan_jax.data.seqio_bridge.vocabulary import task_vocabulary
 from flan_jax.data.sources.base import digest
 from flan_jax.errors import UserError
 from flan_jax.store.store import Extra, StoredExample
 from flan_jax.tasks.spec import Task
 
-FORMAT = 1
+FORMAT_VERSION = 1
 """Raised when what is stored of an example changes in a way that no other part of a fingerprint shows."""
 _CUT = "_flan_jax_cut_"
 _KEPT_RANKS = (0, 1, 2)
@@ -47,7 +47,7 @@ class SeqioPreprocessor:
     config: PrepareConfig
 
     def __post_init__(self) -> None:
-        own = task_vocabulary(self._found)
+        own = task_vocabulary(self._task)
         if own.fingerprint() != self.config.vocabulary.fingerprint():
             raise UserError(
                 f"Task {self.task.name!r} is written for the vocabulary {own.name!r} ({own.size} ids), not for "
@@ -56,20 +56,20 @@ class SeqioPreprocessor:
             )
 
     @property
-    def _found(self) -> seqio.Task:
+    def _task(self) -> seqio.Task:
         return find_task(self.task.name)
 
     def fingerprint_parts(self, split: str) -> dict[str, str]:
         """Source, preprocessors, output features, cache, seed and the recipe's own parts."""
-        task = self._found
+        task = self._task
         check_split(task, split)
         return {
-            "source": self._asked(split, lambda: source_parts(task.source, split)),
+            "source": self._call_seqio(split, lambda: source_parts(task.source, split)),
             "preprocessors": preprocessor_parts(task),
             "output_features": feature_parts(task),
-            "cache": self._asked(split, lambda: cache_parts(task, split)),
+            "cache": self._call_seqio(split, lambda: cache_parts(task, split)),
             "seed": digest(self.config.seed),
-            "seqio_format": digest(FORMAT),
+            "seqio_format": digest(FORMAT_VERSION),
             **self.config.parts(),
         }
 
@@ -81,7 +81,7 @@ class SeqioPreprocessor:
                 where the recipe fails on those, or a pipeline that cannot be built.
         """
         dataset = self._dataset(split)
-        kept, extras = self._kept(dataset), self.extras(split)
+        kept, extras = self._stored_features(dataset), self.extras(split)
         for index, example in self._read(dataset, split, counts):
             sides, cut = {}, []
             for feature in FEATURES:
@@ -103,7 +103,7 @@ class SeqioPreprocessor:
                 counts.truncated[feature] += 1
             for feature, side in sides.items():
                 count_unknown(
-                    counts, self.config.vocabulary, feature, [side], functools.partial(_written, example, feature)
+                    counts, self.config.vocabulary, feature, [side], functools.partial(_pretokenized, example, feature)
                 )
             yield StoredExample(
                 inputs=sides["inputs"],
@@ -115,8 +115,8 @@ class SeqioPreprocessor:
 
     def manifest(self, split: str) -> dict[str, Any]:
         """Cluster, source, recipe, and which features are kept and which cannot be."""
-        task, spec = self._found, self._dataset(split).element_spec
-        kept = self._kept(self._dataset(split))
+        task, spec = self._task, self._dataset(split).element_spec
+        kept = self._stored_features(self._dataset(split))
         return {
             "cluster": self.task.cluster,
             "source": f"seqio task {task.name!r}, {type(task.source).__name__}",
@@ -129,7 +129,7 @@ class SeqioPreprocessor:
             "cached": _cached(task),
             "token_features": [name for name in FEATURES if name in spec],
             "ragged_features": [name for name in kept if isinstance(spec[name], tf.RaggedTensorSpec)],
-            "features_left_out": sorted(name for name in spec if name not in kept and not _internal(name)),
+            "features_left_out": sorted(name for name in spec if name not in kept and not _is_internal(name)),
         }
 
     def extras(self, split: str) -> Mapping[str, Extra]:
@@ -137,12 +137,12 @@ class SeqioPreprocessor:
         spec = self._dataset(split).element_spec
         return {
             name: Extra("bytes" if spec[name].dtype == tf.string else spec[name].dtype.name, spec[name].shape.rank)
-            for name in self._kept(self._dataset(split))
+            for name in self._stored_features(self._dataset(split))
         }
 
-    def _kept(self, dataset: tf.data.Dataset) -> tuple[str, ...]:
+    def _stored_features(self, dataset: tf.data.Dataset) -> tuple[str, ...]:
         return tuple(
-            name for name, spec in sorted(dataset.element_spec.items()) if not _internal(name) and _storable(spec)
+            name for name, spec in sorted(dataset.element_spec.items()) if not _is_internal(name) and _is_storable(spec)
         )
 
     def _references(self, example: Mapping[str, Any], targets: np.ndarray) -> tuple[str, ...]:
@@ -158,8 +158,8 @@ class SeqioPreprocessor:
     def _dataset(self, split: str) -> tf.data.Dataset:
         built = self.__dict__.setdefault("_datasets", {})
         if split not in built:
-            check_split(self._found, split)
-            built[split] = self._asked(split, functools.partial(_pipeline, self._found, split, self.config))
+            check_split(self._task, split)
+            built[split] = self._call_seqio(split, functools.partial(_pipeline, self._task, split, self.config))
             self._check(built[split], split)
         return built[split]
 
@@ -188,13 +188,15 @@ class SeqioPreprocessor:
             except Exception as error:  # whatever somebody's preprocessor raises
                 failure = UserError(
                     f"Task {self.task.name!r}, split {split!r}, example {index}: its preprocessors reject the record: "
-                    f"{reason(error)}"
+                    f"{first_line(error)}"
                 )
                 if self.config.on_error != "skip":
                     raise failure from error
                 if not failures:
                     # A source that breaks off would end the data silently; only a source that can be read is left behind.
-                    most = self._asked(split, lambda: sum(1 for _ in _source_dataset(self._found, split, self.config)))
+                    most = self._call_seqio(
+                        split, lambda: sum(1 for _ in _source_dataset(self._task, split, self.config))
+                    )
                 failures += 1
                 if failures > most:
                     raise failure from error
@@ -203,7 +205,7 @@ class SeqioPreprocessor:
             counts.records += 1
             yield index, {name: _numpy(value) for name, value in element.items()}
 
-    def _asked(self, split: str, ask: Any) -> Any:
+    def _call_seqio(self, split: str, ask: Any) -> Any:
         """What ``ask()`` returns; its failure is one of the task's."""
         try:
             return ask()
@@ -211,7 +213,7 @@ class SeqioPreprocessor:
             raise
         except Exception as error:  # whatever somebody's code raises
             raise UserError(
-                f"Task {self.task.name!r}, split {split!r}: seqio cannot build its data set: {reason(error)}"
+                f"Task {self.task.name!r}, split {split!r}: seqio cannot build its data set: {first_line(error)}"
             ) from error
 
 
@@ -222,7 +224,7 @@ def _cached(task: seqio.Task) -> bool:
 
 def _pipeline(task: seqio.Task, split: str, config: PrepareConfig) -> tf.data.Dataset:
     """The task's data set, not yet trimmed by seqio where that is still to come."""
-    return _noting_cuts(_with_seed(task)).get_dataset(
+    return _with_cut_flags(_with_seed(task)).get_dataset(
         sequence_length=dict(config.lengths),
         split=split,
         use_cached=_cached(task),
@@ -236,7 +238,7 @@ def _source_dataset(task: seqio.Task, split: str, config: PrepareConfig) -> tf.d
     return _with_seed(task).source.get_dataset(split=split, shuffle=False, seed=config.seed)
 
 
-def _noting_cuts(task: seqio.Task) -> seqio.Task:
+def _with_cut_flags(task: seqio.Task) -> seqio.Task:
     """The same task, which says of every example whether ``append_eos_after_trim`` is about to cut it.
 
     What that preprocessor cuts, nobody can see afterwards. It stands last in a pipeline as a rule;
@@ -245,10 +247,10 @@ def _noting_cuts(task: seqio.Task) -> seqio.Task:
     last = task.preprocessors[-1] if task.preprocessors else None
     if type(task) is not seqio.Task or getattr(last, "func", last) is not seqio.preprocessors.append_eos_after_trim:
         return task
-    return task.replace(preprocessors=[*task.preprocessors[:-1], _note_cuts, last])
+    return task.replace(preprocessors=[*task.preprocessors[:-1], _flag_cuts, last])
 
 
-def _note_cuts(
+def _flag_cuts(
     dataset: tf.data.Dataset, output_features: Mapping[str, seqio.Feature], sequence_length: Mapping[str, int]
 ) -> tf.data.Dataset:
     noted = [
@@ -295,17 +297,17 @@ def _with_seed(task: seqio.Task) -> seqio.Task:
     return task.replace(source=_WithoutSeed(source))
 
 
-def _written(example: Mapping[str, Any], feature: str, position: int) -> str:
+def _pretokenized(example: Mapping[str, Any], feature: str, position: int) -> str:
     """A side as text, where the task keeps it."""
     text = example.get(f"{feature}_pretokenized")
     return text.decode(errors="replace") if isinstance(text, bytes) else ""
 
 
-def _internal(name: str) -> bool:
+def _is_internal(name: str) -> bool:
     return name in FEATURES or name.startswith(_CUT)
 
 
-def _storable(spec: Any) -> bool:
+def _is_storable(spec: Any) -> bool:
     """Numbers or text of a rank that a column can hold. A nested or sparse feature is not."""
     if not isinstance(spec, tf.TensorSpec | tf.RaggedTensorSpec) or spec.shape.rank not in _KEPT_RANKS:
         return False

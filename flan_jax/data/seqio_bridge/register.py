@@ -37,7 +37,7 @@ _SIGNATURE = {
     "template_id": tf.TensorSpec([], tf.int32),
 }
 # seqio name → what we registered under it: (task, name of the vocabulary or its digest, seed).
-_ours: dict[str, tuple[Prompted, str, int, int]] = {}
+_registered: dict[str, tuple[Prompted, str, int, int]] = {}
 
 
 class RenderedSource(seqio.FunctionDataSource):
@@ -112,9 +112,9 @@ def register_task(
     name = name or task.name
     key = (task, label(vocabulary), seed, input_length)
     if name in seqio.TaskRegistry.names():
-        if _ours.get(name) == key:
+        if _registered.get(name) == key:
             return seqio.TaskRegistry.get(name)
-        if name not in _ours:
+        if name not in _registered:
             raise UserError(f"seqio knows another task named {name!r} already. Rename ours, or give it a variant.")
         seqio.TaskRegistry.remove(name)
     # A vocabulary that came from seqio goes back as it was: tasks are mixed only if theirs are equal.
@@ -131,13 +131,13 @@ def register_task(
         output_features={"inputs": feature, "targets": feature},
         metric_fns=[],
     )
-    _ours[name] = key
+    _registered[name] = key
     return registered
 
 
 def registered_task(name: str) -> Prompted | None:
     """The task of ours that was registered under its own name; ``None`` for anybody else's."""
-    task = _ours[name][0] if name in _ours else None
+    task = _registered[name][0] if name in _registered else None
     return task if task is not None and task.name == name else None
 
 
@@ -202,7 +202,7 @@ def register_mixture(
     for task in mixture.all_tasks:
         name = task.name
         if isinstance(task, Prompted):
-            if keep and name in _ours and _ours[name][:3] != (task, label(vocabulary), seed):
+            if keep and name in _registered and _registered[name][:3] != (task, label(vocabulary), seed):
                 name = f"{name}:{_seqio_name(label(vocabulary))}"
             register_task(task, vocabulary=vocabulary, seed=seed, name=name)
         names[task.name] = name

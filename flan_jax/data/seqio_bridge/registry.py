@@ -44,13 +44,13 @@ def splits_of(task: seqio.Task) -> tuple[str, ...]:
     try:
         found = tuple(map(str, task.source.splits))
     except Exception as error:  # whatever somebody's source raises
-        raise UserError(f"{_lacking(task)} ({reason(error)})") from error
+        raise UserError(f"{_unreadable_source(task)} ({first_line(error)})") from error
     if not found:
-        raise UserError(f"{_lacking(task)}, so it has no splits.")
+        raise UserError(f"{_unreadable_source(task)}, so it has no splits.")
     return found
 
 
-def _lacking(task: seqio.Task) -> str:
+def _unreadable_source(task: seqio.Task) -> str:
     if isinstance(task.source, seqio.TfdsDataSource):
         name = task.source.tfds_dataset.name
         return (
@@ -68,7 +68,9 @@ def count_records(name: str, split: str) -> int:
         known = task.num_input_examples(split)
         return sum(1 for _ in task.source.get_dataset(split=split, shuffle=False)) if known is None else int(known)
     except Exception as error:
-        raise UserError(f"The records of task {name!r}, split {split!r} cannot be counted: {reason(error)}") from error
+        raise UserError(
+            f"The records of task {name!r}, split {split!r} cannot be counted: {first_line(error)}"
+        ) from error
 
 
 def check_split(task: seqio.Task, split: str) -> None:
@@ -94,14 +96,14 @@ def metric_objects(task: seqio.Task, kind: seqio.metrics.ModelOutputType) -> lis
     return found
 
 
-def measurable(task: seqio.Task) -> bool:
+def has_metrics(task: seqio.Task) -> bool:
     """Whether a task has a metric that can be computed from answers or scores."""
     kinds = (seqio.metrics.ModelOutputType.PREDICTION, seqio.metrics.ModelOutputType.SCORE)
     own = task.predict_metric_fns or task.score_metric_fns
     return bool(own or any(metric_objects(task, kind) for kind in kinds))
 
 
-def reason(error: BaseException, limit: int = 300) -> str:
+def first_line(error: BaseException, limit: int = 300) -> str:
     """The first line of somebody else's error, with its type, and without what TensorFlow puts before it."""
     text = str(getattr(error, "message", None) or error).strip()
     while text.startswith("{{") and "}}" in text:

@@ -50,7 +50,7 @@ class SeqioTask:
         return splits_of(find_task(self.name))
 
     def __reduce__(self) -> Any:
-        return _restored, (self.name, self.cluster, imported_modules())
+        return _restore, (self.name, self.cluster, imported_modules())
 
     def count(self, split: str) -> int:
         """Number of records in a split, as the source says or, where it does not, counted.
@@ -63,7 +63,7 @@ class SeqioTask:
         return count_records(self.name, split)
 
 
-def _restored(name: str, cluster: str, modules: tuple[str, ...]) -> SeqioTask:
+def _restore(name: str, cluster: str, modules: tuple[str, ...]) -> SeqioTask:
     import_modules(modules)
     return SeqioTask(name, cluster)
 

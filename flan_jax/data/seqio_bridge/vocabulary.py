@@ -196,7 +196,7 @@ def task_vocabulary(task: seqio.Task) -> Vocabulary:
             f"Task {task.name!r} has no output feature 'targets' (it has {', '.join(task.output_features)}), so there is "
             "nothing to train on."
         )
-    found = {name: as_ours(feature.vocabulary) for name, feature in features.items()}
+    found = {name: from_seqio(feature.vocabulary) for name, feature in features.items()}
     try:
         prints = {name: vocabulary.fingerprint() for name, vocabulary in found.items()}
     except (tf.errors.OpError, OSError) as error:
@@ -211,15 +211,15 @@ def task_vocabulary(task: seqio.Task) -> Vocabulary:
     return found["targets"]
 
 
-_made: dict[int, tuple[seqio.Vocabulary, TaskVocabulary]] = {}
+_wrapped: dict[int, tuple[seqio.Vocabulary, TaskVocabulary]] = {}
 """By identity, since seqio's vocabularies have no hash; hundreds of tasks share one, whose file is read once."""
 
 
-def as_ours(vocabulary: seqio.Vocabulary) -> Vocabulary:
+def from_seqio(vocabulary: seqio.Vocabulary) -> Vocabulary:
     """A seqio vocabulary behind our protocol; one of ours comes out as what it was."""
     if isinstance(vocabulary, SeqioVocabulary):
         return vocabulary.vocabulary
-    return _made.setdefault(id(vocabulary), (vocabulary, TaskVocabulary(vocabulary)))[1]
+    return _wrapped.setdefault(id(vocabulary), (vocabulary, TaskVocabulary(vocabulary)))[1]
 
 
 loading.loaded(__name__)

@@ -94,7 +94,7 @@ class ImportedTemplates:
 
     content: dict[str, Any]
     slips: tuple[tuple[str, str, int], ...]
-    left_out: tuple[tuple[str, int, str], ...]
+    unsupported: tuple[tuple[str, int, str], ...]
     no_task: tuple[str, ...]
 
 
@@ -169,7 +169,7 @@ def import_templates(
     """
     published, which = read_published(checkout, name), SETS[name]
     slips: list[tuple[str, str, int]] = []
-    left_out: list[tuple[str, int, str]] = []
+    unsupported: list[tuple[str, int, str]] = []
     made: dict[str, list[dict[str, Any]]] = {}
     no_task = []
     for key, pairs in published.items():
@@ -187,12 +187,12 @@ def import_templates(
             for index, pair in sound.items():
                 template = _template(pair, spec, fields, which.options)
                 if isinstance(template, str):
-                    left_out.append((spec.name, index, template))
+                    unsupported.append((spec.name, index, template))
                 else:
                     made.setdefault(spec.name, []).append(template)
     for task, given in list(made.items()):
         if all(template["inverted"] for template in given):
-            left_out += [(task, index, "inverted templates alone make no task") for index in range(len(given))]
+            unsupported += [(task, index, "inverted templates alone make no task") for index in range(len(given))]
             del made[task]
     if not made:
         raise UserError(f"No template of {name!r} in {checkout} fits a task of ours. Known tasks: {len(tasks)}.")
@@ -204,9 +204,9 @@ def import_templates(
         "fields": which.fields,
         "lists_options": which.options,
         "tasks": made,
-        "left_out": [{"task": task, "template": index, "why": why} for task, index, why in left_out],
+        "left_out": [{"task": task, "template": index, "why": why} for task, index, why in unsupported],
     }
-    return ImportedTemplates(content, tuple(slips), tuple(left_out), tuple(no_task))
+    return ImportedTemplates(content, tuple(slips), tuple(unsupported), tuple(no_task))
 
 
 def _mend(pairs: Sequence[Pair], removed: Sequence[str], *, fix: bool) -> tuple[dict[int, Pair], list[tuple[str, int]]]:

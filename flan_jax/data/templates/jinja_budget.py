@@ -64,15 +64,15 @@ class RenderBudget:
         if self._left < 0:
             raise Refused(f"it needs more than {MAX_WORK:,} steps")
 
-    def weigh(self, value: Any) -> Any:
+    def charge(self, value: Any) -> Any:
         """Pays for going through ``value`` once, and returns it."""
         if isinstance(value, str):
             self.spend(1 + len(value) // BLOCK)
         else:
-            self._weigh_inside(value, 0)
+            self._charge_inside(value, 0)
         return value
 
-    def _weigh_inside(self, value: Any, depth: int) -> None:
+    def _charge_inside(self, value: Any, depth: int) -> None:
         # What holds the same list twice shows it twice, so what is shared is paid for as often as it is met.
         if callable(value) and not isinstance(value, jinja2.Undefined):
             raise Refused("it shows a function, which has no text of its own")
@@ -91,7 +91,7 @@ class RenderBudget:
             if isinstance(item, str):
                 self.spend(len(item) // BLOCK)
             else:
-                self._weigh_inside(item, depth + 1)
+                self._charge_inside(item, depth + 1)
 
     def text(self, length: int) -> None:
         """Pays for a text of ``length`` characters before it is made."""
@@ -107,7 +107,7 @@ class RenderBudget:
 
     def choose(self, items: Any) -> Any:
         """One of ``items``, by the number of this draw."""
-        choices = self.weigh(items) if isinstance(items, list | tuple | str | range) else list(self.each(items))
+        choices = self.charge(items) if isinstance(items, list | tuple | str | range) else list(self.each(items))
         if not choices:
             raise Refused("it draws from an empty list")
         self._drawn += 1

@@ -69,11 +69,11 @@ def paid(function: Callable[..., Any]) -> Callable[..., Any]:
     def filtered(context: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
         run = RUN.get()
         for given in (value, *args, *kwargs.values()):
-            run.weigh(given)
+            run.charge(given)
         result = function(*((first(context),) if first else ()), value, *args, **kwargs)
         if isinstance(result, list):
             run.spend(len(result))
-        return map(run.weigh, run.each(result)) if inspect.isgenerator(result) else result
+        return map(run.charge, run.each(result)) if inspect.isgenerator(result) else result
 
     # functools.wraps copies what the wrapped one wants passed.
     filtered.jinja_pass_arg = jinja2.pass_context(lambda c: None).jinja_pass_arg  # type: ignore[attr-defined]
@@ -83,7 +83,7 @@ def paid(function: Callable[..., Any]) -> Callable[..., Any]:
 def _replaced(text: str, old: str, new: str) -> None:
     """Pays for a text in which ``old`` is replaced."""
     run = RUN.get()
-    run.weigh(text)
+    run.charge(text)
     run.text(len(text) + text.count(old) * max(0, len(new) - len(old)))
 
 
@@ -91,14 +91,14 @@ def _replaced(text: str, old: str, new: str) -> None:
 def _join(context: Any, value: Any, d: str = "", attribute: Any = None) -> str:
     run = RUN.get()
     items = list(run.each(value))
-    run.weigh(items)
+    run.charge(items)
     run.text(len(items) * len(str(d)))
     return filters.sync_do_join(context.eval_ctx, items, str(d), attribute)
 
 
 @jinja2.pass_context
 def _replace(context: Any, s: Any, old: str, new: str, count: int | None = None) -> str:
-    RUN.get().weigh(s)
+    RUN.get().charge(s)
     _replaced(str(s), str(old), str(new))
     return filters.do_replace(context.eval_ctx, str(s), str(old), str(new), count)
 
@@ -114,7 +114,7 @@ def _round(context: Any, value: Any, precision: int = 0, method: Any = "common")
 def _format(context: Any, value: Any, *args: Any, **kwargs: Any) -> str:
     if _WIDE.search(str(value)):
         raise Refused(f"it formats with {value!r:.40}")
-    RUN.get().weigh(list(args) + list(kwargs.values()))
+    RUN.get().charge(list(args) + list(kwargs.values()))
     return filters.do_format(str(value), *args, **kwargs)
 
 
@@ -138,8 +138,8 @@ def _highlight(context: Any, text: Any) -> Any:
 
 
 @jinja2.pass_context
-def _weighed(context: Any, value: Any) -> Any:
-    return RUN.get().weigh(value)
+def _charged(context: Any, value: Any) -> Any:
+    return RUN.get().charge(value)
 
 
 @jinja2.pass_context
@@ -150,7 +150,7 @@ def _each(context: Any, items: Any) -> Iterator[Any]:
 @jinja2.pass_context
 def _concatenated(context: Any, values: Any) -> str:
     run = RUN.get()
-    texts = [str(run.weigh(value)) for value in values]
+    texts = [str(run.charge(value)) for value in values]
     run.text(sum(map(len, texts)))
     return "".join(texts)
 
@@ -168,7 +168,7 @@ def _zip(*lists: Any) -> Iterator[Any]:
 
 PAYING: dict[str, Callable[..., Any]] = {
     **{"join": _join, "replace": _replace, "round": _round, "format": _format},
-    **{"_weighed": _weighed, "_each": _each, "_concatenated": _concatenated},
+    **{"_charged": _charged, "_each": _each, "_concatenated": _concatenated},
 }
 """Filters that are written anew so that they pay, and those that ``metered`` puts in."""
 
@@ -204,18 +204,18 @@ class Environment(sandbox.SandboxedEnvironment):
         run = RUN.get()
         owner = getattr(obj, "__self__", None)
         for given in (*args, *kwargs.values()):
-            run.weigh(given)
+            run.charge(given)
         if isinstance(owner, str) and name == "replace" and len(args) > 1:
             _replaced(owner, *map(str, args[:2]))
         elif isinstance(owner, str) and name == "join" and args:
             args = (list(run.each(args[0])),)
             run.text(len(args[0]) * len(owner))
         elif isinstance(owner, str) or name in ("index", "count", "remove", "reverse"):
-            run.weigh(owner)
+            run.charge(owner)
         else:
             run.spend(1 + (len(owner) if isinstance(owner, list | dict) else 0) // BLOCK)
         result = context.call(obj, *args, **kwargs)
-        return run.weigh(result) if isinstance(owner, str) else result
+        return run.charge(result) if isinstance(owner, str) else result
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Arithmetic whose result stays small."""
@@ -227,8 +227,8 @@ class Environment(sandbox.SandboxedEnvironment):
                 if isinstance(one, str | list | tuple) and isinstance(times, int):
                     run.text(len(one) * max(times, 0) * (1 if isinstance(one, str) else BLOCK))
         elif isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
-            run.weigh(left)
-            run.weigh(right)
+            run.charge(left)
+            run.charge(right)
             run.text(len(left) + len(right))
         result = super().call_binop(context, operator, left, right)
         if isinstance(result, int) and result.bit_length() > _MAX_BITS:
@@ -264,16 +264,16 @@ def metered(node: nodes.Node) -> None:
     if isinstance(node, nodes.For):
         node.iter = _through("_each", node.iter)
     elif isinstance(node, nodes.Compare | nodes.Operand):
-        node.expr = _through("_weighed", node.expr)
+        node.expr = _through("_charged", node.expr)
     elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
-        node.node = _through("_weighed", node.node)
+        node.node = _through("_charged", node.node)
     elif isinstance(node, nodes.Getitem):
-        node.arg = _through("_weighed", node.arg)
+        node.arg = _through("_charged", node.arg)
     elif isinstance(node, nodes.Pair):
-        node.key = _through("_weighed", node.key)
+        node.key = _through("_charged", node.key)
     elif isinstance(node, nodes.Test):
-        node.node = _through("_weighed", node.node)
-        node.args = [_through("_weighed", given) for given in node.args]
+        node.node = _through("_charged", node.node)
+        node.args = [_through("_charged", given) for given in node.args]
     for name, value in list(node.iter_fields()):
         if isinstance(value, nodes.Concat):
             setattr(node, name, _as_call(value))
@@ -298,7 +298,7 @@ def _finalizer(truncate: int) -> Callable[[Any, Any], Any]:
         run = RUN.get()
         if isinstance(value, Iterator):
             raise Refused("it shows a list that is not made yet. Add |list")
-        text = str(run.weigh(value))
+        text = str(run.charge(value))
         if truncate and len(text) > truncate + context.environment.policies["truncate.leeway"]:
             text = text[: truncate - len("...")].rsplit(" ", 1)[0] + "..."
         return text

@@ -22,7 +22,7 @@ import numpy as np
 
 from flan_jax.data.sources.base import digest
 from flan_jax.data.tokenizers.encoding import GUARD, content_ids
-from flan_jax.data.tokenizers.hf_tokenizer_files import FILES, Description, byte_letters, describe
+from flan_jax.data.tokenizers.hf_tokenizer_files import FILES, Description, byte_letters, read_description
 from flan_jax.errors import UserError
 
 # Characters that Unicode keeps free for such a use: one to name special tokens with, one to take its place in a text.
@@ -58,15 +58,17 @@ class HfVocabulary:
         from tokenizers import Tokenizer
 
         self.path = Path(path).expanduser().absolute()
-        described = describe(self.path)
+        described = read_description(self.path)
         self.name = described.name
-        ids = _ids(described.content)
+        ids = _piece_ids(described.content)
         special = _special(described, ids)
-        self.eos_id: int = _end(described, ids, special)
-        self.bos_id: int | None = special.get(described.named.get("bos", ""), _first(described, "bos", special))
-        self.adds_bos: bool = self.bos_id is not None and _begins(described, ids, self.bos_id)
-        unknown = _unknown(described.content["model"])
-        pad = _padding(described, ids, special, self.eos_id, self.bos_id, unknown)
+        self.eos_id: int = _find_eos(described, ids, special)
+        self.bos_id: int | None = special.get(
+            described.named.get("bos", ""), _first_special_id(described, "bos", special)
+        )
+        self.adds_bos: bool = self.bos_id is not None and _adds_bos(described, ids, self.bos_id)
+        unknown = _find_unk(described.content["model"])
+        pad = _find_pad(described, ids, special, self.eos_id, self.bos_id, unknown)
         count = max(ids.values()) + 1
         self.pad_id: int = count if pad is None else pad
         self.size: int = max(count, self.pad_id + 1)
@@ -77,11 +79,11 @@ class HfVocabulary:
         self._fingerprint = digest("tokenizers", description, sorted(special.items()), self.eos_id)
         self._texts = {index: text for text, index in special.items()}
         try:
-            self._tokenizer: Any = Tokenizer.from_str(json.dumps(_renamed(described.content, special)))
+            self._tokenizer: Any = Tokenizer.from_str(json.dumps(_rename_special_tokens(described.content, special)))
         except Exception as error:  # the package raises nothing narrower
             raise UserError(f"The tokenizer {str(path)!r} cannot be built: {error}.") from error
         self._check_ids(ids)
-        self._bytes = _speaks_bytes(described.content)
+        self._bytes = _is_byte_level(described.content)
         words = {token["content"] for token in described.content["added_tokens"] if token.get("single_word")}
         found = [_pattern(text, text in words) for text in sorted(special, key=len, reverse=True)]
         self._special = re.compile(f"({'|'.join([*found, GUARD])})")
@@ -98,17 +100,17 @@ class HfVocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Ids of ``text``, no special ones."""
-        return list(self._encoded([text])[0].ids)
+        return list(self._encode_all([text])[0].ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, in one call into the library."""
-        return [encoding.ids for encoding in self._encoded(texts)]
+        return [encoding.ids for encoding in self._encode_all(texts)]
 
     def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Ids of each text, [length] int32."""
-        return [np.array(encoding.ids, np.int32) for encoding in self._encoded(texts)]
+        return [np.array(encoding.ids, np.int32) for encoding in self._encode_all(texts)]
 
-    def _encoded(self, texts: Sequence[str]) -> list[Any]:
+    def _encode_all(self, texts: Sequence[str]) -> list[Any]:
         # Without places, which cost time.
         return self._tokenizer.encode_batch_fast([_plain(text) for text in texts], add_special_tokens=False)
 
@@ -157,7 +159,7 @@ class HfVocabulary:
         """
         text = _plain(text)
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        names = [_readable(token) if self._bytes else token for token in encoding.tokens]
+        names = [_byte_level_text(token) if self._bytes else token for token in encoding.tokens]
         return [
             text[start:end] if index == self.unk_id else name
             for index, name, (start, end) in zip(encoding.ids, names, encoding.offsets, strict=True)
@@ -181,16 +183,16 @@ class HfVocabulary:
         return HfVocabulary, (self.path,)
 
 
-def load_fast(path: Path) -> HfVocabulary:
+def load_hf_tokenizer(path: Path) -> HfVocabulary:
     """The vocabulary of a folder or file, built once a process for as long as its files stay as they are."""
     path = path.expanduser().absolute()
     read = [path / name for name in FILES] if path.is_dir() else [path, *(path.parent / name for name in FILES)]
     stats = [(file.name, file.stat()) for file in read if file.is_file()]
-    return _loaded(path, tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
+    return _load(path, tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
 
 
 @functools.lru_cache(maxsize=4)
-def _loaded(path: Path, state: tuple[tuple[str, int, int], ...]) -> HfVocabulary:
+def _load(path: Path, state: tuple[tuple[str, int, int], ...]) -> HfVocabulary:
     return HfVocabulary(path)
 
 
@@ -210,7 +212,7 @@ def _name(index: int) -> str:
     return f"{_MARK}{index}{_MARK}"
 
 
-def _ids(content: Mapping[str, Any]) -> dict[str, int]:
+def _piece_ids(content: Mapping[str, Any]) -> dict[str, int]:
     """The id of every piece, those of the model before those added."""
     vocab = content["model"]["vocab"]
     try:
@@ -223,7 +225,7 @@ def _ids(content: Mapping[str, Any]) -> dict[str, int]:
 def _special(described: Description, ids: Mapping[str, int]) -> dict[str, int]:
     # A single letter is never special, whatever pads with it: texts need it.
     called = {token["content"] for token in described.content["added_tokens"] if token.get("special")}
-    unknown = _unknown(described.content["model"])
+    unknown = _find_unk(described.content["model"])
     called |= described.special | {text for text, index in ids.items() if index == unknown}
     special = {text: ids[text] for text in called if text in ids and len(text) > 1}
     if not any(text in special for text in (*_ENDS, described.named.get("eos", ""))):
@@ -237,12 +239,12 @@ def _unused_byte(content: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str
     return {_BYTES[-1]: ids[_BYTES[-1]]} if fits else {}
 
 
-def _first(described: Description, kind: str, special: Mapping[str, int]) -> int | None:
+def _first_special_id(described: Description, kind: str, special: Mapping[str, int]) -> int | None:
     """The first id that a configuration gives, if it is a special token's: others are pieces of text."""
     return next((index for index in described.numbered.get(kind, ()) if index in special.values()), None)
 
 
-def _end(described: Description, ids: Mapping[str, int], special: Mapping[str, int]) -> int:
+def _find_eos(described: Description, ids: Mapping[str, int], special: Mapping[str, int]) -> int:
     named = described.named.get("eos")
     if named is not None:
         if named in special:
@@ -251,7 +253,7 @@ def _end(described: Description, ids: Mapping[str, int], special: Mapping[str, i
             f"The tokenizer {str(described.where)!r} ends a sequence with {named!r}, which is none of its {len(ids)} pieces. "
             "Correct eos_token in its tokenizer_config.json."
         )
-    numbered = _first(described, "eos", special)
+    numbered = _first_special_id(described, "eos", special)
     found = numbered if numbered is not None else next((special[text] for text in _ENDS if text in special), None)
     if found is None:
         raise UserError(
@@ -261,7 +263,7 @@ def _end(described: Description, ids: Mapping[str, int], special: Mapping[str, i
     return found
 
 
-def _begins(described: Description, ids: Mapping[str, int], bos_id: int) -> bool:
+def _adds_bos(described: Description, ids: Mapping[str, int], bos_id: int) -> bool:
     """Whether a text begins with it: as ``add_bos_token`` says, else as the rules for what is done in the end do."""
     if described.adds_bos is not None:
         return described.adds_bos
@@ -274,14 +276,14 @@ def _begins(described: Description, ids: Mapping[str, int], bos_id: int) -> bool
     return False
 
 
-def _unknown(model: Mapping[str, Any]) -> int | None:
+def _find_unk(model: Mapping[str, Any]) -> int | None:
     if isinstance(model["vocab"], list):
         index = model.get("unk_id")
         return index if isinstance(index, int) else None
     return model["vocab"].get(model.get("unk_token"))
 
 
-def _padding(
+def _find_pad(
     described: Description,
     ids: Mapping[str, int],
     special: Mapping[str, int],
@@ -290,11 +292,11 @@ def _padding(
     unknown: int | None,
 ) -> int | None:
     """The id that pads, by the rule at the top of this file; ``None`` for one more."""
-    by_letter = _speaks_bytes(described.content) and set(byte_letters()) <= ids.keys()
+    by_letter = _is_byte_level(described.content) and set(byte_letters()) <= ids.keys()
     by_name = _unused_byte(described.content, ids)
     taken = {eos_id, None} if by_letter or by_name else {eos_id, unknown, None}
     unused = ids[byte_letters()[-1]] if by_letter else next(iter(by_name.values()), None)
-    declared = special.get(described.named.get("pad", ""), _first(described, "pad", special))
+    declared = special.get(described.named.get("pad", ""), _first_special_id(described, "pad", special))
     named = (special.get(text) for text in _PADS)
     return next((index for index in (declared, *named, unused, bos_id) if index not in taken), None)
 
@@ -308,13 +310,13 @@ def _rules(part: Any) -> Iterator[Mapping[str, Any]]:
                 yield from _rules(inner)
 
 
-def _speaks_bytes(content: Mapping[str, Any]) -> bool:
+def _is_byte_level(content: Mapping[str, Any]) -> bool:
     """Whether every byte of a text becomes a letter first, as in GPT-2."""
     rules = (rule for part in ("normalizer", "pre_tokenizer") for rule in _rules(content.get(part)))
     return any(rule.get("type") == "ByteLevel" for rule in rules)
 
 
-def _renamed(content: Mapping[str, Any], special: Mapping[str, int]) -> dict[str, Any]:
+def _rename_special_tokens(content: Mapping[str, Any], special: Mapping[str, int]) -> dict[str, Any]:
     """The description to build from: special tokens by names that no text has, nothing cut, filled up or left to chance."""
     names = {text: _name(index) for text, index in special.items()}
     model = dict(content["model"])
@@ -328,7 +330,7 @@ def _renamed(content: Mapping[str, Any], special: Mapping[str, int]) -> dict[str
     if "merges" in model:
         model["dropout"] = None
         if inside:
-            model["merges"] = [merge for merge in model["merges"] if not inside & _made_of(merge)]
+            model["merges"] = [merge for merge in model["merges"] if not inside & _merge_parts(merge)]
     if model.get("unk_token") in names:
         model["unk_token"] = names[model["unk_token"]]
     # A name is found where it is written, before any normaliser, and never stands in a word.
@@ -347,18 +349,18 @@ def _renamed(content: Mapping[str, Any], special: Mapping[str, int]) -> dict[str
         **content,
         "model": model,
         "added_tokens": added,
-        "post_processor": _places(content.get("post_processor")),
+        "post_processor": _offset_processor(content.get("post_processor")),
         "truncation": None,
         "padding": None,
     }
 
 
-def _made_of(merge: Any) -> set[str]:
+def _merge_parts(merge: Any) -> set[str]:
     left, _, right = merge.partition(" ") if isinstance(merge, str) else (merge[0], "", merge[1])
     return {left, right, left + right}
 
 
-def _places(post_processor: Any) -> dict[str, Any] | None:
+def _offset_processor(post_processor: Any) -> dict[str, Any] | None:
     """Of what is done to ids in the end only this: whether a piece's place begins with the space before it."""
     for rule in _rules(post_processor):
         if rule.get("type") in ("ByteLevel", "RobertaProcessing"):
@@ -372,7 +374,7 @@ def _letter_bytes() -> dict[str, int]:
     return {letter: byte for byte, letter in enumerate(byte_letters())}
 
 
-def _readable(token: str) -> str:
+def _byte_level_text(token: str) -> str:
     """A byte-level piece as text; bytes that are no characters by themselves as ``<0xNN>``."""
     table = _letter_bytes()
     if any(letter not in table for letter in token):

@@ -51,7 +51,7 @@ class Description:
     adds_bos: bool | None = None
 
 
-def find(folder: Path) -> Path:
+def find_tokenizer_file(folder: Path) -> Path:
     """What to read of a folder: its ``tokenizer.json``, the folder for a pair, or a SentencePiece model.
 
     Raises:
@@ -77,7 +77,7 @@ def find(folder: Path) -> Path:
     )
 
 
-def describe(path: Path) -> Description:
+def read_description(path: Path) -> Description:
     """A folder or a ``tokenizer.json``; a JSON file of another name is read by itself.
 
     Raises:
@@ -85,18 +85,18 @@ def describe(path: Path) -> Description:
     """
     whole = path.is_dir() or path.name == TOKENIZER
     folder = path if path.is_dir() else path.parent
-    found = find(path) if path.is_dir() else path
+    found = find_tokenizer_file(path) if path.is_dir() else path
     if found.name in SENTENCEPIECE:
         raise UserError(f"{str(folder)!r} has no {TOKENIZER} but a SentencePiece model. Name that: {str(found)!r}.")
-    configs = [_object(folder / name) for name in NAMED_IN] if whole else []
-    content = _pair(folder, configs[0]) if found.is_dir() else _object(found, must=True)
+    configs = [_load_object(folder / name) for name in NAMED_IN] if whole else []
+    content = _pair(folder, configs[0]) if found.is_dir() else _load_object(found, must=True)
     if not isinstance(content.get("model"), dict) or not isinstance(content["model"].get("vocab"), dict | list):
         raise UserError(f"{str(found)!r} describes no tokenizer: it has no 'model' with a 'vocab'. Name a {TOKENIZER}.")
-    more = _object(folder / _ADDED) if whole else {}
-    content = {**content, "added_tokens": _added(content.get("added_tokens"), configs, more)}
-    named = _named(configs)
+    more = _load_object(folder / _ADDED) if whole else {}
+    content = {**content, "added_tokens": _added_tokens(content.get("added_tokens"), configs, more)}
+    named = _tokens_by_role(configs)
     special = {*named.values(), *(text for config in configs for text in _listed(config))}
-    numbered = _numbered(folder) if whole else {}
+    numbered = _ids_by_role(folder) if whole else {}
     return Description(
         name=folder.resolve().name if whole else path.stem,
         where=path,
@@ -110,10 +110,10 @@ def describe(path: Path) -> Description:
 
 def named_tokens(folder: Path) -> dict[str, str]:
     """The text of a folder's special tokens by what they do: ``eos``, ``bos``, ``pad``."""
-    return _named([_object(folder / name) for name in NAMED_IN])
+    return _tokens_by_role([_load_object(folder / name) for name in NAMED_IN])
 
 
-def _named(configs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def _tokens_by_role(configs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     named: dict[str, str] = {}
     for config in configs:
         for key, value in config.items():
@@ -122,7 +122,7 @@ def _named(configs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return named
 
 
-def _object(path: Path, *, must: bool = False) -> dict[str, Any]:
+def _load_object(path: Path, *, must: bool = False) -> dict[str, Any]:
     """A JSON object; an empty one for a file that is not there."""
     if not path.is_file():
         if must:
@@ -145,7 +145,7 @@ def _listed(config: Mapping[str, Any]) -> Iterator[str]:
         yield from filter(None, map(_text, value.values() if isinstance(value, dict) else value))
 
 
-def _added(own: Any, configs: list[dict[str, Any]], more: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _added_tokens(own: Any, configs: list[dict[str, Any]], more: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Tokens beside the model's: of the description, then those that only the configurations know, by id."""
     tokens = {token["content"]: dict(token) for token in own or () if isinstance(token, dict) and _text(token)}
     beside: list[tuple[int, dict[str, Any]]] = []
@@ -161,10 +161,10 @@ def _added(own: Any, configs: list[dict[str, Any]], more: Mapping[str, Any]) -> 
     return list(tokens.values())
 
 
-def _numbered(folder: Path) -> dict[str, tuple[int, ...]]:
+def _ids_by_role(folder: Path) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for name in NUMBERED_IN:
-        config = _object(folder / name)
+        config = _load_object(folder / name)
         inner = config.get("text_config")
         for part in (config, inner if isinstance(inner, dict) else {}):
             for kind in ("eos", "bos", "pad"):
@@ -177,7 +177,7 @@ def _numbered(folder: Path) -> dict[str, tuple[int, ...]]:
 def _pair(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """GPT-2's two files as the description that they stand for."""
     first, second = next(pair for pair in PAIRS if all((folder / name).is_file() for name in pair))
-    vocab = _object(folder / first)
+    vocab = _load_object(folder / first)
     kind = str(config.get("tokenizer_class") or _SAME_RULES[0])
     if not kind.startswith(_SAME_RULES) or not set(byte_letters()) <= vocab.keys():
         raise UserError(

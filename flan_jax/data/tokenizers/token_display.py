@@ -26,7 +26,7 @@ class DisplayPiece:
     lost: int = 0
 
 
-def pieces_of(vocabulary: Vocabulary, text: str) -> list[DisplayPiece]:
+def display_pieces(vocabulary: Vocabulary, text: str) -> list[DisplayPiece]:
     """The pieces of ``text``, an id each.
 
     A vocabulary may have a method ``pieces(text)`` that names them; without one they are decoded, an id at a time.
@@ -36,14 +36,14 @@ def pieces_of(vocabulary: Vocabulary, text: str) -> list[DisplayPiece]:
     names = list(own(text)) if own else []
     if len(names) != len(ids):
         names = [vocabulary.decode([index]) for index in ids]
-    lost = [0] * len(ids) if keeps_newlines(vocabulary) else _lost_line_ends(text, names)
+    lost = [0] * len(ids) if keeps_newlines(vocabulary) else _count_lost_line_ends(text, names)
     return [
         DisplayPiece(name, index, index == vocabulary.unk_id, ends)
         for name, index, ends in zip(names, ids, lost, strict=True)
     ]
 
 
-def pieces_of_ids(vocabulary: Vocabulary, ids: Iterable[int]) -> list[DisplayPiece]:
+def display_id_pieces(vocabulary: Vocabulary, ids: Iterable[int]) -> list[DisplayPiece]:
     """A piece for every id, special tokens by their names: of a text that a chat template wrote."""
     names = {index: name for name, index in getattr(vocabulary, "special_tokens", {}).items()}
     return [
@@ -52,7 +52,7 @@ def pieces_of_ids(vocabulary: Vocabulary, ids: Iterable[int]) -> list[DisplayPie
     ]
 
 
-def decoded_turns(vocabulary: Vocabulary, ids: Iterable[int], end: str = "") -> str:
+def decode_turns(vocabulary: Vocabulary, ids: Iterable[int], end: str = "") -> str:
     """The text of ids among which sequences end, as turns of a chat do; ``decode`` reads up to the first end only.
 
     Args:
@@ -70,7 +70,7 @@ def decoded_turns(vocabulary: Vocabulary, ids: Iterable[int], end: str = "") -> 
     return (end or names.get(vocabulary.eos_id, "")).join(vocabulary.decode(turn) if turn else "" for turn in turns)
 
 
-def _lost_line_ends(text: str, names: list[str]) -> list[int]:
+def _count_lost_line_ends(text: str, names: list[str]) -> list[int]:
     """For each piece, the line ends in the white space before it."""
     lowered = text.lower()  # as some vocabularies do
     lowered = lowered if len(lowered) == len(text) else text

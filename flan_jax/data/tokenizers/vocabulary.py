@@ -96,13 +96,13 @@ def keeps_newlines(vocabulary: Vocabulary) -> bool:
     return "\n" in vocabulary.decode(vocabulary.encode("a\nb"))
 
 
-def encode_written(vocabulary: Vocabulary, text: str) -> list[int]:
+def encode_with_special_tokens(vocabulary: Vocabulary, text: str) -> list[int]:
     """Ids of a text that a user wrote into a configuration: special tokens that it names are read as such.
 
     Text of data never is read so. A vocabulary names its special tokens in a property ``special_tokens``, or reads
     them by itself in ``encode_offsets``.
 
-    >>> encode_written(ByteVocabulary(), "a</s>")
+    >>> encode_with_special_tokens(ByteVocabulary(), "a</s>")
     [100, 1]
     """
     offsets = getattr(vocabulary, "encode_offsets", None)
@@ -403,30 +403,30 @@ def load_vocabulary(spec: str | Path) -> Vocabulary:
     """
     name = str(spec)
     if name in VOCABULARIES:
-        return _built(VOCABULARIES.get(name))
+        return _build(VOCABULARIES.get(name))
     path = Path(name).expanduser()
     path = path if path.exists() else resolve(path)
     if name and path.is_dir():
-        return _of_folder(path)
+        return _load_folder(path)
     looks_like_path = isinstance(spec, Path) or name.endswith((".model", ".json")) or "/" in name or "\\" in name
     if not looks_like_path and not path.is_file():
         raise unknown("vocabulary", name, VOCABULARIES, remedy=_FILES)
     if path.suffix == ".json":
-        from flan_jax.data.tokenizers.hf_tokenizer import load_fast
+        from flan_jax.data.tokenizers.hf_tokenizer import load_hf_tokenizer
 
-        return load_fast(path)
+        return load_hf_tokenizer(path)
     if not path.suffix and not path.exists():
         raise UserError(f"Vocabulary {name!r}: {str(path)!r} does not exist. Name a folder or file that does.")
     return SentencePieceVocabulary(path)
 
 
-def _of_folder(folder: Path) -> Vocabulary:
-    from flan_jax.data.tokenizers.hf_tokenizer import load_fast
-    from flan_jax.data.tokenizers.hf_tokenizer_files import SENTENCEPIECE, find, named_tokens
+def _load_folder(folder: Path) -> Vocabulary:
+    from flan_jax.data.tokenizers.hf_tokenizer import load_hf_tokenizer
+    from flan_jax.data.tokenizers.hf_tokenizer_files import SENTENCEPIECE, find_tokenizer_file, named_tokens
 
-    found = find(folder)
+    found = find_tokenizer_file(folder)
     if found.name not in SENTENCEPIECE:
-        return load_fast(folder)
+        return load_hf_tokenizer(folder)
     vocabulary = SentencePieceVocabulary(found)
     end, named = vocabulary.piece(vocabulary.eos_id), named_tokens(folder).get("eos")
     if named not in (None, end):
@@ -439,5 +439,5 @@ def _of_folder(folder: Path) -> Vocabulary:
 
 
 @functools.cache
-def _built(factory: Callable[[], Vocabulary]) -> Vocabulary:
+def _build(factory: Callable[[], Vocabulary]) -> Vocabulary:
     return factory()

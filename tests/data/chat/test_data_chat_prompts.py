@@ -10,7 +10,7 @@ from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import CHATML, ChatTemplate, load_chat_template
 from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, input_end_ids
 from flan_jax.data.prepare.preprocessors import make_preprocessor
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, encode_written, load_vocabulary
+from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, encode_with_special_tokens, load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.spec import Prompted
@@ -132,7 +132,7 @@ def test_a_separator_may_name_special_tokens_and_data_may_not(folder):
     vocabulary = load_vocabulary(folder)
     assert input_end_ids(vocabulary, "<|turn|>\nassistant:").tolist() == [TURN, *vocabulary.encode("\nassistant:")]
     assert input_end_ids(BYTES, "\n</s>").tolist() == [*BYTES.encode("\n"), 1]
-    assert encode_written(BYTES, "a</s>b") == [*BYTES.encode("a"), 1, *BYTES.encode("b")]
+    assert encode_with_special_tokens(BYTES, "a</s>b") == [*BYTES.encode("a"), 1, *BYTES.encode("b")]
     made, _ = examples(vocabulary, separator="<|turn|>")
     assert {example.inputs[-1] for example in made} == {TURN}
     assert TURN not in vocabulary.encode("<|turn|>")
@@ -146,6 +146,6 @@ def test_a_separator_may_name_special_tokens_and_data_may_not(folder):
 
 def test_control_pieces_of_sentencepiece(realdata):
     vocabulary = load_vocabulary(str(realdata / "tokenizers/google_seqio/sentencepiece.model"))
-    assert encode_written(vocabulary, "the</s>") == [*vocabulary.encode("the"), vocabulary.eos_id]
+    assert encode_with_special_tokens(vocabulary, "the</s>") == [*vocabulary.encode("the"), vocabulary.eos_id]
     assert vocabulary.eos_id not in vocabulary.encode("the</s>")
     np.testing.assert_array_equal(input_end_ids(vocabulary, "</s>"), [vocabulary.eos_id])

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flan_jax.data.formats.cleaning import STEPS, Cleaning
-from flan_jax.data.formats.detect import FORMATS, detected, get_format
+from flan_jax.data.formats.detect import FORMATS, detect_format, get_format
 from flan_jax.data.formats.oasst import oasst
-from flan_jax.data.formats.record_meanings import read_meant
+from flan_jax.data.formats.record_meanings import read_record
 from flan_jax.data.instructions.profile import normalized_records
 from flan_jax.errors import UserError
 
@@ -136,7 +136,7 @@ EXAMPLES = {
 def read(name, record=None, known=None):
     left = []
     known = known or get_format(name)
-    return list(read_meant(known, EXAMPLES[name] if record is None else record, left.append)), left
+    return list(read_record(known, EXAMPLES[name] if record is None else record, left.append)), left
 
 
 def said(record):
@@ -149,8 +149,8 @@ def test_every_format_has_an_example_here():
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_detection_tells_each_from_all_others(name):
-    assert detected([EXAMPLES[name]]).name == name
-    assert detected([EXAMPLES[name]] * 5).name == name
+    assert detect_format([EXAMPLES[name]]).name == name
+    assert detect_format([EXAMPLES[name]] * 5).name == name
     assert set(get_format(name).keys) <= set(EXAMPLES[name])  # what an error says it lacks is what it needs
 
 
@@ -227,7 +227,7 @@ def test_rendered_records_keep_where_they_come_from():
         "template_idx": 3,
     }
     p3 = {"inputs": [3, 1], "inputs_pretokenized": "a", "targets": [4, 1], "targets_pretokenized": "b"}
-    assert detected([p3]).name == "flan_dump"
+    assert detect_format([p3]).name == "flan_dump"
     assert read("flan_dump", p3)[0] == [{"inputs": "a", "targets": "b"}]
     (record,), _ = read("recross")
     assert (record["targets"], record["task_name"], record["template_type"]) == (["4", "four"], "sums", "plain")
@@ -412,23 +412,23 @@ def test_lima_prompts_without_answer_are_left_out():
 
 def test_unknown_keys_are_named_with_the_nearest_format():
     with pytest.raises(UserError) as error:
-        detected([{"instruction": "x", "answer": "y"}])
+        detect_format([{"instruction": "x", "answer": "y"}])
     assert "the keys instruction, answer" in str(error.value)
     assert "lacks 'output'" in str(error.value)
     with pytest.raises(UserError, match=r"records with the keys foo, bar. Known: messages, "):
-        detected([{"foo": 1, "bar": 2}])
+        detect_format([{"foo": 1, "bar": 2}])
     with pytest.raises(UserError, match="has its keys with other kinds of values"):
-        detected([{"messages": "hello"}])
+        detect_format([{"messages": "hello"}])
     with pytest.raises(UserError, match="there is no record to tell the format by"):
-        detected([])
+        detect_format([])
 
 
 def test_a_file_of_two_formats_is_refused_and_a_damaged_record_does_no_harm():
     with pytest.raises(UserError, match=r"fit several formats \(alpaca 2, sharegpt 2\). Name one"):
-        detected([EXAMPLES["alpaca"], EXAMPLES["sharegpt"]] * 2)
-    assert detected([EXAMPLES["alpaca"]] * 3 + [{"foo": 1}]).name == "alpaca"
+        detect_format([EXAMPLES["alpaca"], EXAMPLES["sharegpt"]] * 2)
+    assert detect_format([EXAMPLES["alpaca"]] * 3 + [{"foo": 1}]).name == "alpaca"
     mixed = [EXAMPLES["dolly_alpagasus"], {**EXAMPLES["dolly_alpagasus"], "category": "other"}]
-    assert detected(mixed).name == "alpaca"
+    assert detect_format(mixed).name == "alpaca"
 
 
 def test_an_unknown_name_is_corrected():
@@ -501,7 +501,7 @@ def test_a_row_without_a_parent_is_a_root(parent):
     ]
     known = get_format("oasst_flat")
     ((_, tree),) = known.gather(enumerate(rows), lambda reason: None)
-    (record,) = list(read_meant(known, tree, lambda reason: None))
+    (record,) = list(read_record(known, tree, lambda reason: None))
     assert said(record) == [("user", "How tall?"), ("assistant", "Nine feet.")]
 
 

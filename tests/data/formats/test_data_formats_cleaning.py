@@ -5,7 +5,7 @@ import pytest
 from flan_jax.data.formats.cleaning import STEPS, Cleaning, StepCount
 from flan_jax.data.formats.detect import get_format
 from flan_jax.data.formats.markdown import is_html, to_markdown
-from flan_jax.data.instructions.default_cleaning import own_cleaning
+from flan_jax.data.instructions.default_cleaning import default_cleaning
 from flan_jax.data.instructions.origin import HubPart, LocalFile
 from flan_jax.data.sources.hub import HubSource
 from flan_jax.errors import UserError
@@ -20,7 +20,7 @@ def example(output="yes", instruction="Is it so?", input=""):
 
 
 def cleaned(step, *records, **settings):
-    cleaner = Cleaning((step,), **settings).begin()
+    cleaner = Cleaning((step,), **settings).cleaner()
     return [made for record in records for made in cleaner(record)], cleaner.counts[step]
 
 
@@ -31,10 +31,10 @@ def contents(record):
 def test_empty_answers_are_left_out():
     made, count = cleaned("empty", example(), example(" \n"), example("x", " "), example("x", "", "only input"))
     assert made == [example(), example("x", "", "only input")]
-    assert count == StepCount(left_out=2)
+    assert count == StepCount(filtered=2)
     made, count = cleaned("empty", example(["", "a"]), example(["", " "]))
     assert made == [example(["a"])]
-    assert count == StepCount(left_out=1, changed=1)
+    assert count == StepCount(filtered=1, changed=1)
     rendered = [{"inputs": "a", "targets": ""}, {"inputs": " ", "targets": "b"}, {"inputs": "a", "targets": "b"}]
     assert cleaned("empty", *rendered)[0] == rendered[2:]
 
@@ -46,7 +46,7 @@ def test_a_conversation_ends_before_its_first_empty_turn():
     )
     assert [contents(record) for record in made] == [["a", "b"], ["a", "b"]]
     assert made[0]["id"] == "c"
-    assert count == StepCount(left_out=1, changed=1)
+    assert count == StepCount(filtered=1, changed=1)
 
 
 def test_excuses_are_left_out_where_the_answer_begins_with_one():
@@ -61,7 +61,7 @@ def test_excuses_are_left_out_where_the_answer_begins_with_one():
     named = example("As a language model I go by the name of Ada.")
     made, count = cleaned("refused", *refused, late, asked, named)
     assert made == [late, asked, named]
-    assert count.left_out == 4
+    assert count.filtered == 4
     assert cleaned("refused", example("Nope."), phrases=("nope",))[0] == []
 
 
@@ -69,18 +69,18 @@ def test_repeated_records_are_left_out_once_for_all():
     same = [example(), {**example(), "id": 2}, example("no"), example(input="more")]
     made, count = cleaned("duplicates", *same)
     assert made == [same[0], same[2], same[3]]
-    assert count.left_out == 1
+    assert count.filtered == 1
     one, other = chat(("user", "a"), ("assistant", "b")), chat(("assistant", "a"), ("user", "b"))
     assert cleaned("duplicates", one, other, one)[0] == [one, other]
     cleaning = Cleaning(("duplicates",))
-    assert cleaning.begin()(one) == cleaning.begin()(one) == [one]  # every pass begins anew
+    assert cleaning.cleaner()(one) == cleaning.cleaner()(one) == [one]  # every pass begins anew
 
 
 def test_what_the_assistant_says_first_is_left_out():
     talk = chat(("system", "s"), ("assistant", "Welcome!"), ("user", "a"), ("assistant", "b"))
     made, count = cleaned("opening", talk, chat(("assistant", "x")), chat(("user", "a"), ("assistant", "b")))
     assert [contents(record) for record in made] == [["s", "a", "b"], ["a", "b"]]
-    assert count == StepCount(left_out=1, changed=1)
+    assert count == StepCount(filtered=1, changed=1)
 
 
 def test_a_long_conversation_is_divided_before_turns_of_the_user():
@@ -159,8 +159,8 @@ def test_steps_are_switched_by_name():
     cleaning = Cleaning(("empty", "duplicates"))
     assert cleaning.with_steps("markdown", "empty").steps == ("markdown", "empty", "duplicates")
     assert cleaning.without("empty").steps == ("duplicates",)
-    assert Cleaning().begin()(example("")) == [example("")]
-    assert set(Cleaning(tuple(STEPS)).begin().counts) == set(STEPS)
+    assert Cleaning().cleaner()(example("")) == [example("")]
+    assert set(Cleaning(tuple(STEPS)).cleaner().counts) == set(STEPS)
     for wrong in (lambda: Cleaning(("empy",)), lambda: cleaning.without("empy"), lambda: cleaning.with_steps("empy")):
         with pytest.raises(UserError, match=r"Unknown cleaning step 'empy'. Did you mean 'empty'"):
             wrong()
@@ -171,11 +171,11 @@ def test_steps_are_switched_by_name():
 
 
 def test_steps_work_in_their_order():
-    cleaner = Cleaning(("markdown", "empty", "duplicates")).begin()
+    cleaner = Cleaning(("markdown", "empty", "duplicates")).cleaner()
     page = chat(("user", "a"), ("assistant", "<p>b</p>"))
     assert contents(cleaner(page)[0]) == ["a", "b"]
     assert cleaner(chat(("user", "a"), ("assistant", "b"))) == []
-    assert cleaner.counts["duplicates"].left_out == 1
+    assert cleaner.counts["duplicates"].filtered == 1
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_what_an_answer_says_by_a_mark(text, certain, asked):
     for wanted, settings in ((certain, {"certain_only": True}), (asked, {})):
         made, count = cleaned("placeholders", example(text), **settings)
         assert made == ([] if wanted is None else [example(wanted)])
-        assert (count.left_out, count.changed) == (wanted is None, wanted not in (None, text))
+        assert (count.filtered, count.changed) == (wanted is None, wanted not in (None, text))
         talk = chat(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", text))
         assert contents(cleaned("placeholders", talk, **settings)[0][0]) == (
             ["a", "b"] if wanted is None else ["a", "b", "c", wanted]
@@ -248,11 +248,11 @@ def test_a_label_of_a_rendered_record_is_an_answer():
     ],
 )
 def test_a_published_data_set_is_known_by_its_name_and_its_shape(tmp_path, name, record, steps):
-    cleaning = own_cleaning(LocalFile(tmp_path / name), get_format(record))
+    cleaning = default_cleaning(LocalFile(tmp_path / name), get_format(record))
     assert cleaning.steps == steps
     assert cleaning.certain_only == (steps == ("placeholders", "empty"))
     hub = HubPart(HubSource("WizardLM/WizardLM_evol_instruct_70k", None, None, (("train", "train"),)), "train")
-    assert "refused" in own_cleaning(hub, get_format("evol_instruct")).steps
+    assert "refused" in default_cleaning(hub, get_format("evol_instruct")).steps
 
 
 def test_a_step_on_request_is_whole():

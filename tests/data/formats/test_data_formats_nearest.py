@@ -2,7 +2,7 @@
 
 import pytest
 
-from flan_jax.data.formats import detected
+from flan_jax.data.formats import detect_format
 from flan_jax.errors import UserError
 
 
@@ -36,12 +36,12 @@ from flan_jax.errors import UserError
 )
 def test_the_nearest_is_named_with_what_is_lacking(record, said):
     with pytest.raises(UserError, match=said):
-        detected([record])
+        detect_format([record])
 
 
 def test_the_remedy_is_one_that_the_command_line_has():
     with pytest.raises(UserError, match=r"Name one with --format \(run\.format in a run"):
-        detected([{"prompt": "a", "completion": "b"}, {"inputs": "a", "targets": "b"}])
+        detect_format([{"prompt": "a", "completion": "b"}, {"inputs": "a", "targets": "b"}])
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,6 @@ def test_the_remedy_is_one_that_the_command_line_has():
 def test_records_within_one_object_are_found(inner, said):
     records = [{"instruction": "a", "input": "", "output": "b"}] * 2
     with pytest.raises(UserError, match=said):
-        detected([inner(records)])
+        detect_format([inner(records)])
     with pytest.raises(UserError, match="no known format"):
-        detected([inner([{"foo": 1}])])
+        detect_format([inner([{"foo": 1}])])

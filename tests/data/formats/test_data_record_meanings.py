@@ -6,14 +6,14 @@ import pytest
 
 from flan_jax.data.chat.replies import dialog_task
 from flan_jax.data.chat.templates import ChatTemplate
-from flan_jax.data.formats.detect import detected, get_format
-from flan_jax.data.formats.record_meanings import read_meant
+from flan_jax.data.formats.detect import detect_format, get_format
+from flan_jax.data.formats.record_meanings import read_record
 from flan_jax.data.instructions.report import data_report
 from flan_jax.data.instructions.source import instruction_source
 from flan_jax.data.instructions.task import instruction_task, tasks_in
 from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.prepare.prepare import prepare
-from flan_jax.data.tokenizers.token_display import decoded_turns
+from flan_jax.data.tokenizers.token_display import decode_turns
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import LOSS_MASK, TokenStore
@@ -46,7 +46,7 @@ FORGETS = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% 
 
 def read(name, **more):
     left = []
-    return list(read_meant(get_format(name), {**SHAPES[name], **more}, left.append)), left
+    return list(read_record(get_format(name), {**SHAPES[name], **more}, left.append)), left
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -227,7 +227,7 @@ def test_a_content_in_parts_that_are_no_text_leaves_the_record_out(part):
 )
 def test_preference_data_is_named_where_no_format_fits(record):
     with pytest.raises(UserError, match="this is preference data"):
-        detected([record])
+        detect_format([record])
 
 
 def test_two_answers_in_one_record_are_a_question():
@@ -250,7 +250,7 @@ def written(tmp_path, template, *records):
     stored = store.open("chats", "train", split.fingerprint)
 
     def decode(ids):
-        return decoded_turns(ByteVocabulary(), ids, "⏎")
+        return decode_turns(ByteVocabulary(), ids, "⏎")
 
     rows = [(stored.targets(i), stored.extras(i)[LOSS_MASK] > 0) for i in range(len(stored))]
     return [(decode(ids), decode(ids[mask])) for ids, mask in rows], split
@@ -318,7 +318,7 @@ def test_every_other_key_is_counted(tmp_path):
     assert file.not_read == {
         "score": 2, "lang": 1, "extra": 1, "label": 1, "messages[].name": 1, "messages[].ts": 1
     }  # fmt: skip
-    assert file.left_out["marked as bad (label)"] == 1
+    assert file.filtered["marked as bad (label)"] == 1
 
 
 def test_a_file_of_which_nothing_is_left_ends_with_the_reasons(tmp_path):

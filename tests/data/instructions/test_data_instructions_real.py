@@ -31,7 +31,7 @@ INSTRUCTIONS = [
 def test_instructions_and_prompts(realdata, name, known, records, examples):
     (file,) = data_report(realdata / name).files
     assert (file.format, file.records, file.examples, file.unreadable) == (known, records, examples, 0)
-    assert sum(file.left_out.values()) == 0
+    assert sum(file.filtered.values()) == 0
 
 
 def test_preference_pairs_beside_an_instruction_are_refused(realdata):
@@ -45,7 +45,7 @@ def test_vicuna_conversations(realdata):
     (file,) = data_report(path, clean=("refused",)).files
     assert (file.format, file.records, file.unreadable) == ("sharegpt", 500, 0)
     assert (file.examples, file.messages, file.turns) == (500, 2000, 1000)
-    assert file.left_out == {"placeholders": 0, "empty": 0, "refused": 0}
+    assert file.filtered == {"placeholders": 0, "empty": 0, "refused": 0}
 
 
 @pytest.mark.parametrize("name", ["en_100_tree.jsonl", "en_100_message.jsonl"])
@@ -57,7 +57,7 @@ def test_open_assistant_trees(realdata, name):
     every = data_report(path, oasst(paths="all")[0]).files[0]
     assert (every.examples, every.messages, every.turns) == (564, 1844, 922)
     none = data_report(path, oasst(languages=("de",))[0]).files[0]
-    assert (none.examples, none.left_out["other language"], none.left_out["no answer"]) == (0, 100, 100)
+    assert (none.examples, none.filtered["other language"], none.filtered["no answer"]) == (0, 100, 100)
 
 
 def test_rendered_prompts_of_recross(realdata):
@@ -68,7 +68,7 @@ def test_rendered_prompts_of_recross(realdata):
         (22, 4400, 4400, 0),
         (45, 4492, 4492, 0),
     ]
-    assert sum(sum(file.left_out.values()) for file in (*train.files, *test.files)) == 0
+    assert sum(sum(file.filtered.values()) for file in (*train.files, *test.files)) == 0
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_a_file_that_is_damaged_as_a_whole_is_told(tmp_path):
     }
     for name, words in said.items():
         with pytest.raises(UserError, match=words) as error:
-            instruction_source(tmp_path / name, "flan_dump" if "gz" in name else "auto").survey()
+            instruction_source(tmp_path / name, "flan_dump" if "gz" in name else "auto").profile()
         assert str(tmp_path / name) in str(error.value)
 
 
@@ -274,7 +274,7 @@ def test_a_format_of_ones_own(tmp_path):
         kind="instruction",
         keys=("q", "a"),
         detect=lambda record: "q" in record,
-        read=lambda record, left_out: iter([{"instruction": record["q"], "input": "", "output": record["a"]}]),
+        read=lambda record, filtered: iter([{"instruction": record["q"], "input": "", "output": record["a"]}]),
     )
     path = write(tmp_path / "d.jsonl", [{"q": "a", "a": "b"}, {"q": "c"}, {"q": 3, "a": "b"}])
     told = []
@@ -294,7 +294,7 @@ def test_wrong_arguments_are_refused(file):
 def test_an_unknown_format_names_the_file(tmp_path):
     path = write(tmp_path / "d.jsonl", [{"foo": 1}])
     with pytest.raises(UserError, match=r"d\.jsonl: no known format has records with the keys foo"):
-        instruction_source(path).survey()
+        instruction_source(path).profile()
 
 
 def test_hub_names_are_told_from_paths(monkeypatch, tmp_path):
@@ -335,17 +335,17 @@ def test_the_report_counts_what_each_step_left_out(tmp_path):
         {"id": "6", "conversations": [talk[0], {"from": "gpt", "value": "As an AI language model, no."}]},
     ]
     by_shape = data_report(write(tmp_path / "d.jsonl", records)).files[0]
-    assert (by_shape.examples, by_shape.left_out, by_shape.changed) == (4, {"placeholders": 0, "empty": 1}, {})
+    assert (by_shape.examples, by_shape.filtered, by_shape.changed) == (4, {"placeholders": 0, "empty": 1}, {})
     path = write(tmp_path / "ShareGPT_V3_unfiltered_cleaned_split.jsonl", records)
     path = path.rename(path.with_suffix(".json"))
     file = data_report(path).files[0]
     assert (file.format, file.kind) == ("sharegpt", "chat")
     assert (file.records, file.examples, file.messages, file.turns, file.unreadable) == (6, 3, 8, 4, 1)
-    assert file.left_out == {"markdown": 0, "opening": 0, "placeholders": 0, "empty": 1, "duplicates": 1, "split": 0}
+    assert file.filtered == {"markdown": 0, "opening": 0, "placeholders": 0, "empty": 1, "duplicates": 1, "split": 0}
     assert file.changed == {"opening": 1}
-    assert data_report(path, clean=("refused",)).totals("left_out")["refused"] == 1
+    assert data_report(path, clean=("refused",)).totals("filtered")["refused"] == 1
     assert data_report(path, no_clean=("all",)).total("examples") == 5
-    assert data_report(path, no_clean=("all",), clean=("empty",)).totals("left_out") == {"empty": 1}
+    assert data_report(path, no_clean=("all",), clean=("empty",)).totals("filtered") == {"empty": 1}
     assert data_report(path, no_clean=("empty",)).total("examples") == 4
 
 
@@ -371,10 +371,10 @@ def test_a_tab_separated_file_is_chains_of_thought(tmp_path):
 
 
 def test_fingerprints_change_with_the_code_of_a_format_and_of_a_length(file):
-    def told(record, left_out):
+    def told(record, filtered):
         yield {"instruction": record["instruction"], "input": "", "output": record["output"]}
 
-    def turned(record, left_out):
+    def turned(record, filtered):
         yield {"instruction": record["output"], "input": "", "output": record["instruction"]}
 
     def fingerprint(read, length=len):

@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from flan_jax.data.instructions import instruction_source, instruction_task, is_path, mixture_of_path, tasks_in
-from flan_jax.data.instructions.task import TEMPLATES, as_name
+from flan_jax.data.instructions.task import TEMPLATES, to_identifier
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources.generated import generated
 from flan_jax.errors import UserError
@@ -145,8 +145,8 @@ def test_a_dump_gives_a_task_for_each_that_it_names(tmp_path):
 def test_task_names_that_differ_in_marks_alone_stay_apart(tmp_path):
     path = write(tmp_path / "d.jsonl", [dumped(n, ("a b", "a-b")[n % 2]) for n in range(10)])
     assert [spec.name for spec in tasks_in(path)] == ["a_b", "a_b_2"]
-    assert as_name("3 pigs!") == "_3_pigs"
-    assert as_name("日本") == "data"
+    assert to_identifier("3 pigs!") == "_3_pigs"
+    assert to_identifier("日本") == "data"
 
 
 def test_a_path_is_a_mixture(tmp_path):

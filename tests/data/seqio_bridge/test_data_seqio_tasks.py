@@ -21,7 +21,7 @@ from flan_jax.data.seqio_bridge.fingerprints import callable_text, source_parts
 from flan_jax.data.seqio_bridge.mixtures import seqio_mixture
 from flan_jax.data.seqio_bridge.register import SeqioVocabulary, register_mixture
 from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, vocabulary_of
-from flan_jax.data.seqio_bridge.vocabulary import TaskVocabulary, as_ours
+from flan_jax.data.seqio_bridge.vocabulary import TaskVocabulary, from_seqio
 from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
@@ -302,7 +302,7 @@ def test_vocabularies_are_compared_by_content():
     assert plain.encode("é!") == ByteVocabulary().encode("é!")
     assert plain.decode([*plain.encode("é!"), 1, 70]) == "é!"
     assert pickle.loads(pickle.dumps(extra)).fingerprint() == extra.fingerprint()
-    assert as_ours(SeqioVocabulary("bytes")) is SeqioVocabulary("bytes").vocabulary
+    assert from_seqio(SeqioVocabulary("bytes")) is SeqioVocabulary("bytes").vocabulary
     with pytest.raises(
         UserError, match=r"'their_bytes' is written for the vocabulary 'ByteVocabulary' .259 ids., not for"
     ):

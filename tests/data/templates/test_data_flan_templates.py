@@ -109,7 +109,7 @@ def test_templates_stay_as_they_are_published(tmp_path):
     assert (imported.content["fields"], imported.content["lists_options"]) == ("flan2021", True)
     assert imported.slips == ((STRAY_N, "colour", 1), (REPEATED, "colour", 4), (REPEATED, "shade_r", 1))
     assert imported.no_task == ("shade_r", "nothing")
-    assert imported.left_out == (("colour", 5, "FLAN's code gives colour no {sky}"),)
+    assert imported.unsupported == (("colour", 5, "FLAN's code gives colour no {sky}"),)
     assert imported.content["source"]["commit"] == "abc"
     assert len(imported.content["source"]["sha256"]["flan/templates.py"]) == 64
 
@@ -345,7 +345,7 @@ def test_the_published_sets():
     for name in SETS:
         imported = import_templates(folder, name, tasks)
         assert sum(kind == STRAY_N for kind, _, _ in imported.slips) == (9 if name == "flan2021" else 0)
-        assert imported.left_out == ()
+        assert imported.unsupported == ()
         flan2021 = {spec.name for spec in tasks.values() if spec.collection == "flan2021"}
         assert len(flan2021) == 70
         assert flan2021 <= set(imported.content["tasks"])

@@ -15,7 +15,7 @@ from flan_jax.data.prepare.tokenize import tokenize
 from flan_jax.data.sources import base as sources
 from flan_jax.data.tokenizers.encoding import GUARD, set_encoding_threads
 from flan_jax.data.tokenizers.hf_tokenizer import HfVocabulary
-from flan_jax.data.tokenizers.token_display import pieces_of
+from flan_jax.data.tokenizers.token_display import display_pieces
 from flan_jax.data.tokenizers.vocabulary import (
     SentencePieceVocabulary,
     Vocabulary,
@@ -243,7 +243,7 @@ def test_line_ends_and_unknown_pieces(vocabularies):
     assert [keeps_newlines(vocabularies[kind]) for kind in KINDS] == [True, True, False, True, False]
     assert vocabularies["gpt2"].pieces("the 🙂\n")[0] == "the"
     assert vocabularies["gpt2"].pieces("🙂") == ["<0xF0>", "<0x9F>", "<0x99>", "<0x82>"]
-    shown = pieces_of(vocabularies["t5"], "the\ncat 日本")
+    shown = display_pieces(vocabularies["t5"], "the\ncat 日本")
     assert [piece.text for piece in shown if piece.unknown] == ["日本"]
     assert sum(piece.lost for piece in shown) == 1
     assert vocabularies["llama"].decode(vocabularies["llama"].encode("日本\n")) == "日本\n"
@@ -420,7 +420,7 @@ def test_one_thread_changes_no_id(vocabulary, monkeypatch):
 def test_seqio_carries_it(folders, vocabularies):
     import tensorflow as tf
 
-    from flan_jax.data.seqio_bridge.vocabulary import SeqioVocabulary, as_ours
+    from flan_jax.data.seqio_bridge.vocabulary import SeqioVocabulary, from_seqio
 
     theirs = SeqioVocabulary(str(folders["t5"]))
     assert theirs.vocab_size - 1 == vocabularies["t5"].special_tokens["<extra_id_0>"]
@@ -428,7 +428,7 @@ def test_seqio_carries_it(folders, vocabularies):
     ids = theirs.encode_tf(tf.constant("the cat")).numpy().tolist()
     assert ids == vocabularies["t5"].encode("the cat")
     assert theirs.decode([*ids, 1, 5]) == "the cat"
-    assert as_ours(theirs).fingerprint() == vocabularies["t5"].fingerprint()
+    assert from_seqio(theirs).fingerprint() == vocabularies["t5"].fingerprint()
     assert theirs == SeqioVocabulary(vocabularies["t5"])
 
 

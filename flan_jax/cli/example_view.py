@@ -16,8 +16,8 @@ from flan_jax.tasks.render import Renderer
 
 if TYPE_CHECKING:
     from flan_jax.data.chat.prompts import ChatPrompts
+    from flan_jax.data.tokenizers.protocol import Vocabulary
     from flan_jax.data.tokenizers.token_display import DisplayPiece
-    from flan_jax.data.tokenizers.vocabulary import Vocabulary
     from flan_jax.tasks.spec import Prompted, Record, Rendered, Task
 
 
@@ -71,7 +71,7 @@ def prompted_examples(task: "Prompted", options: ViewOptions) -> Iterator[Exampl
     length: Callable[[str], int] | None = None
     newlines = True
     if options.vocabulary is not None:
-        from flan_jax.data.tokenizers.vocabulary import keeps_newlines
+        from flan_jax.data.tokenizers.protocol import keeps_newlines
 
         newlines, length = (
             keeps_newlines(options.vocabulary),

@@ -109,7 +109,7 @@ def _call_model(model: Callable[..., ModelConfig], size: int | None, options: Ma
         UserError: a size is given to a model that brings its own.
     """
     import mixtures  # noqa: F401  (registers the vocabularies that ship)
-    from flan_jax.data.tokenizers.vocabulary import load_vocabulary
+    from flan_jax.data.tokenizers.registry import load_vocabulary
     from flan_jax.experiments.data import resolve_vocabulary
     from flan_jax.experiments.mixture import resolve_mixture, set_folders
     from flan_jax.experiments.model_snapshot import vocabulary_place

@@ -8,7 +8,7 @@ from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import ChatTemplate, load_chat_template
 from flan_jax.data.seqio_bridge.tasks import SeqioTask
 from flan_jax.data.sources.base import resolve
-from flan_jax.data.tokenizers.vocabulary import Vocabulary, encode_with_special_tokens
+from flan_jax.data.tokenizers.protocol import Vocabulary, encode_with_special_tokens
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.experiments.model_snapshot import description_folder, vocabulary_place

@@ -13,7 +13,8 @@ from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.prepare.split_job import parts_in
 from flan_jax.data.prepare.workers import usable_cores
 from flan_jax.data.seqio_bridge.tasks import SeqioTask, vocabulary_of
-from flan_jax.data.tokenizers.vocabulary import Vocabulary, load_vocabulary
+from flan_jax.data.tokenizers.protocol import Vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.chat_template import check_tasks, run_template
 from flan_jax.experiments.config import RunConfig

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, task_metrics_of
+from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.data.tokenizers.token_display import decode_turns
-from flan_jax.data.tokenizers.vocabulary import Vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
 from flan_jax.eval.predictor import Predictor

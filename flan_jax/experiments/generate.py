@@ -6,7 +6,8 @@ from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import ChatTemplate
 from flan_jax.data.chat.tokenize import ChatTokenizer
 from flan_jax.data.prepare.config import input_end_ids
-from flan_jax.data.tokenizers.vocabulary import VOCABULARIES, Vocabulary, load_vocabulary
+from flan_jax.data.tokenizers.protocol import Vocabulary
+from flan_jax.data.tokenizers.registry import VOCABULARIES, load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.examples import EvalExample

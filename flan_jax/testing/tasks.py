@@ -8,7 +8,7 @@ import functools
 from collections.abc import Mapping, Sequence
 
 from flan_jax.data.sources.generated import generated
-from flan_jax.data.tokenizers.vocabulary import WordVocabulary
+from flan_jax.data.tokenizers.words import WordVocabulary
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
 from flan_jax.tasks.spec import Prompted, Record, TaskSpec, Template
 

@@ -2,7 +2,8 @@
 
 from importlib import resources
 
-from flan_jax.data.tokenizers.vocabulary import WordVocabulary, register_vocabulary
+from flan_jax.data.tokenizers.registry import register_vocabulary
+from flan_jax.data.tokenizers.words import WordVocabulary
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
 from flan_jax.mixing.policies import Equal
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec

@@ -39,7 +39,7 @@ def store(cli, module, own_tasks, tmp_path):
     from own_tasks import OUTER
 
     from flan_jax.data.prepare.prepare import prepare
-    from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
+    from flan_jax.data.tokenizers.bytes import ByteVocabulary
     from flan_jax.store.store import TokenStore
 
     path = tmp_path / "store"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flan_jax.cli.main import main
-from flan_jax.data.tokenizers.vocabulary import load_vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.examples import EvalExample

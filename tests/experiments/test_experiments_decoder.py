@@ -12,7 +12,7 @@ from flan_jax.cli.main import main
 from flan_jax.data.chat.templates import load_chat_template
 from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.sources.generated import generated
-from flan_jax.data.tokenizers.vocabulary import load_vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor

@@ -7,7 +7,7 @@ import pytest
 
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources.generated import generated
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.runner import evaluate
 from flan_jax.experiments.config import RunConfig

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flan_jax.cli.main import main
-from flan_jax.data.tokenizers.vocabulary import load_vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.generation_config import FolderSettings, folder_settings
 from flan_jax.experiments.weights.pretrained import run_of_folder

@@ -8,7 +8,7 @@ import pytest
 
 from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.data.templates.template_set import load_template_set
-from flan_jax.data.tokenizers.vocabulary import load_vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments import generate
 from flan_jax.experiments.config import RunConfig

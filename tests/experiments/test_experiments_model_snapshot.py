@@ -8,7 +8,7 @@ import pytest
 
 from flan_jax.cli import gin_config
 from flan_jax.cli.main import main
-from flan_jax.data.tokenizers.vocabulary import load_vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.model_snapshot import (
     description_folder,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flan_jax.data.prepare.prepare import prepare
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.rates import count_records, mixture_rates
 from flan_jax.feed.sampler import MixtureSampler

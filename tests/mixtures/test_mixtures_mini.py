@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.data.tokenizers.vocabulary import VOCABULARIES, load_vocabulary, split_words
+from flan_jax.data.tokenizers.registry import VOCABULARIES, load_vocabulary
+from flan_jax.data.tokenizers.words import split_words
 from flan_jax.mixing.mixture import MIXTURES, get_mixture
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.render import render, render_split

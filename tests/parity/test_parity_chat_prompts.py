@@ -6,7 +6,7 @@ import pytest
 
 from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import load_chat_template
-from flan_jax.data.tokenizers.vocabulary import load_vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.testing.folders import chat_model
 from flan_jax.testing.tokenizers import byte_level, llama, save
 

@@ -10,7 +10,7 @@ import pytest
 from flan_jax.cli.main import main
 from flan_jax.data.chat.templates import load_chat_template
 from flan_jax.data.chat.tokenize import ChatTokenizer
-from flan_jax.data.tokenizers.vocabulary import load_vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.examples import EvalExample
 from flan_jax.experiments.generate import Answerer

@@ -189,7 +189,7 @@ def measure(folder: Path) -> tuple[dict[str, tuple[float, ...]], float]:
 
 def _real_lengths(folder: Path) -> Iterator[dict[str, np.ndarray]]:
     from flan_jax.data.collections.superni import EVALUATION, superni_task
-    from flan_jax.data.tokenizers.vocabulary import SentencePieceVocabulary
+    from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
     from flan_jax.tasks.render import render_split
     from flan_jax.tasks.spec import Prompted
 

@@ -31,7 +31,8 @@ from _bench_machine import machine, versions
 import mixtures  # noqa: F401  (registers them)
 from flan_jax.data.collections.superni import superni_mixture
 from flan_jax.data.prepare.prepare import prepare
-from flan_jax.data.tokenizers.vocabulary import SentencePieceVocabulary, load_vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
+from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.mixing.mixture import Mixture, get_mixture
 from flan_jax.store.arrow import StoredExample

@@ -35,7 +35,8 @@ from flan_jax.data.collections.superni import superni_mixture
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources.json_files import jsonl
-from flan_jax.data.tokenizers.vocabulary import SentencePieceVocabulary, set_encoding_threads
+from flan_jax.data.tokenizers.encoding import set_encoding_threads
+from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
 from flan_jax.mixing.mixture import Mixture, get_mixture
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.render import render_split

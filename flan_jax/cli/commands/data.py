@@ -46,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """
     from flan_jax.data.instructions.report import data_report
     from flan_jax.data.sources import base as sources
-    from flan_jax.data.tokenizers.vocabulary import load_vocabulary
+    from flan_jax.data.tokenizers.registry import load_vocabulary
 
     if arguments.data_dir:
         sources.set_data_dir(arguments.data_dir)

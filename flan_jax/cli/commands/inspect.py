@@ -18,7 +18,7 @@ from flan_jax.errors import UserError, unknown
 if TYPE_CHECKING:
     from flan_jax.cli.example_view import ExampleView, ViewOptions
     from flan_jax.data.chat.prompts import ChatPrompts
-    from flan_jax.data.tokenizers.vocabulary import Vocabulary
+    from flan_jax.data.tokenizers.protocol import Vocabulary
     from flan_jax.mixing.mixture import Mixture
     from flan_jax.tasks.spec import Prompted, Task
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from flan_jax.data.chat.templates import ChatTemplate, Marked
 from flan_jax.data.chat.tokenize import ChatTokenizer
-from flan_jax.data.tokenizers.vocabulary import Vocabulary
+from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.errors import UserError
 from flan_jax.tasks.chat.conversation import ASSISTANT, USER, Message
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from flan_jax.data.chat.templates import BOS_MARK, EOS_MARK, ChatTemplate, Marked, Span
 from flan_jax.data.chat.unwritten_parts import rewritten_messages
-from flan_jax.data.tokenizers.vocabulary import Vocabulary, check_ids, encode_arrays
+from flan_jax.data.tokenizers.protocol import Vocabulary, check_ids, encode_arrays
 from flan_jax.errors import UserError
 from flan_jax.tasks.chat.conversation import Message
 

@@ -22,7 +22,7 @@ from flan_jax.data.instructions.render_check import RenderCheck, check_rendering
 from flan_jax.data.instructions.vocabulary_check import count_unknown_tokens
 from flan_jax.data.prepare.config import as_written
 from flan_jax.data.sources.base import resolve
-from flan_jax.data.tokenizers.vocabulary import Vocabulary
+from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.tasks.chat.conversation import Opening
 from flan_jax.tasks.spec import TaskSpec
 

@@ -10,7 +10,7 @@ from flan_jax.data.instructions.origin import Origin
 from flan_jax.data.instructions.profile import normalized_records
 from flan_jax.data.prepare.config import FEATURES, RecordCounts
 from flan_jax.data.prepare.unknown_tokens import count_unknown
-from flan_jax.data.tokenizers.vocabulary import Vocabulary, encode_arrays
+from flan_jax.data.tokenizers.protocol import Vocabulary, encode_arrays
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record
 

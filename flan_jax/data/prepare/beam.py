@@ -17,7 +17,8 @@ from flan_jax.data.prepare import split_job
 from flan_jax.data.prepare.config import DEFAULT_LENGTHS, OnError, PrepareConfig, TooLong
 from flan_jax.data.prepare.pickling import dumps, dumps_setup, loads, loads_setup
 from flan_jax.data.prepare.prepare import PreparePlan, PrepareProgress, PrepareReport
-from flan_jax.data.tokenizers.vocabulary import Vocabulary, set_encoding_threads
+from flan_jax.data.tokenizers.encoding import set_encoding_threads
+from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Task

@@ -12,7 +12,7 @@ import numpy as np
 from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import ChatTemplate
 from flan_jax.data.sources.base import digest
-from flan_jax.data.tokenizers.vocabulary import Vocabulary, check_special_ids, encode_with_special_tokens
+from flan_jax.data.tokenizers.protocol import Vocabulary, check_special_ids, encode_with_special_tokens
 from flan_jax.errors import UserError, did_you_mean, unknown
 
 FORMAT_VERSION = 3

@@ -24,7 +24,7 @@ from flan_jax.data.prepare.config import (
 from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.prepare.split_job import PreparedSplit, SplitJob
 from flan_jax.data.prepare.workers import write_all
-from flan_jax.data.tokenizers.vocabulary import Vocabulary
+from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Task

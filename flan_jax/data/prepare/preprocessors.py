@@ -15,7 +15,7 @@ from flan_jax.data.prepare.fingerprints import callable_digest, value_text
 from flan_jax.data.prepare.source_notes import source_notes
 from flan_jax.data.prepare.tokenize import tokenize
 from flan_jax.data.sources.base import digest
-from flan_jax.data.tokenizers.vocabulary import keeps_newlines
+from flan_jax.data.tokenizers.protocol import keeps_newlines
 from flan_jax.errors import UserError
 from flan_jax.store.store import Extra, StoredExample
 from flan_jax.tasks.fewshot import TRAIN_SPLIT

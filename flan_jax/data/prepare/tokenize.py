@@ -7,7 +7,7 @@ import numpy as np
 
 from flan_jax.data.prepare.config import FEATURES, PrepareConfig, RecordCounts
 from flan_jax.data.prepare.unknown_tokens import count_unknown
-from flan_jax.data.tokenizers.vocabulary import check_ids, encode_arrays
+from flan_jax.data.tokenizers.protocol import check_ids, encode_arrays
 from flan_jax.errors import UserError
 from flan_jax.store.store import StoredExample
 from flan_jax.tasks.spec import Rendered

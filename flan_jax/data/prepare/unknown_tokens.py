@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from flan_jax.data.prepare.config import RecordCounts
-from flan_jax.data.tokenizers.vocabulary import Vocabulary
+from flan_jax.data.tokenizers.protocol import Vocabulary
 
 PIECES = 12
 """Different characters or words that are kept a side, at most."""

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 from flan_jax.data.prepare.config import PrepareConfig
 from flan_jax.data.prepare.pickling import dumps, dumps_setup, loads, loads_setup
 from flan_jax.data.prepare.split_job import PreparedSplit, SplitJob, size_hint, write_split
-from flan_jax.data.tokenizers import vocabulary as tokenizers
+from flan_jax.data.tokenizers.encoding import set_encoding_threads
 from flan_jax.errors import UnknownNameError, UserError
 from flan_jax.store.store import TokenStore
 
@@ -208,7 +208,7 @@ def _worker_main(connection: Connection, setup: bytes) -> None:
     signal.signal(signal.SIGTERM, lambda *_: _end())  # unwinds, so that half-written folders are removed
     sys.unraisablehook = _print_unraisable
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    tokenizers.set_encoding_threads(1)
+    set_encoding_threads(1)
     with contextlib.suppress(EOFError, ConnectionError):
         config, store = _send_errors(connection, lambda: loads_setup(setup))
         while True:

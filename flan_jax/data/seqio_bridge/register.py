@@ -18,7 +18,8 @@ from flan_jax.data.prepare.config import DEFAULT_LENGTHS
 from flan_jax.data.seqio_bridge import loading
 from flan_jax.data.seqio_bridge.vocabulary import SeqioVocabulary, TaskVocabulary, label
 from flan_jax.data.sources.base import FromDataFolder
-from flan_jax.data.tokenizers.vocabulary import Vocabulary, keeps_newlines, load_vocabulary
+from flan_jax.data.tokenizers.protocol import Vocabulary, keeps_newlines
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import MIXTURES, Mixture, get_mixture
 from flan_jax.tasks.catalog import TASKS

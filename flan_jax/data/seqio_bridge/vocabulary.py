@@ -13,7 +13,9 @@ import tensorflow as tf
 from flan_jax.data.prepare.fingerprints import value_text
 from flan_jax.data.seqio_bridge import loading
 from flan_jax.data.sources.base import digest
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, Vocabulary, load_vocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
+from flan_jax.data.tokenizers.protocol import Vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 
 FEATURES = ("inputs", "targets")

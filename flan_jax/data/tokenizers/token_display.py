@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
-from flan_jax.data.tokenizers.vocabulary import Vocabulary, keeps_newlines
+from flan_jax.data.tokenizers.protocol import Vocabulary, keeps_newlines
 
 _WORD_BEGINS = "▁"  # SentencePiece's sign of the space before a word
 _WINDOW = 40

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.data.sources.hub_models import model_folder
-from flan_jax.data.tokenizers.vocabulary import Vocabulary, load_vocabulary
+from flan_jax.data.tokenizers.protocol import Vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.model_snapshot import CONFIG

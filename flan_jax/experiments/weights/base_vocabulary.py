@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flan_jax.data.tokenizers.hf_tokenizer_files import SENTENCEPIECE, TOKENIZER
-from flan_jax.data.tokenizers.vocabulary import Vocabulary, load_vocabulary
+from flan_jax.data.tokenizers.protocol import Vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.model_snapshot import vocabulary_place
 from flan_jax.experiments.run_folder import run_files

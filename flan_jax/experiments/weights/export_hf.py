@@ -12,7 +12,7 @@ from flax import traverse_util
 
 from flan_jax.data.chat.templates import load_chat_template
 from flan_jax.data.prepare.config import input_end_ids
-from flan_jax.data.tokenizers.vocabulary import load_vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.model_snapshot import PRETRAINED, copy_description
 from flan_jax.experiments.run_folder import run_files

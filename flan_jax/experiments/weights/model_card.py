@@ -121,7 +121,7 @@ def _loading(config: ModelConfig) -> Iterator[str]:
     kind = "AutoModelForCausalLM" if isinstance(config, DecoderConfig) else "AutoModelForSeq2SeqLM"
     yield "## How to load it"
     yield f'```python\nfrom transformers import {kind}\n\nmodel = {kind}.from_pretrained(".")\n```'
-    yield "No tokenizer is kept with these weights: texts are encoded as in training, with `flan_jax.data.tokenizers.vocabulary`."
+    yield "No tokenizer is kept with these weights: texts are encoded as in training, with `flan_jax.data.tokenizers`."
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

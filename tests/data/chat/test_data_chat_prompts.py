@@ -10,7 +10,9 @@ from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import CHATML, ChatTemplate, load_chat_template
 from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, input_end_ids
 from flan_jax.data.prepare.preprocessors import make_preprocessor
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, encode_with_special_tokens, load_vocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
+from flan_jax.data.tokenizers.protocol import encode_with_special_tokens
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.spec import Prompted

@@ -8,7 +8,7 @@ from flan_jax.data.chat.replies import TEMPLATES, DialogFields, ReplySource, dia
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources.generated import generated
 from flan_jax.data.sources.json_files import jsonl
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.chat.conversation import Message

@@ -28,7 +28,8 @@ from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources.base import FromDataFolder
 from flan_jax.data.sources.published import origins
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, load_vocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import MIXTURES, get_mixture
 from flan_jax.store.store import TokenStore

@@ -13,8 +13,8 @@ from flan_jax.data.instructions.source import instruction_source
 from flan_jax.data.instructions.task import instruction_task, tasks_in
 from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.prepare.prepare import prepare
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.data.tokenizers.token_display import decode_turns
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import LOSS_MASK, TokenStore
 from flan_jax.tasks.chat.conversation import conversation

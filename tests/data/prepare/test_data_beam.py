@@ -5,7 +5,7 @@ from prepare_toys import contents, records, write_lines, yes_or_no
 
 from flan_jax.data.prepare.beam import prepare_with_beam
 from flan_jax.data.prepare.prepare import prepare
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Prompted

@@ -26,7 +26,9 @@ from flan_jax.data.sources.base import set_data_dir
 from flan_jax.data.sources.json_files import jsonl
 from flan_jax.data.sources.published import set_source_dir
 from flan_jax.data.templates.promptsource import promptsource_task
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, SentencePieceVocabulary, check_ids
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
+from flan_jax.data.tokenizers.protocol import check_ids
+from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.catalog import TASKS

@@ -17,7 +17,8 @@ from flan_jax.data.prepare.prepare import fingerprint_parts, prepare
 from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.sources.generated import generated
 from flan_jax.data.sources.json_files import jsonl
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, SentencePieceVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
+from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
 from flan_jax.errors import UserError
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.store.store import LOSS_MASK, TokenStore

@@ -9,7 +9,7 @@ from flan_jax.data.prepare import workers
 from flan_jax.data.prepare.config import RecordCounts
 from flan_jax.data.prepare.prepare import fingerprint_parts, prepare, task_fingerprint
 from flan_jax.data.sources.json_files import jsonl
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.render import render_split

@@ -14,7 +14,8 @@ from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.prepare.split_job import read_outcome
 from flan_jax.data.prepare.unknown_tokens import unknown_pieces
 from flan_jax.data.sources.generated import generated
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, WordVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
+from flan_jax.data.tokenizers.words import WordVocabulary
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Prompted, Template
 

@@ -11,7 +11,8 @@ from flan_jax.data.prepare.prepare import FEATURES, fingerprint_parts, prepare, 
 from flan_jax.data.prepare.preprocessors import PrepareConfig, RecordCounts
 from flan_jax.data.prepare.tokenize import tokenize
 from flan_jax.data.sources.generated import generated
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, WordVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
+from flan_jax.data.tokenizers.words import WordVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.render import render_split
@@ -235,7 +236,7 @@ def test_preparing_imports_no_tensorflow():
     import sys
 
     command = (
-        "import sys; from flan_jax.data.prepare import prepare; from flan_jax.data.collections import superni; from flan_jax.data.tokenizers import vocabulary; from flan_jax.testing import tasks; "
+        "import sys; from flan_jax.data.prepare import prepare; from flan_jax.data.collections import superni; from flan_jax.data.tokenizers import load_vocabulary; from flan_jax.testing import tasks; "
         "assert not {'tensorflow', 'seqio', 'jax', 'datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", command], check=True)

@@ -16,7 +16,7 @@ from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources.generated import generated
 from flan_jax.data.sources.json_files import JsonSource, jsonl
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import PlacedError, UserError
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Prompted

@@ -14,7 +14,7 @@ from prepare_toys import contents, records, write_lines, yes_or_no
 from flan_jax.data.prepare import workers
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources import base as sources
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.spec import Prompted
@@ -186,7 +186,7 @@ SCRIPT = """
 import functools, os, signal, sys
 from flan_jax.data.prepare import workers
 from flan_jax.data.prepare.prepare import prepare
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.store.store import TokenStore
 from prepare_toys import yes_or_no
 

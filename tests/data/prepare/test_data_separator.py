@@ -5,7 +5,8 @@ import pytest
 
 from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
 from flan_jax.data.prepare.preprocessors import make_preprocessor
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, WordVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
+from flan_jax.data.tokenizers.words import WordVocabulary
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing.tasks import COPY

@@ -8,7 +8,7 @@ from flan_jax.data.instructions import instruction_source, tasks_in
 from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
 from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.prepare.preprocessors import make_preprocessor
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.tasks.spec import Prompted
 
 BYTES = ByteVocabulary()

@@ -37,7 +37,8 @@ def test_seqio_yields_what_the_store_holds(tmp_path):
         from flan_jax.data.seqio_bridge import register as seqio_bridge
         from flan_jax.data.sources import base as sources
         from flan_jax.data.prepare.prepare import prepare, task_fingerprint
-        from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, load_vocabulary
+        from flan_jax.data.tokenizers.bytes import ByteVocabulary
+        from flan_jax.data.tokenizers.registry import load_vocabulary
         from flan_jax.errors import UserError
         from flan_jax.store.store import TokenStore
         from flan_jax.mixing.mixture import MIXTURES, get_mixture

@@ -22,7 +22,7 @@ from flan_jax.data.seqio_bridge.mixtures import seqio_mixture
 from flan_jax.data.seqio_bridge.register import SeqioVocabulary, register_mixture
 from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, vocabulary_of
 from flan_jax.data.seqio_bridge.vocabulary import TaskVocabulary, from_seqio
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
 from flan_jax.mixing.policies import UniMax
@@ -324,7 +324,7 @@ def test_sentencepiece_by_its_file(tmp_path):
     def of(name, **more):
         return TaskVocabulary(seqio.SentencePieceVocabulary(str(tmp_path / f"{name}.model"), **more)).fingerprint()
 
-    from flan_jax.data.tokenizers.vocabulary import load_vocabulary
+    from flan_jax.data.tokenizers.registry import load_vocabulary
 
     assert of("a") == of("copy") == load_vocabulary(tmp_path / "a.model").fingerprint()
     assert len({of("a"), of("b"), of("a", extra_ids=10), of("a", extra_ids=10, reverse_extra_ids=False)}) == 4

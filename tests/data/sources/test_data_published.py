@@ -10,7 +10,7 @@ from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources import published as module
 from flan_jax.data.sources.generated import generated
 from flan_jax.data.sources.published import origin, origins, published, set_source_dir, source_dir
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.records import numbered_records

@@ -15,15 +15,10 @@ from flan_jax.data.prepare.tokenize import tokenize
 from flan_jax.data.sources import base as sources
 from flan_jax.data.tokenizers.encoding import GUARD, set_encoding_threads
 from flan_jax.data.tokenizers.hf_tokenizer import HfVocabulary
+from flan_jax.data.tokenizers.protocol import Vocabulary, check_special_ids, encode_arrays, keeps_newlines
+from flan_jax.data.tokenizers.registry import load_vocabulary
+from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
 from flan_jax.data.tokenizers.token_display import display_pieces
-from flan_jax.data.tokenizers.vocabulary import (
-    SentencePieceVocabulary,
-    Vocabulary,
-    check_special_ids,
-    encode_arrays,
-    keeps_newlines,
-    load_vocabulary,
-)
 from flan_jax.errors import UserError
 from flan_jax.tasks.chat.conversation import Message
 from flan_jax.tasks.spec import Rendered

@@ -2,8 +2,10 @@
 
 import pytest
 
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
+from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
 from flan_jax.data.tokenizers.token_display import display_pieces
-from flan_jax.data.tokenizers.vocabulary import ByteVocabulary, SentencePieceVocabulary, WordVocabulary
+from flan_jax.data.tokenizers.words import WordVocabulary
 
 TEXT = "The cat {x}\n\nOPTIONS:\n- the mat\n- ½ mat"
 

@@ -8,19 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flan_jax.data.sources import base as sources
-from flan_jax.data.tokenizers.vocabulary import (
-    VOCABULARIES,
-    ByteVocabulary,
-    SentencePieceVocabulary,
-    Vocabulary,
-    WordVocabulary,
-    check_special_ids,
-    encode_arrays,
-    load_vocabulary,
-    register_vocabulary,
-    set_encoding_threads,
-    split_words,
-)
+from flan_jax.data.tokenizers.bytes import ByteVocabulary
+from flan_jax.data.tokenizers.encoding import set_encoding_threads
+from flan_jax.data.tokenizers.protocol import Vocabulary, check_special_ids, encode_arrays
+from flan_jax.data.tokenizers.registry import VOCABULARIES, load_vocabulary, register_vocabulary
+from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
+from flan_jax.data.tokenizers.words import WordVocabulary, split_words
 from flan_jax.errors import UserError
 
 WORDS = ["the", "cat", "Don't", "sat", "3.5", "7", "“", "”"]

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from flan_jax.cli.main import main
-from flan_jax.data.tokenizers.vocabulary import load_vocabulary
+from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.options import EvalConfig

@@ -1,0 +1,131 @@
+"""The protocol of vocabularies (``Vocabulary``), and functions over any of them: encoding and checks of ids.
+
+No vocabulary here appends the end-of-sequence id; whoever trims to a length does.
+"""
+
+import numbers
+import re
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from flan_jax.errors import UserError
+
+PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
+"""T5's ids, which a vocabulary has where it leaves a choice."""
+FIRST_FREE_ID = 3
+
+
+@runtime_checkable
+class Vocabulary(Protocol):
+    """What the rest of the project asks of a tokenizer."""
+
+    @property
+    def name(self) -> str:
+        """A short name for people."""
+
+    @property
+    def size(self) -> int:
+        """Number of ids; every id is smaller."""
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills up a row; ``encode`` never returns it."""
+
+    @property
+    def eos_id(self) -> int:
+        """The id that ends a sequence; ``encode`` never returns it."""
+
+    @property
+    def unk_id(self) -> int | None:
+        """The id of what the vocabulary cannot spell, or ``None``."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of ``text``, without the end-of-sequence id."""
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """``[encode(text) for text in texts]``, faster where the tokenizer has a batched call."""
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of ``ids``: stops at the first end-of-sequence id and skips padding."""
+
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of everything that changes what ``encode`` returns."""
+
+
+_PROBE = string.printable
+"""A text that every vocabulary should manage, to try one out before anything is written."""
+
+
+def check_special_ids(vocabulary: Vocabulary) -> None:
+    """Refuses a vocabulary whose special ids would make rows that cannot be told apart.
+
+    Raises:
+        UserError: the end-of-sequence or padding id is missing, negative, not below the size, or
+            the other one; or ``encode`` returns one of them, or an id that is not below the size.
+    """
+    where = f"Vocabulary {vocabulary.name!r}"
+    for kind, index in (("end-of-sequence", vocabulary.eos_id), ("padding", vocabulary.pad_id)):
+        if not isinstance(index, numbers.Integral) or not 0 <= index < vocabulary.size:
+            raise UserError(
+                f"{where} has the {kind} id {index!r}, but it must be a whole number from 0 to {vocabulary.size - 1}, "
+                "one less than its size. Give it one that no text is encoded with."
+            )
+    if vocabulary.eos_id == vocabulary.pad_id:
+        raise UserError(
+            f"{where} has the same id, {vocabulary.eos_id}, for the end of a sequence and for padding, so a model could not "
+            "learn to stop. Give it two."
+        )
+    check_ids(vocabulary, vocabulary.encode(_PROBE), f"the text {_PROBE[:10]!r}…")
+
+
+def keeps_newlines(vocabulary: Vocabulary) -> bool:
+    """Whether a line end comes back from the ids. T5's SentencePiece turns it into a space."""
+    return "\n" in vocabulary.decode(vocabulary.encode("a\nb"))
+
+
+def encode_with_special_tokens(vocabulary: Vocabulary, text: str) -> list[int]:
+    """Ids of a text that a user wrote into a configuration: special tokens that it names are read as such.
+
+    Text of data never is read so. A vocabulary names its special tokens in a property ``special_tokens``, or reads
+    them by itself in ``encode_offsets``.
+
+    >>> encode_with_special_tokens(ByteVocabulary(), "a</s>")
+    [100, 1]
+    """
+    offsets = getattr(vocabulary, "encode_offsets", None)
+    if offsets is not None:
+        return [int(index) for index in offsets(text)[0]]
+    special: Mapping[str, int] = getattr(vocabulary, "special_tokens", {})
+    if not special:
+        return vocabulary.encode(text)
+    ids: list[int] = []
+    for part in re.split(f"({'|'.join(map(re.escape, sorted(special, key=len, reverse=True)))})", text):
+        ids += [special[part]] if part in special else vocabulary.encode(part) if part else []
+    return ids
+
+
+def check_ids(vocabulary: Vocabulary, ids: Iterable[int], what: str) -> None:
+    """Refuses ids that text must not have.
+
+    Raises:
+        UserError: an id that is negative, not below the size, or a special one.
+    """
+    for index in ids:
+        if not 0 <= index < vocabulary.size or index in (vocabulary.eos_id, vocabulary.pad_id):
+            raise UserError(
+                f"Vocabulary {vocabulary.name!r} encodes {what} with the id {index}, but an id of text is from 0 to "
+                f"{vocabulary.size - 1}, and neither its end-of-sequence id ({vocabulary.eos_id}) nor its padding id "
+                f"({vocabulary.pad_id}). Correct the vocabulary."
+            )
+
+
+def encode_arrays(vocabulary: Vocabulary, texts: Sequence[str]) -> list[np.ndarray]:
+    """Ids of each text as an array of its own, [length] integers.
+
+    A vocabulary may have a method ``encode_arrays(texts)`` that saves the way by Python's lists.
+    """
+    own = getattr(vocabulary, "encode_arrays", None)
+    return own(texts) if own else [np.array(ids, np.int32) for ids in vocabulary.encode_batch(texts)]

@@ -1,0 +1,106 @@
+"""A vocabulary of a closed list of words, for small worlds (``WordVocabulary``)."""
+
+import hashlib
+import re
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from flan_jax.data.tokenizers.encoding import content_ids
+from flan_jax.data.tokenizers.protocol import EOS_ID, FIRST_FREE_ID, PAD_ID, UNK_ID
+from flan_jax.errors import UserError
+
+# A word keeps an inner apostrophe ("don't") and a number its inner separators ("3.5", "10:30");
+# any other mark is a token by itself.
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+(?:[.,:]\d+)*|[^\w\s]|_")
+_NO_SPACE_BEFORE = set(".,;:!?)]}%")
+_NO_SPACE_AFTER = set("([{")
+
+
+def split_words(text: str) -> list[str]:
+    r"""The tokens of ``text`` as a ``WordVocabulary`` sees them: lower case, marks apart.
+
+    >>> split_words("Don't stop:\n at 3.5 (or so)!")
+    ["don't", 'stop', ':', 'at', '3.5', '(', 'or', 'so', ')', '!']
+    """
+    return _WORD.findall(text.lower())
+
+
+class WordVocabulary:
+    """A closed list of words for small worlds.
+
+    Lower-cases; white space of every kind, newlines too, only separates, as it does in T5's
+    SentencePiece model. Ids: 0 pad, 1 end of sequence, 2 unknown, then the ASCII punctuation
+    marks (so that no template runs into an unknown one), then ``words`` in the order given.
+    """
+
+    pad_id = PAD_ID
+    eos_id = EOS_ID
+    special_tokens: Mapping[str, int] = MappingProxyType({"</s>": EOS_ID})
+
+    def __init__(self, words: Iterable[str], name: str = "words") -> None:
+        """Builds the vocabulary; a word given twice, or in two cases, counts once.
+
+        Raises:
+            UserError: an entry that is not exactly one word or mark.
+        """
+        self.name = name
+        self.unk_id: int | None = UNK_ID
+        tokens = dict.fromkeys(string.punctuation)
+        for word in words:
+            pieces = split_words(word)
+            if len(pieces) != 1 or pieces[0] != word.lower():
+                raise UserError(
+                    f"Vocabulary {name!r}: {word!r} is not one word but {pieces}. Give its words one by one."
+                )
+            tokens[pieces[0]] = None
+        self._tokens = ("<pad>", "</s>", "<unk>", *tokens)
+        self._ids = {token: index for index, token in enumerate(self._tokens) if index >= FIRST_FREE_ID}
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str], name: str = "words") -> "WordVocabulary":
+        """A vocabulary of every word that occurs in ``texts``, in alphabetical order."""
+        return cls(sorted({word for text in texts for word in split_words(text)}), name)
+
+    @property
+    def size(self) -> int:
+        """Number of ids."""
+        return len(self._tokens)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every token that text can become, marks first, in the order of the ids from 3."""
+        return self._tokens[FIRST_FREE_ID:]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the words of ``text``."""
+        return [self._ids.get(word, UNK_ID) for word in split_words(text)]
+
+    def pieces(self, text: str) -> list[str]:
+        """What each id of ``encode(text)`` stands for, unknown words as they are."""
+        return split_words(text)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text."""
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The words with single spaces, closing marks set tight. Known words encode to the same ids again.
+
+        An id outside the vocabulary, which a network with a padded table may write, reads as
+        unknown.
+        """
+        kept = content_ids(ids, pad_id=PAD_ID, eos_id=EOS_ID)
+        tokens = [self._tokens[i if 0 <= i < self.size else UNK_ID] for i in kept]
+        text = ""
+        before = ""
+        for token in tokens:
+            tight = not text or token in _NO_SPACE_BEFORE or before in _NO_SPACE_AFTER
+            text += token if tight else " " + token
+            before = token
+        return text
+
+    def fingerprint(self) -> str:
+        """Digest of the token list and of the rule that splits words."""
+        parts = ("words", _WORD.pattern, *self._tokens)
+        return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from flan_jax.data.decontamination.audit import Audit, SharedRecords, SharedSource, audit, audit_key
+from flan_jax.data.decontamination.audit import audit, audit_key
+from flan_jax.data.decontamination.report import Audit, SharedRecords, SharedSource
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.mixing.mixture import Mixture, Suite
@@ -61,7 +62,7 @@ def check_contamination(
             f"comparing what is measured with what is trained on ({len(held_out) + len(held_in)} with {len(trained)} tasks)"
         )
         found = audit(trained, held_out, held_in=held_in)
-    reason = found.refused(config.data.audit_tolerance)
+    reason = found.violation(config.data.audit_tolerance)
     if reason and config.data.audit == "refuse":
         raise UserError(
             f"This run would be contaminated: {reason}. Leave one of the two out, allow a share of such records with "
@@ -69,7 +70,7 @@ def check_contamination(
         )
     if reason:
         log(f"warning: this run is contaminated: {reason}")
-    for line in found.told():
+    for line in found.notices():
         log(f"{'' if reason else 'warning: '}{line}")
     return {"key": key, **dataclasses.asdict(found)}
 

@@ -16,7 +16,7 @@ from flan_jax.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flan_jax.data.decontamination.audit import Audit, SharedRecords
+    from flan_jax.data.decontamination.report import Audit, SharedRecords
 
 EXAMPLE = "flan-jax audit flan2021_holdout_entailment --source_dir data   or   flan-jax audit mini --hold_out sentiment"
 _SHOWN_TEXT = 100
@@ -66,7 +66,7 @@ def execute(arguments: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     found = audit(trained, held_out, held_in=held_in, progress=_progress)
-    reason = found.refused(arguments.tolerance, contained=arguments.refuse_contained)
+    reason = found.violation(arguments.tolerance, contained=arguments.refuse_contained)
     if arguments.json:
         described = {
             "mixture": mixture.name,
@@ -75,7 +75,7 @@ def execute(arguments: argparse.Namespace) -> int:
             "reason": reason,
             "held_out": [{"task": task.name, "split": split} for task, split in held_out],
             "measured": [{"task": task.name, "split": split} for task, split in held_in],
-            "told": found.told(),
+            "told": found.notices(),
             **dataclasses.asdict(found),
         }
         print(json_text(described, indent=1))
@@ -86,7 +86,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         allowed = f", at most {arguments.tolerance:.2%} of any task" if found.records else ""
         what = "what it holds out" if held_out else "what it measures"
-        but = "".join(f"; but {line}" for line in found.told())
+        but = "".join(f"; but {line}" for line in found.notices())
         print(f"Clean: {visible_line(mixture.name)} does not train on {what}{allowed}{but}.")
     return 0
 

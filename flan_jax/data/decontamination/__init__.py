@@ -1,1 +1,1 @@
-"""Whether held-out data is also trained on, by data set and by record."""
+"""Finds held-out data that is also trained on, by data set and by record."""

@@ -1,4 +1,4 @@
-"""Which of some texts stand inside longer ones: found by the hashes of their first words, then compared exactly."""
+"""Finds given texts inside longer ones by the hashes of their first words, then compares exactly (``NgramIndex``)."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -14,11 +14,11 @@ _SHIFT = np.uint64(31)
 
 
 class NgramIndex:
-    """Texts to look for. Texts here are words with single spaces between them.
+    """An index of texts to search for. Texts are words with single spaces between them.
 
     Args:
-        texts: what to look for; those of fewer words than ``window`` are left out.
-        window: so many words are hashed.
+        texts: the texts to search for; those of fewer words than ``window`` are left out.
+        window: number of words that are hashed.
 
     >>> found = NgramIndex(["a b c", "b c d e"], window=3).search([("x", "z a b c d"), ("y", "a b d c"), ("z", "a b c")])
     >>> list(found)
@@ -47,7 +47,7 @@ class NgramIndex:
         self._keys = np.array(sorted(self._lengths), np.uint64)
 
     def _hashes(self, words: list[str]) -> np.ndarray:
-        """[len(words) - window + 1] uint64, one of every window."""
+        """Hashes every window of words, [len(words) - window + 1] uint64."""
         get = self._ids.get
         ids = np.fromiter((get(word, 0) for word in words), np.uint64, len(words))
         mixed = (ids + np.uint64(1)) * _MIX
@@ -60,17 +60,17 @@ class NgramIndex:
         return total
 
     def search(self, texts: Iterable[tuple[Tag, str]]) -> Iterator[tuple[Tag, str]]:
-        """(tag, needle) for every needle in the text of the tag, once for each text that has it.
+        """Yields (tag, indexed text) for every indexed text inside the text of the tag, once for each text that has it.
 
         Args:
-            texts: (tag, text), the texts to look into.
+            texts: (tag, text) pairs, the texts to search.
         """
         words: list[str] = []
         tags: list[Tag] = []
         ends: list[int] = []
         for tag, text in texts:
             words += text.split(" ")
-            words.append("")  # no needle goes from one text into the next
+            words.append("")  # no indexed text goes from one text into the next
             tags.append(tag)
             ends.append(len(words))
             if len(words) >= _BATCH_WORDS:

@@ -13,13 +13,11 @@ from flan_jax.data.decontamination.audit import (
     LONG_TEXT,
     SHARED_BY,
     SHORT_TEXT,
-    Audit,
-    SharedRecords,
-    SharedSource,
     audit,
     audit_key,
 )
 from flan_jax.data.decontamination.ngram_search import NgramIndex
+from flan_jax.data.decontamination.report import Audit, SharedRecords, SharedSource
 from flan_jax.data.instructions.source import instruction_source
 from flan_jax.data.instructions.task import instruction_task
 from flan_jax.data.sources.generated import generated
@@ -81,7 +79,7 @@ def files(tmp_path):
 def test_clean_tasks_are_found_clean(files):
     found = audit([reading(files / "other.jsonl")], [(inference(files / "test.jsonl"), "test")])
     assert found == Audit((), (), 20, 30)
-    assert found.refused() == ""
+    assert found.violation() == ""
 
 
 def test_a_record_under_other_names_and_in_other_case_is_found_with_its_file_and_line(files):
@@ -94,12 +92,12 @@ def test_a_record_under_other_names_and_in_other_case_is_found_with_its_file_and
     assert (shared.held_out, shared.trained, shared.records, shared.of) == ("rte", "reader", 1, 20)
     assert shared.place == f"{files / 'other.jsonl'}, line 13"
     assert shared.text == planted["premise"]
-    assert found.refused() == (
+    assert found.violation() == (
         "1 of 20 records of the held-out task 'rte' are in the training data of 'reader', the first at "
         f"{files / 'other.jsonl'}, line 13: {planted['premise']!r}"
     )
-    assert found.refused(tolerance=0.05) == ""
-    assert found.refused(tolerance=0.049)
+    assert found.violation(tolerance=0.05) == ""
+    assert found.violation(tolerance=0.049)
 
 
 def test_a_short_record_is_found_whole_and_its_parts_alone_are_no_finding(files):
@@ -189,8 +187,8 @@ def test_the_worst_pair_is_the_one_told(files):
     trained = [inference(files / f"{name}.jsonl", name) for name in ("few", "many")]
     found = audit(trained, [(inference(files / "test.jsonl"), "test")])
     assert {shared.trained: shared.records for shared in found.records} == {"few": 2, "many": 5}
-    assert found.refused(0.1).startswith("5 of 20 records")
-    assert found.refused(0.25) == ""
+    assert found.violation(0.1).startswith("5 of 20 records")
+    assert found.violation(0.25) == ""
 
 
 def test_modes_of_one_task_are_compared_once(files):
@@ -237,8 +235,8 @@ def test_a_shared_data_set_is_found_by_name(files):
     found = audit([qa, nli], [(rte, "test")])
     assert found.sources == (SharedSource("rte", "nli", "rte"),)
     assert found.records == ()
-    assert found.refused(1.0) == "the held-out task 'rte' and the trained task 'nli' are both made from 'rte'"
-    assert audit([qa], [(rte, "test")]).refused() == ""
+    assert found.violation(1.0) == "the held-out task 'rte' and the trained task 'nli' are both made from 'rte'"
+    assert audit([qa], [(rte, "test")]).violation() == ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,7 +273,7 @@ def test_what_cannot_be_compared_is_named(files):
     tasks = [Elsewhere(), inference(files / "other.jsonl", "twin", fields=lambda record: {})]
     found = audit(tasks, [(inference(files / "test.jsonl"), "test"), (Elsewhere("third"), "test")])
     assert found.not_compared == ("elsewhere", "third")
-    assert found.refused() == ""
+    assert found.violation() == ""
 
 
 def test_records_that_are_no_examples_or_cannot_be_read_are_no_training_data(files):
@@ -342,7 +340,7 @@ def test_a_whole_record_in_instruction_data_is_found(files):
     assert found.contained == (
         SharedRecords("rte", "requests", 1, 20, f"{files / 'r.jsonl'}, line 5", held[6]["premise"]),
     )
-    assert audit([requests(files / "r.jsonl", told)], [rte]).refused() == ""
+    assert audit([requests(files / "r.jsonl", told)], [rte]).violation() == ""
 
 
 def test_what_is_not_found(files):
@@ -381,7 +379,7 @@ few_words = st.lists(st.sampled_from("abc"), max_size=12).map(" ".join)
 
 
 @given(st.lists(few_words, max_size=6), st.lists(few_words, max_size=6), st.integers(1, 4))
-def test_needles_are_found_exactly_where_a_slow_search_finds_them(texts, others, window):
+def test_indexed_texts_are_found_exactly_where_a_slow_search_finds_them(texts, others, window):
     needles = [text for text in dict.fromkeys(texts) if text and text.count(" ") + 1 >= window]
     expected = {
         (tag, needle) for tag, other in enumerate(others) for needle in needles if f" {needle} " in f" {other} "
@@ -430,14 +428,14 @@ def test_a_short_text_is_found_where_it_is_a_whole_text_of_training_data(files, 
     )
     assert sum(pair.records for pair in found.records) == records
     assert sum(pair.records for pair in found.contained) == contained
-    assert bool(found.refused(contained=True)) == bool(records + contained)
-    assert any("inside longer texts" in line for line in found.told()) == bool(contained)
+    assert bool(found.violation(contained=True)) == bool(records + contained)
+    assert any("inside longer texts" in line for line in found.notices()) == bool(contained)
 
 
 def test_records_that_are_too_short_to_look_for_are_counted(files):
     found = audit([requests(files / "r.jsonl")], [(asked(files / "t.jsonl", "Yes.", "2 + 3", QUESTION), "test")])
     assert found.too_short == 2
-    assert found.told() == [
+    assert found.notices() == [
         "2 held-out records have fewer than 3 words, so that they are like others by chance: they were not looked for"
     ]
 
@@ -461,8 +459,10 @@ def test_a_trained_task_is_compared_by_whole_records(files):
     assert (found.held_in_records, found.records, found.sources) == (20, (), ())
     (pair,) = found.held_in
     assert (pair.held_out, pair.trained, pair.records, pair.of) == ("rte", "rte", 3, 20)
-    assert "3 of 20 records that task 'rte' is measured on are among those that 'rte' is trained on" in found.refused()
-    assert found.refused(0.15) == ""
+    assert (
+        "3 of 20 records that task 'rte' is measured on are among those that 'rte' is trained on" in found.violation()
+    )
+    assert found.violation(0.15) == ""
     # Elsewhere it is the same record.
     other = audit([requests(files / "r.jsonl")], [], held_in=[(trained, "test")])
     assert other.held_in == ()
@@ -485,7 +485,7 @@ def test_what_a_function_makes_may_ask_the_same_in_every_split():
     world = Prompted(dataclasses.replace(spec, source=generated("world", lambda split: pairs(3, 0), 1)))
     found = audit([world], [], held_in=[(world, "test")])
     assert (found.held_in[0].records, found.worlds) == (3, ("rte",))
-    assert (found.refused(), found.told()) == ("", [])
+    assert (found.violation(), found.notices()) == ("", [])
 
 
 @pytest.mark.realdata

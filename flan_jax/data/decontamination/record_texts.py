@@ -1,0 +1,96 @@
+"""The texts of a task's records, normalized so that they can be compared (``record_texts``)."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from flan_jax.data.sources.published import origins
+from flan_jax.errors import UserError
+from flan_jax.tasks.records import numbered_records
+from flan_jax.tasks.spec import Prompted, Source, Task, TaskSpec
+
+_WORD = re.compile(r"[^\W_]+")  # a gap that is written as underscores is no word
+_SIGNS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_SIGN_OR_WORD = re.compile(rf"[{_SIGNS}]|[^\W_{_SIGNS}]+")  # Chinese and Japanese put no space between words
+
+
+def task_key(task: Task) -> str:
+    """Returns the spec's name: several prompts of one spec have the same records."""
+    return task.spec.name if isinstance(task, Prompted) else task.name
+
+
+def task_source(task: Task) -> Source | None:
+    """Returns the source of a task's records; ``None`` where they cannot be read as text."""
+    return task.spec.source if isinstance(task, Prompted) else getattr(task, "source", None)
+
+
+def task_origins(task: Task) -> frozenset[str]:
+    """Names the data sets that a task is made from."""
+    return origins(task.spec) if isinstance(task, Prompted) else frozenset()
+
+
+def record_place(task: Task, index: int) -> str:
+    """Names where a training record is: file and line, or its index."""
+    place = getattr(task_source(task), "place", None)
+    return place("train", index) if place else f"record {index}"
+
+
+def record_texts(task: Task, split: str) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Yields (index, texts of the input, texts written freely) of every record that can be read, normalized."""
+    source = task_source(task)
+    assert source is not None
+    for index, record in numbered_records(source, split, lambda error: None):
+        given: Any = record
+        written: Any = ()
+        if isinstance(task, Prompted):
+            try:
+                given, written = _sides(task.spec, record)
+            except (UserError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
+                continue  # reported where it is prepared
+        texts = normalize(given)
+        if texts:
+            yield index, texts, normalize(written)
+
+
+def normalize(value: Any) -> list[str]:
+    """Returns the texts in a nested value: lower case, words and signs with single spaces between, none empty."""
+    found = []
+    for leaf in _leaves(value):
+        text = " ".join((_WORD if leaf.isascii() else _SIGN_OR_WORD).findall(leaf.lower()))
+        if text:
+            found.append(text)
+    return found
+
+
+def _sides(spec: TaskSpec, record: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Divides a record's slots into what is read and what is written freely."""
+    slots = spec.fields(record)
+    if slots is None or spec.renders_itself:
+        return slots, ()
+    answers = {spec.answer, spec.rationale, "answer", spec.options if isinstance(spec.options, str) else ""}
+    # A block of options as published templates show it says nothing of the record.
+    read = {name: value for name, value in slots.items() if name not in answers and not name.startswith("options_")}
+    return read, () if spec.options else slots[spec.answer]
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """Yields every string in a nested value, at any depth."""
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, Mapping):
+            rest += [*item.values()][::-1]
+        elif isinstance(item, list | tuple):
+            rest += reversed(item)
+
+
+def count_words(text: str) -> int:
+    """Counts words of more than a letter, and signs that are words by themselves."""
+    return sum(len(word) > 1 or not word.isascii() for word in text.split(" "))
+
+
+def record_key(texts: Sequence[str]) -> tuple[str, ...]:
+    """Returns a key that records of the same texts share, in any order."""
+    return tuple(sorted(set(texts)))

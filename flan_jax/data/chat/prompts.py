@@ -1,4 +1,4 @@
-"""Templated tasks inside a chat template: a rendered input is the user's turn, its target the assistant's reply.
+"""Puts templated tasks inside a chat template: a rendered input is the user's turn, its target the assistant's reply.
 
 A prompt is what the template makes of the user's turn with the prompt for a reply (transformers'
 ``apply_chat_template(…, add_generation_prompt=True)``), and a reply is what it writes from there on: the words, and
@@ -21,7 +21,7 @@ _CACHED = 4096
 
 
 class ChatPrompts:
-    """Prompts and replies of templated tasks as ids.
+    """Encodes prompts and replies of templated tasks.
 
     Args:
         template: the chat template.
@@ -53,11 +53,11 @@ class ChatPrompts:
         return ChatPrompts, (self._template, self._vocabulary)
 
     def prompt(self, text: str) -> np.ndarray:
-        """[length] int32, what a reply to ``text`` follows."""
+        """Encodes the prompt for a reply to ``text``, [length] int32."""
         return self._tokenizer.prompt([Message(USER, text)])
 
     def prompt_within(self, text: str, room: int) -> np.ndarray:
-        """The prompt, with as much of the beginning of ``text`` as leaves it within ``room`` tokens.
+        """Encodes the prompt with as much of the beginning of ``text`` as fits ``room`` tokens.
 
         Raises:
             UserError: not even the first of its tokens fits.
@@ -78,11 +78,11 @@ class ChatPrompts:
 
     @functools.cached_property
     def overhead(self) -> int:
-        """Tokens that stand around a user's words, about."""
+        """Tokens around a user's words, approximately."""
         return len(self._asked) - len(self._vocabulary.encode(_ASKED))
 
     def _reply(self, text: str) -> np.ndarray:
-        """[length] int32, the words of a reply, without what ends it."""
+        """Encodes the words of a reply, without the end of its turn, [length] int32."""
         prompt, said, _ = self._tokenizer.template.split_exchange(*_turns(_ASKED, text))
         whole = self._ids(prompt + said, len(prompt)) if prompt == self._prompt else np.zeros(0, np.int32)
         begun = len(self._asked)
@@ -91,7 +91,7 @@ class ChatPrompts:
         return self._ids(said)  # a token of the prompt and one of the words would become one
 
     def _ids(self, text: str, cut: int = 0) -> np.ndarray:
-        """Ids of a text as the template writes it; without places in its tokenizer it is cut where the reply begins."""
+        """Encodes a text that the template wrote; a tokenizer without offsets encodes prompt and reply apart."""
         spans = ((cut, len(text)),) if cut else ()
         return self._tokenizer.encode([Marked(text, spans)])[0].ids
 

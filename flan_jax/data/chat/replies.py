@@ -1,4 +1,4 @@
-"""Dialogue for an encoder–decoder: every assistant turn of a conversation is one example, history → reply.
+"""Makes every assistant turn of a conversation one example, history → reply, for an encoder–decoder (``dialog_task``).
 
     TASK = dialog_task("my_chats", jsonl(train="chats.jsonl"))
 
@@ -36,7 +36,7 @@ _VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class ReplySource:
-    """The replies in the conversations of another source, in its order.
+    """A source of the replies in the conversations of another source, in its order.
 
     A record has ``before``, the messages before the reply, and ``reply``. An assistant turn with no
     user turn before it answers nothing: it is history of later turns, and no record.
@@ -57,7 +57,7 @@ class ReplySource:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Those of the conversations."""
+        """Splits of the conversations' source."""
         return self.source.splits
 
     def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
@@ -149,7 +149,7 @@ class ReplySource:
 
 
 def _in_words(talk: Conversation) -> Conversation:
-    """The conversation, if all of it can be said in a prompt of words.
+    """Returns the conversation if a prompt of words can hold all of it.
 
     Raises:
         UserError: it has tools, or calls of them, or thoughts before a reply.
@@ -167,7 +167,7 @@ def _in_words(talk: Conversation) -> Conversation:
 
 
 def _answers(talk: Conversation) -> tuple[int, ...]:
-    """Indices of the replies that have a user's turn before them."""
+    """Finds the replies that have a user's turn before them; indices of messages."""
     first = next((index for index, message in enumerate(talk.messages) if message.role == USER), len(talk.messages))
     return tuple(index for index in talk.replies if index > first)
 
@@ -297,7 +297,7 @@ def dialog_task(
     collection: str = "",
     title: str = "",
 ) -> TaskSpec:
-    """The task of replying in conversations, for an encoder–decoder or as prompt and completion.
+    """Makes the task of replying in conversations, for an encoder–decoder or as prompt and completion.
 
     Args:
         name: the task's name.

@@ -1,4 +1,4 @@
-"""The Jinja that published chat templates are written in, run in a sandbox and out of a budget.
+"""Renders published chat templates, Jinja of strangers, in a sandbox and within a budget (``render_template``).
 
 A template comes with a folder that somebody downloaded. It gets what transformers gives it, and can neither
 reach Python's insides nor change what it is given; every loop, comparison, filter and call is paid for
@@ -32,7 +32,7 @@ _SIZED = ("center", "indent", "batch", "slice", "wordwrap", "truncate", "tojson"
 
 
 class _Budget(RenderBudget):
-    """What one rendering may spend; a function that is only looked at costs nothing."""
+    """The budget of one rendering; a function that is only looked at costs nothing."""
 
     def __init__(self, variables: Mapping[str, Any]) -> None:
         super().__init__(lambda number: 0, given=_count_characters(variables))
@@ -43,7 +43,7 @@ class _Budget(RenderBudget):
 
 
 def _count_characters(value: Any) -> int:
-    """How many characters the texts in a conversation have."""
+    """Counts the characters of the texts in a conversation."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, Mapping):
@@ -52,7 +52,7 @@ def _count_characters(value: Any) -> int:
 
 
 class _Generation(Extension):
-    """``{% generation %}…{% endgeneration %}``: its text between marks."""
+    """The tag ``{% generation %}…{% endgeneration %}``, which puts its text between marks."""
 
     tags = {"generation"}  # noqa: RUF012 (Jinja wants a set)
 
@@ -92,12 +92,12 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Plain JSON; Jinja's own filter escapes for HTML."""
+    """Writes plain JSON; Jinja's own filter escapes for HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _sized(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that makes as much of a text as a number says."""
+    """Wraps a filter whose output grows with a number, so that it pays for it."""
     inner = paid(function)
 
     @jinja2.pass_context
@@ -141,7 +141,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         )
 
     def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Calls what the sandbox allows, once it is paid for."""
+        """Calls what the sandbox allows, and charges for it."""
         run, owner, name = RUN.get(), getattr(obj, "__self__", None), getattr(obj, "__name__", "")
         for given in (*args, *kwargs.values()):
             run.charge(given)
@@ -165,7 +165,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             run.text(len(owner) * 100)
 
     def wrap_str_format(self, value: Any) -> Any:
-        """``str.format`` of a text that asks for no great width."""
+        """Allows ``str.format`` of a text without great widths."""
         owner = getattr(value, "__self__", None)
         if (
             isinstance(owner, str)
@@ -176,7 +176,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().wrap_str_format(value)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Arithmetic whose result stays small."""
+        """Computes a binary operation, and refuses large results."""
         run = RUN.get()
         if isinstance(left, str) and operator == "%" and _WIDE.search(left):
             raise Refused(f"it formats with {left!r:.40}")
@@ -212,7 +212,7 @@ def _compiled(source: str) -> Any:
 
 
 def render_template(source: str, variables: Mapping[str, Any]) -> str:
-    """The text that a chat template makes.
+    """Renders a chat template.
 
     Raises:
         Refused: it needs more than its budget, or makes more text.

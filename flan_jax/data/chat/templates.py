@@ -1,4 +1,4 @@
-"""Chat templates: a conversation as one text, and which of its characters the assistant said.
+"""Chat templates: render a conversation as one text, with the spans of what the assistant says (``ChatTemplate``).
 
 A template is Jinja text, as published tokenizers carry it, and is run in a sandbox with what
 transformers gives it: ``messages``, ``add_generation_prompt``, the special tokens by name,
@@ -39,15 +39,15 @@ _REASONING = re.compile(r"\b(reasoning_content|thinking|reasoning)\b")
 _DAY = "2024-07-26"
 
 Span = tuple[int, int]
-"""First character and the one after the last."""
+"""Positions of the first character and of the one after the last."""
 
 
 class Marked(NamedTuple):
-    """A conversation as text.
+    """A rendered conversation.
 
     Attributes:
-        text: whole.
-        spans: what the assistant said, in order.
+        text: all of it.
+        spans: what the assistant says, in order.
     """
 
     text: str
@@ -81,15 +81,15 @@ class ChatTemplate:
 
     @property
     def marks_replies(self) -> bool:
-        """Whether it says itself, by ``{% generation %}``, what the assistant said."""
+        """Whether it marks with ``{% generation %}`` what the assistant says."""
         return _GENERATION.search(self.text) is not None
 
     def fingerprint(self) -> str:
-        """Hexadecimal digest of what the text of a conversation depends on."""
+        """Digests what the text of a conversation depends on; hexadecimal."""
         return digest(self.text, self.special_tokens, self.variables, self.today)
 
     def with_marks(self) -> "ChatTemplate":
-        """The same, with ``EOS_MARK`` and ``BOS_MARK`` in the places of these two special tokens.
+        """Returns the template with ``EOS_MARK`` and ``BOS_MARK`` in the places of these two special tokens.
 
         For a vocabulary whose ``encode`` never returns a special id: where a token stands is then
         told apart from a message that has the same characters, such as HTML's ``<s>``.
@@ -102,7 +102,7 @@ class ChatTemplate:
         return dataclasses.replace(self, text=text, special_tokens=tuple(special.items()))
 
     def render(self, messages: Sequence[Message], *, tools: str = "", add_generation_prompt: bool = False) -> str:
-        """The text of messages.
+        """Renders messages as text.
 
         Args:
             messages: in order.
@@ -115,7 +115,7 @@ class ChatTemplate:
         return _MARKS.sub("", self._render(messages, tools, add_generation_prompt)).replace(GUARD, "")
 
     def marked(self, messages: Sequence[Message], *, tools: str = "", add_generation_prompt: bool = False) -> Marked:
-        """The text of messages with what the assistant said in them, as far as it is learned.
+        """Renders messages, with the spans of the assistant's replies that have loss.
 
         A span that the template does not mark itself ends with the marker of the turn's end, and
         not with white space behind it, which only separates turns.
@@ -134,7 +134,7 @@ class ChatTemplate:
         return Marked(text, tuple(self._reply_span(messages, tools, index, text) for index in learned))
 
     def split_exchange(self, asked: Message, answered: Message) -> tuple[str, str, str]:
-        """A user's turn with the prompt for a reply, what the assistant says behind it, and what ends its turn.
+        """Splits a rendered exchange into the prompt for the reply, the reply, and the end of its turn.
 
         Raises:
             UserError: the template refuses the turns, begins the whole otherwise than the prompt, or does not write the
@@ -152,7 +152,7 @@ class ChatTemplate:
         return before, head + found, tail.rstrip()
 
     def _trained_spans(self, messages: Sequence[Message], spans: tuple[Span, ...]) -> tuple[Span, ...]:
-        """Of the spans that the template marks, those of replies that are learned."""
+        """Selects the spans of replies with loss from those that the template marks."""
         replies = [message for message in messages if message.role == ASSISTANT]
         if all(message.trained for message in replies):
             return spans
@@ -164,7 +164,7 @@ class ChatTemplate:
         return tuple(span for span, message in zip(spans, replies, strict=True) if message.trained)
 
     def _check_written(self, messages: Sequence[Message], tools: str, text: str, prompted: bool) -> None:
-        """Refuses to lose tools, calls of them, or the thoughts of a reply that is learned."""
+        """Refuses to lose tools, tool calls, or the reasoning of a reply with loss."""
         if tools and self._without(messages, "", prompted) == text:
             raise self._error("it writes nothing of the conversation's tools. Choose a template that takes tools")
         if any(message.calls for message in messages):
@@ -181,7 +181,7 @@ class ChatTemplate:
                 raise self._error(f"{what}. Choose a template that does, or remove them from the record")
 
     def _without(self, messages: Sequence[Message], tools: str, prompted: bool) -> str:
-        """The text of a conversation from which something was taken; ``""`` where the template refuses it."""
+        """Renders a conversation without a part of it; ``""`` where the template refuses it."""
         try:
             return _MARKS.sub("", self._render(messages, tools, prompted))
         except UserError:
@@ -236,11 +236,11 @@ class ChatTemplate:
             raise self._error(f"it refuses the conversation ({error or type(error).__name__})") from error
 
     def guard(self, content: str) -> str:
-        """A message's text with ``GUARD`` in the special tokens that it spells, as ``marked`` has it."""
+        """Puts ``GUARD`` into the special tokens that a message's text spells, as ``marked`` has it."""
         return _first_characters(self.guarded).sub(rf"\1{GUARD}", content) if self.guarded else content
 
     def _guarded(self, value: Any) -> Any:
-        """What a record says, with every text of it guarded; the names of its own keys are ours."""
+        """Guards every text of a nested value."""
         if isinstance(value, str):
             return self.guard(value)
         if isinstance(value, dict):
@@ -249,7 +249,7 @@ class ChatTemplate:
 
     @functools.cached_property
     def _reasoning(self) -> str:
-        """The key at which the template looks for thoughts."""
+        """The key at which the template looks for reasoning."""
         found = _REASONING.search(self.text)
         return found[1] if found else "reasoning_content"
 
@@ -287,7 +287,7 @@ def _clock(today: str) -> Callable[[str], str]:
 
 @functools.lru_cache(maxsize=8)
 def _first_characters(texts: tuple[str, ...]) -> re.Pattern[str]:
-    """The first character of each place where one of ``texts`` begins."""
+    """Compiles a pattern of the first character wherever one of ``texts`` begins."""
     return re.compile(f"(?=(?:{'|'.join(map(re.escape, texts))}))(.)", re.DOTALL)
 
 
@@ -328,7 +328,7 @@ _JINJA = "chat_template.jinja"
 
 
 def load_chat_template(spec: str | Path | ChatTemplate) -> ChatTemplate:
-    """The chat template of a name, of a folder or file, or of Jinja text.
+    """Loads a chat template by name, from a folder or file, or from Jinja text.
 
     Args:
         spec: ``plain`` or ``chatml``; a folder of a transformers tokenizer, whose template is

@@ -1,4 +1,4 @@
-"""A conversation's text as token ids, with a 1 for every token of what the assistant said.
+"""Encodes conversations, with a loss mask over the tokens of what the assistant says (``ChatTokenizer``).
 
 A tokenizer that knows where its tokens stand gives ids and places of the whole text: a vocabulary
 with a method ``encode_offsets(text)``. The text then holds special tokens as its template writes
@@ -32,34 +32,34 @@ _SPECIAL = re.compile(f"([{EOS_MARK}{BOS_MARK}])")
 
 @runtime_checkable
 class Offsets(Protocol):
-    """What a vocabulary has beside ``Vocabulary`` if it knows where its tokens stand."""
+    """A vocabulary that knows the characters of each token."""
 
     def encode_offsets(self, text: str) -> tuple[Sequence[int], Sequence[Span]]:
-        """Ids of ``text``, special tokens in it read as such and none added, and the characters of each id."""
+        """Encodes ``text``, special tokens in it read as such and none added; returns ids and the characters of each."""
 
 
 @runtime_checkable
 class SpecialTokens(Protocol):
-    """What a vocabulary has beside ``Offsets`` if it names its special tokens.
+    """A vocabulary with ``Offsets`` that names its special tokens.
 
     ``encode_offsets`` then takes one with ``encoding.GUARD`` behind its first character for text.
     """
 
     @property
     def special_tokens(self) -> Mapping[str, int]:
-        """Ids of special tokens by their texts."""
+        """Special tokens: their ids by their texts."""
 
 
 OnRewritten = Callable[[int, Sequence[int]], None]
-"""Told the number of a conversation, and which of its messages the template does not write as they are."""
+"""Called with the number of a conversation, and which of its messages the template does not write as they are."""
 
 
 class Tokens(NamedTuple):
-    """A conversation as ids.
+    """An encoded conversation.
 
     Attributes:
         ids: [length] int32.
-        mask: [length] uint8, 1 for what the assistant said.
+        mask: [length] uint8, 1 for what the assistant says.
     """
 
     ids: np.ndarray
@@ -67,10 +67,10 @@ class Tokens(NamedTuple):
 
 
 class ChatTokenizer:
-    """Messages to ids, by a template and a vocabulary.
+    """Encodes messages with a template and a vocabulary.
 
     Args:
-        template: makes the text.
+        template: renders the text.
         vocabulary: text to ids.
     """
 
@@ -89,16 +89,16 @@ class ChatTokenizer:
         tools: Sequence[str] = (),
         on_rewritten: OnRewritten | None = None,
     ) -> list[Tokens | UserError]:
-        """Each conversation as ids, or what is wrong with it.
+        """Encodes each conversation, or returns its error.
 
         Args:
             conversations: messages in order.
             tools: of each conversation, as JSON text; none have any unless it is given.
             unsaid_of: see ``OnRewritten``.
 
-        Wrong is one that the template refuses, and one in which nothing, or everything, is said by
-        the assistant: a loss over none of it, or over all, is not what anybody asked for. So is one of
-        whose learned replies nothing is written.
+        Errors are a conversation that the template refuses, one in which nothing or everything is said by the
+        assistant, since a loss over none of it, or over all, is not what anybody meant, and one with a reply of which
+        nothing is written.
         """
         made: list[Tokens | UserError] = []
         marked: list[Marked | UserError] = []
@@ -117,7 +117,7 @@ class ChatTokenizer:
         return made
 
     def prompt(self, messages: Sequence[Message], tools: str = "") -> np.ndarray:
-        """[length] int32, the ids that an assistant's answer to the messages follows.
+        """Encodes the prompt for the assistant's answer to the messages, [length] int32.
 
         Raises:
             UserError: the template refuses the messages.
@@ -136,7 +136,7 @@ class ChatTokenizer:
         )
 
     def encode(self, texts: Sequence[Marked]) -> list[Tokens]:
-        """Texts as the template writes them, as ids."""
+        """Encodes texts that the template wrote."""
         if isinstance(self.vocabulary, Offsets):
             return [_encode_by_offsets(self.vocabulary, text) for text in texts]
         pieces = [list(_pieces(text)) for text in texts]
@@ -159,12 +159,12 @@ class ChatTokenizer:
 
 
 def _without_loss(messages: Sequence[Message]) -> list[Message]:
-    """The same messages, none of which is learned: of a prompt nothing is."""
+    """Returns the messages without loss: a prompt has none."""
     return [dataclasses.replace(message, trained=False) for message in messages]
 
 
 def _pieces(text: Marked) -> Iterator[tuple[str, bool]]:
-    """(piece, whether the assistant says it): text, or ``EOS_MARK``."""
+    """Yields (text or ``EOS_MARK``, whether the assistant says it)."""
     at = 0
     for start, end in (*text.spans, (len(text.text), len(text.text))):
         for first, last, said in ((at, start, False), (start, end, True)):
@@ -181,7 +181,7 @@ def _joined(parts: Sequence[tuple[np.ndarray, bool]]) -> Tokens:
 
 
 def _with_vocabulary_tokens(template: ChatTemplate, vocabulary: SpecialTokens) -> ChatTemplate:
-    """The template with the vocabulary's own token where its own that ends or begins a sequence is none of them."""
+    """Replaces the template's BOS and EOS tokens by the vocabulary's, where the vocabulary has no such tokens."""
     own = vocabulary.special_tokens
     special = dict(template.special_tokens)
     for name, index in (("eos_token", "eos_id"), ("bos_token", "bos_id")):
@@ -191,7 +191,7 @@ def _with_vocabulary_tokens(template: ChatTemplate, vocabulary: SpecialTokens) -
 
 
 def strips_bos(vocabulary: Vocabulary | Offsets) -> bool:
-    """Whether the token that begins a sequence is left out where a template writes it."""
+    """Whether a BOS token that the template writes is left out."""
     return getattr(vocabulary, "adds_bos", None) is not False
 
 

@@ -1,4 +1,4 @@
-"""Whether a chat template writes what a conversation says: some drop reasoning, and some a whole turn."""
+"""Finds messages that a chat template leaves out or rewrites: some drop reasoning, and some a whole turn."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,18 +12,21 @@ _PROBE = "qzx"
 
 
 def rewritten_messages(template: ChatTemplate, messages: Sequence[Message], tools: str, marked: Marked) -> list[int]:
-    """Indices of the messages that the text does not have as they are, white space around them aside.
+    """Finds the messages that the rendered text does not have as they are, white space around them aside.
 
     A reply that is not learned may be shortened, as some templates do with earlier thoughts.
 
     Args:
-        template: made the text.
+        template: rendered the text.
         messages: the conversation.
         tools: that the assistant may call, as JSON text.
-        marked: its text, with what the assistant says in it.
+        marked: the rendered text, with the spans of what the assistant says.
+
+    Returns:
+        Indices of messages.
 
     Raises:
-        UserError: nothing at all is left of a reply.
+        UserError: nothing is left of a reply.
     """
     replies = "\n".join(marked.text[start:end] for start, end in marked.spans)
     missing = [
@@ -47,7 +50,7 @@ def rewritten_messages(template: ChatTemplate, messages: Sequence[Message], tool
 
 
 def _writes_reply(template: ChatTemplate, messages: Sequence[Message], tools: str, index: int, marked: Marked) -> bool:
-    """Whether a reply's place holds more than stands there around another word."""
+    """Whether the template writes more at a reply's place than it writes around another word."""
     probe = dataclasses.replace(messages[index], content=_PROBE)
     try:
         probed = template.marked([*messages[:index], probe, *messages[index + 1 :]], tools=tools)

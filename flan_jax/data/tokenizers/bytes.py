@@ -11,7 +11,7 @@ from flan_jax.data.tokenizers.protocol import EOS_ID, FIRST_FREE_ID, PAD_ID, UNK
 
 
 class ByteVocabulary:
-    """UTF-8 bytes in ByT5's layout: 0 pad, 1 end of sequence, 2 unknown, byte ``b`` at ``b + 3``."""
+    """A vocabulary of UTF-8 bytes in ByT5's layout: 0 pad, 1 end of sequence, 2 unknown, byte ``b`` at ``b + 3``."""
 
     name = "bytes"
     size = 256 + FIRST_FREE_ID
@@ -23,26 +23,26 @@ class ByteVocabulary:
         self.unk_id: int | None = UNK_ID
 
     def encode(self, text: str) -> list[int]:
-        """The bytes of ``text``, each moved up by three."""
+        """Encodes ``text`` as its bytes, each plus three."""
         return [byte + FIRST_FREE_ID for byte in text.encode()]
 
     def pieces(self, text: str) -> list[str]:
-        """What each id of ``encode(text)`` stands for: a character of ASCII, or a byte of another."""
+        """Returns the piece of each id of ``encode(text)``: an ASCII character, or a byte of another."""
         return [chr(byte) if byte < 0x80 else f"<0x{byte:02X}>" for byte in text.encode()]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text."""
+        """Encodes each text."""
         return [self.encode(text) for text in texts]
 
     def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Ids of each text, [length] int32."""
+        """Encodes each text, [length] int32."""
         return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) + FIRST_FREE_ID for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the bytes; what is no byte, or no valid UTF-8, is left out."""
+        """Decodes the bytes; ids of no byte, and invalid UTF-8, are left out."""
         kept = content_ids(ids, pad_id=PAD_ID, eos_id=EOS_ID)
         return bytes(i - FIRST_FREE_ID for i in kept if FIRST_FREE_ID <= i < self.size).decode(errors="ignore")
 
     def fingerprint(self) -> str:
-        """A constant: the layout never changes."""
+        """Returns a constant digest: the layout never changes."""
         return hashlib.sha256(b"bytes, ByT5 layout").hexdigest()

@@ -1,12 +1,12 @@
-"""What all vocabularies share: how many threads encode, and which ids of a sequence are text."""
+"""Settings and marks that all vocabularies share: the number of encoding threads, and the ids that are text."""
 
 import os
 from collections.abc import Iterable
 
 BEGIN, END = "\ufdd0", "\ufdd1"
-"""Around what the assistant says, where a chat template marks it."""
+"""Marks around what the assistant says, where a chat template marks it."""
 GUARD = "\ufdd4"
-"""Stands behind the first character of what only looks like a special token in a text whose special tokens are read.
+"""Put behind the first character of what only looks like a special token, in a text whose special tokens are read.
 
 Unicode keeps this character free for such a use; it is no part of the text.
 """
@@ -17,7 +17,7 @@ _ours = False
 
 
 def set_encoding_threads(threads: int) -> None:
-    """Chooses for this process how many threads encode a batch; -1 for one a core.
+    """Sets the number of threads that encode a batch in this process; -1 for one a core.
 
     Fast tokenizers know one thread, or one a core, or what ``RAYON_NUM_THREADS`` says when they are first used.
     """
@@ -32,12 +32,12 @@ def set_encoding_threads(threads: int) -> None:
 
 
 def encoding_threads() -> int:
-    """Threads that encode a batch: one a core, -1, unless somebody chose."""
+    """Returns the number of threads that encode a batch; -1, the default, for one a core."""
     return _threads
 
 
 def content_ids(ids: Iterable[int], *, pad_id: int, eos_id: int) -> list[int]:
-    """What stands before the end of the sequence, without padding."""
+    """Cuts ids before the first end of sequence, and drops padding."""
     kept = []
     for token in map(int, ids):
         if token == eos_id:

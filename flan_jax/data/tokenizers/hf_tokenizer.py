@@ -1,4 +1,4 @@
-"""Any tokenizer of the package ``tokenizers``, as ``tokenizer.json`` or GPT-2's pair of files describe it.
+"""A vocabulary of any tokenizer of the package ``tokenizers``: ``tokenizer.json``, or GPT-2's pair of files.
 
 A special token never comes from a text that spells it: every one gets a name of its own inside, with
 a character that no text has. It ends or begins a sequence only where we say so. What counts as special
@@ -35,7 +35,7 @@ _BYTE_NAMES = [f"<0x{byte:02X}>" if byte >= 0x80 else chr(byte) for byte in rang
 
 
 class HfVocabulary:
-    """A tokenizer of the package ``tokenizers`` as a vocabulary.
+    """A vocabulary of a tokenizer of the package ``tokenizers``.
 
     Attributes:
         name: the folder's name.
@@ -45,7 +45,7 @@ class HfVocabulary:
         eos_id: ends a sequence.
         bos_id: begins one, where the tokenizer declares that; nothing here adds it.
         adds_bos: whether the tokenizer's own rules put it in front of a text.
-        unk_id: what the model has for what it cannot spell, or ``None``.
+        unk_id: the id of text that the model cannot spell, or ``None``.
         special_tokens: the id of every special token, T5's ``<extra_id_0>`` among them, by its text.
     """
 
@@ -99,15 +99,15 @@ class HfVocabulary:
                 )
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text``, no special ones."""
+        """Encodes ``text``, without special ids."""
         return list(self._encode_all([text])[0].ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, in one call into the library."""
+        """Encodes each text, in one call into the library."""
         return [encoding.ids for encoding in self._encode_all(texts)]
 
     def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Ids of each text, [length] int32."""
+        """Encodes each text, [length] int32."""
         return [np.array(encoding.ids, np.int32) for encoding in self._encode_all(texts)]
 
     def _encode_all(self, texts: Sequence[str]) -> list[Any]:
@@ -115,7 +115,7 @@ class HfVocabulary:
         return self._tokenizer.encode_batch_fast([_plain(text) for text in texts], add_special_tokens=False)
 
     def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids of ``text``, special tokens in it read as such, and the characters that each stands for.
+        """Encodes ``text``, special tokens in it read as such; returns ids and the characters of each.
 
         A special token with ``encoding.GUARD`` behind its first character is plain text.
         """
@@ -130,7 +130,7 @@ class HfVocabulary:
         ]
 
     def _with_names(self, text: str) -> tuple[str, tuple[np.ndarray, np.ndarray] | None]:
-        """The text with names for its special tokens and no guards; for places in it, where they start and end before."""
+        """Replaces special tokens by their names and drops guards; returns also where each character was before."""
         parts = self._special.split(text)
         if len(parts) == 1:
             return text, None
@@ -153,7 +153,7 @@ class HfVocabulary:
         return "".join(inside), (np.concatenate(starts), np.concatenate(ends))
 
     def pieces(self, text: str) -> list[str]:
-        """What each id of ``encode(text)`` stands for, unknown pieces as they stand in the text.
+        """Returns the piece of each id of ``encode(text)``, unknown pieces as in the text.
 
         Bytes of a character that is spelled with several pieces are written as ``<0xF0>``.
         """
@@ -166,7 +166,7 @@ class HfVocabulary:
         ]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the pieces; special tokens by their own text, but for the one that begins a sequence.
+        """Decodes pieces; special tokens by their own text, but for the one that begins a sequence.
 
         An id behind the last reads as unknown, or as nothing where there is no such piece.
         """
@@ -176,7 +176,7 @@ class HfVocabulary:
         return _NAME.sub(lambda found: self._texts[int(found[1])], text)
 
     def fingerprint(self) -> str:
-        """Digest of what the ids depend on: the description, which tokens are special, and the end of sequence."""
+        """Digests what the ids depend on: the description, which tokens are special, and the end of sequence."""
         return self._fingerprint
 
     def __reduce__(self) -> tuple[type["HfVocabulary"], tuple[Path]]:
@@ -184,7 +184,7 @@ class HfVocabulary:
 
 
 def load_hf_tokenizer(path: Path) -> HfVocabulary:
-    """The vocabulary of a folder or file, built once a process for as long as its files stay as they are."""
+    """Loads the vocabulary of a folder or file, cached until its files change."""
     path = path.expanduser().absolute()
     read = [path / name for name in FILES] if path.is_dir() else [path, *(path.parent / name for name in FILES)]
     stats = [(file.name, file.stat()) for file in read if file.is_file()]
@@ -213,7 +213,7 @@ def _name(index: int) -> str:
 
 
 def _piece_ids(content: Mapping[str, Any]) -> dict[str, int]:
-    """The id of every piece, those of the model before those added."""
+    """Returns the id of every piece, the model's before the added ones."""
     vocab = content["model"]["vocab"]
     try:
         pieces = dict(vocab) if isinstance(vocab, dict) else {piece: i for i, (piece, _) in enumerate(vocab)}
@@ -234,13 +234,13 @@ def _special(described: Description, ids: Mapping[str, int]) -> dict[str, int]:
 
 
 def _unused_byte(content: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str, int]:
-    """The last byte's piece where bytes have written names: a text might spell this name."""
+    """Returns the last byte's piece where bytes have written names: a text might spell this name."""
     fits = content["model"].get("byte_fallback") and set(_BYTES) <= ids.keys()
     return {_BYTES[-1]: ids[_BYTES[-1]]} if fits else {}
 
 
 def _first_special_id(described: Description, kind: str, special: Mapping[str, int]) -> int | None:
-    """The first id that a configuration gives, if it is a special token's: others are pieces of text."""
+    """Returns the first id that a configuration gives for a role and that is a special token's."""
     return next((index for index in described.numbered.get(kind, ()) if index in special.values()), None)
 
 
@@ -264,7 +264,7 @@ def _find_eos(described: Description, ids: Mapping[str, int], special: Mapping[s
 
 
 def _adds_bos(described: Description, ids: Mapping[str, int], bos_id: int) -> bool:
-    """Whether a text begins with it: as ``add_bos_token`` says, else as the rules for what is done in the end do."""
+    """Whether a text begins with BOS: as ``add_bos_token`` says, else as the post-processor does."""
     if described.adds_bos is not None:
         return described.adds_bos
     for rule in _rules(described.content.get("post_processor")):
@@ -291,7 +291,7 @@ def _find_pad(
     bos_id: int | None,
     unknown: int | None,
 ) -> int | None:
-    """The id that pads, by the rule at the top of this file; ``None`` for one more."""
+    """Finds the padding id by the rule at the top of this file; ``None`` for one more id."""
     by_letter = _is_byte_level(described.content) and set(byte_letters()) <= ids.keys()
     by_name = _unused_byte(described.content, ids)
     taken = {eos_id, None} if by_letter or by_name else {eos_id, unknown, None}
@@ -302,7 +302,7 @@ def _find_pad(
 
 
 def _rules(part: Any) -> Iterator[Mapping[str, Any]]:
-    """A rule and those that it is a sequence of."""
+    """Yields a rule and those that it is a sequence of."""
     if isinstance(part, Mapping):
         yield part
         for key in ("normalizers", "pretokenizers", "processors"):
@@ -311,13 +311,13 @@ def _rules(part: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _is_byte_level(content: Mapping[str, Any]) -> bool:
-    """Whether every byte of a text becomes a letter first, as in GPT-2."""
+    """Whether every byte of a text becomes a letter first, as in GPT-2 (byte-level BPE)."""
     rules = (rule for part in ("normalizer", "pre_tokenizer") for rule in _rules(content.get(part)))
     return any(rule.get("type") == "ByteLevel" for rule in rules)
 
 
 def _rename_special_tokens(content: Mapping[str, Any], special: Mapping[str, int]) -> dict[str, Any]:
-    """The description to build from: special tokens by names that no text has, nothing cut, filled up or left to chance."""
+    """Makes the description to build from: special tokens renamed to what no text has, no truncation, padding or dropout."""
     names = {text: _name(index) for text, index in special.items()}
     model = dict(content["model"])
     vocab = model["vocab"]
@@ -361,7 +361,7 @@ def _merge_parts(merge: Any) -> set[str]:
 
 
 def _offset_processor(post_processor: Any) -> dict[str, Any] | None:
-    """Of what is done to ids in the end only this: whether a piece's place begins with the space before it."""
+    """Keeps of the post-processor only whether a piece's offsets begin with the space before it."""
     for rule in _rules(post_processor):
         if rule.get("type") in ("ByteLevel", "RobertaProcessing"):
             own = {key: rule[key] for key in ("add_prefix_space", "trim_offsets", "use_regex") if key in rule}
@@ -375,7 +375,7 @@ def _letter_bytes() -> dict[str, int]:
 
 
 def _byte_level_text(token: str) -> str:
-    """A byte-level piece as text; bytes that are no characters by themselves as ``<0xNN>``."""
+    """Decodes a byte-level piece; bytes that are no characters by themselves as ``<0xNN>``."""
     table = _letter_bytes()
     if any(letter not in table for letter in token):
         return token

@@ -1,4 +1,4 @@
-"""The files of a published tokenizer, read as one description. Nothing in them is run.
+"""Reads the files of a published tokenizer as one description (``read_description``). Nothing in them is run.
 
 A folder has ``tokenizer.json``, or GPT-2's pair of a vocabulary and merges, which becomes the same
 description. What ends, begins and pads a sequence is declared beside it: as text in
@@ -21,7 +21,7 @@ NAMED_IN = ("tokenizer_config.json", "special_tokens_map.json")
 NUMBERED_IN = ("generation_config.json", "config.json")
 _ADDED = "added_tokens.json"
 FILES = (TOKENIZER, *(name for pair in PAIRS for name in pair), *NAMED_IN, *NUMBERED_IN, _ADDED)
-"""What is read of a folder."""
+"""The files that are read of a folder."""
 _OF_SLOW_ONES = ("vocab.txt", "vocab.json", "encoder.json", "sentencepiece.bpe.model", "*.tiktoken", NAMED_IN[0])
 _SAME_RULES = ("GPT2", "Roberta", "Bart", "Longformer", "LED")
 """Tokenizers of transformers that a pair of files is enough for: they cut a text as GPT-2's does."""
@@ -52,7 +52,7 @@ class Description:
 
 
 def find_tokenizer_file(folder: Path) -> Path:
-    """What to read of a folder: its ``tokenizer.json``, the folder for a pair, or a SentencePiece model.
+    """Finds the tokenizer of a folder: its ``tokenizer.json``, the folder for a pair, or a SentencePiece model.
 
     Raises:
         UserError: none of these.
@@ -78,7 +78,7 @@ def find_tokenizer_file(folder: Path) -> Path:
 
 
 def read_description(path: Path) -> Description:
-    """A folder or a ``tokenizer.json``; a JSON file of another name is read by itself.
+    """Reads a folder or a ``tokenizer.json``; a JSON file of another name is read by itself.
 
     Raises:
         UserError: no such file, or one that is not what its name says.
@@ -109,7 +109,7 @@ def read_description(path: Path) -> Description:
 
 
 def named_tokens(folder: Path) -> dict[str, str]:
-    """The text of a folder's special tokens by what they do: ``eos``, ``bos``, ``pad``."""
+    """Reads the texts of a folder's special tokens by role: ``eos``, ``bos``, ``pad``."""
     return _tokens_by_role([_load_object(folder / name) for name in NAMED_IN])
 
 
@@ -123,7 +123,7 @@ def _tokens_by_role(configs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _load_object(path: Path, *, must: bool = False) -> dict[str, Any]:
-    """A JSON object; an empty one for a file that is not there."""
+    """Reads a JSON object; an empty one for a file that is not there."""
     if not path.is_file():
         if must:
             raise UserError(f"Cannot read the tokenizer {str(path)!r}: no such file. Name a folder or a {TOKENIZER}.")
@@ -146,7 +146,7 @@ def _listed(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _added_tokens(own: Any, configs: list[dict[str, Any]], more: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Tokens beside the model's: of the description, then those that only the configurations know, by id."""
+    """Collects the added tokens: those of the description, then those of the configurations alone, by id."""
     tokens = {token["content"]: dict(token) for token in own or () if isinstance(token, dict) and _text(token)}
     beside: list[tuple[int, dict[str, Any]]] = []
     for config in configs:
@@ -175,7 +175,7 @@ def _ids_by_role(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _pair(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """GPT-2's two files as the description that they stand for."""
+    """Reads GPT-2's two files as the description that they stand for."""
     first, second = next(pair for pair in PAIRS if all((folder / name).is_file() for name in pair))
     vocab = _load_object(folder / first)
     kind = str(config.get("tokenizer_class") or _SAME_RULES[0])
@@ -207,7 +207,7 @@ def _pair(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def byte_letters() -> list[str]:
-    """The letter that stands for each byte in byte-level BPE: itself where it prints, else one from U+0100 on."""
+    """Returns the letter of each byte in byte-level BPE: itself where it prints, else one from U+0100 on."""
     prints = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = (chr(0x100 + i) for i in range(256 - len(prints)))
     return [chr(byte) if byte in prints else next(others) for byte in range(256)]

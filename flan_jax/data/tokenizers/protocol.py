@@ -20,7 +20,7 @@ FIRST_FREE_ID = 3
 
 @runtime_checkable
 class Vocabulary(Protocol):
-    """What the rest of the project asks of a tokenizer."""
+    """A tokenizer: text to ids and back, with the ids of padding, end of sequence and unknown text."""
 
     @property
     def name(self) -> str:
@@ -43,20 +43,20 @@ class Vocabulary(Protocol):
         """The id of what the vocabulary cannot spell, or ``None``."""
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text``, without the end-of-sequence id."""
+        """Encodes ``text``, without the end-of-sequence id."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """``[encode(text) for text in texts]``, faster where the tokenizer has a batched call."""
+        """Encodes each text as ``encode`` does, faster where the tokenizer has a batched call."""
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ``ids``: stops at the first end-of-sequence id and skips padding."""
+        """Decodes ``ids`` up to the first end-of-sequence id, without padding."""
 
     def fingerprint(self) -> str:
-        """Hexadecimal digest of everything that changes what ``encode`` returns."""
+        """Digests everything that changes what ``encode`` returns; hexadecimal."""
 
 
 _PROBE = string.printable
-"""A text that every vocabulary should manage, to try one out before anything is written."""
+"""A text that every vocabulary should encode, to check one before anything is written."""
 
 
 def check_special_ids(vocabulary: Vocabulary) -> None:
@@ -82,14 +82,14 @@ def check_special_ids(vocabulary: Vocabulary) -> None:
 
 
 def keeps_newlines(vocabulary: Vocabulary) -> bool:
-    """Whether a line end comes back from the ids. T5's SentencePiece turns it into a space."""
+    """Whether decoding returns line ends. T5's SentencePiece turns them into spaces."""
     return "\n" in vocabulary.decode(vocabulary.encode("a\nb"))
 
 
 def encode_with_special_tokens(vocabulary: Vocabulary, text: str) -> list[int]:
-    """Ids of a text that a user wrote into a configuration: special tokens that it names are read as such.
+    """Encodes a text of a configuration, in which special tokens that it names are read as such.
 
-    Text of data never is read so. A vocabulary names its special tokens in a property ``special_tokens``, or reads
+    Text of data is never read so. A vocabulary names its special tokens in a property ``special_tokens``, or reads
     them by itself in ``encode_offsets``.
 
     >>> encode_with_special_tokens(ByteVocabulary(), "a</s>")
@@ -108,7 +108,7 @@ def encode_with_special_tokens(vocabulary: Vocabulary, text: str) -> list[int]:
 
 
 def check_ids(vocabulary: Vocabulary, ids: Iterable[int], what: str) -> None:
-    """Refuses ids that text must not have.
+    """Refuses ids that encoded text must not have.
 
     Raises:
         UserError: an id that is negative, not below the size, or a special one.
@@ -123,9 +123,9 @@ def check_ids(vocabulary: Vocabulary, ids: Iterable[int], what: str) -> None:
 
 
 def encode_arrays(vocabulary: Vocabulary, texts: Sequence[str]) -> list[np.ndarray]:
-    """Ids of each text as an array of its own, [length] integers.
+    """Encodes each text as an array, [length] integers.
 
-    A vocabulary may have a method ``encode_arrays(texts)`` that saves the way by Python's lists.
+    A vocabulary may have a method ``encode_arrays(texts)`` of its own that avoids Python lists.
     """
     own = getattr(vocabulary, "encode_arrays", None)
     return own(texts) if own else [np.array(ids, np.int32) for ids in vocabulary.encode_batch(texts)]

@@ -16,7 +16,7 @@ VOCABULARIES: Registry[Callable[[], Vocabulary]] = Registry("vocabulary", _FILES
 
 
 def register_vocabulary(name: str, factory: Callable[[], Vocabulary]) -> None:
-    """Makes ``load_vocabulary(name)`` return ``factory()``; nothing is built before that."""
+    """Registers a vocabulary under a name; ``factory()`` builds it when ``load_vocabulary(name)`` is called."""
     VOCABULARIES.add(name, factory)
 
 
@@ -24,7 +24,7 @@ register_vocabulary("bytes", ByteVocabulary)
 
 
 def load_vocabulary(spec: str | Path) -> Vocabulary:
-    """The vocabulary of a registered name, or of the files of a published tokenizer.
+    """Loads the vocabulary of a registered name, or of the files of a published tokenizer.
 
     These are a folder, such as a model of Hugging Face's, a ``tokenizer.json``, or a SentencePiece
     ``*.model``. A relative path is looked for in the working directory, then in the data folder.

@@ -13,7 +13,7 @@ from flan_jax.errors import UserError
 
 
 class SentencePieceVocabulary:
-    """A SentencePiece model file with the ids that the model itself declares.
+    """A vocabulary of a SentencePiece model file, with the ids that the model declares.
 
     Models differ. Where one has no padding id, its beginning-of-sequence id serves (a control
     piece that ``encode`` never returns); where it has neither, one id is added behind the last
@@ -72,29 +72,29 @@ class SentencePieceVocabulary:
 
     @functools.cached_property
     def special_tokens(self) -> Mapping[str, int]:
-        """Ids of the control pieces by their texts, but for the one that pads."""
+        """Control pieces but the one that pads: their ids by their texts."""
         processor = self._processor
         controls = (i for i in range(self._pieces) if processor.is_control(i) and i != self.pad_id)
         return {str(processor.id_to_piece(index)): index for index in controls}
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the pieces of ``text``, no control ids."""
+        """Encodes ``text``, without control ids."""
         return list(self._processor.encode(text, out_type=int))
 
     def pieces(self, text: str) -> list[str]:
-        """What each id of ``encode(text)`` stands for, unknown pieces as they stand in the text."""
+        """Returns the piece of each id of ``encode(text)``, unknown pieces as in the text."""
         return list(self._processor.encode(text, out_type=str))
 
     def piece(self, index: int) -> str:
-        """The piece of an id."""
+        """Returns the piece of an id."""
         return str(self._processor.id_to_piece(index))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, in one call into the library."""
+        """Encodes each text, in one call into the library."""
         return self._processor.encode(list(texts), out_type=int, num_threads=encoding_threads()) if texts else []
 
     def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Ids of each text, [length] int32."""
+        """Encodes each text, [length] int32."""
         if not texts:
             return []
         if not hasattr(self._processor, "EncodeAsNumpy"):  # SentencePiece before 0.2.2
@@ -102,14 +102,14 @@ class SentencePieceVocabulary:
         return self._processor.EncodeAsNumpy(list(texts), num_threads=encoding_threads())
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the pieces. An id behind the last piece reads as unknown."""
+        """Decodes pieces. An id behind the last piece reads as unknown."""
         kept = content_ids(ids, pad_id=self.pad_id, eos_id=self.eos_id)
         if self.unk_id is None:
             return str(self._processor.decode([i for i in kept if 0 <= i < self._pieces]))
         return str(self._processor.decode([i if 0 <= i < self._pieces else self.unk_id for i in kept]))
 
     def fingerprint(self) -> str:
-        """Digest of the file's content."""
+        """Digests the file's content; hexadecimal."""
         return hashlib.sha256(f"sentencepiece {self._digest}".encode()).hexdigest()
 
     def __reduce__(self) -> tuple[type["SentencePieceVocabulary"], tuple[Path]]:

@@ -1,4 +1,4 @@
-"""What a vocabulary makes of a text, piece by piece: what it cannot spell, and the line ends that it drops."""
+"""Shows a text as a vocabulary's pieces: unknown ones, and the line ends that it drops."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ class DisplayPiece:
     """One token of a text.
 
     Attributes:
-        text: what it stands for, as the vocabulary writes it.
+        text: its text, as the vocabulary writes it.
         id: its id.
         unknown: the vocabulary cannot spell it.
         lost: line ends before it that the vocabulary dropped.
@@ -27,7 +27,7 @@ class DisplayPiece:
 
 
 def display_pieces(vocabulary: Vocabulary, text: str) -> list[DisplayPiece]:
-    """The pieces of ``text``, an id each.
+    """Returns the pieces of ``text``, an id each.
 
     A vocabulary may have a method ``pieces(text)`` that names them; without one they are decoded, an id at a time.
     """
@@ -44,7 +44,7 @@ def display_pieces(vocabulary: Vocabulary, text: str) -> list[DisplayPiece]:
 
 
 def display_id_pieces(vocabulary: Vocabulary, ids: Iterable[int]) -> list[DisplayPiece]:
-    """A piece for every id, special tokens by their names: of a text that a chat template wrote."""
+    """Returns a piece for every id, special tokens by their names: for texts that a chat template wrote."""
     names = {index: name for name, index in getattr(vocabulary, "special_tokens", {}).items()}
     return [
         DisplayPiece(names.get(index) or vocabulary.decode([index]), index, index == vocabulary.unk_id)
@@ -53,12 +53,12 @@ def display_id_pieces(vocabulary: Vocabulary, ids: Iterable[int]) -> list[Displa
 
 
 def decode_turns(vocabulary: Vocabulary, ids: Iterable[int], end: str = "") -> str:
-    """The text of ids among which sequences end, as turns of a chat do; ``decode`` reads up to the first end only.
+    """Decodes ids with several ends of sequence, as turns of a chat have; ``decode`` reads up to the first only.
 
     Args:
         vocabulary: ids to text.
         ids: to read.
-        end: what stands for the end of a sequence; its own name, or nothing where it has none, unless given.
+        end: written for the end of a sequence; by default its own name, or nothing where it has none.
     """
     names = {index: name for name, index in getattr(vocabulary, "special_tokens", {}).items()}
     turns: list[list[int]] = [[]]
@@ -71,7 +71,7 @@ def decode_turns(vocabulary: Vocabulary, ids: Iterable[int], end: str = "") -> s
 
 
 def _count_lost_line_ends(text: str, names: list[str]) -> list[int]:
-    """For each piece, the line ends in the white space before it."""
+    """Counts, for each piece, the line ends in the white space before it."""
     lowered = text.lower()  # as some vocabularies do
     lowered = lowered if len(lowered) == len(text) else text
     position, lost = 0, []

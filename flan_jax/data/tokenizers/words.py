@@ -18,7 +18,7 @@ _NO_SPACE_AFTER = set("([{")
 
 
 def split_words(text: str) -> list[str]:
-    r"""The tokens of ``text`` as a ``WordVocabulary`` sees them: lower case, marks apart.
+    r"""Splits ``text`` into the tokens of a ``WordVocabulary``: lower case, marks apart.
 
     >>> split_words("Don't stop:\n at 3.5 (or so)!")
     ["don't", 'stop', ':', 'at', '3.5', '(', 'or', 'so', ')', '!']
@@ -27,7 +27,7 @@ def split_words(text: str) -> list[str]:
 
 
 class WordVocabulary:
-    """A closed list of words for small worlds.
+    """A vocabulary of a closed list of words.
 
     Lower-cases; white space of every kind, newlines too, only separates, as it does in T5's
     SentencePiece model. Ids: 0 pad, 1 end of sequence, 2 unknown, then the ASCII punctuation
@@ -59,7 +59,7 @@ class WordVocabulary:
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], name: str = "words") -> "WordVocabulary":
-        """A vocabulary of every word that occurs in ``texts``, in alphabetical order."""
+        """Builds a vocabulary of every word in ``texts``, in alphabetical order."""
         return cls(sorted({word for text in texts for word in split_words(text)}), name)
 
     @property
@@ -69,23 +69,23 @@ class WordVocabulary:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Every token that text can become, marks first, in the order of the ids from 3."""
+        """Every token of text, marks first, in the order of the ids from 3."""
         return self._tokens[FIRST_FREE_ID:]
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the words of ``text``."""
+        """Encodes the words of ``text``."""
         return [self._ids.get(word, UNK_ID) for word in split_words(text)]
 
     def pieces(self, text: str) -> list[str]:
-        """What each id of ``encode(text)`` stands for, unknown words as they are."""
+        """Returns the word of each id of ``encode(text)``, unknown words as they are."""
         return split_words(text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text."""
+        """Encodes each text."""
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The words with single spaces, closing marks set tight. Known words encode to the same ids again.
+        """Joins the words with single spaces, closing marks set tight. Known words encode to the same ids again.
 
         An id outside the vocabulary, which a network with a padded table may write, reads as
         unknown.
@@ -101,6 +101,6 @@ class WordVocabulary:
         return text
 
     def fingerprint(self) -> str:
-        """Digest of the token list and of the rule that splits words."""
+        """Digests the token list and the rule that splits words; hexadecimal."""
         parts = ("words", _WORD.pattern, *self._tokens)
         return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()

@@ -11,12 +11,15 @@ import pytest
 
 import mixtures
 from flan_jax.data.chat.replies import DialogFields
+from flan_jax.data.collections.superni_encoding import ENCODINGS
+from flan_jax.data.collections.t0_datasets import as_on_hub
 from flan_jax.data.formats import FORMATS
 from flan_jax.data.instructions.task import instruction_fields, rendered_fields
 from flan_jax.data.prepare.fingerprints import callable_digest
 from flan_jax.data.sources.generated import GeneratedSource
 from flan_jax.data.sources.hub import HubSource
 from flan_jax.data.sources.published import PublishedSource
+from flan_jax.data.templates.promptsource import whole_record
 from flan_jax.tasks.catalog import TASKS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "fingerprints.json"
@@ -38,10 +41,13 @@ def test_a_new_name_changes_no_fingerprint():
     functions = {"instruction": instruction_fields, "rendered": rendered_fields, "dialog": DialogFields()}
     functions |= {f"format {known.name}": known.read for known in FORMATS}
     functions |= {f"format {known.name} gathered": known.gather for known in FORMATS if known.gather}
+    functions |= {f"superni {name}": encoding for name, encoding in ENCODINGS.items()}
+    functions |= {"promptsource": whole_record, "t0": as_on_hub}
     sources = {}
     for spec in map(TASKS.get, TASKS):
         functions[f"task {spec.name}"] = spec.fields
         functions |= {f"task {spec.name} {name}": function for name, function in spec.extras.items()}
+        functions |= {f"task {spec.name} {published.name}": published.fields for published in spec.published}
         sources[spec.name] = source_fingerprint(spec.source)
     found = {
         "functions": {name: callable_digest(function)[:16] for name, function in functions.items()},

@@ -1,4 +1,4 @@
-"""Super-NaturalInstructions: its original task files and official split lists as tasks and a mixture.
+"""Makes tasks and a mixture of Super-NaturalInstructions' original task files and official split lists.
 
 One file is one task: a definition in words, worked examples, and instances with one or more
 accepted outputs. The benchmark (Wang et al. 2022, arXiv:2204.07705) trains on the tasks of
@@ -60,14 +60,14 @@ TOKENIZER = "tokenizers/gpt2"
 
 @dataclasses.dataclass(frozen=True)
 class TaskFilter:
-    """Which tasks are taken. A task is left out that has something outside of a set that is given.
+    """Selects task files by category and language. A task with anything outside of a given set is left out.
 
     Attributes:
         categories: the categories taken, by the benchmark's names or ours; ``()`` for all.
         input_languages: languages of inputs; ``()`` for all.
         output_languages: languages of outputs; ``()`` for all.
         instruction_languages: languages of definitions; ``()`` for all.
-        mmlu: whether the tasks made from MMLU are taken. FLAN 2022 trains without them, as it
+        mmlu: take the tasks made from MMLU. FLAN 2022 trains without them, as it
             measures on MMLU.
     """
 
@@ -78,26 +78,26 @@ class TaskFilter:
     mmlu: bool = True
 
     def __call__(self, path: Path) -> bool:
-        """Whether the task of a file is taken; a file that does not name its languages is not where some are asked for."""
+        """Whether the task of a file is taken; where languages are given, a file that names none is not."""
         if not self.mmlu and _MMLU in path.stem:
             return False
         if self == TaskFilter(mmlu=self.mmlu):
             return True
-        said = metadata(path)
+        found = metadata(path)
         pairs = (
-            (self.input_languages, said.input_languages),
-            (self.output_languages, said.output_languages),
-            (self.instruction_languages, said.instruction_languages),
+            (self.input_languages, found.input_languages),
+            (self.output_languages, found.output_languages),
+            (self.instruction_languages, found.instruction_languages),
         )
-        if not all(not wanted or (found and set(found) <= set(wanted)) for wanted, found in pairs):
+        if not all(not wanted or (own and set(own) <= set(wanted)) for wanted, own in pairs):
             return False
-        return not self.categories or label(said.categories[0]).lower() in {
+        return not self.categories or label(found.categories[0]).lower() in {
             label(wanted).lower() for wanted in self.categories
         }
 
 
 def label(text: str) -> str:
-    """A name of letters, digits and underscores: ``"Fill in The Blank"`` → ``"fill_in_the_blank"``."""
+    """Turns a text into a name of letters, digits and underscores: ``"Fill in The Blank"`` → ``"Fill_in_The_Blank"``."""
     name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
     return name if name.isidentifier() else f"_{name}"
 
@@ -105,7 +105,7 @@ def label(text: str) -> str:
 def superni_task(
     path: str | Path, *, fields: SuperNIFields | None = None, metric: str = ENGLISH_METRIC, **source: Any
 ) -> TaskSpec:
-    """The ``TaskSpec`` of one task file; only the head of the file is read.
+    """Makes the ``TaskSpec`` of one task file; only the head of the file is read.
 
     Args:
         path: the file; relative paths start at the data folder.
@@ -134,7 +134,7 @@ def superni_task(
 
 
 def read_split(path: Path) -> tuple[str, ...]:
-    """The task names of an official split list, one a line."""
+    """Reads the task names of an official split list, one a line."""
     if not path.is_file():
         raise missing_data("The official task list of Super-NaturalInstructions", path)
     return tuple(dict.fromkeys(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()))
@@ -158,7 +158,7 @@ def superni_mixture(
     seed: int = 0,
     metric: str = "",
 ) -> Mixture:
-    """The benchmark over the task files that are on this machine.
+    """Makes the benchmark of the task files that are on this machine.
 
     Args:
         name: the mixture's name.
@@ -243,7 +243,7 @@ def superni_mixture(
 
 
 def _metric_of(track: str) -> str:
-    """What a track is measured by on this machine."""
+    """Returns the name of a track's metric on this machine."""
     if track == ENGLISH_TRACK:
         return ENGLISH_METRIC
     tokenizer = resolve(TOKENIZER)
@@ -258,7 +258,7 @@ def niv2_tasks(
     train: TaskFilter | None = None,
     seed: int = 0,
 ) -> tuple[TaskSpec, ...]:
-    """Every task file on this machine, as FLAN 2022 trains on them: without those made from MMLU, none held out.
+    """Makes a task of every task file, as FLAN 2022 trains on them: without those made from MMLU, none held out.
 
     Args:
         folder: holds ``tasks/*.json``; relative paths start at the data folder.
@@ -283,9 +283,9 @@ def niv2_tasks(
 
 
 def _fields(name: str, num_positive: int, num_negative: int, explanations: bool, max_characters: int) -> SuperNIFields:
-    for asked, number in (("num_positive", num_positive), ("num_negative", num_negative)):
+    for option, number in (("num_positive", num_positive), ("num_negative", num_negative)):
         if number < 0:
-            raise UserError(f"Mixture {name!r}: {asked}={number} must be 0 or more.")
+            raise UserError(f"Mixture {name!r}: {option}={number} must be 0 or more.")
     if explanations and not num_positive + num_negative:
         raise UserError(f"Mixture {name!r} explains examples and shows none. Give num_positive, or no explanations.")
     return SuperNIFields(num_positive, max_characters, num_negative, explanations)
@@ -299,7 +299,7 @@ def _tasks_folder(folder: str | Path) -> Path:
 
 
 def _chosen(name: str, files: Sequence[Path], wanted: TaskFilter, part: str) -> list[Path]:
-    """The files that a filter takes.
+    """Selects the files that a filter takes.
 
     Raises:
         UserError: a category that no file has, or nothing left to train on.

@@ -35,7 +35,7 @@ CLUSTERS = {
 
 @dataclasses.dataclass(frozen=True)
 class T0Set:
-    """A data set.
+    """A data set of T0.
 
     Attributes:
         dataset: its name in promptsource.
@@ -67,7 +67,7 @@ class T0Set:
 
     @property
     def cluster(self) -> str:
-        """What it is held out with."""
+        """The cluster that it is held out with."""
         return CLUSTERS[self.family]
 
 
@@ -192,12 +192,12 @@ LEFT_OUT: dict[tuple[str, str | None], tuple[str, ...]] = {("gigaword", None): (
 
 
 def task_name(dataset: str, subset: str | None = None) -> str:
-    """The name of the task of a data set: ``p3_super_glue_rte``."""
+    """Names the task of a data set: ``p3_super_glue_rte``."""
     return re.sub(r"\W+", "_", "_".join(["p3", dataset, *([subset] if subset else [])])).lower()
 
 
 def hub_source(data: T0Set, name: str) -> PublishedSource:
-    """The data set on the Hugging Face hub, or in a local folder called like the task ``name`` or the data set."""
+    """Makes the source: the hub's data set, or a local folder called like the task ``name`` or the data set."""
     folders = [name, name.removeprefix("p3_")]
     if name == task_name(data.dataset, data.subset):
         alone = sum(dataset == data.dataset for dataset, _ in T0_SETS) == 1

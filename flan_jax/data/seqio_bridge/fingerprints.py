@@ -1,4 +1,4 @@
-"""What the tokens of a seqio task depend on, as digests that are the same in every process.
+"""Digests what the tokens of a seqio task depend on, the same in every process.
 
 A data source and a preprocessor are somebody else's objects, so they are described by their
 class, their attributes and the text of their functions; the files that a source reads, by content.
@@ -23,7 +23,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def source_parts(source: Any, split: str) -> str:
-    """Digest of a data source: its class, its parameters, its functions and the content of its files.
+    """Digests a data source: its class, its parameters, its functions and the content of its files.
 
     What a function reads on its own account cannot be seen: the data behind a
     ``FunctionDataSource`` may change without this digest changing.
@@ -49,7 +49,7 @@ def _source(source: Any, split: str) -> Iterator[str]:
 
 
 def _file(path: str) -> str:
-    """A local file by content; a remote one by size and time, as reading it twice may cost more than training."""
+    """Digests a local file by content; a remote one by size and time, as reading it twice may cost more than training."""
     if "://" not in path and Path(path).is_file():
         return file_digest(Path(path))
     if not tf.io.gfile.exists(path):
@@ -74,7 +74,7 @@ def _text(value: Any) -> str:
 
 
 def callable_text(function: Callable[..., Any]) -> str:
-    """Digest of a function with what it is bound to, TensorFlow's types and shapes included.
+    """Digests a function with its bound arguments, TensorFlow's types and shapes included.
 
     ``callable_digest`` follows the functions; of a value that is TensorFlow's it knows the type only.
     """
@@ -94,7 +94,7 @@ def _filled(cell: types.CellType) -> bool:
 
 
 def _plain(value: Any) -> str:
-    """A bound value as text; a function inside one is ``callable_digest``'s business."""
+    """Writes a bound value as text; functions inside it are left to ``callable_digest``."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key}: {_plain(item)}' for key, item in value.items())}}}"
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
@@ -109,12 +109,12 @@ def _plain(value: Any) -> str:
 
 
 def preprocessor_parts(task: seqio.Task) -> str:
-    """Digest of the preprocessors in order, with the arguments bound to them."""
+    """Digests the preprocessors in order, with the arguments bound to them."""
     return digest(*(callable_text(preprocessor) for preprocessor in task.preprocessors))
 
 
 def feature_parts(task: seqio.Task) -> str:
-    """Digest of the output features: vocabulary by content, type, rank, and whether they end with EOS."""
+    """Digests the output features: vocabulary by content, type, rank, and whether they end with EOS."""
     lines = []
     for name, feature in sorted(task.output_features.items()):
         vocabulary = from_seqio(feature.vocabulary).fingerprint() if feature.vocabulary is not None else ""
@@ -126,7 +126,7 @@ def feature_parts(task: seqio.Task) -> str:
 
 
 def cache_parts(task: seqio.Task, split: str) -> str:
-    """Digest of what says how seqio's offline cache of a split was made; of nothing where there is none."""
+    """Digests the descriptions of seqio's offline cache of a split; a constant without a cache."""
     if task.cache_dir is None:
         return digest("not cached")
     found = []

@@ -1,4 +1,4 @@
-"""Registers the catalogue with seqio at the moment seqio is imported, and not before.
+"""Registers the catalog with seqio when seqio is imported, and not before (``install``).
 
 Importing a mixture must not import TensorFlow, yet ``seqio.get_mixture_or_task`` must know it.
 A finder on ``sys.meta_path`` waits for the first ``import seqio``, lets it run as it always
@@ -73,6 +73,6 @@ def install() -> None:
 
 
 def remove() -> None:
-    """Takes the finder away; seqio then knows nothing of the catalogue."""
+    """Removes the finder; seqio then does not register the catalog."""
     if _FINDER in sys.meta_path:
         sys.meta_path.remove(_FINDER)

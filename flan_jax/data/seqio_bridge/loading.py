@@ -19,7 +19,7 @@ def when_loaded(register: Callable[[], None]) -> None:
 
 
 def loaded(name: str) -> None:
-    """To be called at the end of each of the modules, with its name."""
+    """Runs what was postponed; called at the end of each of the modules, with its name."""
     if not any(_is_loading(other) for other in _MODULES if other != name):
         while _postponed:
             _postponed.pop()()

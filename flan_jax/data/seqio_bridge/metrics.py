@@ -1,4 +1,4 @@
-"""A seqio task's own evaluation: targets and predictions postprocessed, metric functions called.
+"""Evaluates a seqio task with its own ``postprocess_fn`` and metric functions (``SeqioTaskMetrics``).
 
 What seqio's ``Evaluator`` does after the model has answered, over examples read back from the
 store. Numbers equal its numbers.
@@ -37,12 +37,12 @@ class SeqioTaskMetrics:
 
     @property
     def outputs(self) -> frozenset[Any]:
-        """Texts for metrics of predictions, scores for those of scores."""
+        """What the metrics read: texts for those of predictions, scores for those of scores."""
         return frozenset([*["text"] * bool(self._of_texts), *["score"] * bool(self._of_scores)])
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which metrics are left out."""
+        """Sentences on the metrics that are left out."""
         own = self._task._metric_objs_constructor_args
         left_out = [*self._task.predict_with_aux_metric_fns]
         left_out += [
@@ -54,7 +54,7 @@ class SeqioTaskMetrics:
         )
 
     def __call__(self, rows: np.ndarray, texts: Sequence[str], scores: np.ndarray) -> dict[str, float | str]:
-        """All values of all metrics, those of predictions first.
+        """Computes all values of all metrics, those of predictions first.
 
         Raises:
             UserError: a metric fails, or two of them return values of one name.
@@ -108,7 +108,7 @@ class SeqioTaskMetrics:
         output: np.ndarray,
         arguments: dict[str, Any],
     ) -> None:
-        """Adds what one metric returns: a function of ``arguments``, or an object that takes the output as it is."""
+        """Adds the values of one metric: a function of ``arguments``, or an object that reads the model's output."""
         try:
             is_object = hasattr(metric, "from_model_output")
             found = dict(_flatten(self._compute(metric, rows, output) if is_object else metric(**arguments)))
@@ -133,13 +133,13 @@ class SeqioTaskMetrics:
 
 
 def _ragged_kinds(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.dtype]:
-    """Ragged feature → the type of its values; of one that is empty everywhere there is none."""
+    """Returns the value type of each ragged feature; one that is empty everywhere has none."""
     ragged = ((key, value[0].dtype) for e in examples for key, value in e.items() if isinstance(value, list) and value)
     return dict(ragged)
 
 
 def _to_ragged(value: Any, kind: np.dtype | None) -> Any:
-    """A feature as seqio's evaluator hands it on: ragged rows are a ``tf.RaggedTensor``."""
+    """Converts a feature as seqio's evaluator does: ragged rows to a ``tf.RaggedTensor``."""
     if not isinstance(value, list):
         return value
     values = np.concatenate(value) if value else np.zeros(0, kind or np.int32)
@@ -151,7 +151,7 @@ def _name(metric: Any) -> str:
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Any:
-    """(name, number or text) pairs; what is neither, such as an image or a histogram, is left out."""
+    """Yields (name, number or text) pairs; what is neither, such as an image or a histogram, is left out."""
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, seqio.metrics.Scalar):

@@ -1,4 +1,4 @@
-"""A mixture of seqio's registry as a mixture of ours."""
+"""Converts a mixture of seqio's registry to a ``Mixture`` (``seqio_mixture``)."""
 
 import math
 
@@ -16,7 +16,7 @@ _EVAL_SPLITS = ("validation", "test")
 
 
 def seqio_mixture(name: str) -> Mixture:
-    """The mixture or task of seqio's registry as a mixture of ours.
+    """Converts a mixture or task of seqio's registry to a ``Mixture``.
 
     Its rates are the numbers that seqio resolves: rates that are functions are called, and nested
     mixtures are flattened as seqio samples them. Tasks with metric functions make up the suite
@@ -29,24 +29,24 @@ def seqio_mixture(name: str) -> Mixture:
         raise unknown("seqio mixture or task", name, names(), remedy=REMEDY)
     found = seqio.get_mixture_or_task(name)
     tasks = {task.name: task for task in seqio.get_subtasks(found)}
-    as_ours = {task_name: registered_task(task_name) or SeqioTask(task_name) for task_name in tasks}
+    converted = {task_name: registered_task(task_name) or SeqioTask(task_name) for task_name in tasks}
     entries = []
     for task_name, task in tasks.items():
         # seqio, too, mixes those tasks only that have the split asked for.
         rate = (
             0.0 if TRAIN_SPLIT not in splits_of(task) else 1.0 if isinstance(found, seqio.Task) else _rate(found, task)
         )
-        entries.append(Entry(as_ours[task_name], rate))
+        entries.append(Entry(converted[task_name], rate))
     suites = []
     for split in _EVAL_SPLITS:
-        chosen = [as_ours[task_name] for task_name, task in tasks.items() if _measured_on(task) == split]
+        chosen = [converted[task_name] for task_name, task in tasks.items() if _measured_on(task) == split]
         if chosen:
             suites.append(Suite(split, tuple(chosen), split=split))
     return Mixture(name, tuple(entries), suites=tuple(suites))
 
 
 def _measured_on(task: seqio.Task) -> str | None:
-    """The split that a task is measured on; ``None`` where it has no such split or no metric that can be computed."""
+    """Returns the split that a task is measured on; ``None`` without such a split or a metric that can be computed."""
     ours: Task | None = registered_task(task.name)
     if ours is None and not has_metrics(task):
         return None

@@ -1,4 +1,4 @@
-"""How a task of seqio's registry is prepared: its own pipeline runs, and its tokens are stored as they are.
+"""Prepares tasks of seqio's registry: runs their own pipeline and stores its tokens (``SeqioPreprocessor``).
 
 Every example equals, feature by feature, what ``seqio.Task.get_dataset(shuffle=False)`` yields.
 Besides ``inputs`` and ``targets`` its other features are kept as extra columns, since
@@ -33,11 +33,11 @@ _KEPT_RANKS = (0, 1, 2)
 
 @dataclasses.dataclass(frozen=True)
 class SeqioPreprocessor:
-    """Makes the examples of one task of seqio's registry.
+    """Yields the examples of one task of seqio's registry.
 
     Attributes:
-        task: which one.
-        recipe: its vocabulary must be the task's.
+        task: the task.
+        config: its vocabulary must be the task's.
 
     Raises:
         UserError: seqio knows no such task, or the vocabularies differ.
@@ -60,7 +60,7 @@ class SeqioPreprocessor:
         return find_task(self.task.name)
 
     def fingerprint_parts(self, split: str) -> dict[str, str]:
-        """Source, preprocessors, output features, cache, seed and the recipe's own parts."""
+        """Digests source, preprocessors, output features, cache, seed and the configuration."""
         task = self._task
         check_split(task, split)
         return {
@@ -74,11 +74,11 @@ class SeqioPreprocessor:
         }
 
     def examples(self, split: str, counts: RecordCounts) -> Iterator[StoredExample]:
-        """The task's examples in the order of its source.
+        """Yields the task's examples in the order of its source.
 
         Raises:
             UserError: a record that the task's preprocessors reject, an example that is too long
-                where the recipe fails on those, or a pipeline that cannot be built.
+                where ``too_long`` is ``fail``, or a pipeline that cannot be built.
         """
         dataset = self._dataset(split)
         kept, extras = self._stored_features(dataset), self.extras(split)
@@ -114,7 +114,7 @@ class SeqioPreprocessor:
             )
 
     def manifest(self, split: str) -> dict[str, Any]:
-        """Cluster, source, recipe, and which features are kept and which cannot be."""
+        """Returns cluster, source, configuration, and the features that are stored or cannot be, as JSON values."""
         task, spec = self._task, self._dataset(split).element_spec
         kept = self._stored_features(self._dataset(split))
         return {
@@ -133,7 +133,7 @@ class SeqioPreprocessor:
         }
 
     def extras(self, split: str) -> Mapping[str, Extra]:
-        """Every feature besides inputs and targets that is numbers or text of rank 0, 1 or 2."""
+        """Returns the columns of every feature besides inputs and targets that is numbers or text of rank 0, 1 or 2."""
         spec = self._dataset(split).element_spec
         return {
             name: Extra("bytes" if spec[name].dtype == tf.string else spec[name].dtype.name, spec[name].shape.rank)
@@ -175,7 +175,7 @@ class SeqioPreprocessor:
                 )
 
     def _read(self, dataset: tf.data.Dataset, split: str, counts: RecordCounts) -> Iterator[tuple[int, dict[str, Any]]]:
-        """(index, example) pairs; a record that fails is an index without an example."""
+        """Yields (index, example) pairs; a record that fails takes an index and has no example."""
         elements = iter(dataset)
         failures, most = 0, 0
         index = -1
@@ -206,7 +206,7 @@ class SeqioPreprocessor:
             yield index, {name: _numpy(value) for name, value in element.items()}
 
     def _call_seqio(self, split: str, ask: Any) -> Any:
-        """What ``ask()`` returns; its failure is one of the task's."""
+        """Calls ``ask``; its failure is reported as one of the task's."""
         try:
             return ask()
         except UserError:
@@ -223,7 +223,7 @@ def _cached(task: seqio.Task) -> bool:
 
 
 def _pipeline(task: seqio.Task, split: str, config: PrepareConfig) -> tf.data.Dataset:
-    """The task's data set, not yet trimmed by seqio where that is still to come."""
+    """Builds the task's data set, untrimmed where seqio's last preprocessor trims."""
     return _with_cut_flags(_with_seed(task)).get_dataset(
         sequence_length=dict(config.lengths),
         split=split,
@@ -239,7 +239,7 @@ def _source_dataset(task: seqio.Task, split: str, config: PrepareConfig) -> tf.d
 
 
 def _with_cut_flags(task: seqio.Task) -> seqio.Task:
-    """The same task, which says of every example whether ``append_eos_after_trim`` is about to cut it.
+    """Returns the task with a flag on every example of whether ``append_eos_after_trim`` cuts it.
 
     What that preprocessor cuts, nobody can see afterwards. It stands last in a pipeline as a rule;
     anywhere else the note would have to pass preprocessors that do not expect it, so there is none.
@@ -286,7 +286,7 @@ class _WithoutSeed(seqio.DataSource):
 
 
 def _with_seed(task: seqio.Task) -> seqio.Task:
-    """The task itself, or one like it whose source takes the seed that stochastic preprocessors need."""
+    """Returns the task, with a source that takes the seed that stochastic preprocessors need."""
     source = task.source
     if (
         type(task) is not seqio.Task
@@ -298,7 +298,7 @@ def _with_seed(task: seqio.Task) -> seqio.Task:
 
 
 def _pretokenized(example: Mapping[str, Any], feature: str, position: int) -> str:
-    """A side as text, where the task keeps it."""
+    """Returns a side as text, where the task keeps it; else ``""``."""
     text = example.get(f"{feature}_pretokenized")
     return text.decode(errors="replace") if isinstance(text, bytes) else ""
 
@@ -308,7 +308,7 @@ def _is_internal(name: str) -> bool:
 
 
 def _is_storable(spec: Any) -> bool:
-    """Numbers or text of a rank that a column can hold. A nested or sparse feature is not."""
+    """Whether a column can hold a feature: numbers or text of rank 0 to 2, neither nested nor sparse."""
     if not isinstance(spec, tf.TensorSpec | tf.RaggedTensorSpec) or spec.shape.rank not in _KEPT_RANKS:
         return False
     return spec.dtype == tf.string or spec.dtype == tf.bool or spec.dtype in _NUMBERS
@@ -320,7 +320,7 @@ _NUMBERS = frozenset(
 
 
 def _numpy(value: Any) -> Any:
-    """An array or a NumPy scalar; text as ``bytes``, arrays of text as objects; ragged rows as a list of arrays."""
+    """Converts to an array or a NumPy scalar; text to ``bytes``, arrays of text to objects, ragged rows to a list of arrays."""
     if isinstance(value, tf.RaggedTensor):
         return [row.numpy() for row in value] if value.shape.rank == 2 else value
     return value.numpy() if isinstance(value, tf.Tensor) else value

@@ -1,8 +1,7 @@
-"""Our tasks and mixtures as real ``seqio.Task``s and ``seqio.Mixture``s.
+"""Registers tasks and mixtures as ``seqio.Task``s and ``seqio.Mixture``s (``register``).
 
-It is reached through ``seqio_hook``, or by calling ``register`` with a vocabulary of one's own.
-What a seqio task yields equals, token by token, what ``flan_jax.data.prepare.prepare`` stores. The way
-back, from seqio's tasks to ours, begins in ``seqio_tasks``.
+``hook`` calls it when seqio is imported; ``register`` takes a vocabulary of one's own. What a seqio task yields equals,
+token by token, what ``flan_jax.data.prepare.prepare`` stores. ``tasks`` is the way back, from seqio's tasks to ours.
 """
 
 import contextlib
@@ -42,7 +41,7 @@ _registered: dict[str, tuple[Prompted, str, int, int]] = {}
 
 
 class RenderedSource(seqio.FunctionDataSource):
-    """A task's rendered examples. Records are read when a data set is iterated or counted."""
+    """A seqio data source of a task's rendered examples. Records are read when a data set is iterated or counted."""
 
     def __init__(self, task: Prompted, seed: int, vocabulary: str | Vocabulary, input_length: int) -> None:
         self._task = task
@@ -53,7 +52,7 @@ class RenderedSource(seqio.FunctionDataSource):
         super().__init__(dataset_fn=self._dataset, splits=task.spec.source.splits)
 
     def num_input_examples(self, split: str) -> int:
-        """Number of records in a split; counted once."""
+        """Counts the records of a split, once."""
         if split not in self._counts:
             self._counts[split] = sum(1 for _ in self._task.spec.source.records(split))
         return self._counts[split]
@@ -91,7 +90,7 @@ def register_task(
     name: str | None = None,
     input_length: int = DEFAULT_LENGTHS["inputs"],
 ) -> seqio.Task:
-    """Makes ``seqio.get_mixture_or_task(task.name)`` find the task.
+    """Registers a task, so that ``seqio.get_mixture_or_task(task.name)`` finds it.
 
     The lengths are seqio's own: ``sequence_length`` of ``get_dataset``.
 
@@ -137,7 +136,7 @@ def register_task(
 
 
 def registered_task(name: str) -> Prompted | None:
-    """The task of ours that was registered under its own name; ``None`` for anybody else's."""
+    """Returns the task of ours that was registered under its own name; ``None`` for any other."""
     task = _registered[name][0] if name in _registered else None
     return task if task is not None and task.name == name else None
 
@@ -158,7 +157,7 @@ class _Rates:
         return {self._names[task]: share for task, share in shares.items() if task in sizes}
 
     def _size(self, task: Task) -> int:
-        """Training examples, by the task itself: in seqio its name may stand for it under another vocabulary."""
+        """Counts training examples by the task itself: in seqio its name may be registered with another vocabulary."""
         if isinstance(task, Prompted):
             return seqio.TaskRegistry.get(self._names[task.name]).num_input_examples("train")
         return task.count("train")  # type: ignore[attr-defined]
@@ -217,7 +216,7 @@ def register_mixture(
 
 
 def _shared_vocabulary(mixture: Mixture) -> Vocabulary | None:
-    """The vocabulary of the first task that is seqio's own; seqio itself compares it with the others'."""
+    """Returns the vocabulary of the first task that is seqio's own; seqio compares it with the others'."""
     from flan_jax.data.seqio_bridge.tasks import SeqioTask, vocabulary_of
 
     return next((vocabulary_of(task) for task in mixture.all_tasks if isinstance(task, SeqioTask)), None)
@@ -241,7 +240,7 @@ def _count(task: seqio.Task, *, split: str) -> float:
 
 
 def _seqio_name(text: str) -> str:
-    """The letters that seqio takes in a name."""
+    """Replaces letters that seqio does not take in a name."""
     return "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in text)
 
 

@@ -1,4 +1,4 @@
-"""Look-ups in seqio's registries."""
+"""Looks up tasks, splits, records and metrics in seqio's registries."""
 
 import contextlib
 import re
@@ -20,12 +20,12 @@ with contextlib.suppress(RuntimeError):  # somebody used TensorFlow before, and 
 
 
 def names() -> tuple[str, ...]:
-    """Every mixture and task, sorted."""
+    """Returns the names of every mixture and task, sorted."""
     return tuple(sorted({*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()}))
 
 
 def find_task(name: str) -> seqio.Task:
-    """The task of that name.
+    """Returns the task of that name.
 
     Raises:
         UserError: there is none.
@@ -36,7 +36,7 @@ def find_task(name: str) -> seqio.Task:
 
 
 def splits_of(task: seqio.Task) -> tuple[str, ...]:
-    """The splits of a task's source.
+    """Returns the splits of a task's source.
 
     Raises:
         UserError: the source cannot say them; a TFDS data set that was never prepared on this machine has none.
@@ -61,7 +61,7 @@ def _unreadable_source(task: seqio.Task) -> str:
 
 
 def count_records(name: str, split: str) -> int:
-    """Number of records in a split of a task's source, before any preprocessor."""
+    """Counts the records of a split of a task's source, before any preprocessor."""
     task = find_task(name)
     check_split(task, split)
     try:
@@ -81,7 +81,7 @@ def check_split(task: seqio.Task, split: str) -> None:
 
 
 def metric_objects(task: seqio.Task, kind: seqio.metrics.ModelOutputType) -> list[Any]:
-    """The metric objects among a task's ``metric_objs`` that this output, as it is given here, is enough for.
+    """Selects the metric objects of a task that can be computed from this kind of output.
 
     Scores are as seqio has them. Answers are given as text, which ``PassthroughLegacyMetric`` takes
     in the place of ids; other metrics of predictions decode ids themselves.
@@ -104,7 +104,7 @@ def has_metrics(task: seqio.Task) -> bool:
 
 
 def first_line(error: BaseException, limit: int = 300) -> str:
-    """The first line of somebody else's error, with its type, and without what TensorFlow puts before it."""
+    """Returns the first line of a foreign error, with its type, and without what TensorFlow puts before it."""
     text = str(getattr(error, "message", None) or error).strip()
     while text.startswith("{{") and "}}" in text:
         text = text.partition("}}")[2].strip()

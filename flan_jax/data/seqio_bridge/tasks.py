@@ -1,4 +1,4 @@
-"""Tasks of seqio's registry as tasks of ours. Naming one loads neither seqio nor TensorFlow.
+"""Tasks of seqio's registry as ``Task``s (``SeqioTask``). Naming one loads neither seqio nor TensorFlow.
 
 A module registers its tasks as seqio's users always do, is imported (``--module_import`` on the
 command line), and ``SeqioTask("their_task")`` may then stand in any mixture, beside our own::
@@ -53,7 +53,7 @@ class SeqioTask:
         return _restore, (self.name, self.cluster, imported_modules())
 
     def count(self, split: str) -> int:
-        """Number of records in a split, as the source says or, where it does not, counted.
+        """Returns the number of records in a split, from the source or, where it does not know, counted.
 
         Raises:
             UserError: no such task or split, or a source that cannot be read.
@@ -69,10 +69,10 @@ def _restore(name: str, cluster: str, modules: tuple[str, ...]) -> SeqioTask:
 
 
 def preprocessor_of(task: SeqioTask, config: PrepareConfig) -> TaskPreprocessor:
-    """What prepares the task: seqio's own pipeline, its tokens stored as they are.
+    """Returns the preprocessor of the task, which runs seqio's own pipeline and stores its tokens.
 
     Raises:
-        UserError: seqio knows no such task, or its vocabulary is not the recipe's.
+        UserError: seqio knows no such task, or its vocabulary is not the configuration's.
     """
     from flan_jax.data.seqio_bridge.preprocessor import SeqioPreprocessor
 
@@ -80,7 +80,7 @@ def preprocessor_of(task: SeqioTask, config: PrepareConfig) -> TaskPreprocessor:
 
 
 def vocabulary_of(task: SeqioTask) -> Vocabulary:
-    """The vocabulary that the task's output features name.
+    """Returns the vocabulary of the task's output features.
 
     Raises:
         UserError: no such task, or inputs and targets have different ones.
@@ -109,7 +109,7 @@ def task_metrics_of(task: SeqioTask, examples: Sequence[dict[str, Any]]) -> "Seq
 
 
 def stored_example(stored: StoredTask, index: int) -> dict[str, Any]:
-    """One prepared example with the features that ``seqio.Task.get_dataset`` gave it, as NumPy values.
+    """Reads a prepared example with the features that ``seqio.Task.get_dataset`` gave it, as NumPy values.
 
     Ragged features are lists of arrays; ``task_metrics_of`` makes ``tf.RaggedTensor``s of them, as seqio's evaluator does.
     """
@@ -128,7 +128,7 @@ def stored_example(stored: StoredTask, index: int) -> dict[str, Any]:
 
 
 def registered_names() -> tuple[str, ...]:
-    """Mixtures and tasks that seqio knows; none where nobody has imported it."""
+    """Returns the names of seqio's mixtures and tasks; none where nobody has imported it."""
     if "seqio" not in sys.modules:
         return ()
     from flan_jax.data.seqio_bridge.registry import names

@@ -1,4 +1,4 @@
-"""Vocabularies both ways: one of ours where seqio wants its own, and one of seqio's behind our protocol."""
+"""Vocabularies both ways: ours as a ``seqio.Vocabulary``, and seqio's behind the protocol ``Vocabulary``."""
 
 import dataclasses
 import functools
@@ -22,12 +22,12 @@ FEATURES = ("inputs", "targets")
 
 
 def label(vocabulary: str | Vocabulary) -> str:
-    """What tells vocabularies apart without loading one."""
+    """Returns a name or digest that identifies a vocabulary without loading one."""
     return vocabulary if isinstance(vocabulary, str) else vocabulary.fingerprint()
 
 
 class SeqioVocabulary(seqio.Vocabulary):
-    """Any of our vocabularies where seqio wants one of its own. Loaded when first used."""
+    """A vocabulary of ours as a ``seqio.Vocabulary``. Loaded when first used."""
 
     def __init__(self, vocabulary: str | Vocabulary) -> None:
         super().__init__(extra_ids=0)
@@ -69,7 +69,7 @@ class SeqioVocabulary(seqio.Vocabulary):
         return self.vocabulary.decode(ids)
 
     def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-        """A scalar → int32 ``[length]``; a vector → a ragged int32 ``[n, (length)]``."""
+        """Encodes a scalar to int32 ``[length]``, a vector to ragged int32 ``[n, (length)]``."""
         if s.shape.rank == 0:
             ids = tf.numpy_function(self._encode_bytes, [s], tf.int32)
             return tf.ensure_shape(ids, [None])
@@ -80,7 +80,7 @@ class SeqioVocabulary(seqio.Vocabulary):
         return np.asarray(self.vocabulary.encode(content.decode()), np.int32)
 
     def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
-        """Ids ``[length]`` → a scalar; ``[n, length]`` → ``[n]``."""
+        """Decodes ids ``[length]`` to a scalar, ``[n, length]`` to ``[n]``."""
         text = tf.numpy_function(self._decode_array, [ids], tf.string)
         return tf.ensure_shape(text, ids.shape[:-1])
 
@@ -103,7 +103,7 @@ class SeqioVocabulary(seqio.Vocabulary):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TaskVocabulary:
-    """A seqio vocabulary behind our protocol. It encodes and decodes exactly as seqio does.
+    """A seqio vocabulary behind the protocol ``Vocabulary``. It encodes and decodes exactly as seqio does.
 
     Two of equal content have equal fingerprints, and one that has a counterpart of ours (bytes,
     or a SentencePiece file without extra ids) has the fingerprint of that one.
@@ -132,7 +132,7 @@ class TaskVocabulary:
 
     @property
     def eos_id(self) -> int:
-        """The end-of-sequence id. A recipe refuses a vocabulary that has none."""
+        """The end-of-sequence id. ``PrepareConfig`` refuses a vocabulary that has none."""
         return cast(int, self.vocabulary.eos_id)
 
     @property
@@ -141,19 +141,19 @@ class TaskVocabulary:
         return self.vocabulary.unk_id
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text``, without the end-of-sequence id."""
+        """Encodes ``text``, without the end-of-sequence id."""
         return [int(index) for index in self.vocabulary.encode(text)]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text."""
+        """Encodes each text."""
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """What seqio decodes: up to the first end-of-sequence id."""
+        """Decodes as seqio does: up to the first end-of-sequence id."""
         return str(self.vocabulary.decode([int(index) for index in ids]))
 
     def fingerprint(self) -> str:
-        """Digest of the content: of a file and what is added to it, or of the layout of bytes."""
+        """Digests the content: a file and what is added to it, or the layout of bytes."""
         return self._fingerprint
 
     @functools.cached_property
@@ -187,7 +187,7 @@ def _sentencepiece_fingerprint(vocabulary: seqio.SentencePieceVocabulary) -> str
 
 
 def task_vocabulary(task: seqio.Task) -> Vocabulary:
-    """The one vocabulary of a task's inputs and targets.
+    """Returns the one vocabulary of a task's inputs and targets.
 
     Raises:
         UserError: the two have different ones, or the task has no targets, or its file is missing.
@@ -218,7 +218,7 @@ _wrapped: dict[int, tuple[seqio.Vocabulary, TaskVocabulary]] = {}
 
 
 def from_seqio(vocabulary: seqio.Vocabulary) -> Vocabulary:
-    """A seqio vocabulary behind our protocol; one of ours comes out as what it was."""
+    """Wraps a seqio vocabulary; one of ours is unwrapped."""
     if isinstance(vocabulary, SeqioVocabulary):
         return vocabulary.vocabulary
     return _wrapped.setdefault(id(vocabulary), (vocabulary, TaskVocabulary(vocabulary)))[1]

@@ -1,4 +1,4 @@
-"""FLAN's published templates, out of a user's checkout of google-research/FLAN, for tasks of ours.
+"""Imports FLAN's published templates from a user's checkout of google-research/FLAN (``import_templates``).
 
 The files are read as data (``literal_tables``), and their templates are kept byte for byte. A task
 declares what FLAN's code fills their slots with (``TaskSpec.published``); a template that shows
@@ -83,13 +83,13 @@ REPEATED = "the same as another"
 
 @dataclasses.dataclass(frozen=True)
 class ImportedTemplates:
-    """What was made of a published set.
+    """A published set, imported.
 
     Attributes:
-        content: of the JSON file.
+        content: the content of the template set's JSON file.
         slips: (kind, key, index of the template) of every slip found.
-        left_out: (task, index, why) of templates that ours cannot render.
-        no_task: keys for which there is no task of ours.
+        unsupported: (task, index, reason) of templates that the task cannot render.
+        no_task: keys for which there is no task here.
     """
 
     content: dict[str, Any]
@@ -99,7 +99,7 @@ class ImportedTemplates:
 
 
 def read_published(checkout: Path, name: str) -> Tables:
-    """FLAN's key → its (input, target) templates, as published.
+    """Reads FLAN's (input, target) templates by key, as published.
 
     Args:
         checkout: the folder that holds ``flan/``.
@@ -131,7 +131,7 @@ def _pair(pattern: Any, where: str) -> Pair:
 
 
 def tasks_of(key: str, tasks: Iterable[str]) -> tuple[str, ...]:
-    """The tasks of ours, among ``tasks``, that the templates of a FLAN key are for.
+    """Finds the tasks, among ``tasks``, that the templates of a FLAN key are for.
 
     >>> tasks_of("anli", ["anli_r1", "anli_r2", "rte"]), tasks_of("cot_input_inversion_qasc", ["cot_qasc_inverted"])
     (('anli_r1', 'anli_r2'), ('cot_qasc_inverted',))
@@ -154,12 +154,12 @@ def tasks_of(key: str, tasks: Iterable[str]) -> tuple[str, ...]:
 def import_templates(
     checkout: Path, name: str, tasks: Mapping[str, TaskSpec], *, fix_slips: bool = False, commit: str = ""
 ) -> ImportedTemplates:
-    """Makes the content of a template set out of a published one.
+    """Imports a published template set.
 
     Args:
         checkout: the folder that holds ``flan/``.
         name: one of ``SETS``.
-        tasks: our tasks by name.
+        tasks: the tasks here by name.
         fix_slips: put right what is plainly a slip, leave out what speaks of options that are not
             shown, and what repeats another; otherwise keep all of it as published.
         commit: of the checkout, to be written down.
@@ -210,7 +210,7 @@ def import_templates(
 
 
 def _mend(pairs: Sequence[Pair], removed: Sequence[str], *, fix: bool) -> tuple[dict[int, Pair], list[tuple[str, int]]]:
-    """The templates to be used, by index, and the slips found."""
+    """Returns the templates to use, by index, and the slips found; mended if ``fix``."""
     kept: dict[int, Pair] = {}
     slips = []
     for index, (inputs, targets) in enumerate(pairs):
@@ -234,7 +234,7 @@ def _mend(pairs: Sequence[Pair], removed: Sequence[str], *, fix: bool) -> tuple[
 
 
 def _template(pair: Pair, spec: TaskSpec, fields: PublishedFields, options: bool) -> dict[str, Any] | str:
-    """The template as a set has it, or why the task cannot render it."""
+    """Describes a template as a template set holds it, or returns why the task cannot render it."""
     inputs, targets = pair
     missing = [slot for text in pair for slot in _SLOT.findall(text) if slot not in (*fields.slots, *_BLOCKS)]
     if missing:
@@ -263,7 +263,7 @@ def _template(pair: Pair, spec: TaskSpec, fields: PublishedFields, options: bool
 
 
 def _asked(target: str, fields: PublishedFields) -> str:
-    """The answer that a target gives: alone where it is one of a closed set, perhaps among words elsewhere; else ``""``."""
+    """Returns the slot of the answer that a target gives; ``""`` for none. One of a closed set must stand alone."""
     found = _SLOT.findall(target)
     if len(found) != 1 or found[0] not in (fields.answer, *fields.scored):
         return ""

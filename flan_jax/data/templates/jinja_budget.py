@@ -1,4 +1,4 @@
-"""What one rendering of a stranger's template may spend, and what it reads.
+"""The budget of rendering a stranger's template (``RenderBudget``), its random draws, and the copy of the record it reads.
 
 The budget counts work and not seconds, so that a template is stopped at the same place on every
 machine. What a template draws by chance is a hash of the seed, the template, the record and the
@@ -44,7 +44,7 @@ class Refused(jinja2.TemplateRuntimeError):
 
 
 class RenderBudget:
-    """One rendering: what it may still spend, and its chance draws.
+    """The remaining budget of one rendering, and its random draws.
 
     Args:
         draw: number of the draw → a 64-bit integer.
@@ -59,13 +59,17 @@ class RenderBudget:
         self._drawn = 0
 
     def spend(self, steps: int) -> None:
-        """Pays for ``steps``."""
+        """Takes ``steps`` from the budget.
+
+        Raises:
+            Refused: nothing is left.
+        """
         self._left -= steps
         if self._left < 0:
             raise Refused(f"it needs more than {MAX_WORK:,} steps")
 
     def charge(self, value: Any) -> Any:
-        """Pays for going through ``value`` once, and returns it."""
+        """Charges for going through ``value`` once, and returns it."""
         if isinstance(value, str):
             self.spend(1 + len(value) // BLOCK)
         else:
@@ -94,19 +98,19 @@ class RenderBudget:
                 self._charge_inside(item, depth + 1)
 
     def text(self, length: int) -> None:
-        """Pays for a text of ``length`` characters before it is made."""
+        """Charges for a text of ``length`` characters before it is made."""
         if length > self.longest:
             raise Refused(f"it makes a text of more than {self.longest:,} characters")
         self.spend(1 + length // BLOCK)
 
     def each(self, items: Iterable[Any]) -> Iterator[Any]:
-        """The items, each paid for as it comes: a list may grow while it is gone through."""
+        """Yields the items and charges for each: a list may grow while it is gone through."""
         for item in items:
             self.spend(1)
             yield item
 
     def choose(self, items: Any) -> Any:
-        """One of ``items``, by the number of this draw."""
+        """Draws one of ``items``, by the number of this draw."""
         choices = self.charge(items) if isinstance(items, list | tuple | str | range) else list(self.each(items))
         if not choices:
             raise Refused("it draws from an empty list")
@@ -119,7 +123,7 @@ RUN: contextvars.ContextVar[RenderBudget] = contextvars.ContextVar("run")
 
 
 def plain(value: Any, change: Callable[[str], str], depth: int = 0) -> Any:
-    """A private copy of ``value`` in plain lists, dictionaries, text and numbers, every text passed through ``change``."""
+    """Copies ``value`` into plain lists, dictionaries, text and numbers, with ``change`` applied to every text."""
     if depth > MAX_DEPTH:
         raise UserError(f"the record is nested more than {MAX_DEPTH} levels deep.")
     if isinstance(value, str):
@@ -136,7 +140,7 @@ def plain(value: Any, change: Callable[[str], str], depth: int = 0) -> Any:
 
 
 def draws(seed: int, template: str, record: Mapping[str, Any]) -> Callable[[int], int]:
-    """Number of a draw → a 64-bit integer that depends on the seed, the template, the record and the number alone."""
+    """Returns the random function of a rendering: number of the draw → 64 bits of seed, template, record and number."""
 
     @functools.cache
     def content() -> str:

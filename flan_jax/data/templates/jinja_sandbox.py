@@ -1,4 +1,4 @@
-"""Jinja text of strangers, rendered so that it can do nothing but make text, and little of that.
+"""Compiles and renders strangers' Jinja in a narrowed sandbox and within a budget (``compiled``, ``Program``).
 
 promptsource's templates are programs in a user's own copy of files that strangers wrote. They run
 in Jinja's sandbox, narrowed to the part of the language that templates need: no macro, import or
@@ -59,7 +59,7 @@ _WIDE = re.compile(r"%(?:\((?!\w*\))|(?:\(\w*\))?[^a-zA-Z%(]*(?:\*|\d{3}))")
 
 
 def paid(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter of Jinja's own that pays for what it is given, and is never worked out ahead of time."""
+    """Wraps a filter of Jinja so that it pays for its arguments and is never evaluated ahead of time."""
     wants = getattr(function, "jinja_pass_arg", None)
     passed = {"context": lambda c: c, "eval_context": lambda c: c.eval_ctx, "environment": lambda c: c.environment}
     first = passed.get(wants.name) if wants is not None else None
@@ -81,7 +81,7 @@ def paid(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _replaced(text: str, old: str, new: str) -> None:
-    """Pays for a text in which ``old`` is replaced."""
+    """Charges for a text in which ``old`` is replaced."""
     run = RUN.get()
     run.charge(text)
     run.text(len(text) + text.count(old) * max(0, len(new) - len(old)))
@@ -125,7 +125,7 @@ def _choice(context: Any, items: Any) -> Any:
 
 @jinja2.pass_context
 def _most_frequent(context: Any, items: Any) -> list[Any] | None:
-    """The items that occur most often, in the order of their first occurrence; ``None`` for no items."""
+    """Returns the items that occur most often, in the order of their first occurrence; ``None`` for no items."""
     counted = collections.Counter(RUN.get().each(items or ()))
     most = max(counted.values(), default=0)
     return [item for item, count in counted.items() if count == most] or None
@@ -170,11 +170,11 @@ PAYING: dict[str, Callable[..., Any]] = {
     **{"join": _join, "replace": _replace, "round": _round, "format": _format},
     **{"_charged": _charged, "_each": _each, "_concatenated": _concatenated},
 }
-"""Filters that are written anew so that they pay, and those that ``metered`` puts in."""
+"""Filters that are written anew so that they pay, and those that ``metered`` inserts."""
 
 
 class Environment(sandbox.SandboxedEnvironment):
-    """The narrowed language."""
+    """The narrowed Jinja environment."""
 
     intercepted_binops = frozenset(("+", "-", "*", "%"))
 
@@ -189,7 +189,7 @@ class Environment(sandbox.SandboxedEnvironment):
         self.globals = {"range": _range, "zip": _zip, "namespace": Namespace, "dict": dict}
 
     def is_safe_callable(self, obj: Any) -> bool:
-        """Listed methods of text, lists and objects, and four functions."""
+        """Allows listed methods of text, lists and objects, and four functions."""
         if any(obj is function for function in (_range, _zip, Namespace, dict)):
             return True
         owner = getattr(obj, "__self__", None)
@@ -197,7 +197,7 @@ class Environment(sandbox.SandboxedEnvironment):
         return getattr(obj, "__name__", "") in methods
 
     def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Calls what may be called, once it is paid for."""
+        """Calls what the sandbox allows, and charges for it."""
         name = getattr(obj, "__name__", type(obj).__name__)
         if not isinstance(obj, jinja2.Undefined) and not self.is_safe_callable(obj):
             raise Refused(f"it calls {name!r}, which templates may not")
@@ -218,7 +218,7 @@ class Environment(sandbox.SandboxedEnvironment):
         return run.charge(result) if isinstance(owner, str) else result
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Arithmetic whose result stays small."""
+        """Computes a binary operation, and refuses large results."""
         run = RUN.get()
         if operator == "%" and isinstance(left, str):
             raise Refused("it formats with %")
@@ -236,7 +236,7 @@ class Environment(sandbox.SandboxedEnvironment):
         return result
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Any:
-        """Says so at once, where Jinja would render nothing."""
+        """Raises at once where Jinja would render nothing."""
         raise Refused(f"it reads {attribute!r}, which templates may not")
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -258,7 +258,7 @@ class Environment(sandbox.SandboxedEnvironment):
 
 
 def metered(node: nodes.Node) -> None:
-    """Has what a sandbox does not intercept pass through filters of ``PAYING`` that pay, in a tree that is not compiled yet."""
+    """Inserts filters of ``PAYING`` into a syntax tree where the sandbox does not intercept, so that everything pays."""
     for child in list(node.iter_child_nodes()):
         metered(child)
     if isinstance(node, nodes.For):
@@ -291,7 +291,7 @@ def _as_call(node: nodes.Concat) -> nodes.Expr:
 
 
 def _finalizer(truncate: int) -> Callable[[Any, Any], Any]:
-    """What a template prints, cut to ``truncate`` characters as Jinja's filter of that name does; 0 for all of it."""
+    """Makes the finalizer of printed values, cut to ``truncate`` characters as Jinja's filter does; 0 for all of it."""
 
     @jinja2.pass_context
     def finalize(context: Any, value: Any) -> str:
@@ -356,7 +356,7 @@ class Program:
 
 @functools.lru_cache(maxsize=8192)
 def compiled(source: str, truncate: int = 0) -> Program:
-    """The template in ``source``.
+    """Compiles the template in ``source``.
 
     Args:
         source: Jinja text.

@@ -1,4 +1,4 @@
-"""Tables out of a Python file, read as data: the file is parsed and never run.
+"""Reads tables of literals from a Python file, which is parsed and never run (``read_tables``).
 
 What a module assigns to a name is worked out where it is made of literals: strings, numbers,
 lists, tuples, dictionaries, joined with ``+`` or repeated with ``*``, entries taken from earlier
@@ -20,7 +20,7 @@ _MOST_WORK = 5_000_000
 
 
 def read_tables(path: Path, *names: str, records: Collection[str] = ()) -> dict[str, Any]:
-    """The values that a module assigns to ``names``.
+    """Reads the values that a module assigns to ``names``.
 
     Args:
         path: the Python file.
@@ -60,7 +60,7 @@ class _Reader:
         self._left = _MOST_WORK
 
     def read(self, statement: ast.stmt) -> None:
-        """Takes in one statement of the module: an assignment to a table, or nothing."""
+        """Reads one statement of the module: an assignment to a table, or nothing."""
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             for target in targets:
@@ -83,7 +83,7 @@ class _Reader:
             self._check_harmless(target)
 
     def _check_harmless(self, statement: ast.AST) -> None:
-        """A statement that we pass over must not be one that changes a table."""
+        """Refuses a statement that is passed over and yet may change a table."""
         for node in ast.walk(statement):
             if isinstance(node, ast.Name) and node.id in self._wanted:
                 self._refuse(node, f"{node.id} is used in a statement that is no plain assignment")

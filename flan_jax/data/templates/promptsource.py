@@ -1,4 +1,4 @@
-"""promptsource's templates (P3, T0), read from a user's own copy of its ``templates.yaml`` files.
+"""Reads promptsource's templates (P3, T0) from a user's copy of its ``templates.yaml`` files (``promptsource_task``).
 
 A file holds the templates of one data set or subset. A template is Jinja with one ``|||`` between
 prompt and target; its answer choices are Jinja too, joined by ``|||``. Nothing of theirs is
@@ -82,7 +82,7 @@ class JinjaTemplate:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields of a record that it cannot do without.
+        """The fields of a record that the template needs.
 
         Raises:
             UserError: its Jinja cannot be compiled.
@@ -100,12 +100,12 @@ class JinjaTemplate:
             raise UserError(f"{self.describe()} {error}. Leave it out.") from error
 
     def describe(self) -> str:
-        """Name and data set."""
+        """Names the template and its data set."""
         of = f"{self.dataset}/{self.subset}" if self.subset else self.dataset
         return f"promptsource template {self.name!r} of {of}"
 
     def render(self, record: Record) -> Parts | None:
-        """Prompt and target for ``record``.
+        """Renders prompt and target for ``record``.
 
         Args:
             record: as the data set's source yields it.
@@ -186,7 +186,7 @@ class TemplateFile:
 
 
 def read_templates(path: str | Path) -> TemplateFile:
-    """The templates in a file.
+    """Reads the templates in a file.
 
     Args:
         path: a ``templates.yaml``; a relative one starts at the data folder.
@@ -210,7 +210,7 @@ def read_templates(path: str | Path) -> TemplateFile:
 
 
 def template_files(folder: str | Path = FOLDER) -> Iterator[Path]:
-    """The ``templates.yaml`` files below ``folder``, in order; a relative folder starts at the data folder.
+    """Yields the ``templates.yaml`` files below ``folder``, in order; a relative folder starts at the data folder.
 
     Raises:
         UserError: no such folder.
@@ -297,7 +297,7 @@ def promptsource_task(
     truncate: int = TRUNCATE,
     no_label: str = "",
 ) -> TaskSpec:
-    """One data set or subset as a task, with promptsource's templates for it.
+    """Makes a task of a data set or subset, with promptsource's templates for it.
 
     Args:
         dataset: its name in promptsource.
@@ -371,7 +371,7 @@ def _chosen(
 
 
 def _metrics(scored: Iterable[JinjaTemplate], predict: Predict) -> tuple[str, ...]:
-    """The metrics of most templates first. A ranked answer is right or wrong, whatever else is reported."""
+    """Orders metrics by the number of templates that name them; ranked answers have accuracy first."""
     counts: dict[str, int] = {}
     for template in scored:
         for metric in template.metrics:

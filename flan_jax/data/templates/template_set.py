@@ -1,4 +1,4 @@
-"""Template sets: other templates for tasks that are there, in a JSON file.
+"""Template sets: JSON files of other templates for existing tasks (``load_template_set``, ``with_templates``).
 
     {"name": "flan2021", "tasks": {"rte": [{"inputs": "{premise} …", "targets": "{answer}", "inverted": false}, …]}}
 
@@ -52,7 +52,7 @@ class TemplateSet:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks that it has templates for, sorted."""
+        """Names of the tasks that it has templates for, sorted."""
         return tuple(sorted({*self.templates, *self.cot_templates}))
 
 
@@ -112,7 +112,7 @@ def _template(item: Any, where: str, *, published: bool, options: bool) -> tuple
 
 
 def published_template(item: Mapping[str, Any], *, options: bool) -> VerbatimTemplate:
-    """A template of a published set.
+    """Makes a template of a published set.
 
     Args:
         item: ``inputs`` and ``targets`` as published, and ``inverted`` and ``asks`` where they are not the default.
@@ -123,7 +123,7 @@ def published_template(item: Mapping[str, Any], *, options: bool) -> VerbatimTem
 
 
 def _escaped(text: str, options: bool) -> str:
-    """The published text as ``str.format`` reads it: only a plain name in braces is a slot."""
+    """Escapes a published text for ``str.format``: only a plain name in braces is a slot."""
     if options:
         text = _BLOCK.sub(f"{{{OPTIONS_SLOT}}}", text)
     parts = _SLOT.split(text)
@@ -139,7 +139,7 @@ def with_fields(
     templates: tuple[Template, ...] = (),
     cot_templates: tuple[Template, ...] = (),
 ) -> TaskSpec:
-    """The task with published fields in the place of its own, and with templates for them.
+    """Replaces a task's fields by published ones, with templates for them.
 
     Args:
         spec: the task.
@@ -167,7 +167,7 @@ def with_templates(of: TaskSpec, templates: TemplateSet) -> TaskSpec: ...
 @overload
 def with_templates(of: Mixture, templates: TemplateSet) -> Mixture: ...
 def with_templates(of: TaskSpec | Mixture, templates: TemplateSet) -> TaskSpec | Mixture:
-    """The same task, or a mixture of the same tasks, with the templates of a set.
+    """Replaces the templates of a task, or of a mixture's tasks, by those of a set.
 
     A task that the set does not know keeps its own, and a log line names it. Prepared stores of the others no longer fit:
     templates are part of a fingerprint.
@@ -256,5 +256,5 @@ def _mixture(mixture: Mixture, templates: TemplateSet) -> Mixture:
 
 
 def write_template_set(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a template set with what is said about it, whole or not at all."""
+    """Writes a template set atomically."""
     atomic_write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

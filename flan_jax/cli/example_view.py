@@ -238,11 +238,11 @@ def preprocessed_examples(task: "Task", options: ViewOptions) -> Iterator[Exampl
                 ("input", options.palette(ansi.PROMPT, text["inputs"])),
                 ("target", options.palette(ansi.TARGET, text["targets"])),
             ]
-        else:  # one text, of which a part is learnt
+        else:  # one text, of which a part is learned
             runs = itertools.groupby(zip(mask, ids["targets"], strict=True), key=lambda pair: bool(pair[0]))
             parts = [
-                (ansi.TARGET if learnt else ansi.PROMPT, decode_turns(vocabulary, (index for _, index in run), END))
-                for learnt, run in runs
+                (ansi.TARGET if learned else ansi.PROMPT, decode_turns(vocabulary, (index for _, index in run), END))
+                for learned, run in runs
             ]
             lines = [("text", options.palette.segments(parts))]
             row |= {"targets": "".join(own for _, own in parts), "segments": [{"kind": k, "text": t} for k, t in parts]}

@@ -35,7 +35,7 @@ class TokenValues(NamedTuple):
 
     cross_entropy: Float[Array, "B T"]
     """Nats."""
-    log_normaliser: Float[Array, "B T"]
+    log_normalizer: Float[Array, "B T"]
     """The logarithm of the sum of exponentials of the logits."""
     correct: Float[Array, "B T"]
     """1 where the target is the most likely prediction, the first of several."""
@@ -125,7 +125,7 @@ def _forward(plan, kernel, x_BTD, weights_BT, targets_BT):  # type: ignore[no-un
         plan, kernel.value, x_BTD.value, weights_BT.value, targets_BT.value,
         to_kernel=kernel.perturbed, to_x=x_BTD.perturbed,
     )  # fmt: skip
-    dweights_BT = values.cross_entropy + plan.z_loss * jnp.square(values.log_normaliser)
+    dweights_BT = values.cross_entropy + plan.z_loss * jnp.square(values.log_normalizer)
     return (objective, values), (dkernel, dx_BTD, dweights_BT if weights_BT.perturbed else None)
 
 
@@ -190,7 +190,7 @@ def _run(
     operands = (pieces(x_BTD), pieces(weights_BT), pieces(targets_BT))
     total, (values, dx) = jax.lax.scan(piece, total, operands)
     values = jax.tree.map(whole, values)
-    objective = jnp.sum(weights_BT * (values.cross_entropy + plan.z_loss * jnp.square(values.log_normaliser)))
+    objective = jnp.sum(weights_BT * (values.cross_entropy + plan.z_loss * jnp.square(values.log_normalizer)))
     dkernel = None if total is None else jnp.sum(total, axis=0).astype(kernel.dtype)
     return objective, values, dkernel, None if dx is None else whole(dx)
 
@@ -206,14 +206,14 @@ def _piece(
     of_target = jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1)
     largest = jnp.max(logits, axis=-1, keepdims=True)
     e = jnp.exp(logits - largest)
-    normaliser = jnp.sum(e, axis=-1, keepdims=True)
-    log_normaliser = (largest + jnp.log(normaliser))[..., 0]
+    normalizer = jnp.sum(e, axis=-1, keepdims=True)
+    log_normalizer = (largest + jnp.log(normalizer))[..., 0]
     # The target is the first of the largest: a comparison too, where an argmax is a slow loop on a CPU.
     before = (logits == largest) & (word_V < targets[..., None])
     correct = (of_target == largest[..., 0]) & ~jnp.any(before, axis=-1)
-    slope = (1.0 + 2.0 * z_loss * log_normaliser) * weights
-    dlogits = (slope[..., None] / normaliser) * e - jnp.where(is_target, weights[..., None], 0.0)
+    slope = (1.0 + 2.0 * z_loss * log_normalizer) * weights
+    dlogits = (slope[..., None] / normalizer) * e - jnp.where(is_target, weights[..., None], 0.0)
     if head.softcap is not None:
         dlogits *= 1.0 - jnp.square(logits / head.softcap)
-    values = TokenValues(log_normaliser - of_target, log_normaliser, correct.astype(jnp.float32))
+    values = TokenValues(log_normalizer - of_target, log_normalizer, correct.astype(jnp.float32))
     return values, dlogits.astype(x.dtype)

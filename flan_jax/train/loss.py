@@ -86,14 +86,14 @@ def token_loss(
       z_loss: the coefficient, 0 for none.
     """
     targets, weights = batch["decoder_target_tokens"], batch["decoder_loss_weights"].astype(jnp.float32)
-    log_normaliser = jax.nn.logsumexp(logits, axis=-1)
+    log_normalizer = jax.nn.logsumexp(logits, axis=-1)
     # A comparison instead of a gather: it stays local where the vocabulary is split over devices, and
     # its gradient is a comparison again, not a scatter.
     is_target = targets[..., None] == jnp.arange(logits.shape[-1])
-    cross_entropy = log_normaliser - jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1)
+    cross_entropy = log_normalizer - jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1)
     correct = (jnp.argmax(logits, axis=-1) == targets).astype(jnp.float32)
-    objective = jnp.sum(weights * (cross_entropy + z_loss * jnp.square(log_normaliser)))
-    return _sums(objective, TokenValues(cross_entropy, log_normaliser, correct), batch, num_tasks, z_loss)
+    objective = jnp.sum(weights * (cross_entropy + z_loss * jnp.square(log_normalizer)))
+    return _sums(objective, TokenValues(cross_entropy, log_normalizer, correct), batch, num_tasks, z_loss)
 
 
 def _sums(objective: Array, values: TokenValues, batch: Mapping[str, Array], num_tasks: int, z_loss: float) -> LossSums:
@@ -106,7 +106,7 @@ def _sums(objective: Array, values: TokenValues, batch: Mapping[str, Array], num
     return LossSums(
         objective=objective,
         loss=jnp.sum(values.cross_entropy * weights),
-        z_loss=z_loss * jnp.sum(jnp.square(values.log_normaliser) * weights),
+        z_loss=z_loss * jnp.sum(jnp.square(values.log_normalizer) * weights),
         weight=jnp.sum(weights),
         correct=jnp.sum(values.correct * weights),
         task_loss=by_task(values.cross_entropy * weights),

@@ -8,12 +8,12 @@ from typing import Any
 
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.spec import Record, TaskSpec
-from mixtures.mini.words import CAPITALS, CITIES, COLOURS, CREATURES, FOODS, HOMES, SETTINGS
+from mixtures.mini.words import CAPITALS, CITIES, COLORS, CREATURES, FOODS, HOMES, SETTINGS
 from mixtures.mini.world import Draw, as_slots, source, templates, with_article
 
 # What is asked → how, and what the answers are.
 _ASKED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "colour": (("what colour is {subject}?", "which colour does {subject} have?"), COLOURS),
+    "colour": (("what colour is {subject}?", "which colour does {subject} have?"), COLORS),
     "home": (("where does {subject} live?", "in what place does {subject} sleep?"), HOMES),
     "food": (("what does {subject} eat?", "which food does {subject} like?"), FOODS),
     "capital": (("what is the capital of {subject}?", "which city is the capital of {subject}?"), CITIES),

@@ -4,7 +4,7 @@ from typing import Any
 
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.spec import TaskSpec
-from mixtures.mini.words import COLOURS, DAYS, PEOPLE, PLACES, THINGS
+from mixtures.mini.words import COLORS, DAYS, PEOPLE, PLACES, THINGS
 from mixtures.mini.world import Draw, as_slots, source, templates
 
 # What is asked → questions and replies.
@@ -42,7 +42,7 @@ def _fill(draw: Draw, text: str) -> str:
         thing=draw.one(THINGS),
         place=draw.one(PLACES),
         day=draw.one(DAYS),
-        colour=draw.one(COLOURS),
+        colour=draw.one(COLORS),
         number=draw.number(2, 12),
     )
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from flan_jax.tasks.catalog import register
 from flan_jax.tasks.spec import TaskSpec
-from mixtures.mini.words import CATEGORIES, COLOURS, PEOPLE, PLACES, SETTINGS, THINGS
+from mixtures.mini.words import CATEGORIES, COLORS, PEOPLE, PLACES, SETTINGS, THINGS
 from mixtures.mini.world import Draw, as_slots, source, templates
 
 _WORDS = (
     PEOPLE
     + PLACES
     + THINGS
-    + COLOURS
+    + COLORS
     + tuple(word for group in (CATEGORIES, SETTINGS) for words in group.values() for word in words)
     + tuple(CATEGORIES)
     + tuple(SETTINGS)

@@ -14,7 +14,7 @@ PLACES = (
 
 THINGS = ("ball", "book", "key", "coin", "map", "cup", "bag", "ring", "rope", "letter", "clock", "candle")
 
-COLOURS = ("red", "blue", "green", "yellow", "white", "black", "brown", "pink")
+COLORS = ("red", "blue", "green", "yellow", "white", "black", "brown", "pink")
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 

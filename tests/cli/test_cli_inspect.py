@@ -117,9 +117,9 @@ def test_every_mode(rows, cli, mode):
         assert row["tokens"]["targets"] == [byte + 3 for byte in row["targets"].encode()]
     # Colours change nothing but colours.
     arguments = ("inspect", "own_doors", "--mode", mode, "-n", "3", *IMPORT)
-    colours, without = (cli(*arguments, "--color", choice).out for choice in ("always", "never"))
-    assert plain(colours).splitlines()[:-1] == without.splitlines()
-    assert "Colours: " in colours
+    colors, without = (cli(*arguments, "--color", choice).out for choice in ("always", "never"))
+    assert plain(colors).splitlines()[:-1] == without.splitlines()
+    assert "Colours: " in colors
     assert "\x1b" not in without
 
 

@@ -28,8 +28,8 @@ def logits_of(model, inputs, decoder_inputs, *, room=20):
 def naive_score(model, inputs, option):
     targets = [*encode(option), CONFIG.eos_id]
     logits = logits_of(model, inputs, [CONFIG.decoder_start_id, *targets[:-1]])
-    log_normaliser = np.log(np.exp(logits).sum(axis=-1))
-    return sum(logits[i, token] - log_normaliser[i] for i, token in enumerate(targets))
+    log_normalizer = np.log(np.exp(logits).sum(axis=-1))
+    return sum(logits[i, token] - log_normalizer[i] for i, token in enumerate(targets))
 
 
 def naive_generation(model, inputs, length, vocabulary_size=None):

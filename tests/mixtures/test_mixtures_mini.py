@@ -248,7 +248,7 @@ def test_the_place_in_the_story_tells_nothing(name: str) -> None:
 
 def test_the_word_lists_that_tasks_tell_apart_share_no_word() -> None:
     members = [*words.CATEGORIES.values(), *words.SETTINGS.values()]
-    kinds = [words.PEOPLE, words.PLACES, words.THINGS, words.COLOURS, words.DAYS, *members]
+    kinds = [words.PEOPLE, words.PLACES, words.THINGS, words.COLORS, words.DAYS, *members]
     for group in kinds:
         assert len(set(group)) == len(group)
     for one, other in itertools.combinations(kinds, 2):

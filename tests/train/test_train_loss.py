@@ -29,13 +29,13 @@ def test_sums_are_those_of_a_plain_loop(seed: int) -> None:
     task_loss, task_weight = np.zeros(4), np.zeros(4)
     for index in np.ndindex(*SHAPE[:2]):
         row = logits[index].astype(np.float64)
-        normaliser = np.log(np.exp(row).sum())
+        normalizer = np.log(np.exp(row).sum())
         weight, target, task = (
             batch[f"decoder_{name}"][index] for name in ("loss_weights", "target_tokens", "task_ids")
         )
-        nll = normaliser - row[target]
+        nll = normalizer - row[target]
         loss += weight * nll
-        z_loss += weight * 0.1 * normaliser**2
+        z_loss += weight * 0.1 * normalizer**2
         correct += weight * (row.argmax() == target)
         if task >= 0:
             task_loss[task] += weight * nll

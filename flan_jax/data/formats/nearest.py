@@ -92,5 +92,5 @@ def _difference(known: Format, records: Sequence[Record], seen: Sequence[str]) -
         return f"has its keys with other kinds of values ({shown})"
     rest = [key for key in seen if key not in known.keys]
     written = [(key, _similar_key(key, rest)) for key in lacking]
-    misspelt = [f"{key!r}, but has {other!r}" if other else repr(key) for key, other in written]
-    return f"lacks {', '.join(misspelt)}"
+    misspelled = [f"{key!r}, but has {other!r}" if other else repr(key) for key, other in written]
+    return f"lacks {', '.join(misspelled)}"

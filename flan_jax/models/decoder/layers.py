@@ -73,8 +73,8 @@ class Norm(nnx.Module):
         if config.norm == "rms":
             return rms_norm(x, scale, config.norm_epsilon)
         wide = x.astype(jnp.float32)
-        centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
-        return (rms_norm(centred, scale, config.norm_epsilon) + self.bias[...]).astype(x.dtype)
+        centered = wide - jnp.mean(wide, axis=-1, keepdims=True)
+        return (rms_norm(centered, scale, config.norm_epsilon) + self.bias[...]).astype(x.dtype)
 
 
 class DecoderAttention(nnx.Module):

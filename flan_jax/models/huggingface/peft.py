@@ -138,13 +138,13 @@ def to_peft(
         tensors |= {f"{_PREFIX}{_module(place)}.lora_A.weight": a, f"{_PREFIX}{_module(place)}.lora_B.weight": b}
         if len(a) != tuning.lora_rank:
             fused[_module(place).rpartition(".")[2]] = len(a)
-    stabilised = tuning.lora_scaling == "alpha/sqrt(r)"
+    stabilized = tuning.lora_scaling == "alpha/sqrt(r)"
     fields |= {
-        "peft_type": "LORA", "r": tuning.lora_rank, "lora_alpha": tuning.lora_alpha, "use_rslora": stabilised,
+        "peft_type": "LORA", "r": tuning.lora_rank, "lora_alpha": tuning.lora_alpha, "use_rslora": stabilized,
         "target_modules": _targets(chosen, kernels), "fan_in_fan_out": not layout.turned, "bias": "none",
         "lora_dropout": 0.0, "init_lora_weights": True, "modules_to_save": None, "rank_pattern": fused,
         "alpha_pattern": {
-            module: tuning.scale * (math.sqrt(rank) if stabilised else rank) for module, rank in fused.items()
+            module: tuning.scale * (math.sqrt(rank) if stabilized else rank) for module, rank in fused.items()
         },
     }  # fmt: skip
     return fields, tensors
@@ -173,11 +173,11 @@ def from_peft(config: ModelConfig, fields: Mapping[str, Any], tensors: Mapping[s
     patterns = sorted(
         {"/".join(path) for place in _places(config) if _module(place) in modules for path in place.paths}
     )
-    stabilised = bool(fields.get("use_rslora"))
+    stabilized = bool(fields.get("use_rslora"))
     tuning = TuningConfig(
         lora_rank=rank,
         lora_alpha=fields.get("lora_alpha", 8),
-        lora_scaling="alpha/sqrt(r)" if stabilised else "alpha/r",
+        lora_scaling="alpha/sqrt(r)" if stabilized else "alpha/r",
         lora_patterns=tuple(patterns),
     )
     shapes = shapes_of(config)
@@ -187,7 +187,7 @@ def from_peft(config: ModelConfig, fields: Mapping[str, Any], tensors: Mapping[s
             continue
         a, b = modules[_module(place)]
         alpha = _by_pattern(fields.get("alpha_pattern") or {}, _module(place), fields.get("lora_alpha", 8))
-        scale = alpha / (math.sqrt(len(a)) if stabilised else len(a))
+        scale = alpha / (math.sqrt(len(a)) if stabilized else len(a))
         start = 0
         for path in place.paths:
             layers, inputs, outputs = shapes[path]

@@ -1,3 +1,5 @@
+"""Replies of conversations as examples: what comes before them, slots, templates and the golden renders."""
+
 import json
 import os
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Chat templates: the text of conversations, the spans with loss, and what is refused."""
+
 import json
 
 import pytest

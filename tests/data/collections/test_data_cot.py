@@ -1,3 +1,5 @@
+"""FLAN's chain-of-thought files: rows, the part that validates, and broken rows."""
+
 import os
 
 import pytest

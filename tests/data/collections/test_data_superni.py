@@ -1,3 +1,5 @@
+"""Super-NaturalInstructions: task files, splits, filters, encodings, the mixture and the golden renders."""
+
 import dataclasses
 import json
 import logging

@@ -16,7 +16,6 @@ from flan_jax.data.decontamination.audit import (
     audit,
     audit_key,
 )
-from flan_jax.data.decontamination.ngram_search import NgramIndex
 from flan_jax.data.decontamination.report import Audit, SharedRecords, SharedSource
 from flan_jax.data.instructions.source import instruction_source
 from flan_jax.data.instructions.task import instruction_task
@@ -373,20 +372,6 @@ def test_a_record_is_contained_once_for_each_task_and_not_where_it_is_shared(fil
     assert [(one.trained, one.records) for one in found.records] == [("reader", 1)]
     assert [(one.trained, one.records) for one in found.contained] == [("reader", 1), ("few", 2)]
     assert found.contained[0].place == f"{files / 'many.jsonl'}, line 1"
-
-
-few_words = st.lists(st.sampled_from("abc"), max_size=12).map(" ".join)
-
-
-@given(st.lists(few_words, max_size=6), st.lists(few_words, max_size=6), st.integers(1, 4))
-def test_indexed_texts_are_found_exactly_where_a_slow_search_finds_them(texts, others, window):
-    needles = [text for text in dict.fromkeys(texts) if text and text.count(" ") + 1 >= window]
-    expected = {
-        (tag, needle) for tag, other in enumerate(others) for needle in needles if f" {needle} " in f" {other} "
-    }
-    found = list(NgramIndex(texts, window).search(enumerate(others)))
-    assert set(found) == expected
-    assert len(found) == len(expected)
 
 
 def test_a_text_is_compared_however_deep_it_stands(files):

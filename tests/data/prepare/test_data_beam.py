@@ -1,3 +1,5 @@
+"""Preparing as a Beam pipeline: the same bytes, damaged splits, and errors of workers."""
+
 import sys
 
 import pytest

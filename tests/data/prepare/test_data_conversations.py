@@ -1,3 +1,5 @@
+"""Conversations for a decoder: the loss mask, cuts, templates that rewrite, and fingerprints."""
+
 import itertools
 import json
 import logging

@@ -1,3 +1,5 @@
+"""Digests of functions: what they cover, and that they are the same in every process."""
+
 import dataclasses
 import functools
 import subprocess

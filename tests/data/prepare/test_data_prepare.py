@@ -1,3 +1,5 @@
+"""Preparing: stored tokens, what a second run writes, fingerprints, lengths and options."""
+
 import dataclasses
 import json
 

@@ -1,3 +1,5 @@
+"""FLAN's published templates: imported byte for byte, slips, and what a task cannot render."""
+
 import ast
 import dataclasses
 import json

@@ -1,3 +1,5 @@
+"""Vocabularies of the package tokenizers: special ids, padding, offsets, decoding and broken files."""
+
 import json
 import os
 import pickle

@@ -1,3 +1,5 @@
+"""Vocabularies of words, bytes and SentencePiece models, and how they are loaded."""
+
 import pickle
 import string
 from pathlib import Path

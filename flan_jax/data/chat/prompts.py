@@ -16,7 +16,7 @@ from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.errors import UserError
 from flan_jax.tasks.chat.conversation import ASSISTANT, USER, Message
 
-_ASKED, _ANSWERED = "Well?", "Well."
+_QUESTION, _ANSWER = "Well?", "Well."
 _CACHED = 4096
 
 
@@ -38,15 +38,15 @@ class ChatPrompts:
         self._template = template
         self._tokenizer = ChatTokenizer(template, vocabulary)
         self._vocabulary = vocabulary
-        prompt, said, end = self._tokenizer.template.split_exchange(*_turns(_ASKED, _ANSWERED))
+        prompt, reply, end = self._tokenizer.template.split_exchange(*_turns(_QUESTION, _ANSWER))
         if not end.strip():
             raise UserError(
                 f"Chat template {template.name!r} ends no reply of the assistant's, so a model would not learn from it to "
                 "stop. Choose one that writes the end of a turn."
             )
         self._prompt = prompt
-        self._asked: np.ndarray = self._ids(prompt)
-        self.end: np.ndarray = self._ids(prompt + said + end)[len(self._ids(prompt + said)) :]
+        self._question_ids: np.ndarray = self._ids(prompt)
+        self.end: np.ndarray = self._ids(prompt + reply + end)[len(self._ids(prompt + reply)) :]
         self.reply = functools.lru_cache(maxsize=_CACHED)(self._reply)
 
     def __reduce__(self) -> tuple[type["ChatPrompts"], tuple[ChatTemplate, Vocabulary]]:
@@ -79,16 +79,16 @@ class ChatPrompts:
     @functools.cached_property
     def overhead(self) -> int:
         """Tokens around a user's words, approximately."""
-        return len(self._asked) - len(self._vocabulary.encode(_ASKED))
+        return len(self._question_ids) - len(self._vocabulary.encode(_QUESTION))
 
     def _reply(self, text: str) -> np.ndarray:
         """Encodes the words of a reply, without the end of its turn, [length] int32."""
-        prompt, said, _ = self._tokenizer.template.split_exchange(*_turns(_ASKED, text))
-        whole = self._ids(prompt + said, len(prompt)) if prompt == self._prompt else np.zeros(0, np.int32)
-        begun = len(self._asked)
-        if len(whole) > begun and np.array_equal(whole[:begun], self._asked):
-            return whole[begun:]
-        return self._ids(said)  # a token of the prompt and one of the words would become one
+        prompt, reply, _ = self._tokenizer.template.split_exchange(*_turns(_QUESTION, text))
+        whole = self._ids(prompt + reply, len(prompt)) if prompt == self._prompt else np.zeros(0, np.int32)
+        start = len(self._question_ids)
+        if len(whole) > start and np.array_equal(whole[:start], self._question_ids):
+            return whole[start:]
+        return self._ids(reply)  # a token of the prompt and one of the words would become one
 
     def _ids(self, text: str, cut: int = 0) -> np.ndarray:
         """Encodes a text that the template wrote; a tokenizer without offsets encodes prompt and reply apart."""
@@ -96,5 +96,5 @@ class ChatPrompts:
         return self._tokenizer.encode([Marked(text, spans)])[0].ids
 
 
-def _turns(asked: str, answered: str) -> tuple[Message, Message]:
-    return Message(USER, asked), Message(ASSISTANT, answered)
+def _turns(question: str, answer: str) -> tuple[Message, Message]:
+    return Message(USER, question), Message(ASSISTANT, answer)

@@ -133,22 +133,22 @@ class ChatTemplate:
         learned = [i for i, message in enumerate(messages) if message.role == ASSISTANT and message.trained]
         return Marked(text, tuple(self._reply_span(messages, tools, index, text) for index in learned))
 
-    def split_exchange(self, asked: Message, answered: Message) -> tuple[str, str, str]:
+    def split_exchange(self, question: Message, answer: Message) -> tuple[str, str, str]:
         """Splits a rendered exchange into the prompt for the reply, the reply, and the end of its turn.
 
         Raises:
             UserError: the template refuses the turns, begins the whole otherwise than the prompt, or does not write the
                 reply as it is.
         """
-        before = _MARKS.sub("", self._render([asked], "", True))
-        whole = _MARKS.sub("", self._render([asked, answered], "", False))
+        before = _MARKS.sub("", self._render([question], "", True))
+        whole = _MARKS.sub("", self._render([question, answer], "", False))
         if not whole.startswith(before):
             raise self._error("what it makes of a user's turn is not how it begins that turn with its reply")
-        said = whole[len(before) :]
-        words = self.guard(answered.content).strip()
-        head, found, tail = said.rpartition(words)
+        reply = whole[len(before) :]
+        words = self.guard(answer.content).strip()
+        head, found, tail = reply.rpartition(words)
         if not found:
-            raise self._error(f"it does not write the reply {answered.content[:40]!r} as it is")
+            raise self._error(f"it does not write the reply {answer.content[:40]!r} as it is")
         return before, head + found, tail.rstrip()
 
     def _trained_spans(self, messages: Sequence[Message], spans: tuple[Span, ...]) -> tuple[Span, ...]:
@@ -197,10 +197,10 @@ class ChatTemplate:
                 f"Chat template {self.name!r}: what it makes of the messages before reply {index} is not how it begins the whole conversation, so the "
                 "reply cannot be told from the rest. Put {% generation %} and {% endgeneration %} around what the assistant says."
             )
-        said = until[len(before) :]
-        _, _, tail = said.rpartition(self.guard(messages[index].content).strip())
+        reply = until[len(before) :]
+        _, _, tail = reply.rpartition(self.guard(messages[index].content).strip())
         # Where nothing but white space ends a turn, that is its marker.
-        return len(before), len(before) + len(said.rstrip() if tail.strip() else said)
+        return len(before), len(before) + len(reply.rstrip() if tail.strip() else reply)
 
     def _render(self, messages: Sequence[Message], tools: str, add_generation_prompt: bool) -> str:
         import jinja2

@@ -126,11 +126,11 @@ class ChatTokenizer:
         return self.encode([text])[0].ids
 
     def _checked(self, tokens: Tokens) -> Tokens | UserError:
-        said = int(np.count_nonzero(tokens.mask))
-        if 0 < said < len(tokens.ids):
+        in_reply = int(np.count_nonzero(tokens.mask))
+        if 0 < in_reply < len(tokens.ids):
             return tokens
         return UserError(
-            f"Chat template {self.template.name!r}: it marks {'all' if said else 'none'} of the conversation's "
+            f"Chat template {self.template.name!r}: it marks {'all' if in_reply else 'none'} of the conversation's "
             f"{len(tokens.ids)} tokens as said by the assistant. Put {{% generation %}} and {{% endgeneration %}} around "
             "what the assistant says, and nothing else."
         )
@@ -145,7 +145,10 @@ class ChatTokenizer:
         end = np.array([self.vocabulary.eos_id], np.int32)
         return [
             _joined(
-                [(end if piece == EOS_MARK else self._check_text_ids(next(arrays), piece), said) for piece, said in one]
+                [
+                    (end if piece == EOS_MARK else self._check_text_ids(next(arrays), piece), in_reply)
+                    for piece, in_reply in one
+                ]
             )
             for one in pieces
         ]
@@ -167,16 +170,16 @@ def _pieces(text: Marked) -> Iterator[tuple[str, bool]]:
     """Yields (text or ``EOS_MARK``, whether the assistant says it)."""
     at = 0
     for start, end in (*text.spans, (len(text.text), len(text.text))):
-        for first, last, said in ((at, start, False), (start, end, True)):
+        for first, last, in_reply in ((at, start, False), (start, end, True)):
             for piece in _SPECIAL.split(text.text[first:last]):
                 if piece and piece != BOS_MARK:
-                    yield piece, said
+                    yield piece, in_reply
         at = end
 
 
 def _joined(parts: Sequence[tuple[np.ndarray, bool]]) -> Tokens:
     ids = np.concatenate([np.zeros(0, np.int32), *(ids for ids, _ in parts)]).astype(np.int32)
-    mask = np.repeat(np.array([said for _, said in parts], np.uint8), [len(ids) for ids, _ in parts])
+    mask = np.repeat(np.array([in_reply for _, in_reply in parts], np.uint8), [len(ids) for ids, _ in parts])
     return Tokens(ids, mask)
 
 
@@ -197,10 +200,10 @@ def strips_bos(vocabulary: Vocabulary | Offsets) -> bool:
 
 def _encode_by_offsets(vocabulary: Offsets, text: Marked) -> Tokens:
     ids, offsets = vocabulary.encode_offsets(text.text)
-    said = np.zeros(len(text.text) + 1, np.int64)
+    in_reply = np.zeros(len(text.text) + 1, np.int64)
     for start, end in text.spans:
-        said[start + 1 : end + 1] = 1
-    before = np.cumsum(said)  # characters of replies before each place
+        in_reply[start + 1 : end + 1] = 1
+    before = np.cumsum(in_reply)  # characters of replies before each place
     places = np.array(offsets, np.int64).reshape(-1, 2)
     mask = before[places[:, 1]] > before[places[:, 0]]
     begins = strips_bos(vocabulary) and len(ids) > 0 and ids[0] == getattr(vocabulary, "bos_id", None)

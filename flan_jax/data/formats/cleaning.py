@@ -218,8 +218,8 @@ def _empty(record: Record, cleaner: Cleaner) -> list[Record]:
         return [record] if end == len(messages) else _with_answers(record, spoken[:end])
     outputs = _outputs(record)
     filled = [output for output in outputs if output.strip()]
-    asked = record["inputs"] if "inputs" in record else record["instruction"] + record.get("input", "")
-    if not filled or not asked.strip():
+    question = record["inputs"] if "inputs" in record else record["instruction"] + record.get("input", "")
+    if not filled or not question.strip():
         return []
     if len(filled) == len(outputs):
         return [record]
@@ -265,13 +265,13 @@ def _split(record: Record, cleaner: Cleaner) -> list[Record]:
     if sum(lengths) <= limit:
         return [record]
     first = next((index for index, message in enumerate(messages) if message["role"] != "system"), len(messages))
-    begun = sum(lengths[:first])
+    head_length = sum(lengths[:first])
     parts: list[list[dict[str, str]]] = []
     room = 0
     for exchange, size in _exchanges(messages[first:], lengths[first:]):
         if not parts or size > room:
             parts.append(list(messages[:first]))
-            room = limit - begun
+            room = limit - head_length
         parts[-1] += exchange
         room -= size
     made = [whole for part in parts for whole in _with_answers(record, part)]

@@ -84,17 +84,17 @@ def _unknown(splits: Sequence[PreparedSplit], vocabulary: str) -> list[str]:
     lines = []
     name = f"the vocabulary {vocabulary!r}" if vocabulary else "the vocabulary"
     for feature in FEATURES:
-        having = [split for split in splits if split.unknown.get(feature)]
-        if not having:
+        affected = [split for split in splits if split.unknown.get(feature)]
+        if not affected:
             continue
         ids, examples = (
-            sum(getattr(split, kind)[feature] for split in having) for kind in ("unknown", "unknown_examples")
+            sum(getattr(split, kind)[feature] for split in affected) for kind in ("unknown", "unknown_examples")
         )
-        pieces = dict.fromkeys(piece for split in having for piece in split.unknown_pieces.get(feature, ()))
-        text = next((split.unknown_texts[feature] for split in having if feature in split.unknown_texts), "")
+        pieces = dict.fromkeys(piece for split in affected for piece in split.unknown_pieces.get(feature, ()))
+        text = next((split.unknown_texts[feature] for split in affected if feature in split.unknown_texts), "")
         counted = (
             f"{ids:,} ids in the {feature} of {examples:,} of {sum(split.examples for split in splits):,} examples are unknown to "
-            f"{name} ({_largest({f'{split.task} {split.split}': split.unknown_examples[feature] for split in having})})"
+            f"{name} ({_largest({f'{split.task} {split.split}': split.unknown_examples[feature] for split in affected})})"
         )
         shown = f": {' '.join(map(repr, list(pieces)[: 2 * _SHOWN]))}, as in {text!r}" if pieces else ""
         remedy = ""

@@ -32,11 +32,11 @@ def count_unknown(
     if not len(places):
         return
     ends = np.cumsum([len(side) for side in sides])
-    having = np.unique(np.searchsorted(ends, places, side="right"))
+    positions = np.unique(np.searchsorted(ends, places, side="right"))
     counts.unknown[feature] += len(places)
-    counts.unknown_examples[feature] += len(having)
+    counts.unknown_examples[feature] += len(positions)
     kept = counts.unknown_pieces.setdefault(feature, [])
-    for position in having[:_LOOKED_INTO].tolist():
+    for position in positions[:_LOOKED_INTO].tolist():
         if len(kept) >= PIECES:
             return
         whole = text(position)

@@ -239,13 +239,13 @@ def _template(pair: Pair, spec: TaskSpec, fields: PublishedFields, options: bool
     missing = [slot for text in pair for slot in _SLOT.findall(text) if slot not in (*fields.slots, *_BLOCKS)]
     if missing:
         return f"FLAN's code gives {spec.name} no {{{missing[0]}}}"
-    reasons, asked = bool(fields.rationale), _asked(targets, fields)
+    reasons, answer_slot = bool(fields.rationale), _answer_slot(targets, fields)
     # What shows the answer cannot ask for it.
-    asks = _ends_with_answer(targets, fields) if reasons else asked and asked not in _SLOT.findall(inputs)
+    asks = _ends_with_answer(targets, fields) if reasons else answer_slot and answer_slot not in _SLOT.findall(inputs)
     inverted = not asks
     described: dict[str, Any] = {"inputs": inputs, "targets": targets, "inverted": inverted}
-    if not inverted and asked not in ("", fields.answer):
-        described["asks"] = asked
+    if not inverted and answer_slot not in ("", fields.answer):
+        described["asks"] = answer_slot
     if reasons:
         described["reasons"] = True
     template = published_template(described, options=options)
@@ -262,7 +262,7 @@ def _template(pair: Pair, spec: TaskSpec, fields: PublishedFields, options: bool
     return described
 
 
-def _asked(target: str, fields: PublishedFields) -> str:
+def _answer_slot(target: str, fields: PublishedFields) -> str:
     """Returns the slot of the answer that a target gives; ``""`` for none. One of a closed set must stand alone."""
     found = _SLOT.findall(target)
     if len(found) != 1 or found[0] not in (fields.answer, *fields.scored):

@@ -80,10 +80,10 @@ def _count_lost_line_ends(text: str, names: list[str]) -> list[int]:
         ends = 0
         if shown:
             if not text.startswith(shown, position):  # else a piece that is a line end itself
-                begun = position
+                start = position
                 while position < len(text) and text[position].isspace():
                     position += 1
-                ends = text.count("\n", begun, position)
+                ends = text.count("\n", start, position)
             window = position + _WINDOW + len(shown)
             found = min(
                 (place for each in (text, lowered) if (place := each.find(shown, position, window)) >= 0), default=-1

@@ -1,4 +1,4 @@
-"""Whether this process is one of several that were started together, which flan_jax does not join yet."""
+"""Detects whether this process is one of several that were started together, which flan_jax does not join yet."""
 
 import os
 from collections.abc import Mapping

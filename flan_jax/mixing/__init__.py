@@ -1,1 +1,1 @@
-"""What a mixture is: tasks with rates, and suites to measure."""
+"""Mixtures: tasks with rates, policies that weight them, held-out splits, and suites to evaluate."""

@@ -299,7 +299,7 @@ class Mixture:
 
     @property
     def _rate_tree(self) -> resolve.RateTree:
-        """What of the mixture decides its rates, as names and numbers."""
+        """Everything that decides the mixture's rates, as names and numbers."""
         entries = tuple(
             resolve.RateEntry(
                 entry.task.name,

@@ -1,4 +1,4 @@
-"""What a rate counts, and how it becomes a number of draws.
+"""Units of rates (examples, tokens, epochs), and their conversion to numbers of draws.
 
 A draw is one example. Of a task with n examples of m tokens on average, a rate r asks for
 

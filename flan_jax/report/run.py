@@ -162,7 +162,7 @@ class Run:
         return sorted(rows, key=lambda row: (-(row.asked or 0.0), row.cluster, row.task))
 
     def sampled(self) -> dict[str, Mapping[str, Any]]:
-        """What was drawn of each task since the run began, as its newest line says; ``{}`` where none does."""
+        """The draws of each task since the run began, as its newest line says; ``{}`` where none does."""
         found = next((line["sampled"] for line in reversed(self.metrics) if line.get("sampled")), None)
         return {name: _mapping(row) for name, row in _mapping(found).items()}
 

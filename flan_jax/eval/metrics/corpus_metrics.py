@@ -146,7 +146,7 @@ def _number(text: str) -> float | None:
 
 
 def _class(text: str) -> str:
-    """What two answers of one class have in common; "+" and "-" stay different."""
+    """Normalizes the name of a class; "+" and "-" stay different."""
     return normalize(text) or text.strip()
 
 

@@ -31,7 +31,7 @@ def unicode_tokens(text: str) -> list[str]:
 
 
 class _Tokens:
-    """What rouge_score asks of a tokenizer."""
+    """A tokenizer as rouge_score wants one."""
 
     def __init__(self, tokenize: Callable[[str], list[str]]) -> None:
         self.tokenize = tokenize

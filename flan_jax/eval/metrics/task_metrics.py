@@ -26,14 +26,14 @@ class TaskMetrics(Protocol):
 
     @property
     def outputs(self) -> frozenset[Output]:
-        """What the model must give for each example: the ``text`` that it writes, the ``score`` of the target, or both.
+        """The outputs asked of the model for each example: the ``text`` that it writes, the ``score`` of the target, or both.
 
         A score is the log-likelihood of the target's tokens, in nats.
         """
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the values must know, a sentence each."""
+        """Remarks for a reader of the values, a sentence each."""
 
     def __call__(self, rows: np.ndarray, texts: Sequence[str], scores: np.ndarray) -> Mapping[str, Value]:
         """Named values over the examples ``rows``, the headline first.

@@ -51,6 +51,12 @@ def _new(config: ModelConfig, rngs: nnx.Rngs) -> T5 | Decoder:
 
 def abstract_model(config: ModelConfig) -> tuple[nnx.GraphDef, Params]:
     """What ``init_model`` returns, with ``jax.ShapeDtypeStruct`` for arrays: no memory, whatever the size."""
+    graphdef, params = _abstract_model(config)
+    return graphdef, jax.tree.map(lambda leaf: leaf, params)  # dictionaries of the caller's own
+
+
+@functools.lru_cache(maxsize=32)  # a run asks five times, and tracing a model takes half a second
+def _abstract_model(config: ModelConfig) -> tuple[nnx.GraphDef, Params]:
     graphdef, state = nnx.split(nnx.eval_shape(lambda: _new(config, nnx.Rngs(params=0))))
     return graphdef, nnx.to_pure_dict(state)
 

@@ -177,3 +177,9 @@ def test_wrong_values_are_named_with_their_limit(field, value, message):
 def test_an_unknown_preset_suggests_its_neighbours():
     with pytest.raises(UserError, match="t5_1_1_small"):
         preset("t5_1_1_smal")
+
+
+def test_the_shapes_are_the_callers_own():
+    shapes = build.abstract_params(EVEN)
+    shapes["encoder"]["layers"].clear()
+    assert build.abstract_params(EVEN)["encoder"]["layers"]

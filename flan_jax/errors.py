@@ -30,13 +30,17 @@ def _within(message: str) -> str:
     return f"{message[:_BEGINNING]} […] {message[-_END:]}"
 
 
-class PlacedError(UserError):
+class RecordError(UserError):
+    """A record that cannot be read or rendered. In a stream of records it stands in the record's place."""
+
+
+class PlacedError(RecordError):
     """A mistake in a record; where the record stands is looked up when somebody reads the message.
 
     To find a line again is to read its file up to there, and of a million bad records few are read about.
 
     Args:
-        place: says where it stands.
+        place: says where it stands; ``""`` where nobody knows.
         error: the mistake.
     """
 
@@ -47,11 +51,11 @@ class PlacedError(UserError):
     def __str__(self) -> str:
         if not isinstance(self._place, str):
             self._place = self._place()
-        return _within(f"{self._place}: {super().__str__()}")
+        return _within(f"{self._place}: {super().__str__()}" if self._place else super().__str__())
 
-    def __reduce__(self) -> tuple[type[UserError], tuple[str]]:
+    def __reduce__(self) -> tuple[type[RecordError], tuple[str]]:
         # What finds the place may not travel to another process; the message does.
-        return UserError, (str(self),)
+        return RecordError, (str(self),)
 
 
 class UnknownNameError(UserError):

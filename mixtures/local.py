@@ -19,7 +19,7 @@ from flan_jax.mixing.holdout import scored
 from flan_jax.mixing.mixture import Dropped, Entry, Mixture, Suite, register_mixture
 from flan_jax.mixing.policies import Proportional
 from flan_jax.tasks.catalog import TASKS
-from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
+from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec, prompted
 
 NAME = "flan_local"
 CAP = 3000
@@ -78,7 +78,7 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
     if found:
         read = [mixture_of_path(file) for file in found]
         notes += [note for mixture in read for note in mixture.notes]
-        tasks = [task for mixture in read for task in mixture.train_tasks if isinstance(task, Prompted)]
+        tasks = [task for mixture in read for task in prompted(mixture.train_tasks)]
         taken = set(TASKS)  # a file may be called like a task that ships, or like another file
         named = [dataclasses.replace(task.spec, name=unique_name(task.spec.name, taken)) for task in tasks]
         tasks = [dataclasses.replace(task, spec=spec) for task, spec in zip(tasks, named, strict=True)]
@@ -93,9 +93,7 @@ def flan_local(name: str = NAME, files: tuple[str, ...] = ()) -> Mixture:
 
 
 def _here(specs: list[TaskSpec]) -> list[TaskSpec]:
-    # Any source that may have a local copy says where it is.
-    places = ((spec, getattr(spec.source, "local", None)) for spec in specs)
-    return [spec for spec, place in places if place is not None and place() is not None]
+    return [spec for spec in specs if spec.source.local() is not None]
 
 
 def _part(name: str, tasks: list[Prompted]) -> Mixture:

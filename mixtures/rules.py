@@ -9,9 +9,8 @@ import dataclasses
 import itertools
 from collections.abc import Iterable
 
-from flan_jax.data.sources import published
 from flan_jax.mixing.mixture import Mixture
-from flan_jax.tasks.spec import Prompted, TaskSpec
+from flan_jax.tasks.spec import TaskSpec
 from mixtures.flan2021 import collection
 
 SAME_SKILL: tuple[tuple[str, ...], ...] = (
@@ -60,7 +59,7 @@ PAPER_NAMES: dict[str, tuple[str, ...]] = {
 def named(mixture: Mixture, names: Iterable[str]) -> tuple[str, ...]:
     """Clusters and tasks of ``mixture``, the paper's names of clusters among them put into the public code's."""
     clusters = {task.cluster for task in mixture.all_tasks}
-    specs = {task.spec.name for task in mixture.all_tasks if isinstance(task, Prompted)}
+    specs = {task.spec_name for task in mixture.all_tasks}
     found: list[str] = []
     for name in names:
         meant = [other for other in PAPER_NAMES.get(name, ()) if other in clusters | specs]
@@ -84,7 +83,7 @@ MADE_FROM: dict[str, str] = {
 def origins(spec: TaskSpec) -> frozenset[str]:
     """The data sets of a task, the texts that these are made from, and the very source: a task's inversion has it too."""
     shared = {MADE_FROM[spec.name]} if spec.name in MADE_FROM else set()
-    return published.origins(spec) | shared | {spec.source.describe()}
+    return spec.source.origins() | shared | {spec.source.describe()}
 
 
 RULES = dataclasses.replace(

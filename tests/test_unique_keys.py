@@ -9,6 +9,7 @@ from flan_jax.data.file_readers.records import numbered_records, records_at
 from flan_jax.data.sources.json_files import jsonl
 from flan_jax.errors import UserError
 from flan_jax.tasks.chat.turns import calls_of, tools_of
+from flan_jax.testing.records import good_records
 from flan_jax.unique_keys import RepeatedKeyError, decode, decode_records
 
 TWICE = '{"input": "a", "output": "b", "input": "c"}'
@@ -66,7 +67,7 @@ def test_a_task_s_own_source_counts_it(tmp_path, name, place):
     path, told = tmp_path / name, []
     lines = [GOOD, TWICE, GOOD]
     path.write_text(f"[{','.join(lines)}]" if name == "a.json" else "\n".join(lines))
-    assert len(list(jsonl(train=path).records("train", told.append))) == 2
+    assert len(list(good_records(jsonl(train=path), "train", told))) == 2
     assert [str(error) for error in told] == [
         f"{path}, {place}: {SENTENCE.format('input')}. Correct or remove the record."
     ]

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 from flan_jax.cli import ansi
 from flan_jax.cli.ansi import Palette
 from flan_jax.cli.escapes import json_text, visible
-from flan_jax.data.sources.published_sizes import is_elsewhere
 from flan_jax.errors import UserError
 from flan_jax.tasks.prompt_spans import PromptSpans, Segment, aligned, unmarked
-from flan_jax.tasks.records import numbered_records
 from flan_jax.tasks.render import Renderer
 
 if TYPE_CHECKING:
@@ -95,9 +93,9 @@ def _length(vocabulary: "Vocabulary", overhead: int) -> Callable[[str], int]:
 def _records(task: "Prompted", split: str) -> Iterator[tuple[int, "Record"]]:
     """Yields the records with their indices; where they would come from the hub, an error says what else there is."""
     try:
-        yield from numbered_records(task.spec.source, split)
+        yield from enumerate(task.spec.source.records(split))
     except UserError as error:
-        if not is_elsewhere(task.spec.source):
+        if not task.spec.source.is_elsewhere:
             raise
         raise UserError(
             f"{str(error).rstrip('.')}. Or name a folder of local copies with --source_dir (in it, {_folder(task)}/{split}.jsonl)."
@@ -105,8 +103,7 @@ def _records(task: "Prompted", split: str) -> Iterator[tuple[int, "Record"]]:
 
 
 def _folder(task: "Prompted") -> str:
-    folders = getattr(task.spec.source, "folders", ())
-    return folders[0] if folders else task.spec.name
+    return next(iter(task.spec.source.local_names()), task.spec.name)
 
 
 def _rendered(
@@ -121,8 +118,8 @@ def _rendered(
         marking.on = True
         marked = renderer(record, index=index, split=options.split, template_id=options.template)
     except UserError as error:
-        place = getattr(renderer.task.spec.source, "place", None)
-        raise UserError(f"{place(options.split, index)}: {error}") if place else error from error
+        place = renderer.task.spec.source.place(options.split, index)
+        raise UserError(f"{place}: {error}" if place else str(error)) from error
     return rendered, "" if marked is None else marked.inputs
 
 

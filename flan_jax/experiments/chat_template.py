@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import ChatTemplate, load_chat_template
-from flan_jax.data.seqio_bridge.tasks import SeqioTask
 from flan_jax.data.sources.base import resolve
 from flan_jax.data.tokenizers.protocol import Vocabulary, encode_with_special_tokens
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.experiments.model_snapshot import description_folder, vocabulary_place
 from flan_jax.mixing.mixture import Mixture
-from flan_jax.tasks.spec import Prompted
 
 if TYPE_CHECKING:
     from flan_jax.experiments.config import RunConfig
@@ -77,7 +75,7 @@ def check_tasks(template: ChatTemplate | None, mixture: Mixture) -> None:
     Raises:
         UserError: with the first such task.
     """
-    foreign = next((task for task in mixture.all_tasks if isinstance(task, SeqioTask)), None)
+    foreign = next((task for task in mixture.all_tasks if task.tokenized_elsewhere), None)
     if template is not None and foreign is not None:
         raise UserError(
             f"Task {foreign.name!r} of seqio's comes as ids, which no chat template can be put around. Leave "
@@ -89,7 +87,7 @@ def missing_template_note(config: "RunConfig", mixture: Mixture) -> str:
     """Returns a note on a published chat model that is tuned on templated tasks outside its chat template; ``""`` else."""
     if config.tokenize.chat_template or not config.model.decoder_only or not config.initial_checkpoint:
         return ""
-    if not any(isinstance(task, Prompted) for task in mixture.drawn_tasks):
+    if not any(task.mode is not None for task in mixture.drawn_tasks):
         return ""
     try:
         template = load_chat_template(description_folder(config.initial_checkpoint, config.model_dir))

@@ -11,29 +11,29 @@ from flan_jax.data.decontamination.report import Audit, SharedRecords, SharedSou
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.mixing.mixture import Mixture, Suite
-from flan_jax.tasks.spec import Prompted, Task
+from flan_jax.tasks.spec import Task
 
 AUDIT = "audit.json"
 
 
 def unseen_tasks(mixture: Mixture, suites: Sequence[Suite] | None = None) -> list[tuple[Task, str]]:
     """Lists the tasks that are measured and not trained on, each with its split."""
-    trained = {_spec_name(task) for task in mixture.drawn_tasks}
+    trained = {task.spec_name for task in mixture.drawn_tasks}
     found: dict[tuple[str, str], tuple[Task, str]] = {}
     for suite in mixture.suites if suites is None else suites:
         for task in suite.tasks:
-            if suite.held_out or _spec_name(task) not in trained:
-                found.setdefault((_spec_name(task), suite.split), (task, suite.split))
+            if suite.held_out or task.spec_name not in trained:
+                found.setdefault((task.spec_name, suite.split), (task, suite.split))
     return list(found.values())
 
 
 def seen_tasks(mixture: Mixture, suites: Sequence[Suite] | None = None) -> list[tuple[Task, str]]:
     """Lists the tasks that are measured and trained on too, each with its split."""
-    unseen = {(_spec_name(task), split) for task, split in unseen_tasks(mixture, suites)}
+    unseen = {(task.spec_name, split) for task, split in unseen_tasks(mixture, suites)}
     found: dict[tuple[str, str], tuple[Task, str]] = {}
     for suite in mixture.suites if suites is None else suites:
         for task in suite.tasks:
-            key = (_spec_name(task), suite.split)
+            key = (task.spec_name, suite.split)
             if key not in unseen and suite.split in task.splits:
                 found.setdefault(key, (task, suite.split))
     return list(found.values())
@@ -100,7 +100,3 @@ def _kept(path: Path, key: str) -> Audit | None:
         )
     except (OSError, ValueError, LookupError, TypeError):
         return None
-
-
-def _spec_name(task: Task) -> str:
-    return task.spec.name if isinstance(task, Prompted) else task.name

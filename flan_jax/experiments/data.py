@@ -12,7 +12,6 @@ from flan_jax.data.prepare.prepare import PrepareProgress, PrepareReport, prepar
 from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.prepare.split_job import parts_in
 from flan_jax.data.prepare.workers import usable_cores
-from flan_jax.data.seqio_bridge.tasks import SeqioTask, vocabulary_of
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
@@ -40,7 +39,7 @@ def resolve_vocabulary(vocabulary: str, mixture: str | Mixture) -> Vocabulary:
     """
     mixture = resolve_mixture(mixture) if isinstance(mixture, str) else mixture
     name = vocabulary or mixture.vocabulary
-    theirs = [(task.name, vocabulary_of(task)) for task in mixture.all_tasks if isinstance(task, SeqioTask)]
+    theirs = [(task.name, task.own_vocabulary()) for task in mixture.all_tasks if task.tokenized_elsewhere]
     if not theirs:
         if not name:
             raise UserError(
@@ -124,7 +123,7 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
     modules = imported_modules()
     # Another process finds a task of seqio's only where it knows which module registers it.
     # Nor does it know what a configuration binds to the functions of such a task.
-    theirs = any(isinstance(task, SeqioTask) for task, _ in tasks)
+    theirs = any(task.tokenized_elsewhere for task, _ in tasks)
     alone = theirs and (not modules or binds_functions_of_others())
     return prepare(
         tasks,

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, task_metrics_of
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.data.tokenizers.token_display import decode_turns
 from flan_jax.errors import UserError
@@ -29,7 +28,7 @@ from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.initial import load_weights
 from flan_jax.report.page import write_report
 from flan_jax.store.store import StoredTask
-from flan_jax.tasks.spec import ENDING, GROUP, Prompted, Task
+from flan_jax.tasks.spec import ENDING, GROUP, Prompted, Task, as_prompted
 
 
 def eval_task(task: Task, stored: StoredTask, data: RunData, config: RunConfig) -> EvalTask:
@@ -41,31 +40,36 @@ def eval_task(task: Task, stored: StoredTask, data: RunData, config: RunConfig) 
     Raises:
         UserError: nothing to score, or a task of a kind that says nothing of how it is measured.
     """
-    if isinstance(task, Prompted):
-        scored = set(task.scored_templates)
-        chosen = _first([index for index, id_ in enumerate(stored.template_ids) if int(id_) in scored], config)
-        if not chosen:
-            raise UserError(
-                f"Task {task.name!r}, split {stored.split!r} has no example to score. Give it templates that are not inverted."
-            )
-        examples = [_scored_example(stored, index, data) for index in chosen]
-        others = () if task.mode.reasons else task.spec.other_metrics
-        return EvalTask(
-            task.name,
-            task.cluster,
-            task.metric,
-            task.predict,
-            examples,
-            other_metrics=others,
-            data=stored.fingerprint,
-            notes=(*_ending_notes(task, stored), *_group_notes(stored, chosen)),
+    own = as_prompted(task)
+    if own is not None:
+        return _prompted_eval_task(own, stored, data, config)
+    chosen = _first(range(len(stored)), config)
+    task_metrics = task.own_metrics(stored, chosen)
+    if task_metrics is None:
+        raise UserError(
+            f"Task {task.name!r} is a {type(task).__name__}, which has no metric. Leave it out of the suites."
         )
-    if isinstance(task, SeqioTask):
-        chosen = _first(range(len(stored)), config)
-        task_metrics = task_metrics_of(task, [stored_example(stored, index) for index in chosen])
-        examples = [_example(stored, index, data) for index in chosen]
-        return EvalTask(task.name, task.cluster, "", "generate", examples, task_metrics, data=stored.fingerprint)
-    raise UserError(f"Task {task.name!r} is a {type(task).__name__}, which has no metric. Leave it out of the suites.")
+    examples = [_example(stored, index, data) for index in chosen]
+    return EvalTask(task.name, task.cluster, "", "generate", examples, task_metrics, data=stored.fingerprint)
+
+
+def _prompted_eval_task(task: Prompted, stored: StoredTask, data: RunData, config: RunConfig) -> EvalTask:
+    scored = set(task.scored_templates)
+    chosen = _first([index for index, id_ in enumerate(stored.template_ids) if int(id_) in scored], config)
+    if not chosen:
+        raise UserError(
+            f"Task {task.name!r}, split {stored.split!r} has no example to score. Give it templates that are not inverted."
+        )
+    return EvalTask(
+        task.name,
+        task.cluster,
+        task.metric,
+        task.predict,
+        [_scored_example(stored, index, data) for index in chosen],
+        other_metrics=() if task.mode.reasons else task.spec.other_metrics,
+        data=stored.fingerprint,
+        notes=(*_ending_notes(task, stored), *_group_notes(stored, chosen)),
+    )
 
 
 def _first(rows: Sequence[int], config: RunConfig) -> Sequence[int]:

@@ -6,15 +6,13 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from flan_jax.data.seqio_bridge.tasks import SeqioTask
-from flan_jax.data.sources.published_sizes import is_elsewhere, published_size
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.data import TRAIN_SPLIT
 from flan_jax.feed.sampler import MixtureSampler
 from flan_jax.mixing.mixture import Mixture
 from flan_jax.mixing.table import ExamplesFrom, RateTable, rate_table
 from flan_jax.store.store import TokenStore
-from flan_jax.tasks.spec import Prompted, Task
+from flan_jax.tasks.spec import Task
 
 SizesFrom = Literal["data", "published"]
 SIZES: tuple[str, ...] = get_args(SizesFrom)
@@ -118,7 +116,7 @@ def _cases(task: Task) -> int | None:
 
 
 def _source_id(task: Task) -> int:
-    return id(task.spec.source if isinstance(task, Prompted) else task)
+    return id(task.spec.source if task.spec is not None else task)
 
 
 def count_records(task: Task) -> int:
@@ -131,24 +129,16 @@ def count_records(task: Task) -> int:
 
 
 def _size(task: Task) -> tuple[int, ExamplesFrom]:
-    if isinstance(task, SeqioTask):
-        return task.count(TRAIN_SPLIT), "counted"
-    if not isinstance(task, Prompted):
-        raise UserError(
-            f"The examples of task {task.name!r} are known only when it is prepared. "
-            "Prepare it with `flan-jax prepare` and name the store (--store)."
-        )
-    if TRAIN_SPLIT not in task.splits:
+    if task.spec is not None and TRAIN_SPLIT not in task.splits:
         raise UserError(
             f"Task {task.name!r} has no split {TRAIN_SPLIT!r}, only {', '.join(task.splits)}. Leave it out with the rate 0."
         )
-    source = task.spec.source
-    elsewhere = is_elsewhere(source)
-    size = published_size(source, TRAIN_SPLIT) if elsewhere else None
-    if size is not None:
+    elsewhere = task.source is not None and task.source.is_elsewhere
+    size = task.source.published_count(TRAIN_SPLIT) if task.source is not None and elsewhere else None
+    if task.spec is not None and size is not None:
         return size, "published"
     try:
-        return sum(1 for _ in source.records(TRAIN_SPLIT)), "counted"
+        counted = task.count(TRAIN_SPLIT)
     except UserError as error:
         if not elsewhere:
             raise
@@ -156,3 +146,9 @@ def _size(task: Task) -> tuple[int, ExamplesFrom]:
             f"The size of task {task.name!r} is not known without its data: {str(error).rstrip('.')}. "
             "Or name a folder of local copies with --source_dir."
         ) from error
+    if counted is None:
+        raise UserError(
+            f"The examples of task {task.name!r} are known only when it is prepared. "
+            "Prepare it with `flan-jax prepare` and name the store (--store)."
+        )
+    return counted, "counted"

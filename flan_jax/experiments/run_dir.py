@@ -31,7 +31,6 @@ from flan_jax.experiments.weights.base_vocabulary import vocabulary_record
 from flan_jax.files import atomic_write_text
 from flan_jax.models.peft.adapters import counts, split
 from flan_jax.models.peft.config import TuningConfig
-from flan_jax.tasks.spec import Prompted, Task
 from flan_jax.tasks.user_modules import imported_modules
 
 
@@ -177,14 +176,10 @@ def task_table(data: RunData) -> dict[str, Any]:
             **({"curriculum": data.curriculum[task.name]} if data.curriculum else {}),
             "examples": len(task),
             "fingerprint": task.fingerprint,
-            "templates": _templates(specs[task.name]),
+            "templates": list(specs[task.name].drawn_templates),
         }
         for task in data.train
     }
-
-
-def _templates(task: Task) -> list[int]:
-    return list(task.drawn_templates) if isinstance(task, Prompted) else []
 
 
 def model_info(params: Mapping[str, Any], tuning: TuningConfig | None = None) -> str:

@@ -263,31 +263,31 @@ def hold_out_of(mixture: Mixture, names: Sequence[str], rules: HoldoutRules | No
     """
     rules = rules or HoldoutRules()
     tasks = mixture.all_tasks
-    clusters, specs = {task.cluster for task in tasks}, {_spec_name(task) for task in tasks}
+    clusters, specs = {task.cluster for task in tasks}, {task.spec_name for task in tasks}
     held: set[str] = set()
     for name in names:
         if name not in clusters and name not in specs:
             raise unknown(f"cluster or task of mixture {mixture.name!r}", name, clusters | specs)
         held |= set(rules.family(name)) if name in specs else set()
     whole = [name for name in names if name in clusters]
-    held |= {name for task in tasks if task.cluster in whole for name in rules.family(_spec_name(task))}
+    held |= {name for task in tasks if task.cluster in whole for name in rules.family(task.spec_name)}
     related = {other: name for name in whole for other in rules.related_to(name) if other not in whole}
-    held_tasks = [task for task in tasks if _spec_name(task) in held]
-    shared = {origin: _spec_name(task) for task in held_tasks for origin in _origins(task, rules)}
+    held_tasks = [task for task in tasks if task.spec_name in held]
+    shared = {origin: task.spec_name for task in held_tasks for origin in _origins(task, rules)}
 
     def left_out(task: Task) -> str:
         return _near(task.cluster, related) or _same_data(_origins(task, rules), shared)
 
     def kept(task: Task) -> bool:
-        return _spec_name(task) not in held and not left_out(task)
+        return task.spec_name not in held and not left_out(task)
 
-    earlier_held = {_spec_name(task) for task in tasks} - {_spec_name(task) for task in mixture.train_tasks}
-    pruned = _without(mixture, kept, lambda task: kept(task) or _spec_name(task) in earlier_held - held)
+    earlier_held = {task.spec_name for task in tasks} - {task.spec_name for task in mixture.train_tasks}
+    pruned = _without(mixture, kept, lambda task: kept(task) or task.spec_name in earlier_held - held)
     if pruned is None or not pruned.drawn_tasks:
         raise UserError(
             f"Mixture {mixture.name!r} without {', '.join(names)} has nothing left to train on. Hold less out."
         )
-    measured = {_spec_name(task): scored(task.spec) if isinstance(task, Prompted) else task for task in held_tasks}
+    measured = {task.spec_name: task if task.spec is None else scored(task.spec) for task in held_tasks}
     suites, unmeasured = _measuring(measured, pruned)
     if len(unmeasured) == len(measured):
         raise UserError(
@@ -297,9 +297,9 @@ def hold_out_of(mixture: Mixture, names: Sequence[str], rules: HoldoutRules | No
         )
     dropped = {
         **{found.task: found for found in mixture.dropped if found.task not in measured},
-        **{_spec_name(task): Dropped(_spec_name(task), left_out(task)) for task in tasks if not kept(task)},
+        **{task.spec_name: Dropped(task.spec_name, left_out(task)) for task in tasks if not kept(task)},
     }
-    still = {_spec_name(task) for suite in suites for task in suite.tasks}
+    still = {task.spec_name for suite in suites for task in suite.tasks}
     dropped = {name: found for name, found in dropped.items() if name not in still and found.reason}
     dropped |= {found.task: found for found in unmeasured}
     return dataclasses.replace(
@@ -362,9 +362,5 @@ def _without(mixture: Mixture, kept: Callable[[Task], bool], measured: Callable[
     return dataclasses.replace(mixture, entries=tuple(entries), suites=tuple(suites), curriculum=curriculum)
 
 
-def _spec_name(task: Task) -> str:
-    return task.spec.name if isinstance(task, Prompted) else task.name
-
-
 def _origins(task: Task, rules: HoldoutRules) -> frozenset[str]:
-    return rules.origins(task.spec) if isinstance(task, Prompted) else frozenset()
+    return frozenset() if task.spec is None else rules.origins(task.spec)

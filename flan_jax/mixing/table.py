@@ -9,7 +9,6 @@ from flan_jax.errors import UserError, unknown
 from flan_jax.mixing import policies, resolve
 from flan_jax.mixing.mixture import Mixture
 from flan_jax.mixing.units import Unit
-from flan_jax.tasks.spec import Prompted
 
 Order = Literal["share", "examples", "epochs", "name"]
 ORDERS: tuple[str, ...] = get_args(Order)
@@ -209,8 +208,8 @@ def rate_table(
                 realized_tokens=None if count is None or mean_tokens is None else count * (mean or 0.0),
                 realized_token_share=realized_token_shares.get(name, 0.0) if realized_token_shares else None,
                 realized_epochs=None if count is None else _epochs(count, size),
-                collection=task.spec.collection if isinstance(task, Prompted) else "",
-                mode=str(task.mode) if isinstance(task, Prompted) else "",
+                collection=task.collection,
+                mode=str(task.mode or ""),
             )
         )
     return RateTable(

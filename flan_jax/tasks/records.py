@@ -1,41 +1,14 @@
-"""Records of a source, and what of each a task reads: its slots, its accepted answers, its options."""
+"""What a task reads of a record: its slots, its accepted answers, its options."""
 
-import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.fewshot import Slots
-from flan_jax.tasks.spec import GROUP, Record, Source, TaskSpec, Unreadable
+from flan_jax.tasks.spec import GROUP, Record, TaskSpec
 from flan_jax.tasks.unicode_check import block
 
 _FAILURES = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
-
-
-def numbered_records(source: Source, split: str, unreadable: Unreadable | None = None) -> Iterator[tuple[int, Record]]:
-    """(index, record) of every record that can be read; those that cannot keep their index.
-
-    Raises:
-        UserError: a record that cannot be read, without ``unreadable`` to tell.
-    """
-    index = 0
-
-    def leave_out(error: UserError) -> None:
-        nonlocal index
-        index += 1
-        if unreadable is not None:
-            unreadable(error)
-
-    for record in _records(source, split, leave_out if unreadable is not None else None):
-        yield index, record
-        index += 1
-
-
-def _records(source: Source, split: str, unreadable: Unreadable | None) -> Iterator[Record]:
-    """The source's records; one that cannot tell its bad records from its good ones raises as ever."""
-    if unreadable is None or "unreadable" not in inspect.signature(source.records).parameters:
-        return source.records(split)
-    return source.records(split, unreadable)
 
 
 def slots_from(spec: TaskSpec, record: Record) -> Slots | None:

@@ -12,11 +12,11 @@ import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from flan_jax.errors import PlacedError, UserError
+from flan_jax.errors import PlacedError, RecordError, UserError
 from flan_jax.tasks.fewshot import TRAIN_SPLIT, Exemplars, Slots, longest_that_fits, plain
 from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
-from flan_jax.tasks.records import extras_from, numbered_records, options_of, references_of, slots_from
-from flan_jax.tasks.spec import Prompted, Record, TaskSpec, Unreadable
+from flan_jax.tasks.records import extras_from, options_of, references_of, slots_from
+from flan_jax.tasks.spec import Prompted, Record, TaskSpec
 from flan_jax.tasks.style import OptionStyle
 from flan_jax.tasks.template import (
     ANSWER_SLOT,
@@ -240,7 +240,9 @@ class Renderer:
         return Exemplars.of(spec.name, self.seed, self._training_slots(), answers=answers)
 
     def _training_slots(self) -> Iterator[tuple[int, Slots]]:
-        for index, record in numbered_records(self.task.spec.source, TRAIN_SPLIT, lambda error: None):
+        for index, record in self.task.spec.source.read(TRAIN_SPLIT):
+            if isinstance(record, RecordError):
+                continue
             try:
                 slots = slots_from(self.task.spec, record)
             except UserError:
@@ -314,6 +316,41 @@ def render(
     return Renderer(task, seed)(record, index=index, template_id=template_id)
 
 
+def render_stream(
+    task: Prompted,
+    split: str,
+    *,
+    seed: int = 0,
+    newlines: bool = True,
+    length: Length | None = None,
+    max_length: int = 0,
+) -> Iterator[Rendered | RecordError | None]:
+    """Yields what becomes of every record of ``split``, in the source's order.
+
+    Args:
+        task: the spec with its prompt mode and templates.
+        split: the split.
+        seed: as for ``Renderer``. So are:
+        newlines, length, max_length: what the vocabulary does to a prompt.
+
+    Returns:
+        An example; or a ``RecordError`` for a record that cannot be read or rendered, which names its place where
+        the source knows it; or ``None`` for one that is no example of the task.
+    """
+    renderer = Renderer(task, seed, newlines, length, max_length)
+    source = task.spec.source
+    for index, record in source.read(split):
+        made: Rendered | RecordError | None
+        if isinstance(record, RecordError):
+            made = record
+        else:
+            try:
+                made = renderer(record, index=index, split=split)
+            except UserError as error:
+                made = PlacedError(functools.partial(source.place, split, index), error)
+        yield made
+
+
 def render_split(
     task: Prompted,
     split: str,
@@ -322,41 +359,17 @@ def render_split(
     newlines: bool = True,
     length: Length | None = None,
     max_length: int = 0,
-    unreadable: Unreadable | None = None,
-    left_out: Callable[[], None] | None = None,
 ) -> Iterator[Rendered]:
-    """Renders every record of ``split`` in the source's order.
-
-    Args:
-        task: the spec with its prompt mode and templates.
-        split: the split.
-        seed: as for ``Renderer``. So are:
-        newlines, length, max_length: what the vocabulary does to a prompt.
-        unreadable: called with the error of each record that cannot be read or rendered, which
-            is then left out; the others keep their index, and with it their template. Without it
-            the error is raised.
-        left_out: called for each record that is no example of the task.
+    """Yields the examples of ``split`` alone; arguments as for ``render_stream``.
 
     Raises:
-        UserError: a record that cannot be read or rendered, named by its place in the source
-            where the source knows it.
+        RecordError: a record that cannot be read or rendered.
     """
-    renderer = Renderer(task, seed, newlines, length, max_length)
-    source = renderer.task.spec.source
-    for index, record in numbered_records(source, split, unreadable):
-        try:
-            rendered = renderer(record, index=index, split=split)
-        except UserError as error:
-            place = getattr(source, "place", None)
-            located = PlacedError(functools.partial(place, split, index), error) if place else error
-            if unreadable is None:
-                raise located from error
-            unreadable(located)
-            continue
-        if rendered is not None:
-            yield rendered
-        elif left_out is not None:
-            left_out()
+    for made in render_stream(task, split, seed=seed, newlines=newlines, length=length, max_length=max_length):
+        if isinstance(made, RecordError):
+            raise made
+        if made is not None:
+            yield made
 
 
 def _check_texts(single: _Single) -> None:

@@ -5,12 +5,14 @@ closed set of answers, where there is one, travels along as ``options``.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.published import PublishedFields
+from flan_jax.tasks.source import Record, Source, as_source
+from flan_jax.tasks.spec_checks import check_options, check_templates
 from flan_jax.tasks.style import FLAN_2021, FewShot, PromptStyle
 from flan_jax.tasks.template import (
     ANSWER_SLOT,
@@ -28,6 +30,7 @@ __all__ = [
     "ENDING",
     "GROUP",
     "OPTIONS_SLOT",
+    "BaseTask",
     "Fields",
     "Parts",
     "Predict",
@@ -42,12 +45,12 @@ __all__ = [
     "Task",
     "TaskSpec",
     "Template",
-    "Unreadable",
     "VerbatimTemplate",
+    "as_prompted",
+    "prompted",
     "slots_of",
 ]
 
-Record = Mapping[str, Any]
 Fields = Callable[[Record], Mapping[str, Any] | None]
 """Record → slots; ``None`` for a record that is no example of the task (without a label, say) and is left out."""
 GROUP, ENDING = "group", "ending"
@@ -55,30 +58,6 @@ GROUP, ENDING = "group", "ending"
 RecordText = Callable[[Record], str]
 """Record → a text that is kept beside its tokens, for metrics to read."""
 Predict = Literal["rank", "generate"]
-Unreadable = Callable[[UserError], None]
-"""Told of each record that is left out because it cannot be read."""
-
-
-@runtime_checkable
-class Source(Protocol):
-    """Where the records of a task come from. A handle: building one reads nothing."""
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The splits that can be read, among ``train``, ``validation``, ``test``."""
-
-    def records(self, split: str, unreadable: "Unreadable | None" = None) -> Iterator[Record]:
-        """Yields the records of ``split`` in a fixed order.
-
-        A record that cannot be read is handed to ``unreadable``, at its place in the order, as an
-        error that names the place; without ``unreadable`` the error is raised.
-        """
-
-    def fingerprint(self, split: str) -> str:
-        """Hexadecimal digest that changes when the records of ``split`` may have changed."""
-
-    def describe(self) -> str:
-        """One line for people."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +67,7 @@ class TaskSpec:
     Attributes:
         name: unique in the catalogue; letters, digits and underscores.
         cluster: what is held out together.
-        source: where records come from.
+        source: where records come from; an object that is no ``Source`` becomes a ``PlainSource``.
         fields: record → slots. Values are strings, except the answer (a string or a sequence of
             accepted strings) and per-record options (a sequence of strings).
         templates: at least one; ten is the custom. Either all are ``Template``s, or all render by
@@ -139,11 +118,7 @@ class TaskSpec:
             raise UserError(f"{where}: a task's name takes letters, digits and underscores only. Rename it.")
         if not self.cluster:
             raise UserError(f"{where} has no cluster. Name the cluster that it is held out with.")
-        if not isinstance(self.source, Source):
-            raise UserError(
-                f"{where}: source is {type(self.source).__name__}, which has no records(), splits, fingerprint() "
-                "and describe(). Use one of flan_jax.data.sources."
-            )
+        object.__setattr__(self, "source", as_source(self.source, where))
         if not self.templates:
             raise UserError(f"{where} has no templates. Give at least one.")
         if self.predict not in ("rank", "generate"):
@@ -173,12 +148,12 @@ class TaskSpec:
                     f"{did_you_mean(self.options, self.slots)} A fixed set is written as a tuple."
                 )
         elif self.options:
-            _check_options(where, self.options)
+            check_options(where, self.options)
         if self.predict == "rank" and not self.options:
             raise UserError(
                 f"{where}: predict='rank' scores a closed set, but the task has no options. Give options or use predict='generate'."
             )
-        self._check_templates(where, self.templates)
+        check_templates(where, self, self.templates)
         if bool(self.rationale) != bool(self.cot_templates):
             raise UserError(f"{where}: rationale and cot_templates go together. Give both, or neither.")
         if self.rationale and self.rationale not in self.slots:
@@ -186,62 +161,7 @@ class TaskSpec:
                 f"{where}: rationale={self.rationale!r} is not one of its slots {sorted(self.slots)}."
                 f"{did_you_mean(self.rationale, self.slots)}"
             )
-        self._check_templates(f"{where}, reasoning", self.cot_templates, reasons=True)
-
-    def _check_templates(self, where: str, templates: Sequence[Any], *, reasons: bool = False) -> None:
-        for index, template in enumerate(templates):
-            if not isinstance(template, Template):
-                raise UserError(f"{where}, template {index} is a {type(template).__name__}. Use one kind for all.")
-            self._check_template(f"{where}, template {index}", template, reasons)
-        # Published sets repeat some of theirs, which are then drawn more often.
-        texts = [(one.inputs, one.targets) for one in templates if not isinstance(one, VerbatimTemplate)]
-        if len(set(texts)) < len(texts):
-            twice = next(index for index, text in enumerate(texts) if text in texts[:index])
-            raise UserError(
-                f"{where}: template {twice} repeats template {texts.index(texts[twice])}. Change or remove one."
-            )
-
-    def _check_template(self, where: str, template: Template, reasons: bool) -> None:
-        known = set(self.slots) | {ANSWER_SLOT} | ({OPTIONS_SLOT} if self.options else set())
-        asks = (template.asks,) if isinstance(template, VerbatimTemplate) and template.asks else ()
-        for slot in (*template.slots, *asks):
-            if slot not in known:
-                raise UserError(
-                    f"{where} uses the unknown slot {{{slot}}}.{did_you_mean(slot, known)} Slots of this task: {', '.join(sorted(known))}."
-                )
-        # A text may be asked for without a word about it: one that is in French, a question for a school book.
-        if not slots_of(template.inputs) and not template.inverted:
-            raise UserError(
-                f"{where} renders the same input for every record: {template.inputs!r}. Use at least one slot."
-            )
-        if not slots_of(template.targets):
-            raise UserError(
-                f"{where} renders the same target for every record: {template.targets!r}. Use at least one slot, {{answer}} as a rule."
-            )
-        if template.inverted:
-            return
-        if reasons:
-            wanted = (self.rationale, ANSWER_SLOT)
-            if slots_of(template.targets) != wanted or not template.targets.rstrip(" .!\"”'").endswith("{answer}"):
-                raise UserError(
-                    f"{where} has the target {template.targets!r}. Reason first and end with the answer: "
-                    f"'{{{self.rationale}}} … {{answer}}'."
-                )
-            if {ANSWER_SLOT, self.answer, self.rationale} & set(slots_of(template.inputs)):
-                raise UserError(f"{where} shows the answer or its reasoning in its input. Remove the slot.")
-            return
-        # A scored answer must be the answer itself: options and references are compared with it.
-        asked, alone = {self.answer, ANSWER_SLOT}, template.targets.strip().startswith("{")
-        if isinstance(template, VerbatimTemplate):
-            # Its references have the words that stand around the answer; "answer" may be a slot like any other.
-            asked = {template.asks or self.answer, *({ANSWER_SLOT} - set(self.slots))}
-            alone = alone or not self.options
-        if slots_of(template.targets) not in {(slot,) for slot in asked} or not alone:
-            raise UserError(
-                f"{where} has the target {template.targets!r}. Use '{{answer}}', or mark the template inverted=True."
-            )
-        if asked & set(slots_of(template.inputs)):
-            raise UserError(f"{where} shows the answer in its input. Mark it inverted=True or remove the slot.")
+        check_templates(f"{where}, reasoning", self, self.cot_templates, reasons=True)
 
     @property
     def extras(self) -> dict[str, RecordText]:
@@ -267,19 +187,14 @@ class TaskSpec:
         return tuple(index for index, template in enumerate(self.templates) if not template.inverted)
 
 
-def _check_options(where: str, options: Sequence[str]) -> None:
-    if len(options) < 2:
-        raise UserError(f"{where} has {len(options)} option(s). A closed set needs at least two.")
-    if len(set(options)) < len(options):
-        raise UserError(f"{where} lists an option twice: {list(options)}.")
-    for option in options:
-        if not isinstance(option, str) or not option.strip():
-            raise UserError(f"{where} has the option {option!r}. An option is a string that is not empty.")
-
-
 @runtime_checkable
 class Task(Protocol):
-    """What mixtures, stores and results know of a task. ``Prompted`` is ours; a seqio task can be one too."""
+    """What mixtures, stores and results know of a task.
+
+    ``Prompted`` is ours; other kinds, such as whole conversations and the tasks of seqio's registry, subclass
+    ``BaseTask``, and are prepared by a method ``preprocessor`` of their own
+    (``flan_jax.data.prepare.preprocessors.PreparedTask``).
+    """
 
     @property
     def name(self) -> str:
@@ -292,6 +207,93 @@ class Task(Protocol):
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that can be prepared."""
+
+    @property
+    def spec(self) -> TaskSpec | None:
+        """The declaration that it prompts for; ``None`` where it has no templates of ours."""
+
+    @property
+    def spec_name(self) -> str:
+        """What all prompts over the same records are called: the spec's name, or its own."""
+
+    @property
+    def source(self) -> Source | None:
+        """Where its records come from; ``None`` where only it knows."""
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The data sets that its records are made from, as ``Source.origins``."""
+
+    @property
+    def mode(self) -> PromptMode | None:
+        """How its prompt is built; ``None`` where it has no templates of ours."""
+
+    @property
+    def collection(self) -> str:
+        """The published collection that it belongs to, or ``""``."""
+
+    @property
+    def extras(self) -> Mapping[str, RecordText]:
+        """Texts of each record that are kept beside its tokens: name → function."""
+
+    @property
+    def drawn_templates(self) -> tuple[int, ...]:
+        """Indices of the templates that examples are drawn from."""
+
+    @property
+    def tokenized_elsewhere(self) -> bool:
+        """Whether its ids come from a pipeline of its own, so that a run's chat template is not around them."""
+
+    def own_vocabulary(self) -> Any:
+        """The vocabulary of that pipeline; ``None`` where a run chooses it."""
+
+    def own_metrics(self, stored: Any, rows: Sequence[int]) -> Any:
+        """Metric functions of its own over these rows of its stored split; ``None`` where it brings none."""
+
+    def count(self, split: str) -> int | None:
+        """The number of its records in ``split``, read for that if need be; ``None`` where only preparing it tells.
+
+        Raises:
+            UserError: its data are not here.
+        """
+
+
+class BaseTask:
+    """The answers of a task without templates of ours, to subclass: with a name, a cluster and splits it is a ``Task``."""
+
+    spec: TaskSpec | None = None
+    source: Source | None = None
+    mode: PromptMode | None = None
+    collection: str = ""
+    drawn_templates: tuple[int, ...] = ()
+    tokenized_elsewhere: ClassVar[bool] = False
+
+    @property
+    def spec_name(self: Task) -> str:
+        """Its own name."""
+        return self.name
+
+    @property
+    def origins(self: Task) -> frozenset[str]:
+        """Those of its source."""
+        return frozenset() if self.source is None else self.source.origins()
+
+    @property
+    def extras(self) -> Mapping[str, RecordText]:
+        """None."""
+        return {}
+
+    def own_vocabulary(self) -> Any:
+        """None: a run chooses it."""
+        return None
+
+    def own_metrics(self, stored: Any, rows: Sequence[int]) -> Any:
+        """None."""
+        return None
+
+    def count(self, split: str) -> int | None:
+        """Unknown before it is prepared."""
+        return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -339,9 +341,53 @@ class Prompted:
         return "_".join(part for part in parts if part)
 
     @property
+    def spec_name(self) -> str:
+        """The spec's name."""
+        return self.spec.name
+
+    @property
     def cluster(self) -> str:
         """The spec's cluster."""
         return self.spec.cluster
+
+    @property
+    def collection(self) -> str:
+        """The spec's collection."""
+        return self.spec.collection
+
+    @property
+    def source(self) -> Source:
+        """The spec's source."""
+        return self.spec.source
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Those of the spec's source."""
+        return self.spec.source.origins()
+
+    @property
+    def extras(self) -> Mapping[str, RecordText]:
+        """The spec's."""
+        return self.spec.extras
+
+    @property
+    def tokenized_elsewhere(self) -> bool:
+        """No: a run's vocabulary tokenizes it."""
+        return False
+
+    def own_vocabulary(self) -> None:
+        """None: a run chooses it."""
+
+    def own_metrics(self, stored: Any, rows: Sequence[int]) -> None:
+        """None: ``metric`` and ``predict`` say how it is measured."""
+
+    def count(self, split: str) -> int:
+        """The number of records of ``split``, read for that.
+
+        Raises:
+            UserError: its data are not here, or a record cannot be read.
+        """
+        return sum(1 for _ in self.spec.source.records(split))
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -375,3 +421,13 @@ class Prompted:
     def metric(self) -> str:
         """The metric: of reasoning, that of the answer it ends with."""
         return "final_answer" if self.mode.reasons else self.spec.metric
+
+
+def as_prompted(task: Task) -> Prompted | None:
+    """Returns a task that can be given other templates, modes and styles; ``None`` for one of another kind."""
+    return task if isinstance(task, Prompted) else None
+
+
+def prompted(tasks: Iterable[Task]) -> list[Prompted]:
+    """Returns those of ``tasks`` that ``as_prompted`` returns, in order."""
+    return [own for task in tasks if (own := as_prompted(task)) is not None]

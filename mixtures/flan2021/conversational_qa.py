@@ -3,13 +3,15 @@
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from flan_jax.data.sources.base import digest
 from flan_jax.data.sources.published import VALIDATION_LIMIT, PublishedSource, published
-from flan_jax.errors import UserError
+from flan_jax.errors import RecordError, UserError
 from flan_jax.tasks.fields import text
-from flan_jax.tasks.spec import Record, TaskSpec, Template, Unreadable
+from flan_jax.tasks.source import NumberedRecord, Record, Source
+from flan_jax.tasks.spec import TaskSpec, Template
 from mixtures.flan_fields import register_flan
 from mixtures.questions import numbered, texts_in_order
 
@@ -19,7 +21,7 @@ _NO_ANSWER = "CANNOTANSWER"
 
 
 @dataclasses.dataclass(frozen=True)
-class Turns:
+class Turns(Source):
     """One record a question, from a source of one record a dialogue.
 
     A record that has a single question is passed on as it is.
@@ -37,29 +39,32 @@ class Turns:
         """Those of the dialogues."""
         return self.dialogues.splits
 
-    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
-        """Yields the questions of ``split`` in order, as many as a source of one record a question would.
+    def read(self, split: str) -> Iterator[NumberedRecord]:
+        """Yields the questions of ``split`` in order, as many as a source of one record a question would."""
+        return enumerate(itertools.islice(self._turns(split), self._limit(split)))
 
-        Raises:
-            UserError: as the source of the dialogues.
-        """
-        return itertools.islice(self._turns(split, unreadable), self._limit(split))
-
-    def _turns(self, split: str, unreadable: Unreadable | None) -> Iterator[Record]:
-        for dialogue in self.dialogues.records(split, unreadable):
+    def _turns(self, split: str) -> Iterator[Record | RecordError]:
+        """The questions; a dialogue that cannot be read counts as one."""
+        for _, dialogue in self.dialogues.read(split):
+            if isinstance(dialogue, RecordError):
+                yield dialogue
+                continue
             try:
                 turns = _taken_apart(dialogue)
             except UserError as error:
-                if unreadable is None:
-                    raise
-                unreadable(error)
+                yield RecordError(str(error))
             else:
                 yield from turns
 
     def _limit(self, split: str) -> int | None:
         return {"train": self.dialogues.train_limit, "validation": VALIDATION_LIMIT}.get(split)
 
-    def local(self) -> Any:
+    @property
+    def is_published(self) -> bool:
+        """The dialogues are."""
+        return True
+
+    def local(self) -> Path | None:
         """The folder that takes the place of the hub, if there is one."""
         return self.dialogues.local()
 

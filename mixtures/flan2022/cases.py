@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from flan_jax.data.collections.t0_datasets import T0_SETS, T0Set, task_name
 from flan_jax.tasks.invert import SUFFIX
-from flan_jax.tasks.spec import Prompted
+from flan_jax.tasks.spec import Prompted, Task, as_prompted
 
 FILE = "published_cases.csv"
 NATURAL_INSTRUCTIONS = "tfds_natural_instructions"
@@ -87,14 +87,17 @@ def _by_t0_prompt() -> Mapping[tuple[str, str], Cases]:
     }
 
 
-def cases_of(task: object) -> int | None:
+def cases_of(task: Task) -> int | None:
     """What the public code counts of a task in its prompt mode; ``None`` for a task that it has not.
 
     T0's prompts with five solved examples and those with their own template are one task here, and
     count as the mean of the two.
     """
-    if not isinstance(task, Prompted):
-        return None
+    own = as_prompted(task)
+    return None if own is None else _cases(own)
+
+
+def _cases(task: Prompted) -> int | None:
     of_t0 = _by_t0_prompt().get((task.spec.name, task.variant))
     counts = of_t0 or _by_our_names().get(task.spec.name)
     if counts is None:

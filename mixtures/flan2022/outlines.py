@@ -11,19 +11,20 @@ from typing import Any, NoReturn
 from flan_jax.data.collections.t0_datasets import hub_source, task_name
 from flan_jax.data.sources.base import digest
 from flan_jax.errors import UserError
-from flan_jax.tasks.spec import Prompted, PromptMode, Record, Source, TaskSpec, Template, Unreadable
+from flan_jax.tasks.source import NumberedRecord, Record, Source
+from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec, Template
 from flan_jax.tasks.style import FLAN_2022, FewShot
 from mixtures.flan2022.cases import NATURAL_INSTRUCTIONS, t0_prompts_by_name
 
 
 @dataclasses.dataclass(frozen=True)
-class CountedElsewhere:
+class CountedElsewhere(Source):
     """The records of a data set that nobody has here."""
 
     name: str
     splits: tuple[str, ...] = ("train",)
 
-    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
+    def read(self, split: str) -> Iterator[NumberedRecord]:
         """Refuses.
 
         Raises:

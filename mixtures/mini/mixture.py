@@ -6,7 +6,7 @@ from flan_jax.data.tokenizers.registry import register_vocabulary
 from flan_jax.data.tokenizers.words import WordVocabulary
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
 from flan_jax.mixing.policies import Equal
-from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
+from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec, prompted
 from mixtures.mini.arithmetic import ADD_NUMBERS, COMPARE_NUMBERS
 from mixtures.mini.closed_book_qa import USUAL_PLACE, WORLD_FACTS
 from mixtures.mini.coreference import OWNER_CLUE, PRONOUN
@@ -125,10 +125,11 @@ def mini() -> Mixture:
         ),
         vocabulary=NAME,
         curriculum=tuple(
-            (entry.task.name, entry.rate or 0.0)
+            (task.name, entry.rate or 0.0)
             for spec, share in CURRICULUM
             for entry in _entries(spec, share)
-            if isinstance(entry.task, Prompted) and entry.task.variant != INVERTED
+            for task in prompted(entry.tasks)
+            if task.variant != INVERTED
         ),
     )
 

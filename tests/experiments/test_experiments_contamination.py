@@ -173,8 +173,8 @@ class MadeFrom:
     def origins(self):
         return {self.name}
 
-    def records(self, split, unreadable=None):
-        return jsonl(train=self.path, test=self.path).records(split, unreadable)
+    def records(self, split):
+        return jsonl(train=self.path, test=self.path).records(split)
 
     def fingerprint(self, split):
         return "fixed"

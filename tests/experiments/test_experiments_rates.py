@@ -13,7 +13,7 @@ from flan_jax.feed.sampler import MixtureSampler
 from flan_jax.mixing.mixture import Entry, Mixture
 from flan_jax.mixing.policies import Equal, Proportional
 from flan_jax.store.store import StoredTask, TokenStore
-from flan_jax.tasks.spec import Prompted, PromptMode
+from flan_jax.tasks.spec import BaseTask, Prompted, PromptMode
 from flan_jax.testing.tasks import COPY, PARITY, VOWEL
 
 LENGTHS = {"inputs": 128, "targets": 32}
@@ -117,7 +117,7 @@ def test_a_task_that_is_not_prepared_is_refused(store):
 
 
 @dataclasses.dataclass(frozen=True)
-class Foreign:
+class Foreign(BaseTask):
     """A task of which only a store knows the examples."""
 
     name: str = "theirs"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import seqio
 
-from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, task_metrics_of, vocabulary_of
+from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, task_metrics_of
 from flan_jax.errors import UserError
 from flan_jax.eval.results import read_predictions, read_results
 from flan_jax.experiments.config import RunConfig
@@ -103,7 +103,7 @@ def test_ours_and_theirs_in_one_run(tmp_path):
     config = run_config(tmp_path, "ours_and_theirs")
     train(config)
     data = open_data(config)
-    assert data.vocabulary.fingerprint() == vocabulary_of(SeqioTask("their_parity")).fingerprint()
+    assert data.vocabulary.fingerprint() == SeqioTask("their_parity").own_vocabulary().fingerprint()
     assert data.weights == {"toy_parity_zs_opt": 0.5, "their_reading": 0.25, "their_language": 0.25}
     assert data.train[2].input_lengths.max() == 0
     results = read_results(tmp_path / "run", 3)

@@ -28,7 +28,7 @@ class Unread:
 
     splits: tuple[str, ...] = ("train", "test")
 
-    def records(self, split, unreadable=None):
+    def records(self, split):
         raise AssertionError("a mixture must not read records")
 
     def fingerprint(self, split):

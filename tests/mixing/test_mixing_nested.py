@@ -15,6 +15,7 @@ from flan_jax.mixing.policies import Equal, Proportional, UniMax
 from flan_jax.mixing.table import rate_table
 from flan_jax.mixing.units import UNITS
 from flan_jax.tasks.catalog import Registry
+from flan_jax.tasks.spec import BaseTask
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_units_inside_and_outside_may_differ(tasks):
 
 
 @dataclasses.dataclass(frozen=True)
-class NamedTask:
+class NamedTask(BaseTask):
     """All that a mixture asks of a task."""
 
     name: str

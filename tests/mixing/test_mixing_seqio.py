@@ -9,6 +9,7 @@ import pytest
 
 from flan_jax.mixing.mixture import Entry, Mixture
 from flan_jax.mixing.policies import Proportional
+from flan_jax.tasks.spec import BaseTask
 
 CAP = 3000
 SIZES = {"a": 100, "b": 5000, "c": 300, "d": 40_000, "e": 7}
@@ -79,7 +80,7 @@ def in_seqio():
     return json.loads(done.stdout)
 
 
-class Named:
+class Named(BaseTask):
     """All that a mixture asks of a task."""
 
     def __init__(self, name: str) -> None:

@@ -155,7 +155,7 @@ def shares(mixture, folder) -> dict[str, float]:
 
     def size(task):
         known = cases.get(task.spec.name) or meta.get(task.spec.name)
-        return known or getattr(task.spec.source, "count", lambda split: None)("train") or 1
+        return known or task.spec.source.count("train") or 1
 
     sizes = {task.name: size(task) for task in mixture.train_tasks}
     found = {name: round(share, 6) for name, share in mixture.entry_weights(sizes).items()}

@@ -118,7 +118,7 @@ def test_the_whole_collection_without_a_file_of_anyone():
 def test_an_outline_renders_nothing_and_says_what_is_missing():
     task = mixture_outline("niv2_zsopt").train_tasks[0]
     with pytest.raises(UserError, match="Only the published size is known of a task made from Super-NaturalInstr"):
-        task.spec.source.records("train")
+        task.spec.source.read("train")
     with pytest.raises(UserError, match="DATA_DIR"):
         mixture_outline("t0_zsopt").train_tasks[0].spec.fields({})
 

@@ -10,8 +10,9 @@ from flan_jax.data.sources.base import set_data_dir
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import MIXTURES, get_mixture
 from flan_jax.tasks.catalog import TASKS
-from flan_jax.tasks.render import render_split
+from flan_jax.tasks.render import render_stream
 from flan_jax.tasks.spec import Prompted
+from flan_jax.testing.records import without_errors
 from mixtures.flan2022 import mixture as flan2022
 
 
@@ -83,7 +84,7 @@ def test_every_file_of_the_folder_is_read_in_order(folder):
     path.write_bytes(path.read_bytes() + b"{}\n")
     assert spec.source.fingerprint("train") != before
     told = []
-    kept = [example.example_id for example in render_split(Prompted(spec), "train", unreadable=told.append)]
+    kept = [example.example_id for example in without_errors(render_stream(Prompted(spec), "train"), told)]
     assert kept == [0, 1, 3]
     assert str(told[0]).startswith(f"{path}, line 3: Task 'program_synthesis', record 2: the record has no 'problem'")
     with pytest.raises(UserError, match="has no split 'test'"):

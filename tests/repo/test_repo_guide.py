@@ -118,6 +118,12 @@ def test_tasks_and_a_cluster_are_added_as_the_guide_says(tmp_path):
     assert (audit["records"], audit["held_out_records"], audit["trained_records"]) == ([], 6, 9)
 
 
+def test_a_source_is_added_as_the_guide_says(tmp_path):
+    follow("add_a_source.md", tmp_path)
+    (manifest,) = (tmp_path / "store").glob("bird_for_meaning_zs_opt/**/manifest.json")
+    assert json.loads(manifest.read_text(encoding="utf-8"))["source"] == "Glossary"
+
+
 def test_own_data_is_brought_as_the_guide_says(tmp_path):
     follow("your_data.md", tmp_path)
     assert drawn_by(tmp_path, "errands") == {"errands_zs_opt"}

@@ -4,13 +4,14 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from flan_jax.errors import UserError
+from flan_jax.errors import RecordError
 from flan_jax.tasks.hashing import counter_hash
+from flan_jax.tasks.source import NumberedRecord, Source
 from flan_jax.tasks.spec import TaskSpec, Template
 
 
 @dataclasses.dataclass(frozen=True)
-class Listed:
+class Listed(Source):
     """Records in lists; one that is a text cannot be read, and says why."""
 
     train: tuple[Any, ...] = ()
@@ -20,14 +21,9 @@ class Listed:
     def splits(self) -> tuple[str, ...]:
         return tuple(split for split in ("train", "test") if getattr(self, split))
 
-    def records(self, split, unreadable=None) -> Iterator[Any]:
-        for record in getattr(self, split):
-            if not isinstance(record, str):
-                yield record
-            elif unreadable is None:
-                raise UserError(record)
-            else:
-                unreadable(UserError(record))
+    def read(self, split) -> Iterator[NumberedRecord]:
+        for index, record in enumerate(getattr(self, split)):
+            yield index, RecordError(record) if isinstance(record, str) else record
 
     def fingerprint(self, split) -> str:
         return str(counter_hash(getattr(self, split)))

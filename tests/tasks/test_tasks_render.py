@@ -15,11 +15,11 @@ from task_toys import Listed, make, quiz
 from flan_jax.errors import UserError
 from flan_jax.tasks.hashing import counter_hash
 from flan_jax.tasks.modes import PromptMode
-from flan_jax.tasks.records import numbered_records
-from flan_jax.tasks.render import Renderer, choose_template, render, render_split
+from flan_jax.tasks.render import Renderer, choose_template, render, render_split, render_stream
 from flan_jax.tasks.spec import Parts, Prompted, Template
 from flan_jax.tasks.style import FLAN_2021, FLAN_2022, FewShot, OptionStyle
 from flan_jax.tasks.unicode_check import block
+from flan_jax.testing.records import without_errors
 
 every_mode = pytest.mark.parametrize("mode", PromptMode)
 every_style = pytest.mark.parametrize("style", [FLAN_2021, FLAN_2022], ids=lambda style: style.name)
@@ -56,7 +56,7 @@ def test_an_example_depends_on_its_place_and_on_no_other_example(mode, style):
     task = Prompted(make(), mode, style=style, few_shot=FewShot(2, "mixed"))
     for split in task.splits:
         straight = {example.example_id: example for example in render_split(task, split, seed=3)}
-        records = list(numbered_records(task.spec.source, split))
+        records = list(task.spec.source.read(split))
         random.Random(0).shuffle(records)
         renderer = Renderer(task, seed=3)
         assert {index: renderer(record, index=index, split=split) for index, record in records} == straight
@@ -236,12 +236,13 @@ def test_a_record_that_is_no_example_is_left_out_and_the_others_keep_their_place
     def fields(record):
         return None if record["id"] % 3 == 0 else record
 
-    left_out, skipped = [], []
+    skipped = []
     source = dataclasses.replace(quiz(9), train=(*quiz(4).train, "cannot be read", *quiz(9).train[5:]))
     task = Prompted(make(fields=fields, source=source))
-    examples = list(render_split(task, "train", unreadable=skipped.append, left_out=lambda: left_out.append(1)))
+    examples = list(without_errors(render_stream(task, "train"), skipped))
+    assert [example is None for example in examples] == [True, False, False, True, False, True, False, False]
+    examples = [example for example in examples if example is not None]
     assert [example.example_id for example in examples] == [1, 2, 5, 7, 8]
-    assert len(left_out) == 3
     assert [str(error) for error in skipped] == ["cannot be read"]
     whole = {example.example_id: example for example in render_split(Prompted(make()), "train")}
     assert examples == [whole[example.example_id] for example in examples]

@@ -6,7 +6,7 @@ On a terminal the template's words, each slot, options, solved examples and the 
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from flan_jax.cli.ansi import CHOICES
@@ -90,7 +90,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Prints examples."""
     from flan_jax.cli.ansi import HEADING, Palette, wants_color
     from flan_jax.cli.example_view import ViewOptions
-    from flan_jax.tasks.spec import Prompted, PromptMode
+    from flan_jax.tasks.spec import PromptMode
 
     for option, value, choices in (
         ("prompt mode", arguments.mode, [str(mode) for mode in PromptMode]),
@@ -147,7 +147,7 @@ def execute(arguments: argparse.Namespace) -> int:
         elif not shown:
             raise UserError(f"Task {task.name!r} has no record in its split {how.split!r}.")
     if not arguments.json:
-        if vocabulary is None and any(isinstance(task, Prompted) and task.mode.few_shot for task in tasks):
+        if vocabulary is None and any(task.mode is not None and task.mode.few_shot for task in tasks):
             print("Solved examples are held to a length where a vocabulary is named (--vocabulary).")
         if palette.on:
             print(palette.legend())
@@ -160,13 +160,12 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _names(task: "Task") -> tuple[str, ...]:
     """What a task goes by: its own name, and its spec's."""
-    spec = getattr(task, "spec", None)
-    return (task.name,) if spec is None else (task.name, spec.name)
+    return tuple(dict.fromkeys((task.name, task.spec_name)))
 
 
 def _chosen(mixture: "Mixture", arguments: argparse.Namespace) -> "list[Task]":
     """The mixture's tasks with the mode, style and few-shot asked for; a task twice only if the mixture has it twice."""
-    from flan_jax.tasks.spec import Prompted, PromptMode
+    from flan_jax.tasks.spec import PromptMode
 
     tasks: list[Task] = list(mixture.train_tasks)
     if arguments.task:
@@ -178,10 +177,10 @@ def _chosen(mixture: "Mixture", arguments: argparse.Namespace) -> "list[Task]":
         mode = PromptMode(arguments.mode)
         once: dict[str, Task] = {}
         for task in tasks:  # two modes of one task are one task here
-            once.setdefault(task.spec.name if isinstance(task, Prompted) else task.name, task)
-        having = [task for task in once.values() if not isinstance(task, Prompted) or mode in task.spec.modes]
+            once.setdefault(task.spec_name, task)
+        having = [task for task in once.values() if task.spec is None or mode in task.spec.modes]
         if not having:
-            spec = next(task.spec for task in once.values() if isinstance(task, Prompted))
+            spec = next(task.spec for task in once.values() if task.spec is not None)
             whose = f"Task {spec.name!r}" if len(once) == 1 else f"No task of {mixture.name!r}"
             raise UserError(
                 f"{whose} has {'no' if len(once) == 1 else 'the'} mode {str(mode)!r}."
@@ -193,21 +192,26 @@ def _chosen(mixture: "Mixture", arguments: argparse.Namespace) -> "list[Task]":
                 file=sys.stderr,
             )
         # Another mode may have other templates, so a choice among them does not carry over.
-        tasks = [
-            dataclasses.replace(
+        tasks = _each_prompted(
+            having,
+            lambda task: dataclasses.replace(
                 task, mode=mode, template_ids=task.template_ids if mode.reasons == task.mode.reasons else None
-            )
-            if isinstance(task, Prompted)
-            else task
-            for task in having
-        ]
-    result = [_adapted(task, arguments) if isinstance(task, Prompted) else task for task in tasks]
+            ),
+        )
+    result = _each_prompted(tasks, lambda task: _adapted(task, arguments))
     shots = arguments.shots is not None or arguments.exemplar_templates
-    if shots and not any(isinstance(task, Prompted) and task.mode.few_shot for task in result):
+    if shots and not any(task.mode is not None and task.mode.few_shot for task in result):
         raise UserError(
             "--shots and --exemplar_templates belong to a mode with solved examples. Choose one, such as --mode fs_opt."
         )
     return result
+
+
+def _each_prompted(tasks: "Sequence[Task]", change: "Callable[[Prompted], Prompted]") -> "list[Task]":
+    """The tasks, with what has templates of ours changed."""
+    from flan_jax.tasks.spec import as_prompted
+
+    return [task if (own := as_prompted(task)) is None else change(own) for task in tasks]
 
 
 def _adapted(task: "Prompted", arguments: argparse.Namespace) -> "Prompted":
@@ -237,18 +241,16 @@ def _split(task: "Task", named: str) -> str:
 
 
 def _vocabulary(mixture: "Mixture", tasks: "list[Task]", arguments: argparse.Namespace) -> "Vocabulary | None":
-    from flan_jax.data.seqio_bridge.tasks import SeqioTask
     from flan_jax.experiments.data import resolve_vocabulary
-    from flan_jax.tasks.spec import Prompted
 
-    theirs = any(isinstance(task, SeqioTask) for task in mixture.all_tasks)
+    theirs = any(task.tokenized_elsewhere for task in mixture.all_tasks)
     if arguments.vocabulary or mixture.vocabulary or theirs:
         return resolve_vocabulary(arguments.vocabulary, mixture)
     if arguments.tokens:
         raise UserError(
             "--tokens needs a vocabulary. Name one with --vocabulary: 'bytes', or a tokenizer's folder or file."
         )
-    foreign = next((task for task in tasks if not isinstance(task, Prompted)), None)
+    foreign = next((task for task in tasks if task.mode is None), None)
     if foreign is not None:
         raise UserError(
             f"Task {foreign.name!r} is a {type(foreign).__name__}, which is shown from its tokens. "
@@ -274,9 +276,10 @@ def _chat(mixture: "Mixture", vocabulary: "Vocabulary | None", arguments: argpar
 
 def _examples(task: "Task", how: "ViewOptions") -> "Iterator[ExampleView | None]":
     from flan_jax.cli.example_view import preprocessed_examples, prompted_examples
-    from flan_jax.tasks.spec import Prompted
+    from flan_jax.tasks.spec import as_prompted
 
-    return prompted_examples(task, how) if isinstance(task, Prompted) else preprocessed_examples(task, how)
+    own = as_prompted(task)
+    return preprocessed_examples(task, how) if own is None else prompted_examples(own, how)
 
 
 def _indent(text: str) -> str:

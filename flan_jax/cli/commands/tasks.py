@@ -88,8 +88,6 @@ def _check(what: str, given: str | None, known: set[str]) -> None:
 
 def row(spec: "TaskSpec") -> dict[str, Any]:
     """Describes a task as ``--json`` prints it; nothing is read."""
-    from flan_jax.data.sources.published_sizes import published_size
-
     return {
         "name": spec.name,
         "task": spec.name,
@@ -105,7 +103,7 @@ def row(spec: "TaskSpec") -> dict[str, Any]:
         "options": list(spec.options) if not isinstance(spec.options, str) else f"per record ({spec.options})",
         "splits": list(spec.source.splits),
         "source": spec.source.describe(),
-        "examples": published_size(spec.source, "train"),
+        "examples": spec.source.published_count("train"),
     }
 
 

@@ -8,12 +8,11 @@ replies with what was said before. A conversation stands in one split, and so do
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.data.sources.base import digest
-from flan_jax.errors import PlacedError, UserError
+from flan_jax.errors import PlacedError, RecordError, UserError
 from flan_jax.tasks.chat.conversation import (
     ASSISTANT,
     SYSTEM,
@@ -27,7 +26,8 @@ from flan_jax.tasks.chat.conversation import (
     conversation,
     repeated_turns,
 )
-from flan_jax.tasks.spec import Record, Source, TaskSpec, Template, Unreadable
+from flan_jax.tasks.source import NumberedRecord, Record, Source, as_source
+from flan_jax.tasks.spec import TaskSpec, Template
 from flan_jax.tasks.unicode_check import block
 
 _VERSION = 1
@@ -35,7 +35,7 @@ _VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class ReplySource:
+class ReplySource(Source):
     """A source of the replies in the conversations of another source, in its order.
 
     A record has ``before``, the messages before the reply, and ``reply``. An assistant turn with no
@@ -54,54 +54,40 @@ class ReplySource:
 
     def __post_init__(self) -> None:
         check_policies(self.repeated, self.opening)
+        object.__setattr__(self, "source", as_source(self.source, "Replies"))
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Splits of the conversations' source."""
         return self.source.splits
 
-    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
-        """Yields the replies, conversation by conversation.
+    def read(self, split: str) -> Iterator[NumberedRecord]:
+        """Yields the replies, conversation by conversation; one that cannot be read counts as one record."""
+        return enumerate(self._replies(split))
 
-        A conversation that cannot be read counts as one record.
-
-        Raises:
-            UserError: such a one, without ``unreadable`` to tell; named by its place.
-        """
-        for index, talk in self._conversations(split, unreadable):
-            if isinstance(talk, UserError):
-                error = PlacedError(functools.partial(self._place, split, index), talk)
-                if unreadable is None:
-                    raise error from talk
-                unreadable(error)
+    def _replies(self, split: str) -> Iterator[Record | RecordError]:
+        merged = 0
+        for _, record, talk in self._conversations(split):
+            if isinstance(talk, RecordError):
+                yield talk
                 continue
+            merged += self.repeated == "merge" and repeated_turns(record["messages"])
             for turn in _answers(talk):
                 yield {"before": talk.messages[:turn], "reply": talk.messages[turn].content}
+        self._merged[split] = merged
 
-    def _conversations(
-        self, split: str, unreadable: Unreadable | None
-    ) -> Iterator[tuple[int, Conversation | UserError]]:
-        """(index in its source, conversation or what is wrong with it); what the source cannot read it tells itself."""
-        index = 0
-
-        def passed_on(error: UserError) -> None:
-            nonlocal index
-            index += 1
-            if unreadable is not None:
-                unreadable(error)
-
-        merged = 0
-        tells = unreadable is not None and "unreadable" in inspect.signature(self.source.records).parameters
-        for record in self.source.records(split, passed_on) if tells else self.source.records(split):
+    def _conversations(self, split: str) -> Iterator[tuple[int, Record, Conversation | RecordError]]:
+        """(index in its source, record, the conversation in it or why it cannot be read)."""
+        for index, record in self.source.read(split):
+            talk: Conversation | RecordError
+            if isinstance(record, RecordError):
+                yield index, {}, record
+                continue
             try:
                 talk = _in_words(conversation(record, repeated=self.repeated, opening=self.opening))
             except UserError as error:
-                yield index, error
-            else:
-                merged += self.repeated == "merge" and repeated_turns(record["messages"])
-                yield index, talk
-            index += 1
-        self._merged[split] = merged
+                talk = PlacedError(functools.partial(self._place, split, index), error)
+            yield index, record, talk
 
     def merged(self, split: str) -> int:
         """How many messages became one with a message of the same speaker, when ``split`` was last read whole."""
@@ -110,38 +96,32 @@ class ReplySource:
     def place(self, split: str, index: int) -> str:
         """Where record ``index`` stands: the place of its conversation, and which message of it the reply is."""
         left = index
-        refused = 0
-
-        def count(error: UserError) -> None:
-            nonlocal refused
-            refused += 1
-
-        for number, talk in self._conversations(split, count):
-            turns = (None,) if isinstance(talk, UserError) else _answers(talk)
-            first = left - refused  # what the source itself could not read stands before
-            if 0 <= first < len(turns):
-                turn = turns[first]
+        for number, _, talk in self._conversations(split):
+            turns = (None,) if isinstance(talk, RecordError) else _answers(talk)
+            if left < len(turns):
+                turn = turns[left]
                 return self._place(split, number) + ("" if turn is None else f", reply {turn}")
             left -= len(turns)
         return f"{self.describe()}, split {split!r}, record {index}"
 
     def _place(self, split: str, number: int) -> str:
-        place = getattr(self.source, "place", None)
-        return place(split, number) if place else f"{self.source.describe()}, split {split!r}, record {number}"
+        return self.source.place(split, number) or f"{self.source.describe()}, split {split!r}, record {number}"
+
+    def is_empty(self, split: str) -> bool:
+        """Whether there are no conversations."""
+        return self.source.is_empty(split)
 
     def fingerprint(self, split: str) -> str:
         """Digest of the conversations' own and of how they are read."""
         return digest("replies", _VERSION, self.source.fingerprint(split), self.repeated, self.opening)
 
-    def notes(self, split: str) -> dict[str, Any]:
-        """What the conversations' source says of its file; nothing where it says nothing."""
-        notes = getattr(self.source, "notes", None)
-        return {} if notes is None else notes(split)
+    def notes(self, split: str) -> Mapping[str, Any]:
+        """What the conversations' source says of its file."""
+        return self.source.notes(split)
 
     def size_hint(self, split: str) -> int | None:
-        """That of the conversations, where their source gives one."""
-        hint = getattr(self.source, "size_hint", None)
-        return None if hint is None else hint(split)
+        """That of the conversations."""
+        return self.source.size_hint(split)
 
     def describe(self) -> str:
         """The conversations' own line."""

@@ -7,13 +7,15 @@ folder stands in the data folder as ``flan_cot``.
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flan_jax.data.sources.base import digest, file_digest, missing_data, resolve
-from flan_jax.errors import UserError, unknown
+from flan_jax.data.sources.holdback import HoldbackSplit
+from flan_jax.errors import RecordError, UserError, unknown
 from flan_jax.tasks.render import counter_hash
-from flan_jax.tasks.spec import Record, Unreadable
+from flan_jax.tasks.source import NumberedRecord, Record, Source
 
 FOLDER = "flan_cot"
 COLUMNS = ("question", "answer", "rationale")
@@ -42,7 +44,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclasses.dataclass(frozen=True)
-class CotFile:
+class CotFile(HoldbackSplit):
     """The records of one file. See ``cot_file``."""
 
     name: str
@@ -62,6 +64,11 @@ class CotFile:
             raise missing_data(self.describe(), path)
         return path
 
+    @property
+    def is_published(self) -> bool:
+        """FLAN publishes it."""
+        return True
+
     def local(self) -> Path | None:
         """The file, where it is in the data folder."""
         path = resolve(self._file)
@@ -71,33 +78,17 @@ class CotFile:
     def _file(self) -> Path:
         return Path(FOLDER) / f"{self.name}_train.tsv"
 
-    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
-        """Yields the split's rows in the file's order, as ``question``, ``answer`` and ``rationale``.
+    def divided(self, split: str) -> tuple[Source, str]:
+        """All rows of the file."""
+        return _CotRows(self._path(split)), "train"
 
-        Raises:
-            UserError: no such file, or, without ``unreadable`` to tell, a row of this split that is
-                not UTF-8 or not three filled columns, named by file and line.
-        """
-        path = self._path(split)
-        for number, line in self._lines(path, split):
-            try:
-                record = _record(line)
-            except UserError as error:
-                located = UserError(f"{path}, line {number}{error}")
-                if unreadable is None:
-                    raise located from error
-                unreadable(located)
-            else:
-                yield record
+    def positions(self, split: str) -> Sequence[int]:
+        """The rows whose questions are drawn to validate on, or all others."""
+        held, rows = self._held(self._path(split))
+        return sorted(held) if split == "validation" else [row for row in range(rows) if row not in held]
 
-    def _lines(self, path: Path, split: str) -> Iterator[tuple[int, bytes]]:
-        validation, _ = self._validation(path)
-        for number, line in _numbered(path):
-            if (number in validation) == (split == "validation"):
-                yield number, line
-
-    def _validation(self, path: Path) -> tuple[frozenset[int], int]:
-        """The numbers of the lines that validate, and the number of rows of the file."""
+    def _held(self, path: Path) -> tuple[frozenset[int], int]:
+        """The positions of the rows that validate, and the number of rows of the file."""
         stat = path.stat()
         return _held_back(path, stat.st_size, stat.st_mtime_ns, self.max_validation, self.seed)
 
@@ -105,26 +96,16 @@ class CotFile:
         """The number of rows, unreadable ones among them; as published where the file is not there."""
         path = resolve(self._file)
         if path.is_file():
-            validation, rows = self._validation(path)
+            validation, rows = self._held(path)
             held = len(validation)
         else:
             rows = ROWS[self.name]
             held = _wanted(rows, self.max_validation)
         return held if split == "validation" else rows - held
 
-    def place(self, split: str, index: int) -> str:
-        """File and line of record ``index``."""
-        path = self._path(split)
-        numbers = [number for number, _ in self._lines(path, split)]
-        return f"{path}, line {numbers[index]}"
-
     def fingerprint(self, split: str) -> str:
         """Digest of the file's content and of how it is split."""
         return digest("cot 1", file_digest(self._path(split)), split, self.max_validation, self.seed)
-
-    def size_hint(self, split: str) -> int:
-        """Bytes of the file."""
-        return self._path(split).stat().st_size
 
     def origins(self) -> frozenset[str]:
         """The data sets that it is made from: a task of the same records is not held out while this one is trained on."""
@@ -133,6 +114,36 @@ class CotFile:
     def describe(self) -> str:
         """The file and where FLAN publishes it."""
         return f"FLAN's chain-of-thought file {str(self._file)!r} (google-research/FLAN, flan/v2/cot_data)"
+
+
+@dataclasses.dataclass(frozen=True)
+class _CotRows(Source):
+    """The rows of a file in its order, as ``question``, ``answer`` and ``rationale``."""
+
+    path: Path
+
+    def read(self, split: str) -> Iterator[NumberedRecord]:
+        """Yields the rows; one that is not UTF-8, or not three filled columns, cannot be read."""
+        for index, (number, line) in enumerate(_numbered(self.path)):
+            record: Record | RecordError
+            try:
+                record = _record(line)
+            except UserError as error:
+                record = RecordError(f"{self.path}, line {number}{error}")
+            yield index, record
+
+    def place(self, split: str, index: int) -> str:
+        """File and line of a row."""
+        number, _ = next(itertools.islice(_numbered(self.path), index, None))
+        return f"{self.path}, line {number}"
+
+    def fingerprint(self, split: str) -> str:
+        """Digest of the file's content."""
+        return file_digest(self.path)
+
+    def size_hint(self, split: str) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
 
 
 def cot_file(name: str, *, max_validation: int = 200, seed: int = 0) -> CotFile:
@@ -167,8 +178,8 @@ def _held_back(path: Path, size: int, modified_ns: int, limit: int, seed: int) -
     """Chosen by a hash of the question, so that equal questions never stand on both sides."""
     asked: dict[bytes, list[int]] = {}
     rows = 0
-    for number, line in _numbered(path):
-        asked.setdefault(line.partition(b"\t")[0].strip(), []).append(number)
+    for _, line in _numbered(path):
+        asked.setdefault(line.partition(b"\t")[0].strip(), []).append(rows)
         rows += 1
     drawn = iter(sorted(asked, key=lambda question: (counter_hash("cot", seed, question), question)))
     wanted = _wanted(rows, limit)

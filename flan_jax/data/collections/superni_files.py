@@ -16,11 +16,12 @@ from typing import Any
 
 from flan_jax.data.file_readers.compressed import DAMAGED, open_data
 from flan_jax.data.sources.base import digest, file_digest, missing_data, resolve
+from flan_jax.data.sources.holdback import HoldbackSplit
 from flan_jax.data.sources.json_files import load_json
 from flan_jax.data.sources.published import origin
-from flan_jax.errors import UserError
+from flan_jax.errors import RecordError, UserError
 from flan_jax.tasks.hashing import counter_hash
-from flan_jax.tasks.spec import Record, Unreadable
+from flan_jax.tasks.source import NumberedRecord, Source
 from flan_jax.tasks.unicode_check import block, unsound
 from flan_jax.unique_keys import RepeatedKeyError
 
@@ -35,7 +36,7 @@ _KNOWN_AS = {"measuringmassivemultitasklanguageunderstanding": "mmlu", "scitailv
 
 
 @dataclasses.dataclass(frozen=True)
-class SuperNIFile:
+class SuperNIFile(HoldbackSplit):
     """The records of one task file. See ``superni_file``.
 
     A record has ``id``, ``input``, ``output`` (the references, blank ones left out),
@@ -62,7 +63,7 @@ class SuperNIFile:
             raise missing_data(self.describe(), path)
         return path
 
-    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
+    def read(self, split: str) -> Iterator[NumberedRecord]:
         """Yields the split's instances in the file's order.
 
         Instances without any output that is not blank cannot be learned or scored; they are left
@@ -73,30 +74,21 @@ class SuperNIFile:
             UserError: no such file, or not one of this schema; named by file and instance.
         """
         path = self._file(split)
-        stat = path.stat()
-        instructions, instances = _content(path, stat.st_size, stat.st_mtime_ns)
-        if unreadable is None:
-            for instance in instances:
-                if "error" in instance:
-                    raise UserError(str(instance["error"]))
-        considered, usable = self._usable(instances)
+        considered, usable = self._usable(_Instances(path).content()[1])
         if len(usable) < considered:
             _log.warning(
                 "%s: %d of %d instances have no output and are left out", path, considered - len(usable), considered
             )
-        for number in self._part(instances, usable, split):
-            instance = instances[number]
-            if "error" not in instance:
-                yield {**instance, **instructions}
-            elif unreadable is not None:
-                unreadable(instance["error"])
+        yield from super().read(split)
 
-    def place(self, split: str, index: int) -> str:
-        """File and instance of record ``index``."""
-        path = self._file(split)
-        stat = path.stat()
-        _, instances = _content(path, stat.st_size, stat.st_mtime_ns)
-        return f"{path}, Instances[{self._part(instances, self._usable(instances)[1], split)[index]}]"
+    def divided(self, split: str) -> tuple[Source, str]:
+        """All instances of the file."""
+        return _Instances(self._file(split)), "train"
+
+    def positions(self, split: str) -> Sequence[int]:
+        """Those of the split's instances, as ``_part`` divides them."""
+        _, instances = _Instances(self._file(split)).content()
+        return self._part(instances, self._usable(instances)[1], split)
 
     def _usable(self, instances: Sequence[dict[str, Any]]) -> tuple[int, list[int]]:
         """How many instances are considered, and the numbers of those that can be learned or scored."""
@@ -141,13 +133,40 @@ class SuperNIFile:
         """The data sets that the task was made from, by names without case and punctuation."""
         return frozenset(_KNOWN_AS.get(name, name) for name in map(origin, self.metadata().sources))
 
-    def size_hint(self, split: str) -> int:
-        """Bytes of the file."""
-        return self._file(split).stat().st_size
-
     def describe(self) -> str:
         """The file and its part in the benchmark."""
         return f"Super-NaturalInstructions {self.role} task {self.path!r}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Instances(Source):
+    """The instances of a file in its order, each with what the file says of all."""
+
+    path: Path
+
+    def content(self) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+        """As ``_content``."""
+        stat = self.path.stat()
+        return _content(self.path, stat.st_size, stat.st_mtime_ns)
+
+    def read(self, split: str) -> Iterator[NumberedRecord]:
+        """Yields the instances, those without output among them."""
+        instructions, instances = self.content()
+        for index, instance in enumerate(instances):
+            unreadable = instance.get("error")
+            yield index, unreadable or {**instance, **instructions}
+
+    def place(self, split: str, index: int) -> str:
+        """File and instance."""
+        return f"{self.path}, Instances[{index}]"
+
+    def fingerprint(self, split: str) -> str:
+        """Digest of the file's content."""
+        return file_digest(self.path)
+
+    def size_hint(self, split: str) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
 
 
 def superni_file(
@@ -187,7 +206,7 @@ def _content(path: Path, size: int, modified_ns: int) -> tuple[dict[str, Any], t
         try:
             instances.append(_instance(instance, f"{path}, Instances[{index}]"))
         except UserError as error:
-            instances.append({"input": _written(instance, index), "output": (), "error": error})
+            instances.append({"input": _written(instance, index), "output": (), "error": RecordError(str(error))})
     return instructions, tuple(instances)
 
 

@@ -16,15 +16,12 @@ from flan_jax.data.decontamination.record_texts import (
     record_key,
     record_place,
     record_texts,
-    task_key,
-    task_origins,
-    task_source,
 )
 from flan_jax.data.decontamination.report import TOO_SHORT, Audit, SharedRecords, SharedSource
 from flan_jax.data.prepare.fingerprints import callable_digest
 from flan_jax.data.sources.base import digest
 from flan_jax.data.sources.generated import GeneratedSource
-from flan_jax.tasks.spec import Prompted, Task
+from flan_jax.tasks.spec import Task
 
 LONG_TEXT = 10
 """A text of so many words is no chance, even where many records of a task share it: a passage, say."""
@@ -154,15 +151,15 @@ def audit(
     specs: dict[str, Task] = {}
     not_compared: list[str] = []
     for task in trained:
-        if task_source(task) is None:
+        if task.source is None:
             not_compared.append(task.name)
         else:
-            specs.setdefault(task_key(task), task)
+            specs.setdefault(task.spec_name, task)
     measured = _Measured()
     for add, pairs in ((measured.add_held_out, held_out), (measured.add_held_in, held_in)):
         for task, split in pairs:
-            own = _MeasuredSplit(task_key(task), split)
-            if task_source(task) is None:
+            own = _MeasuredSplit(task.spec_name, split)
+            if task.source is None:
                 not_compared.append(task.name)
             elif own not in measured.sizes:
                 add(own, task)
@@ -183,7 +180,7 @@ def audit(
         SharedSource(other, name, origin)
         for other, task in measured.tasks.items()
         for name, mine in specs.items()
-        for origin in sorted(task_origins(task) & task_origins(mine))[:1]
+        for origin in sorted(task.origins & mine.origins)[:1]
     ]
     unseen = sum(size for own, size in measured.sizes.items() if own.task in measured.tasks)
     return Audit(
@@ -196,7 +193,7 @@ def audit(
         shared_records(found.held_in),
         sum(measured.sizes.values()) - unseen,
         measured.too_short,
-        tuple(dict.fromkeys(task_key(task) for task, _ in held_in if isinstance(task_source(task), GeneratedSource))),
+        tuple(dict.fromkeys(task.spec_name for task, _ in held_in if isinstance(task.source, GeneratedSource))),
     )
 
 
@@ -253,7 +250,7 @@ def audit_key(
 ) -> str:
     """Digests everything that an audit reads, so that its result can be kept; hexadecimal."""
     parts = {
-        f"{task_key(task)} {split} {side} {_digest_records(task, split)}"
+        f"{task.spec_name} {split} {side} {_digest_records(task, split)}"
         for side, tasks in (
             ("trained", ((task, "train") for task in trained)),
             ("held out", held_out),
@@ -266,11 +263,11 @@ def audit_key(
 
 def _digest_records(task: Task, split: str) -> str:
     """Digests what is compared of one task: its records, its fields, its data sets."""
-    source = task_source(task)
+    source = task.source
     if source is None:
         return ""
     fields = ""
-    if isinstance(task, Prompted):
-        spec = task.spec
+    spec = task.spec
+    if spec is not None:
         fields = digest(callable_digest(spec.fields), spec.answer, spec.options, spec.rationale, spec.renders_itself)
-    return digest(source.fingerprint(split), fields, sorted(task_origins(task)))
+    return digest(source.fingerprint(split), fields, sorted(task.origins))

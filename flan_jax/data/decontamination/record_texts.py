@@ -4,45 +4,28 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from flan_jax.data.sources.published import origins
-from flan_jax.errors import UserError
-from flan_jax.tasks.records import numbered_records
-from flan_jax.tasks.spec import Prompted, Source, Task, TaskSpec
+from flan_jax.errors import RecordError, UserError
+from flan_jax.tasks.spec import Task, TaskSpec
 
 _WORD = re.compile(r"[^\W_]+")  # a gap that is written as underscores is no word
 _SIGNS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _SIGN_OR_WORD = re.compile(rf"[{_SIGNS}]|[^\W_{_SIGNS}]+")  # Chinese and Japanese put no space between words
 
 
-def task_key(task: Task) -> str:
-    """Returns the spec's name: several prompts of one spec have the same records."""
-    return task.spec.name if isinstance(task, Prompted) else task.name
-
-
-def task_source(task: Task) -> Source | None:
-    """Returns the source of a task's records; ``None`` where they cannot be read as text."""
-    return task.spec.source if isinstance(task, Prompted) else getattr(task, "source", None)
-
-
-def task_origins(task: Task) -> frozenset[str]:
-    """Names the data sets that a task is made from."""
-    return origins(task.spec) if isinstance(task, Prompted) else frozenset()
-
-
 def record_place(task: Task, index: int) -> str:
     """Names where a training record is: file and line, or its index."""
-    place = getattr(task_source(task), "place", None)
-    return place("train", index) if place else f"record {index}"
+    return (task.source.place("train", index) if task.source is not None else "") or f"record {index}"
 
 
 def record_texts(task: Task, split: str) -> Iterator[tuple[int, list[str], list[str]]]:
     """Yields (index, texts of the input, texts written freely) of every record that can be read, normalized."""
-    source = task_source(task)
-    assert source is not None
-    for index, record in numbered_records(source, split, lambda error: None):
+    assert task.source is not None
+    for index, record in task.source.read(split):
+        if isinstance(record, RecordError):
+            continue
         given: Any = record
         written: Any = ()
-        if isinstance(task, Prompted):
+        if task.spec is not None:
             try:
                 given, written = _sides(task.spec, record)
             except (UserError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):

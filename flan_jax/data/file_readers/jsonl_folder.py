@@ -10,11 +10,11 @@ from flan_jax.data.file_readers.suffixes import suffix_of, why_no_records
 from flan_jax.data.sources.base import SPLITS, digest, missing_data, resolve
 from flan_jax.data.sources.json_files import JsonSource, jsonl
 from flan_jax.errors import UserError
-from flan_jax.tasks.spec import Record, Unreadable
+from flan_jax.tasks.source import NumberedRecord, Source
 
 
 @dataclasses.dataclass(frozen=True)
-class FolderSource:
+class FolderSource(Source):
     """The records of a folder's ``*.jsonl``; a relative folder starts at the data folder.
 
     Files whose names say a split (``flan_jax.data.sources.split_names``) are that split. All others are trained on, one
@@ -45,14 +45,13 @@ class FolderSource:
             raise missing_data(f"{self.describe()} (a file *.jsonl in it)", resolve(self.folder) / "*.jsonl")
         return [jsonl(train=path.absolute()) for path in files]
 
-    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
+    def read(self, split: str) -> Iterator[NumberedRecord]:
         """Yields the records, file by file.
 
         Raises:
-            UserError: no file, or, without ``unreadable`` to tell, a record that is no JSON object.
+            UserError: no file.
         """
-        for source in self._sources(split):
-            yield from source.records("train", unreadable)
+        return enumerate(record for source in self._sources(split) for _, record in source.read("train"))
 
     def place(self, split: str, index: int) -> str:
         """File and line of record ``index``."""

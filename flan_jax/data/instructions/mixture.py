@@ -158,8 +158,4 @@ def _source_tasks(source: InstructionSource, reading: ReadingOptions, name: str 
 
 def _has_records(spec: TaskSpec, split: str) -> bool:
     """Whether a split has records; a source that does not count them is taken to."""
-    if split not in spec.source.splits:
-        return False
-    inner = getattr(spec.source, "source", spec.source)
-    count = getattr(inner, "count", None)
-    return count is None or count(split) != 0
+    return split in spec.source.splits and not spec.source.is_empty(split)

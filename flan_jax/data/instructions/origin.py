@@ -86,24 +86,11 @@ class HubPart:
 
     def numbered(self, only: Sequence[int] | None = None) -> Iterator[Numbered]:
         """Yields the rows with their numbers from 0; only those with the numbers ``only``, where they are given."""
+        rows = self.source.read(self.split)
         if only is None:
-            return self._rows()
+            return rows
         wanted = frozenset(only)
-        return (numbered for numbered in self._rows() if numbered[0] in wanted)
-
-    def _rows(self) -> Iterator[Numbered]:
-        waiting: list[UserError] = []
-        number = 0
-        for row in self.source.records(self.split, waiting.append):
-            for error in waiting:
-                yield number, error
-                number += 1
-            waiting.clear()
-            yield number, row
-            number += 1
-        for error in waiting:
-            yield number, error
-            number += 1
+        return (numbered for numbered in rows if numbered[0] in wanted)
 
     def place(self, number: int) -> str:
         """Names data set, split and row."""

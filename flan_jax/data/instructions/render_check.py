@@ -3,9 +3,8 @@
 import dataclasses
 
 from flan_jax.data.instructions.profile import MESSAGES_KEPT
-from flan_jax.errors import UserError
-from flan_jax.tasks.records import numbered_records
-from flan_jax.tasks.render import Renderer
+from flan_jax.errors import RecordError
+from flan_jax.tasks.render import render_stream
 from flan_jax.tasks.spec import Prompted, TaskSpec
 
 
@@ -25,7 +24,7 @@ class RenderCheck:
     filtered: int = 0
     reasons: list[str] = dataclasses.field(default_factory=list)
 
-    def refuse(self, error: UserError) -> None:
+    def refuse(self, error: RecordError) -> None:
         """Counts a record that cannot be read or rendered."""
         self.refused += 1
         if len(self.reasons) < MESSAGES_KEPT:
@@ -34,17 +33,10 @@ class RenderCheck:
 
 def check_rendering(spec: TaskSpec, split: str, check: RenderCheck) -> None:
     """Renders every record of a split as ``prepare`` does, and counts into ``check``."""
-    renderer = Renderer(Prompted(spec))
-    for index, record in numbered_records(spec.source, split, check.refuse):
-        try:
-            rendered = renderer(record, index=index, split=split)
-        except UserError as error:
-            place = getattr(spec.source, "place", None)
-            if place is not None and len(check.reasons) < MESSAGES_KEPT:
-                error = UserError(f"{place(split, index)}: {error}")
-            check.refuse(error)
-            continue
-        if rendered is None:
+    for made in render_stream(Prompted(spec), split):
+        if isinstance(made, RecordError):
+            check.refuse(made)
+        elif made is None:
             check.filtered += 1
         else:
             check.usable += 1

@@ -23,8 +23,8 @@ from flan_jax.data.instructions.profile import (
 from flan_jax.data.prepare.config import as_written
 from flan_jax.data.prepare.fingerprints import callable_digest
 from flan_jax.data.sources.base import SPLITS, digest, resolve
-from flan_jax.errors import UserError, unknown
-from flan_jax.tasks.spec import Record, Unreadable
+from flan_jax.errors import RecordError, UserError, unknown
+from flan_jax.tasks.source import NumberedRecord, Record, Source
 
 _VERSION = 2
 """Raised when the same files give other records."""
@@ -32,12 +32,12 @@ VALIDATION_LIMIT = 200
 
 
 @dataclasses.dataclass(frozen=True)
-class InstructionSource:
+class InstructionSource(Source):
     """A source of the normalized records of published instruction data. See ``instruction_source``.
 
     Attributes:
         task: of a dump of several tasks, the one whose records these are; ``None`` for all.
-        reports_unreadable: report records that cannot be read, which belong to no task.
+        reports_unreadable: records that cannot be read are among its own, as these belong to no task.
         clean: cleaning steps beside those of ``cleaning``.
         no_clean: of these, those not to take.
         part: of a folder of several tasks, the one whose files these are; ``None`` where it is one.
@@ -110,22 +110,17 @@ class InstructionSource:
         """
         return format_of(self.origin(self.splits[0])[0], self.format)
 
-    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
+    def read(self, split: str) -> Iterator[NumberedRecord]:
         """Yields the normalized records of ``split``, in the order of the file.
 
         Raises:
-            UserError: no such file, no known format, or, without ``unreadable``, a record that cannot be read,
-                named by file and line.
+            UserError: no such file, or no known format.
         """
         origin, _ = self.origin(split)
-        for number, record in self._numbered(split):
-            if not isinstance(record, UserError):
-                yield record
-                continue
-            error = UserError(f"{origin.place(number)}: {record}")
-            if unreadable is None:
-                raise error
-            unreadable(error)
+        for index, (number, record) in enumerate(self._numbered(split)):
+            if isinstance(record, UserError):
+                record = RecordError(f"{origin.place(number)}: {record}")
+            yield index, record
 
     def _numbered(self, split: str) -> Iterator[tuple[int, Record | UserError]]:
         """Yields numbered records of a split; unreadable ones in ``train``, as nobody knows what they ask."""

@@ -22,7 +22,7 @@ from flan_jax.data.prepare.config import MAX_MESSAGES, PrepareConfig, RecordCoun
 from flan_jax.data.prepare.source_notes import source_notes
 from flan_jax.data.prepare.unknown_tokens import count_unknown
 from flan_jax.data.sources.base import digest
-from flan_jax.errors import PlacedError, UserError
+from flan_jax.errors import PlacedError, RecordError, UserError
 from flan_jax.store.store import LOSS_MASK, LOSS_MASK_TYPE, Extra, StoredExample
 from flan_jax.tasks.chat.conversation import (
     ASSISTANT,
@@ -33,8 +33,8 @@ from flan_jax.tasks.chat.conversation import (
     conversation,
     repeated_turns,
 )
-from flan_jax.tasks.records import numbered_records
-from flan_jax.tasks.spec import Source
+from flan_jax.tasks.source import Source, as_source
+from flan_jax.tasks.spec import BaseTask
 
 _VERSION = 2
 """Raised when the same conversations give other tokens."""
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class ConversationTask:
+class ConversationTask(BaseTask):
     """A task whose examples are whole conversations, for a decoder.
 
     A conversation that is too long is cut behind the last reply that leaves it short enough; if not
@@ -64,7 +64,7 @@ class ConversationTask:
     """
 
     name: str
-    source: Source
+    source: Source = dataclasses.field()  # required, whatever `BaseTask` has
     cluster: str = "dialogue"
     template: str | ChatTemplate = "plain"
     repeated: Repeated = "merge"
@@ -75,11 +75,7 @@ class ConversationTask:
             raise UserError(f"Task {self.name!r}: a task's name takes letters, digits and underscores only. Rename it.")
         if not self.cluster:
             raise UserError(f"Task {self.name!r} has no cluster. Name the cluster that it is held out with.")
-        if not isinstance(self.source, Source):
-            raise UserError(
-                f"Task {self.name!r}: source is {type(self.source).__name__}, which has no records(), splits, "
-                "fingerprint() and describe(). Use one of flan_jax.data.sources."
-            )
+        object.__setattr__(self, "source", as_source(self.source, f"Task {self.name!r}"))
         check_policies(self.repeated, self.opening)
 
     @property
@@ -87,10 +83,9 @@ class ConversationTask:
         """Splits of its source."""
         return self.source.splits
 
-
-def preprocessor_of(task: ConversationTask, config: PrepareConfig) -> "ConversationPreprocessor":
-    """Returns the task's preprocessor; ``flan_jax.data.prepare.preprocessors`` looks for this name."""
-    return ConversationPreprocessor(task, config)
+    def preprocessor(self, config: PrepareConfig) -> "ConversationPreprocessor":
+        """Renders whole conversations."""
+        return ConversationPreprocessor(self, config)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,8 +241,7 @@ class ConversationPreprocessor:
                 continue
             counts.rewritten[message.role] = counts.rewritten.get(message.role, 0) + 1
             if len(counts.rewritten_at) < MAX_MESSAGES:
-                place = getattr(self.task.source, "place", None)
-                where = place(split, index) if place else f"record {index}"
+                where = self.task.source.place(split, index) or f"record {index}"
                 counts.rewritten_at.append(f"{where}, message {number}: {message.content[:_SHOWN]!r}")
 
     def _count_unknown(self, talk: Conversation, tokens: Tokens, counts: RecordCounts) -> None:
@@ -260,8 +254,10 @@ class ConversationPreprocessor:
             count_unknown(counts, self.config.vocabulary, feature, [ids], ["\n".join(own)].__getitem__)
 
     def _read(self, split: str, counts: RecordCounts) -> Iterator[tuple[int, Conversation]]:
-        unreadable = counts.skip if self.config.on_error == "skip" else None
-        for index, record in numbered_records(self.task.source, split, unreadable):
+        for index, record in self.task.source.read(split):
+            if isinstance(record, RecordError):
+                self._skip(record, counts)
+                continue
             try:
                 talk = conversation(record, repeated=self.task.repeated, opening=self.task.opening)
             except UserError as error:
@@ -273,13 +269,14 @@ class ConversationPreprocessor:
 
     def _refuse(self, error: UserError, split: str, index: int, counts: RecordCounts) -> None:
         """Counts a conversation that cannot be read or rendered, or raises, as ``on_error`` says."""
-        place = getattr(self.task.source, "place", None)
-        located = UserError(f"Task {self.task.name!r}, record {index}: {error}")
-        if place:
-            located = PlacedError(functools.partial(place, split, index), located)
+        named = UserError(f"Task {self.task.name!r}, record {index}: {error}")
+        self._skip(PlacedError(functools.partial(self.task.source.place, split, index), named), counts)
+
+    def _skip(self, error: RecordError, counts: RecordCounts) -> None:
+        """Counts a record that is left out, or raises its error, as ``on_error`` says."""
         if self.config.on_error != "skip":
-            raise located from error
-        counts.skip(located)
+            raise error
+        counts.skip(error)
 
     def _fit(self, talk: Conversation, tokens: Tokens, split: str, index: int, counts: RecordCounts) -> Tokens | None:
         """Returns the tokens, those of as many whole turns as fit, or ``None`` where none fit."""

@@ -1,14 +1,12 @@
 """Task preprocessors: the examples of a split, as the token store takes them, from a task and a ``PrepareConfig``.
 
 ``prepare`` and the Beam pipeline know no kind of task; they ask ``make_preprocessor(task, config)``. A kind of task
-of one's own brings its preprocessor along: a function ``preprocessor_of(task, config)`` in the module that defines its
-class.
+of one's own has a method ``preprocessor(config)`` (``PreparedTask``).
 """
 
 import dataclasses
-import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
 from flan_jax.data.prepare.fingerprints import callable_digest, value_text
@@ -16,11 +14,11 @@ from flan_jax.data.prepare.source_notes import source_notes
 from flan_jax.data.prepare.tokenize import tokenize
 from flan_jax.data.sources.base import digest
 from flan_jax.data.tokenizers.protocol import keeps_newlines
-from flan_jax.errors import UserError
+from flan_jax.errors import RecordError, UserError
 from flan_jax.store.store import Extra, StoredExample
 from flan_jax.tasks.fewshot import TRAIN_SPLIT
-from flan_jax.tasks.render import render_split
-from flan_jax.tasks.spec import Prompted, Rendering, Task, Template, VerbatimTemplate
+from flan_jax.tasks.render import render_stream
+from flan_jax.tasks.spec import Prompted, Rendered, Rendering, Task, Template, VerbatimTemplate, as_prompted
 from flan_jax.tasks.style import FLAN_2021
 
 __all__ = ["PrepareConfig", "PromptedPreprocessor", "RecordCounts", "TaskPreprocessor", "make_preprocessor"]
@@ -42,27 +40,29 @@ class TaskPreprocessor(Protocol):
         """Returns the columns that the examples carry beside tokens, by name."""
 
 
+@runtime_checkable
+class PreparedTask(Protocol):
+    """A task that says how it is prepared, as every kind but ``Prompted`` must."""
+
+    def preprocessor(self, config: PrepareConfig) -> TaskPreprocessor:
+        """Returns what prepares the task."""
+
+
 def make_preprocessor(task: Task, config: PrepareConfig) -> TaskPreprocessor:
     """Returns the preprocessor of a task of any kind.
 
     Raises:
-        UserError: a kind of task whose module has no function ``preprocessor_of``.
+        UserError: a kind of task without a method ``preprocessor``.
     """
-    if isinstance(task, Prompted):
-        return PromptedPreprocessor(task, config)
-    for kind in type(task).__mro__:
-        module = sys.modules.get(kind.__module__)
-        make = getattr(module, "preprocessor_of", None)
-        if make is not None:
-            return make(task, config)
-        if hasattr(module, "producer_of"):
-            raise UserError(
-                f"The function producer_of(task, recipe) of the module {kind.__module__!r}, which prepares task {task.name!r}, "
-                "is called preprocessor_of(task, config) now. Rename it."
-            )
+    if isinstance(task, PreparedTask):
+        return task.preprocessor(config)
+    own = as_prompted(task)
+    if own is not None:
+        return PromptedPreprocessor(own, config)
     raise UserError(
-        f"Task {task.name!r} is a {type(task).__name__}, and its module {type(task).__module__!r} has no function "
-        "preprocessor_of(task, config), so it cannot be prepared. Write one, or use Prompted."
+        f"Task {task.name!r} is a {type(task).__name__}, which has no method preprocessor(config), so it cannot be "
+        "prepared. Subclass flan_jax.tasks.spec.BaseTask and write one (a function producer_of(task, recipe) of its module "
+        "is not read any more), or use Prompted."
     )
 
 
@@ -105,18 +105,28 @@ class PromptedPreprocessor:
 
     def examples(self, split: str, counts: RecordCounts) -> Iterator[StoredExample]:
         """Yields rendered records in the source's order, tokenized."""
-        unreadable = counts.skip if self.config.on_error == "skip" else None
-        rendered = render_split(
+        where = f"task {self.task.name!r}, split {split!r}"
+        return tokenize(self._rendered(split, counts), self.config, counts, where=where)
+
+    def _rendered(self, split: str, counts: RecordCounts) -> Iterator[Rendered]:
+        """Yields the examples; counts what is none, or raises it, as ``on_error`` says."""
+        stream = render_stream(
             self.task,
             split,
             seed=self.config.seed,
             newlines=keeps_newlines(self.config.vocabulary),
             length=self._length,
             max_length=self.config.lengths["inputs"],
-            unreadable=unreadable,
-            left_out=counts.count_filtered,
         )
-        return tokenize(rendered, self.config, counts, where=f"task {self.task.name!r}, split {split!r}")
+        for made in stream:
+            if made is None:
+                counts.count_filtered()
+            elif not isinstance(made, RecordError):
+                yield made
+            elif self.config.on_error == "skip":
+                counts.skip(made)
+            else:
+                raise made
 
     def _length(self, text: str) -> int:
         """Counts the tokens of an input with what stands around it: the end of sequence, or the turns of a chat template."""

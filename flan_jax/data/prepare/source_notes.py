@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from flan_jax.tasks.source import Source
 
-def source_notes(source: Any, split: str) -> dict[str, Any]:
-    """Returns the manifest's ``notes`` on the file of a split; nothing for a source that keeps none."""
-    notes = getattr(source, "notes", None)
-    found = {} if notes is None else notes(split)
-    return {"notes": found} if found else {}
+
+def source_notes(source: Source, split: str) -> dict[str, Any]:
+    """Returns the manifest's ``notes`` on the file of a split (``Source.notes``); nothing for a source that keeps none."""
+    notes = source.notes(split)
+    return {"notes": notes} if notes else {}
 
 
 def filtered_by_source(notes: Mapping[str, Any]) -> dict[str, int]:

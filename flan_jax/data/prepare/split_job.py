@@ -10,7 +10,7 @@ from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.prepare.source_notes import filtered_by_source
 from flan_jax.errors import UserError
 from flan_jax.store.store import StoredExample, StoredTask, TokenStore
-from flan_jax.tasks.spec import Prompted, Task
+from flan_jax.tasks.spec import Task
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def parts_in(store: TokenStore, task: Task, split: str, parts: Mapping[str, str]
     A store from before the task declared its extras has the same tokens, so it is read where there is no newer one;
     metrics that miss the texts say so.
     """
-    kept = task.spec.extras if isinstance(task, Prompted) else ()
+    kept = task.extras
     tokens = {name: part for name, part in parts.items() if name not in kept}
     if len(tokens) == len(parts):
         return parts
@@ -120,15 +120,10 @@ def parts_in(store: TokenStore, task: Task, split: str, parts: Mapping[str, str]
     return tokens if older else parts
 
 
-def _source(task: Task) -> Any:
-    """The source of a task's records; ``None`` where it names none."""
-    return getattr(getattr(task, "spec", task), "source", None)
-
-
 def size_hint(job: SplitJob) -> int | None:
     """Estimates the bytes that are read to prepare a split; ``None`` where its source cannot without reading."""
-    hint = getattr(_source(job.task), "size_hint", None)
-    return None if hint is None else hint(job.split)
+    source = job.task.source
+    return None if source is None else source.size_hint(job.split)
 
 
 def find_prepared(job: SplitJob, store: TokenStore, *, verify: bool = False) -> PreparedSplit | SplitJob:
@@ -179,22 +174,22 @@ def _counted(
     for example in examples:
         empty = False
         yield example
-    merged = getattr(_source(job.task), "merged", None)
-    counts.merged += merged(job.split) if merged else 0
+    source = job.task.source
+    counts.merged += 0 if source is None else source.merged(job.split)
     manifest["tally"] = counts.as_manifest()
     if not empty:
         return
     where = f"Task {job.task.name!r} is empty: its split {job.split!r}"
-    source = f" ({manifest['source']})" if manifest.get("source") else ""
+    described = f" ({manifest['source']})" if manifest.get("source") else ""
     filtered = filtered_by_source(manifest.get("notes", {}))
     if not counts.records and filtered:
         reasons = ", ".join(f"{reason} ({count:,})" for reason, count in filtered.items())
         raise UserError(
-            f"{where} has nothing to learn from{source}: every record is left out, by reason: {reasons}. "
+            f"{where} has nothing to learn from{described}: every record is left out, by reason: {reasons}. "
             "Correct the data, or leave the task out."
         )
     if not counts.records:
-        raise UserError(f"{where} has no records{source}. Leave the task out or give it data.")
+        raise UserError(f"{where} has no records{described}. Leave the task out or give it data.")
     gone = []
     if counts.skipped:
         gone.append(f"{counts.skipped} cannot be read or rendered (the first: {counts.messages[0]})")
@@ -204,7 +199,7 @@ def _counted(
         lengths = ", ".join(f"{feature} {config.lengths[feature]}" for feature in FEATURES)
         gone.append(f"{counts.dropped} are longer than the lengths {lengths}")
     raise UserError(
-        f"{where} has {counts.records} records{source}, but none is left: {'; '.join(gone)}. "
+        f"{where} has {counts.records} records{described}, but none is left: {'; '.join(gone)}. "
         "Correct the data, raise the lengths, or leave the task out."
     )
 

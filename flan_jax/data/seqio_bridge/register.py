@@ -23,7 +23,7 @@ from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import MIXTURES, Mixture, get_mixture
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.render import render_split
-from flan_jax.tasks.spec import Prompted, Task
+from flan_jax.tasks.spec import Prompted, Task, prompted
 
 __all__ = ["SeqioVocabulary", "register", "register_catalog", "register_mixture", "register_task", "registered_task"]
 
@@ -158,9 +158,9 @@ class _Rates:
 
     def _size(self, task: Task) -> int:
         """Counts training examples by the task itself: in seqio its name may be registered with another vocabulary."""
-        if isinstance(task, Prompted):
+        if not task.tokenized_elsewhere:
             return seqio.TaskRegistry.get(self._names[task.name]).num_input_examples("train")
-        return task.count("train")  # type: ignore[attr-defined]
+        return task.count("train") or 0
 
     def __call__(self, task: seqio.Task) -> float:
         return self._shares[task.name]
@@ -198,14 +198,11 @@ def register_mixture(
         UserError: a name that belongs to somebody else, or tasks that seqio cannot mix.
     """
     vocabulary = vocabulary or mixture.vocabulary or _shared_vocabulary(mixture) or DEFAULT_VOCABULARY
-    names = {}
-    for task in mixture.all_tasks:
-        name = task.name
-        if isinstance(task, Prompted):
-            if keep and name in _registered and _registered[name][:3] != (task, label(vocabulary), seed):
-                name = f"{name}:{_seqio_name(label(vocabulary))}"
-            register_task(task, vocabulary=vocabulary, seed=seed, name=name)
-        names[task.name] = name
+    names = {task.name: task.name for task in mixture.all_tasks}
+    for task in prompted(mixture.all_tasks):
+        if keep and task.name in _registered and _registered[task.name][:3] != (task, label(vocabulary), seed):
+            names[task.name] = f"{task.name}:{_seqio_name(label(vocabulary))}"
+        register_task(task, vocabulary=vocabulary, seed=seed, name=names[task.name])
     for suite in mixture.suites:
         count = functools.partial(_count, split=suite.split)
         _replace_mixture(
@@ -217,9 +214,7 @@ def register_mixture(
 
 def _shared_vocabulary(mixture: Mixture) -> Vocabulary | None:
     """Returns the vocabulary of the first task that is seqio's own; seqio compares it with the others'."""
-    from flan_jax.data.seqio_bridge.tasks import SeqioTask, vocabulary_of
-
-    return next((vocabulary_of(task) for task in mixture.all_tasks if isinstance(task, SeqioTask)), None)
+    return next((task.own_vocabulary() for task in mixture.all_tasks if task.tokenized_elsewhere), None)
 
 
 def _replace_mixture(name: str, tasks: list[tuple[str, Callable[[seqio.Task], float]]]) -> seqio.Mixture:
@@ -266,7 +261,7 @@ def register_catalog() -> None:
         if name in seqio.MixtureRegistry.names() or isinstance(factory, FromDataFolder):
             continue
         mixture = get_mixture(name)
-        theirs = [task.name for task in mixture.all_tasks if not isinstance(task, Prompted)]
+        theirs = [task.name for task in mixture.all_tasks if task.mode is None]
         if not theirs:
             register_mixture(mixture, keep=True)
         # A mixture with tasks of seqio's waits for them, as their module may be half imported now. What seqio

@@ -9,7 +9,7 @@ command line), and ``SeqioTask("their_task")`` may then stand in any mixture, be
 import dataclasses
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from flan_jax.data.prepare.config import PrepareConfig
 from flan_jax.data.prepare.preprocessors import TaskPreprocessor
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.store.store import StoredTask
+from flan_jax.tasks.spec import BaseTask
 from flan_jax.tasks.user_modules import import_modules, imported_modules
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class SeqioTask:
+class SeqioTask(BaseTask):
     """A task of seqio's registry. Building one looks nothing up.
 
     A pickled one names the modules that were imported for this process, and they are imported
@@ -37,6 +38,7 @@ class SeqioTask:
 
     name: str
     cluster: str = "seqio"
+    tokenized_elsewhere: ClassVar[bool] = True
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -62,33 +64,35 @@ class SeqioTask:
 
         return count_records(self.name, split)
 
+    def own_vocabulary(self) -> Vocabulary:
+        """Returns the vocabulary that the task's output features name.
+
+        Raises:
+            UserError: no such task, or inputs and targets have different ones.
+        """
+        from flan_jax.data.seqio_bridge.registry import find_task
+        from flan_jax.data.seqio_bridge.vocabulary import task_vocabulary
+
+        return task_vocabulary(find_task(self.name))
+
+    def own_metrics(self, stored: StoredTask, rows: Sequence[int]) -> "SeqioTaskMetrics":
+        """Returns the task's own postprocessing and metric functions; see ``task_metrics_of``."""
+        return task_metrics_of(self, [stored_example(stored, row) for row in rows])
+
+    def preprocessor(self, config: PrepareConfig) -> TaskPreprocessor:
+        """Returns seqio's own pipeline, whose tokens are stored as they are.
+
+        Raises:
+            UserError: seqio knows no such task, or its vocabulary is not that of ``config``.
+        """
+        from flan_jax.data.seqio_bridge.preprocessor import SeqioPreprocessor
+
+        return SeqioPreprocessor(self, config)
+
 
 def _restore(name: str, cluster: str, modules: tuple[str, ...]) -> SeqioTask:
     import_modules(modules)
     return SeqioTask(name, cluster)
-
-
-def preprocessor_of(task: SeqioTask, config: PrepareConfig) -> TaskPreprocessor:
-    """Returns the preprocessor of the task, which runs seqio's own pipeline and stores its tokens.
-
-    Raises:
-        UserError: seqio knows no such task, or its vocabulary is not the configuration's.
-    """
-    from flan_jax.data.seqio_bridge.preprocessor import SeqioPreprocessor
-
-    return SeqioPreprocessor(task, config)
-
-
-def vocabulary_of(task: SeqioTask) -> Vocabulary:
-    """Returns the vocabulary of the task's output features.
-
-    Raises:
-        UserError: no such task, or inputs and targets have different ones.
-    """
-    from flan_jax.data.seqio_bridge.registry import find_task
-    from flan_jax.data.seqio_bridge.vocabulary import task_vocabulary
-
-    return task_vocabulary(find_task(task.name))
 
 
 def task_metrics_of(task: SeqioTask, examples: Sequence[dict[str, Any]]) -> "SeqioTaskMetrics":

@@ -1,7 +1,6 @@
-"""Where records come from: lazy handles. Building one reads nothing; ``records`` does.
+"""What sources share: the data folder that relative paths start from, digests, checks of split names.
 
-Every handle implements ``flan_jax.tasks.spec.Source``. Relative paths are taken from the data
-folder, which is looked up when a record is asked for, never at import.
+The folder is looked up when a record is asked for, never at import.
 """
 
 import dataclasses
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from flan_jax.errors import UserError
-from flan_jax.tasks.spec import Source, Unreadable
+from flan_jax.tasks.source import Source
 
 T = TypeVar("T")
 
@@ -114,10 +113,3 @@ def known_splits(where: str, splits: Iterable[str]) -> tuple[str, ...]:
     if stray or not splits:
         raise UserError(f"{where}: splits {list(splits)} must be one or more of {', '.join(SPLITS)}.")
     return tuple(split for split in SPLITS if split in splits)
-
-
-def refuse(error: UserError, unreadable: Unreadable | None) -> None:
-    """Tells of a record that cannot be read, or raises where nobody is told."""
-    if unreadable is None:
-        raise error
-    unreadable(error)

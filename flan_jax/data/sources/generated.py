@@ -4,14 +4,14 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from flan_jax.data.sources.base import SPLITS, check_split, digest, known_splits, refuse
+from flan_jax.data.sources.base import SPLITS, check_split, digest, known_splits
 from flan_jax.data.sources.json_files import not_an_object
-from flan_jax.errors import UserError
-from flan_jax.tasks.spec import Record, Unreadable
+from flan_jax.errors import RecordError
+from flan_jax.tasks.source import NumberedRecord, Record, Source
 
 
 @dataclasses.dataclass(frozen=True)
-class GeneratedSource:
+class GeneratedSource(Source):
     """Records that a function makes. See ``generated``."""
 
     name: str
@@ -19,19 +19,15 @@ class GeneratedSource:
     version: str
     splits: tuple[str, ...] = SPLITS
 
-    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
-        """Yields what ``make(split)`` returns.
-
-        Raises:
-            UserError: what it returns is no mapping, and there is no ``unreadable`` to tell.
-        """
+    def read(self, split: str) -> Iterator[NumberedRecord]:
+        """Yields what ``make(split)`` returns; what is no mapping cannot be read."""
         check_split(self, split)
         for index, record in enumerate(self.make(split)):
             if isinstance(record, Mapping):
-                yield record
+                yield index, record
             else:
                 where = f"{self.describe()}, split {split!r}, record {index}"
-                refuse(UserError(where + not_an_object(record)), unreadable)
+                yield index, RecordError(where + not_an_object(record))
 
     def fingerprint(self, split: str) -> str:
         """Digest of name, version, split and the parameters bound with ``functools.partial``."""

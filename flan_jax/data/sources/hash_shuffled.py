@@ -8,13 +8,13 @@ set is taken in an order that a hash decides instead.
 import dataclasses
 import functools
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from flan_jax.data.sources.base import digest
+from flan_jax.data.sources.holdback import HoldbackSplit
 from flan_jax.data.sources.json_files import JsonSource
-from flan_jax.errors import UserError
 from flan_jax.tasks.hashing import begun_hash, ended_hash
-from flan_jax.tasks.spec import Record, Unreadable
+from flan_jax.tasks.source import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ def _order(name: str, count: int) -> "array[int]":
 
 
 @dataclasses.dataclass(frozen=True)
-class HashShuffledFile:
+class HashShuffledFile(HoldbackSplit):
     """A file of which ``part`` is read: all but ``held``, or the ``held`` that validate, or the first of all.
 
     Records come in the file's order; which ones come is what the hash decides.
@@ -73,42 +73,17 @@ class HashShuffledFile:
         """The one that it was made for."""
         return ("validation",) if self.validates else (self.part,)
 
-    def _positions(self) -> list[int]:
+    def divided(self, split: str) -> tuple[Source, str]:
+        """The file."""
+        return self.file, self.part
+
+    def positions(self, split: str) -> Sequence[int]:
+        """Those that the hash decides on, in the file's order."""
         count = self.file.count(self.part)
         edge = count - min(self.held, count // 10)
         start, stop = (edge, None) if self.validates else (None, edge)
         return sorted(HashShuffledSlice(self.name, start, stop, self.limit)(count))
 
-    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
-        """Yields the records; one that cannot be read counts as one of its part."""
-        chosen = set(self._positions())
-        position = -1
-
-        def tell(error: UserError) -> None:
-            nonlocal position
-            position += 1
-            if position in chosen:
-                if unreadable is None:
-                    raise error
-                unreadable(error)
-
-        for record in self.file.records(self.part, tell):
-            position += 1
-            if position in chosen:
-                yield record
-
-    def place(self, split: str, index: int) -> str:
-        """File and line of record ``index``."""
-        return self.file.place(self.part, self._positions()[index])
-
     def fingerprint(self, split: str) -> str:
         """Digest of the file and of what is taken from it."""
         return digest("scattered", self.file.fingerprint(self.part), self.name, self.held, self.limit, self.validates)
-
-    def size_hint(self, split: str) -> int:
-        """Bytes of the file."""
-        return self.file.size_hint(self.part)
-
-    def describe(self) -> str:
-        """The file."""
-        return self.file.describe()

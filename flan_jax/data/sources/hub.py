@@ -5,10 +5,10 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from flan_jax.data.sources.base import check_split, digest, known_splits, refuse
+from flan_jax.data.sources.base import check_split, digest, known_splits
 from flan_jax.data.sources.hub_access import hub_in_reach, trained_splits
-from flan_jax.errors import UserError
-from flan_jax.tasks.spec import Record, Unreadable
+from flan_jax.errors import RecordError, UserError
+from flan_jax.tasks.source import NumberedRecord, Source
 
 _log = logging.getLogger(__name__)
 CONVERTED = "refs/convert/parquet"
@@ -16,7 +16,7 @@ CONVERTED = "refs/convert/parquet"
 
 
 @dataclasses.dataclass(frozen=True)
-class HubSource:
+class HubSource(Source):
     """A data set of the Hugging Face hub. See ``hf``."""
 
     name: str
@@ -31,12 +31,11 @@ class HubSource:
         """The splits that were named."""
         return tuple(split for split, _ in self.parts)
 
-    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
+    def read(self, split: str) -> Iterator[NumberedRecord]:
         """Downloads the data set, or finds it in the cache, and yields its rows.
 
         Raises:
-            UserError: the package ``datasets`` is missing, it cannot load the data set, or,
-                without ``unreadable`` to tell, it cannot decode a row.
+            UserError: the package ``datasets`` is missing, or it cannot load the data set.
         """
         check_split(self, split)
         try:
@@ -56,7 +55,7 @@ class HubSource:
             ) from error
         if self.order is not None:
             rows = rows.select(self.order(len(rows)))
-        yield from _rows(rows, f"{self.describe()}, split {part!r}", unreadable)
+        yield from _rows(rows, f"{self.describe()}, split {part!r}")
 
     def _load(self, datasets: Any, part: str) -> Any:
         """The rows of a split; where there is none called ``train``, those of the splits whose names say so."""
@@ -99,7 +98,7 @@ class HubSource:
         return f"Hugging Face data set {self.name!r}{f' ({self.config})' if self.config else ''}{at}"
 
 
-def _rows(rows: Any, where: str, unreadable: Unreadable | None) -> Iterator[Record]:
+def _rows(rows: Any, where: str) -> Iterator[NumberedRecord]:
     """The rows of a data set. An iterator that failed is at its end, so another goes on behind the bad row."""
     index = 0
     while index < len(rows):
@@ -109,10 +108,10 @@ def _rows(rows: Any, where: str, unreadable: Unreadable | None) -> Iterator[Reco
                 row = next(remaining)
             except Exception as error:  # whatever a feature's decoder raises
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                refuse(UserError(f"{where}, record {index}: cannot be decoded ({reason})."), unreadable)
+                yield index, RecordError(f"{where}, record {index}: cannot be decoded ({reason}).")
                 index += 1
                 break
-            yield row
+            yield index, row
             index += 1
 
 

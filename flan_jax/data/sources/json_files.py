@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flan_jax.data.sources.base import check_split, digest, file_digest, known_splits, missing_data, refuse, resolve
-from flan_jax.errors import UserError
-from flan_jax.tasks.spec import Record, Unreadable
+from flan_jax.data.sources.base import check_split, digest, file_digest, known_splits, missing_data, resolve
+from flan_jax.errors import RecordError, UserError
+from flan_jax.tasks.source import NumberedRecord, Record, Source
 from flan_jax.unique_keys import RepeatedKeyError, decode, decode_records
 
 
 @dataclasses.dataclass(frozen=True)
-class JsonSource:
+class JsonSource(Source):
     """Records in local files, one object a line (``.jsonl``) or one list a file (``.json``)."""
 
     files: tuple[tuple[str, str], ...]
@@ -31,18 +31,19 @@ class JsonSource:
             raise missing_data(self.describe(), path)
         return path
 
-    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
+    def read(self, split: str) -> Iterator[NumberedRecord]:
         """Yields the objects in the file's order; blank lines are passed over.
 
         Raises:
-            UserError: no such file, a ``.json`` file that is not one list, or, without
-                ``unreadable`` to tell, a record that is no JSON object, named by file and line.
+            UserError: no such file, or a ``.json`` file that is not one list.
         """
-        for number, content in self._contents(split):
+        for index, (number, content) in enumerate(self._contents(split)):
+            record: Record | RecordError
             try:
-                yield _object(content)
+                record = _object(content)
             except UserError as error:
-                refuse(UserError(f"{self._place(split, number)}{error}"), unreadable)
+                record = RecordError(f"{self._place(split, number)}{error}")
+            yield index, record
 
     def place(self, split: str, index: int) -> str:
         """Where record ``index`` stands: file and line, or file and position in its list."""

@@ -6,6 +6,7 @@ A published task that has a folder in it, ``TASK`` or ``CLUSTER/TASK``, is then 
 """
 
 import dataclasses
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +14,12 @@ from pathlib import Path
 
 from flan_jax.data.sources.base import SPLITS, digest
 from flan_jax.data.sources.hash_shuffled import HashShuffledFile, HashShuffledSlice
+from flan_jax.data.sources.holdback import HoldbackSplit
 from flan_jax.data.sources.hub import HubSource, hf
 from flan_jax.data.sources.json_files import JsonSource, jsonl
 from flan_jax.data.sources.split_names import split_name
 from flan_jax.errors import UserError
-from flan_jax.tasks.spec import Record, Source, TaskSpec, Unreadable
+from flan_jax.tasks.source import NumberedRecord, Source
 
 SOURCE_DIR_VARIABLE = "FLAN_JAX_SOURCE_DIR"
 TRAIN_LIMIT = 30_000
@@ -49,7 +51,7 @@ def source_dir() -> Path | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class PublishedSource:
+class PublishedSource(Source):
     """A published data set. See ``published``."""
 
     name: str
@@ -68,12 +70,21 @@ class PublishedSource:
         named = {split for split, _ in self.parts}
         return tuple(split for split in SPLITS if split in named)
 
+    @property
+    def is_published(self) -> bool:
+        """It is."""
+        return True
+
     def local(self) -> Path | None:
         """The folder that takes the place of the hub, if the user named one that has it."""
         root = source_dir()
         return None if root is None else _find(root, self.folders)
 
-    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
+    def local_names(self) -> tuple[str, ...]:
+        """Names that the folder may have, the task's own first."""
+        return self.folders
+
+    def read(self, split: str) -> Iterator[NumberedRecord]:
         """Yields the records of ``split``, at most ``train_limit`` of them where it is ``train``.
 
         A record that cannot be read counts as one, so that the others are the same with it and without.
@@ -82,7 +93,7 @@ class PublishedSource:
             UserError: as the source that is read: no such file, no network, no such data set.
         """
         source, part = self._source(split)
-        return _range(source, part, 0, self._limit(split), unreadable)
+        return itertools.islice(source.read(part), self._limit(split))
 
     def _limit(self, split: str) -> int | None:
         return self.train_limit if split == "train" else VALIDATION_LIMIT if split == "validation" else None
@@ -106,8 +117,7 @@ class PublishedSource:
     def place(self, split: str, index: int) -> str:
         """Where record ``index`` stands."""
         source, part = self._source(split)
-        place = getattr(source, "place", None)
-        return place(part, index) if place else f"{self.describe()}, split {split!r}, record {index}"
+        return source.place(part, index) or f"{self.describe()}, split {split!r}, record {index}"
 
     def fingerprint(self, split: str) -> str:
         """Digest of the local file, or of name, configuration, revision and split expression."""
@@ -131,8 +141,7 @@ class PublishedSource:
     def size_hint(self, split: str) -> int | None:
         """Bytes of the local file; of the hub's nothing is known."""
         source, part = self._source(split)
-        hint = getattr(source, "size_hint", None)
-        return None if hint is None else hint(part)
+        return source.size_hint(part)
 
     def describe(self) -> str:
         """Where it is published, and the local folder that takes its place."""
@@ -197,20 +206,12 @@ _MANY = {"wmt14", "wmt16", "paracrawl", "flores", "floresplus", "tatoebamt"}
 """Names whose configurations are different texts."""
 
 
-def origins(spec: TaskSpec) -> frozenset[str]:
-    """The data sets that a task's records are made from, by names without case and punctuation.
-
-    A source says so itself with ``origins()``; a data set that is only a file has none.
+def origin(name: str, config: str | None = None) -> str:
+    """One data set's name, without the user it is published by, case and punctuation.
 
     >>> origin("GLUE", "MNLI"), origin("rajpurkar/squad_v2"), origin("nyu-mll/glue", "rte")
     ('mnli', 'squadv2', 'rte')
     """
-    own = getattr(spec.source, "origins", None)
-    return frozenset(own()) if own else frozenset()
-
-
-def origin(name: str, config: str | None = None) -> str:
-    """One data set's name, without the user it is published by, case and punctuation."""
     plain = _plain(name.rpartition("/")[2])
     if not config or plain not in _COLLECTIONS | _MANY:
         return plain
@@ -237,56 +238,35 @@ def _find(root: Path, folders: tuple[str, ...]) -> Path | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Tail:
-    """A training file whose last records validate, where no file of its own does."""
+class HeldTail(HoldbackSplit):
+    """A training file whose last records validate, where no file of its own does.
+
+    Attributes:
+        file: has the split ``train``.
+        held: so many records validate, a tenth at most.
+    """
 
     file: JsonSource
     held: int
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """Both parts of the file."""
         return ("train", "validation")
 
-    def records(self, split: str, unreadable: Unreadable | None = None) -> Iterator[Record]:
-        edge = self._edge()
-        start, stop = (0, edge) if split == "train" else (edge, None)
-        return _range(self.file, "train", start, stop, unreadable)
+    def divided(self, split: str) -> tuple[Source, str]:
+        """The file."""
+        return self.file, "train"
 
-    def _edge(self) -> int:
+    def positions(self, split: str) -> range:
+        """All up to the held ones, or these."""
         count = self.file.count("train")
-        return count - min(self.held, count // 10)
-
-    def place(self, split: str, index: int) -> str:
-        return self.file.place("train", index + (self._edge() if split == "validation" else 0))
+        edge = count - min(self.held, count // 10)
+        return range(edge) if split == "train" else range(edge, count)
 
     def fingerprint(self, split: str) -> str:
+        """Digest of the file and of what is taken from it."""
         return digest("tail", self.file.fingerprint("train"), split, self.held)
-
-    def size_hint(self, split: str) -> int:
-        return self.file.size_hint("train")
-
-    def describe(self) -> str:
-        return self.file.describe()
-
-
-def _range(source: Source, split: str, start: int, stop: int | None, unreadable: Unreadable | None) -> Iterator[Record]:
-    """The records at ``start`` to ``stop``. One that cannot be read has its place, and is told of only from within."""
-    place = 0
-
-    def pass_over(error: UserError) -> None:
-        nonlocal place
-        place += 1
-        if place > start and (stop is None or place <= stop):
-            if unreadable is None:
-                raise error
-            unreadable(error)
-
-    for record in source.records(split, pass_over):
-        if stop is not None and place >= stop:
-            return
-        place += 1
-        if place > start:
-            yield record
 
 
 def _local_source(folder: Path, source: PublishedSource, split: str) -> tuple[Source, str]:
@@ -300,7 +280,7 @@ def _local_source(folder: Path, source: PublishedSource, split: str) -> tuple[So
         validates = shared and split == "validation"
         return HashShuffledFile(file, part, source.name, held, source._limit(split), validates), split
     if shared:
-        return _Tail(jsonl(train=training.absolute()), VALIDATION_LIMIT), split
+        return HeldTail(jsonl(train=training.absolute()), VALIDATION_LIMIT), split
     if not path.is_file():
         have = ", ".join(sorted(file.name for file in folder.glob("*.jsonl")))
         raise UserError(f"{str(path)!r} does not exist (there: {have}). Put the split there, or leave the task out.")

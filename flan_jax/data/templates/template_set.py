@@ -23,7 +23,17 @@ from flan_jax.data.sources.json_files import load_json
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.files import atomic_write_text
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
-from flan_jax.tasks.spec import OPTIONS_SLOT, Prompted, PublishedFields, Task, TaskSpec, Template, VerbatimTemplate
+from flan_jax.tasks.spec import (
+    OPTIONS_SLOT,
+    Prompted,
+    PublishedFields,
+    Task,
+    TaskSpec,
+    Template,
+    VerbatimTemplate,
+    as_prompted,
+    prompted,
+)
 
 _log = logging.getLogger(__name__)
 _KEYS = ("inputs", "targets", "inverted", "reasons")
@@ -209,7 +219,7 @@ def _kind(of: TaskSpec | Mixture) -> str:
 
 
 def _prompted(mixture: Mixture) -> list[Prompted]:
-    return [task for task in mixture.all_tasks if isinstance(task, Prompted)]
+    return prompted(mixture.all_tasks)
 
 
 def _spec(spec: TaskSpec, templates: TemplateSet) -> TaskSpec:
@@ -232,13 +242,14 @@ def _spec(spec: TaskSpec, templates: TemplateSet) -> TaskSpec:
 
 
 def _task(task: Task, templates: TemplateSet) -> Task:
-    if not isinstance(task, Prompted):
+    own = as_prompted(task)
+    if own is None:
         return task
-    changed = dataclasses.replace(task, spec=_spec(task.spec, templates), template_ids=None)
-    if task.template_ids is None:
+    changed = dataclasses.replace(own, spec=_spec(own.spec, templates), template_ids=None)
+    if own.template_ids is None:
         return changed
     # Those that can be scored stay those that can be scored; any other choice goes by number.
-    chosen = changed.scored_templates if task.template_ids == task.scored_templates else task.template_ids
+    chosen = changed.scored_templates if own.template_ids == own.scored_templates else own.template_ids
     return dataclasses.replace(changed, template_ids=chosen)
 
 

@@ -17,6 +17,7 @@ from flan_jax.tasks.chat.conversation import Message
 from flan_jax.tasks.render import render, render_split
 from flan_jax.tasks.spec import Prompted, Source
 from flan_jax.tasks.template_lint import review
+from flan_jax.testing.records import good_records
 
 GARDEN = [
     ("system", "Answer in one short sentence."),
@@ -125,7 +126,7 @@ def test_what_cannot_be_read_is_named_by_file_line_and_turn(tmp_path):
     bad = {"messages": [{"role": "user", "content": "x"}, {"role": "asistant", "content": "y"}]}
     source = ReplySource(written(tmp_path, talk(GARDEN), "no json", bad, "", talk(WEATHER)))
     errors = []
-    records = list(source.records("train", errors.append))
+    records = list(good_records(source, "train", errors))
     assert len(records) == 3
     assert [str(error).split("chats.jsonl, ")[1][:40] for error in errors] == [
         "line 2: not valid JSON (Expecting value,",

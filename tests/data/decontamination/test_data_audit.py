@@ -24,7 +24,7 @@ from flan_jax.data.sources.json_files import jsonl
 from flan_jax.data.sources.published import published
 from flan_jax.tasks.invert import inverted
 from flan_jax.tasks.modes import PromptMode
-from flan_jax.tasks.spec import Prompted, TaskSpec, Template
+from flan_jax.tasks.spec import BaseTask, Prompted, TaskSpec, Template
 
 LONG = "The mayor of Brindle opened a new bridge over the Ash on Monday morning."
 WORDS = [f"{first}{last}" for first in "bdfgklmn" for last in ("ar", "el", "id", "on", "um", "ast", "ent", "ing")]
@@ -249,8 +249,8 @@ class Named:
     def origins(self):
         return self.made_from
 
-    def records(self, split, unreadable=None):
-        return jsonl(train=self.path, test=self.path).records(split, unreadable)
+    def records(self, split):
+        return jsonl(train=self.path, test=self.path).records(split)
 
     def fingerprint(self, split):
         return f"{self.path}"
@@ -260,7 +260,7 @@ class Named:
 
 
 @dataclasses.dataclass(frozen=True)
-class Elsewhere:
+class Elsewhere(BaseTask):
     """A task that keeps its records to itself."""
 
     name: str = "elsewhere"

@@ -10,9 +10,10 @@ from flan_jax.data.instructions.task import TEMPLATES, to_identifier
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources.generated import generated
 from flan_jax.errors import UserError
-from flan_jax.tasks.render import render, render_split
+from flan_jax.tasks.render import render, render_split, render_stream
 from flan_jax.tasks.spec import Prompted, PromptMode
 from flan_jax.tasks.template_lint import review
+from flan_jax.testing.records import good_records, without_errors
 
 HOSTILE = "{answer} {{7*7}} {__class__} {instruction} {options} %s ${x} { }"
 
@@ -88,7 +89,7 @@ def test_unreadable_records_keep_the_order_of_the_rest(tmp_path):
     before = [shown.template_id for shown in render_split(Prompted(whole), "train")]
     path.write_text(path.read_text().replace('"Done 7."', "7"))
     told = []
-    after = list(render_split(Prompted(whole), "train", unreadable=told.append))
+    after = list(without_errors(render_stream(Prompted(whole), "train"), told))
     assert [shown.example_id for shown in after] == [n for n in range(20) if n != 7]
     assert [shown.template_id for shown in after] == [before[n] for n in range(20) if n != 7]
     assert "line 8" in str(told[0])
@@ -132,7 +133,7 @@ def test_a_dump_gives_a_task_for_each_that_it_names(tmp_path):
     sizes = {}
     for spec in specs:
         for split in ("train", "validation"):
-            found = list(spec.source.records(split, told.append))
+            found = list(good_records(spec.source, split, told))
             assert {record["task_name"] for record in found} == {spec.title.partition(" (")[0]}
             sizes[spec.name, split] = len(found)
     assert len(told) == 1  # by one of them

@@ -4,8 +4,6 @@ import dataclasses
 import json
 import os
 import pickle
-import sys
-import types
 
 import pytest
 from prepare_toys import contents, records, write_lines, yes_or_no
@@ -17,9 +15,9 @@ from flan_jax.data.sources import base as sources
 from flan_jax.data.sources.generated import generated
 from flan_jax.data.sources.json_files import JsonSource, jsonl
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
-from flan_jax.errors import PlacedError, UserError
+from flan_jax.errors import PlacedError, RecordError, UserError
 from flan_jax.store.store import TokenStore
-from flan_jax.tasks.spec import Prompted
+from flan_jax.tasks.spec import BaseTask, Prompted
 from flan_jax.testing.tasks import COPY, PARITY
 
 BYTES = ByteVocabulary()
@@ -108,7 +106,7 @@ def test_generated_records_are_named_by_index(store):
 
 @dataclasses.dataclass(frozen=True)
 class _PlainSource:
-    """A third party's, written before sources could be told of bad records."""
+    """A third party's, which knows nothing of ``Source``."""
 
     splits = ("train",)
 
@@ -241,28 +239,18 @@ def test_a_task_of_another_kind_brings_its_preprocessor(store):
     prepare([(task, ["train"])], store=store, vocabulary=BYTES)
     assert store.open("foreign", "train").inputs(0).tolist() == [5, 1]
     assert store.open("foreign", "train").manifest["tally"]["records"] == 1
-    with pytest.raises(UserError, match=r"Task 'stray' is a Stray, and its module .*preprocessor_of"):
-        make_preprocessor(type("Stray", (), {"name": "stray", "__module__": "json"})(), PrepareConfig(BYTES))
-
-
-def test_a_preprocessor_under_its_earlier_name_is_refused_by_both_names(monkeypatch):
-    module = types.ModuleType("own_kinds")
-    module.producer_of = lambda task, recipe: None
-    monkeypatch.setitem(sys.modules, "own_kinds", module)
-    task = type("Own", (), {"name": "own", "__module__": "own_kinds"})()
-    with pytest.raises(UserError, match=r"'own_kinds'.* is called preprocessor_of\(task, config\) now\. Rename it\."):
-        make_preprocessor(task, PrepareConfig(BYTES))
+    with pytest.raises(UserError, match=r"Task 'stray' is a Stray, which has no method preprocessor\(config\)"):
+        make_preprocessor(type("Stray", (BaseTask,), {"name": "stray"})(), PrepareConfig(BYTES))
 
 
 @dataclasses.dataclass(frozen=True)
-class Foreign:
+class Foreign(BaseTask):
     name: str
     cluster: str = "foreign"
     splits: tuple[str, ...] = ("train",)
 
-
-def preprocessor_of(task, config):
-    return _ForeignPreprocessor()
+    def preprocessor(self, config):
+        return _ForeignPreprocessor()
 
 
 class _ForeignPreprocessor:
@@ -321,4 +309,4 @@ def test_an_error_with_a_place_reads_the_same_in_another_process():
     error = PlacedError(lambda: "a.jsonl, line 7", UserError("'answer' is empty."))
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error) == "a.jsonl, line 7: 'answer' is empty."
-    assert type(again) is UserError
+    assert type(again) is RecordError

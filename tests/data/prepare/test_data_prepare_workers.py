@@ -17,7 +17,7 @@ from flan_jax.data.sources import base as sources
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
-from flan_jax.tasks.spec import Prompted
+from flan_jax.tasks.spec import BaseTask, Prompted
 from flan_jax.testing.tasks import PARITY, VOWEL, toy_vocabulary
 
 BYTES = ByteVocabulary()
@@ -88,8 +88,7 @@ def test_large_tasks_and_those_of_unknown_size_go_first(tmp_path):
     sizes = {name: workers._size((work,)) for name, work in works.items()}
     assert sizes["small"] < sizes["middle"] < sizes["large"]
     assert sizes["unknown"] == 0  # generated in memory
-    object.__setattr__(works["unknown"].task, "spec", None)
-    assert workers._size((works["unknown"],)) == float("inf")
+    assert workers._size((workers.SplitJob(BaseTask(), "train", {}),)) == float("inf")
 
 
 def failing(record):
@@ -149,17 +148,17 @@ REGISTRY = """
 import dataclasses, sys
 from flan_jax.data.prepare.preprocessors import PromptedPreprocessor
 from flan_jax.testing.tasks import PARITY
-from flan_jax.tasks.spec import Prompted
+from flan_jax.tasks.spec import BaseTask, Prompted
 KNOWN = {}
 
 @dataclasses.dataclass(frozen=True)
-class Named:
+class Named(BaseTask):
     name: str
     cluster: str = "named"
     splits: tuple = ("train",)
 
-def preprocessor_of(task, config):
-    return PromptedPreprocessor(KNOWN[task.name], config)
+    def preprocessor(self, config):
+        return PromptedPreprocessor(KNOWN[self.name], config)
 """
 REGISTERING = """
 import named_tasks

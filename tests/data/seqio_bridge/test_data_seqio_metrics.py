@@ -10,7 +10,7 @@ import third_party_tasks as theirs
 
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.seqio_bridge.mixtures import seqio_mixture
-from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, task_metrics_of, vocabulary_of
+from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, task_metrics_of
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
 
@@ -21,7 +21,7 @@ MEASURED = ("their_parity", "their_few_shot", "their_reading", "their_language",
 def stored_examples(name, folder):
     task = SeqioTask(name)
     report = prepare(
-        [(task, ["validation"])], store=TokenStore(folder), vocabulary=vocabulary_of(task), lengths=LENGTHS
+        [(task, ["validation"])], store=TokenStore(folder), vocabulary=task.own_vocabulary(), lengths=LENGTHS
     )
     stored = TokenStore(folder).open(name, "validation", report.splits[0].fingerprint)
     return [stored_example(stored, index) for index in range(len(stored))]
@@ -62,7 +62,7 @@ def test_numbers_are_those_of_seqios_evaluator(name, tmp_path):
     examples = stored_examples(name, tmp_path)
     task_metrics = task_metrics_of(SeqioTask(name), examples)
     written, scores = made_up_outputs(examples)
-    vocabulary = vocabulary_of(SeqioTask(name))
+    vocabulary = SeqioTask(name).own_vocabulary()
     texts = [vocabulary.decode(row.tolist()) for row in written] if "text" in task_metrics.outputs else []
     given = scores if "score" in task_metrics.outputs else np.zeros(0)
     values = task_metrics(np.arange(len(examples)), texts, given)

@@ -20,7 +20,7 @@ from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.seqio_bridge.fingerprints import callable_text, source_parts
 from flan_jax.data.seqio_bridge.mixtures import seqio_mixture
 from flan_jax.data.seqio_bridge.register import SeqioVocabulary, register_mixture
-from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, vocabulary_of
+from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example
 from flan_jax.data.seqio_bridge.vocabulary import TaskVocabulary, from_seqio
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
@@ -39,7 +39,7 @@ TASKS = (
 
 def prepare_config(name, **changes):
     values = {"lengths": LENGTHS, **changes}
-    return PrepareConfig(vocabulary_of(SeqioTask(name)), **values)
+    return PrepareConfig(SeqioTask(name).own_vocabulary(), **values)
 
 
 def examples(name, split="train", **changes):
@@ -66,7 +66,7 @@ def equal(ours, seqios):
 def test_the_store_holds_what_seqio_yields(name, tmp_path):
     task, store = SeqioTask(name), TokenStore(tmp_path)
     for split, lengths in ((task.splits[0], LENGTHS), (task.splits[-1], {"inputs": 300, "targets": 100})):
-        report = prepare([(task, [split])], store=store, vocabulary=vocabulary_of(task), lengths=lengths, seed=3)
+        report = prepare([(task, [split])], store=store, vocabulary=task.own_vocabulary(), lengths=lengths, seed=3)
         stored = store.open(name, split, report.splits[0].fingerprint)
         expected = seqio_examples(name, split, lengths, seed=3)
         assert len(stored) == len(expected) > 0
@@ -84,7 +84,7 @@ def test_stochastic_preprocessors_are_seeded(tmp_path):
     task = SeqioTask("their_noise")
 
     def files(folder, seed):
-        prepare([(task, ["train"])], store=TokenStore(tmp_path / folder), vocabulary=vocabulary_of(task), seed=seed)
+        prepare([(task, ["train"])], store=TokenStore(tmp_path / folder), vocabulary=task.own_vocabulary(), seed=seed)
         return [path.read_bytes() for path in sorted((tmp_path / folder).rglob("*.arrow"))]
 
     assert files("first", 0) == files("second", 0) != files("other", 1)
@@ -157,13 +157,13 @@ def test_a_pipeline_that_cannot_be_used_says_why():
         examples("their_text")
     add("their_image", theirs.SOURCE, features={"image": seqio.Feature(theirs.VOCABULARY)})
     with pytest.raises(UserError, match=r"'their_image' has no output feature 'targets'"):
-        vocabulary_of(SeqioTask("their_image"))
+        SeqioTask("their_image").own_vocabulary()
     with pytest.raises(UserError, match=r"has no split 'test'. It has: train, validation"):
         examples("their_parity", "test")
     with pytest.raises(
         UserError, match=r"Unknown seqio task 'their_party'. Did you mean 'their_parity'.*--module_import"
     ):
-        vocabulary_of(SeqioTask("their_party"))
+        SeqioTask("their_party").own_vocabulary()
 
 
 def test_fingerprints_see_what_the_tokens_depend_on(tmp_path):
@@ -348,7 +348,7 @@ def test_workers_prepare_the_same(tmp_path, monkeypatch):
     wanted = [(SeqioTask(name), ["train", "validation"]) for name in names]
     for folder, processes in (("one", 1), ("two", 2)):
         prepare(
-            wanted, store=TokenStore(tmp_path / folder), vocabulary=vocabulary_of(wanted[0][0]), processes=processes
+            wanted, store=TokenStore(tmp_path / folder), vocabulary=wanted[0][0].own_vocabulary(), processes=processes
         )
     one, two = (
         {p.relative_to(tmp_path / f): p.read_bytes() for p in (tmp_path / f).rglob("*.arrow")} for f in ("one", "two")
@@ -368,7 +368,7 @@ def test_a_task_that_no_module_registers_is_prepared_beside_the_workers(tmp_path
             output_features=theirs.FEATURES, metric_fns=[theirs.accuracy],
         )  # fmt: skip
     wanted = [(SeqioTask(name), ["train", "validation"]) for name in ("their_parity", "their_own_here")]
-    store, vocabulary = TokenStore(tmp_path), vocabulary_of(wanted[0][0])
+    store, vocabulary = TokenStore(tmp_path), wanted[0][0].own_vocabulary()
     report = prepare(wanted, store=store, vocabulary=vocabulary, processes=2, modules=user_modules.imported_modules())
     assert {(split.task, split.split): split.examples for split in report.splits} == {
         (task.name, split): count for task, splits in wanted for split, count in zip(splits, (40, 12), strict=True)

@@ -9,12 +9,12 @@ from flan_jax.data.prepare.config import RecordCounts
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources import published as module
 from flan_jax.data.sources.generated import generated
-from flan_jax.data.sources.published import origin, origins, published, set_source_dir, source_dir
+from flan_jax.data.sources.published import origin, published, set_source_dir, source_dir
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
-from flan_jax.errors import UserError
+from flan_jax.errors import RecordError, UserError
 from flan_jax.store.store import TokenStore
-from flan_jax.tasks.records import numbered_records
 from flan_jax.tasks.spec import Source
+from flan_jax.testing.records import good_records
 
 BROKEN = b'{"n": '
 
@@ -50,8 +50,9 @@ def rte(**changes):
     return published("someone/glue", "rte", **{**values, **changes})
 
 
-def read(source, split, unreadable=None):
-    return [record["n"] for record in source.records(split, unreadable)]
+def read(source, split, errors=None):
+    records = source.records(split) if errors is None else good_records(source, split, errors)
+    return [record["n"] for record in records]
 
 
 @pytest.mark.parametrize("place", ["rte", "entailment/rte", "glue_rte", "anything/glue_rte"])
@@ -141,8 +142,9 @@ def test_a_line_that_cannot_be_read_moves_no_edge(root, broken):
     put(root / "rte", train=numbers(40, broken), test=numbers(2))
     source = rte()
     for split, wanted in (("train", range(EDGE)), ("validation", range(EDGE, 40))):
-        told = []
-        found = [(index, record["n"]) for index, record in numbered_records(source, split, told.append)]
+        records = list(source.read(split))
+        told = [record for _, record in records if isinstance(record, RecordError)]
+        found = [(index, record["n"]) for index, record in records if not isinstance(record, RecordError)]
         assert found == [(index, n) for index, n in enumerate(wanted) if n not in broken]
         lines = [n for n in wanted if n in broken]
         assert [f"train.jsonl, line {n + 1}:" in error for n, error in zip(lines, map(str, told), strict=True)] == [
@@ -161,7 +163,7 @@ def test_a_line_that_cannot_be_read_moves_no_edge(root, broken):
 def test_a_line_that_cannot_be_read_counts_towards_the_limit(root, broken):
     put(root / "rte", train=numbers(30, broken), validation=numbers(3), test=numbers(2))
     told = []
-    assert read(rte(train_limit=10), "train", told.append) == [n for n in range(10) if n not in broken]
+    assert read(rte(train_limit=10), "train", told) == [n for n in range(10) if n not in broken]
     assert len(told) == sum(n < 10 for n in broken)
 
 
@@ -222,7 +224,7 @@ def test_a_split_without_a_file_says_what_is_there(root):
     with pytest.raises(UserError, match=r"rte/test.jsonl' does not exist \(there: dev.jsonl, train.jsonl\)"):
         list(rte().records("test"))
     with pytest.raises(UserError, match=r"has no split 'test'\. It has: train, validation"):
-        rte(test=None).records("test")
+        rte(test=None).read("test")
     put(root / "eval" / "glue_rte", test=numbers(3))
     with pytest.raises(UserError, match=r"train.jsonl' does not exist \(there: test.jsonl\)"):
         list(rte(folders=("glue_rte",)).records("train"))
@@ -270,8 +272,8 @@ def test_a_data_set_goes_by_one_name(name, config, expected):
 def test_the_origins_of_a_task_are_its_data_set_and_its_folders(root):
     source = rte(folders=("rte", "SuperGLUE_RTE"))
     assert source.origins() == {"rte", "supergluerte"}
-    assert origins(yes_or_no("a", "unused", source=source).spec) == source.origins()
-    assert origins(yes_or_no("a", root / "a.jsonl").spec) == frozenset()
+    assert yes_or_no("a", "unused", source=source).spec.source.origins() == source.origins()
+    assert yes_or_no("a", root / "a.jsonl").spec.source.origins() == frozenset()
 
 
 def test_a_source_travels_and_reads_nothing_until_asked(root):

@@ -12,6 +12,7 @@ from flan_jax.data.sources.hub import hf
 from flan_jax.data.sources.json_files import jsonl
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Source
+from flan_jax.testing.records import good_records
 
 
 def numbers(split, size=3):
@@ -212,7 +213,7 @@ def test_unreadable_records_are_told_of_in_their_place(tmp_path):
     path.write_bytes(b"\r\n".join(lines))
     told = []
     source = jsonl(train=path)
-    seen = [(len(told), record["x"]) for record in source.records("train", told.append)]
+    seen = [(len(told), record["x"]) for record in good_records(source, "train", told)]
     assert seen == [(0, 1), (2, 2)]
     assert [str(error).split(":")[0].split(" is")[0] for error in told] == [
         f"{path}, line {line}" for line in (2, 4, 6)
@@ -246,7 +247,7 @@ def test_rows_of_the_hub_that_cannot_be_decoded_are_told_of(monkeypatch, bad):
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=lambda *args, **kwargs: rows))
     source = hf("some/set", train="train")
     told = []
-    assert [record["x"] for record in source.records("train", told.append)] == [i for i in range(5) if i not in bad]
+    assert [record["x"] for record in good_records(source, "train", told)] == [i for i in range(5) if i not in bad]
     where = "Hugging Face data set 'some/set', split 'train'"
     assert [str(error) for error in told] == [
         f"{where}, record {i}: cannot be decoded (OSError: cannot decode)." for i in bad
@@ -267,7 +268,7 @@ def test_real_data_sets_go_on_behind_a_bad_row(monkeypatch):
     rows = datasets.Dataset.from_dict({"x": list(range(6))}).with_transform(decode)
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: rows)
     told = []
-    assert [record["x"] for record in hf("some/set", train="train").records("train", told.append)] == [0, 1, 2, 4, 5]
+    assert [record["x"] for record in good_records(hf("some/set", train="train"), "train", told)] == [0, 1, 2, 4, 5]
     assert ["record 3" in str(error) for error in told] == [True]
 
 

@@ -14,8 +14,9 @@ from flan_jax.data.sources.generated import generated
 from flan_jax.data.templates import promptsource
 from flan_jax.data.templates.promptsource import JinjaTemplate, promptsource_task, read_templates
 from flan_jax.errors import UserError
-from flan_jax.tasks.render import render_split
+from flan_jax.tasks.render import render_stream
 from flan_jax.tasks.spec import Parts, Prompted, PromptMode, Rendering
+from flan_jax.testing.records import without_errors
 
 FILE = """\
 dataset: weather_talk
@@ -234,7 +235,7 @@ def test_a_data_set_is_one_task(folder: Path) -> None:
     assert spec.scored_templates == (2, 3)
     skipped: list[UserError] = []
     task = Prompted(spec, PromptMode.ZS_NOOPT, template_ids=(3,))
-    shown = list(render_split(task, "test", unreadable=skipped.append))
+    shown = list(filter(None, without_errors(render_stream(task, "test"), skipped)))
     assert [each.targets for each in shown[:3]] == ["Rain", "Sun", "Rain"]
     assert all(each.options == ("Rain", "Sun") for each in shown)
     assert len(shown) == 8, "a third of the records has no label"

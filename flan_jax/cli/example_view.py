@@ -9,7 +9,7 @@ from flan_jax.cli import ansi
 from flan_jax.cli.ansi import Palette
 from flan_jax.cli.escapes import json_text, visible
 from flan_jax.errors import UserError
-from flan_jax.tasks.prompt_spans import PromptSpans, Segment, aligned, unmarked
+from flan_jax.tasks.prompt_spans import PromptSpans, Segment, align_spans, strip_marks
 from flan_jax.tasks.render import Renderer
 
 if TYPE_CHECKING:
@@ -82,12 +82,12 @@ def prompted_examples(task: "Prompted", options: ViewOptions) -> Iterator[Exampl
         if rendered is None:
             yield None
             continue
-        segments = aligned(marked, rendered.inputs, words=words)
+        segments = align_spans(marked, rendered.inputs, words=words)
         yield _prompted_view(task, rendered, segments, options)
 
 
 def _length(vocabulary: "Vocabulary", overhead: int) -> Callable[[str], int]:
-    return lambda text: len(vocabulary.encode(unmarked(text))) + overhead
+    return lambda text: len(vocabulary.encode(strip_marks(text))) + overhead
 
 
 def _records(task: "Prompted", split: str) -> Iterator[tuple[int, "Record"]]:

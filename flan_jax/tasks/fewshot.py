@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
+from flan_jax.tasks.hashing import counter_hash, finish_hash, hash_prefix
 
-POOL = 4096
-"""At most so many training records are kept to choose from: those with the smallest hashes, a fair sample."""
+MAX_POOL_SIZE = 4096
+"""Training records kept to choose from at most: those with the smallest hashes, a fair sample."""
 TRAIN_SPLIT = "train"
 
 Slots = dict[str, Any]
@@ -26,7 +26,7 @@ class Exemplars:
     Attributes:
         indices: where each stands in the training split.
         slots: what ``fields`` made of each.
-        keys: of what they ask: equal for records that ask the same.
+        keys: ``content_key`` of each.
         answers: names of the slots that answer, which ``keys`` leave out.
     """
 
@@ -41,13 +41,13 @@ class Exemplars:
         task: str,
         seed: int,
         records: Iterable[tuple[int, Slots]],
-        limit: int = POOL,
+        limit: int = MAX_POOL_SIZE,
         answers: frozenset[str] = frozenset(),
     ) -> "Exemplars":
-        """Keeps ``limit`` of a task's (index, slots), chosen by (seed, task, index)."""
-        begun = begun_hash("pool", seed, task)
+        """Samples at most ``limit`` of a task's (index, slots): those with the smallest hash of (seed, task, index)."""
+        begun = hash_prefix("pool", seed, task)
         kept = heapq.nsmallest(
-            limit, ((ended_hash(begun, index), index, slots) for index, slots in records), _first_two
+            limit, ((finish_hash(begun, index), index, slots) for index, slots in records), _first_two
         )
         kept.sort(key=lambda item: item[1])
         return cls(
@@ -58,7 +58,9 @@ class Exemplars:
         )
 
     def candidates(self, task: str, seed: int, split: str, index: int, slots: Slots) -> Iterator[int]:
-        """Positions for the example at ``index`` of ``split`` in a drawn order; no content twice, the query's never.
+        """Yields positions in the pool for the example at ``index`` of ``split``, in a drawn order.
+
+        No content comes twice, and the query's never.
 
         Args:
             task: the spec's name.
@@ -89,7 +91,7 @@ def _first_two(item: tuple[int, int, Slots]) -> tuple[int, int]:
 
 
 def content_key(slots: Slots, answers: frozenset[str] = frozenset()) -> int:
-    """Equal for slots that ask the same, case and white space aside: so are records compared wherever leaks are looked for.
+    """Hashes what a record asks, without case and white space; used wherever records are compared for leaks.
 
     Args:
         slots: of a record.
@@ -102,7 +104,7 @@ def content_key(slots: Slots, answers: frozenset[str] = frozenset()) -> int:
 
 
 def plain(value: Any) -> Any:
-    """A value with its texts in small letters and single spaces between their words.
+    """Lowercases the texts in a value and collapses their white space.
 
     >>> plain({"a": [" Who  is\\nit?", 3]})
     {'a': ['who is it?', 3]}
@@ -116,10 +118,10 @@ def plain(value: Any) -> Any:
     return value
 
 
-def longest_that_fits(
+def count_that_fit(
     solved: Sequence[tuple[str, str]], prompt: Callable[[Sequence[tuple[str, str]]], str], fits: Callable[[str], bool]
 ) -> int:
-    """How many of ``solved``, from the first on, make a prompt that still fits.
+    """Counts how many of ``solved``, from the first on, make a prompt that still fits; by bisection.
 
     Args:
         solved: (input, target) of each example.

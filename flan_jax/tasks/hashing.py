@@ -1,10 +1,10 @@
-"""The counter-based source of every random choice: a hash of what the choice depends on."""
+"""Counter-based randomness: every random choice is a hash of what it depends on."""
 
 import hashlib
 
 
 def counter_hash(*parts: object) -> int:
-    """A 64-bit integer from the printed parts.
+    """Hashes the printed parts to a 64-bit integer.
 
     >>> counter_hash(0, "rte", 7) == counter_hash(0, "rte", 7)
     True
@@ -13,15 +13,15 @@ def counter_hash(*parts: object) -> int:
     return int.from_bytes(digest, "little")
 
 
-def begun_hash(*parts: object) -> "hashlib.blake2b":
-    """``counter_hash(*parts, last)`` up to its last part, which alone differs among records."""
+def hash_prefix(*parts: object) -> "hashlib.blake2b":
+    """Begins ``counter_hash(*parts, last)``, of which only the last part differs among records."""
     return hashlib.blake2b("".join(f"{part}\x1f" for part in parts).encode(), digest_size=8)
 
 
-def ended_hash(begun: "hashlib.blake2b", last: object) -> int:
-    """The 64-bit integer of a hash begun by ``begun_hash``.
+def finish_hash(begun: "hashlib.blake2b", last: object) -> int:
+    """Finishes a hash that ``hash_prefix`` began; a 64-bit integer.
 
-    >>> ended_hash(begun_hash("a", 1), 7) == counter_hash("a", 1, 7)
+    >>> finish_hash(hash_prefix("a", 1), 7) == counter_hash("a", 1, 7)
     True
     """
     whole = begun.copy()

@@ -26,7 +26,7 @@ def inverted(
     metric: str = "rougeL",
     published_answer: str = "",
 ) -> TaskSpec:
-    """The task that asks for another slot of the same records.
+    """Returns the task that asks for another slot of the same records.
 
     Args:
         spec: the task to turn around.

@@ -1,6 +1,6 @@
-"""What in a prompt is what: the template's words, each slot, the options, the solved examples.
+"""Spans of a prompt by kind: the template's words, each slot, the options, the solved examples.
 
-A ``Renderer`` with a ``PromptSpans`` puts private-use characters around what it fills in. ``aligned``
+A ``Renderer`` with a ``PromptSpans`` puts private-use characters around what it fills in. ``align_spans``
 takes them off again and says what each part of the real prompt is. Where a record holds such
 characters itself, the prompt is one part: the real one is always shown.
 """
@@ -15,7 +15,7 @@ EXEMPLARS = "exemplars"
 NESTED = "/"
 
 Segment = tuple[str, str]
-"""(what it is, text)"""
+"""(kind, text)"""
 
 _OPEN, _NAMED, _CLOSE = "\ue0f0", "\ue0f1", "\ue0f2"
 _ANY = re.compile(f"[{_OPEN}{_NAMED}{_CLOSE}]")
@@ -33,17 +33,17 @@ class PromptSpans:
         self.on = False
 
     def __call__(self, kind: str, text: str) -> str:
-        """``text`` between marks that say what it is."""
+        """Puts marks around ``text`` that say of which kind it is."""
         return f"{_OPEN}{kind}{_NAMED}{text}{_CLOSE}" if self.on else text
 
 
-def unmarked(marked: str) -> str:
-    """The text without marks."""
+def strip_marks(marked: str) -> str:
+    """Removes the marks from a text."""
     return _MARK.sub("", marked)
 
 
 def segments(marked: str, *, words: str = INSTRUCTION) -> list[Segment]:
-    """(what it is, text) of each part, in order; neighbours of one kind are one part.
+    """Splits a marked prompt into (kind, text) spans, in order; adjacent spans of one kind are one.
 
     Args:
         marked: a prompt rendered with marks.
@@ -66,15 +66,15 @@ def segments(marked: str, *, words: str = INSTRUCTION) -> list[Segment]:
         if mark[0] != _CLOSE:
             kinds.append(mark[1])
         elif not kinds:
-            return _joined([(words, unmarked(marked))])
+            return _joined([(words, strip_marks(marked))])
         else:
             kinds.pop()
     found.append((words, marked[end:]))
-    return _joined([(words, unmarked(marked))] if kinds else found)
+    return _joined([(words, strip_marks(marked))] if kinds else found)
 
 
-def aligned(marked: str, real: str, *, words: str = INSTRUCTION) -> list[Segment]:
-    """The parts of ``real``, which is what ``marked`` says but for white space that rendering took away.
+def align_spans(marked: str, real: str, *, words: str = INSTRUCTION) -> list[Segment]:
+    """Splits ``real`` into spans as ``marked`` has them; both differ in white space that rendering stripped.
 
     Args:
         marked: the prompt rendered with marks.

@@ -1,4 +1,4 @@
-"""Text from a record: ``render(task, record, index, seed)``.
+"""Rendering: from a record to the text of an example.
 
 Nothing here draws from a global generator: the template of example *i* is a hash of
 (seed, task, i), so it is the same on every machine, in any order, in every process. So are the
@@ -7,15 +7,14 @@ solved examples before it and the way options are listed.
 
 import dataclasses
 import functools
-import re
-import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from flan_jax.errors import PlacedError, RecordError, UserError
-from flan_jax.tasks.fewshot import TRAIN_SPLIT, Exemplars, Slots, longest_that_fits, plain
-from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
-from flan_jax.tasks.records import extras_from, options_of, references_of, slots_from
+from flan_jax.tasks.fewshot import TRAIN_SPLIT, Exemplars, Slots, count_that_fit
+from flan_jax.tasks.fill import PromptAndTarget, check_unicode, content_of, fill_template, list_options
+from flan_jax.tasks.hashing import counter_hash, finish_hash, hash_prefix
+from flan_jax.tasks.slots import accepted_references, read_extras, read_slots, record_options
 from flan_jax.tasks.spec import Prompted, Record, TaskSpec
 from flan_jax.tasks.style import OptionStyle
 from flan_jax.tasks.template import (
@@ -27,36 +26,27 @@ from flan_jax.tasks.template import (
     VerbatimTemplate,
     slots_of,
 )
-from flan_jax.tasks.unicode_check import block, unsound
-from flan_jax.tasks.verbatim import can_fill, in_words, no_template_fits
+from flan_jax.tasks.unicode_check import block
+from flan_jax.tasks.verbatim import can_fill, no_fillable_template, render_verbatim
 
 Length = Callable[[str], int]
 """Text → tokens, the end of sequence counted."""
 Mark = Callable[[str, str], str]
-"""(what it is, text) → the text between marks: ``inspect`` colours it by them."""
+"""(kind, text) → the text between marks, by which ``inspect`` colors it."""
 
 _JOINT = "\n"
 _VISIBLE_JOINT = " | "  # where line ends are dropped
 
 
 def choose_template(task: Prompted, *, index: int, seed: int) -> int:
-    """The template of example ``index``: a pure function of (seed, task name, index)."""
+    """Draws the template of example ``index``: a pure function of (seed, task name, index)."""
     drawn = task.drawn_templates
-    return drawn[ended_hash(_template_hash(seed, task.spec.name), index) % len(drawn)]
+    return drawn[finish_hash(_template_hash(seed, task.spec.name), index) % len(drawn)]
 
 
 @functools.lru_cache(maxsize=64)
 def _template_hash(seed: int, name: str) -> Any:
-    return begun_hash("template", seed, name)
-
-
-class _Single(NamedTuple):
-    """A record in words, without what comes before it."""
-
-    inputs: str
-    targets: str
-    options: tuple[str, ...]
-    references: tuple[str, ...]
+    return hash_prefix("template", seed, name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,13 +95,13 @@ class Renderer:
 
     def _render(self, record: Record, index: int, split: str, template_id: int | None) -> Rendered | None:
         task = self.task
-        slots = slots_from(task.spec, record)
+        slots = read_slots(task.spec, record)
         if slots is None:
             return None
         if template_id is None:
             template_id = self._chosen(slots, index)
         if template_id is None:
-            raise no_template_fits([task.templates[one] for one in task.drawn_templates], slots)
+            raise no_fillable_template([task.templates[one] for one in task.drawn_templates], slots)
         style = self._option_style(split, index)
         query = self._single(slots, template_id, style)
         if query is None:
@@ -122,11 +112,11 @@ class Renderer:
             if shown is None:
                 return None
             inputs, exemplars = shown
-        extras = extras_from(task.spec, record)
+        extras = read_extras(task.spec, record)
         return Rendered(inputs, query.targets, query.options, query.references, index, template_id, exemplars, extras)
 
     def _chosen(self, slots: Slots, index: int) -> int | None:
-        """The template of example ``index``, or the next that the record has every slot of; ``None`` if it has none."""
+        """Draws the template of example ``index``, or the next that the record has every slot of; ``None`` for none."""
         first, drawn = choose_template(self.task, index=index, seed=self.seed), self.task.drawn_templates
         if can_fill(self.task.templates[first], slots):
             return first
@@ -141,9 +131,9 @@ class Renderer:
             return styles[0]
         return styles[counter_hash("options", self.seed, self.task.spec.name, split, index) % len(styles)]
 
-    def _single(self, slots: Slots, template_id: int, style: OptionStyle) -> _Single | None:
+    def _single(self, slots: Slots, template_id: int, style: OptionStyle) -> PromptAndTarget | None:
         template = self.task.templates[template_id]
-        single: _Single | None
+        single: PromptAndTarget | None
         if isinstance(template, VerbatimTemplate) and self.task.mode.instructs:
             single = self._verbatim(slots, template, style)
         elif isinstance(template, Template):
@@ -156,18 +146,18 @@ class Renderer:
                 f"template {template_id} renders an empty {side}. Filter such records out or correct the template."
             )
         if single is not None:
-            _check_texts(single)
+            check_unicode(single)
         return single
 
-    def _verbatim(self, slots: Slots, template: VerbatimTemplate, style: OptionStyle) -> _Single:
+    def _verbatim(self, slots: Slots, template: VerbatimTemplate, style: OptionStyle) -> PromptAndTarget:
         task, shows = self.task, self.task.mode.shows_options
-        words = in_words(task.spec, template, slots, style, shows_options=shows, mark=self.mark)
-        return _Single(*words._replace(options=() if task.mode.reasons else words.options))
+        words = render_verbatim(task.spec, template, slots, style, shows_options=shows, mark=self.mark)
+        return words._replace(options=()) if task.mode.reasons else words
 
-    def _from_slots(self, slots: Slots, template: Template, style: OptionStyle) -> _Single:
+    def _from_slots(self, slots: Slots, template: Template, style: OptionStyle) -> PromptAndTarget:
         task, spec = self.task, self.task.spec
-        options = options_of(spec, slots)
-        references = references_of(slots[spec.answer], options)
+        options = record_options(spec, slots)
+        references = accepted_references(slots[spec.answer], options)
         if options and not all(reference in options for reference in references):
             stray = next(reference for reference in references if reference not in options)
             raise UserError(
@@ -177,7 +167,7 @@ class Renderer:
         listed = bool(options) and task.mode.shows_options and not template.inverted
         listing = ""
         if listed:
-            listing, options, references = _listed(style, options, references)
+            listing, options, references = list_options(style, options, references)
         text[ANSWER_SLOT] = text[spec.answer] = references[0]
         if task.mode.instructs:
             inputs = template.inputs
@@ -186,18 +176,18 @@ class Renderer:
                 inputs += "\n\n{options}"
         else:
             inputs = self._without_words(text, spec)
-        targets = _fill(template.targets, {**text, OPTIONS_SLOT: listing})
+        targets = fill_template(template.targets, {**text, OPTIONS_SLOT: listing})
         if self.mark:
             text = {name: self.mark(name, value) for name, value in text.items()}
             listing = self.mark(OPTIONS_SLOT, listing) if listing else ""
         text[OPTIONS_SLOT] = listing
-        inputs = _fill(inputs, text)
+        inputs = fill_template(inputs, text)
         if template.inverted:
             options, references = (), (targets,)
-        return _Single(inputs, targets, () if task.mode.reasons else options, references)
+        return PromptAndTarget(inputs, targets, () if task.mode.reasons else options, references)
 
     def _without_words(self, text: Mapping[str, str], spec: TaskSpec) -> str:
-        """The fields alone, in the order in which the first scored template names them."""
+        """Joins the fields alone, in the order in which the first scored template names them."""
         first = spec.templates[spec.scored_templates[0]]
         names = [name for name in slots_of(getattr(first, "inputs", "")) if name != OPTIONS_SLOT and name in text]
         fields = (_JOINT if self.newlines else _VISIBLE_JOINT).join(f"{{{name}}}" for name in names)
@@ -206,7 +196,7 @@ class Renderer:
             return f"[Task: {title}] {fields}"
         return fields
 
-    def _by_itself(self, record: Slots, template: Rendering, style: OptionStyle) -> _Single | None:
+    def _by_itself(self, record: Slots, template: Rendering, style: OptionStyle) -> PromptAndTarget | None:
         parts = template.render(record)
         if parts is None:
             return None
@@ -218,12 +208,12 @@ class Renderer:
         inputs = block(parts.inputs)
         # Two choices may read the same; only the first of them could be told apart.
         options = tuple(dict.fromkeys(option.strip() for option in parts.options))
-        references = tuple(dict.fromkeys(references_of((parts.targets, *parts.references), options)))
+        references = tuple(dict.fromkeys(accepted_references((parts.targets, *parts.references), options)))
         wanted = options and mode.shows_options and not parts.lists_options and not template.inverted
         if wanted and all(reference in options for reference in references):
-            listing, options, references = _listed(style, options, references)
+            listing, options, references = list_options(style, options, references)
             inputs = f"{inputs}\n\n{self.mark(OPTIONS_SLOT, listing) if self.mark else listing}"
-        return _Single(inputs, references[0], () if template.inverted else options, references)
+        return PromptAndTarget(inputs, references[0], () if template.inverted else options, references)
 
     @functools.cached_property
     def _exemplars(self) -> Exemplars:
@@ -244,19 +234,19 @@ class Renderer:
             if isinstance(record, RecordError):
                 continue
             try:
-                slots = slots_from(self.task.spec, record)
+                slots = read_slots(self.task.spec, record)
             except UserError:
                 continue
             if slots is not None:
                 yield index, slots
 
     def _few_shot(
-        self, asked: _Single, slots: Slots, index: int, split: str, template_id: int, style: OptionStyle
+        self, asked: PromptAndTarget, slots: Slots, index: int, split: str, template_id: int, style: OptionStyle
     ) -> tuple[str, tuple[int, ...]] | None:
-        """The prompt with its solved examples, and where these stand in the training split; ``None`` if none fits."""
+        """Puts solved examples before the prompt; returns it with their training indices, or ``None`` where none fits."""
         task, pool, query = self.task, self._exemplars, asked.inputs
         # A record that templates read whole may differ from the query in a number of its own alone, so text is compared.
-        seen = {_alike(asked)} if task.spec.renders_itself else None
+        seen = {content_of(asked)} if task.spec.renders_itself else None
         solved: list[tuple[str, str]] = []
         places: list[int] = []
         draws = 0
@@ -279,9 +269,9 @@ class Renderer:
             except UserError:  # a broken training record is reported where it is a query
                 continue
             if seen is not None and alike is not None:
-                if _alike(alike) in seen:
+                if content_of(alike) in seen:
                     continue
-                seen.add(_alike(alike))
+                seen.add(content_of(alike))
             if single is not None:
                 solved.append((single.inputs, single.targets))
                 places.append(pool.indices[position])
@@ -291,9 +281,7 @@ class Renderer:
         budget = task.few_shot.budget or self.max_length * 15 // 16
         if self.length is not None and budget:
             count = self.length
-            kept = longest_that_fits(
-                solved, lambda some: setting.prompt(some, query), lambda text: count(text) <= budget
-            )
+            kept = count_that_fit(solved, lambda some: setting.prompt(some, query), lambda text: count(text) <= budget)
         if not kept:
             return None
         prompt = setting.prompt(solved[:kept], query)
@@ -302,11 +290,6 @@ class Renderer:
             before = whole[: len(whole) - len(last)]
             prompt = self.mark("exemplars", before) + last
         return prompt, tuple(places[:kept])
-
-
-def _alike(single: _Single) -> tuple[str, str]:
-    """Equal for records that read the same, case and white space aside."""
-    return plain(single.inputs), plain(single.targets)
 
 
 def render(
@@ -370,48 +353,3 @@ def render_split(
             raise made
         if made is not None:
             yield made
-
-
-def _check_texts(single: _Single) -> None:
-    for side, texts in (
-        ("input", (single.inputs,)),
-        ("target", (single.targets, *single.references)),
-        ("options", single.options),
-    ):
-        for text in texts:
-            if wrong := unsound(text):
-                raise UserError(f"its {side} {wrong}. Correct or remove the record.")
-
-
-def _listed(
-    style: OptionStyle, options: Sequence[str], references: Sequence[str]
-) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """The options block, and the answers as it wants them: the options themselves, or their markers."""
-    if not style.fits(options):
-        style = OptionStyle()
-    block, markers = style.block(options), style.markers(len(options))
-    if not markers:
-        return block, tuple(options), tuple(references)
-    marker_of = dict(zip(options, markers, strict=True))
-    return block, markers, tuple(marker_of[reference] for reference in references)
-
-
-def _fill(text: str, slots: Mapping[str, str]) -> str:
-    if not slots[OPTIONS_SLOT]:
-        text = _without_options(text)
-    try:
-        return block(text.format_map(slots))
-    except KeyError as error:
-        raise UserError(f"slot {{{error.args[0]}}} is not text, so no template can show it.") from error
-
-
-@functools.lru_cache(maxsize=4096)
-def _without_options(text: str) -> str:
-    """A template's text without its options slot and the blank lines around it; a record's own blank lines stay."""
-    if OPTIONS_SLOT not in slots_of(text):
-        return text
-    rest = ""
-    for literal, name, _, _ in string.Formatter().parse(text):
-        rest += literal.replace("{", "{{").replace("}", "}}")
-        rest += f"{{{name}}}" if name and name != OPTIONS_SLOT else ""
-    return re.sub(r"\n{3,}", "\n\n", rest)

@@ -1,4 +1,4 @@
-"""Where the records of a task come from: one stream, in which a record that cannot be read keeps its place.
+"""Sources of records: one stream, in which a record that cannot be read keeps its place.
 
 A source is a handle: building one reads nothing. To write one, subclass ``Source`` and give it ``read`` and
 ``fingerprint``; everything else has a default (docs/guide/add_a_source.md).

@@ -1,4 +1,4 @@
-"""What a task is: one declaration that validates itself when it is built.
+"""Tasks: a ``TaskSpec`` declares one and validates itself, a ``Prompted`` is one as a model sees it.
 
 A record of a source becomes slots (``fields``), slots become text (``templates``), and the
 closed set of answers, where there is one, travels along as ``options``.
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.tasks.modes import PromptMode
-from flan_jax.tasks.published import PublishedFields
+from flan_jax.tasks.published_fields import PublishedFields
 from flan_jax.tasks.source import Record, Source, as_source
 from flan_jax.tasks.spec_checks import check_options, check_templates
 from flan_jax.tasks.style import FLAN_2021, FewShot, PromptStyle
@@ -62,7 +62,7 @@ Predict = Literal["rank", "generate"]
 
 @dataclasses.dataclass(frozen=True)
 class TaskSpec:
-    """A task, whole: its source, its fields, its options, its templates, its metric, its cluster.
+    """Declaration of a task: source, fields, options, templates, metric and cluster.
 
     Attributes:
         name: unique in the catalogue; letters, digits and underscores.
@@ -189,7 +189,7 @@ class TaskSpec:
 
 @runtime_checkable
 class Task(Protocol):
-    """What mixtures, stores and results know of a task.
+    """Protocol of a task, as mixtures, stores and results use it.
 
     ``Prompted`` is ours; other kinds, such as whole conversations and the tasks of seqio's registry, subclass
     ``BaseTask``, and are prepared by a method ``preprocessor`` of their own
@@ -259,7 +259,7 @@ class Task(Protocol):
 
 
 class BaseTask:
-    """The answers of a task without templates of ours, to subclass: with a name, a cluster and splits it is a ``Task``."""
+    """Defaults of ``Task`` for a task without templates of ours: a subclass adds a name, a cluster and splits."""
 
     spec: TaskSpec | None = None
     source: Source | None = None

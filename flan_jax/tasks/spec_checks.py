@@ -1,4 +1,4 @@
-"""What ``TaskSpec`` refuses of options and templates when a task is built."""
+"""Checks of a ``TaskSpec``'s options and templates, run when a task is built."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -8,7 +8,7 @@ from flan_jax.tasks.template import ANSWER_SLOT, OPTIONS_SLOT, Template, Verbati
 
 
 class Slotted(Protocol):
-    """What of a ``TaskSpec`` its templates are checked against."""
+    """The fields of a ``TaskSpec`` that its templates are checked against."""
 
     @property
     def slots(self) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ class OptionStyle:
     ending: str = ""
 
     def fits(self, options: Sequence[str]) -> bool:
-        """Whether there are letters enough, and no option that reads as another's marker."""
+        """Tells whether there are letters enough, and no option that reads as another's marker."""
         if not self.numbering:
             return True
         if self.numbering != "1" and len(options) > len(string.ascii_uppercase):
@@ -42,7 +42,7 @@ class OptionStyle:
         return not set(self.markers(len(options))) & set(options)
 
     def markers(self, count: int) -> tuple[str, ...]:
-        """The answers that stand for the options, such as ``(A)``; ``()`` where the options do so themselves.
+        """Returns the answers that stand for the options, such as ``(A)``; ``()`` where the options do so themselves.
 
         >>> OptionStyle(bullet="({n}) ", numbering="A").markers(2)
         ('(A)', '(B)')
@@ -50,7 +50,7 @@ class OptionStyle:
         return tuple(self._bullet(index).strip() for index in range(count)) if self.numbering else ()
 
     def block(self, options: Sequence[str]) -> str:
-        """The options as text.
+        """Formats the options as text.
 
         >>> OptionStyle().block(["yes", "no"])
         'OPTIONS:\\n- yes\\n- no'
@@ -89,7 +89,7 @@ class ExemplarStyle:
         return bool((self.delimiter + self.before_target).strip() and (self.separator + self.before_input).strip())
 
     def prompt(self, solved: Sequence[tuple[str, str]], query: str) -> str:
-        """Solved examples and the query.
+        """Joins solved examples and the query into a prompt.
 
         >>> ExemplarStyle("Q: ", "A: ", "\\n", "\\n\\n").prompt([("2+2?", "4")], "1+2?")
         'Q: 2+2?\\nA: 4\\n\\nQ: 1+2?\\nA:'
@@ -121,7 +121,7 @@ class PromptStyle:
             )
 
     def exemplar_styles(self, newlines: bool) -> tuple[ExemplarStyle, ...]:
-        """Those that stay readable; all of them where the vocabulary keeps line ends."""
+        """Returns the styles that stay readable; all of them where the vocabulary keeps line ends."""
         return tuple(style for style in self.exemplars if newlines or style.survives_lost_newlines)
 
 

@@ -1,4 +1,4 @@
-"""Templates: ways to put a record into words, and what comes of it."""
+"""Templates, and the rendered example that comes of one."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ ANSWER_SLOT = "answer"
 
 @functools.lru_cache(maxsize=4096)
 def slots_of(text: str) -> tuple[str, ...]:
-    """The slot names in ``text``, in order of first appearance.
+    """Parses the slot names in ``text``, in order of first appearance.
 
     Raises:
         UserError: unbalanced braces, or a slot that is not a plain name.
@@ -74,7 +74,7 @@ class VerbatimTemplate(Template):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Parts:
-    """What a template that renders by itself makes of one record.
+    """Output of a template that renders by itself, for one record.
 
     Attributes:
         inputs: the prompt, without an options block of ours.
@@ -103,7 +103,7 @@ class Rendering(Protocol):
         """Whether its target is not the task's answer, so that it is never scored."""
 
     def render(self, record: Mapping[str, Any]) -> Parts | None:
-        """What it makes of ``record``; ``None`` where it does not apply to it."""
+        """Renders ``record``; ``None`` where the template does not apply to it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

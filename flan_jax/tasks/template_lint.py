@@ -1,6 +1,6 @@
-"""Reading templates as a critical editor would: what a machine can find wrong with them.
+"""Lints templates: finds what works and is bad.
 
-``TaskSpec`` refuses what cannot work. This finds what works and is bad: templates that say the
+``TaskSpec`` refuses what cannot work. This finds templates that say the
 same, words that announce options where none are listed, parts that run into each other where a
 vocabulary drops line ends, characters that T5's vocabulary does not have, an inverted template
 that shows what it asks for.
@@ -28,7 +28,7 @@ _UGLY = re.compile(r" {2,}|\s[,.;:?!](\s|$)|[ \t]\n|(?<!\.)\.\.(?!\.)|,,|\?\?")
 
 
 def review(spec: TaskSpec) -> list[str]:
-    """What is wrong with the templates of ``spec``, a sentence each; ``[]`` for nothing.
+    """Lints the templates of ``spec``; returns a sentence for each finding.
 
     Templates in a language of their own are not read.
     """
@@ -70,7 +70,7 @@ def _findings(spec: TaskSpec, template: Template) -> Iterator[str]:
 
 
 def pieces(text: str) -> list[tuple[str, str]]:
-    """(words, the slot behind them) in order; the last slot is ``""`` where the text ends in words.
+    """Splits a template into (words, the slot behind them); the last slot is ``""`` where the text ends in words.
 
     >>> pieces("Say {x} to {y}!")
     [('Say ', 'x'), (' to ', 'y'), ('!', '')]
@@ -79,7 +79,7 @@ def pieces(text: str) -> list[tuple[str, str]]:
 
 
 def similarity(one: str, other: str) -> float:
-    """1 − the edit distance in words over the length of the longer; every slot is the same word.
+    """Measures similarity: 1 − edit distance in words / length of the longer; every slot is the same word.
 
     >>> similarity("Is {a} true?", "Is {b} false?")
     0.6666666666666667

@@ -49,5 +49,5 @@ def refused_exit(what: str) -> Iterator[None]:
 
 
 def imported_modules() -> tuple[str, ...]:
-    """The names that ``import_modules`` imported, each once."""
+    """Returns the names that ``import_modules`` imported, each once."""
     return tuple(_imported)

@@ -1,4 +1,4 @@
-"""Published templates put into words exactly as their authors' code does it.
+"""Renders published templates byte for byte as their authors' code does.
 
 That code joins a template's text and its slots and changes nothing else: white space stays where it
 is, a block of options stands where ``{options}`` is and nowhere else, and options that read the same
@@ -7,11 +7,12 @@ are all listed.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.fewshot import Slots
-from flan_jax.tasks.records import answers_of
+from flan_jax.tasks.fill import PromptAndTarget
+from flan_jax.tasks.slots import accepted_answers
 from flan_jax.tasks.spec import TaskSpec
 from flan_jax.tasks.style import OptionStyle
 from flan_jax.tasks.template import ANSWER_SLOT, OPTIONS_SLOT, Rendering, Template, VerbatimTemplate, slots_of
@@ -22,17 +23,8 @@ _WITH_LINE_ENDS = re.compile(r"\n{0,2}\{options\}")
 NO_COLUMN = "this copy of the data set has no such column"
 
 
-class Words(NamedTuple):
-    """A record in the words of a published template."""
-
-    inputs: str
-    targets: str
-    options: tuple[str, ...]
-    references: tuple[str, ...]
-
-
 def can_fill(template: Template | Rendering, slots: Slots) -> bool:
-    """Whether the record has every slot of a published template; some published copies lack a column."""
+    """Tells whether the record has every slot of a published template; some published copies lack a column."""
     return not _lacking(template, slots)
 
 
@@ -42,8 +34,8 @@ def _lacking(template: Template | Rendering, slots: Slots) -> tuple[str, ...]:
     return tuple(slot for slot in (*template.slots, template.asks) if slots.get(slot, "") is None)
 
 
-def no_template_fits(templates: Sequence[Template | Rendering], slots: Slots) -> UserError:
-    """What to say of a record that none of these published templates can be filled with."""
+def no_fillable_template(templates: Sequence[Template | Rendering], slots: Slots) -> UserError:
+    """Returns the error of a record that lacks a slot of every one of these published templates."""
     lacking = sorted({slot for template in templates for slot in _lacking(template, slots)})
     shown = " or ".join(f"{{{slot}}}" for slot in lacking)
     return UserError(
@@ -52,7 +44,7 @@ def no_template_fits(templates: Sequence[Template | Rendering], slots: Slots) ->
     )
 
 
-def in_words(
+def render_verbatim(
     spec: TaskSpec,
     template: VerbatimTemplate,
     slots: Slots,
@@ -60,8 +52,8 @@ def in_words(
     *,
     shows_options: bool,
     mark: Callable[[str, str], str] | None = None,
-) -> Words:
-    """A record in the words of a published template.
+) -> PromptAndTarget:
+    """Renders a record with a published template.
 
     Args:
         spec: the task, with the published fields in the place of its own.
@@ -74,7 +66,7 @@ def in_words(
     Raises:
         UserError: the answer is none of the options, or a slot that the record has not.
     """
-    references = answers_of(slots[template.asks or spec.answer])
+    references = accepted_answers(slots[template.asks or spec.answer])
     every = _options(spec, slots)
     options = tuple(dict.fromkeys(every))
     if options and not set(references) <= set(options):
@@ -91,7 +83,7 @@ def in_words(
         if markers:
             options, references = markers, tuple(markers[every.index(reference)] for reference in references)
     asked = template.asks or spec.answer
-    text[spec.answer] = answers_of(slots[spec.answer])[0]  # of several accepted ones
+    text[spec.answer] = accepted_answers(slots[spec.answer])[0]  # of several accepted ones
     text[asked] = references[0]
     if ANSWER_SLOT not in spec.slots:
         text[ANSWER_SLOT] = text[spec.answer]
@@ -104,11 +96,11 @@ def in_words(
     if mark is not None:
         text = {name: mark(name, value) for name, value in text.items()}
     inputs = _filled(template.inputs, text, mark(OPTIONS_SLOT, block) if mark is not None and block else block)
-    return Words(inputs, targets, options, references)
+    return PromptAndTarget(inputs, targets, options, references)
 
 
 def _options(spec: TaskSpec, slots: Slots) -> tuple[str, ...]:
-    """The options in the published order, with those that read the same."""
+    """Returns the options in the published order, duplicates included."""
     given = slots[spec.options] if isinstance(spec.options, str) and spec.options else spec.options
     if not isinstance(given, (tuple, list)) or not all(isinstance(option, str) for option in given):
         raise UserError(f"options {given!r:.300} must be a list of texts. Correct the record.")

@@ -8,7 +8,7 @@ copy, which FLAN reads, or of the other copies that the tasks know.
 import dataclasses
 
 from flan_jax.tasks.catalog import register
-from flan_jax.tasks.published import PublishedFields
+from flan_jax.tasks.published_fields import PublishedFields
 from flan_jax.tasks.spec import TaskSpec
 from mixtures.flan_fields.classification import CLASSIFICATION
 from mixtures.flan_fields.questions import QUESTIONS

@@ -7,7 +7,7 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.fields import column
-from flan_jax.tasks.published import PublishedFields
+from flan_jax.tasks.published_fields import PublishedFields
 from flan_jax.tasks.style import OptionStyle
 
 Record = Mapping[str, Any]

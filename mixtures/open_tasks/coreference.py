@@ -160,7 +160,7 @@ WINOBIAS = register(
             test="test",
             sizes={"validation": 396, "test": 396},
             folders=("winobias", "wino_bias"),
-            scattered=True,
+            hash_shuffled=True,
         ),
         fields=_at_work,
         slots=("sentence", "pronoun", "answer", "choices"),

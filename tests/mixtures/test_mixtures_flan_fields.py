@@ -11,7 +11,7 @@ import pytest
 
 import mixtures  # noqa: F401  (registers the tasks)
 from flan_jax.tasks.catalog import TASKS
-from flan_jax.tasks.records import answers_of
+from flan_jax.tasks.slots import accepted_answers
 from mixtures.flan2021.collection import CLUSTERS
 from mixtures.flan_fields import PUBLISHED
 
@@ -173,7 +173,7 @@ def test_every_published_copy_of_a_record_has_its_slots():
             if made is None:
                 continue
             seen.add(task)
-            answers = answers_of(made[fields.answer])
+            answers = accepted_answers(made[fields.answer])
             assert answers[0].strip()
             if fields.options:
                 assert set(answers) <= set(made[fields.options] if isinstance(fields.options, str) else fields.options)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from task_toys import Listed, make, quiz
 
 from flan_jax.errors import UserError
-from flan_jax.tasks.fewshot import Exemplars, content_key, longest_that_fits
+from flan_jax.tasks.fewshot import Exemplars, content_key, count_that_fit
 from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.render import Renderer, choose_template, render_split, render_stream
 from flan_jax.tasks.spec import Parts, Prompted
@@ -226,7 +226,7 @@ def test_the_number_that_fits_is_found_by_halving(lengths, budget):
         return "".join(x for x, _ in some) + "query"
 
     fitting = [count for count in range(len(pairs) + 1) if len(prompt(pairs[:count])) <= budget]
-    assert longest_that_fits(pairs, prompt, lambda text: len(text) <= budget) == max(fitting, default=0)
+    assert count_that_fit(pairs, prompt, lambda text: len(text) <= budget) == max(fitting, default=0)
 
 
 def test_where_no_example_fits_the_record_is_left_out():

@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.tasks.hashing import begun_hash, counter_hash, ended_hash
+from flan_jax.tasks.hashing import counter_hash, finish_hash, hash_prefix
 
 part = st.one_of(st.integers(), st.text(max_size=5))
 
@@ -16,8 +16,8 @@ def test_a_hash_stays_what_it_is():
 
 @given(st.lists(part, min_size=1, max_size=4), part)
 def test_a_begun_hash_ends_as_the_whole_one(parts, last):
-    begun = begun_hash(*parts)
-    assert ended_hash(begun, "something else") != ended_hash(begun, last) == counter_hash(*parts, last)
+    begun = hash_prefix(*parts)
+    assert finish_hash(begun, "something else") != finish_hash(begun, last) == counter_hash(*parts, last)
 
 
 def test_parts_are_told_apart_and_small_changes_spread():

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from task_toys import Listed, make, quiz
 
-from flan_jax.tasks.prompt_spans import INSTRUCTION, PromptSpans, aligned, segments, unmarked
+from flan_jax.tasks.prompt_spans import INSTRUCTION, PromptSpans, align_spans, segments, strip_marks
 from flan_jax.tasks.render import Renderer
 from flan_jax.tasks.spec import Prompted, PromptMode
 from flan_jax.tasks.style import FLAN_2022, FewShot
@@ -25,7 +25,7 @@ def parts_of(task, record, index, **changes):
     renderer = Renderer(task, mark=marks, **changes)
     real = renderer(record, index=index)
     marks.on = True
-    return aligned(renderer(record, index=index).inputs, real.inputs), real
+    return align_spans(renderer(record, index=index).inputs, real.inputs), real
 
 
 @pytest.mark.parametrize("style", ["flan2021", "flan2022"])
@@ -51,7 +51,7 @@ def test_a_length_counts_no_marks():
     task = Prompted(SPEC, PromptMode.FS_OPT, few_shot=FewShot(5, budget=120))
     counts = set()
     for index, record in enumerate(SPEC.source.records("train")):
-        parts, real = parts_of(task, record, index, length=lambda text: len(unmarked(text)))
+        parts, real = parts_of(task, record, index, length=lambda text: len(strip_marks(text)))
         counts.add(len(real.exemplars))
         assert parts[0][0].startswith("exemplars")
         assert len(real.inputs) <= 120
@@ -85,6 +85,6 @@ def test_marks_that_are_not_balanced_say_nothing():
     text = "a " + mark("x", "b")
     assert segments(text) == [(INSTRUCTION, "a "), ("x", "b")]
     assert segments(text[:-1]) == segments(text + "\ue0f2") == [(INSTRUCTION, "a b")]
-    assert aligned(text, "something else") == [(INSTRUCTION, "something else")]
-    assert aligned(text, "a b c") == [(INSTRUCTION, "a b c")]
-    assert aligned(mark("x", ""), "") == []
+    assert align_spans(text, "something else") == [(INSTRUCTION, "something else")]
+    assert align_spans(text, "a b c") == [(INSTRUCTION, "a b c")]
+    assert align_spans(mark("x", ""), "") == []

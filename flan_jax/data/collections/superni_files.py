@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from flan_jax.data.file_readers.compressed import DAMAGED, open_data
+from flan_jax.data.file_readers.compressed import READ_ERRORS, open_data
 from flan_jax.data.sources.base import digest, file_digest, missing_data, resolve
 from flan_jax.data.sources.holdback import HoldbackSplit
 from flan_jax.data.sources.json_files import load_json
@@ -215,7 +215,7 @@ def _bytes(path: Path, count: int = -1) -> bytes:
     with open_data(path) as file:
         try:
             return bytes(file.read(count))
-        except DAMAGED as error:
+        except READ_ERRORS as error:
             raise UserError(f"{path}: the file is damaged ({error}). Fetch it again.") from error
 
 

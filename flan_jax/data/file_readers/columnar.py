@@ -12,8 +12,8 @@ from flan_jax.errors import UserError
 _ROWS = 1024
 
 
-def columnar(path: Path, wanted: Collection[int] | None = None) -> Iterator[Numbered]:
-    """The rows with their numbers from 0, or those of the numbers ``wanted``.
+def columnar_rows(path: Path, wanted: Collection[int] | None = None) -> Iterator[Numbered]:
+    """Yields the rows with their numbers from 0, or those of the numbers ``wanted``.
 
     Raises:
         UserError: the file is damaged, or has two columns of one name.

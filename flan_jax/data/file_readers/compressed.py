@@ -1,4 +1,4 @@
-"""Files that are compressed as their endings say: gzip, bzip2, xz, Zstandard."""
+"""Opens compressed files by their endings: gzip, bzip2, xz, Zstandard."""
 
 import bz2
 import gzip
@@ -7,23 +7,23 @@ import lzma
 from pathlib import Path
 from typing import Any
 
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 """Endings behind that of the content; Parquet and Arrow compress within."""
 
 
 def compression_of(path: Path) -> str:
-    """The ending that says what a file is compressed with; ``""`` for none."""
+    """Returns the ending that says how a file is compressed; ``""`` for none."""
     ending = path.suffix.lower()
-    return ending if ending in COMPRESSED else ""
+    return ending if ending in COMPRESSION_SUFFIXES else ""
 
 
 def stem_of(path: Path) -> str:
-    """What a file is called, without these endings."""
+    """Returns a file's name without the endings of format and compression."""
     return Path(path.stem).stem if compression_of(path) else path.stem
 
 
 def open_data(path: Path) -> Any:
-    """The file's bytes, decompressed as they are read.
+    """Opens a file in binary mode, decompressed as it is read.
 
     Raises:
         OSError: as ``open``; while reading, from a damaged file. So are EOFError and lzma.LZMAError.
@@ -42,5 +42,5 @@ def open_data(path: Path) -> Any:
     return path.open("rb")
 
 
-DAMAGED = (OSError, EOFError, lzma.LZMAError)
+READ_ERRORS = (OSError, EOFError, lzma.LZMAError)
 """What reading a compressed file that was cut off raises."""

@@ -1,4 +1,4 @@
-"""What a data set's card says its files are: ``configs`` at the head of a ``README.md``, as the hub has them.
+"""Reads data set cards: which files are which split, by ``configs`` at the head of a ``README.md``, as on the hub.
 
     configs:
     - config_name: default
@@ -25,7 +25,7 @@ _FENCE = "---"
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One data set of those that a card tells of.
+    """One configuration of a card.
 
     Attributes:
         name: as the card has it.
@@ -40,7 +40,7 @@ class Config:
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """What a card says.
+    """A parsed card.
 
     Attributes:
         configs: those that are meant where none is named: the default one, or all of them.
@@ -53,7 +53,7 @@ class Card:
     problem: str = ""
 
 
-def card_of(folder: Path) -> Card:
+def read_card(folder: Path) -> Card:
     """Reads a folder's card; an empty one where there is none, or where it gives no file to a split."""
     try:
         stat = (folder / CARD).stat()

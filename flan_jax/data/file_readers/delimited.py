@@ -1,4 +1,4 @@
-"""Text files with columns: ``.tsv`` and ``.csv``, whose first line names the columns, and FLAN's ``.tsv`` without one.
+"""Reads ``.tsv`` and ``.csv``, whose first line names the columns, and FLAN's ``.tsv`` without one.
 
 FLAN publishes its chains of thought as three columns without a header (question, answer, chain of thought),
 line ends written as ``\\n`` and nothing quoted. Whether a first line is a header is judged by its words.
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from flan_jax.data.file_readers.compressed import DAMAGED, open_data
+from flan_jax.data.file_readers.compressed import READ_ERRORS, open_data
 from flan_jax.data.file_readers.suffixes import suffix_of
 from flan_jax.data.formats.record_format import Numbered
 from flan_jax.errors import UserError
@@ -57,8 +57,8 @@ class ColumnLayout:
     quoted: bool
 
 
-def layout_of(path: Path) -> ColumnLayout:
-    """How the file is laid out; its head is read, and where it has a header all of it once.
+def detect_layout(path: Path) -> ColumnLayout:
+    """Detects how a file is laid out; its head is read, and where it has a header all of it once.
 
     Raises:
         UserError: nobody can tell what its columns are; or a ``.csv`` whose quotes do not match.
@@ -101,12 +101,12 @@ def _layout(path: Path, size: int, modified_ns: int) -> ColumnLayout:
     return ColumnLayout("\t", COLUMNS, header=False, quoted=False)
 
 
-def doubt(path: Path) -> str:
-    """Why a file without a header may be none of FLAN's chains of thought; ``""`` where it looks like one.
+def why_not_flan_cot(path: Path) -> str:
+    """Says why a file without a header may be none of FLAN's chains of thought; ``""`` where it looks like one.
 
     A question has an answer, and reasoning is longer than the answer that it leads to.
     """
-    if suffix_of(path) != ".tsv" or layout_of(path).header:
+    if suffix_of(path) != ".tsv" or detect_layout(path).header:
         return ""
     read = [record for _, record in numbered_rows(path, range(1, _LOOKED_AT)) if not isinstance(record, UserError)]
     if _names_columns([[record[column] for column in COLUMNS] for record in read]):
@@ -134,12 +134,12 @@ def _names_columns(rows: list[list[str]]) -> bool:
 
 
 def numbered_rows(path: Path, wanted: Collection[int] | None = None) -> Iterator[Numbered]:
-    """The rows with the line, from 1, that each begins in; or those of the numbers ``wanted``.
+    """Yields the rows with the line, from 1, that each begins in; or those of the numbers ``wanted``.
 
     Raises:
-        UserError: as ``layout_of``, or a damaged file.
+        UserError: as ``detect_layout``, or a damaged file.
     """
-    layout = layout_of(path)
+    layout = detect_layout(path)
     last = None if wanted is None else max(wanted, default=0)
     begins = 1
     for cells, ends in _rows(path, layout):
@@ -185,7 +185,7 @@ def _text(path: Path) -> Iterator[str]:
     with open_data(path) as file:
         try:
             yield from io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="\n")
-        except DAMAGED as error:
+        except READ_ERRORS as error:
             raise UserError(f"{path}: the file is damaged ({error}). Fetch it again.") from error
 
 

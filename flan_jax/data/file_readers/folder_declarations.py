@@ -1,4 +1,4 @@
-"""What a folder says itself that its files are: one that ``datasets`` saved, or one with a data set's card."""
+"""Files and splits that a folder declares itself: one that ``datasets`` saved, or one with a data set's card."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -7,14 +7,14 @@ from pathlib import Path
 from flan_jax.data.file_readers.compressed import stem_of
 from flan_jax.data.file_readers.dataset_card import CARD, Card, Config
 from flan_jax.data.file_readers.folder_parts import (
-    DEEPEST,
+    MAX_DEPTH,
     Candidate,
     FolderFiles,
     FolderPart,
     Unused,
     check_complete,
     entries,
-    natural_order,
+    natural_sort_key,
 )
 from flan_jax.data.sources.base import SPLITS
 from flan_jax.data.sources.json_files import load_json
@@ -25,7 +25,7 @@ _SAVED, _SAVED_SPLITS = "state.json", "dataset_dict.json"
 
 
 def saved(folder: Path) -> FolderFiles | None:
-    """A folder of ``save_to_disk``: its own files say what it holds. ``None`` for another."""
+    """Reads a folder of ``save_to_disk``, whose own files say what it holds; ``None`` for another."""
     if (folder / _SAVED_SPLITS).is_file():
         content = load_json(folder / _SAVED_SPLITS)
         names = content.get("splits") if isinstance(content, dict) else None
@@ -88,8 +88,8 @@ def _shards(folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in names)
 
 
-def told_in_vain(folder: Path, card: Card) -> list[Unused]:
-    """What a card says in vain."""
+def unmatched_patterns(folder: Path, card: Card) -> list[Unused]:
+    """Lists the patterns of a card that match no file, and what cannot be read of it."""
     reasons = [card.problem] if card.problem else []
     for config in card.configs:
         reasons += [
@@ -100,8 +100,8 @@ def told_in_vain(folder: Path, card: Card) -> list[Unused]:
 
 
 def declared(folder: Path, card: Card, readable: Callable[[Path], str]) -> FolderFiles:
-    """The files as the card gives them to splits; what it gives to none, or to be measured elsewhere, is not trained on."""
-    unused = told_in_vain(folder, card)
+    """Assigns the files as the card does; what it gives to no split, or to one that is measured, is not trained on."""
+    unused = unmatched_patterns(folder, card)
     taken: set[Path] = set()
     measured: set[Path] = set()
     for config in (*card.configs, *card.others):
@@ -123,7 +123,7 @@ def declared(folder: Path, card: Card, readable: Callable[[Path], str]) -> Folde
     reasons = {(one.path, one.reason): one for one in unused if one.path not in kept}
     said = {path for path, _ in reasons} | kept | {folder / CARD}
     left = [*reasons.values(), *_told_by_none(folder, said, readable)]
-    return FolderFiles(tuple(parts), tuple(sorted(left, key=lambda one: natural_order(one.path))))
+    return FolderFiles(tuple(parts), tuple(sorted(left, key=lambda one: natural_sort_key(one.path))))
 
 
 def _told_by_none(folder: Path, said: Set[Path], readable: Callable[[Path], str]) -> Iterator[Unused]:
@@ -150,7 +150,7 @@ def _own_files(
     trained = split_name(name).split in ("", "train")
     files: list[Candidate] = []
     for paths in config.splits[name]:
-        for path in sorted(paths, key=natural_order):
+        for path in sorted(paths, key=natural_sort_key):
             if why := readable(path):
                 unused.append(Unused(path, why))
             elif trained and path in measured:
@@ -167,7 +167,7 @@ def _files_below(folder: Path, depth: int) -> Iterator[Path]:
     """Every file below a folder, hidden folders left out."""
     for path in () if folder.name.startswith(".") else entries(folder):
         if path.is_dir():
-            if depth < DEEPEST:
+            if depth < MAX_DEPTH:
                 yield from _files_below(path, depth + 1)
         else:
             yield path

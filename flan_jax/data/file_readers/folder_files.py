@@ -1,4 +1,4 @@
-"""What the files of a folder are: which tasks they make, which split of a task each is, and which are not used, and why.
+"""Assigns the files of a folder to tasks and splits, and says which are not used, and why.
 
 Every source that looks at a folder asks here. The split is a word of the file's name, or of the folder's that it
 lies in (``flan_jax.data.sources.split_names``); ``data/`` and ``default/``, as the hub has them, are looked into, other
@@ -14,21 +14,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from flan_jax.data.file_readers.compressed import stem_of
-from flan_jax.data.file_readers.dataset_card import card_of
-from flan_jax.data.file_readers.folder_declarations import declared, saved, told_in_vain
+from flan_jax.data.file_readers.dataset_card import read_card
+from flan_jax.data.file_readers.folder_declarations import declared, saved, unmatched_patterns
 from flan_jax.data.file_readers.folder_parts import (
-    DEEPEST,
+    MAX_DEPTH,
     Candidate,
     FolderFiles,
     FolderPart,
     Unused,
     check_complete,
     entries,
-    natural_order,
+    natural_sort_key,
 )
 from flan_jax.data.file_readers.suffixes import why_no_records
 from flan_jax.data.sources.base import SPLITS
-from flan_jax.data.sources.split_names import CONFLICT, SplitName, of_both, split_name
+from flan_jax.data.sources.split_names import CONFLICT, SplitName, combine_splits, split_name
 from flan_jax.errors import UserError
 
 _LOOKED_INTO = ("data", "default")
@@ -38,7 +38,7 @@ _NUMBER_BEHIND = re.compile(r"(?P<rest>.*?)[-_.]?(?P<number>\d+)")
 def folder_files(
     folder: Path, readable: Callable[[Path], str] = why_no_records, *, together: bool = False
 ) -> FolderFiles:
-    """Says what the files of ``folder`` are.
+    """Assigns the files of ``folder`` to tasks and splits.
 
     Args:
         folder: the folder.
@@ -51,12 +51,12 @@ def folder_files(
     of_its_own = saved(folder)
     if of_its_own is not None:
         return of_its_own
-    card = card_of(folder)
+    card = read_card(folder)
     if any(config.splits for config in card.configs):
         return declared(folder, card, readable)
     unused: list[Unused] = []
     found = list(_candidates(folder, readable, unused, "", (), 0))
-    if in_vain := told_in_vain(folder, card):
+    if in_vain := unmatched_patterns(folder, card):
         unused = in_vain + [one for one in unused if one.path != in_vain[0].path]
     named: dict[str, list[Candidate]] = {}
     bare: dict[str, list[Candidate]] = {}
@@ -78,7 +78,7 @@ def folder_files(
         trained = whole.splits["train"][0].name
         why = f"its name says no split, and {trained} is what is trained on"
         unused += [Unused(path, why) for files in alone for path in files]
-    return FolderFiles(tuple(parts), tuple(sorted(unused, key=lambda one: natural_order(one.path))))
+    return FolderFiles(tuple(parts), tuple(sorted(unused, key=lambda one: natural_sort_key(one.path))))
 
 
 def _two_splits(said: SplitName) -> str:
@@ -98,13 +98,15 @@ def _candidates(
     depth: int,
 ) -> Iterator[Candidate]:
     """The files that may hold records, in the order of their names; folders of a split are gone into."""
-    for path in sorted(entries(folder), key=natural_order):
+    for path in sorted(entries(folder), key=natural_sort_key):
         if path.is_dir() and not path.name.startswith("."):
             said = split_name(path.name)
-            if depth < DEEPEST and (split or said.split or path.name.lower() in _LOOKED_INTO):
+            if depth < MAX_DEPTH and (split or said.split or path.name.lower() in _LOOKED_INTO):
                 plain = path.name.lower() in _LOOKED_INTO
                 own = () if plain else (said.rest,) if said.rest else ()
-                yield from _candidates(path, readable, unused, of_both(split, said.split), (*rest, *own), depth + 1)
+                yield from _candidates(
+                    path, readable, unused, combine_splits(split, said.split), (*rest, *own), depth + 1
+                )
             elif count := sum(1 for _ in _records_below(path, readable, 0)):
                 unused.append(
                     Unused(path, f"a sub-folder, with {count} file{'s' * (count > 1)} of records. Name it itself")
@@ -123,7 +125,7 @@ def _within(said: SplitName, split: str, rest: tuple[str, ...]) -> SplitName:
     """What a file's name says, in a folder of a split."""
     if split and not said.split and said.shards is None and (found := _NUMBER_BEHIND.fullmatch(said.rest)):
         said = dataclasses.replace(said, rest=found["rest"], number=int(found["number"]))
-    both = of_both(split, said.split)
+    both = combine_splits(split, said.split)
     return dataclasses.replace(said, split=both, rest="_".join((*rest, said.rest) if said.rest else rest))
 
 
@@ -132,7 +134,7 @@ def _records_below(folder: Path, readable: Callable[[Path], str], depth: int) ->
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            if depth < DEEPEST:
+            if depth < MAX_DEPTH:
                 yield from _records_below(path, readable, depth + 1)
         elif not readable(path):
             yield path

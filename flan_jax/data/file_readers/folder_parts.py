@@ -1,4 +1,4 @@
-"""What the files of a folder are made into: tasks with their splits, and what is not read."""
+"""The tasks and splits that the files of a folder make up, and the files that are not read."""
 
 import dataclasses
 import re
@@ -8,8 +8,8 @@ from pathlib import Path
 from flan_jax.data.sources.split_names import SplitName
 from flan_jax.errors import UserError
 
-DEEPEST = 8
-"""So many folders within one another are looked into."""
+MAX_DEPTH = 8
+"""Nested folders that are looked into at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Candidate:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What lies in a folder.
+    """Lists a folder.
 
     Raises:
         UserError: it cannot be read.
@@ -78,14 +78,14 @@ def entries(folder: Path) -> list[Path]:
         raise UserError(f"{folder} cannot be read ({error.strerror}). Allow it, or name another folder.") from error
 
 
-def natural_order(path: Path) -> tuple[tuple[int, int, str], ...]:
-    """Numbers in a name count as numbers: ``part2`` before ``part10``."""
+def natural_sort_key(path: Path) -> tuple[tuple[int, int, str], ...]:
+    """Returns a sort key under which numbers in a name count as numbers: ``part2`` before ``part10``."""
     pieces = re.split(r"(\d+)", str(path))
     return tuple((1, int(piece), "") if piece.isdecimal() else (0, 0, piece) for piece in pieces if piece)
 
 
 def check_complete(files: Sequence[Candidate]) -> None:
-    """Refuses the files of a split of which one is missing.
+    """Refuses the shards of a split of which one is missing.
 
     Raises:
         UserError: which one.

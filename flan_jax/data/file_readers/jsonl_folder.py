@@ -1,11 +1,11 @@
-"""A user's own folder of JSON lines as one source: every file in it, in the order of their names."""
+"""A source of a folder of JSON lines: every file in it, in the order of their names."""
 
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 from flan_jax.data.file_readers.compressed import compression_of
-from flan_jax.data.file_readers.folder_files import folder_files, natural_order
+from flan_jax.data.file_readers.folder_files import folder_files, natural_sort_key
 from flan_jax.data.file_readers.suffixes import suffix_of, why_no_records
 from flan_jax.data.sources.base import SPLITS, digest, missing_data, resolve
 from flan_jax.data.sources.json_files import JsonSource, jsonl
@@ -35,7 +35,7 @@ class FolderSource(Source):
     def _files(self, split: str) -> list[Path]:
         folder = resolve(self.folder)
         found = folder_files(folder, _why_no_lines, together=True).parts if folder.is_dir() else ()
-        return sorted((path for part in found for path in part.splits.get(split, ())), key=natural_order)
+        return sorted((path for part in found for path in part.splits.get(split, ())), key=natural_sort_key)
 
     def _sources(self, split: str) -> list[JsonSource]:
         if split not in self.splits:

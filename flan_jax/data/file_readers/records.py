@@ -1,4 +1,4 @@
-"""The records of a file, one after the other, each with its number: JSON lines, JSON, tables, Parquet, Arrow; compressed or not.
+"""Reads the records of a file with their numbers: JSON lines, JSON, tables, Parquet, Arrow; compressed or not.
 
 A record that cannot be read is an error in its place and harms no other.
 """
@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flan_jax.data.file_readers.columnar import columnar
-from flan_jax.data.file_readers.compressed import DAMAGED, compression_of, open_data
+from flan_jax.data.file_readers.columnar import columnar_rows
+from flan_jax.data.file_readers.compressed import READ_ERRORS, compression_of, open_data
 from flan_jax.data.file_readers.delimited import numbered_rows
-from flan_jax.data.file_readers.suffixes import suffix_of, unknown_ending
+from flan_jax.data.file_readers.suffixes import suffix_of, unknown_suffix
 from flan_jax.data.formats.record_format import Numbered
 from flan_jax.errors import UserError
 from flan_jax.unique_keys import RepeatedKeyError, decode, decode_records
@@ -27,23 +27,23 @@ _COLUMNAR = (".parquet", ".arrow")
 
 
 def numbered_records(path: Path) -> Iterator[Numbered]:
-    """The records of a file: by line from 1, or by position in a list from 0.
+    """Yields the records of a file with their numbers: lines from 1, or positions in a list from 0.
 
     Raises:
         UserError: the file as a whole cannot be read.
     """
     suffix = suffix_of(path)
     if suffix in _COLUMNAR:
-        return columnar(path)
+        return columnar_rows(path)
     if suffix in _TABLES:
         return numbered_rows(path)
     if suffix not in _JSON:
-        raise unknown_ending(path)
+        raise unknown_suffix(path)
     return _lines(path, _parsed) if _is_lines(path) else _json(path)
 
 
 def records_at(path: Path, numbers: Sequence[int]) -> Iterator[Numbered]:
-    """The records with these numbers, which are in order.
+    """Yields the records with these numbers, which are in order.
 
     A dump of a thousand tasks is read a thousand times, so no others are parsed: of a file of lines
     these alone are read, of a compressed one no more than up to the last, and one list is kept.
@@ -51,7 +51,7 @@ def records_at(path: Path, numbers: Sequence[int]) -> Iterator[Numbered]:
     suffix, stat = suffix_of(path), path.stat()
     wanted = frozenset(numbers)
     if suffix in _COLUMNAR:
-        yield from columnar(path, wanted)
+        yield from columnar_rows(path, wanted)
     elif suffix in _TABLES:
         yield from numbered_rows(path, wanted)
     elif not _is_lines(path):
@@ -79,8 +79,8 @@ def _begins(path: Path, size: int, modified_ns: int) -> "array.array[int]":
     return begins
 
 
-def counted_by(path: Path) -> str:
-    """What the numbers of its records count."""
+def number_unit(path: Path) -> str:
+    """Returns what the numbers of a file's records count: ``line`` or ``record``."""
     suffix = suffix_of(path)
     return "line" if suffix in _TABLES or (suffix in _JSON and _is_lines(path)) else "record"
 
@@ -96,7 +96,7 @@ def _lines(path: Path, parse: Callable[[bytes], Any], wanted: Collection[int] | 
                 return
             try:
                 line = lines.readline()
-            except DAMAGED as error:  # a compressed file that was cut off
+            except READ_ERRORS as error:  # a compressed file that was cut off
                 raise UserError(f"{path}, line {number}: the file is damaged ({error}). Fetch it again.") from error
             if not line:
                 return
@@ -154,7 +154,7 @@ def _has_lines(path: Path, size: int, modified_ns: int) -> bool:
             if not named and not first.startswith(b"{"):
                 return False
             more = any(line.strip() for line in file)
-        except DAMAGED:
+        except READ_ERRORS:
             return True  # which the lines say better, as far as they can be read
     if not more:
         return False
@@ -166,13 +166,13 @@ def _has_lines(path: Path, size: int, modified_ns: int) -> bool:
 
 
 def is_one_object(path: Path) -> bool:
-    """Whether a JSON file holds one object, and neither a list nor one a line."""
+    """Tells whether a JSON file holds one object, and neither a list nor one a line."""
     if _is_lines(path):
         return False
     with open_data(path) as file:
         try:
             return bool(file.read(1 << 16).removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"{"))
-        except DAMAGED:
+        except READ_ERRORS:
             return False
 
 
@@ -193,7 +193,7 @@ def _elements(path: Path) -> list[Any]:
     with open_data(path) as file:
         try:
             content = file.read().removeprefix(_BYTE_ORDER_MARK)
-        except DAMAGED as error:
+        except READ_ERRORS as error:
             raise UserError(f"{path}: the file is damaged ({error}). Fetch it again.") from error
     text = content.decode(errors="surrogateescape")
     try:

@@ -1,8 +1,8 @@
-"""What a file's name says of how it is written: its ending, that of what it is compressed with taken off."""
+"""Tells a file's format by its ending, that of its compression taken off."""
 
 from pathlib import Path
 
-from flan_jax.data.file_readers.compressed import COMPRESSED, compression_of
+from flan_jax.data.file_readers.compressed import COMPRESSION_SUFFIXES, compression_of
 from flan_jax.errors import UserError
 
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".tsv", ".csv", ".parquet", ".arrow")
@@ -11,12 +11,12 @@ _ABOUT_DATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "
 
 
 def suffix_of(path: Path) -> str:
-    """The ending that says how a file is written; that of a compressed one is the one before ``.gz``."""
+    """Returns the ending that says how a file is written; of a compressed one, that before ``.gz``."""
     return (Path(path.stem) if compression_of(path) else path).suffix.lower()
 
 
 def why_no_records(path: Path) -> str:
-    """Why a file's name says that it holds no records; ``""`` where it may.
+    """Says why a file holds no records by its name; ``""`` where it may hold some.
 
     >>> why_no_records(Path("a.jsonl.zst")), why_no_records(Path("notes.txt"))
     ('', "its ending '.txt' is none of a file of records")
@@ -35,13 +35,13 @@ def why_no_records(path: Path) -> str:
 
 
 def is_data_file(path: Path) -> bool:
-    """Whether the file's name says that it may hold records."""
+    """Tells whether a path is a file whose name says that it may hold records."""
     return not why_no_records(path) and path.is_file()
 
 
-def unknown_ending(path: Path) -> UserError:
-    """The refusal of a file of another ending."""
+def unknown_suffix(path: Path) -> UserError:
+    """Returns the error for a file of another ending."""
     return UserError(
         f"{path}: a file of records ends in one of {', '.join(SUFFIXES)}, "
-        f"the text ones maybe with one of {', '.join(COMPRESSED)} behind."
+        f"the text ones maybe with one of {', '.join(COMPRESSION_SUFFIXES)} behind."
     )

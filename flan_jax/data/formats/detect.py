@@ -7,7 +7,7 @@ from flan_jax.data.formats import alpaca, messages, natural_instructions, oasst,
 from flan_jax.data.formats.nearest import nearest_format
 from flan_jax.data.formats.record_format import Format
 from flan_jax.errors import UserError, unknown
-from flan_jax.tasks.meanings import pair_keys, refuse_pairs
+from flan_jax.tasks.known_keys import pair_keys, refuse_pairs
 from flan_jax.tasks.spec import Record
 
 FORMATS: tuple[Format, ...] = (

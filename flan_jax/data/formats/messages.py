@@ -16,7 +16,7 @@ from flan_jax.data.formats.record_format import (
 from flan_jax.data.formats.speakers import calls, role_of
 from flan_jax.errors import UserError
 from flan_jax.tasks.chat import turns
-from flan_jax.tasks.meanings import empty
+from flan_jax.tasks.known_keys import empty
 from flan_jax.tasks.spec import Record
 
 MESSAGE = tuple(sorted(turns.READ))

@@ -53,7 +53,7 @@ class Format:
         gather: puts rows together that make one record, where one is spread over several.
         parameters: parameters of ``read``, for fingerprints.
         reads: the keys that ``read`` looks at beside ``keys``. What is neither here nor in ``neutral`` is counted and reported,
-            but for what ``flan_jax.tasks.meanings`` honors in every format.
+            but for what ``flan_jax.tasks.known_keys`` honors in every format.
         neutral: keys that are not reported.
         nested: lists of objects, or objects, that ``read`` looks into, with the keys that it reads there. A key among
             these that is a name here too is looked into in its turn.

@@ -7,7 +7,7 @@ from flan_jax.data.formats.record_format import Format, LeftOut
 from flan_jax.errors import UserError
 from flan_jax.tasks.chat import turns
 from flan_jax.tasks.chat.conversation import ASSISTANT, headed
-from flan_jax.tasks.meanings import context_of, left_out_by, pair_keys, refuse_pairs
+from flan_jax.tasks.known_keys import context_of, left_out_by, pair_keys, refuse_pairs
 from flan_jax.tasks.spec import Record
 
 VERSION = 1

@@ -10,7 +10,7 @@ from flan_jax.data.formats.speakers import role_or_none
 from flan_jax.errors import UserError
 from flan_jax.tasks.chat import turns
 from flan_jax.tasks.chat.conversation import TOOL
-from flan_jax.tasks.meanings import (
+from flan_jax.tasks.known_keys import (
     BAD,
     GOOD,
     HISTORY,

@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flan_jax.data.file_readers.compressed import COMPRESSED, stem_of
+from flan_jax.data.file_readers.compressed import COMPRESSION_SUFFIXES, stem_of
 from flan_jax.data.file_readers.folder_files import FolderFiles, FolderPart, folder_files
-from flan_jax.data.file_readers.records import counted_by, numbered_records, records_at
+from flan_jax.data.file_readers.records import number_unit, numbered_records, records_at
 from flan_jax.data.file_readers.suffixes import SUFFIXES, suffix_of
 from flan_jax.data.formats.record_format import Numbered
 from flan_jax.data.sources.base import digest, file_digest, missing_data, resolve
@@ -57,7 +57,7 @@ class LocalFile:
     def place(self, number: int) -> str:
         """Names file and line, or file and position in its list."""
         path = self.paths[number // _FILE]
-        return f"{path}, {counted_by(path)} {number % _FILE}"
+        return f"{path}, {number_unit(path)} {number % _FILE}"
 
     def fingerprint(self) -> str:
         """Digests the content; hexadecimal."""
@@ -131,7 +131,7 @@ def origins(place: str, parts: tuple[tuple[str, str], ...] = (), part: str | Non
     if path.is_file():
         return {"train": LocalFile(path)}
     found = _HUB_NAME.fullmatch(place)
-    is_file_name = place.lower().endswith(COMPRESSED) or suffix_of(Path(place)) in SUFFIXES
+    is_file_name = place.lower().endswith(COMPRESSION_SUFFIXES) or suffix_of(Path(place)) in SUFFIXES
     if found is None or is_file_name:
         raise missing_data("Instruction data", path)
     source = HubSource(found["name"], found["config"], found["revision"], parts or (("train", "train"),))

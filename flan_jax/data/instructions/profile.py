@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from flan_jax.data.file_readers.delimited import doubt
+from flan_jax.data.file_readers.delimited import why_not_flan_cot
 from flan_jax.data.formats.cleaning import Cleaner, Cleaning, StepCount
 from flan_jax.data.formats.detect import AUTO, SAMPLE, detect_format, get_format
 from flan_jax.data.formats.record_format import Format, LeftOut, Numbered
@@ -94,7 +94,7 @@ def _detected(origin: Origin, state: tuple[int, ...]) -> Format:
         known = detect_format(read)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    if known.name == "flan_cot" and isinstance(origin, LocalFile) and (why := doubt(origin.path)):
+    if known.name == "flan_cot" and isinstance(origin, LocalFile) and (why := why_not_flan_cot(origin.path)):
         raise UserError(f"{where}: {why}.")
     return known
 

@@ -28,17 +28,17 @@ def set_data_dir(path: str | Path | None) -> None:
 
 
 def data_dir() -> Path:
-    """The folder that relative paths start from: chosen, else FLAN_JAX_DATA_DIR, else the working directory."""
+    """Returns the folder that relative paths start from: chosen, else FLAN_JAX_DATA_DIR, else the working directory."""
     return _chosen_data_dir or Path(os.environ.get(DATA_DIR_VARIABLE) or ".").expanduser()
 
 
 def resolve(path: str | Path) -> Path:
-    """``path`` itself when it is absolute, else below the data folder."""
+    """Returns ``path`` itself when it is absolute, else below the data folder."""
     return data_dir() / Path(path).expanduser()
 
 
 def missing_data(what: str, path: Path) -> UserError:
-    """The one message for data that is not where it should be."""
+    """Returns the error for data that is not where it should be."""
     folder = data_dir()
     here = path.relative_to(folder) if path.is_relative_to(folder) else path
     if not here.is_absolute() and here != path and here.exists():
@@ -59,12 +59,12 @@ def check_split(source: Source, split: str) -> None:
 
 
 def digest(*parts: object) -> str:
-    """Hexadecimal SHA-256 of the printed parts."""
+    """Digests the printed parts; hexadecimal SHA-256."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content, read again only when the file changed."""
+    """Digests a file's content, read again only when the file changed; hexadecimal SHA-256."""
     stat = path.stat()
     return _file_digest(str(path), stat.st_size, stat.st_mtime_ns)
 

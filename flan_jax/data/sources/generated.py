@@ -52,7 +52,7 @@ class GeneratedSource(Source):
 def generated(
     name: str, make: Callable[[str], Sequence[Record]], version: str | int, *, splits: Sequence[str] = SPLITS
 ) -> GeneratedSource:
-    """A source over ``make(split)``, which must return the same records every time.
+    """Makes a source of ``make(split)``, which must return the same records every time.
 
     Args:
         name: tells generators apart; part of the fingerprint.

@@ -1,4 +1,4 @@
-"""A hashed order, for data sets that are published sorted by their labels.
+"""Slices in a hash-shuffled order, for data sets that are published sorted by their labels.
 
 The first 30,000 tweets of Sentiment140 are negative, every one of them, and the last 200 reviews of
 IMDB are positive. TFDS shuffles when it writes, the hub does not. A prefix or a tail of such a data
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from flan_jax.data.sources.base import digest
 from flan_jax.data.sources.holdback import HoldbackSplit
 from flan_jax.data.sources.json_files import JsonSource
-from flan_jax.tasks.hashing import begun_hash, ended_hash
+from flan_jax.tasks.hashing import finish_hash, hash_prefix
 from flan_jax.tasks.source import Source
 
 
@@ -32,7 +32,7 @@ class HashShuffledSlice:
     limit: int | None = None
 
     def __call__(self, count: int) -> Sequence[int]:
-        """The positions, of ``count``."""
+        """Returns the positions, of ``count``."""
         return _order(self.name, count)[self.start : self.stop][: self.limit]
 
     def __str__(self) -> str:
@@ -42,8 +42,8 @@ class HashShuffledSlice:
 
 @functools.lru_cache(maxsize=1)
 def _order(name: str, count: int) -> "array[int]":
-    begun = begun_hash("scattered", name)
-    return array("q", sorted(range(count), key=lambda position: (ended_hash(begun, position), position)))
+    begun = hash_prefix("scattered", name)
+    return array("q", sorted(range(count), key=lambda position: (finish_hash(begun, position), position)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Keeping a part of one split to validate on, where a data set is published with nothing else to validate on."""
+"""Holds back a part of one split to validate on, where a data set is published without a validation split."""
 
 import abc
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,11 @@ class HoldbackSplit(Source):
 
     @abc.abstractmethod
     def divided(self, split: str) -> tuple[Source, str]:
-        """The source that ``split`` is a part of, and which of its splits is divided."""
+        """Returns the source that ``split`` is a part of, and which of its splits is divided."""
 
     @abc.abstractmethod
     def positions(self, split: str) -> Sequence[int]:
-        """The 0-based positions that ``split`` has of what is divided, ascending; no two splits share one."""
+        """Returns the 0-based positions that ``split`` has of what is divided, ascending; no two splits share one."""
 
     def read(self, split: str) -> Iterator[NumberedRecord]:
         """Yields the records at the positions of ``split``; one that cannot be read has its position like any other."""

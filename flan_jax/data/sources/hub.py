@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flan_jax.data.sources.base import check_split, digest, known_splits
-from flan_jax.data.sources.hub_access import hub_in_reach, trained_splits
+from flan_jax.data.sources.hub_access import offline_if_unreachable, training_splits
 from flan_jax.errors import RecordError, UserError
 from flan_jax.tasks.source import NumberedRecord, Source
 
@@ -46,7 +46,7 @@ class HubSource(Source):
             ) from error
         part = dict(self.parts)[split]
         try:
-            with hub_in_reach():
+            with offline_if_unreachable():
                 rows = self._load(datasets, part)
         except (OSError, ValueError, RuntimeError) as error:  # no network, no such data set or split, or a script
             first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -58,7 +58,7 @@ class HubSource(Source):
         yield from _rows(rows, f"{self.describe()}, split {part!r}")
 
     def _load(self, datasets: Any, part: str) -> Any:
-        """The rows of a split; where there is none called ``train``, those of the splits whose names say so."""
+        """Loads the rows of a split; where there is none called ``train``, those of the splits whose names say so."""
         # The branch that the hub converts scripts to has a folder where the script had a configuration.
         converted = self.revision == CONVERTED
         where = {"data_dir" if converted else "name": self.config}
@@ -71,7 +71,7 @@ class HubSource(Source):
             names = datasets.get_dataset_split_names(self.name, revision=self.revision, **named)
             if part in names:
                 raise
-            trained = trained_splits(names)
+            trained = training_splits(names)
             if not trained:
                 raise UserError(
                     f"{self.describe()} has no split 'train', and no name of those that it has ({', '.join(names)}) says "
@@ -99,7 +99,7 @@ class HubSource(Source):
 
 
 def _rows(rows: Any, where: str) -> Iterator[NumberedRecord]:
-    """The rows of a data set. An iterator that failed is at its end, so another goes on behind the bad row."""
+    """Yields the rows of a data set. An iterator that failed is at its end, so another goes on behind the bad row."""
     index = 0
     while index < len(rows):
         remaining = iter(rows.select(range(index, len(rows))) if index else rows)
@@ -124,7 +124,7 @@ def hf(
     validation: str | None = None,
     test: str | None = None,
 ) -> HubSource:
-    """A source over a Hugging Face data set; each split is a split expression such as ``train[:1000]``."""
+    """Makes a source of a Hugging Face data set; each split is a split expression such as ``train[:1000]``."""
     given = {"train": train, "validation": validation, "test": test}
     parts = tuple((split, part) for split, part in given.items() if part is not None)
     known_splits(f"hf({name!r})", [split for split, _ in parts])

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: whether it can be reached at all, and which splits of a data set are trained on.
+"""Access to the Hugging Face hub: offline where it cannot be reached, and which splits of a data set are trained on.
 
 Without a network its client tries for half a minute.
 """
@@ -19,8 +19,8 @@ _AGAIN_AFTER = 1.0
 
 
 @contextlib.contextmanager
-def hub_in_reach() -> Iterator[None]:
-    """Has the hub's client work from its cache alone where the hub's address cannot be resolved.
+def offline_if_unreachable() -> Iterator[None]:
+    """Puts the hub's client in its offline mode where the hub's address cannot be resolved.
 
     What was downloaded before is found as ever; what was not is an error at once. Where a proxy is
     set, names are its business, and nothing is changed.
@@ -34,12 +34,12 @@ def hub_in_reach() -> Iterator[None]:
         yield
 
 
-def trained_splits(names: Sequence[str]) -> str:
-    """The split expression of what is trained on in a data set without a split ``train``; ``""`` where nothing says it.
+def training_splits(names: Sequence[str]) -> str:
+    """Returns the split expression to train on in a data set without a split ``train``; ``""`` where no name says it.
 
-    >>> trained_splits(["train_sft", "test_sft"]), trained_splits(["train_sft", "train_gen"]), trained_splits(["en"])
+    >>> training_splits(["train_sft", "test_sft"]), training_splits(["train_sft", "train_gen"]), training_splits(["en"])
     ('train_sft', 'train_sft+train_gen', 'en')
-    >>> trained_splits(["test"]), trained_splits(["en", "de"])
+    >>> training_splits(["test"]), training_splits(["en", "de"])
     ('', '')
     """
     said = {name: split_name(name).split for name in names}

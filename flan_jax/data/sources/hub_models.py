@@ -1,9 +1,9 @@
-"""A model's folder: one on this machine, or a snapshot of the Hugging Face hub by its name."""
+"""Resolves a model's name to a folder: one on this machine, or a snapshot from the Hugging Face hub."""
 
 import re
 from pathlib import Path
 
-from flan_jax.data.sources.hub_access import hub_in_reach
+from flan_jax.data.sources.hub_access import offline_if_unreachable
 from flan_jax.errors import UserError
 
 HUB = "hf:"
@@ -17,7 +17,7 @@ _NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
 def model_folder(name: str | Path) -> Path:
-    """The folder of a model.
+    """Returns the folder of a model.
 
     Args:
         name: a folder; or ``OWNER/NAME`` on the hub, with ``@REVISION`` for another than its main branch. What was
@@ -47,7 +47,7 @@ def _snapshot(name: str, revision: str | None) -> Path:
 
     where = f"{name!r}" + (f" (revision {revision!r})" if revision else "")
     try:
-        with hub_in_reach():
+        with offline_if_unreachable():
             found = huggingface_hub.snapshot_download(
                 name, revision=revision, allow_patterns=_FILES, ignore_patterns=_COPIES
             )

@@ -85,7 +85,7 @@ class JsonSource(Source):
 def jsonl(
     *, train: str | Path | None = None, validation: str | Path | None = None, test: str | Path | None = None
 ) -> JsonSource:
-    """A source over local files, ``.jsonl`` or ``.json`` lists; relative paths start at the data folder."""
+    """Makes a source of local files, ``.jsonl`` or ``.json`` lists; relative paths start at the data folder."""
     given = {"train": train, "validation": validation, "test": test}
     files = tuple((split, str(path)) for split, path in given.items() if path is not None)
     known_splits("jsonl(...)", [split for split, _ in files])
@@ -122,12 +122,12 @@ def _repeated(error: RepeatedKeyError) -> UserError:
 
 
 def not_an_object(record: object) -> str:
-    """Says that a record is no JSON object; to be written behind the record's place."""
+    """Returns the message for a record that is no JSON object; to be written behind the record's place."""
     return f": a record must be a JSON object, not {type(record).__name__}. Correct or remove the record."
 
 
 def load_json(path: Path, *, spoiled: bool = False, content: bytes | None = None) -> Any:
-    """The content of a JSON file.
+    """Loads a JSON file.
 
     Args:
         path: the file.

@@ -38,7 +38,7 @@ def set_source_dir(path: str | Path | None) -> None:
 
 
 def source_dir() -> Path | None:
-    """The folder of local copies: chosen, else FLAN_JAX_SOURCE_DIR, else none.
+    """Returns the folder of local copies: chosen, else FLAN_JAX_SOURCE_DIR, else none.
 
     Raises:
         UserError: it is named and not there.
@@ -62,7 +62,7 @@ class PublishedSource(Source):
     sizes: tuple[tuple[str, int], ...]
     folders: tuple[str, ...]
     train_limit: int
-    scattered: bool = False
+    hash_shuffled: bool = False
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -105,9 +105,9 @@ class PublishedSource(Source):
         if folder is not None:
             return _local_source(folder, self, split)
         hub = hf(self.name, self.config, revision=self.revision, **dict(self.parts))
-        return (self._scattered(hub, split) if self.scattered else hub), split
+        return (self._hash_shuffled(hub, split) if self.hash_shuffled else hub), split
 
-    def _scattered(self, hub: HubSource, split: str) -> HubSource:
+    def _hash_shuffled(self, hub: HubSource, split: str) -> HubSource:
         match = _SLICE.fullmatch(dict(self.parts)[split])
         assert match is not None  # checked when it was made
         start, stop = _integer(match["start"]), _integer(match["stop"])
@@ -164,9 +164,9 @@ def published(
     sizes: Mapping[str, int] | None = None,
     folders: Sequence[str] = (),
     train_limit: int = TRAIN_LIMIT,
-    scattered: bool = False,
+    hash_shuffled: bool = False,
 ) -> PublishedSource:
-    """A source over a published data set.
+    """Makes a source of a published data set.
 
     Args:
         name: its name on the Hugging Face hub.
@@ -181,7 +181,7 @@ def published(
             anything is downloaded.
         folders: the names that a local folder may have, the task's own first.
         train_limit: at most so many records are trained on.
-        scattered: the hub has it sorted by its labels, so that splits, prefixes and tails are taken in a
+        hash_shuffled: the hub has it sorted by its labels, so that splits, prefixes and tails are taken in a
             hashed order; of a local copy, too.
 
     Raises:
@@ -196,7 +196,7 @@ def published(
     if not folders:
         raise UserError(f"published({name!r}) names no local folder. Give folders=(TASK,).")
     return PublishedSource(
-        name, config, revision, tfds, parts, tuple((sizes or {}).items()), tuple(folders), train_limit, scattered
+        name, config, revision, tfds, parts, tuple((sizes or {}).items()), tuple(folders), train_limit, hash_shuffled
     )
 
 
@@ -207,7 +207,7 @@ _MANY = {"wmt14", "wmt16", "paracrawl", "flores", "floresplus", "tatoebamt"}
 
 
 def origin(name: str, config: str | None = None) -> str:
-    """One data set's name, without the user it is published by, case and punctuation.
+    """Normalizes a data set's name: without the user it is published by, case and punctuation.
 
     >>> origin("GLUE", "MNLI"), origin("rajpurkar/squad_v2"), origin("nyu-mll/glue", "rte")
     ('mnli', 'squadv2', 'rte')
@@ -274,7 +274,7 @@ def _local_source(folder: Path, source: PublishedSource, split: str) -> tuple[So
     path, training = _file_of(folder, split), _file_of(folder, "train")
     apart = _file_of(folder, "validation").is_file() or "validation" not in source.splits
     shared = split in ("train", "validation") and not apart and training.is_file()
-    if source.scattered and (shared or path.is_file()):
+    if source.hash_shuffled and (shared or path.is_file()):
         part, held = ("train", VALIDATION_LIMIT) if shared else (split, 0)
         file = jsonl(**{part: (training if shared else path).absolute()})
         validates = shared and split == "validation"

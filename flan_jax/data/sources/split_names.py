@@ -1,4 +1,4 @@
-"""The split that a name says: the words ``train``, ``dev``, ``test`` and the like as tokens of a file's or folder's name.
+"""Parses the split out of a file's or folder's name: the words ``train``, ``dev``, ``test`` and the like as tokens of it.
 
 The words are those of Hugging Face's ``datasets`` (``datasets.data_files.SPLIT_KEYWORDS``), ``holdout``, and WMT's
 ``newstest`` and ``newsdev``.
@@ -31,7 +31,7 @@ _NATURAL_INSTRUCTIONS = re.compile(r"(sub)?task\d+_", re.IGNORECASE)
 
 @dataclasses.dataclass(frozen=True)
 class SplitName:
-    """What a name says.
+    """A parsed name.
 
     Attributes:
         split: ``train``, ``validation``, ``test``, ``CONFLICT``, or ``""`` where it names none.
@@ -51,7 +51,7 @@ class SplitName:
 
 
 def split_name(stem: str) -> SplitName:
-    """Reads a file's or folder's name, its endings taken off.
+    """Parses a file's or folder's name, its endings taken off.
 
     >>> split_name("numbers_test").split, split_name("train_sft-00000-of-00002").rest, split_name("latest").split
     ('test', 'sft', '')
@@ -75,13 +75,13 @@ def split_name(stem: str) -> SplitName:
             del tokens[-1], meanings[-1]
     rest = "_".join(token for token, meaning in zip(tokens, meanings, strict=True) if not meaning)
     weak = all(_plain(word) in _WEAK for word in words)
-    return SplitName(of_both(*meanings), rest, words, number, shards, weak)
+    return SplitName(combine_splits(*meanings), rest, words, number, shards, weak)
 
 
-def of_both(*splits: str) -> str:
-    """The split that several names say together: what one calls training and one does not is in conflict.
+def combine_splits(*splits: str) -> str:
+    """Combines the splits that several names say: what one calls training and one does not is in conflict.
 
-    >>> of_both("", "train"), of_both("train", "test"), of_both("validation", "test")
+    >>> combine_splits("", "train"), combine_splits("train", "test"), combine_splits("validation", "test")
     ('train', 'conflict', 'test')
     """
     said = {split for split in splits if split}

@@ -2,7 +2,7 @@
 
 Chat data is published in many formats; once read, a record is
 ``{"messages": [{"role": "user", "content": "…"}, …]}``, maybe with ``tools``, and ``conversation(record)`` makes it
-this. What else keys of a record or of a message say is honoured or refused: see ``flan_jax.tasks.meanings`` and
+this. What else keys of a record or of a message say is honoured or refused: see ``flan_jax.tasks.known_keys`` and
 ``flan_jax.tasks.chat.turns``.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.tasks.chat import turns
-from flan_jax.tasks.meanings import context_of, left_out_by, refuse_pairs
+from flan_jax.tasks.known_keys import context_of, left_out_by, refuse_pairs
 from flan_jax.tasks.spec import Record
 from flan_jax.tasks.unicode_check import unsound
 

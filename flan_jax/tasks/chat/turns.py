@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.errors import UserError
-from flan_jax.tasks.meanings import BAD, GOOD, LABEL, MEDIA, VERDICTS, empty, verdict, weight_of, yes_or_no
+from flan_jax.tasks.known_keys import BAD, GOOD, LABEL, MEDIA, VERDICTS, empty, verdict, weight_of, yes_or_no
 from flan_jax.tasks.unicode_check import unsound
 from flan_jax.unique_keys import decode
 
@@ -23,7 +23,7 @@ TOOLS = ("tools", "functions")
 ANSWERED_CALL = ("name", "tool_call_id")
 """What a tool's message says of the call that it answers."""
 READ = frozenset((*LOSS_ON, *LOSS_OFF, *LOSS_WEIGHTS, *LOSS_PARTS, *REASONING, *CALLS, *TOOLS, "tool_call_id"))
-"""Keys of messages that are honoured or refused, beside those of ``flan_jax.tasks.meanings``."""
+"""Keys of messages that are honoured or refused, beside those of ``flan_jax.tasks.known_keys``."""
 
 
 def is_trained(message: Mapping[str, Any], *, reply: bool) -> bool:

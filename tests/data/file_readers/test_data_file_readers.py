@@ -8,7 +8,7 @@ import lzma
 import pyarrow
 import pytest
 
-from flan_jax.data.file_readers.records import counted_by, numbered_records, records_at
+from flan_jax.data.file_readers.records import number_unit, numbered_records, records_at
 from flan_jax.data.instructions import data_report, mixture_of_path
 from flan_jax.errors import UserError
 
@@ -47,7 +47,7 @@ def test_a_list_in_a_jsonl(tmp_path, text):
     path.write_text(text)
     assert records(path) == list(enumerate(ROWS))
     assert list(records_at(path, [3])) == [(3, ROWS[3])]
-    assert counted_by(path) == "record"
+    assert number_unit(path) == "record"
     path.write_text("[1]\n[2]\n")  # a list a line is no list of records
     assert [number for number, record in records(path) if isinstance(record, UserError)] == [1, 2]
 

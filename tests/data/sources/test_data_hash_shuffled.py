@@ -28,7 +28,7 @@ def local(tmp_path, monkeypatch):
 
 
 def tweets(**changed):
-    given = {"train": "train[:-200]", "validation": "train[-200:]", "folders": ("tweets",), "scattered": True}
+    given = {"train": "train[:-200]", "validation": "train[-200:]", "folders": ("tweets",), "hash_shuffled": True}
     return published("someone/tweets", **{**given, **changed})
 
 
@@ -46,7 +46,7 @@ def test_prefix_and_tail_of_a_sorted_file_have_every_label(local):
     whole = [*tweets().records("train"), *validation]
     assert sorted(whole, key=SORTED.index) == SORTED
     assert [record for record in SORTED if record in train] == train  # the file's order
-    assert set(labels(tweets(scattered=False, train_limit=300).records("train"))) == {0}  # what it is for
+    assert set(labels(tweets(hash_shuffled=False, train_limit=300).records("train"))) == {0}  # what it is for
 
 
 def test_a_file_of_its_own_validates_where_there_is_one(local):
@@ -98,7 +98,7 @@ def test_the_hub_is_read_in_the_same_way(monkeypatch):
     assert (len(train), len(validation)) == (300, 200)
     assert min(*labels(train).values(), *labels(validation).values()) > 60
     assert not {record["text"] for record in train} & {record["text"] for record in validation}
-    assert source.fingerprint("train") != tweets(scattered=False, train_limit=300).fingerprint("train")
+    assert source.fingerprint("train") != tweets(hash_shuffled=False, train_limit=300).fingerprint("train")
     assert source.fingerprint("train") != source.fingerprint("validation")
 
 

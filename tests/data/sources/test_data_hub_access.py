@@ -43,7 +43,7 @@ def flag(monkeypatch):
 def test_the_client_is_offline_where_the_hub_has_no_address(monkeypatch, flag, outcomes, offline):
     getaddrinfo, asked = answers(*outcomes)
     monkeypatch.setattr(hub_access.socket, "getaddrinfo", getaddrinfo)
-    with hub_access.hub_in_reach():
+    with hub_access.offline_if_unreachable():
         assert flag() is offline
     assert flag() is False
     assert len(asked) == len(outcomes)
@@ -53,9 +53,9 @@ def test_a_mirror_is_asked_for_and_a_proxy_is_left_alone(monkeypatch, flag):
     getaddrinfo, asked = answers(socket.EAI_NONAME, socket.EAI_NONAME)
     monkeypatch.setattr(hub_access.socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example/hub")
-    with hub_access.hub_in_reach():
+    with hub_access.offline_if_unreachable():
         assert flag()
     assert asked == ["mirror.example"]
     monkeypatch.setattr(hub_access.urllib.request, "getproxies", lambda: {"https": "proxy.example"})
-    with hub_access.hub_in_reach():
+    with hub_access.offline_if_unreachable():
         assert not flag()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flan_jax.data.sources.split_names import CONFLICT, of_both, split_name
+from flan_jax.data.sources.split_names import CONFLICT, combine_splits, split_name
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,6 @@ def test_numbers_of_shards(name, number, shards):
 
 
 def test_training_beside_anything_else_is_a_conflict():
-    assert of_both("train", "", "train") == "train"
-    assert of_both("validation", "train") == of_both(CONFLICT, "test") == CONFLICT
-    assert of_both("validation", "test") == "test"
+    assert combine_splits("train", "", "train") == "train"
+    assert combine_splits("validation", "train") == combine_splits(CONFLICT, "test") == CONFLICT
+    assert combine_splits("validation", "test") == "test"

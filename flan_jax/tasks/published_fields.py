@@ -1,4 +1,4 @@
-"""What a task's published templates are filled with: the slots that its authors' own code makes of a record.
+"""Slots for published templates: what the code of a collection's authors makes of a record.
 
 A task has fields of ours, for templates of ours. Templates that others published were written for
 other words of the same record, so a task declares those beside its own and renders an imported set

@@ -1,4 +1,4 @@
-"""What keys say of a record, whatever its format: that it is no example, that it is a choice of two, what comes before.
+"""Keys that say the same in every format: that a record is no example, that it is preference data, what comes before it.
 
 Published data says in many words that an answer is a bad one, that a picture belongs to it, or that a system prompt
 heads it. ``left_out_by`` and ``refuse_pairs`` say what must not be trained on, ``context_of`` what stands before.

@@ -11,8 +11,8 @@ from flan_jax.tasks.unicode_check import block
 _FAILURES = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
-def slots_from(spec: TaskSpec, record: Record) -> Slots | None:
-    """What ``spec.fields`` makes of a record; ``None`` where the record is no example of the task.
+def read_slots(spec: TaskSpec, record: Record) -> Slots | None:
+    """Turns a record into slots with ``spec.fields``; ``None`` where the record is no example of the task.
 
     Raises:
         UserError: the fields fail on it, or a declared slot is missing.
@@ -35,8 +35,8 @@ def slots_from(spec: TaskSpec, record: Record) -> Slots | None:
     return {slot: slots[slot] for slot in spec.slots}
 
 
-def extras_from(spec: TaskSpec, record: Record) -> dict[str, str]:
-    """The texts of a record that are kept beside its tokens.
+def read_extras(spec: TaskSpec, record: Record) -> dict[str, str]:
+    """Reads the texts of a record that are kept beside its tokens.
 
     Raises:
         UserError: one of the functions fails on it or gives no text, or a group without a name.
@@ -62,8 +62,8 @@ def _failed(what: str, record: Record, error: Exception) -> UserError:
     )
 
 
-def answers_of(answer: Any) -> tuple[str, ...]:
-    """The accepted answers byte for byte, the first of which is the target.
+def accepted_answers(answer: Any) -> tuple[str, ...]:
+    """Returns the accepted answers byte for byte, the first of which is the target.
 
     Raises:
         UserError: neither a text nor a sequence of texts.
@@ -76,17 +76,17 @@ def answers_of(answer: Any) -> tuple[str, ...]:
     return answers
 
 
-def references_of(answer: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
-    """The accepted answers as blocks of text, the first of which is the target.
+def accepted_references(answer: Any, options: Sequence[str] = ()) -> tuple[str, ...]:
+    """Returns the accepted answers as blocks of text, the first of which is the target.
 
     Args:
         answer: a text or several.
         options: a closed set that they are of. A label is the same one with white space around it.
 
     Raises:
-        UserError: as ``answers_of``.
+        UserError: as ``accepted_answers``.
     """
-    return tuple(_accepted(one, options) for one in answers_of(answer))
+    return tuple(_accepted(one, options) for one in accepted_answers(answer))
 
 
 def _accepted(answer: str, options: Sequence[str]) -> str:
@@ -95,8 +95,8 @@ def _accepted(answer: str, options: Sequence[str]) -> str:
     return next((option for option in options if option.strip() == answer.strip()), block(answer))
 
 
-def options_of(spec: TaskSpec, slots: Slots) -> tuple[str, ...]:
-    """The closed set of a record's answers, as declared or in its own slot; ``()`` for free text.
+def record_options(spec: TaskSpec, slots: Slots) -> tuple[str, ...]:
+    """Returns the closed set of a record's answers, as declared or in its own slot; ``()`` for free text.
 
     Raises:
         UserError: a record's own options are not two or more different texts.

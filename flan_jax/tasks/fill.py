@@ -1,0 +1,82 @@
+"""Filling templates: slots, the options block, and checks of what comes of them."""
+
+import functools
+import re
+import string
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from flan_jax.errors import UserError
+from flan_jax.tasks.fewshot import plain
+from flan_jax.tasks.style import OptionStyle
+from flan_jax.tasks.template import OPTIONS_SLOT, slots_of
+from flan_jax.tasks.unicode_check import block, unsound
+
+
+class PromptAndTarget(NamedTuple):
+    """A rendered record without the solved examples before it."""
+
+    inputs: str
+    targets: str
+    options: tuple[str, ...]
+    references: tuple[str, ...]
+
+
+def content_of(single: PromptAndTarget) -> tuple[str, str]:
+    """Returns a key that is equal for records that read the same, case and white space aside."""
+    return plain(single.inputs), plain(single.targets)
+
+
+def check_unicode(single: PromptAndTarget) -> None:
+    """Refuses texts that no vocabulary can encode.
+
+    Raises:
+        UserError: names the side.
+    """
+    for side, texts in (
+        ("input", (single.inputs,)),
+        ("target", (single.targets, *single.references)),
+        ("options", single.options),
+    ):
+        for text in texts:
+            if wrong := unsound(text):
+                raise UserError(f"its {side} {wrong}. Correct or remove the record.")
+
+
+def list_options(
+    style: OptionStyle, options: Sequence[str], references: Sequence[str]
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Lists the options; returns the block, and options and answers as it shows them: themselves, or their markers."""
+    if not style.fits(options):
+        style = OptionStyle()
+    block, markers = style.block(options), style.markers(len(options))
+    if not markers:
+        return block, tuple(options), tuple(references)
+    marker_of = dict(zip(options, markers, strict=True))
+    return block, markers, tuple(marker_of[reference] for reference in references)
+
+
+def fill_template(text: str, slots: Mapping[str, str]) -> str:
+    """Fills the slots of a template's text, ``{options}`` among them, and strips it as a block.
+
+    Raises:
+        UserError: a slot that is no text.
+    """
+    if not slots[OPTIONS_SLOT]:
+        text = _without_options(text)
+    try:
+        return block(text.format_map(slots))
+    except KeyError as error:
+        raise UserError(f"slot {{{error.args[0]}}} is not text, so no template can show it.") from error
+
+
+@functools.lru_cache(maxsize=4096)
+def _without_options(text: str) -> str:
+    """Removes the options slot and the blank lines around it from a template's text; a record's own blank lines stay."""
+    if OPTIONS_SLOT not in slots_of(text):
+        return text
+    rest = ""
+    for literal, name, _, _ in string.Formatter().parse(text):
+        rest += literal.replace("{", "{{").replace("}", "}}")
+        rest += f"{{{name}}}" if name and name != OPTIONS_SLOT else ""
+    return re.sub(r"\n{3,}", "\n\n", rest)

@@ -47,7 +47,7 @@ def answers(task):
         task.drawn_templates,
         task.tokenized_elsewhere,
         task.own_vocabulary(),
-        task.own_measure(None, ()),
+        task.own_metrics(None, ()),
         task.count("train"),
     )
 

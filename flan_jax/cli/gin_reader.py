@@ -19,7 +19,7 @@ import gin
 from gin import config_parser
 
 from flan_jax.errors import UserError, did_you_mean, unknown
-from flan_jax.experiments.renamed import new_name
+from flan_jax.experiments.renamed import new_name, new_value
 from flan_jax.tasks.user_modules import refused_exit
 from flan_jax.typed import hints
 
@@ -211,18 +211,29 @@ def _is_saved(path: Path) -> bool:
 
 
 def _by_new_name(statement: Any, place: str, *, saved: bool) -> Any:
-    """A binding with the name that its option has now.
+    """A binding in the name and words that its option has now.
 
     Raises:
-        UserError: it has an earlier one and stands in what a user wrote.
+        UserError: it has an earlier name and stands in what a user wrote.
     """
-    part = statement.selector.rpartition(".")[2]
-    new = new_name(part, statement.arg_name)
-    if new is None:
-        return statement
-    if not saved:
-        raise UserError(f"{place}: {part}.{statement.arg_name} is called {part}.{new} now. Write that.")
-    return statement._replace(arg_name=new)
+    part, name = statement.selector.rpartition(".")[2], statement.arg_name
+    new = new_name(part, name)
+    value = _new_value(part, name, statement.value)
+    if saved:
+        return statement._replace(arg_name=new or name, value=value)
+    if new is not None:
+        shown = f", and its {statement.value!r} is {value!r}" if value != statement.value else ""
+        raise UserError(f"{place}: {part}.{name} is called {part}.{new} now{shown}. Write that.")
+    return statement
+
+
+def _new_value(part: str, name: str, value: Any) -> Any:
+    """The value in the words of today, also where a macro holds it, which stays where it needs no other words."""
+    if not isinstance(value, gin.config.ConfigurableReference):
+        return new_value(part, name, value)
+    held = gin.config._CONFIG.get(("/".join(value.scopes), MACRO), {}).get("value")
+    new = new_value(part, name, held)
+    return value if new == held else new
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ FREE: dict[type, dict[str, str]] = {
     T5Config: {
         **_FREE_OF_BOTH,
         "initializer_factor": "of weights that are drawn, not read",
-        "position_heads": "of weights that are drawn, not read",
+        "relative_bias_init": "of weights that are drawn, not read",
         "mimetic_init": "of weights that are drawn, not read",
     },
     DecoderConfig: {**_FREE_OF_BOTH, "family": "of the export"},

@@ -1,5 +1,6 @@
 """Options by the names of earlier versions: read where a run wrote them down, refused where a user writes them."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from flan_jax.cli import gin_config
 from flan_jax.errors import UserError
 from flan_jax.experiments.run_dir import earlier_tables
+from flan_jax.experiments.weights.base_check import model_of
+from flan_jax.testing.models import tiny_t5
 
 FILES = ["runs/quickstart.gin"]
 
@@ -32,3 +35,20 @@ def test_tables_of_a_manifest_are_read_by_old_names(tmp_path):
     manifest = {"config": {}, "tasks": table("lesson"), "changes": [{"step": 1, "before": table("lesson")}]}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     assert earlier_tables(tmp_path) == [table("curriculum"), table("curriculum")]
+
+
+def test_values_of_a_run_are_read_in_old_words(tmp_path):
+    saved = {**dataclasses.asdict(tiny_t5()), "attention": "rows", "position_heads": 2.0}
+    del saved["relative_bias_init"]
+    assert model_of(saved) == tiny_t5(attention="batch_chunked", relative_bias_init=2.0)
+    own = tmp_path / "config.gin"
+    lines = ["ATTENTION = 'plain'", "T5Config.attention = %ATTENTION", "T5Config.position_heads = 2.0"]
+    own.write_text("\n".join(["include 'runs/quickstart.gin'", *lines, ""]), encoding="utf-8")
+    (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
+    found = gin_config.load([str(own)]).config.model
+    assert (found.attention, found.relative_bias_init) == ("dense", 2.0)
+
+
+def test_an_old_word_is_refused_with_the_new_one():
+    with pytest.raises(UserError, match="T5Config: attention 'rows' is called 'batch_chunked' now"):
+        gin_config.load(FILES, ["T5Config.attention='rows'"])

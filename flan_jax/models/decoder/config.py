@@ -67,7 +67,7 @@ class DecoderConfig:
             (GPT-2, Qwen, OLMo 2), its first place is empty: no token sees it, and positions count from the token behind
             it, so that logits are those of the tokens alone.
         remat: what is computed again in the backward pass: ``none``, ``dots``, ``full`` or ``offload``; see ``remat.REMATS``.
-        attention: how attention is computed: ``auto``, ``plain``, ``rows``, ``chunked`` or ``cudnn``; see ``ops.attention_impl``.
+        attention: how attention is computed: ``auto``, ``dense``, ``batch_chunked``, ``chunked`` or ``cudnn``; see ``ops.attention_impl``.
         family: the family as which the model is exported; "" for the first that has its shape.
 
     Raises:

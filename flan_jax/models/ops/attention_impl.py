@@ -1,16 +1,16 @@
 """Selection of the attention implementation, by what is asked for and what the hardware has.
 
-All implementations give the same values. ``plain`` saves the exponentials of all scores for the backward pass. ``rows``
+All implementations give the same values. ``dense`` saves the exponentials of all scores for the backward pass. ``batch_chunked``
 computes a few rows of the batch at a time and recomputes their scores: what lies between two products stays in a CPU's
 cache, and nothing of it is saved. ``chunked`` computes chunks of queries of all rows and recomputes their scores: its
 memory grows with the length of a row, not with its square. ``cudnn`` is NVIDIA's fused kernel, for decoders in
-bfloat16 on a GPU. ``auto`` is ``cudnn`` where it runs, else ``chunked`` for long rows, ``rows`` where JAX has one CPU
-device and the batch's scores do not fit into a chunk, and ``plain`` otherwise; T5, which has no causal order in its
-encoder and cross-attention, takes ``rows`` before ``chunked`` where both would do.
+bfloat16 on a GPU. ``auto`` is ``cudnn`` where it runs, else ``chunked`` for long rows, ``batch_chunked`` where JAX has one CPU
+device and the batch's scores do not fit into a chunk, and ``dense`` otherwise; T5, which has no causal order in its
+encoder and cross-attention, takes ``batch_chunked`` before ``chunked`` where both would do.
 
 How cuDNN takes masks, as JAX 0.10 passes them: a mask becomes an additive bias in the type of the queries, of the mask's
 own shape ``[B, 1, T, S]`` (all heads share it), beside the causal order that lets it skip half of the work. Packed rows
-thus cost one such array, which is small beside what ``plain`` saves. A learned bias would be added to it first and
+thus cost one such array, which is small beside what ``dense`` saves. A learned bias would be added to it first and
 become ``[B, H, T, S]``, as large as the scores that are to be spared: T5 does not use it.
 """
 
@@ -20,12 +20,14 @@ import jax
 
 from flan_jax.errors import UserError, unknown
 
-ATTENTIONS = ("auto", "plain", "rows", "chunked", "cudnn")
+ATTENTIONS = ("auto", "dense", "batch_chunked", "chunked", "cudnn")
+RENAMED_ATTENTIONS = {"plain": "dense", "rows": "batch_chunked"}
+"""Values of earlier versions."""
 
 CHUNK_ROW_BYTES = 64 * 2**20
 """Bytes of float32 scores of one row in one layer above which ``auto`` takes query chunks.
 
-Measured on a CPU, forward and backward, 12 heads of 64: at 1,024 tokens (50 MB) ``plain`` took 112 ms and ``chunked``
+Measured on a CPU, forward and backward, 12 heads of 64: at 1,024 tokens (50 MB) ``dense`` took 112 ms and ``chunked``
 126 ms; at 2,048 (201 MB) 461 ms and 364 ms.
 """
 
@@ -37,7 +39,7 @@ BATCH_CHUNK_BYTES = 4 * 2**20
 
 Measured on a CPU whose two cores have a cache of 2 MiB each and 32 MiB together. Attention of T5 small's encoder (8 rows
 of 512, 8 heads of 64, forward and backward, six layers) took 0.68 s in chunks of one row (8 MiB), 0.80 s in chunks of
-four, and 0.94 s ``plain``.
+four, and 0.94 s ``dense``.
 """
 
 
@@ -45,7 +47,7 @@ class AttentionImpl(NamedTuple):
     """A selected implementation.
 
     Attributes:
-        kind: ``plain``, ``rows``, ``chunked`` or ``cudnn``.
+        kind: ``dense``, ``batch_chunked``, ``chunked`` or ``cudnn``.
         query_chunk: queries computed at a time; ``None`` for all.
         batch_chunk: rows computed at a time, a divisor of the batch's; ``None`` for all.
     """
@@ -66,6 +68,10 @@ def check_attention(owner: str, attention: str, *, cudnn_refuses: str = "") -> N
     Raises:
         UserError: an unknown value, or ``cudnn`` for a model that it cannot compute.
     """
+    if attention in RENAMED_ATTENTIONS:
+        raise UserError(
+            f"{owner}: attention {attention!r} is called {RENAMED_ATTENTIONS[attention]!r} now. Write that."
+        )
     if attention not in ATTENTIONS:
         raise unknown("attention", str(attention), ATTENTIONS)
     if attention == "cudnn" and cudnn_refuses:
@@ -131,10 +137,12 @@ def select_impl(
         chunk_batch = backend == "cpu" and devices == 1 and rows > 1 and not small
         # T5's rows are not aligned: one at a time they spare a CPU as much, at the speed that was measured.
         long = queries > 1 and row_bytes > CHUNK_ROW_BYTES and (aligned or not chunk_batch)
-        attention = "chunked" if long else "rows" if chunk_batch else "plain"
-    if queries == 1 or attention == "plain":
-        return AttentionImpl("plain")
+        attention = "chunked" if long else "batch_chunked" if chunk_batch else "dense"
+    if queries == 1 or attention == "dense":
+        return AttentionImpl("dense")
     if attention == "chunked":
         return AttentionImpl("chunked", query_chunk=QUERY_CHUNK)
     fit = max(1, BATCH_CHUNK_BYTES // row_bytes)
-    return AttentionImpl("rows", batch_chunk=max(count for count in range(1, min(fit, rows) + 1) if rows % count == 0))
+    return AttentionImpl(
+        "batch_chunked", batch_chunk=max(count for count in range(1, min(fit, rows) + 1) if rows % count == 0)
+    )

@@ -43,7 +43,7 @@ def distance_buckets(num_buckets: int, max_distance: int) -> np.ndarray:
 
 
 def preferred_buckets(buckets: int, heads: int, *, bidirectional: bool) -> np.ndarray:
-    """Marks the bucket that each head prefers under ``config.position_heads``, a float32 table of 0 and 1 ``[C, H]``.
+    """Marks the bucket that each head prefers under ``config.relative_bias_init``, a float32 table of 0 and 1 ``[C, H]``.
 
     The first half of the heads look back by 1, 2, 3 …; the second half look ahead by as much where the
     stack reads both ways, and prefer nothing where it does not. A step of an optimiser moves a bias little,
@@ -69,9 +69,9 @@ class RelativeBias(nnx.Module):
     def __init__(self, config: T5Config, *, bidirectional: bool, rngs: nnx.Rngs) -> None:
         buckets, heads = config.relative_attention_num_buckets, config.num_heads
         self.table = normal(rngs, (buckets, heads), config.initializer_factor * config.d_model**-0.5)
-        if config.position_heads:
+        if config.relative_bias_init:
             peaks = preferred_buckets(buckets, heads, bidirectional=bidirectional)
-            self.table[...] += config.position_heads * jnp.asarray(peaks)
+            self.table[...] += config.relative_bias_init * jnp.asarray(peaks)
         self.max_distance = config.relative_attention_max_distance
         self.bidirectional = bidirectional
 

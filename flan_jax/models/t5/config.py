@@ -35,8 +35,8 @@ class T5Config:
         layer_norm_epsilon: added to the mean square.
         dtype: of activations and matrix products. Parameters, softmax, norms and logits are float32.
         initializer_factor: multiplies every initial standard deviation and norm scale.
-        position_heads: by how much (in nats) a head prefers one small distance at the start; 0 is T5's own
-            start, where no head prefers any. See ``attention.preferred_buckets``.
+        relative_bias_init: initial bias, in nats, of one small distance for each head; 0 is T5's own
+            initialization, where no head prefers a distance. See ``attention.preferred_buckets``.
         mimetic_init: correlation, from 0 to 1, of each head's queries with its keys and of its outputs with
             its values at the start, so that heads begin by matching equal tokens and copying them
             (Trockman & Kolter 2023, arXiv:2305.09828, find this in trained networks). 0 is T5's own start.
@@ -45,7 +45,7 @@ class T5Config:
         stop_ids: further tokens that end what is generated; training writes ``eos_id`` alone.
         decoder_start_id: first token that the decoder reads.
         remat: what is computed again in the backward pass: ``none``, ``dots``, ``full`` or ``offload``; see ``remat.REMATS``.
-        attention: how attention is computed: ``auto``, ``plain``, ``rows``, ``chunked``; see ``ops.attention_impl``.
+        attention: how attention is computed: ``auto``, ``dense``, ``batch_chunked``, ``chunked``; see ``ops.attention_impl``.
 
     Raises:
         UserError: a value outside of its range.
@@ -66,7 +66,7 @@ class T5Config:
     layer_norm_epsilon: Above0 = 1e-6
     dtype: str = "float32"
     initializer_factor: Above0 = 1.0
-    position_heads: AtLeast0 = 0.0
+    relative_bias_init: AtLeast0 = 0.0
     mimetic_init: Share = 0.0
     pad_id: int = 0
     eos_id: int = 1

@@ -23,11 +23,11 @@ FITS = {"rows": 2, "heads": 8, "queries": 512, "keys": 512, "cudnn_refuses": "",
 
 def test_auto_takes_what_is_there():
     assert select_impl("auto", **FITS, backend="gpu").kind == "cudnn"
-    assert select_impl("auto", **FITS, backend="cpu", devices=1).kind == "rows"
-    assert select_impl("auto", **FITS, backend="cpu", devices=8).kind == "plain"
-    assert select_impl("auto", **FITS, backend="tpu", devices=1).kind == "plain"
-    assert select_impl("auto", **{**FITS, "cudnn_refuses": "of some reason"}, backend="gpu").kind == "plain"
-    assert select_impl("auto", **{**FITS, "queries": 511, "keys": 511}, backend="gpu").kind == "plain"
+    assert select_impl("auto", **FITS, backend="cpu", devices=1).kind == "batch_chunked"
+    assert select_impl("auto", **FITS, backend="cpu", devices=8).kind == "dense"
+    assert select_impl("auto", **FITS, backend="tpu", devices=1).kind == "dense"
+    assert select_impl("auto", **{**FITS, "cudnn_refuses": "of some reason"}, backend="gpu").kind == "dense"
+    assert select_impl("auto", **{**FITS, "queries": 511, "keys": 511}, backend="gpu").kind == "dense"
     long = {**FITS, "queries": 4096, "keys": 4096}
     assert select_impl("auto", **long, backend="cpu", devices=1) == AttentionImpl("chunked", query_chunk=QUERY_CHUNK)
     assert select_impl("auto", **long, backend="gpu").kind == "cudnn"
@@ -42,22 +42,24 @@ def test_auto_takes_chunks_for_long_rows_of_a_t5_too():
     assert select_impl("auto", rows=1, **long, backend="cpu", devices=1) == AttentionImpl(
         "chunked", query_chunk=QUERY_CHUNK
     )
-    assert select_impl("auto", rows=4, **long, backend="cpu", devices=1) == AttentionImpl("rows", batch_chunk=1)
+    assert select_impl("auto", rows=4, **long, backend="cpu", devices=1) == AttentionImpl(
+        "batch_chunked", batch_chunk=1
+    )
     short = {**long, "queries": 512, "keys": 512}
-    assert select_impl("auto", rows=4, **short, backend="gpu", devices=1) == AttentionImpl("plain")
+    assert select_impl("auto", rows=4, **short, backend="gpu", devices=1) == AttentionImpl("dense")
     one = {**long, "queries": 1, "keys": 10**7}  # token by token
-    assert select_impl("auto", rows=4, **one, backend="gpu", devices=1) == AttentionImpl("plain")
+    assert select_impl("auto", rows=4, **one, backend="gpu", devices=1) == AttentionImpl("dense")
 
 
 @pytest.mark.parametrize(
     ("rows", "length", "taken"),
     [
-        (1, 512, AttentionImpl("plain")),
-        (8, 512, AttentionImpl("rows", batch_chunk=1)),
-        (6, 256, AttentionImpl("rows", batch_chunk=2)),  # 2 MiB a row
-        (8, 128, AttentionImpl("plain")),  # 4 MiB in all
-        (12, 128, AttentionImpl("rows", batch_chunk=6)),
-        (17, 128, AttentionImpl("rows", batch_chunk=1)),  # has no other divisor
+        (1, 512, AttentionImpl("dense")),
+        (8, 512, AttentionImpl("batch_chunked", batch_chunk=1)),
+        (6, 256, AttentionImpl("batch_chunked", batch_chunk=2)),  # 2 MiB a row
+        (8, 128, AttentionImpl("dense")),  # 4 MiB in all
+        (12, 128, AttentionImpl("batch_chunked", batch_chunk=6)),
+        (17, 128, AttentionImpl("batch_chunked", batch_chunk=1)),  # has no other divisor
     ],
 )
 def test_a_cpu_takes_rows_that_its_cache_holds(rows, length, taken):
@@ -66,7 +68,7 @@ def test_a_cpu_takes_rows_that_its_cache_holds(rows, length, taken):
 
 
 def test_what_is_asked_for_is_what_is_taken():
-    for impl in ("plain", "rows", "chunked"):
+    for impl in ("dense", "batch_chunked", "chunked"):
         assert select_impl(impl, **FITS, backend="gpu").kind == impl
     assert select_impl("cudnn", **FITS, backend="gpu").kind == "cudnn"
     with pytest.raises(UserError, match="runs on 'cpu'"):
@@ -75,18 +77,20 @@ def test_what_is_asked_for_is_what_is_taken():
         select_impl("cudnn", **{**FITS, "queries": 511, "keys": 511}, backend="gpu")
 
 
-@pytest.mark.parametrize("impl", ["auto", "rows", "chunked", "cudnn"])
+@pytest.mark.parametrize("impl", ["auto", "batch_chunked", "chunked", "cudnn"])
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 def test_one_token_at_a_time_is_dense(impl, backend):
     of_one = {**FITS, "queries": 1, "keys": 10**7, "aligned": False}
-    assert select_impl(impl, **of_one, backend=backend, devices=1) == AttentionImpl("plain")
+    assert select_impl(impl, **of_one, backend=backend, devices=1) == AttentionImpl("dense")
 
 
 def test_configurations_refuse_what_they_cannot():
     with pytest.raises(UserError, match="learned bias"):
         tiny_t5(attention="cudnn")
-    with pytest.raises(UserError, match="plain"):
-        tiny_t5(attention="plane")
+    with pytest.raises(UserError, match="dense"):
+        tiny_t5(attention="dens")
+    with pytest.raises(UserError, match="T5Config: attention 'plain' is called 'dense' now"):
+        tiny_t5(attention="plain")
     for changes, why in (
         ({}, "16 bits"),
         ({"dtype": "bfloat16"}, "d_head is 4"),
@@ -153,8 +157,8 @@ def test_models_compute_the_same_with_every_implementation(config, monkeypatch):
     batch["decoder_segment_ids"] = np.array([[1, 1, 1, 2, 2, 2, 2, 2, 0, 0], [1] * 8 + [2, 2]], np.int32)
     batch["decoder_causal_attention"] = np.array([[1, 1, 0, 1, 1, 1, 0, 0, 0, 0], [1] * 5 + [0] * 5], np.int32)
     batch = {name: values for name, values in batch.items() if not name.endswith("positions")}
-    expected = gradients(dataclasses.replace(config, attention="plain"), batch)
-    for impl, chunk in (("rows", "batch_chunk"), ("chunked", "query_chunk")):
+    expected = gradients(dataclasses.replace(config, attention="dense"), batch)
+    for impl, chunk in (("batch_chunked", "batch_chunk"), ("chunked", "query_chunk")):
         calls.clear()
         found = gradients(dataclasses.replace(config, attention=impl), batch)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), found, expected)

@@ -79,6 +79,6 @@ def test_heads_that_prefer_a_distance_look_back_and_where_they_can_ahead():
     assert back[:, :3].argmax(axis=0).tolist() == [1, 2, 3]
     assert not back[:, 3:].any()
     offsets = np.array([-2, 2], np.int32)
-    config = tiny_t5(num_heads=6, relative_attention_num_buckets=16, position_heads=9.0)
+    config = tiny_t5(num_heads=6, relative_attention_num_buckets=16, relative_bias_init=9.0)
     values = RelativeBias(config, bidirectional=True, rngs=nnx.Rngs(0)).values(offsets)
     assert values.argmax(axis=1).tolist() == [1, 4]

@@ -10,13 +10,22 @@ from typing import Any
 
 RENAMED: Mapping[str, Mapping[str, str]] = {
     "run": {"lesson_steps": "curriculum_steps"},
-    "T5Config": {"position_heads": "relative_bias_init"},
+    "T5Config": {"position_heads": "relative_bias_init", "feed_forward": "mlp_activation"},
+    "DecoderConfig": {"feed_forward": "mlp_activation"},
 }
 """Part of a run as gin calls it → its old names → those of today."""
 _ATTENTIONS = {"plain": "dense", "rows": "batch_chunked"}
 REWORDED: Mapping[tuple[str, str], Mapping[Any, Any]] = {
     ("T5Config", "attention"): _ATTENTIONS,
     ("DecoderConfig", "attention"): _ATTENTIONS,
+    # "gelu" was the tanh approximation in decoders, and behind T5's gate.
+    ("T5Config", "feed_forward"): {"gated-gelu": "gated-gelu_tanh"},
+    ("DecoderConfig", "feed_forward"): {
+        "gelu": "gelu_tanh",
+        "gelu-exact": "gelu",
+        "gated-gelu": "gated-gelu_tanh",
+        "gated-gelu-exact": "gated-gelu",
+    },
 }
 """Part and option, by the name that it had → its old values → those of today."""
 _TASK_COLUMNS = {"lesson": "curriculum"}

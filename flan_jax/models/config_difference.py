@@ -34,12 +34,12 @@ FREE: dict[type, dict[str, str]] = {
 COMPARED: dict[type, tuple[str, ...]] = {
     T5Config: (
         "vocab_size", "d_model", "d_kv", "num_heads", "d_ff", "num_encoder_layers", "num_decoder_layers",
-        "relative_attention_num_buckets", "relative_attention_max_distance", "feed_forward", "tie_embeddings",
+        "relative_attention_num_buckets", "relative_attention_max_distance", "mlp_activation", "tie_embeddings",
         "layer_norm_epsilon", "decoder_start_id",
     ),
     DecoderConfig: (
         "vocab_size", "d_model", "num_layers", "num_heads", "num_kv_heads", "d_head", "d_ff", "norm", "norm_offset",
-        "norm_epsilon", "norm_placement", "feed_forward", "attention_bias", "output_bias", "mlp_bias", "qk_norm", "position",
+        "norm_epsilon", "norm_placement", "mlp_activation", "attention_bias", "output_bias", "mlp_bias", "qk_norm", "position",
         "max_positions", "sliding_window", "window_pattern", "rope_theta", "rope_scaling", "local_rope_theta",
         "query_scale", "attention_softcap", "logit_softcap", "embed_scale", "tie_embeddings", "prefix_lm", "reads_start",
         "bos_id",

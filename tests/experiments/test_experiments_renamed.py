@@ -9,7 +9,7 @@ from flan_jax.cli import gin_config
 from flan_jax.errors import UserError
 from flan_jax.experiments.run_dir import earlier_tables
 from flan_jax.experiments.weights.base_check import model_of
-from flan_jax.testing.models import tiny_t5
+from flan_jax.testing.models import tiny_decoder, tiny_t5
 
 FILES = ["runs/quickstart.gin"]
 
@@ -52,3 +52,31 @@ def test_values_of_a_run_are_read_in_old_words(tmp_path):
 def test_an_old_word_is_refused_with_the_new_one():
     with pytest.raises(UserError, match="T5Config: attention 'rows' is called 'batch_chunked' now"):
         gin_config.load(FILES, ["T5Config.attention='rows'"])
+
+
+@pytest.mark.parametrize(
+    ("model", "before", "now"),
+    [
+        (tiny_t5(), "gated-gelu", "gated-gelu_tanh"),
+        (tiny_t5(), "gelu", "gelu"),
+        (tiny_decoder(), "gated-gelu", "gated-gelu_tanh"),
+        (tiny_decoder(), "gated-gelu-exact", "gated-gelu"),
+        (tiny_decoder(), "gelu", "gelu_tanh"),
+        (tiny_decoder(), "gelu-exact", "gelu"),
+        (tiny_decoder(), "silu", "silu"),
+    ],
+)
+def test_the_activation_of_an_earlier_run_is_the_function_that_it_was(model, before, now):
+    saved = dataclasses.asdict(model)
+    today = saved.pop("mlp_activation")
+    assert model_of({**saved, "feed_forward": before}) == dataclasses.replace(model, mlp_activation=now)
+    assert model_of({**saved, "mlp_activation": today}) == model  # what is written today is read as it stands
+
+
+def test_an_old_activation_is_never_read_in_the_new_meaning():
+    message = r"DecoderConfig.feed_forward is called DecoderConfig.mlp_activation now, and its 'gelu' is 'gelu_tanh'. Write that."
+    with pytest.raises(UserError, match=message):
+        gin_config.load(
+            ["models/gpt2_small.gin", "runs/finetune.gin"],
+            ["MODEL_DIR=a", "MIXTURE_OR_TASK_NAME=mini", "TRAIN_STEPS=1", "DecoderConfig.feed_forward='gelu'"],
+        )

@@ -12,7 +12,7 @@ from flan_jax.models import build
 from flan_jax.models.t5.config import PRESETS, T5Config, preset
 from flan_jax.testing.models import random_batch, random_params, tiny_t5
 
-CONFIGS = [tiny_t5(), tiny_t5(tie_embeddings=True, feed_forward="relu")]
+CONFIGS = [tiny_t5(), tiny_t5(tie_embeddings=True, mlp_activation="relu")]
 # Initialisers of odd shapes take XLA ten times as long to compile.
 EVEN = tiny_t5(vocab_size=64, d_kv=8, num_heads=4, d_ff=32, num_encoder_layers=2, num_decoder_layers=1)
 # As transformers counts them, with an untied output projection in all but T5 1.0.
@@ -139,9 +139,9 @@ def test_forward_of_the_largest_published_sizes_is_traced_without_memory():
     assert jax.eval_shape(lambda p: build.apply(big, p, batch), shapes).shape == (2, 128, 32128)
 
 
-@pytest.mark.parametrize("feed_forward", ["gated-silu", "gelu"])
-def test_the_other_activations_run(feed_forward):
-    config = tiny_t5(feed_forward=feed_forward, num_encoder_layers=1, num_decoder_layers=1)
+@pytest.mark.parametrize("mlp_activation", ["gated-silu", "gated-gelu", "gelu", "gelu_tanh", "silu"])
+def test_the_other_activations_run(mlp_activation):
+    config = tiny_t5(mlp_activation=mlp_activation, num_encoder_layers=1, num_decoder_layers=1)
     graphdef, batch = build.abstract_model(config)[0], random_batch(config)
     assert np.isfinite(jax.jit(lambda params: build.apply(graphdef, params, batch))(random_params(config))).all()
 
@@ -160,7 +160,7 @@ def test_initialisation_nests_in_a_jit_and_takes_raw_keys():
         ("d_model", 0, "d_model is 0"),
         ("num_heads", -2, "num_heads is -2"),
         ("num_encoder_layers", True, "num_encoder_layers is True"),
-        ("feed_forward", "gated-gleu", "Did you mean 'gated-gelu'"),
+        ("mlp_activation", "gated-gleu", "Did you mean 'gated-gelu'"),
         ("dtype", "float16", "float16.*Did you mean 'bfloat16'"),
         ("relative_attention_num_buckets", 7, "even number"),
         ("relative_attention_max_distance", 4, "must exceed half the number of buckets"),

@@ -17,13 +17,13 @@ OTHER = {
     T5Config: {
         "vocab_size": 999, "d_model": 128, "d_kv": 2, "num_heads": 7, "d_ff": 3, "num_encoder_layers": 5,
         "num_decoder_layers": 5, "relative_attention_num_buckets": 6, "relative_attention_max_distance": 777,
-        "feed_forward": "gated-silu", "tie_embeddings": True, "layer_norm_epsilon": 1e-3, "decoder_start_id": 5,
+        "mlp_activation": "gated-silu", "tie_embeddings": True, "layer_norm_epsilon": 1e-3, "decoder_start_id": 5,
         "dropout_rate": 0.7, "dtype": "bfloat16", "remat": "full", "attention": "plain", "pad_id": 5, "eos_id": 5,
         "stop_ids": (5,), "initializer_factor": 0.5, "position_heads": 0.5, "mimetic_init": 0.5,
     },
     DecoderConfig: {
         "vocab_size": 999, "d_model": 128, "num_layers": 6, "num_heads": 8, "num_kv_heads": 1, "d_head": 2, "d_ff": 3,
-        "norm": "layer", "norm_offset": True, "norm_epsilon": 1e-3, "norm_placement": "both", "feed_forward": "relu",
+        "norm": "layer", "norm_offset": True, "norm_epsilon": 1e-3, "norm_placement": "both", "mlp_activation": "relu",
         "attention_bias": True, "output_bias": True, "mlp_bias": True, "qk_norm": "full", "position": "learned",
         "rope_theta": 777.0, "rope_scaling": LINEAR, "local_rope_theta": 777.0, "max_positions": 77, "sliding_window": 7,
         "window_pattern": (False, True), "query_scale": 0.77, "attention_softcap": 7.0, "logit_softcap": 7.0,

@@ -27,20 +27,20 @@ def decoder(**fields):
 
 MODELS = {
     "t5": tiny_t5(dropout_rate=0.0),
-    "t5_relu": tiny_t5(dropout_rate=0.0, feed_forward="relu", tie_embeddings=True),
+    "t5_relu": tiny_t5(dropout_rate=0.0, mlp_activation="relu", tie_embeddings=True),
     "llama": decoder(family="llama"),
     "gpt2": decoder(
         family="gpt2", norm="layer", position="learned", num_kv_heads=6, d_head=5, d_model=30, attention_bias=True,
-        output_bias=True, mlp_bias=True, feed_forward="gelu", tie_embeddings=True, norm_epsilon=1e-5,
+        output_bias=True, mlp_bias=True, mlp_activation="gelu_tanh", tie_embeddings=True, norm_epsilon=1e-5,
     ),
     "qwen2": decoder(family="qwen2", attention_bias=True),
     "qwen3": decoder(family="qwen3", qk_norm="head"),
     "mistral": decoder(family="mistral", sliding_window=4),
     "gemma": decoder(
-        family="gemma", norm_offset=True, embed_scale=True, tie_embeddings=True, feed_forward="gated-gelu"
+        family="gemma", norm_offset=True, embed_scale=True, tie_embeddings=True, mlp_activation="gated-gelu_tanh"
     ),
     "gemma2": decoder(
-        family="gemma2", norm_offset=True, embed_scale=True, tie_embeddings=True, feed_forward="gated-gelu",
+        family="gemma2", norm_offset=True, embed_scale=True, tie_embeddings=True, mlp_activation="gated-gelu_tanh",
         norm_placement="both", attention_softcap=5.0, logit_softcap=7.0, sliding_window=4,
         window_pattern=(True, False), query_scale=0.25,
     ),

@@ -57,7 +57,7 @@ def make_step(
         num_decoder_layers=config.num_decoder_layers,
         head_dim=config.d_kv,
         mlp_dim=config.d_ff,
-        mlp_activations=("gelu", "linear") if config.gated else (config.feed_forward,),
+        mlp_activations=("gelu", "linear") if config.gated else (config.mlp_activation,),
         dropout_rate=config.dropout_rate,
         logits_via_embedding=config.tie_embeddings,
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.models.build import ModelConfig
+from flan_jax.models.huggingface.t5 import fields_from_config
 from flan_jax.models.t5.config import T5Config
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -23,7 +24,7 @@ def model_of(config: ModelConfig, *, device: str, lora_rank: int = 0, dtype: str
             of_sizes = transformers.T5Config(
                 vocab_size=config.vocab_size, d_model=config.d_model, d_kv=config.d_kv, num_heads=config.num_heads,
                 d_ff=config.d_ff, num_layers=config.num_encoder_layers, num_decoder_layers=config.num_decoder_layers,
-                feed_forward_proj=config.feed_forward, tie_word_embeddings=config.tie_embeddings, dropout_rate=config.dropout_rate,
+                feed_forward_proj=fields_from_config(config)["feed_forward_proj"], tie_word_embeddings=config.tie_embeddings, dropout_rate=config.dropout_rate,
                 relative_attention_num_buckets=config.relative_attention_num_buckets, use_cache=False,
                 relative_attention_max_distance=config.relative_attention_max_distance,
                 decoder_start_token_id=config.decoder_start_id, attn_implementation="sdpa",

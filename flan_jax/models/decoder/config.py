@@ -7,12 +7,12 @@ from typing import Any
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.config_checks import DTYPES, checked_stop_ids
+from flan_jax.models.ops.activations import MLP_ACTIVATIONS
 from flan_jax.models.ops.attention_impl import check_attention, cudnn_refusal
 from flan_jax.models.ops.remat import check_remat
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.typed import Above0, Fraction, Positive, check_fields
 
-FEED_FORWARDS = ("gated-silu", "gated-gelu", "gated-gelu-exact", "gelu", "gelu-exact", "silu", "relu")
 NORMS = ("rms", "layer")
 NORM_PLACEMENTS = ("pre", "post", "both")
 QK_NORMS = ("", "head", "full")
@@ -38,7 +38,7 @@ class DecoderConfig:
         norm_epsilon: added to the mean square.
         norm_placement: norms ``pre`` each part of a layer, ``post`` it (before it is added to the residual
             stream; OLMo 2), or ``both`` (Gemma 2 and 3).
-        feed_forward: activation, gated or plain; ``gelu`` is the tanh approximation, ``gelu-exact`` is not.
+        mlp_activation: activation, gated or plain; ``gelu`` is the exact function, ``gelu_tanh`` its approximation.
         attention_bias: queries, keys and values have biases.
         output_bias: the projection back from the heads has one.
         mlp_bias: the feed-forward layers have them.
@@ -85,7 +85,7 @@ class DecoderConfig:
     norm_offset: bool = False
     norm_epsilon: Above0 = 1e-5
     norm_placement: str = "pre"
-    feed_forward: str = "gated-silu"
+    mlp_activation: str = "gated-silu"
     attention_bias: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
@@ -118,7 +118,7 @@ class DecoderConfig:
         check_remat("DecoderConfig", self.remat)
         check_fields(self)
         object.__setattr__(self, "stop_ids", checked_stop_ids("DecoderConfig", self.stop_ids, self.vocab_size))
-        choices = {"norm": NORMS, "norm_placement": NORM_PLACEMENTS, "feed_forward": FEED_FORWARDS}
+        choices = {"norm": NORMS, "norm_placement": NORM_PLACEMENTS, "mlp_activation": MLP_ACTIVATIONS}
         choices |= {"qk_norm": QK_NORMS, "position": POSITIONS, "dtype": DTYPES}
         for name, known in choices.items():
             if getattr(self, name) not in known:
@@ -168,7 +168,7 @@ class DecoderConfig:
     @property
     def gated(self) -> bool:
         """Whether the feed-forward layers multiply an activated and a linear projection."""
-        return self.feed_forward.startswith("gated-")
+        return self.mlp_activation.startswith("gated-")
 
     @property
     def d_heads(self) -> int:
@@ -218,7 +218,7 @@ def _gpt2(d_model: int, layers: int, heads: int) -> DecoderConfig:
     """Radford et al. 2019, table 2."""
     return _sized(
         50257, d_model, layers, heads, heads, d_model // heads, 4 * d_model, family="gpt2", norm="layer",
-        feed_forward="gelu", attention_bias=True, output_bias=True, mlp_bias=True, position="learned",
+        mlp_activation="gelu_tanh", attention_bias=True, output_bias=True, mlp_bias=True, position="learned",
         max_positions=1024, tie_embeddings=True, eos_id=50256, bos_id=50256,
     )  # fmt: skip
 
@@ -267,7 +267,7 @@ def _qwen3(*sizes: int, tied: bool) -> DecoderConfig:
 
 def _gemma(vocab_size: int, *sizes: int, **rest: Any) -> DecoderConfig:
     """Gemma Team 2024 and 2025, arXiv:2403.08295, arXiv:2408.00118, arXiv:2503.19786."""
-    shared = {"norm_offset": True, "norm_epsilon": 1e-6, "feed_forward": "gated-gelu", "embed_scale": True}
+    shared = {"norm_offset": True, "norm_epsilon": 1e-6, "mlp_activation": "gated-gelu_tanh", "embed_scale": True}
     return _sized(vocab_size, *sizes, tie_embeddings=True, eos_id=1, bos_id=2, **{**shared, **rest})  # type: ignore[arg-type]
 
 

@@ -4,7 +4,6 @@ Shapes: B rows of a batch, T query length, S key length, D model width, H query 
 R = H / G, K width of one head, M = H * K, F feed-forward width, W width of whatever is normed.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -13,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.ops.activations import relu
+from flan_jax.models.ops.activations import activation_of
 from flan_jax.models.ops.attention import AttentionOptions, dot_product_attention
 from flan_jax.models.ops.attention_impl import select_impl
 from flan_jax.models.ops.attention_mask import AttentionMask
@@ -24,13 +23,6 @@ from flan_jax.models.ops.norms import rms_norm
 from flan_jax.models.ops.remat import recompute
 from flan_jax.models.ops.rope import apply_rope
 from flan_jax.models.ops.typing import Key
-
-_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "silu": jax.nn.silu,
-    "gelu": lambda x: jax.nn.gelu(x, approximate=True),
-    "gelu-exact": lambda x: jax.nn.gelu(x, approximate=False),
-    "relu": relu,
-}
 
 
 class LayerInputs(NamedTuple):
@@ -194,7 +186,7 @@ class DecoderMLP(nnx.Module):
     def __call__(self, x_BTD: Float[Array, "B T D"], key: Key | None = None) -> Float[Array, "B T D"]:
         """Computes the layer's addition to the residual stream."""
         config, biased = self.config, self.config.mlp_bias
-        activation = _ACTIVATIONS[config.feed_forward.removeprefix("gated-")]
+        activation = activation_of(config.mlp_activation)
         if config.norm_placement != "post":
             x_BTD = self.norm(x_BTD)
         if config.gated:

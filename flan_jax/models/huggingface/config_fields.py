@@ -106,16 +106,16 @@ GPT2_SCALE = FieldPart(
 _ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
-    "gelu_pytorch_tanh": "gelu",
-    "gelu_new": "gelu",
-    "gelu": "gelu-exact",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
+    "gelu": "gelu",
     "relu": "relu",
 }
 
 
 def activation(name: str, *, gated: bool = True, gelu_is_tanh: bool = False) -> FieldPart:
     """The activation, in the field ``name``; ``gelu`` means the tanh approximation in files of Gemma 1."""
-    known = {**_ACTIVATIONS, **({"gelu": "gelu"} if gelu_is_tanh else {})}
+    known = {**_ACTIVATIONS, **({"gelu": "gelu_tanh"} if gelu_is_tanh else {})}
     known = {
         theirs: f"gated-{ours}" if gated else ours for theirs, ours in known.items() if ours != "relu" or not gated
     }
@@ -126,12 +126,12 @@ def activation(name: str, *, gated: bool = True, gelu_is_tanh: bool = False) -> 
             value = given["hidden_activation"] or given["hidden_act"]
         if value not in known:
             raise unknown(f"{name} in config.json", str(value), known)
-        return {"feed_forward": known[value]}
+        return {"mlp_activation": known[value]}
 
     def write(config: DecoderConfig) -> dict[str, Any]:
-        names = [theirs for theirs, ours in known.items() if ours == config.feed_forward]
+        names = [theirs for theirs, ours in known.items() if ours == config.mlp_activation]
         preferred = "gelu_pytorch_tanh" if gated else "gelu_new"
-        value = preferred if preferred in names else (names or [config.feed_forward])[0]
+        value = preferred if preferred in names else (names or [config.mlp_activation])[0]
         return {field: value for field in {name, *(["hidden_activation"] if gelu_is_tanh else [])}}
 
     return FieldPart(read, write)

@@ -7,7 +7,7 @@ from flan_jax.errors import UserError, unknown
 from flan_jax.models.huggingface.config_fields import NO_EFFECT, FieldReader, end_field
 from flan_jax.models.huggingface.tensor_names import T5_NAMES
 from flan_jax.models.huggingface.tensors import TensorLayout
-from flan_jax.models.t5.config import FEED_FORWARDS, T5Config
+from flan_jax.models.t5.config import T5Config
 
 MODEL_TYPES = ("t5", "mt5")
 ARCHITECTURES = (
@@ -28,13 +28,22 @@ _FIELDS = {  # transformers' name: ours
     "num_decoder_layers": "num_decoder_layers",
     "relative_attention_num_buckets": "relative_attention_num_buckets",
     "relative_attention_max_distance": "relative_attention_max_distance",
-    "feed_forward_proj": "feed_forward",
+    "feed_forward_proj": "mlp_activation",
     "layer_norm_epsilon": "layer_norm_epsilon",
     "dropout_rate": "dropout_rate",
     "initializer_factor": "initializer_factor",
     "pad_token_id": "pad_id",
     "eos_token_id": "eos_id",
     "decoder_start_token_id": "decoder_start_id",
+}
+# transformers' feed_forward_proj: our mlp_activation. Behind a gate its "gelu" is the tanh approximation.
+_ACTIVATIONS = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "silu": "silu",
+    "gated-gelu": "gated-gelu_tanh",
+    "gated-silu": "gated-silu",
 }
 # What transformers assumes where a config.json is silent; ours where the two agree.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -77,10 +86,11 @@ def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> 
     values.setdefault("num_decoder_layers", values.get("num_encoder_layers"))
     for theirs in ("vocab_size", "d_model", "d_kv", "num_heads", "d_ff", "num_layers"):
         given.required(theirs)
-    if values["feed_forward"] not in FEED_FORWARDS:
+    if values["mlp_activation"] not in _ACTIVATIONS:
         raise UserError(
-            f"config.json: feed_forward_proj {values['feed_forward']!r} is not supported; known: {', '.join(FEED_FORWARDS)}."
+            f"config.json: feed_forward_proj {values['mlp_activation']!r} is not supported; known: {', '.join(_ACTIVATIONS)}."
         )
+    values["mlp_activation"] = _ACTIVATIONS[values["mlp_activation"]]
     if isinstance(values.get("eos_id"), list | tuple):
         values["eos_id"], *others = values["eos_id"]
         values["stop_ids"] = tuple(others)
@@ -93,7 +103,17 @@ def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> 
 
 
 def fields_from_config(config: T5Config) -> dict[str, Any]:
-    """The ``config.json`` that lets transformers (4 or 5) compute what this model does."""
+    """The ``config.json`` that lets transformers (4 or 5) compute what this model does.
+
+    Raises:
+        UserError: transformers' T5 has no such activation.
+    """
+    theirs_of = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}
+    if config.mlp_activation not in theirs_of:
+        raise UserError(
+            f"transformers' T5 has no activation {config.mlp_activation!r}, so this model cannot be exported; it has "
+            f"{', '.join(map(repr, theirs_of))}."
+        )
     return {
         "architectures": ["T5ForConditionalGeneration"],
         "model_type": "t5",
@@ -101,6 +121,7 @@ def fields_from_config(config: T5Config) -> dict[str, Any]:
         "tie_word_embeddings": config.tie_embeddings,
         "scale_decoder_outputs": config.tie_embeddings,
         **{theirs: getattr(config, ours) for theirs, ours in _FIELDS.items()},
+        "feed_forward_proj": theirs_of[config.mlp_activation],
         "eos_token_id": end_field(config),
     }
 

@@ -1,4 +1,6 @@
-"""Activation functions."""
+"""Activation functions, one table for all models."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -24,3 +26,19 @@ def _relu_backward(y: Array, g: Array) -> tuple[Array]:
 
 
 relu.defvjp(_relu_forward, _relu_backward)
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": relu,
+    "silu": jax.nn.silu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+}
+"""Name → function. ``gelu`` is the exact function, ``gelu_tanh`` its approximation (Hendrycks and Gimpel 2016)."""
+MLP_ACTIVATIONS = ("gated-silu", "gated-gelu", "gated-gelu_tanh", "silu", "gelu", "gelu_tanh", "relu")
+"""Values of a configuration's ``mlp_activation``; a gated one multiplies an activated and a linear projection."""
+
+
+def activation_of(mlp_activation: str) -> Callable[[Array], Array]:
+    """Returns the function in one of ``MLP_ACTIVATIONS``."""
+    return ACTIVATIONS[mlp_activation.removeprefix("gated-")]

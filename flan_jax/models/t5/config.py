@@ -5,18 +5,17 @@ from dataclasses import dataclass
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.config_checks import DTYPES, checked_stop_ids
+from flan_jax.models.ops.activations import MLP_ACTIVATIONS
 from flan_jax.models.ops.attention_impl import check_attention
 from flan_jax.models.ops.remat import check_remat
 from flan_jax.typed import Above0, AtLeast0, Fraction, Positive, Share, check_fields
-
-FEED_FORWARDS = ("gated-gelu", "gated-silu", "relu", "gelu")
 
 
 @dataclass(frozen=True)
 class T5Config:
     """Configuration of an encoder-decoder T5. Hashable, so that a compiled function can depend on it.
 
-    ``gated-gelu`` with untied embeddings is T5 1.1 (and FLAN-T5, mT5); ``relu`` with tied ones is T5 1.0.
+    ``gated-gelu_tanh`` with untied embeddings is T5 1.1 (and FLAN-T5, mT5); ``relu`` with tied ones is T5 1.0.
 
     Attributes:
         vocab_size: rows of the embedding table, at least the size of the vocabulary in use.
@@ -28,8 +27,8 @@ class T5Config:
         num_decoder_layers: layers of the decoder.
         relative_attention_num_buckets: rows of each stack's table of position biases.
         relative_attention_max_distance: distance in tokens beyond which all positions share a bucket.
-        feed_forward: activation, gated or plain. ``gated-gelu`` is the tanh approximation that T5 1.1 was
-            trained with, ``gelu`` the exact function, as in transformers.
+        mlp_activation: activation, gated or plain. ``gated-gelu_tanh`` is what T5 1.1 was trained
+            with (transformers calls it ``gated-gelu``), ``gelu`` the exact function. See ``activations``.
         tie_embeddings: one table for input and output; the output then is scaled by ``d_model ** -0.5``.
         dropout_rate: at T5's places, when a key is given.
         layer_norm_epsilon: added to the mean square.
@@ -60,7 +59,7 @@ class T5Config:
     num_decoder_layers: Positive
     relative_attention_num_buckets: int = 32
     relative_attention_max_distance: int = 128
-    feed_forward: str = "gated-gelu"
+    mlp_activation: str = "gated-gelu_tanh"
     tie_embeddings: bool = False
     dropout_rate: Fraction = 0.0
     layer_norm_epsilon: Above0 = 1e-6
@@ -79,8 +78,8 @@ class T5Config:
         check_remat("T5Config", self.remat)
         check_fields(self)
         object.__setattr__(self, "stop_ids", checked_stop_ids("T5Config", self.stop_ids, self.vocab_size))
-        if self.feed_forward not in FEED_FORWARDS:
-            raise unknown("feed_forward", self.feed_forward, FEED_FORWARDS)
+        if self.mlp_activation not in MLP_ACTIVATIONS:
+            raise unknown("mlp_activation", self.mlp_activation, MLP_ACTIVATIONS)
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
         check_attention("T5Config", self.attention, cudnn_refuses="cuDNN's kernel has no use for T5's learned bias")
@@ -102,7 +101,7 @@ class T5Config:
     @property
     def gated(self) -> bool:
         """Whether the feed-forward layers multiply an activated and a linear projection."""
-        return self.feed_forward.startswith("gated-")
+        return self.mlp_activation.startswith("gated-")
 
     @property
     def d_heads(self) -> int:
@@ -139,7 +138,7 @@ def _v1_1(d_model: int, num_heads: int, d_ff: int, layers: int) -> T5Config:
 
 def _v1_0(d_model: int, d_kv: int, num_heads: int, d_ff: int, layers: int) -> T5Config:
     sizes = _v1_1(d_model, num_heads, d_ff, layers)
-    return dataclasses.replace(sizes, d_kv=d_kv, feed_forward="relu", tie_embeddings=True)
+    return dataclasses.replace(sizes, d_kv=d_kv, mlp_activation="relu", tie_embeddings=True)
 
 
 def _mt5(sizes: T5Config) -> T5Config:

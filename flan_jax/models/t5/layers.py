@@ -3,14 +3,11 @@
 Shapes: B rows of a batch, T length, D model width, F feed-forward width.
 """
 
-from collections.abc import Callable
-
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flan_jax.models.ops.activations import relu
+from flan_jax.models.ops.activations import activation_of
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.linear import linear
@@ -18,14 +15,6 @@ from flan_jax.models.ops.norms import rms_norm
 from flan_jax.models.ops.remat import recompute
 from flan_jax.models.ops.typing import Key
 from flan_jax.models.t5.config import T5Config
-
-# T5's names for activations follow transformers: "gelu" behind a gate is the tanh approximation.
-_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "gated-gelu": lambda x: jax.nn.gelu(x, approximate=True),
-    "gated-silu": jax.nn.silu,
-    "relu": relu,
-    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
-}
 
 
 class RMSNorm(nnx.Module):
@@ -60,7 +49,7 @@ class FeedForward(nnx.Module):
     def __call__(self, x_BTD: Float[Array, "B T D"], key: Key | None = None) -> Float[Array, "B T D"]:
         """Computes the layer's addition to the residual stream."""
         inner_key, outer_key = split_key(key, 2)
-        activation, rate = _ACTIVATIONS[self.config.feed_forward], self.config.dropout_rate
+        activation, rate = activation_of(self.config.mlp_activation), self.config.dropout_rate
         x_BTD = self.norm(x_BTD)
         if self.config.gated:
             gate_BTF, up_BTF = linear(x_BTD, self.wi_0), linear(x_BTD, self.wi_1)

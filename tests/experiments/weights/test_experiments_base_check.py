@@ -32,7 +32,7 @@ def bases(tmp_path_factory):
     """One model as a Hugging Face folder, as an imported one and as a run's, all with their tokenizer."""
     root = tmp_path_factory.mktemp("bases")
     gemma = {
-        "norm_offset": True, "embed_scale": True, "norm_placement": "both", "feed_forward": "gated-gelu",
+        "norm_offset": True, "embed_scale": True, "norm_placement": "both", "mlp_activation": "gated-gelu_tanh",
         "attention_softcap": 50.0, "logit_softcap": 30.0, "norm_epsilon": 1e-6, "tie_embeddings": True,
     }  # fmt: skip
     chat_model(root / "published", **SHAPE, **gemma)
@@ -57,7 +57,7 @@ def config(root, kind, **changes):
 OTHER = {
     "rope_theta": 500.0,
     "rope_scaling": RopeScaling("linear", 2.0),
-    "feed_forward": "gated-silu",
+    "mlp_activation": "gated-silu",
     "sliding_window": 4,
     "window_pattern": (False, True),
     "norm": "layer",

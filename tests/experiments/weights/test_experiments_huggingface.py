@@ -182,9 +182,9 @@ def test_weights_are_placed_where_training_wants_them(mesh, tmp_path):
 
 
 def test_a_model_that_computes_something_else_in_the_same_shapes(tmp_path):
-    config = tiny_t5(feed_forward="gated-silu")
+    config = tiny_t5(mlp_activation="gated-silu")
     saved(tmp_path / "source", config)
-    with pytest.raises(UserError, match="feed_forward='gated-silu', and the configured model has 'gated-gelu'"):
+    with pytest.raises(UserError, match="mlp_activation='gated-silu', and the configured model has 'gated-gelu_tanh'"):
         initial_params(run_config(tmp_path / "run", model=T5, initial_checkpoint=str(tmp_path / "source")))
 
 

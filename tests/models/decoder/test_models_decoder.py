@@ -32,7 +32,7 @@ ALTERNATE = {"sliding_window": 3, "window_pattern": (True, False)}
 KINDS = {
     "llama": {},
     "gpt2": {
-        "norm": "layer", "feed_forward": "gelu", "attention_bias": True, "output_bias": True, "mlp_bias": True,
+        "norm": "layer", "mlp_activation": "gelu_tanh", "attention_bias": True, "output_bias": True, "mlp_bias": True,
         "position": "learned", "tie_embeddings": True,
     },
     "gemma3": {

@@ -70,7 +70,7 @@ CONFIGS = [
     tiny_decoder(),
     EVERYTHING,
     tiny_decoder(norm_placement="post", qk_norm="full", position="learned", tie_embeddings=True),
-    tiny_decoder(feed_forward="gelu", mlp_bias=True),
+    tiny_decoder(mlp_activation="gelu_tanh", mlp_bias=True),
 ]
 
 
@@ -155,9 +155,9 @@ def test_which_layers_have_the_window():
     assert hash(tiny_decoder(window_pattern=[True, False])) == hash(tiny_decoder(window_pattern=(True, False)))
 
 
-@pytest.mark.parametrize("feed_forward", ["gated-gelu-exact", "gelu-exact", "silu", "relu"])
-def test_the_other_activations_run(feed_forward):
-    config = tiny_decoder(feed_forward=feed_forward, num_layers=1)
+@pytest.mark.parametrize("mlp_activation", ["gated-gelu", "gelu", "silu", "relu"])
+def test_the_other_activations_run(mlp_activation):
+    config = tiny_decoder(mlp_activation=mlp_activation, num_layers=1)
     tokens = {"decoder_input_tokens": np.arange(6)[None]}
     assert np.isfinite(build.apply(build.abstract_model(config)[0], random_params(config), tokens)).all()
 
@@ -170,7 +170,7 @@ def test_the_other_activations_run(feed_forward):
         ({"sliding_window": 0}, "sliding_window is 0"),
         ({"num_kv_heads": 4}, r"num_heads is 6; it must be a multiple of num_kv_heads \(4\)"),
         ({"d_head": 5}, "d_head is 5; rotary positions turn pairs"),
-        ({"feed_forward": "gated-slu"}, "Did you mean 'gated-silu'"),
+        ({"mlp_activation": "gated-slu"}, "Did you mean 'gated-silu'"),
         ({"norm": "rsm"}, "Unknown norm 'rsm'"),
         ({"norm_placement": "before"}, "Unknown norm_placement 'before'"),
         ({"qk_norm": "heads"}, "Did you mean 'head'"),

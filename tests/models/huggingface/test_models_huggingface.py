@@ -29,7 +29,7 @@ def params_to_hf(config, params):
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "t5_logits"
 GATED = tiny_t5(d_model=12, num_encoder_layers=1, num_decoder_layers=2)
-PLAIN = tiny_t5(d_model=12, num_encoder_layers=2, num_decoder_layers=1, tie_embeddings=True, feed_forward="relu")
+PLAIN = tiny_t5(d_model=12, num_encoder_layers=2, num_decoder_layers=1, tie_embeddings=True, mlp_activation="relu")
 # The config.json of T5 1.1 small as it was published, without what is of no consequence.
 V1_1_SMALL = {
     "model_type": "t5", "vocab_size": 32128, "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8,
@@ -96,9 +96,9 @@ def test_configurations_of_both_generations():
     assert config_from_fields({**V1_1_SMALL, "tie_word_embeddings": True, "scale_decoder_outputs": False}) == config
     silent = {k: v for k, v in V1_1_SMALL.items() if k not in {"tie_word_embeddings", "feed_forward_proj"}}
     assert config_from_fields(silent).tie_embeddings
-    assert config_from_fields(silent).feed_forward == "relu"
+    assert config_from_fields(silent).mlp_activation == "relu"
     assert not config_from_fields({**silent, "model_type": "mt5", "tie_word_embeddings": True}).tie_embeddings
-    assert config_from_fields({**silent, "model_type": "mt5"}).feed_forward == "gated-gelu"
+    assert config_from_fields({**silent, "model_type": "mt5"}).mlp_activation == "gated-gelu_tanh"
     assert config_from_fields({**V1_1_SMALL, "num_decoder_layers": None, "num_layers": 3}).num_decoder_layers == 3
     assert config_from_fields({**V1_1_SMALL, "eos_token_id": [1, 5]}).eos_id == 1
 

@@ -23,7 +23,7 @@ from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
 T5 = tiny_t5(d_model=12, num_encoder_layers=1, num_decoder_layers=2)
 # Queries, keys and values in one tensor; a tied head.
 GPT2 = tiny_decoder(
-    norm="layer", position="learned", attention_bias=True, output_bias=True, mlp_bias=True, feed_forward="gelu",
+    norm="layer", position="learned", attention_bias=True, output_bias=True, mlp_bias=True, mlp_activation="gelu_tanh",
     num_heads=5, num_kv_heads=5, d_head=4, tie_embeddings=True, norm_epsilon=1e-5, family="gpt2",
 )  # fmt: skip
 LLAMA = tiny_decoder()

@@ -17,7 +17,7 @@ from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
 T5 = tiny_t5()
 GPT2 = tiny_decoder(
     family="gpt2", norm="layer", position="learned", num_kv_heads=6, d_head=5, d_model=30, attention_bias=True,
-    output_bias=True, mlp_bias=True, feed_forward="gelu", tie_embeddings=True, norm_epsilon=1e-5,
+    output_bias=True, mlp_bias=True, mlp_activation="gelu_tanh", tie_embeddings=True, norm_epsilon=1e-5,
 )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def kept_by_layers(config, batch, capsys):
 
 @pytest.mark.parametrize("gated", [True, False])
 def test_a_layer_keeps_what_goes_into_its_products_and_norms(gated, capsys):
-    config = tiny_decoder(feed_forward="gated-silu" if gated else "gelu", num_layers=5)
+    config = tiny_decoder(mlp_activation="gated-silu" if gated else "gelu_tanh", num_layers=5)
     batch = {"decoder_input_tokens": np.ones((2, 9), np.int32)}
     kept = kept_by_layers(config, batch, capsys)
     # Twice the stream and the norm of it, and what the heads say, which has another width here.

@@ -214,9 +214,9 @@ def test_a_prompt_cannot_be_merged():
 
 FAMILIES = {
     "t5": dataclasses.replace(T5, dtype="bfloat16"),
-    "t5-tied": tiny_t5(tie_embeddings=True, feed_forward="relu"),
+    "t5-tied": tiny_t5(tie_embeddings=True, mlp_activation="relu"),
     "gpt2": tiny_decoder(
-        norm="layer", position="learned", attention_bias=True, output_bias=True, mlp_bias=True, feed_forward="gelu",
+        norm="layer", position="learned", attention_bias=True, output_bias=True, mlp_bias=True, mlp_activation="gelu_tanh",
         tie_embeddings=True,
     ),
     "gemma": tiny_decoder(

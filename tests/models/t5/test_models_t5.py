@@ -157,7 +157,7 @@ def test_a_row_of_padding_only_is_finite_and_harmless():
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_decoding_step_by_step_equals_decoding_at_once(tied):
-    config = tiny_t5(tie_embeddings=tied, feed_forward="relu" if tied else "gated-gelu")
+    config = tiny_t5(tie_embeddings=tied, mlp_activation="relu" if tied else "gated-gelu_tanh")
     graphdef, params = model(config)
     batch = random_batch(config, rows=3, inputs=8, targets=7)
     encoded = encode(graphdef, params, batch["encoder_input_tokens"])

@@ -16,7 +16,6 @@ from flan_jax.eval.decoding.beam import beam_search
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.filters import prompt_tokens_seen
 from flan_jax.eval.decoding.sampling import sample
-from flan_jax.eval.decoding.state import start_decoding
 from flan_jax.models.build import merge
 
 
@@ -51,7 +50,7 @@ def generate(
         Ids ``[B, T]``; padding behind the EOS or the stop sequence that ended a row.
     """
     model = merge(graphdef, params)
-    state = start_decoding(model, tokens_BS, lengths_B, max_length)
+    state = model.prefill(tokens_BS, lengths_B, max_length)
     penalizes = decoding.repetition_penalty != 1
     seen = prompt_tokens_seen(tokens_BS, lengths_B, model.config, model.config.vocab_size) if penalizes else None
     sizes: dict[str, Any] = {"max_length": max_length, "vocabulary_size": vocabulary_size, "decoding": decoding}

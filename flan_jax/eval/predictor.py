@@ -14,12 +14,12 @@ from flan_jax.eval import generation, scoring
 from flan_jax.eval.batching import batches, bucket_lengths, pad_rows
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.sampling import draw_key
-from flan_jax.eval.decoding.state import Context
 from flan_jax.eval.decoding.stopping import cut_at_stop, stop_table, token_stops
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.runner import ProgressCallback
-from flan_jax.models.build import ModelConfig, merge
+from flan_jax.models.build import merge
 from flan_jax.models.peft.soft_prompt import prompt_length
+from flan_jax.models.protocol import PromptContext, SharedConfig
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -158,7 +158,7 @@ class Predictor:
         return texts
 
     @functools.cached_property
-    def _config(self) -> ModelConfig:
+    def _config(self) -> SharedConfig:
         return merge(self.graphdef, self.params).config
 
     @property
@@ -204,7 +204,7 @@ class Predictor:
         pairs: Sequence[tuple[int, tuple[int, ...]]],
         buckets: Sequence[int],
         size: int,
-        context: Context,
+        context: PromptContext,
     ) -> Iterator[tuple[tuple[int, tuple[int, ...]], float]]:
         """Yields (pair, score); ``size`` pairs of a bucket are computed together."""
         bucket_of = np.searchsorted(buckets, [len(ids) for _, ids in pairs])

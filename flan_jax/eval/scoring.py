@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from flan_jax.eval.decoding import state
 from flan_jax.models.build import merge
+from flan_jax.models.ops.attention_mask import length_segments
+from flan_jax.models.protocol import PromptContext
 
 
 @functools.partial(jax.jit, static_argnames=("graphdef", "longest"))
@@ -25,15 +26,15 @@ def prefill(
     *,
     graphdef: nnx.GraphDef,
     longest: int,
-) -> state.Context:
+) -> PromptContext:
     """Prefills prompts, one a row, that targets of at most ``longest`` tokens follow."""
-    return state.prefill(merge(graphdef, params), tokens_BS, lengths_B, longest)
+    return merge(graphdef, params).prompt_context(tokens_BS, lengths_B, longest)
 
 
 @functools.partial(jax.jit, static_argnames="graphdef")
 def target_scores(
     params: Mapping[str, Any],
-    context: state.Context,
+    context: PromptContext,
     rows_P: Int[Array, "P"],
     targets_PT: Int[Array, "P T"],
     target_lengths_P: Int[Array, "P"],
@@ -50,9 +51,9 @@ def target_scores(
         target_lengths_P: 0 for pairs that only fill the shape; they score 0.
         graphdef: the model.
     """
-    logits_PTV = state.target_logits(merge(graphdef, params), context, rows_P, targets_PT)
+    logits_PTV = merge(graphdef, params).target_logits(context, rows_P, targets_PT)
     # Only the targets' own logits are gathered: a full log-softmax would be a second [P, T, V].
     chosen_PT = jnp.take_along_axis(logits_PTV, targets_PT[..., None], axis=-1)[..., 0]
     log_likelihood_PT = chosen_PT - jax.nn.logsumexp(logits_PTV, axis=-1)
-    counted_PT = state.segments(target_lengths_P, targets_PT.shape[1])
+    counted_PT = length_segments(target_lengths_P, targets_PT.shape[1])
     return jnp.where(counted_PT, log_likelihood_PT, 0.0).sum(axis=-1)

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from flan_jax.data.prepare.workers import usable_cores
 from flan_jax.data.sources.hub_models import model_folder
-from flan_jax.errors import UserError, unknown
+from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.mixture import check_folders
 from flan_jax.experiments.run_folder import run_files
-from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.huggingface.decoders import FAMILIES
+from flan_jax.models.huggingface.families import check_family
 from flan_jax.train.sharding import batch_sharding, make_mesh
 from flan_jax.train.step_folders import check_name
 
@@ -26,8 +25,7 @@ def check_startable(config: RunConfig) -> None:
     """
     check_folders(config.data.data_dir, config.data.source_dir)
     check_name(Path(config.model_dir).expanduser().absolute())
-    if isinstance(config.model, DecoderConfig) and config.model.family and config.model.family not in FAMILIES:
-        raise unknown("DecoderConfig.family", config.model.family, FAMILIES)
+    check_family(config.model)
     if config.initial_checkpoint and not run_files.has_checkpoint(Path(config.model_dir)):
         try:
             model_folder(config.initial_checkpoint)

@@ -7,7 +7,6 @@ import jax
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
-from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.train.optimizer import SMALLEST_SIZE, learning_rate
 from flan_jax.train.sharding import make_mesh
 from flan_jax.train.state import abstract_trained
@@ -31,10 +30,7 @@ def unread(config: RunConfig) -> Iterator[tuple[str, str, str]]:
     yield from (("run", *found) for found in config.unread())
     yield from (("EvalConfig", *found) for found in config.evaluation.unread())
     yield from (("OptimizerConfig", *found) for found in config.optimizer.unread())
-    if isinstance(config.model, DecoderConfig):
-        yield from (("DecoderConfig", *found) for found in config.model.unread())
-        if config.model.rope_scaling is not None:
-            yield from (("RopeScaling", *found) for found in config.model.rope_scaling.unread())
+    yield from config.model.unread()
 
 
 def check_schedule(config: RunConfig) -> list[str]:

@@ -12,21 +12,20 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flan_jax.models.decoder import model as decoder
+from flan_jax.models.config import ModelConfig as ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.decoder.model import Decoder
 from flan_jax.models.ops.typing import Key
+from flan_jax.models.protocol import Axes, Model
 from flan_jax.models.t5.config import T5Config
 from flan_jax.models.t5.model import T5
 
 Params = dict[str, Any]
-Axes = dict[str, Any]
-ModelConfig = T5Config | DecoderConfig
-"""What decides the kind of model: an encoder–decoder or a decoder."""
+_CLASSES: dict[type, type[Model]] = {T5Config: T5, DecoderConfig: Decoder}
 
 
 def init_model(config: ModelConfig, key: Key) -> tuple[nnx.GraphDef, Params]:
-    """A model with fresh parameters.
+    """Initializes a model.
 
     Args:
         config: sizes.
@@ -45,12 +44,18 @@ def _init_params(config: ModelConfig, key: Key) -> Params:
     return nnx.to_pure_dict(nnx.state(_new(config, nnx.Rngs(params=key))))
 
 
-def _new(config: ModelConfig, rngs: nnx.Rngs) -> T5 | Decoder:
-    return Decoder(config, rngs=rngs) if isinstance(config, DecoderConfig) else T5(config, rngs=rngs)
+def model_class(config: ModelConfig) -> type[Model]:
+    """Returns the class of the model that a configuration describes."""
+    return _CLASSES[type(config)]
+
+
+def _new(config: ModelConfig, rngs: nnx.Rngs) -> Any:
+    make: Any = model_class(config)
+    return make(config, rngs=rngs)
 
 
 def abstract_model(config: ModelConfig) -> tuple[nnx.GraphDef, Params]:
-    """What ``init_model`` returns, with ``jax.ShapeDtypeStruct`` for arrays: no memory, whatever the size."""
+    """Returns what ``init_model`` does, with ``jax.ShapeDtypeStruct`` for arrays: no memory, whatever the size."""
     graphdef, params = _abstract_model(config)
     return graphdef, jax.tree.map(lambda leaf: leaf, params)  # dictionaries of the caller's own
 
@@ -62,17 +67,17 @@ def _abstract_model(config: ModelConfig) -> tuple[nnx.GraphDef, Params]:
 
 
 def abstract_params(config: ModelConfig) -> Params:
-    """The shapes and types of all parameters, as ``jax.ShapeDtypeStruct``."""
+    """Returns the shapes and dtypes of all parameters, as ``jax.ShapeDtypeStruct``."""
     return abstract_model(config)[1]
 
 
 def num_params(config: ModelConfig) -> int:
-    """How many numbers the parameters hold."""
+    """Counts the parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(abstract_params(config)))
 
 
-def merge(graphdef: nnx.GraphDef, params: Mapping[str, Any]) -> Any:
-    """The model (a ``T5`` or a ``Decoder``) with these parameters; NumPy arrays, such as imported weights, become JAX's.
+def merge(graphdef: nnx.GraphDef, params: Mapping[str, Any]) -> Model:
+    """Merges the graph and parameters into a model; NumPy arrays, such as imported weights, become JAX's.
 
     A kernel may be a ``LowRank``, and beside the model's own parameters there may be a ``prompt [P, D]``
     (``adapters.attach``): vectors as the embedding table's, that stand in front of the encoder's inputs, or of a
@@ -88,42 +93,16 @@ def merge(graphdef: nnx.GraphDef, params: Mapping[str, Any]) -> Any:
 def apply(
     graphdef: nnx.GraphDef, params: Mapping[str, Any], batch: Mapping[str, Any], *, dropout_key: Key | None = None
 ) -> Float[Array, "B T V"]:
-    """The model's float32 logits on a batch; see ``T5.__call__`` and ``Decoder.__call__``."""
+    """Computes the model's float32 logits on a batch; see ``T5.__call__`` and ``Decoder.__call__``."""
     return merge(graphdef, params)(batch, dropout_key=dropout_key)
 
 
 def logical_axes(config: ModelConfig) -> Axes:
-    """The parameters' structure with a tuple of axis names in place of each array.
+    """Returns the parameters' tree with a tuple of logical axis names for each array.
 
     ``layers``; ``vocab``; ``embed`` (the residual stream); ``mlp`` (inside the feed-forward); ``heads``
     (all heads side by side in projections, one number a head in the position bias); ``buckets`` (of
     distances). Training maps the names to mesh axes; no model file knows of a mesh. ``None`` is an axis
     that is never split.
     """
-    if isinstance(config, DecoderConfig):
-        return decoder.logical_axes(config)
-    attention = {
-        "norm": {"scale": ("layers", "embed")},
-        "q": ("layers", "embed", "heads"),
-        "k": ("layers", "embed", "heads"),
-        "v": ("layers", "embed", "heads"),
-        "o": ("layers", "heads", "embed"),
-    }
-    into = ("wi_0", "wi_1") if config.gated else ("wi",)
-    mlp = {
-        "norm": {"scale": ("layers", "embed")},
-        **{name: ("layers", "embed", "mlp") for name in into},
-        "wo": ("layers", "mlp", "embed"),
-    }
-    shared = {"bias": {"table": ("buckets", "heads")}, "norm": {"scale": ("embed",)}}
-    axes: Axes = {
-        "embedding": ("vocab", "embed"),
-        "encoder": {"layers": {"attention": dict(attention), "mlp": dict(mlp)}, **shared},
-        "decoder": {
-            "layers": {"attention": dict(attention), "cross_attention": dict(attention), "mlp": dict(mlp)},
-            **shared,
-        },
-    }
-    if not config.tie_embeddings:
-        axes["lm_head"] = ("embed", "vocab")
-    return axes
+    return model_class(config).logical_axes(config)

@@ -128,7 +128,7 @@ def test_several_continuations_leave_the_cache_as_it_is():
     model = merge(graphdef, params)
     tokens = np.random.default_rng(0).integers(3, 61, (2, 7))
     rows, more = np.array([1, 0, 1]), np.random.default_rng(1).integers(3, 61, (3, 3))
-    logits, cache = jax.jit(model.prefill, static_argnums=2)(tokens, np.array([7, 4]), 3)
+    cache, _, logits = jax.jit(model.prefill, static_argnums=2)(tokens, np.array([7, 4]), 3)
     before = jax.tree.map(np.asarray, cache)
     found = model.extend(cache, rows, more)
     # Rows 1 and 0, then row 1 again with its own tokens, one by one.

@@ -218,7 +218,7 @@ def test_greedy_generation(kind):
     ).numpy()[:, 9:]  # fmt: skip
 
     decoder = build.merge(graphdef, params)
-    logits, cache = decoder.prefill(prompts, lengths, steps)
+    cache, _, logits = decoder.prefill(prompts, lengths, steps)
     step = jax.jit(lambda cache, token: build.merge(graphdef, params).decode_step(cache, token))
     generated = []
     for _ in range(steps):

@@ -35,7 +35,6 @@ import numpy as np
 from _bench_presets import PRESETS
 from _bench_rounds import in_turns, log, reading, summary
 
-from flan_jax.eval.decoding.state import start_decoding
 from flan_jax.models.build import ModelConfig, abstract_model, abstract_params, init_model, merge
 from flan_jax.models.t5.config import T5Config
 
@@ -149,7 +148,7 @@ def _ours(config: ModelConfig, params: Any, prompts: np.ndarray, tokens: int) ->
 
     def write(params: Any, prompts: Any, lengths: Any, count: int) -> Any:
         model = merge(graphdef, params)
-        state = start_decoding(model, prompts, lengths, tokens)
+        state = model.prefill(prompts, lengths, tokens)
         cache, first = state.cache, state.logits
         if first is None:
             first, cache = model.decode_step(cache, state.last)

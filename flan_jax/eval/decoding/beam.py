@@ -15,8 +15,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.decoding.filters import end_ids, is_end, mark_seen, mask_disallowed, penalize_repetition
-from flan_jax.eval.decoding.state import DecodeState, repeat_rows, take_rows
+from flan_jax.eval.decoding.state import repeat_rows, take_rows
 from flan_jax.eval.decoding.stopping import stopped
+from flan_jax.models.protocol import DecodeState, Model
 
 
 class Hypotheses(NamedTuple):
@@ -42,7 +43,7 @@ class _Carry(NamedTuple):
 
 
 def beam_search(
-    model: Any,
+    model: Model,
     state: DecodeState,
     finished_B: Bool[Array, "B"],
     stops_NM: Int[Array, "N M"] | None,

@@ -19,8 +19,8 @@ from flan_jax.eval.decoding.filters import (
     penalize_repetition,
     sampling_logits,
 )
-from flan_jax.eval.decoding.state import DecodeState
 from flan_jax.eval.decoding.stopping import stopped
+from flan_jax.models.protocol import DecodeState, Model
 from flan_jax.tasks.hashing import counter_hash
 
 
@@ -54,7 +54,7 @@ class _Carry(NamedTuple):
 
 
 def sample(
-    model: Any,
+    model: Model,
     state: DecodeState,
     finished_B: Bool[Array, "B"],
     keys_B2: UInt32[Array, "B 2"] | None,
@@ -68,8 +68,8 @@ def sample(
     """Decodes greedily or by sampling; returns ids ``[B, T]``, padding behind the token that ended a row.
 
     Args:
-        model: with ``decode_step``; see ``flan_jax.eval.decoding.state``.
-        state: of ``start_decoding``.
+        model: its ``decode_step`` is called.
+        state: of ``model.prefill``.
         finished_B: rows that write nothing.
         keys_B2: of ``draw_key``, for ``sample``.
         stops_NM: of ``stop_table``.

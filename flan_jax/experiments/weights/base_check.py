@@ -85,26 +85,10 @@ def base_model(folder: Path) -> tuple[ModelConfig | None, Collection[str]]:
         if not has_tokenizer(folder):
             return model, START
         vocabulary = load_vocabulary(folder)
-        return with_start_token(model, getattr(vocabulary, "bos_id", None), getattr(vocabulary, "adds_bos", None)), ()
+        return model.with_start_token(getattr(vocabulary, "bos_id", None), getattr(vocabulary, "adds_bos", None)), ()
     with Checkpointer(folder / run_files.CHECKPOINTS, create=False) as checkpointer:
         saved = checkpointer.config().get("model") if checkpointer.steps() else None
     return (None if saved is None else model_of(saved)), ()
-
-
-def with_start_token(model: ModelConfig, bos_id: int | None, reads_start: bool | None) -> ModelConfig:
-    """Sets the start token of a published decoder to what a tokenizer puts in front of a text; T5 has none.
-
-    Args:
-        model: as its ``config.json`` has it.
-        bos_id: what begins a text. Where nobody says, a text begins with what ends another.
-        reads_start: whether a text begins with it; ``None`` for yes.
-    """
-    if not isinstance(model, DecoderConfig):
-        return model
-    if reads_start is False:
-        return dataclasses.replace(model, reads_start=False)
-    begins = [i for i in (bos_id, model.bos_id, model.eos_id) if i is not None]
-    return dataclasses.replace(model, reads_start=True, bos_id=begins[0])
 
 
 def model_of(saved: Mapping[str, Any]) -> ModelConfig:

@@ -26,7 +26,6 @@ from flan_jax.experiments.weights.usage_snippet import UsageSnippet
 from flan_jax.experiments.weights.verify import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
 from flan_jax.files import atomic_write_text, check_new_dir, new_dir
 from flan_jax.models.build import ModelConfig, num_params
-from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface import families, writer
 from flan_jax.models.huggingface import reader as huggingface
 from flan_jax.models.huggingface.safetensors_files import FLOATS
@@ -112,8 +111,8 @@ def export_run(
         log("adding what was trained to the weights below it")
         stored = MergedParams(run, stored, config)
     fields = {**families.fields_from_config(config), "torch_dtype": dtype}
-    if isinstance(config, DecoderConfig) and config.reads_start and stored.run_config.get("model") is not None:
-        fields["bos_token_id"] = config.decoder_start_id  # a row of training began so, whatever the vocabulary has
+    if config.row_start_id is not None and stored.run_config.get("model") is not None:
+        fields["bos_token_id"] = config.row_start_id  # a row of training began so, whatever the vocabulary has
     _check_whole(stored, config)
     with new_dir(destination) as written:
         log(f"writing {num_params(config):,} parameters of step {stored.step} in {dtype}")

@@ -8,7 +8,7 @@ from typing import Any
 from flan_jax.eval.results import read_results, saved_steps
 from flan_jax.experiments.run_folder import run_files
 from flan_jax.models.build import ModelConfig, num_params
-from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.huggingface.families import auto_class
 
 _LONGEST_TABLE = 200
 """Tasks that are listed one by one; of more the clusters are."""
@@ -54,7 +54,7 @@ def _front_matter(run: Path, manifest: Mapping[str, Any] | None) -> str:
 
 
 def _about(run: Path, manifest: Mapping[str, Any] | None, step: int, config: ModelConfig) -> Iterator[str]:
-    kind = "A decoder" if isinstance(config, DecoderConfig) else "A T5 (encoder and decoder)"
+    kind = "A decoder" if config.decoder_only else "A T5 (encoder and decoder)"
     text = f"{kind} of {num_params(config):,} parameters"
     origin = _origin(run, manifest)
     if manifest is None:
@@ -118,7 +118,7 @@ def _results(run: Path, step: int) -> Iterator[str]:
 
 
 def _loading(config: ModelConfig) -> Iterator[str]:
-    kind = "AutoModelForCausalLM" if isinstance(config, DecoderConfig) else "AutoModelForSeq2SeqLM"
+    kind = auto_class(config)
     yield "## How to load it"
     yield f'```python\nfrom transformers import {kind}\n\nmodel = {kind}.from_pretrained(".")\n```'
     yield "No tokenizer is kept with these weights: texts are encoded as in training, with `flan_jax.data.tokenizers`."

@@ -9,9 +9,7 @@ from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.model_snapshot import description_folder
-from flan_jax.experiments.weights.base_check import with_start_token
 from flan_jax.models.build import ModelConfig
-from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface.reader import read_config
 from flan_jax.train.optimizer import OptimizerConfig
 
@@ -75,7 +73,7 @@ def pretrained_model(
             f"{initial_checkpoint!r} is an encoder–decoder, whose encoder reads inputs in both directions anyway. "
             "Leave prefix_lm out."
         )
-    return dataclasses.replace(with_start_token(config, bos_id, reads_start), **changes)
+    return dataclasses.replace(config.with_start_token(bos_id, reads_start), **changes)
 
 
 def run_of_folder(folder: str | Path, *, max_tokens: int = 0, suggested: int = 0, adapter: str = "") -> RunConfig:
@@ -98,7 +96,7 @@ def run_of_folder(folder: str | Path, *, max_tokens: int = 0, suggested: int = 0
         bos_id=getattr(vocabulary, "bos_id", None),
         reads_start=getattr(vocabulary, "adds_bos", None),
     )
-    room = model.max_positions if isinstance(model, DecoderConfig) else _T5_ROOM
+    room = model.context_length or _T5_ROOM
     max_tokens = max_tokens or min(suggested or _ANSWER, room // 2)
     inputs = room - max_tokens
     if inputs < 2:

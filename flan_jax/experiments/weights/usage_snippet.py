@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.models.build import ModelConfig
-from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.huggingface.families import auto_class
 from flan_jax.models.huggingface.reader import read_json
 
 _EXAMPLE = "Is this review good or bad? The food was awful."
@@ -74,9 +74,7 @@ def _turn(begin: int | None, ids: str) -> list[str]:
 
 def _begin(config: ModelConfig) -> int | None:
     """The id that begins a row of a decoder, if it reads one."""
-    if not isinstance(config, DecoderConfig) or not config.reads_start:
-        return None
-    return 0 if config.bos_id is None else config.bos_id
+    return config.row_start_id
 
 
 def _around(config: ModelConfig, use: UsageSnippet) -> str:
@@ -99,7 +97,7 @@ def _is_bare(folder: Path) -> bool:
 
 
 def _load(config: ModelConfig, bare: bool) -> list[str]:
-    kind = "AutoModelForCausalLM" if config.decoder_only else "AutoModelForSeq2SeqLM"
+    kind = auto_class(config)
     model = f'model = {kind}.from_pretrained(".").float()  # computes in float32, as flan_jax does'
     if bare:
         lines = ["import sentencepiece", "import torch", f"from transformers import {kind}", "", model]

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 
 from flan_jax.models.build import ModelConfig, abstract_model, apply
-from flan_jax.models.decoder.config import DecoderConfig
 
 CHECK_LOGITS_UP_TO = 400_000_000
 """Parameters of the largest model that is run to compare it; of a larger one the tensors are compared, as two
@@ -46,6 +45,6 @@ def _prompts(config: ModelConfig) -> dict[str, np.ndarray]:
     def tokens(length: int) -> np.ndarray:
         return rng.integers(0, config.vocab_size, (_PROMPTS, length), dtype=np.int32)
 
-    if isinstance(config, DecoderConfig):
-        return {"decoder_input_tokens": tokens(min(_LENGTH, config.max_positions))}
+    if config.decoder_only:
+        return {"decoder_input_tokens": tokens(min(_LENGTH, config.context_length or _LENGTH))}
     return {"encoder_input_tokens": tokens(_LENGTH), "decoder_input_tokens": tokens(_TARGETS)}

@@ -145,16 +145,20 @@ class DecoderConfig:
                     f"DecoderConfig: {name} is {value}, outside of the vocabulary of {self.vocab_size} tokens."
                 )
 
-    def unread(self) -> Iterator[tuple[str, str]]:
-        """Fields that are set and that this shape does not read, each with a sentence that says so."""
+    def unread(self) -> Iterator[tuple[str, str, str]]:
+        """Yields (class, field, sentence) for every field that is set and that the other fields leave without a reader."""
+        if self.rope_scaling is not None:
+            yield from (("RopeScaling", *found) for found in self.rope_scaling.unread())
         if self.sliding_window is None and self.window_pattern != (True,):
             yield (
+                "DecoderConfig",
                 "window_pattern",
                 f"DecoderConfig.window_pattern={self.window_pattern!r} says which layers have the window, and there is none. "
                 "Set sliding_window to a number of tokens, or leave window_pattern out.",
             )
         if self.position != "rotary" and self.rope_theta != 10_000.0:
             yield (
+                "DecoderConfig",
                 "rope_theta",
                 f"DecoderConfig.rope_theta={self.rope_theta!r} is of rotary positions, and the position is {self.position!r}. "
                 "Set position='rotary', or leave rope_theta out.",
@@ -201,6 +205,28 @@ class DecoderConfig:
     def prompt_start(self) -> tuple[int, ...]:
         """What stands in front of every prompt, as in the rows of training: 0, for ``bos_id`` or an empty place."""
         return (0,)
+
+    @property
+    def row_start_id(self) -> int | None:
+        """Token that every row begins with; ``None`` where the first place is empty."""
+        return self.decoder_start_id if self.reads_start else None
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens of the longest text, ``max_positions``."""
+        return self.max_positions
+
+    def with_start_token(self, bos_id: int | None, reads_start: bool | None) -> "DecoderConfig":
+        """Returns the configuration with the row start that a tokenizer says.
+
+        Args:
+            bos_id: token that begins a text. Where nobody says one, a text begins with what ends another.
+            reads_start: whether a text begins with it; ``None`` for yes.
+        """
+        if reads_start is False:
+            return dataclasses.replace(self, reads_start=False)
+        begins = [i for i in (bos_id, self.bos_id, self.eos_id) if i is not None]
+        return dataclasses.replace(self, reads_start=True, bos_id=begins[0])
 
     @property
     def learned_positions(self) -> int | None:

@@ -22,8 +22,8 @@ from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
-from flan_jax.models.ops.remat import remat_scan_body
 from flan_jax.models.ops.rope import rope_cos_sin
+from flan_jax.models.ops.stack import init_stack, layer_keys, scan_stack, write_cache
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.peft.soft_prompt import (
     Prompt,
@@ -32,6 +32,7 @@ from flan_jax.models.peft.soft_prompt import (
     prompt_length,
     prompt_padded,
 )
+from flan_jax.models.protocol import Axes, DecodeState, PromptContext
 
 
 class DecoderCache(NamedTuple):
@@ -80,12 +81,7 @@ class Decoder(nnx.Module):
         if config.position == "learned":
             self.positions = normal(rngs, (config.max_positions, width), width**-0.5)
 
-        def make(key: Key) -> nnx.State:
-            return nnx.state(CausalLayer(config, rngs=nnx.Rngs(params=key)))
-
-        keys = jax.random.split(rngs.params(), config.num_layers)
-        graphdef = nnx.graphdef(nnx.eval_shape(lambda: CausalLayer(config, rngs=nnx.Rngs(0))))
-        self.layers = nnx.merge(graphdef, jax.vmap(make)(keys))
+        self.layers = init_stack(lambda rngs: CausalLayer(config, rngs=rngs), config.num_layers, rngs)
         self.norm = Norm(config, width)
         if not config.tie_embeddings:
             self.lm_head = normal(rngs, (width, vocab), width**-0.5)
@@ -128,14 +124,12 @@ class Decoder(nnx.Module):
         x_BTD, _, _ = self._run(tokens_BT, segments_BT, positions_BT, prefix_BT, dropout_key)
         return self.norm(x_BTD[:, prompt_length(self.prompt) :])
 
-    def prefill(
-        self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], max_length: int
-    ) -> tuple[Float[Array, "B V"], DecoderCache]:
-        """Runs the prompts and returns float32 logits of the next token and the cache.
+    def prefill(self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], max_length: int) -> DecodeState:
+        """Runs the prompts for decoding, which gives the logits of the first token.
 
         Args:
             tokens_BS: prompts with padding behind them, as a row's inputs, with the 0 in front of them.
-            lengths_B: tokens of each prompt, from 1 to S.
+            lengths_B: tokens of each prompt, at most S; rows of length 0 only fill the shape.
             max_length: room for so many tokens after the prompt.
 
         Raises:
@@ -143,7 +137,8 @@ class Decoder(nnx.Module):
         """
         if max_length < 1:
             raise UserError(f"max_length is {max_length}; decode at least one token.")
-        tokens_BS, lengths_B = jnp.asarray(tokens_BS), jnp.asarray(lengths_B)
+        tokens_BS = jnp.asarray(tokens_BS)
+        lengths_B = jnp.maximum(jnp.asarray(lengths_B), 1)  # attention needs a key, whatever a row of length 0 gives
         in_front = prompt_length(self.prompt)
         length = in_front + tokens_BS.shape[1]
         self._check_length(length + max_length)
@@ -156,7 +151,24 @@ class Decoder(nnx.Module):
         x_BSD, k, v = self._run(tokens_BS, segments_BS, positions_BS, prefix_BS, None)
         room = ((0, 0), (0, 0), (0, max_length), (0, 0), (0, 0))
         cache = DecoderCache(jnp.pad(k, room), jnp.pad(v, room), first_B, jnp.asarray(length, jnp.int32))
-        return self.logits(self.norm(x_BSD[:, -1:]))[:, 0], cache
+        return DecodeState(cache, jnp.zeros_like(lengths_B), self.logits(self.norm(x_BSD[:, -1:]))[:, 0])
+
+    def prompt_context(
+        self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], longest: int
+    ) -> PromptContext:
+        """Runs the prompts for scoring; see ``protocol.Model.prompt_context``."""
+        state = self.prefill(tokens_BS, lengths_B, longest)
+        return PromptContext(state.cache, state.logits)
+
+    def target_logits(
+        self, context: PromptContext, rows_P: Int[Array, "P"], targets_PT: Int[Array, "P T"]
+    ) -> Float[Array, "P T V"]:
+        """Computes the logits of targets behind cached prompts; see ``protocol.Model.target_logits``."""
+        assert context.logits is not None, "the context of another model"
+        first_P1V = context.logits[rows_P][:, None]
+        if targets_PT.shape[1] == 1:
+            return first_P1V
+        return jnp.concatenate([first_P1V, self.extend(context.memory, rows_P, targets_PT[:, :-1])], axis=1)
 
     def decode_step(
         self, cache: DecoderCache, tokens_B: Int[AnyArray, "B"]
@@ -167,8 +179,8 @@ class Decoder(nnx.Module):
         """
         x_B1D, k, v = self._run_cached(cache, jnp.asarray(tokens_B)[:, None], None)
         cache = cache._replace(
-            k=_write_cache(cache.k, k, cache.place, 2),
-            v=_write_cache(cache.v, v, cache.place, 2),
+            k=write_cache(cache.k, k, cache.place, 2),
+            v=write_cache(cache.v, v, cache.place, 2),
             place=cache.place + 1,
         )
         return self.logits(self.norm(x_B1D))[:, 0], cache
@@ -205,7 +217,7 @@ class Decoder(nnx.Module):
             q, k, v = layer.attention.heads(x_PTD, inputs)
             # Rows are taken a layer at a time: all layers' at once would be the cache once more for each continuation.
             held = cached if rows_P is None else tuple(rows[rows_P] for rows in cached)
-            k_PNGK, v_PNGK = (_write_cache(old, new, cache.place, 1) for old, new in zip(held, (k, v), strict=True))
+            k_PNGK, v_PNGK = (write_cache(old, new, cache.place, 1) for old, new in zip(held, (k, v), strict=True))
             x_PTD += layer.attention.attend(q, k_PNGK, v_PNGK, inputs.mask)
             return x_PTD + layer.mlp(x_PTD), (k, v)
 
@@ -237,7 +249,7 @@ class Decoder(nnx.Module):
             x_BTD, k, v = layer(x_BTD, inputs, key)
             return x_BTD, (k, v)
 
-        keys = None if layers_key is None else jax.random.split(layers_key, self.config.num_layers)
+        keys = layer_keys(layers_key, self.config.num_layers)
         x_BTD = self._embed(tokens_BT, positions_BT, in_key)
         x_BTD, (k, v) = self._scan(x_BTD, inputs_of_kinds, step, keys)
         return x_BTD, k, v
@@ -293,19 +305,18 @@ class Decoder(nnx.Module):
         scanned: Any,
     ) -> Any:
         """Scans ``x, y = step(layer, x, its inputs, its part of scanned)`` over the layers; returns the last ``x`` and all ``y`` stacked."""
-        graphdef, state = nnx.split(self.layers)
         global_inputs, local_inputs = inputs_of_kinds
         kinds = self.config.local_layers
 
-        def body(x: Array, scanned: tuple[nnx.State, Array, Any]) -> tuple[Array, Any]:
-            layer_state, local, part = scanned
+        def body(layer: CausalLayer, x: Array, of_layer: tuple[Array, Any]) -> tuple[Array, Any]:
+            local, part = of_layer
             if len(set(kinds)) == 1:
                 inputs = local_inputs if kinds[0] else global_inputs
             else:
                 inputs = jax.tree.map(lambda near, far: jnp.where(local, near, far), local_inputs, global_inputs)
-            return step(nnx.merge(graphdef, layer_state), x, inputs, part)
+            return step(layer, x, inputs, part)
 
-        return jax.lax.scan(remat_scan_body(body, self.config.remat), x, (state, jnp.asarray(kinds), scanned))
+        return scan_stack(self.layers, body, x, (jnp.asarray(kinds), scanned), remat=self.config.remat)
 
     def _check_length(self, length: int) -> None:
         if self.config.position == "learned" and length > self.config.max_positions:
@@ -337,40 +348,40 @@ class Decoder(nnx.Module):
         tied, cap = self.config.tie_embeddings, self.config.logit_softcap
         return make_head((self.embedding if tied else self.lm_head)[...], tied=tied, softcap=cap)
 
-
-def logical_axes(config: DecoderConfig) -> dict[str, Any]:
-    """Returns the parameters' tree with a tuple of logical axis names for each array; see ``build.logical_axes``."""
-    norm: dict[str, Any] = {"scale": ("layers", "embed")}
-    if config.norm == "layer":
-        norm["bias"] = ("layers", "embed")
-    norms = {
-        **({"norm": norm} if config.norm_placement != "post" else {}),
-        **({"post_norm": norm} if config.norm_placement != "pre" else {}),
-    }
-    into, out = ("layers", "embed", "heads"), ("layers", "heads", "embed")
-    attention: dict[str, Any] = {**norms, "q": into, "k": into, "v": into, "o": out}
-    if config.attention_bias:
-        attention |= dict.fromkeys(("q_bias", "k_bias", "v_bias"), ("layers", "heads"))
-    if config.output_bias:
-        attention["o_bias"] = ("layers", "embed")
-    if config.qk_norm:
-        of_heads = {name: ("layers", "heads" if config.qk_norm == "full" else None) for name in norm}
-        attention |= {"q_norm": of_heads, "k_norm": of_heads}
-    ups = ("wi_0", "wi_1") if config.gated else ("wi",)
-    mlp: dict[str, Any] = {**norms, **dict.fromkeys(ups, ("layers", "embed", "mlp")), "wo": ("layers", "mlp", "embed")}
-    if config.mlp_bias:
-        mlp |= {**{f"{name}_bias": ("layers", "mlp") for name in ups}, "wo_bias": ("layers", "embed")}
-    axes: dict[str, Any] = {
-        "embedding": ("vocab", "embed"),
-        "layers": {"attention": attention, "mlp": mlp},
-        "norm": {name: ("embed",) for name in norm},
-    }
-    if config.position == "learned":
-        axes["positions"] = ("buckets", "embed")  # a table to look up, as that of distances
-    if not config.tie_embeddings:
-        axes["lm_head"] = ("embed", "vocab")
-    return axes
-
-
-def _write_cache(cached: Array, new: Array, index: Array, axis: int) -> Array:
-    return jax.lax.dynamic_update_slice_in_dim(cached, new.astype(cached.dtype), index, axis)
+    @staticmethod
+    def logical_axes(config: DecoderConfig) -> Axes:
+        """Returns the parameters' tree with a tuple of logical axis names for each array; see ``build.logical_axes``."""
+        norm: dict[str, Any] = {"scale": ("layers", "embed")}
+        if config.norm == "layer":
+            norm["bias"] = ("layers", "embed")
+        norms = {
+            **({"norm": norm} if config.norm_placement != "post" else {}),
+            **({"post_norm": norm} if config.norm_placement != "pre" else {}),
+        }
+        into, out = ("layers", "embed", "heads"), ("layers", "heads", "embed")
+        attention: dict[str, Any] = {**norms, "q": into, "k": into, "v": into, "o": out}
+        if config.attention_bias:
+            attention |= dict.fromkeys(("q_bias", "k_bias", "v_bias"), ("layers", "heads"))
+        if config.output_bias:
+            attention["o_bias"] = ("layers", "embed")
+        if config.qk_norm:
+            of_heads = {name: ("layers", "heads" if config.qk_norm == "full" else None) for name in norm}
+            attention |= {"q_norm": of_heads, "k_norm": of_heads}
+        ups = ("wi_0", "wi_1") if config.gated else ("wi",)
+        mlp: dict[str, Any] = {
+            **norms,
+            **dict.fromkeys(ups, ("layers", "embed", "mlp")),
+            "wo": ("layers", "mlp", "embed"),
+        }
+        if config.mlp_bias:
+            mlp |= {**{f"{name}_bias": ("layers", "mlp") for name in ups}, "wo_bias": ("layers", "embed")}
+        axes: dict[str, Any] = {
+            "embedding": ("vocab", "embed"),
+            "layers": {"attention": attention, "mlp": mlp},
+            "norm": {name: ("embed",) for name in norm},
+        }
+        if config.position == "learned":
+            axes["positions"] = ("buckets", "embed")  # a table to look up, as that of distances
+        if not config.tie_embeddings:
+            axes["lm_head"] = ("embed", "vocab")
+        return axes

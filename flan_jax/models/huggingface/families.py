@@ -1,4 +1,4 @@
-"""Which family of transformers a model belongs to: the one place that tells T5s and decoders apart."""
+"""The family of transformers that a model belongs to: the one place that tells T5s and decoders apart."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ _REFUSED = {
 
 
 def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> ModelConfig:
-    """The model that a ``config.json`` describes.
+    """Reads the model that a ``config.json`` describes.
 
     Args:
         fields: the parsed file.
@@ -44,16 +44,31 @@ def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> 
 
 
 def fields_from_config(config: ModelConfig) -> dict[str, Any]:
-    """The ``config.json`` that lets transformers (4 or 5) compute what this model does.
+    """Writes the ``config.json`` that lets transformers (4 or 5) compute what this model does.
 
     Raises:
         UserError: transformers has no such model.
     """
-    if isinstance(config, DecoderConfig):
-        return decoders.fields_from_config(config)
-    return t5.fields_from_config(config)
+    fields: dict[str, Any] = _module(config).fields_from_config(config)
+    return fields
 
 
 def layout(config: ModelConfig) -> TensorLayout:
-    """Where the parameters of a model lie in transformers' tensors."""
-    return decoders.layout(config) if isinstance(config, DecoderConfig) else t5.layout(config)
+    """Returns where the parameters of a model lie in transformers' tensors."""
+    found: TensorLayout = _module(config).layout(config)
+    return found
+
+
+def auto_class(config: ModelConfig) -> str:
+    """Returns the name of the class by which transformers loads such a model."""
+    return "AutoModelForCausalLM" if config.decoder_only else "AutoModelForSeq2SeqLM"
+
+
+def check_family(config: ModelConfig) -> None:
+    """Checks the family as which a decoder is to be exported; an unknown one is a UserError."""
+    if isinstance(config, DecoderConfig) and config.family and config.family not in decoders.FAMILIES:
+        raise unknown("DecoderConfig.family", config.family, decoders.FAMILIES)
+
+
+def _module(config: ModelConfig) -> Any:
+    return decoders if isinstance(config, DecoderConfig) else t5

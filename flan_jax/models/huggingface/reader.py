@@ -10,7 +10,6 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.models.build import ModelConfig, Params
-from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface import families
 from flan_jax.models.huggingface.safetensors_files import Stored, Tensor, read_header
 from flan_jax.models.huggingface.tensors import (
@@ -129,7 +128,7 @@ def _no_weights(folder: Path, config: ModelConfig | None) -> str:
     pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
     if not pickled:
         return f"{folder} has no {WEIGHTS}. Give the folder of a model whose weights are downloaded."
-    kind = "AutoModelForCausalLM" if isinstance(config, DecoderConfig) else "AutoModelForSeq2SeqLM"
+    kind = "AutoModelForSeq2SeqLM" if config is None else families.auto_class(config)
     code = f"import transformers as t; t.{kind}.from_pretrained('{folder}').save_pretrained('{folder}')"
     return (
         f"{folder} has {pickled[0]} and no {WEIGHTS}: pickled weights can run code and are not read here. Where you "

@@ -93,3 +93,11 @@ def segment_mask(
     """Builds a mask within segments; with ``causal`` a query attends to no key behind its own index."""
     same = query_BT.shape[1] == key_BS.shape[1]
     return AttentionMask(query_BT, key_BS, jnp.arange(query_BT.shape[1]), causal=causal, aligned=causal and same)
+
+
+def length_segments(lengths_B: Int[AnyArray, "B"], length: int) -> Int[Array, "B S"]:
+    """Returns segment ids of rows that hold one example each: 1 up to its length, 0 behind.
+
+    They follow from lengths and not from the padding id, which may also be a token like any other.
+    """
+    return (jnp.arange(length) < jnp.asarray(lengths_B)[:, None]).astype(jnp.int32)

@@ -1,6 +1,7 @@
 """Configuration of T5: sizes, activation, tied or untied embeddings, compute dtype; and the published sizes."""
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flan_jax.errors import UserError, unknown
@@ -117,6 +118,24 @@ class T5Config:
     def prompt_start(self) -> tuple[int, ...]:
         """What the model reads in front of every prompt: nothing, as the encoder reads inputs as they are."""
         return ()
+
+    @property
+    def row_start_id(self) -> int | None:
+        """Token that begins every row: none, as the encoder reads inputs as they are."""
+        return None
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens of the longest text: any number."""
+        return None
+
+    def with_start_token(self, bos_id: int | None, reads_start: bool | None) -> "T5Config":
+        """Returns the configuration itself: no row start is read, whatever a tokenizer says."""
+        return self
+
+    def unread(self) -> Iterator[tuple[str, str, str]]:
+        """Yields nothing: every field is read."""
+        yield from ()
 
     @property
     def learned_positions(self) -> int | None:

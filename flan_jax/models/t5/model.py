@@ -7,18 +7,19 @@ head, V vocabulary, L layers.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import UserError
-from flan_jax.models.ops.attention_mask import segment_mask
+from flan_jax.models.ops.attention_mask import length_segments, segment_mask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
+from flan_jax.models.ops.stack import write_cache
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.peft.soft_prompt import Prompt, positions_after_prompt, prepend_prompt, prompt_padded
+from flan_jax.models.protocol import Axes, DecodeState, PromptContext
 from flan_jax.models.t5.config import T5Config
 from flan_jax.models.t5.stack import DecoderLayer, EncoderLayer, Stack
 
@@ -175,6 +176,28 @@ class T5(nnx.Module):
         x_BTD, _ = self.decoder.scan(x_BTD, step, keys, remat=self.config.remat)
         return dropout(self.decoder.norm(x_BTD), self.config.dropout_rate, out_key)
 
+    def prefill(self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], max_length: int) -> DecodeState:
+        """Encodes the prompts for decoding; see ``protocol.Model.prefill``."""
+        segment_ids_BS = length_segments(lengths_B, tokens_BS.shape[1])
+        cache = self.init_cache(self.encode(tokens_BS, segment_ids_BS), segment_ids_BS, max_length)
+        return DecodeState(cache, jnp.full_like(lengths_B, self.config.decoder_start_id), None)
+
+    def prompt_context(
+        self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], longest: int
+    ) -> PromptContext:
+        """Encodes the prompts for scoring; see ``protocol.Model.prompt_context``."""
+        segment_ids_BS = length_segments(lengths_B, tokens_BS.shape[1])
+        return PromptContext((self.encode(tokens_BS, segment_ids_BS), segment_ids_BS), None)
+
+    def target_logits(
+        self, context: PromptContext, rows_P: Int[Array, "P"], targets_PT: Int[Array, "P T"]
+    ) -> Float[Array, "P T V"]:
+        """Computes the logits of targets behind encoded prompts; see ``protocol.Model.target_logits``."""
+        start_P1 = jnp.full_like(targets_PT[:, :1], self.config.decoder_start_id)
+        before_PT = jnp.concatenate([start_P1, targets_PT[:, :-1]], axis=1)
+        encoded_BSD, segment_ids_BS = context.memory
+        return self.decode(before_PT, encoded_BSD[rows_P], segment_ids_BS[rows_P])
+
     def init_cache(
         self, encoded_BSD: Float[Array, "B S D"], encoder_segment_ids_BS: Int[AnyArray, "B S"], max_length: int
     ) -> Cache:
@@ -210,7 +233,7 @@ class T5(nnx.Module):
             attention, cross = layer.attention, layer.cross_attention
             normed = attention.norm(x_B1D)
             k_BH1K, v_BH1K = attention.keys_values(normed)
-            self_k, self_v = _write_cache(self_k, k_BH1K, cache.step, 2), _write_cache(self_v, v_BH1K, cache.step, 2)
+            self_k, self_v = write_cache(self_k, k_BH1K, cache.step, 2), write_cache(self_v, v_BH1K, cache.step, 2)
             x_B1D += attention.attend(attention.queries(normed), self_k, self_v, position, mask)
             # Rows that share an encoded input are so many queries of it.
             cross_input = cross.norm(x_B1D).reshape(cross_k.shape[0], -1, x_B1D.shape[-1])
@@ -222,8 +245,8 @@ class T5(nnx.Module):
         # Only what this token adds leaves the scan: the large arrays are updated once, in place.
         x_B1D, (k, v) = self.decoder.scan(x_B1D, step, cache[:4])
         cache = cache._replace(
-            self_k=_write_cache(cache.self_k, k, cache.step, 3),
-            self_v=_write_cache(cache.self_v, v, cache.step, 3),
+            self_k=write_cache(cache.self_k, k, cache.step, 3),
+            self_v=write_cache(cache.self_v, v, cache.step, 3),
             step=cache.step + 1,
         )
         return self.logits(self.decoder.norm(x_B1D))[:, 0], cache
@@ -245,6 +268,31 @@ class T5(nnx.Module):
             return make_head(self.embedding[...], tied=True, scale=self.config.d_model**-0.5)
         return make_head(self.lm_head[...], tied=False)
 
-
-def _write_cache(cached: Array, new: Array, index: Array, axis: int) -> Array:
-    return jax.lax.dynamic_update_slice_in_dim(cached, new.astype(cached.dtype), index, axis)
+    @staticmethod
+    def logical_axes(config: T5Config) -> Axes:
+        """Returns the parameters' tree with a tuple of logical axis names for each array; see ``build.logical_axes``."""
+        attention = {
+            "norm": {"scale": ("layers", "embed")},
+            "q": ("layers", "embed", "heads"),
+            "k": ("layers", "embed", "heads"),
+            "v": ("layers", "embed", "heads"),
+            "o": ("layers", "heads", "embed"),
+        }
+        into = ("wi_0", "wi_1") if config.gated else ("wi",)
+        mlp = {
+            "norm": {"scale": ("layers", "embed")},
+            **{name: ("layers", "embed", "mlp") for name in into},
+            "wo": ("layers", "mlp", "embed"),
+        }
+        shared = {"bias": {"table": ("buckets", "heads")}, "norm": {"scale": ("embed",)}}
+        axes: Axes = {
+            "embedding": ("vocab", "embed"),
+            "encoder": {"layers": {"attention": dict(attention), "mlp": dict(mlp)}, **shared},
+            "decoder": {
+                "layers": {"attention": dict(attention), "cross_attention": dict(attention), "mlp": dict(mlp)},
+                **shared,
+            },
+        }
+        if not config.tie_embeddings:
+            axes["lm_head"] = ("embed", "vocab")
+        return axes

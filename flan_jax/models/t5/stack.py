@@ -1,7 +1,4 @@
-"""The layers of T5 and a stack of them.
-
-Layers of a stack are one module whose parameters carry a leading axis of layers; the forward pass
-scans over it, so a deep model compiles as fast as a shallow one.
+"""Layers of T5 and stacks of them.
 
 Shapes: B rows of a batch, T decoder length, S encoder length, D model width.
 """
@@ -9,13 +6,12 @@ Shapes: B rows of a batch, T decoder length, S encoder length, D model width.
 from collections.abc import Callable
 from typing import Any
 
-import jax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import split_key
-from flan_jax.models.ops.remat import remat_scan_body
+from flan_jax.models.ops.stack import init_stack, layer_keys, scan_stack
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.t5.attention import Attention, RelativeBias
 from flan_jax.models.t5.config import T5Config
@@ -72,13 +68,8 @@ class Stack(nnx.Module):
     """A stack of layers, the position bias they share, and the norm after the last."""
 
     def __init__(self, config: T5Config, layer: Callable[..., nnx.Module], depth: int, *, rngs: nnx.Rngs) -> None:
-        def make(key: Key) -> nnx.State:
-            return nnx.state(layer(config, rngs=nnx.Rngs(params=key)))
-
         self.depth = depth
-        keys = jax.random.split(rngs.params(), depth)
-        graphdef = nnx.graphdef(nnx.eval_shape(lambda: layer(config, rngs=nnx.Rngs(0))))
-        self.layers = nnx.merge(graphdef, jax.vmap(make)(keys))
+        self.layers = init_stack(lambda rngs: layer(config, rngs=rngs), depth, rngs)
         self.bias = RelativeBias(config, bidirectional=layer is EncoderLayer, rngs=rngs)
         self.norm = RMSNorm(config)
 
@@ -89,26 +80,12 @@ class Stack(nnx.Module):
         return self.bias.square(length) if positions_BT is None else self.bias.between(positions_BT, positions_BT)
 
     def scan(self, x: Any, step: Callable[[Any, Any, Any], Any], scanned: Any = None, *, remat: str = "none") -> Any:
-        """Scans ``x, y = step(layer, x, its part of scanned)`` over the layers.
-
-        Args:
-            scanned: a pytree with a leading axis of layers, such as a key for each; ``None`` for nothing.
-            remat: what is computed again in the backward pass; see ``remat.REMATS``.
-
-        Returns:
-            The last ``x``, and every layer's ``y`` stacked.
-        """
-        graphdef, state = nnx.split(self.layers)
-
-        def body(x: Any, layer_inputs: tuple[nnx.State, Any]) -> tuple[Any, Any]:
-            layer_state, part = layer_inputs
-            return step(nnx.merge(graphdef, layer_state), x, part)
-
-        return jax.lax.scan(remat_scan_body(body, remat), x, (state, scanned))
+        """Scans ``step`` over the layers; see ``ops.stack.scan_stack``."""
+        return scan_stack(self.layers, step, x, scanned, remat=remat)
 
     def layer_keys(self, key: Key | None) -> Key | None:
         """Splits a dropout key into one for each layer; ``None`` stays ``None``."""
-        return None if key is None else jax.random.split(key, self.depth)
+        return layer_keys(key, self.depth)
 
 
 def _self_attention(

@@ -16,10 +16,11 @@ from flan_jax.eval.decoding.beam import beam_search
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.filters import sampling_logits
 from flan_jax.eval.decoding.sampling import draw_key, sample
-from flan_jax.eval.decoding.state import DecodeState, repeat_rows
+from flan_jax.eval.decoding.state import repeat_rows
 from flan_jax.eval.decoding.stopping import cut_at_stop, stop_table, token_stops
 from flan_jax.eval.generation import generate
 from flan_jax.models.build import abstract_model, apply, merge
+from flan_jax.models.protocol import DecodeState
 from flan_jax.testing.models import random_params, tiny_decoder
 
 PAD, EOS, VOCABULARY, LENGTH, STATES = 0, 1, 4, 4, 101

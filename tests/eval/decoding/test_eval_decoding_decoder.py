@@ -5,7 +5,6 @@ import numpy as np
 
 from flan_jax.eval.decoding.beam import beam_search
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.eval.decoding.state import start_decoding
 from flan_jax.eval.generation import generate
 from flan_jax.models import build
 from flan_jax.testing.models import random_params, tiny_decoder
@@ -44,7 +43,7 @@ def test_beams_keep_their_own_rows_of_the_cache():
     @jax.jit
     def search(params):
         model = build.merge(GRAPH, params)
-        state = start_decoding(model, prompts(), LENGTHS, MOST)
+        state = model.prefill(prompts(), LENGTHS, MOST)
         finished = LENGTHS == 0
         return beam_search(model, state, finished, None, decoding=decoding, max_length=MOST, vocabulary_size=None)
 

@@ -176,7 +176,7 @@ def test_decoding_with_the_cache_equals_the_whole_row(kind, prefix):
     if prefix:
         batch["decoder_causal_attention"] = np.arange(12) < lengths[:, None]
     whole = apply(graph, params, batch)
-    logits, cache = prefill(graph, params, tokens[:, :5], lengths, 7)
+    cache, _, logits = prefill(graph, params, tokens[:, :5], lengths, 7)
     rows = np.arange(3)
     close(logits, whole[rows, lengths - 1])
     assert logits.dtype == jnp.float32
@@ -189,7 +189,7 @@ def test_decoding_with_the_cache_equals_the_whole_row(kind, prefix):
 def test_rows_of_a_cache_may_be_repeated_and_reordered():
     _, graph, params = model(**KINDS["gemma3"])
     tokens, lengths = some_tokens((2, 4)), np.array([4, 2])
-    _, cache = prefill(graph, params, tokens, lengths, 3)
+    cache = prefill(graph, params, tokens, lengths, 3).cache
     rows = np.array([1, 0, 1])
     taken = cache._replace(
         **{name: jnp.take(getattr(cache, name), rows, axis) for name, axis in cache.beam_axes.items()}
@@ -234,7 +234,7 @@ def test_an_empty_first_place_leaves_the_logits_of_the_tokens_alone(kind, prefix
     whole = apply(graph, params, batch(tokens, lengths))
     close(whole[:, 1:], expected)
     assert np.isfinite(whole).all()
-    logits, cache = prefill(graph, params, tokens[:, :5], lengths, 7)
+    cache, _, logits = prefill(graph, params, tokens[:, :5], lengths, 7)
     rows = np.arange(3)
     close(logits, expected[rows, lengths - 2])
     behind = jax.jit(lambda *rest: build.merge(graph, params).extend(*rest))(
@@ -265,7 +265,7 @@ def test_an_empty_first_place_in_packed_rows_and_behind_a_prompt():
     prompted = {**params, "prompt": params["embedding"][in_front]}
     expected = apply(alone, params, {"decoder_input_tokens": longer})[:, 3:]
     close(apply(graph, prompted, {"decoder_input_tokens": tokens})[:, 1:], expected)
-    logits, cache = prefill(graph, prompted, tokens[:, :4], np.array([4, 4]), 2)
+    cache, _, logits = prefill(graph, prompted, tokens[:, :4], np.array([4, 4]), 2)
     close(logits, expected[:, 2])
     for step in (4, 5):
         logits, cache = decode_step(graph, prompted, cache, tokens[:, step])

@@ -24,7 +24,7 @@ from flan_jax.errors import UserError
 from flan_jax.testing.models import tiny_t5
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.checkpoint_stream import StoredParams
-from flan_jax.train.sharding import MeshConfig, make_mesh
+from flan_jax.train.sharding import MeshConfig, make_partitioner
 from flan_jax.train.state import TrainState, abstract_sharded_state, init_state
 
 Harm = tuple[str, Callable[[Path], None]]
@@ -117,9 +117,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     logging.disable(logging.WARNING)
-    mesh, config = make_mesh(MeshConfig(), jax.local_devices()[:1]), tiny_t5()
-    state = init_state(config, optax.identity(), 0, mesh)[1]
-    like = abstract_sharded_state(config, optax.identity(), mesh)[1]
+    partitioner, config = make_partitioner(MeshConfig(), jax.local_devices()[:1]), tiny_t5()
+    state = init_state(config, optax.identity(), 0, partitioner)[1]
+    like = abstract_sharded_state(config, optax.identity(), partitioner)[1]
     # Whole numbers, so that a step's own added to each of them leaves them exact.
     zero = jax.tree.map(lambda leaf: np.arange(leaf.size, dtype=np.float32).reshape(leaf.shape), state.params)
     saved, bad = flat(zero), 0

@@ -31,7 +31,7 @@ from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.t5.config import T5Config
 from flan_jax.train.optimizer import OptimizerConfig
-from flan_jax.train.sharding import MeshConfig, fitted
+from flan_jax.train.sharding import MeshConfig, ShardingRules, fitted
 from flan_jax.typed import Positive
 
 # The vocabulary's size is rounded up to a multiple of this, so that matrix shapes stay even on
@@ -46,6 +46,7 @@ for _configurable in (
     TuningConfig,
     OptimizerConfig,
     MeshConfig,
+    ShardingRules,
     CheckpointConfig,
     EvalConfig,
     DecodingConfig,

@@ -1,6 +1,5 @@
 """What can be refused before anything is written: places that are not there, a machine that does not fit."""
 
-import math
 from pathlib import Path
 
 from flan_jax.data.prepare.workers import usable_cores
@@ -10,7 +9,7 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.mixture import check_folders
 from flan_jax.experiments.run_folder import run_files
 from flan_jax.models.huggingface.families import check_family
-from flan_jax.train.sharding import batch_sharding, make_mesh
+from flan_jax.train.sharding import make_partitioner
 from flan_jax.train.step_folders import check_name
 
 _WORKERS_A_CORE = 4
@@ -37,8 +36,7 @@ def check_startable(config: RunConfig) -> None:
             f"run.data_workers is {config.feed.data_workers}; it must be at most {limit}, {_WORKERS_A_CORE} for each core that "
             "this process may use. 0 is enough as a rule."
         )
-    mesh = make_mesh(config.mesh)
-    parts = math.prod(mesh.shape[axis] for axis in batch_sharding(mesh).spec[0])
+    parts = make_partitioner(config.mesh).batch_parts
     if config.step.microbatches > 1 and config.feed.batch_size % (parts * config.step.microbatches):
         raise UserError(
             f"run.microbatches (MICROBATCHES) is {config.step.microbatches}; each part of a batch is split over {parts} "

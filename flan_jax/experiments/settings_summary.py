@@ -8,20 +8,23 @@ import jax
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.train.optimizer import SMALLEST_SIZE, learning_rate
-from flan_jax.train.sharding import make_mesh
+from flan_jax.train.sharding import make_partitioner
 from flan_jax.train.state import abstract_trained
 
 
 def main_settings(config: RunConfig) -> str:
     """Sums up how many parameters are trained, and how: dropout, optimizer, rate, batch, steps and seed."""
-    trained = abstract_trained(config.model, config.tuning, make_mesh(config.mesh))
+    trained = abstract_trained(config.model, config.tuning, make_partitioner(config.mesh))
     count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(trained))
     optimizer = config.optimizer
     schedule = f"{optimizer.schedule} after {optimizer.warmup_steps:,} steps of warm-up"
+    rules = config.mesh.rules.overrides()
+    sharded = "; ".join(f"{name} over {' × '.join(axes) or 'no mesh axis'}" for name, axes in rules.items())
     return (
         f"training {count:,} parameters for {config.steps:,} steps: dropout {config.model.dropout_rate:g}, "
         f"{optimizer.name} at {optimizer.learning_rate:g} ({schedule if optimizer.warmup_steps else optimizer.schedule}), "
         f"batches of {config.feed.batch_size:,} rows, {config.model.dtype}, seed {config.seed}"
+        + (f"; sharding rules: {sharded}" if sharded else "")
     )
 
 

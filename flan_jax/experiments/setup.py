@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import optax
-from jax.sharding import Mesh
 
 from flan_jax.data.prepare.notices import notices
 from flan_jax.data.prepare.split_job import read_outcome
@@ -40,7 +39,7 @@ from flan_jax.files import atomic_write_text, remove_leftovers
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.loop import WINDOW
 from flan_jax.train.optimizer import make_optimizer
-from flan_jax.train.sharding import make_mesh
+from flan_jax.train.sharding import Partitioner, make_partitioner
 from flan_jax.train.state import TrainState, init_state, trained_axes, whole_params
 
 Log = Callable[[str], None]
@@ -57,7 +56,7 @@ class Built:
         change: how its tasks differ from those of its last start; nothing is changed in a new run.
         audited: what the audit found, for the folder; ``None`` where it did not look.
         base: what its checkpoints leave out, as they record it.
-        mesh: of the devices.
+        partitioner: the mesh of devices, and the rules by which arrays are sharded over it.
         optimizer: of the trained parameters.
         params: initial weights; ``None`` where a checkpoint holds all of them, and once a state has them.
     """
@@ -68,7 +67,7 @@ class Built:
     change: DataChange
     audited: dict[str, Any] | None
     base: dict[str, Any]
-    mesh: Mesh
+    partitioner: Partitioner
     optimizer: optax.GradientTransformation
     params: Any
 
@@ -110,14 +109,14 @@ def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None,
         check_same_vocabulary(config, data.vocabulary, log=log)
     params = initial_params(config) if base or not run_files.has_checkpoint(folder) else None
     check_no_soft_prompt(params, config)
-    mesh = make_mesh(config.mesh)
+    partitioner = make_partitioner(config.mesh)
     log(main_settings(config))
     for note in notes:
         log(note)
     if lacking := missing_template_note(config, data.mixture):
         log(lacking)
     optimizer = make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))
-    return Built(config, folder, data, change, audited, base, mesh, optimizer, params)
+    return Built(config, folder, data, change, audited, base, partitioner, optimizer, params)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +171,7 @@ def start(
     if step:
         _check_same_checkpoint(checkpointer.config(), config, step)
     graphdef, state = init_state(
-        config.model, built.optimizer, config.seed, built.mesh, params=built.params, tuning=config.tuning
+        config.model, built.optimizer, config.seed, built.partitioner, params=built.params, tuning=config.tuning
     )
     built.params = None  # what of it is not the state's is gone
     params = whole_params(state, config.tuning)

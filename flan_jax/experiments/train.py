@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Iterator
 
 import jax
@@ -21,7 +20,6 @@ from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.hooks import MetricsWriter, Progress, TensorBoard
 from flan_jax.train.loop import Hook, Preempted, fit
 from flan_jax.train.optimizer import learning_rate
-from flan_jax.train.sharding import shard_batch
 from flan_jax.train.state import shardings_of, whole_params
 from flan_jax.train.step import compile_train_step
 
@@ -88,6 +86,7 @@ def _run(
     config, folder, batches = built.config, built.folder, started.batches
     step_fn = compile_train_step(
         shardings_of(started.state),
+        built.partitioner,
         graphdef=started.graphdef,
         optimizer=built.optimizer,
         schedule=learning_rate(config.optimizer),
@@ -103,7 +102,7 @@ def _run(
                 batches,
                 step_fn,
                 steps=config.steps,
-                shard_batch=functools.partial(shard_batch, mesh=built.mesh),
+                shard_batch=built.partitioner.shard_batch,
                 hooks=[*outputs, *([Reweight(batches, reweight)] if reweight else [])],
                 measures=[started.evaluation],
                 log_every=config.log_period,

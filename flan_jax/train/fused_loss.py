@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from flan_jax.models.ops.lm_head import Head
-from flan_jax.train.sharding import ShardingRules
+from flan_jax.train.sharding import Partitioner
 
 PIECE_BYTES = 64 * 2**20
 """How large the float32 logits of a piece may be on one device.
@@ -68,11 +68,10 @@ def fused_loss(
     weights_BT: Float[Array, "B T"],
     *,
     z_loss: float = 0.0,
-    mesh: Mesh | None = None,
-    rules: ShardingRules | None = None,
+    partitioner: Partitioner | None = None,
     piece_bytes: int = PIECE_BYTES,
 ) -> tuple[Float[Array, ""], TokenValues]:
-    """The weighted sum of cross-entropy and z-loss, and the values of every token.
+    """Computes the weighted sum of cross-entropy and z-loss, and the values of every token.
 
     The gradient reaches the hidden states, the weights and the head's kernel. It is computed together with the
     value; where the kernel is not differentiated (it is frozen), neither is its product.
@@ -83,9 +82,8 @@ def fused_loss(
       targets_BT: tokens.
       weights_BT: of each in the sum.
       z_loss: the coefficient, 0 for none.
-      mesh: of the devices. Each sums up the kernel's gradient over its own rows, and the sums are added once
-        at the end rather than after every piece.
-      rules: how the mesh splits rows and vocabulary.
+      partitioner: how rows and vocabulary are split over devices. Each device sums up the kernel's gradient over
+        its own rows, and the sums are added once at the end rather than after every piece.
       piece_bytes: how large the float32 logits of a piece may be on one device; a piece has at least one token a row.
 
     Raises:
@@ -95,13 +93,12 @@ def fused_loss(
     vocab_axis: tuple[str, ...] = ()
     row_axes: tuple[str, ...] = ()
     groups = vocab_parts = 1
-    if mesh is not None:
-        rules = rules or ShardingRules()
-        row_axes = tuple(axis for axis in rules.batch if mesh.shape[axis] > 1)
-        groups = math.prod(mesh.shape[axis] for axis in row_axes)
+    mesh = None if partitioner is None else partitioner.mesh
+    if partitioner is not None and mesh is not None:
+        row_axes, groups = partitioner.batch_axes, partitioner.batch_parts
         if rows % groups:
             row_axes, groups = (), 1
-        (split,) = (*rules.spec(("vocab",), (head.vocab_size,), mesh), None)[:1]
+        (split,) = (*partitioner.spec(("vocab",), (head.vocab_size,)), None)[:1]
         vocab_axis = () if split is None else (split,) if isinstance(split, str) else tuple(split)
         vocab_parts = math.prod(mesh.shape[axis] for axis in vocab_axis)
     all_bytes = 4 * (rows // groups) * length * -(-head.vocab_size // vocab_parts)

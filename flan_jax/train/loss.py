@@ -12,11 +12,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
 from flan_jax.train.fused_loss import TokenValues, fused_loss
-from flan_jax.train.sharding import ShardingRules
+from flan_jax.train.sharding import Partitioner
 
 
 @jax.tree_util.register_dataclass
@@ -47,10 +46,9 @@ def model_loss(
     num_tasks: int,
     z_loss: float = 0.0,
     dropout_key: Key[Array, ""] | None = None,
-    mesh: Mesh | None = None,
-    rules: ShardingRules | None = None,
+    partitioner: Partitioner | None = None,
 ) -> LossSums:
-    """The loss of a model on a batch, as ``token_loss`` of its logits has it, without holding all logits.
+    """Computes the loss of a model on a batch, as ``token_loss`` of its logits has it, without holding all logits.
 
     Args:
       model: with ``hidden(batch, dropout_key=…)`` and ``head()``.
@@ -58,15 +56,14 @@ def model_loss(
       num_tasks: K.
       z_loss: the coefficient, 0 for none.
       dropout_key: ``None`` computes without dropout.
-      mesh: of the devices, for the share of each; see ``fused_loss``.
-      rules: how the mesh splits rows and vocabulary.
+      partitioner: how rows and vocabulary are split over devices; see ``fused_loss``.
 
     Raises:
       TypeError: when a sum other than ``objective`` is differentiated.
     """
     hidden = model.hidden(batch, dropout_key=dropout_key)
     weights, targets = batch["decoder_loss_weights"].astype(jnp.float32), batch["decoder_target_tokens"]
-    objective, values = fused_loss(model.head(), hidden, targets, weights, z_loss=z_loss, mesh=mesh, rules=rules)
+    objective, values = fused_loss(model.head(), hidden, targets, weights, z_loss=z_loss, partitioner=partitioner)
     return _sums(objective, values, batch, num_tasks, z_loss)
 
 

@@ -1,8 +1,9 @@
-"""Where every array lives: a mesh of devices and one table from logical axes to mesh axes.
+"""Sharding: a mesh of devices and one table from logical axes to mesh axes.
 
 The mesh has three axes. `data` splits the batch only, `fsdp` splits the batch and the parameters
 (fully sharded data parallelism), `tensor` splits the wide dimensions of every layer. Model files
-name logical axes ("embed", "mlp", …); `ShardingRules` is the only place that maps them to the mesh.
+name logical axes ("embed", "mlp", …); `ShardingRules` is the only place that maps them to the mesh, and a
+`Partitioner` is both together.
 """
 
 import dataclasses
@@ -21,12 +22,78 @@ MESH_AXES = ("data", "fsdp", "tensor")
 
 
 @dataclasses.dataclass(frozen=True)
+class ShardingRules:
+    """Logical axis → mesh axes, outermost first; an empty tuple replicates. gin overrides single rules.
+
+    ``ShardingRules.vocab = ('tensor', 'fsdp')`` splits the vocabulary over both axes, for example.
+
+    Two refusals keep every rule usable with every model: a mesh axis that does not divide a dimension
+    leaves that dimension unsharded for this axis, and a mesh axis serves one dimension of an array
+    only (the first that asks for it).
+    """
+
+    batch: tuple[str, ...] = ("data", "fsdp")
+    layers: tuple[str, ...] = ()
+    vocab: tuple[str, ...] = ("tensor",)
+    embed: tuple[str, ...] = ("fsdp",)
+    mlp: tuple[str, ...] = ("tensor",)
+    heads: tuple[str, ...] = ("tensor",)
+    buckets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for field in dataclasses.fields(self):
+            for axis in getattr(self, field.name):
+                if axis not in MESH_AXES:
+                    raise unknown(
+                        "mesh axis", axis, MESH_AXES, remedy=f"It stands in the sharding rule {field.name!r}."
+                    )
+
+    def overrides(self) -> dict[str, tuple[str, ...]]:
+        """Returns the rules that are not the default ones."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value != getattr(type(self), name)}
+
+    def spec(self, axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh) -> PartitionSpec:
+        """Returns how an array of `shape`, whose dimensions are the logical `axes`, lies on `mesh`.
+
+        With fsdp=4 and tensor=2, `spec(("layers", "embed", "mlp"), (6, 512, 1024), mesh)` is
+        `PartitionSpec(None, "fsdp", "tensor")`, and with an embed of 510, which 4 does not divide,
+        `PartitionSpec(None, None, "tensor")`.
+        """
+        if len(axes) != len(shape):
+            raise ValueError(f"{len(axes)} logical axes {tuple(axes)} for an array of shape {tuple(shape)}")
+        known = {field.name for field in dataclasses.fields(self)}
+        taken: set[str] = set()
+        dims: list[str | tuple[str, ...] | None] = []
+        for logical, length in zip(axes, shape, strict=True):
+            if logical is not None and logical not in known:
+                raise unknown("logical axis", logical, known, remedy="The model names it; ShardingRules must map it.")
+            split: list[str] = []
+            for axis in getattr(self, logical) if logical is not None else ():
+                size = mesh.shape[axis] * math.prod(mesh.shape[other] for other in split)
+                if mesh.shape[axis] > 1 and axis not in taken and length % size == 0:
+                    split.append(axis)
+                    taken.add(axis)
+            dims.append(tuple(split) if len(split) > 1 else split[0] if split else None)
+        while dims and dims[-1] is None:
+            dims.pop()
+        return PartitionSpec(*dims)
+
+
+@dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """How many devices each mesh axis spans; one of the three may be -1, "whatever is left"."""
+    """How many devices each mesh axis spans, and how arrays are sharded over them.
+
+    Attributes:
+      data, fsdp, tensor: sizes of the mesh axes; one of the three may be -1, "whatever is left".
+      rules: which mesh axes split which logical axis.
+    """
 
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+    rules: ShardingRules = ShardingRules()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -63,7 +130,7 @@ def fitted(config: MeshConfig, device_count: int) -> MeshConfig:
     except UserError:
         tensor = math.gcd(max(config.tensor, 1), device_count)
         fsdp = math.gcd(max(config.fsdp, 1), device_count // tensor)
-        return MeshConfig(-1, fsdp, tensor)
+        return MeshConfig(-1, fsdp, tensor, config.rules)
     return config
 
 
@@ -80,110 +147,86 @@ def make_mesh(config: MeshConfig | None = None, devices: Sequence[jax.Device] | 
 
 
 @dataclasses.dataclass(frozen=True)
-class ShardingRules:
-    """Logical axis → mesh axes, outermost first; an empty tuple replicates.
+class Partitioner:
+    """A mesh and the rules by which arrays are sharded over it. Hashable.
 
-    Two refusals keep every rule usable with every model: a mesh axis that does not divide a dimension
-    leaves that dimension unsharded for this axis, and a mesh axis serves one dimension of an array
-    only (the first that asks for it).
+    Attributes:
+      mesh: of devices.
+      rules: logical axis → mesh axes.
     """
 
-    batch: tuple[str, ...] = ("data", "fsdp")
-    layers: tuple[str, ...] = ()
-    vocab: tuple[str, ...] = ("tensor",)
-    embed: tuple[str, ...] = ("fsdp",)
-    mlp: tuple[str, ...] = ("tensor",)
-    heads: tuple[str, ...] = ("tensor",)
-    buckets: tuple[str, ...] = ()
+    mesh: Mesh
+    rules: ShardingRules = ShardingRules()
 
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            for axis in getattr(self, field.name):
-                if axis not in MESH_AXES:
-                    raise unknown(
-                        "mesh axis", axis, MESH_AXES, remedy=f"It stands in the sharding rule {field.name!r}."
-                    )
+    @property
+    def batch_axes(self) -> tuple[str, ...]:
+        """Mesh axes that split the rows of a batch over more than one device."""
+        return tuple(axis for axis in self.rules.batch if self.mesh.shape[axis] > 1)
 
-    def spec(self, axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh) -> PartitionSpec:
-        """Returns how an array of `shape`, whose dimensions are the logical `axes`, lies on `mesh`.
+    @property
+    def batch_parts(self) -> int:
+        """Parts that the rows of a batch are split into."""
+        return math.prod(self.mesh.shape[axis] for axis in self.batch_axes)
 
-        With fsdp=4 and tensor=2, `spec(("layers", "embed", "mlp"), (6, 512, 1024), mesh)` is
-        `PartitionSpec(None, "fsdp", "tensor")`, and with an embed of 510, which 4 does not divide,
-        `PartitionSpec(None, None, "tensor")`.
+    def replicated(self) -> NamedSharding:
+        """Returns the sharding of an array that every device holds whole."""
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    def batch(self) -> NamedSharding:
+        """Returns the sharding of every batch array: rows over the rule's axes, the rest whole."""
+        return NamedSharding(self.mesh, PartitionSpec(self.rules.batch))
+
+    def spec(self, axes: Sequence[str | None], shape: Sequence[int]) -> PartitionSpec:
+        """Returns how an array of `shape`, whose dimensions are the logical `axes`, is sharded."""
+        return self.rules.spec(axes, shape, self.mesh)
+
+    def params(self, axes: Any, shapes: Any) -> Any:
+        """Returns a tree of NamedSharding, one for every parameter.
+
+        Args:
+          axes: nested dict whose leaves are tuples of logical axis names.
+          shapes: the same nested dict with leaves that have a `shape`.
         """
-        if len(axes) != len(shape):
-            raise ValueError(f"{len(axes)} logical axes {tuple(axes)} for an array of shape {tuple(shape)}")
-        known = {field.name for field in dataclasses.fields(self)}
-        taken: set[str] = set()
-        dims: list[str | tuple[str, ...] | None] = []
-        for logical, length in zip(axes, shape, strict=True):
-            if logical is not None and logical not in known:
-                raise unknown("logical axis", logical, known, remedy="The model names it; ShardingRules must map it.")
-            split: list[str] = []
-            for axis in getattr(self, logical) if logical is not None else ():
-                size = mesh.shape[axis] * math.prod(mesh.shape[other] for other in split)
-                if mesh.shape[axis] > 1 and axis not in taken and length % size == 0:
-                    split.append(axis)
-                    taken.add(axis)
-            dims.append(tuple(split) if len(split) > 1 else split[0] if split else None)
-        while dims and dims[-1] is None:
-            dims.pop()
-        return PartitionSpec(*dims)
+        return jax.tree.map(
+            lambda shape, names: NamedSharding(self.mesh, self.spec(names, shape.shape)),
+            shapes,
+            axes,
+            is_leaf=lambda node: hasattr(node, "shape"),
+        )
+
+    def shard_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        """Makes global device arrays out of the rows that this process loaded.
+
+        Args:
+          batch: arrays [local rows, …]: this process's consecutive share of the global batch, which has
+            `local rows × jax.process_count()` rows. The transfer is explicit, hence allowed under a
+            transfer guard, and asynchronous.
+
+        Raises:
+          UserError: the rows cannot be divided over the mesh's batch axes.
+        """
+        rows, parts = len(next(iter(batch.values()))) * jax.process_count(), self.batch_parts
+        if rows % parts:
+            raise UserError(
+                f"A global batch of {rows} rows cannot be split over {parts} devices ({' × '.join(self.batch_axes)}): "
+                f"make the batch size a multiple of {parts} or put fewer devices on these mesh axes."
+            )
+        sharding = self.batch()
+        # This is the transfer that is meant. JAX takes it for an implicit one where several processes share the mesh.
+        with jax.transfer_guard_host_to_device("allow"):
+            return {name: jax.make_array_from_process_local_data(sharding, values) for name, values in batch.items()}
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of an array that every device holds whole."""
-    return NamedSharding(mesh, PartitionSpec())
+def make_partitioner(config: MeshConfig | None = None, devices: Sequence[jax.Device] | None = None) -> Partitioner:
+    """Builds the mesh of a configuration, with its rules, over `devices` (default: all of every process).
 
-
-def param_shardings(axes: Any, shapes: Any, mesh: Mesh, rules: ShardingRules | None = None) -> Any:
-    """Returns a tree of NamedSharding, one for every parameter.
-
-    Args:
-      axes: nested dict whose leaves are tuples of logical axis names.
-      shapes: the same nested dict with leaves that have a `shape`.
+    Raises:
+      UserError: the sizes do not fit the number of devices.
     """
-    rules = rules or ShardingRules()
-    return jax.tree.map(
-        lambda shape, names: NamedSharding(mesh, rules.spec(names, shape.shape, mesh)),
-        shapes,
-        axes,
-        is_leaf=lambda node: hasattr(node, "shape"),
-    )
+    config = config or MeshConfig()
+    return Partitioner(make_mesh(config, devices), config.rules)
 
 
 def place(value: np.ndarray, sharding: NamedSharding) -> jax.Array:
     """Puts a host array that every process holds whole on the devices; each process sends its own parts."""
     return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
-
-
-def batch_sharding(mesh: Mesh, rules: ShardingRules | None = None) -> NamedSharding:
-    """Returns the sharding of every batch array: rows over the rule's axes, the rest whole."""
-    return NamedSharding(mesh, PartitionSpec((rules or ShardingRules()).batch))
-
-
-def shard_batch(
-    batch: Mapping[str, np.ndarray], mesh: Mesh, rules: ShardingRules | None = None
-) -> dict[str, jax.Array]:
-    """Makes global device arrays out of the rows that this process loaded.
-
-    Args:
-      batch: arrays [local rows, …]: this process's consecutive share of the global batch, which has
-        `local rows × jax.process_count()` rows. The transfer is explicit, hence allowed under a
-        transfer guard, and asynchronous.
-
-    Raises:
-      UserError: the rows cannot be divided over the mesh's batch axes.
-    """
-    sharding = batch_sharding(mesh, rules)
-    over = [axis for axis in (rules or ShardingRules()).batch if mesh.shape[axis] > 1]
-    parts = math.prod(mesh.shape[axis] for axis in over)
-    rows = len(next(iter(batch.values()))) * jax.process_count()
-    if rows % parts:
-        raise UserError(
-            f"A global batch of {rows} rows cannot be split over {parts} devices ({' × '.join(over)}): "
-            f"make the batch size a multiple of {parts} or put fewer devices on these mesh axes."
-        )
-    # This is the transfer that is meant. JAX takes it for an implicit one where several processes share the mesh.
-    with jax.transfer_guard_host_to_device("allow"):
-        return {name: jax.make_array_from_process_local_data(sharding, values) for name, values in batch.items()}

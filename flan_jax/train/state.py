@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import Mesh
 from jaxtyping import Array, Int, Key
 
 from flan_jax.errors import UserError
 from flan_jax.models.build import ModelConfig, abstract_model, init_model, logical_axes
 from flan_jax.models.peft.adapters import attach, attach_axes, cast_params, join, split, storage_dtypes
 from flan_jax.models.peft.config import TuningConfig
-from flan_jax.train.sharding import ShardingRules, param_shardings, place, replicated
+from flan_jax.train.sharding import Partitioner, place
 
 
 @jax.tree_util.register_dataclass
@@ -56,11 +55,9 @@ def trained_axes(config: ModelConfig, tuning: TuningConfig) -> Any:
     return split(attach_axes(logical_axes(config), tuning), tuning)[0]
 
 
-def abstract_trained(
-    config: ModelConfig, tuning: TuningConfig, mesh: Mesh, rules: ShardingRules | None = None
-) -> dict[str, Any]:
+def abstract_trained(config: ModelConfig, tuning: TuningConfig, partitioner: Partitioner) -> dict[str, Any]:
     """Returns the shapes and shardings of what is trained: what `Checkpointer.restore_params` reads it onto."""
-    return abstract_sharded_state(config, optax.identity(), mesh, rules, tuning=tuning)[1].params
+    return abstract_sharded_state(config, optax.identity(), partitioner, tuning=tuning)[1].params
 
 
 def whole_params(state: TrainState, tuning: TuningConfig) -> dict[str, Any]:
@@ -72,8 +69,7 @@ def state_shardings(
     params: Any,
     axes: Any,
     optimizer: optax.GradientTransformation,
-    mesh: Mesh,
-    rules: ShardingRules | None = None,
+    partitioner: Partitioner,
     *,
     frozen: Any = None,
     frozen_axes: Any = None,
@@ -87,22 +83,22 @@ def state_shardings(
       params: nested dict of anything with a shape; `axes` the same dict of logical axis names.
       frozen, frozen_axes: the same of what is not trained.
     """
-    of_params = param_shardings(axes, params, mesh, rules)
+    of_params = partitioner.params(axes, params)
     by_path = {_names(path): leaf for path, leaf in jax.tree.leaves_with_path(of_params)}
     shapes = {_names(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(params)}
 
     def place(path: Any, leaf: Any) -> Any:
         names = _names(path)  # the parameter's own path is the end of the moment's
         owner = next((names[start:] for start in range(len(names)) if names[start:] in shapes), None)
-        return by_path[owner] if owner is not None and shapes[owner] == leaf.shape else replicated(mesh)
+        return by_path[owner] if owner is not None and shapes[owner] == leaf.shape else partitioner.replicated()
 
     abstract = abstract_state(params, optimizer)
     return TrainState(
-        step=replicated(mesh),  # type: ignore[arg-type]  # a tree of shardings in the state's shape
+        step=partitioner.replicated(),  # type: ignore[arg-type]  # a tree of shardings in the state's shape
         params=of_params,
         opt_state=jax.tree.map_with_path(place, abstract.opt_state),
-        key=replicated(mesh),  # type: ignore[arg-type]
-        frozen=param_shardings(frozen_axes, frozen, mesh, rules) if frozen else {},
+        key=partitioner.replicated(),  # type: ignore[arg-type]
+        frozen=partitioner.params(frozen_axes, frozen) if frozen else {},
     )
 
 
@@ -119,8 +115,7 @@ def init_state(
     config: ModelConfig,
     optimizer: optax.GradientTransformation,
     seed: int,
-    mesh: Mesh,
-    rules: ShardingRules | None = None,
+    partitioner: Partitioner,
     *,
     params: Any = None,
     tuning: TuningConfig | None = None,
@@ -142,7 +137,7 @@ def init_state(
     tuning = tuning or TuningConfig()
     graphdef, shapes = abstract_model(config)
     axes = logical_axes(config)
-    shardings = _shardings(config, optimizer, mesh, rules, tuning)[1]
+    shardings = _shardings(config, optimizer, partitioner, tuning)[1]
     init_key, run_key = jax.random.split(jax.random.key(seed))
 
     def begin(tree: Any, keys: tuple[Array, Array]) -> TrainState:
@@ -154,7 +149,7 @@ def init_state(
         create = jax.jit(lambda keys: begin(init_model(config, keys[0])[1], keys), out_shardings=shardings)
         return graphdef, create((init_key, run_key))
     check_same_shapes(params, shapes, what="The given parameters do", than="the configured model")
-    of_params = param_shardings(axes, shapes, mesh, rules)
+    of_params = partitioner.params(axes, shapes)
     params = jax.tree.map(_placed, params, of_params, storage_dtypes(axes, tuning))
     # Whatever is kept as it came takes no second copy.
     start = jax.jit(begin, out_shardings=shardings, donate_argnums=0)
@@ -175,8 +170,7 @@ def _adapter_key(key: Array) -> Array:
 def _shardings(
     config: ModelConfig,
     optimizer: optax.GradientTransformation,
-    mesh: Mesh,
-    rules: ShardingRules | None,
+    partitioner: Partitioner,
     tuning: TuningConfig,
 ) -> tuple[TrainState, TrainState]:
     """The shapes of a configured run's state, and where its leaves live."""
@@ -186,14 +180,13 @@ def _shardings(
     )
     of_trained, of_frozen = split(attach_axes(axes, tuning), tuning)
     abstract = abstract_state(trained, optimizer, frozen=frozen)
-    return abstract, state_shardings(trained, of_trained, optimizer, mesh, rules, frozen=frozen, frozen_axes=of_frozen)
+    return abstract, state_shardings(trained, of_trained, optimizer, partitioner, frozen=frozen, frozen_axes=of_frozen)
 
 
 def abstract_sharded_state(
     config: ModelConfig,
     optimizer: optax.GradientTransformation,
-    mesh: Mesh,
-    rules: ShardingRules | None = None,
+    partitioner: Partitioner,
     *,
     tuning: TuningConfig | None = None,
 ) -> tuple[nnx.GraphDef, TrainState]:
@@ -202,7 +195,7 @@ def abstract_sharded_state(
     It is what a checkpoint is restored onto: no state has to be created only to be overwritten. What is
     frozen is in no checkpoint, so of a run that trains a part the frozen part stays shapes.
     """
-    abstract, shardings = _shardings(config, optimizer, mesh, rules, tuning or TuningConfig())
+    abstract, shardings = _shardings(config, optimizer, partitioner, tuning or TuningConfig())
     state = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract, shardings
     )

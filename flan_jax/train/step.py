@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.sharding import Mesh
 from jaxtyping import Array
 
 from flan_jax.errors import UserError
@@ -17,7 +16,7 @@ from flan_jax.models.build import merge
 from flan_jax.models.peft.adapters import join
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.loss import LossSums, model_loss
-from flan_jax.train.sharding import ShardingRules, batch_sharding, replicated
+from flan_jax.train.sharding import Partitioner
 from flan_jax.train.state import TrainState
 
 Batch = Mapping[str, Array]
@@ -37,17 +36,15 @@ def train_step(
     z_loss: float = 0.0,
     microbatches: int = 1,
     tuning: TuningConfig = ALL,
-    mesh: Mesh | None = None,
-    rules: ShardingRules | None = None,
+    partitioner: Partitioner | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Takes one optimiser step on one global batch; `compile_train_step` describes all of it."""
     step_key = jax.random.fold_in(state.key, state.step)
-    places: dict[str, Any] = {"mesh": mesh, "rules": rules}
 
     def objective(params: Any, part: Batch, index: Array) -> tuple[Array, LossSums]:
         key = jax.random.fold_in(step_key, index)
         model = merge(graphdef, join(params, state.frozen, tuning))
-        sums = model_loss(model, part, num_tasks=num_tasks, z_loss=z_loss, dropout_key=key, **places)
+        sums = model_loss(model, part, num_tasks=num_tasks, z_loss=z_loss, dropout_key=key, partitioner=partitioner)
         return sums.objective, sums
 
     sums, grads = sum_over_microbatches(jax.grad(objective, has_aux=True), state.params, batch, microbatches)
@@ -97,6 +94,7 @@ def sum_over_microbatches(
 
 def compile_train_step(
     shardings: TrainState,
+    partitioner: Partitioner,
     *,
     graphdef: nnx.GraphDef,
     optimizer: optax.GradientTransformation,
@@ -105,7 +103,6 @@ def compile_train_step(
     z_loss: float = 0.0,
     microbatches: int = 1,
     tuning: TuningConfig = ALL,
-    rules: ShardingRules | None = None,
     compiler_options: Mapping[str, Any] | None = None,
 ) -> StepFn:
     """Compiles `train_step` (at its first call, once for a run) with a sharding for every leaf.
@@ -115,6 +112,7 @@ def compile_train_step(
 
     Args:
       shardings: where the state's leaves live (`shardings_of(state)`); they come out where they went in.
+      partitioner: how the batch lies, and the one that the state's shardings are of.
       schedule: the optimiser's learning rate, for the metrics only.
       num_tasks: K, the length of the per-task metrics.
       z_loss: coefficient of the z-loss.
@@ -130,11 +128,9 @@ def compile_train_step(
       padding, both sides), `grad_norm` (before clipping), `learning_rate`; and, of shape [K],
       `task_loss` (mean; 0 where the task has no token in the batch) and `task_weight`.
     """
-    mesh = shardings.step.mesh  # type: ignore[attr-defined]
     step = functools.partial(
         train_step,
-        mesh=mesh,
-        rules=rules,
+        partitioner=partitioner,
         graphdef=graphdef,
         optimizer=optimizer,
         schedule=schedule,
@@ -144,7 +140,7 @@ def compile_train_step(
         tuning=tuning,
     )
     options = dict(compiler_options) if compiler_options else None
-    of_batch, everywhere = batch_sharding(mesh, rules), replicated(mesh)
+    of_batch, everywhere = partitioner.batch(), partitioner.replicated()
     if not shardings.frozen:
         return jax.jit(
             step,
@@ -181,10 +177,10 @@ def compile_train_step(
 
 def compile_loss_step(
     shardings: TrainState,
+    partitioner: Partitioner,
     *,
     graphdef: nnx.GraphDef,
     num_tasks: int,
-    rules: ShardingRules | None = None,
     tuning: TuningConfig = ALL,
 ) -> Callable[[Any, Batch], LossSums]:
     """Compiles (params, batch) -> LossSums without dropout or gradient, for a validation loss.
@@ -192,10 +188,9 @@ def compile_loss_step(
     Sums of several batches add up: divide `loss` by `weight` at the end. The parameters are the whole
     model's: of a run that trains a part, `join(state.params, state.frozen, tuning)`.
     """
-    mesh = shardings.step.mesh  # type: ignore[attr-defined]
     whole = join(shardings.params, shardings.frozen, tuning)
 
     def loss_step(params: Any, batch: Batch) -> LossSums:
-        return model_loss(merge(graphdef, params), batch, num_tasks=num_tasks, mesh=mesh, rules=rules)
+        return model_loss(merge(graphdef, params), batch, num_tasks=num_tasks, partitioner=partitioner)
 
-    return jax.jit(loss_step, in_shardings=(whole, batch_sharding(mesh, rules)), out_shardings=replicated(mesh))
+    return jax.jit(loss_step, in_shardings=(whole, partitioner.batch()), out_shardings=partitioner.replicated())

@@ -57,6 +57,14 @@ def test_resolved_config_is_golden(name):
     assert resolved == json.loads(path.read_text(encoding="utf-8"))
 
 
+def test_sharding_rules_are_set_alone():
+    config = resolve("runs/finetune.gin", extra=("ShardingRules.vocab=('tensor', 'fsdp')", "MeshConfig.fsdp=2")).config
+    assert config.mesh.rules.overrides() == {"vocab": ("tensor", "fsdp")}
+    assert config.mesh.fsdp == 2
+    with pytest.raises(UserError, match=r"mesh axis 'tensr'\. Did you mean 'tensor'.*sharding rule 'vocab'"):
+        resolve("runs/finetune.gin", extra=("ShardingRules.vocab=('tensr',)",))
+
+
 # Every shipped model: the published size that it is, or the parameters that it has with the words of `mini`.
 MODELS = {
     "models/decoder_mini.gin": 3_771_648,

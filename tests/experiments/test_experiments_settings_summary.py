@@ -13,6 +13,7 @@ from flan_jax.models.build import num_params
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.testing.models import tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
+from flan_jax.train.sharding import MeshConfig, ShardingRules
 
 CONFIG = RunConfig.from_options(
     model_dir="runs/a",
@@ -30,6 +31,13 @@ def test_dropout_rate_batch_and_steps_are_said():
         f"training {num_params(CONFIG.model):,} parameters for 1,000 steps: dropout 0.05, adafactor at 0.0005 (constant), "
         "batches of 64 rows, float32, seed 0"
     )
+
+
+def test_sharding_rules_are_said_where_they_are_other_ones():
+    rules = ShardingRules(vocab=("tensor", "fsdp"), embed=())
+    sharded = dataclasses.replace(CONFIG, mesh=MeshConfig(rules=rules))
+    said = "; sharding rules: vocab over tensor × fsdp; embed over no mesh axis"
+    assert main_settings(sharded) == main_settings(CONFIG) + said
 
 
 def test_what_is_frozen_is_not_counted_and_the_warm_up_is_said():

@@ -29,7 +29,7 @@ from flan_jax.models.huggingface import writer
 from flan_jax.models.t5.config import T5Config
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
-from flan_jax.train.sharding import make_mesh
+from flan_jax.train.sharding import make_partitioner
 from flan_jax.train.state import abstract_sharded_state
 
 WITHOUT_TIME = {"seconds"}
@@ -173,7 +173,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path):
     train(config)
     with Checkpointer(tmp_path / "run" / "checkpoints", config=config.identity()) as checkpointer:
         like = abstract_sharded_state(
-            config.model, make_optimizer(config.optimizer, logical_axes(config.model)), make_mesh(config.mesh)
+            config.model, make_optimizer(config.optimizer, logical_axes(config.model)), make_partitioner(config.mesh)
         )[1]
         state, position, extra = checkpointer.restore(like)
         bad = {**state.params, "embedding": state.params["embedding"].at[3, 5].set(np.nan)}

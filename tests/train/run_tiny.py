@@ -7,12 +7,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from flan_jax.models.build import logical_axes
 from flan_jax.testing.models import random_batch, tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
-from flan_jax.train.sharding import MeshConfig, make_mesh, place, shard_batch
+from flan_jax.train.sharding import MeshConfig, Partitioner, make_partitioner, place
 from flan_jax.train.state import TrainState, abstract_sharded_state, init_state, shardings_of
 from flan_jax.train.step import compile_train_step
 
@@ -42,13 +41,14 @@ class TinyRun:
     def __init__(
         self, optimizer: str = "adamw", mesh: MeshConfig | None = None, *, dropout_rate: float = 0.1, **options: Any
     ) -> None:
-        self.mesh = make_mesh(mesh) if mesh else one_device()
+        self.partitioner = make_partitioner(mesh) if mesh else one_device()
         self.config = OPTIMIZERS[optimizer]
         self.optimizer = make_optimizer(self.config, logical_axes(MODEL))
         model = dataclasses.replace(MODEL, dropout_rate=dropout_rate)
-        self.graphdef, self.abstract = abstract_sharded_state(model, self.optimizer, self.mesh)
+        self.graphdef, self.abstract = abstract_sharded_state(model, self.optimizer, self.partitioner)
         self.step = compile_train_step(
             shardings_of(self.abstract),
+            self.partitioner,
             graphdef=self.graphdef,
             optimizer=self.optimizer,
             schedule=learning_rate(self.config),
@@ -69,7 +69,7 @@ class TinyRun:
         return TrainState(step=step, params=params, opt_state=opt_state, key=key)
 
     def put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        return shard_batch(batch, self.mesh)
+        return self.partitioner.shard_batch(batch)
 
     def losses(self, steps: int) -> list[float]:
         """The loss of each step from the start."""
@@ -87,8 +87,8 @@ def initial_state(optimizer: str) -> TrainState:
     return jax.device_get(dataclasses.replace(state, key=jax.random.key_data(state.key)))
 
 
-def one_device() -> Mesh:
-    return make_mesh(MeshConfig(), jax.local_devices()[:1])
+def one_device() -> Partitioner:
+    return make_partitioner(MeshConfig(), jax.local_devices()[:1])
 
 
 def make_batch(index: int) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from flan_jax.errors import UserError
 from flan_jax.models.build import logical_axes
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
-from flan_jax.train.sharding import MeshConfig, make_mesh
+from flan_jax.train.sharding import MeshConfig, make_partitioner
 from flan_jax.train.state import TrainState, abstract_sharded_state
 
 
@@ -23,7 +23,7 @@ def other_state(mesh: MeshConfig | None = None, optimizer: str = "adamw", **mode
 
     config = dataclasses.replace(MODEL, **model)
     built = make_optimizer(OptimizerConfig(name=optimizer, clip_norm=1.0, weight_decay=0.1), logical_axes(config))
-    return abstract_sharded_state(config, built, make_mesh(mesh or MeshConfig()))[1]
+    return abstract_sharded_state(config, built, make_partitioner(mesh or MeshConfig()))[1]
 
 
 def test_the_last_ones_and_every_nth_are_kept(state: TrainState, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from flan_jax.models.huggingface.tensors import shapes_of
 from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.checkpoint_stream import Piece, StoredParams, save_pieces
-from flan_jax.train.sharding import MeshConfig, make_mesh, param_shardings
+from flan_jax.train.sharding import MeshConfig, make_partitioner
 from flan_jax.train.state import new_state
 
 EVEN = tiny_t5(vocab_size=64, d_kv=4, num_heads=4, d_ff=32, num_encoder_layers=2, num_decoder_layers=2)
@@ -34,7 +34,7 @@ def assert_equal(a, b):
 def test_a_checkpoint_of_pieces_is_restored_onto_any_mesh(mesh, tmp_path):
     params = random_params(EVEN)
     save_pieces(tmp_path / "checkpoints", shapes_of(EVEN), pieces(params), extra={"source": "somewhere"})
-    shardings = param_shardings(logical_axes(EVEN), params, make_mesh(mesh))
+    shardings = make_partitioner(mesh).params(logical_axes(EVEN), params)
     like = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), params, shardings)
     with Checkpointer(tmp_path / "checkpoints", create=False) as checkpointer:
         assert checkpointer.steps() == [0]

@@ -11,7 +11,7 @@ from flan_jax.feed.layout import DECODER_BATCH_KEYS, RowLayout
 from flan_jax.models.build import logical_axes
 from flan_jax.testing.models import tiny_decoder
 from flan_jax.train.optimizer import OptimizerConfig, _is_matrix, learning_rate, make_optimizer
-from flan_jax.train.sharding import MeshConfig, make_mesh, shard_batch
+from flan_jax.train.sharding import MeshConfig, make_partitioner
 from flan_jax.train.state import init_state, shardings_of
 from flan_jax.train.step import compile_train_step
 
@@ -39,19 +39,19 @@ def make_batch(seed):
     )
 
 
-def losses(mesh, steps, optimizer="adamw", model=MODEL, compilations=None, **options):
+def losses(partitioner, steps, optimizer="adamw", model=MODEL, compilations=None, **options):
     config = OptimizerConfig(name=optimizer, learning_rate=1e-2, warmup_steps=1, weight_decay=0.1)
     rule = make_optimizer(config, logical_axes(model))
-    graphdef, state = init_state(model, rule, 0, mesh)
+    graphdef, state = init_state(model, rule, 0, partitioner)
     step = compile_train_step(
-        shardings_of(state), graphdef=graphdef, optimizer=rule, schedule=learning_rate(config), num_tasks=2,
+        shardings_of(state), partitioner, graphdef=graphdef, optimizer=rule, schedule=learning_rate(config), num_tasks=2,
         compiler_options={"xla_backend_optimization_level": 0}, **options,
     )  # fmt: skip
     found = []
     if compilations is not None:
         compilations.clear()  # what makes the state
     for index in range(steps):
-        state, metrics = step(state, shard_batch(make_batch(index), mesh))
+        state, metrics = step(state, partitioner.shard_batch(make_batch(index)))
         found.append(float(metrics["loss"]))
     assert compilations is None or len(compilations) == 1  # whatever the data
     assert float(metrics["tokens"]) == ROWS * 4 * 12
@@ -63,14 +63,14 @@ def test_it_learns_and_every_mesh_computes_the_same():
     assert set(make_batch(0)) == set(DECODER_BATCH_KEYS)
     plain = losses(one_device(), 12)
     assert plain[-1] < plain[0] - 0.2
-    np.testing.assert_allclose(losses(make_mesh(MeshConfig(2, 2, 2)), 3), plain[:3], rtol=0, atol=2e-5)
+    np.testing.assert_allclose(losses(make_partitioner(MeshConfig(2, 2, 2)), 3), plain[:3], rtol=0, atol=2e-5)
 
 
 def test_dropout_is_drawn_by_step_and_the_same_on_any_mesh_in_one_compilation(compilations):
     model = dataclasses.replace(MODEL, dropout_rate=0.3, num_layers=1, attention_softcap=None)
     plain = losses(one_device(), 2, model=model)
     assert plain != losses(one_device(), 2, model=dataclasses.replace(model, dropout_rate=0.0))
-    split = losses(make_mesh(MeshConfig(2, 2, 2)), 3, model=model, compilations=compilations)
+    split = losses(make_partitioner(MeshConfig(2, 2, 2)), 3, model=model, compilations=compilations)
     np.testing.assert_allclose(split[:2], plain, rtol=0, atol=2e-5)
 
 

@@ -17,7 +17,7 @@ from flan_jax.models.ops.lm_head import Head
 from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
 from flan_jax.train.fused_loss import fused_loss
 from flan_jax.train.loss import LossSums, model_loss, token_loss
-from flan_jax.train.sharding import MeshConfig, make_mesh
+from flan_jax.train.sharding import MeshConfig, make_partitioner
 
 NUM_TASKS = 3
 
@@ -119,14 +119,14 @@ def test_a_models_loss_is_that_of_its_logits(config: Any) -> None:
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("sizes", [(2, 2, 2), (8, 1, 1), (1, 1, 8)], ids=str)
 def test_every_mesh_computes_the_same(sizes: tuple[int, int, int], tied: bool) -> None:
-    mesh = make_mesh(MeshConfig(*sizes))
+    partitioner = make_partitioner(MeshConfig(*sizes))
     kernel, x, batch = operands(8, 5, 4, 16, tied=tied, seed=0)
     spec = ("tensor", "fsdp") if tied else ("fsdp", "tensor")
-    places = tuple(NamedSharding(mesh, PartitionSpec(*axes)) for axes in (spec, (("data", "fsdp"),)))
+    places = tuple(NamedSharding(partitioner.mesh, PartitionSpec(*axes)) for axes in (spec, (("data", "fsdp"),)))
 
     def ours(kernel: Any, x: Any) -> Any:
         return fused_loss(
-            Head(kernel, tied), x, batch["decoder_target_tokens"], batch["decoder_loss_weights"], mesh=mesh,
+            Head(kernel, tied), x, batch["decoder_target_tokens"], batch["decoder_loss_weights"], partitioner=partitioner,
             piece_bytes=4 * 16,
         )  # fmt: skip
 

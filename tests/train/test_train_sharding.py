@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from jax.sharding import PartitionSpec as P
 
 from flan_jax.errors import UserError
-from flan_jax.train.sharding import MESH_AXES, MeshConfig, ShardingRules, make_mesh, param_shardings, shard_batch
+from flan_jax.train.sharding import MESH_AXES, MeshConfig, ShardingRules, fitted, make_mesh, make_partitioner
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,17 @@ def test_an_unmapped_axis_is_named() -> None:
 
 
 def test_param_shardings_follow_the_tree() -> None:
-    mesh = make_mesh(MeshConfig(1, 2, 4))
+    partitioner = make_partitioner(MeshConfig(1, 2, 4))
     shapes = {"a": {"w": jax.ShapeDtypeStruct((2, 8, 8), np.float32)}, "norm": jax.ShapeDtypeStruct((8,), np.float32)}
-    placed = param_shardings({"a": {"w": ("layers", "embed", "mlp")}, "norm": ("embed",)}, shapes, mesh)
+    placed = partitioner.params({"a": {"w": ("layers", "embed", "mlp")}, "norm": ("embed",)}, shapes)
     assert (placed["a"]["w"].spec, placed["norm"].spec) == (P(None, "fsdp", "tensor"), P("fsdp"))
 
 
 def test_shard_batch_puts_rows_on_devices_under_a_guard() -> None:
-    mesh = make_mesh(MeshConfig(2, 2, 2))
+    partitioner = make_partitioner(MeshConfig(2, 2, 2))
     batch = {"tokens": np.arange(24, dtype=np.int32).reshape(8, 3)}
     with jax.transfer_guard("disallow"):
-        tokens = shard_batch(batch, mesh)["tokens"]
+        tokens = partitioner.shard_batch(batch)["tokens"]
     assert tokens.sharding.spec == P(("data", "fsdp"))
     assert {shard.data.shape for shard in tokens.addressable_shards} == {(2, 3)}
     np.testing.assert_array_equal(jax.device_get(tokens), batch["tokens"])
@@ -87,8 +87,24 @@ def test_shard_batch_puts_rows_on_devices_under_a_guard() -> None:
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:
     with pytest.raises(UserError, match=r"6 rows .* 4 devices \(data × fsdp\).* multiple of 4"):
-        shard_batch({"tokens": np.zeros((6, 3), np.int32)}, make_mesh(MeshConfig(2, 2, 2)))
+        make_partitioner(MeshConfig(2, 2, 2)).shard_batch({"tokens": np.zeros((6, 3), np.int32)})
 
 
 def test_mesh_axes() -> None:
     assert make_mesh(MeshConfig(2, 2, 2)).axis_names == MESH_AXES
+
+
+def test_rules_of_a_configuration_decide_where_parameters_and_rows_lie() -> None:
+    rules = ShardingRules(batch=("data",), vocab=("tensor", "fsdp"), embed=())
+    partitioner = make_partitioner(MeshConfig(2, 2, 2, rules))
+    assert partitioner.batch().spec == P(("data",))
+    assert partitioner.batch_parts == 2
+    axes, shapes = {"table": ("vocab", "embed")}, {"table": jax.ShapeDtypeStruct((8, 6), np.float32)}
+    assert partitioner.params(axes, shapes)["table"].spec == P(("tensor", "fsdp"))
+    assert rules.overrides() == {"batch": ("data",), "vocab": ("tensor", "fsdp"), "embed": ()}
+    assert fitted(MeshConfig(3, 2, 2, rules), 8).rules == rules
+
+
+def test_a_rule_is_a_sequence_of_mesh_axes() -> None:
+    with pytest.raises(UserError, match=r"ShardingRules\.embed"):
+        ShardingRules(embed="fsdp")  # type: ignore[arg-type]

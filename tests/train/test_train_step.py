@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from flan_jax.errors import UserError
 from flan_jax.models.build import apply, logical_axes
 from flan_jax.train.loss import token_loss
 from flan_jax.train.optimizer import make_optimizer
-from flan_jax.train.sharding import MeshConfig, make_mesh, place
+from flan_jax.train.sharding import MeshConfig, ShardingRules, make_partitioner, place
 from flan_jax.train.state import init_state, shardings_of
 from flan_jax.train.step import compile_loss_step
 
@@ -30,9 +31,12 @@ def plain_losses() -> list[float]:
     return TinyRun(dropout_rate=0.0).losses(10)
 
 
-@pytest.mark.parametrize("sizes", [(8, 1, 1), (2, 2, 2), (1, 8, 1), (1, 2, 4)], ids=str)
+OTHER_RULES = ShardingRules(batch=("data",), vocab=("tensor", "fsdp"), embed=("tensor",), mlp=("fsdp",))
+
+
+@pytest.mark.parametrize("sizes", [(8, 1, 1), (2, 2, 2), (2, 2, 2, OTHER_RULES), (1, 8, 1), (1, 2, 4)], ids=str)
 def test_every_mesh_computes_the_same_losses_in_one_compilation(
-    sizes: tuple[int, int, int], one_device_losses: list[float], compilations: list[str]
+    sizes: tuple[Any, ...], one_device_losses: list[float], compilations: list[str]
 ) -> None:
     run = TinyRun(mesh=MeshConfig(*sizes))
     run.start()  # compiles what makes the state
@@ -67,7 +71,7 @@ def test_microbatches_must_divide_the_rows() -> None:
 
 def test_state_is_born_sharded_and_equal_on_every_mesh() -> None:
     optimizer = make_optimizer(OPTIMIZERS["adamw"], logical_axes(MODEL))
-    _, state = init_state(MODEL, optimizer, SEED, make_mesh(MeshConfig(2, 2, 2)))
+    _, state = init_state(MODEL, optimizer, SEED, make_partitioner(MeshConfig(2, 2, 2)))
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params), initial_state("adamw").params)
     mlp = state.params["encoder"]["layers"]["mlp"]["wi_0"]
     assert {shard.data.shape for shard in mlp.addressable_shards} == {(2, 8, 16)}  # [2, 16, 32] over fsdp=2 × tensor=2
@@ -123,7 +127,9 @@ def test_dropout_is_drawn_anew_at_every_step(tiny_run: TinyRun) -> None:
 
 
 def test_loss_step_has_no_dropout_and_adds_up(tiny_run: TinyRun) -> None:
-    loss_step = compile_loss_step(shardings_of(tiny_run.abstract), graphdef=tiny_run.graphdef, num_tasks=NUM_TASKS)
+    loss_step = compile_loss_step(
+        shardings_of(tiny_run.abstract), tiny_run.partitioner, graphdef=tiny_run.graphdef, num_tasks=NUM_TASKS
+    )
     state, batch = tiny_run.start(), tiny_run.put(make_batch(0))
     first, second = loss_step(state.params, batch), loss_step(state.params, batch)
     assert float(first.loss) == float(second.loss)

@@ -15,7 +15,7 @@ from flan_jax.models.peft.adapters import join
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
-from flan_jax.train.sharding import MeshConfig, make_mesh, place, shard_batch
+from flan_jax.train.sharding import MeshConfig, make_partitioner, place
 from flan_jax.train.state import TrainState, abstract_sharded_state, init_state, shardings_of, trained_axes
 from flan_jax.train.step import compile_loss_step, compile_train_step
 
@@ -29,13 +29,14 @@ class Tuned:
     """A run that trains a part of the tiny model on one mesh."""
 
     def __init__(self, tuning: TuningConfig, mesh: MeshConfig | None = None, optimizer: str = "adamw") -> None:
-        self.tuning, self.mesh = tuning, make_mesh(mesh) if mesh else one_device()
+        self.tuning, self.partitioner = tuning, make_partitioner(mesh) if mesh else one_device()
         config = OptimizerConfig(name=optimizer, learning_rate=1e-2, min_dim_size_to_factor=2)
         self.optimizer = make_optimizer(config, trained_axes(MODEL, tuning))
-        self.graphdef, self.abstract = abstract_sharded_state(MODEL, self.optimizer, self.mesh, tuning=tuning)
+        self.graphdef, self.abstract = abstract_sharded_state(MODEL, self.optimizer, self.partitioner, tuning=tuning)
         self._host: TrainState | None = None
         self.step = compile_train_step(
             shardings_of(self.abstract),
+            self.partitioner,
             graphdef=self.graphdef,
             optimizer=self.optimizer,
             schedule=learning_rate(config),
@@ -46,7 +47,7 @@ class Tuned:
 
     def start(self) -> TrainState:
         if self._host is None:  # initialised once: to compile that takes longer than all of the steps
-            state = init_state(MODEL, self.optimizer, 0, self.mesh, tuning=self.tuning)[1]
+            state = init_state(MODEL, self.optimizer, 0, self.partitioner, tuning=self.tuning)[1]
             self._host = jax.device_get(dataclasses.replace(state, key=jax.random.key_data(state.key)))
         key = jax.random.wrap_key_data(place(self._host.key, self.abstract.key.sharding))
         like = dataclasses.replace(self.abstract, key=self._host.key)
@@ -56,7 +57,7 @@ class Tuned:
         return dataclasses.replace(state, key=key)
 
     def put(self, index: int) -> dict[str, jax.Array]:
-        return shard_batch(make_batch(index), self.mesh)
+        return self.partitioner.shard_batch(make_batch(index))
 
     def go(self, state: TrainState, first: int, last: int, *, same: bool = False) -> tuple[TrainState, list[float]]:
         losses = []
@@ -176,7 +177,9 @@ def test_every_mesh_computes_the_same_losses(mesh: tuple[int, int, int]) -> None
 
 def test_a_validation_loss_of_the_whole() -> None:
     run = tuned("lora")
-    loss_step = compile_loss_step(shardings_of(run.abstract), graphdef=run.graphdef, num_tasks=NUM_TASKS, tuning=LORA)
+    loss_step = compile_loss_step(
+        shardings_of(run.abstract), run.partitioner, graphdef=run.graphdef, num_tasks=NUM_TASKS, tuning=LORA
+    )
     state = run.start()
     before = loss_step(join(state.params, state.frozen, LORA), run.put(0)).loss
     state, _ = run.go(state, 0, 4, same=True)
@@ -186,9 +189,11 @@ def test_a_validation_loss_of_the_whole() -> None:
 def test_a_base_that_is_given_is_the_one_that_is_frozen() -> None:
     run = tuned("lora")
     whole = TuningConfig()
-    plain = init_state(MODEL, make_optimizer(OptimizerConfig(), trained_axes(MODEL, whole)), 5, run.mesh)[1].params
+    plain = init_state(MODEL, make_optimizer(OptimizerConfig(), trained_axes(MODEL, whole)), 5, run.partitioner)[
+        1
+    ].params
     given = jax.tree.map(np.array, jax.device_get(plain))
-    state = init_state(MODEL, run.optimizer, 0, run.mesh, params=given, tuning=LORA)[1]
+    state = init_state(MODEL, run.optimizer, 0, run.partitioner, params=given, tuning=LORA)[1]
     np.testing.assert_array_equal(state.frozen["embedding"], given["embedding"])
     leaves_equal(state.params, run.start().params)  # adapters follow the seed, whatever the base
 
@@ -200,7 +205,7 @@ def test_another_rank_does_not_fit_a_checkpoint(tmp_path: Path) -> None:
         checkpointer.wait()
         wider = dataclasses.replace(LORA, lora_rank=3)
         optimizer = make_optimizer(OptimizerConfig(name="adamw"), trained_axes(MODEL, wider))
-        like = abstract_sharded_state(MODEL, optimizer, run.mesh, tuning=wider)[1]
+        like = abstract_sharded_state(MODEL, optimizer, run.partitioner, tuning=wider)[1]
         with pytest.raises(UserError, match=r"params/decoder/layers/.*lora_a has shape \(1, 16, 2\), not \(1, 16, 3\)"):
             checkpointer.restore(like)
 
@@ -224,9 +229,11 @@ def test_a_base_in_16_bits() -> None:
 def test_a_given_base_is_rounded_wherever_it_comes_from() -> None:
     run = tuned("half")
     whole = TuningConfig()
-    plain = init_state(MODEL, make_optimizer(OptimizerConfig(), trained_axes(MODEL, whole)), 5, run.mesh)[1].params
+    plain = init_state(MODEL, make_optimizer(OptimizerConfig(), trained_axes(MODEL, whole)), 5, run.partitioner)[
+        1
+    ].params
     host = jax.tree.map(np.array, jax.device_get(plain))
-    of_host = init_state(MODEL, run.optimizer, 0, run.mesh, params=host, tuning=HALF)[1]
-    of_device = init_state(MODEL, run.optimizer, 0, run.mesh, params=plain, tuning=HALF)[1]
+    of_host = init_state(MODEL, run.optimizer, 0, run.partitioner, params=host, tuning=HALF)[1]
+    of_device = init_state(MODEL, run.optimizer, 0, run.partitioner, params=plain, tuning=HALF)[1]
     leaves_equal(of_host.frozen, of_device.frozen)
     np.testing.assert_array_equal(of_host.frozen["embedding"], host["embedding"].astype(jnp.bfloat16))

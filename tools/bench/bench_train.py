@@ -42,7 +42,7 @@ from flan_jax.errors import UserError
 from flan_jax.models.build import logical_axes, num_params
 from flan_jax.models.t5.config import T5Config
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
-from flan_jax.train.sharding import MeshConfig, make_mesh, shard_batch
+from flan_jax.train.sharding import MeshConfig, make_partitioner
 from flan_jax.train.state import init_state, shardings_of, trained_axes
 from flan_jax.train.step import compile_train_step
 
@@ -156,14 +156,14 @@ def _value(text: str) -> Any:
 
 
 def _ours(preset: Preset, batch: Mapping[str, Any], options: argparse.Namespace) -> System:
-    mesh = make_mesh(MeshConfig(), devices=jax.devices()[:1])
+    partitioner = make_partitioner(MeshConfig(), devices=jax.devices()[:1])
     config = OptimizerConfig(name=options.optimizer, learning_rate=LEARNING_RATE)
     axes = trained_axes(preset.model, preset.tuning) if preset.lora_rank else logical_axes(preset.model)
     rule = make_optimizer(config, axes)
-    graphdef, state = init_state(preset.model, rule, options.seed, mesh, tuning=preset.tuning)
-    on_device = shard_batch(batch, mesh)
+    graphdef, state = init_state(preset.model, rule, options.seed, partitioner, tuning=preset.tuning)
+    on_device = partitioner.shard_batch(batch)
     step = compile_train_step(
-        shardings_of(state), graphdef=graphdef, optimizer=rule, schedule=learning_rate(config), num_tasks=1,
+        shardings_of(state), partitioner, graphdef=graphdef, optimizer=rule, schedule=learning_rate(config), num_tasks=1,
         tuning=preset.tuning,
     )  # fmt: skip
     # Of a part of a model, the step is a function around the compiled one: its memory is what the device says.

@@ -25,7 +25,7 @@ from flan_jax.models.peft.adapters import cast_params, join, split, storage_dtyp
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.finite import not_finite
-from flan_jax.train.sharding import make_mesh, param_shardings, place
+from flan_jax.train.sharding import make_partitioner, place
 from flan_jax.train.state import abstract_trained, check_same_shapes
 
 _LOG = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def _restored(config: RunConfig, checkpointer: Checkpointer, step: int | None) -
     tuning = config.tuning
     if not tuning.partial:
         return checkpointer.restore_params(abstract_params(config), step)
-    trained = checkpointer.restore_params(abstract_trained(config.model, tuning, make_mesh(config.mesh)), step)
+    trained = checkpointer.restore_params(abstract_trained(config.model, tuning, make_partitioner(config.mesh)), step)
     check_same_base(checkpointer.config(step), config)
     return join(trained, split(base_params(config), tuning)[1], tuning)
 
@@ -98,7 +98,7 @@ def abstract_params(config: RunConfig) -> Any:
     _, shapes = abstract_model(config.model)
     axes = logical_axes(config.model)
     config.tuning.check(axes)
-    shardings = param_shardings(axes, shapes, make_mesh(config.mesh))
+    shardings = make_partitioner(config.mesh).params(axes, shapes)
     return jax.tree.map(
         lambda leaf, sharding, dtype: jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding),
         shapes,

@@ -25,7 +25,7 @@ from flan_jax.models.peft.adapters import join, merged_params, split
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.t5.config import T5Config
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
-from flan_jax.train.sharding import make_mesh
+from flan_jax.train.sharding import make_partitioner
 from flan_jax.train.state import init_state
 
 MODEL = T5Config(
@@ -196,7 +196,7 @@ def test_the_seed_may_be_the_base(make, tmp_path):
     config = make(tmp_path / "run", TuningConfig(train=("scale",)), steps=2)
     train(config)
     weights = load_weights(config).params
-    loaded = init_state(MODEL, make_optimizer(config.optimizer, logical_axes(MODEL)), config.seed, make_mesh())[
+    loaded = init_state(MODEL, make_optimizer(config.optimizer, logical_axes(MODEL)), config.seed, make_partitioner())[
         1
     ].params
     leaves_equal(split(weights, config.tuning)[1], split(loaded, config.tuning)[1])

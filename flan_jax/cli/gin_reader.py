@@ -218,8 +218,10 @@ def _by_new_name(statement: Any, place: str, *, saved: bool) -> Any:
     """
     part, name = statement.selector.rpartition(".")[2], statement.arg_name
     new = new_name(part, name)
-    value = _new_value(part, name, statement.value)
+    value = new_value(part, name, statement.value)
     if saved:
+        if isinstance(value, gin.config.ConfigurableReference):
+            _reword_macro(part, name, value)
         return statement._replace(arg_name=new or name, value=value)
     if new is not None:
         shown = f", and its {statement.value!r} is {value!r}" if value != statement.value else ""
@@ -227,13 +229,11 @@ def _by_new_name(statement: Any, place: str, *, saved: bool) -> Any:
     return statement
 
 
-def _new_value(part: str, name: str, value: Any) -> Any:
-    """The value in the words of today, also where a macro holds it, which stays where it needs no other words."""
-    if not isinstance(value, gin.config.ConfigurableReference):
-        return new_value(part, name, value)
-    held = gin.config._CONFIG.get(("/".join(value.scopes), MACRO), {}).get("value")
-    new = new_value(part, name, held)
-    return value if new == held else new
+def _reword_macro(part: str, name: str, reference: Any) -> None:
+    """Puts the value of a run's macro, which an option reads, in the words of today."""
+    held = gin.config._CONFIG.get(("/".join(reference.scopes), MACRO), {})
+    if "value" in held:
+        held["value"] = new_value(part, name, held["value"])
 
 
 @contextlib.contextmanager

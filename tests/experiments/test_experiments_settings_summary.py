@@ -35,7 +35,7 @@ def test_dropout_rate_batch_and_steps_are_said():
 
 def test_sharding_rules_are_said_where_they_are_other_ones():
     rules = ShardingRules(vocab=("tensor", "fsdp"), embed=())
-    sharded = dataclasses.replace(CONFIG, mesh=MeshConfig(rules=rules))
+    sharded = CONFIG.with_options(mesh=MeshConfig(rules=rules))
     said = "; sharding rules: vocab over tensor × fsdp; embed over no mesh axis"
     assert main_settings(sharded) == main_settings(CONFIG) + said
 

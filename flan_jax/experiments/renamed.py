@@ -18,6 +18,7 @@ _ATTENTIONS = {"plain": "dense", "rows": "batch_chunked"}
 REWORDED: Mapping[tuple[str, str], Mapping[Any, Any]] = {
     ("T5Config", "attention"): _ATTENTIONS,
     ("DecoderConfig", "attention"): _ATTENTIONS,
+    ("pretrained_model", "attention"): _ATTENTIONS,
     # "gelu" was the tanh approximation in decoders, and behind T5's gate.
     ("T5Config", "feed_forward"): {"gated-gelu": "gated-gelu_tanh"},
     ("DecoderConfig", "feed_forward"): {

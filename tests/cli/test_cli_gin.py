@@ -107,9 +107,9 @@ def test_a_model_may_be_what_a_folder_holds(tmp_path):
     assert found.data.vocabulary == str(tmp_path / "chat")
     prefix = gin_config.load(
         files,
-        [*bindings, "pretrained_model.prefix_lm=True", "ACTIVATION_DTYPE=bfloat16", "pretrained_model.attention=plain"],
+        [*bindings, "pretrained_model.prefix_lm=True", "ACTIVATION_DTYPE=bfloat16", "pretrained_model.attention=dense"],
     ).config
-    assert (prefix.model.prefix_lm, prefix.model.dtype, prefix.model.attention) == (True, "bfloat16", "plain")
+    assert (prefix.model.prefix_lm, prefix.model.dtype, prefix.model.attention) == (True, "bfloat16", "dense")
     # Another vocabulary ends and begins texts in its own way; what ended them before still does.
     other = gin_config.load(files, [*bindings, "VOCABULARY=bytes"]).config
     assert (other.data.vocabulary, other.model.eos_id, other.model.stop_ids) == ("bytes", 1, (2, 3))

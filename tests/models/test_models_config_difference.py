@@ -19,7 +19,7 @@ OTHER = {
         "num_decoder_layers": 5, "relative_attention_num_buckets": 6, "relative_attention_max_distance": 777,
         "mlp_activation": "gated-silu", "tie_embeddings": True, "layer_norm_epsilon": 1e-3, "decoder_start_id": 5,
         "dropout_rate": 0.7, "dtype": "bfloat16", "remat": "full", "attention": "plain", "pad_id": 5, "eos_id": 5,
-        "stop_ids": (5,), "initializer_factor": 0.5, "position_heads": 0.5, "mimetic_init": 0.5,
+        "stop_ids": (5,), "initializer_factor": 0.5, "relative_bias_init": 0.5, "mimetic_init": 0.5,
     },
     DecoderConfig: {
         "vocab_size": 999, "d_model": 128, "num_layers": 6, "num_heads": 8, "num_kv_heads": 1, "d_head": 2, "d_ff": 3,

@@ -90,7 +90,7 @@ def test_a_model_that_computes_something_else_is_refused(kind, name, bases):
 def test_the_same_model_is_taken_whatever_is_free(kind, bases):
     ours = config(bases, kind)
     free = dataclasses.replace(
-        ours.model, dropout_rate=0.3, remat="full", attention="plain", stop_ids=(5,), family="", prefix_lm=True
+        ours.model, dropout_rate=0.3, remat="full", attention="dense", stop_ids=(5,), family="", prefix_lm=True
     )
     assert initial_params(ours.with_options(model=free)) is not None
 

@@ -10,8 +10,8 @@ import pytest
 from flan_jax.cli import gin_config
 from flan_jax.errors import UserError
 from flan_jax.models import build
-from flan_jax.models.decoder import config as decoder_config
-from flan_jax.models.t5 import config as t5_config
+from flan_jax.models.decoder import presets as decoder_presets
+from flan_jax.models.t5 import presets as t5_presets
 from flan_jax.testing.folders import chat_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "configs"
@@ -68,16 +68,16 @@ def test_sharding_rules_are_set_alone():
 # Every shipped model: the published size that it is, or the parameters that it has with the words of `mini`.
 MODELS = {
     "models/decoder_mini.gin": 3_771_648,
-    "models/gpt2_small.gin": decoder_config.preset("gpt2_small"),
-    "models/llama3_2_1b.gin": decoder_config.preset("llama3_2_1b"),
-    "models/qwen2_5_0_5b.gin": decoder_config.preset("qwen2_5_0_5b"),
-    "models/t5_base.gin": t5_config.preset("t5_1_1_base"),
-    "models/t5_large.gin": t5_config.preset("t5_1_1_large"),
+    "models/gpt2_small.gin": decoder_presets.preset("gpt2_small"),
+    "models/llama3_2_1b.gin": decoder_presets.preset("llama3_2_1b"),
+    "models/qwen2_5_0_5b.gin": decoder_presets.preset("qwen2_5_0_5b"),
+    "models/t5_base.gin": t5_presets.preset("t5_1_1_base"),
+    "models/t5_large.gin": t5_presets.preset("t5_1_1_large"),
     "models/t5_mini.gin": 6_756_096,
-    "models/t5_small.gin": t5_config.preset("t5_1_1_small"),
+    "models/t5_small.gin": t5_presets.preset("t5_1_1_small"),
     "models/t5_tiny.gin": 1_411_456,
-    "models/t5_xl.gin": t5_config.preset("t5_1_1_xl"),
-    "models/t5_xxl.gin": t5_config.preset("t5_1_1_xxl"),
+    "models/t5_xl.gin": t5_presets.preset("t5_1_1_xl"),
+    "models/t5_xxl.gin": t5_presets.preset("t5_1_1_xxl"),
 }
 OF_THE_RUN = ("eos_id", "bos_id", "pad_id", "dropout_rate", "remat")
 

@@ -9,7 +9,8 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.models import build
-from flan_jax.models.t5.config import PRESETS, T5Config, preset
+from flan_jax.models.t5.config import T5Config
+from flan_jax.models.t5.presets import PRESETS, preset
 from flan_jax.testing.models import random_batch, random_params, tiny_t5
 
 CONFIGS = [tiny_t5(), tiny_t5(tie_embeddings=True, mlp_activation="relu")]

@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 
 from flan_jax.models.config_difference import COMPARED, FREE, difference
-from flan_jax.models.decoder.config import PRESETS, DecoderConfig
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.decoder.presets import PRESETS
 from flan_jax.models.ops.rope import RopeScaling
-from flan_jax.models.t5.config import PRESETS as T5S
 from flan_jax.models.t5.config import T5Config
+from flan_jax.models.t5.presets import PRESETS as T5S
 from flan_jax.testing.models import tiny_decoder, tiny_t5
 
 LINEAR = RopeScaling("linear", 2.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flan_jax.models import build
-from flan_jax.models.decoder.config import PRESETS, preset
+from flan_jax.models.decoder.presets import PRESETS, preset
 from flan_jax.models.huggingface.decoders import FAMILIES, config_from_fields, fields_from_config, layout
 from flan_jax.models.huggingface.tensors import params_from_tensors, tensors_from_params
 

@@ -7,7 +7,7 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.models import build
-from flan_jax.models.decoder.config import preset
+from flan_jax.models.decoder.presets import preset
 from flan_jax.models.huggingface import reader, writer
 from flan_jax.testing.models import random_params
 

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from flan_jax.models.build import ModelConfig
-from flan_jax.models.decoder import config as decoder
+from flan_jax.models.decoder import presets as decoder
+from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.peft.config import FrozenDtype, TuningConfig
-from flan_jax.models.t5 import config as t5
+from flan_jax.models.t5 import presets as t5
 from flan_jax.models.t5.config import T5Config
 from flan_jax.testing.models import tiny_decoder, tiny_t5
 
@@ -40,7 +41,7 @@ PRESETS: dict[str, Preset] = {
     # For a CPU.
     "t5_small": _t5("t5_small", 8),
     "t5_1_1_small": _t5("t5_1_1_small", 8),
-    "decoder_100m": Preset(decoder.DecoderConfig(32000, 768, 12, 12, 12, 64, 2048, tie_embeddings=True), 4, 1024),
+    "decoder_100m": Preset(DecoderConfig(32000, 768, 12, 12, 12, 64, 2048, tie_embeddings=True), 4, 1024),
     # For a GPU of 80 GB or more, at the lengths of packed rows.
     "t5_small_gpu": _t5("t5_small", 128, dtype="bfloat16"),
     "t5_base": _t5("t5_1_1_base", 128, dtype="bfloat16"),

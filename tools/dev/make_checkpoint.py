@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from flan_jax.models.build import ModelConfig, num_params
-from flan_jax.models.decoder import config as decoder_config
+from flan_jax.models.decoder import presets as decoder
 from flan_jax.models.huggingface import families, writer
 from flan_jax.models.huggingface.tensors import places, shapes_of
-from flan_jax.models.t5 import config as t5
+from flan_jax.models.t5 import presets as t5
 
 
 def model_of(preset: str) -> ModelConfig:
-    return t5.preset(preset) if preset in t5.PRESETS else decoder_config.preset(preset)
+    return t5.preset(preset) if preset in t5.PRESETS else decoder.preset(preset)
 
 
 def write(folder: Path, config: ModelConfig, dtype: str, max_shard_bytes: int) -> list[Path]:

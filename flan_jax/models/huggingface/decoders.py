@@ -12,22 +12,23 @@ from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.models.config_difference import effect
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface.config_fields import (
-    ALTERNATE_WINDOWS,
-    EVERY_WINDOW,
-    FIVE_OF_SIX_WINDOWS,
     GPT2_SCALE,
-    LATE_WINDOWS,
     NO_EFFECT,
-    ROPE,
-    ROPE_BY_KIND,
     FieldPart,
     FieldReader,
     activation,
     read_tokens,
     write_tokens,
 )
+from flan_jax.models.huggingface.rope_fields import ROPE, ROPE_BY_KIND
 from flan_jax.models.huggingface.tensor_names import GPT2_NAMES, LLAMA_NAMES, POST_NORM_NAMES
 from flan_jax.models.huggingface.tensors import TensorLayout
+from flan_jax.models.huggingface.window_fields import (
+    ALTERNATE_WINDOWS,
+    EVERY_WINDOW,
+    FIVE_OF_SIX_WINDOWS,
+    LATE_WINDOWS,
+)
 
 _SIZES = {  # transformers' name: ours
     "vocab_size": "vocab_size",

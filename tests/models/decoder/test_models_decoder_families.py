@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.models.decoder.config import PRESETS, preset
-from flan_jax.models.huggingface.config_fields import shortest_pattern
+from flan_jax.models.decoder.presets import PRESETS, preset
 from flan_jax.models.huggingface.decoders import FAMILIES, config_from_fields, fields_from_config, layout
 from flan_jax.models.huggingface.tensors import params_from_tensors, tensors_from_params
+from flan_jax.models.huggingface.window_fields import shortest_pattern
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.testing.models import random_params, tiny_decoder
 

@@ -15,7 +15,7 @@ from flan_jax.models import build
 from flan_jax.models.huggingface import reader, writer
 from flan_jax.models.huggingface.t5 import config_from_fields, fields_from_config, layout
 from flan_jax.models.huggingface.tensors import params_from_tensors, tensors_from_params
-from flan_jax.models.t5.config import preset
+from flan_jax.models.t5.presets import preset
 from flan_jax.testing.models import random_params, tiny_t5
 
 

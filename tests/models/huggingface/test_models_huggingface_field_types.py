@@ -5,9 +5,9 @@ import copy
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.models.decoder.config import PRESETS as DECODERS
+from flan_jax.models.decoder.presets import PRESETS as DECODERS
 from flan_jax.models.huggingface.families import config_from_fields, fields_from_config
-from flan_jax.models.t5.config import PRESETS as T5S
+from flan_jax.models.t5.presets import PRESETS as T5S
 
 NAMES = ("llama3_2_1b", "gpt2", "qwen2_5_0_5b", "gemma2_2b", "gemma3_1b")
 MODELS = {"t5_1_1_small": T5S["t5_1_1_small"], **{name: DECODERS[name] for name in NAMES if name in DECODERS}}

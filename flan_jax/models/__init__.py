@@ -1,1 +1,1 @@
-"""Networks: T5 in Flax NNX, used functionally, with imports and exports of published weights."""
+"""Models: T5 and decoders in Flax NNX, used functionally, with import and export of published weights."""

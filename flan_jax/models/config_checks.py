@@ -7,8 +7,8 @@ from flan_jax.errors import UserError
 DTYPES = ("float32", "bfloat16")
 
 
-def checked_stop_ids(owner: str, given: Iterable[int], vocab_size: int) -> tuple[int, ...]:
-    """The ids as a tuple, each once.
+def check_stop_ids(owner: str, given: Iterable[int], vocab_size: int) -> tuple[int, ...]:
+    """Checks ids and returns them as a tuple, each once.
 
     Raises:
         UserError: something else than ids of the vocabulary.

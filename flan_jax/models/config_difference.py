@@ -1,4 +1,4 @@
-"""What of a model's configuration decides what its weights compute, and what may differ between two users of them.
+"""Comparison of model configurations: which fields decide what the same weights compute.
 
 Every field of ``T5Config`` and ``DecoderConfig`` is in one of two lists. Fields that can say one thing in two ways
 (a window's pattern, a scale that is the default) are compared in one form.
@@ -58,7 +58,7 @@ class Difference(NamedTuple):
 
 
 def effect(config: ModelConfig, name: str) -> Any:
-    """The value of a field in the one form that two equal models share."""
+    """Returns the value of a field in the canonical form that equal models share."""
     value = getattr(config, name)
     if not isinstance(config, DecoderConfig):
         return value
@@ -76,7 +76,7 @@ def effect(config: ModelConfig, name: str) -> Any:
 
 
 def _stretch(scaling: RopeScaling) -> tuple[Any, ...] | None:
-    """Of a scaling what its kind reads; ``None`` where nothing is stretched."""
+    """Returns the fields of a scaling that its kind reads; ``None`` where it scales nothing."""
     shared = (scaling.kind, scaling.factor)
     if scaling.kind == "linear":
         return None if scaling.factor == 1 else shared
@@ -87,7 +87,7 @@ def _stretch(scaling: RopeScaling) -> tuple[Any, ...] | None:
 
 
 def difference(theirs: ModelConfig, ours: ModelConfig, *, leave_out: Collection[str] = ()) -> Difference | None:
-    """The first field in which two models would compute other things from the same weights.
+    """Finds the first field in which two models would compute different things from the same weights.
 
     Weights that were trained to see inputs in both directions need that again; those that were not may be trained to.
 
@@ -109,7 +109,7 @@ def difference(theirs: ModelConfig, ours: ModelConfig, *, leave_out: Collection[
 
 
 def _compared(config: ModelConfig, name: str) -> Any:
-    """As ``effect``, and nothing where the rest of a trained model does not read the field."""
+    """Returns ``effect``, or ``None`` where the rest of a trained model does not read the field."""
     if isinstance(config, DecoderConfig):
         if name == "max_positions" and config.position != "learned":
             return None

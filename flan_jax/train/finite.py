@@ -1,4 +1,4 @@
-"""Whether weights are numbers that a model can have: asked before they are saved, given away, or used.
+"""Checks for diverged weights, before they are saved, exported or used.
 
 A step's loss and gradient are of the weights before its update, so a step whose update destroys them looks well. That
 is why a state is looked at itself when it is saved (one reduction on the devices), and why the checkpoint of the step
@@ -56,7 +56,7 @@ def not_finite(tree: Any) -> str | None:
 
 
 def destroyed(state: TrainState) -> str | None:
-    """What shows that a step's update destroyed a state, in a few words; None where nothing does."""
+    """Returns the sign that a step's update destroyed a state, in a few words; None where there is none."""
     wrong = not_finite({"params": state.params, "opt_state": state.opt_state})
     if wrong is not None:
         return f"after its update {wrong}"

@@ -1,11 +1,11 @@
-"""Cross-entropy straight from hidden states, a piece of the rows at a time, so that no array holds all logits.
+"""Cross-entropy computed from hidden states in chunks of rows, so that no array holds all logits.
 
 Logits are the largest array of a step: 32 rows of 1,024 tokens and a vocabulary of 128,256 are 17 GB. Here a
-piece's logits live for as long as its loss and its share of the gradient take, in one pass: three products in
+chunk's logits live for as long as its loss and its share of the gradient take, in one pass: three products in
 all, as many as with all logits at once, and nothing computed twice.
 
-Shapes: B rows of a batch, T decoder length, D model width, V vocabulary, C pieces of the length, t length of a
-piece, P devices that rows are split over, R = B / P, N = R * t.
+Shapes: B rows of a batch, T decoder length, D model width, V vocabulary, C chunks of the length, t length of a
+chunk, P devices that rows are split over, R = B / P, N = R * t.
 """
 
 import dataclasses
@@ -21,12 +21,12 @@ from jaxtyping import Array, Float, Int
 from flan_jax.models.ops.lm_head import Head
 from flan_jax.train.sharding import Partitioner
 
-PIECE_BYTES = 64 * 2**20
-"""How large the float32 logits of a piece may be on one device.
+CHUNK_BYTES = 64 * 2**20
+"""How large the float32 logits of a chunk may be on one device.
 
-Products of some hundred tokens with the whole vocabulary run at the full rate already (with T5's 32,128 words a piece
-is 522 tokens), and a smaller piece reads more of what it wrote from the cache. Forward and backward of 8 x 128 tokens
-of T5-small took 0.67 s of CPU time with 64 MiB, 0.72 s with 16, 1.02 s with 4, and 0.79 s in one piece.
+Products of some hundred tokens with the whole vocabulary run at the full rate already (with T5's 32,128 words a chunk
+is 522 tokens), and a smaller chunk reads more of what it wrote from the cache. Forward and backward of 8 x 128 tokens
+of T5-small took 0.67 s of CPU time with 64 MiB, 0.72 s with 16, 1.02 s with 4, and 0.79 s in one chunk.
 """
 
 
@@ -69,7 +69,7 @@ def fused_loss(
     *,
     z_loss: float = 0.0,
     partitioner: Partitioner | None = None,
-    piece_bytes: int = PIECE_BYTES,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> tuple[Float[Array, ""], TokenValues]:
     """Computes the weighted sum of cross-entropy and z-loss, and the values of every token.
 
@@ -83,8 +83,8 @@ def fused_loss(
       weights_BT: of each in the sum.
       z_loss: the coefficient, 0 for none.
       partitioner: how rows and vocabulary are split over devices. Each device sums up the kernel's gradient over
-        its own rows, and the sums are added once at the end rather than after every piece.
-      piece_bytes: how large the float32 logits of a piece may be on one device; a piece has at least one token a row.
+        its own rows, and the sums are added once at the end rather than after every chunk.
+      chunk_bytes: how large the float32 logits of a chunk may be on one device; a chunk has at least one token a row.
 
     Raises:
       TypeError: when values of tokens are differentiated.
@@ -102,8 +102,8 @@ def fused_loss(
         vocab_axis = () if split is None else (split,) if isinstance(split, str) else tuple(split)
         vocab_parts = math.prod(mesh.shape[axis] for axis in vocab_axis)
     all_bytes = 4 * (rows // groups) * length * -(-head.vocab_size // vocab_parts)
-    pieces = min(length, max(1, -(-all_bytes // piece_bytes)))
-    plan = _Plan(head.tied, head.softcap, z_loss, -(-length // pieces), groups, mesh, vocab_axis, row_axes)
+    chunks = min(length, max(1, -(-all_bytes // chunk_bytes)))
+    plan = _Plan(head.tied, head.softcap, z_loss, -(-length // chunks), groups, mesh, vocab_axis, row_axes)
     objective, values = _fused(plan, head.kernel, head.scaled(x_BTD), weights_BT.astype(jnp.float32), targets_BT)
     return objective, values
 
@@ -150,12 +150,12 @@ def _run(
 ) -> tuple[Array, TokenValues, Array | None, Array | None]:
     """Objective, values, and the gradients that are asked for."""
     rows, length, _ = x_BTD.shape
-    # Whole along the width and in the type of the product before the loop, not gathered again for every piece.
+    # Whole along the width and in the type of the product before the loop, not gathered again for every chunk.
     vocab_axis = plan.vocab_axis or None
     on_kernel = (vocab_axis, None) if plan.tied else (None, vocab_axis)
     head = Head(plan.place(kernel.astype(x_BTD.dtype), *on_kernel), plan.tied, softcap=plan.softcap)
 
-    def pieces(y: Array) -> Array:
+    def chunks(y: Array) -> Array:
         count = -(-length // plan.length)
         y = jnp.pad(y, ((0, 0), (0, count * plan.length - length), *[(0, 0)] * (y.ndim - 2)))
         y = y.reshape(plan.groups, rows // plan.groups, count, plan.length, *y.shape[2:])
@@ -165,11 +165,11 @@ def _run(
         y = jnp.moveaxis(y, 0, 2)
         return y.reshape(rows, -1, *y.shape[4:])[:, :length]
 
-    def piece(
+    def chunk(
         total: Array | None, operands: tuple[Array, Array, Array]
     ) -> tuple[Array | None, tuple[TokenValues, Array | None]]:
         x_PRtD, weights_PRt, targets_PRt = operands
-        values, dlogits_PRtV = _piece(head, plan.z_loss, x_PRtD, weights_PRt, targets_PRt)
+        values, dlogits_PRtV = _chunk(head, plan.z_loss, x_PRtD, weights_PRt, targets_PRt)
         dx_PRtD = None
         if to_x:
             equation = "PRtV,VD->PRtD" if plan.tied else "PRtV,DV->PRtD"
@@ -184,18 +184,18 @@ def _run(
     total = None
     if to_kernel:
         total = plan.place(jnp.zeros((plan.groups, *kernel.shape), jnp.float32), plan.row_axes or None, *on_kernel)
-    operands = (pieces(x_BTD), pieces(weights_BT), pieces(targets_BT))
-    total, (values, dx) = jax.lax.scan(piece, total, operands)
+    operands = (chunks(x_BTD), chunks(weights_BT), chunks(targets_BT))
+    total, (values, dx) = jax.lax.scan(chunk, total, operands)
     values = jax.tree.map(whole, values)
     objective = jnp.sum(weights_BT * (values.cross_entropy + plan.z_loss * jnp.square(values.log_normalizer)))
     dkernel = None if total is None else jnp.sum(total, axis=0).astype(kernel.dtype)
     return objective, values, dkernel, None if dx is None else whole(dx)
 
 
-def _piece(
+def _chunk(
     head: Head, z_loss: float, x: Float[Array, "*n D"], weights: Float[Array, "*n"], targets: Int[Array, "*n"]
 ) -> tuple[TokenValues, Float[Array, "*n V"]]:
-    """The values of a piece's tokens, and the gradient of its weighted sum to the product of hidden states and kernel."""
+    """The values of a chunk's tokens, and the gradient of its weighted sum to the product of hidden states and kernel."""
     logits = head.capped(head.product(x))
     word_V = jnp.arange(head.vocab_size)
     # A comparison instead of a gather: it stays local where the vocabulary is split over devices.

@@ -70,7 +70,7 @@ def model_loss(
 def token_loss(
     logits: Float[Array, "B T V"], batch: Mapping[str, Array], *, num_tasks: int, z_loss: float = 0.0
 ) -> LossSums:
-    """Cross-entropy of the targets, summed over tokens and by task.
+    """Computes cross-entropy of the targets, summed over tokens and by task.
 
     The z-loss adds `z_loss · logsumexp(logits)²` a token, which keeps the softmax's normaliser near
     one (Mesh TensorFlow; also PaLM, arXiv:2204.02311, section 5).

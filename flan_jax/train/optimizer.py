@@ -88,7 +88,7 @@ class OptimizerConfig:
         return self.schedule in ("linear", "cosine")
 
     def over(self, steps: int) -> "OptimizerConfig":
-        """The same with a schedule that ends with a run of so many steps, unless it says itself where it ends.
+        """Returns the configuration with a schedule that ends with a run of so many steps, unless it says its own end.
 
         Raises:
           UserError: the warm-up takes all of the steps.

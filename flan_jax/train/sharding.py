@@ -120,7 +120,7 @@ class MeshConfig:
 
 
 def fitted(config: MeshConfig, device_count: int) -> MeshConfig:
-    """The mesh itself where it fits the devices, or else the nearest to it that does.
+    """Returns the mesh itself where it fits the devices, or else the nearest to it that does.
 
     Weights that were trained on eight devices are measured on whatever is there: as many devices as divide both stay
     on `tensor` and `fsdp`, and the others go to `data`.

@@ -1,4 +1,4 @@
-"""What training carries from step to step, and where each leaf of it lives."""
+"""Training state, carried from step to step, and the sharding of each leaf."""
 
 import dataclasses
 from typing import Any

@@ -48,10 +48,10 @@ class Fixed:
         return self._head
 
 
-def fused(kernel: Any, x: Any, batch: Any, piece_bytes: int, z_loss: float, **head: Any) -> tuple[Any, Any]:
+def fused(kernel: Any, x: Any, batch: Any, chunk_bytes: int, z_loss: float, **head: Any) -> tuple[Any, Any]:
     return fused_loss(
         Head(kernel, **head), x, batch["decoder_target_tokens"], batch["decoder_loss_weights"], z_loss=z_loss,
-        piece_bytes=piece_bytes,
+        chunk_bytes=chunk_bytes,
     )  # fmt: skip
 
 
@@ -70,10 +70,10 @@ def test_values_and_gradients_are_those_of_the_plain_loss(
 ) -> None:
     kernel, x, batch = operands(rows, length, 5, 11, tied=tied, seed=seed)
     head = {"tied": tied, "softcap": softcap, "scale": scale}
-    piece_bytes = max(1, 4 * rows * length * 11 // pieces)
+    chunk_bytes = max(1, 4 * rows * length * 11 // pieces)
 
     def ours(kernel: Any, x: Any, weights: Any) -> Any:
-        objective, values = fused(kernel, x, batch | {"decoder_loss_weights": weights}, piece_bytes, z_loss, **head)
+        objective, values = fused(kernel, x, batch | {"decoder_loss_weights": weights}, chunk_bytes, z_loss, **head)
         return objective, values
 
     def wanted(kernel: Any, x: Any, weights: Any) -> Any:
@@ -127,7 +127,7 @@ def test_every_mesh_computes_the_same(sizes: tuple[int, int, int], tied: bool) -
     def ours(kernel: Any, x: Any) -> Any:
         return fused_loss(
             Head(kernel, tied), x, batch["decoder_target_tokens"], batch["decoder_loss_weights"], partitioner=partitioner,
-            piece_bytes=4 * 16,
+            chunk_bytes=4 * 16,
         )  # fmt: skip
 
     found = jax.jit(jax.value_and_grad(ours, (0, 1), has_aux=True), in_shardings=places)

@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--max_shard_size", default="2GB")
     arguments = parser.parse_args()
     config = model_of(arguments.preset)
-    files = write(arguments.folder, config, arguments.dtype, writer.bytes_of(arguments.max_shard_size))
+    files = write(arguments.folder, config, arguments.dtype, writer.parse_size(arguments.max_shard_size))
     print(f"{num_params(config):,} parameters in {len(files)} files:")
     for file in files:
         print(f"  {file.name} {file.stat().st_size:,} bytes")

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Exports, and says what was written."""
     from flan_jax.experiments.weights.export_hf import export_run, export_run_adapter
-    from flan_jax.models.huggingface.writer import bytes_of
+    from flan_jax.models.huggingface.writer import parse_size
 
     def log(line: str) -> None:
         if not arguments.json:
@@ -55,7 +55,7 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.destination,
         step=arguments.step,
         dtype=arguments.dtype,
-        max_shard_bytes=bytes_of(arguments.max_shard_size),
+        max_shard_bytes=parse_size(arguments.max_shard_size),
         log=log,
     )
     if arguments.json:

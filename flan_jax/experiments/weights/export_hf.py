@@ -300,7 +300,7 @@ def _check(
     if num_params(config) > CHECK_LOGITS_UP_TO:
         log("comparing every tensor with the checkpoint")
         worst = 0.0
-        weights = huggingface.stored_tensors(folder)
+        weights = huggingface.open_tensors(folder)
         for place, tensor in _tensors(stored, config):
             worst = max(worst, value_difference(weights[place.name], tensor.astype(rounded)))
         return "tensors", _within(worst)

@@ -68,7 +68,7 @@ def import_folder(
     check_new_dir(destination)
     folder = model_folder(source)
     config = huggingface.read_config(folder)
-    weights = huggingface.stored_tensors(folder, config)
+    weights = huggingface.open_tensors(folder, config)
     tokenizer = tokenizer_record(folder, config.vocab_size)
     with new_dir(destination) as written:
         log(f"writing {num_params(config):,} parameters from {len(weights)} tensors")

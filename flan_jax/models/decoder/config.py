@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.models.config_checks import DTYPES, checked_stop_ids
+from flan_jax.models.config_checks import DTYPES, check_stop_ids
 from flan_jax.models.ops.activations import MLP_ACTIVATIONS
 from flan_jax.models.ops.attention_impl import check_attention, cudnn_refusal
 from flan_jax.models.ops.remat import check_remat
@@ -116,7 +116,7 @@ class DecoderConfig:
     def __post_init__(self) -> None:
         check_remat("DecoderConfig", self.remat)
         check_fields(self)
-        object.__setattr__(self, "stop_ids", checked_stop_ids("DecoderConfig", self.stop_ids, self.vocab_size))
+        object.__setattr__(self, "stop_ids", check_stop_ids("DecoderConfig", self.stop_ids, self.vocab_size))
         choices = {"norm": NORMS, "norm_placement": NORM_PLACEMENTS, "mlp_activation": MLP_ACTIVATIONS}
         choices |= {"qk_norm": QK_NORMS, "position": POSITIONS, "dtype": DTYPES}
         for name, known in choices.items():

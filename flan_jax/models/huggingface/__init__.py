@@ -1,4 +1,4 @@
-"""Models as Hugging Face transformers keeps them: ``config.json`` and safetensors weights, in and out.
+"""Import and export of models in the format of Hugging Face transformers: ``config.json`` and safetensors weights.
 
 ``t5`` and ``decoders`` know the families, ``tensors`` moves values by their tables of names, ``folder`` reads and
 ``writer`` writes. Only safetensors files are read: other formats can run code when they are opened.

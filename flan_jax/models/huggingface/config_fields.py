@@ -29,7 +29,7 @@ _SILENT: tuple[Any, ...] = (None, False, [], {}, ())
 
 
 class FieldReader:
-    """A ``config.json`` that remembers which fields were looked at.
+    """Reads fields of a ``config.json`` and records which were read.
 
     Args:
         config: the parsed file.
@@ -47,12 +47,12 @@ class FieldReader:
         return name in self._config
 
     def get(self, name: str) -> Any:
-        """What the file itself says, ``None`` where it is silent."""
+        """Returns the file's own value, ``None`` where it is silent."""
         self._seen.add(name)
         return self._config.get(name)
 
     def required(self, name: str) -> Any:
-        """The value of a field.
+        """Returns the value of a field.
 
         Raises:
             UserError: there is none.
@@ -63,7 +63,7 @@ class FieldReader:
         return value
 
     def refuse_the_rest(self, kind: str, ignored: Collection[str]) -> None:
-        """Refuses a field that nobody looked at: what it does is not known here.
+        """Refuses fields that were not read: their effect is unknown.
 
         Raises:
             UserError: the field.
@@ -78,7 +78,7 @@ class FieldReader:
 
 
 class FieldPart(NamedTuple):
-    """How a few fields are read and written.
+    """A pair of functions that read and write a few fields.
 
     Attributes:
         read: from the file, the width of a head being known, to fields of ``DecoderConfig``.
@@ -109,7 +109,7 @@ _ACTIVATIONS = {
 
 
 def activation(name: str, *, gated: bool = True, gelu_is_tanh: bool = False) -> FieldPart:
-    """The activation, in the field ``name``; ``gelu`` means the tanh approximation in files of Gemma 1."""
+    """Creates the part for the activation in the field ``name``; ``gelu`` is the tanh approximation in files of Gemma 1."""
     known = {**_ACTIVATIONS, **({"gelu": "gelu_tanh"} if gelu_is_tanh else {})}
     known = {
         theirs: f"gated-{ours}" if gated else ours for theirs, ours in known.items() if ours != "relu" or not gated
@@ -136,7 +136,7 @@ def activation(name: str, *, gated: bool = True, gelu_is_tanh: bool = False) -> 
 
 
 def read_tokens(given: FieldReader) -> dict[str, Any]:
-    """Padding, end and beginning; of several ends the first, and the others as what ends a generated text too."""
+    """Reads the ids of padding, end and beginning; of several ends the first, the others as ``stop_ids``."""
     ids: dict[str, Any] = {}
     for theirs, ours in {"pad_token_id": "pad_id", "eos_token_id": "eos_id", "bos_token_id": "bos_id"}.items():
         value = given[theirs]
@@ -154,11 +154,11 @@ def read_tokens(given: FieldReader) -> dict[str, Any]:
 
 
 def write_tokens(config: DecoderConfig, family_pad: int | None) -> dict[str, Any]:
-    """The same, where 0 is no padding token unless the family has it so: transformers would not train its embedding."""
+    """Writes them; 0 is a padding token only in families that have it so, as transformers does not train its embedding."""
     pad_id = config.pad_id or (family_pad and config.pad_id)
-    return {"pad_token_id": pad_id, "eos_token_id": end_field(config), "bos_token_id": config.bos_id}
+    return {"pad_token_id": pad_id, "eos_token_id": eos_field(config), "bos_token_id": config.bos_id}
 
 
-def end_field(config: ModelConfig) -> int | list[int]:
-    """``eos_token_id``: a list where several tokens end what is generated."""
+def eos_field(config: ModelConfig) -> int | list[int]:
+    """Returns ``eos_token_id``: a list where several tokens end what is generated."""
     return [config.eos_id, *config.stop_ids] if config.stop_ids else config.eos_id

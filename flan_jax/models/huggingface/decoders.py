@@ -56,7 +56,7 @@ _GPT2_SIZES = {
 
 
 class Family(NamedTuple):
-    """How transformers writes one kind of decoder.
+    """The format of one kind of decoder in transformers.
 
     Attributes:
         architecture: the class.
@@ -65,11 +65,11 @@ class Family(NamedTuple):
         fixed: what our configuration has in every model of this kind.
         fields: transformers' names of fields to ours.
         parts: what takes more than a name: activation, positions, windows.
-        biased: whether ``attention_bias`` gives all four projections of attention a bias.
-        query_width: whether ``query_pre_attn_scalar`` gives the scale of the scores.
-        turned: whether kernels are stored outputs first.
+        has_attention_bias: whether ``attention_bias`` gives all four projections of attention a bias.
+        has_query_width: whether ``query_pre_attn_scalar`` gives the scale of the scores.
+        transposed: whether kernels are stored outputs first.
         ignored: further fields that change nothing.
-        even: transformers 5 refuses a width that is no multiple of the heads, whatever ``head_dim`` says.
+        needs_even_heads: transformers 5 refuses a width that is no multiple of the heads, whatever ``head_dim`` says.
     """
 
     architecture: str
@@ -78,11 +78,11 @@ class Family(NamedTuple):
     fixed: Mapping[str, Any] = {}
     fields: Mapping[str, str] = _SIZES
     parts: tuple[FieldPart, ...] = (activation("hidden_act"), ROPE)
-    biased: bool = True
-    query_width: bool = False
-    turned: bool = True
+    has_attention_bias: bool = True
+    has_query_width: bool = False
+    transposed: bool = True
     ignored: tuple[str, ...] = ()
-    even: bool = False
+    needs_even_heads: bool = False
 
 
 _SILU = activation("hidden_act")
@@ -105,16 +105,16 @@ _GEMMA_LATER = {
 FAMILIES: dict[str, Family] = {
     "llama": Family(
         "LlamaForCausalLM", defaults=_LLAMA, fields={**_SIZES, "mlp_bias": "mlp_bias"}, ignored=("pretraining_tp",),
-        even=True,
+        needs_even_heads=True,
     ),
     "qwen2": Family(
-        "Qwen2ForCausalLM", defaults=_QWEN, fixed={"attention_bias": True}, parts=(_SILU, ROPE, LATE_WINDOWS), biased=False
+        "Qwen2ForCausalLM", defaults=_QWEN, fixed={"attention_bias": True}, parts=(_SILU, ROPE, LATE_WINDOWS), has_attention_bias=False
     ),
     "mistral": Family(
         "MistralForCausalLM",
         defaults={**_LLAMA, "num_key_value_heads": 8, "max_position_embeddings": 131072, "sliding_window": 4096},
         parts=(_SILU, ROPE, EVERY_WINDOW),
-        biased=False,
+        has_attention_bias=False,
     ),
     "gpt2": Family(
         "GPT2LMHeadModel",
@@ -126,8 +126,8 @@ FAMILIES: dict[str, Family] = {
         fixed={"norm": "layer", "position": "learned", "attention_bias": True, "output_bias": True, "mlp_bias": True},
         fields=_GPT2_SIZES,
         parts=(activation("activation_function", gated=False), GPT2_SCALE),
-        biased=False,
-        turned=False,
+        has_attention_bias=False,
+        transposed=False,
         ignored=("n_ctx", "embd_pdrop", "attn_pdrop", "reorder_and_upcast_attn"),
     ),
     "qwen3": Family(
@@ -155,9 +155,9 @@ FAMILIES: dict[str, Family] = {
         fixed={**_GEMMA, "norm_placement": "both"},
         fields={**_SIZES, "attn_logit_softcapping": "attention_softcap", "final_logit_softcapping": "logit_softcap"},
         parts=(_GELU, ROPE, ALTERNATE_WINDOWS),
-        query_width=True,
+        has_query_width=True,
         ignored=("hidden_act",),
-        even=True,
+        needs_even_heads=True,
     ),
     "gemma3_text": Family(
         "Gemma3ForCausalLM",
@@ -169,9 +169,9 @@ FAMILIES: dict[str, Family] = {
         fixed={**_GEMMA, "norm_placement": "both", "qk_norm": "head"},
         fields={**_SIZES, "final_logit_softcapping": "logit_softcap"},
         parts=(_GELU, ROPE_BY_KIND, FIVE_OF_SIX_WINDOWS),
-        query_width=True,
+        has_query_width=True,
         ignored=("hidden_act",),
-        even=True,
+        needs_even_heads=True,
     ),
 }  # fmt: skip
 
@@ -180,7 +180,7 @@ _OURS_ALONE = ("dtype", "remat", "attention", "dropout_rate", "pad_id", "reads_s
 
 
 def config_from_fields(config: Mapping[str, Any], *, dtype: str = "float32") -> DecoderConfig:
-    """The model that a ``config.json`` describes.
+    """Reads the configuration in a ``config.json``.
 
     Args:
         config: the parsed file.
@@ -207,9 +207,9 @@ def config_from_fields(config: Mapping[str, Any], *, dtype: str = "float32") -> 
     values["d_head"] = values.get("d_head") or width // heads
     values["d_ff"] = values["d_ff"] or 4 * width
     values |= {**family.fixed, "family": kind, **read_tokens(given)}
-    if family.biased:
+    if family.has_attention_bias:
         values["attention_bias"] = values["output_bias"] = bool(given["attention_bias"])
-    if family.query_width:
+    if family.has_query_width:
         values["query_scale"] = float(given["query_pre_attn_scalar"]) ** -0.5
     for part in family.parts:
         values |= part.read(given)
@@ -220,7 +220,7 @@ def config_from_fields(config: Mapping[str, Any], *, dtype: str = "float32") -> 
 
 
 def fields_from_config(config: DecoderConfig) -> dict[str, Any]:
-    """The ``config.json`` that lets transformers (4 or 5) compute what this model does.
+    """Writes the ``config.json`` that lets transformers (4 or 5) compute what this model does.
 
     A family of which transformers refuses the shape gives way to another one that computes the same.
 
@@ -235,19 +235,21 @@ def fields_from_config(config: DecoderConfig) -> dict[str, Any]:
     if config.family and config.family not in FAMILIES:
         raise unknown("family", config.family, FAMILIES)
     kinds = [config.family] if config.family else list(FAMILIES)
-    lost = {kind: _lost(config, kind) for kind in kinds}
+    lossy_fields = {kind: _lossy_fields(config, kind) for kind in kinds}
     for kind in kinds:
-        if not lost[kind]:
+        if not lossy_fields[kind]:
             return _write(config, kind)
     if config.family:
-        others = [kind for kind in FAMILIES if not _lost(config, kind)]
-        if others and not _lost(config, config.family, loadable=False):
+        others = [kind for kind in FAMILIES if not _lossy_fields(config, kind)]
+        if others and not _lossy_fields(config, config.family, loadable=False):
             return _write(config, others[0])  # the same model by a name under which transformers loads it
         remedy = f"Set family={others[0]!r}, which has it so." if others else "No other family has it so either."
-        raise UserError(f"The model is no {config.family!r} of transformers: {lost[config.family][0]}. {remedy}")
-    nearest = min(lost, key=lambda kind: len(lost[kind]))
+        raise UserError(
+            f"The model is no {config.family!r} of transformers: {lossy_fields[config.family][0]}. {remedy}"
+        )
+    nearest = min(lossy_fields, key=lambda kind: len(lossy_fields[kind]))
     raise UserError(
-        f"No family of transformers has this shape; the nearest is {nearest!r}, but {'; '.join(lost[nearest][:3])}."
+        f"No family of transformers has this shape; the nearest is {nearest!r}, but {'; '.join(lossy_fields[nearest][:3])}."
     )
 
 
@@ -257,9 +259,9 @@ def _write(config: DecoderConfig, kind: str) -> dict[str, Any]:
     written |= {theirs: getattr(config, ours) for theirs, ours in family.fields.items()}
     if kind == "gpt2":
         written |= {"embd_pdrop": config.dropout_rate, "attn_pdrop": config.dropout_rate}
-    if family.biased:
+    if family.has_attention_bias:
         written["attention_bias"] = config.attention_bias
-    if family.query_width:
+    if family.has_query_width:
         scale = config.query_scale or config.d_head**-0.5
         written["query_pre_attn_scalar"] = max(1, round(scale**-2))
     written |= write_tokens(config, family.defaults.get("pad_token_id"))
@@ -268,18 +270,18 @@ def _write(config: DecoderConfig, kind: str) -> dict[str, Any]:
     return written
 
 
-def _lost(config: DecoderConfig, kind: str, *, loadable: bool = True) -> list[str]:
-    """What is lost when the configuration is written as one of this kind and read again.
+def _lossy_fields(config: DecoderConfig, kind: str, *, loadable: bool = True) -> list[str]:
+    """Lists what is lost when the configuration is written as one of this kind and read again.
 
     Args:
         config: of the model.
         kind: the family.
         loadable: count it as lost that transformers refuses what is written.
     """
-    if loadable and FAMILIES[kind].even and config.d_model % config.num_heads:
+    if loadable and FAMILIES[kind].needs_even_heads and config.d_model % config.num_heads:
         heads = f"d_model={config.d_model} is no multiple of num_heads={config.num_heads}"
         refused = f"{heads}, and transformers refuses such a {kind}, whatever its head_dim"
-        return [*_lost(config, kind, loadable=False), refused]
+        return [*_lossy_fields(config, kind, loadable=False), refused]
     ours = dict(_effects(config))
     try:
         theirs = dict(_effects(config_from_fields(_write(config, kind))))
@@ -289,7 +291,7 @@ def _lost(config: DecoderConfig, kind: str, *, loadable: bool = True) -> list[st
 
 
 def _effects(config: DecoderConfig) -> Iterator[tuple[str, Any]]:
-    """The fields that a config.json has words for, each in the one form that two equal models share."""
+    """Yields the fields that a config.json can express, each in the canonical form that equal models share."""
     for field in dataclasses.fields(config):
         if field.name not in _OURS_ALONE:
             yield field.name, effect(config, field.name)
@@ -308,18 +310,21 @@ _OTHER_TOWERS = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.
 
 
 def layout(config: DecoderConfig) -> TensorLayout:
-    """Where the parameters lie in the tensors of the model's family; without one, of the first of its shape."""
+    """Returns the tensor layout of the model's family; without one, of the first of its shape."""
     kind = config.family or fields_from_config(config)["model_type"]
     family = FAMILIES[kind]
     base = "transformer." if kind == "gpt2" else "model."
     embedding = next(name for name, ours in family.names.items() if ours == "embedding")
 
-    def called(name: str) -> str | None:
+    def canonical_name(name: str) -> str | None:
         if name.endswith(_UNUSED) or name.startswith(_OTHER_TOWERS):
             return None
         name = name.replace("model.language_model.", "model.", 1).removeprefix("language_model.")
         return name if name.startswith((base, "lm_head.")) else base + name  # saved without the head
 
     return TensorLayout(
-        family.names, family.turned, called, copies={"lm_head.weight": embedding} if config.tie_embeddings else {}
+        family.names,
+        family.transposed,
+        canonical_name,
+        copies={"lm_head.weight": embedding} if config.tie_embeddings else {},
     )

@@ -1,4 +1,4 @@
-"""What kind of value a field of ``config.json`` has to hold, so that what reads it need not ask."""
+"""Types of the fields of a ``config.json``, checked before anything reads them."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +13,7 @@ _MOST_LAYERS = 100_000
 
 
 def check_kinds(fields: Mapping[str, Any]) -> None:
-    """Raises a UserError that names the first field whose value is of another kind than the field is; ``null`` passes."""
+    """Checks the types of all fields; a UserError names the first wrong one. ``null`` passes."""
     for name, value in fields.items():
         if value is None and name not in _NEVER_NULL:
             continue
@@ -26,7 +26,7 @@ def check_kinds(fields: Mapping[str, Any]) -> None:
 
 
 def _check_rope(where: str, value: Any) -> None:
-    """The same of a table of rotary positions, or of one for each kind of layer."""
+    """Checks a table of rotary positions, or one for each kind of layer."""
     for name, inner in ({} if value is None else value).items():
         path = f"{where}.{name}"
         if name.endswith("_attention") and isinstance(inner, Mapping):

@@ -1,4 +1,4 @@
-"""Adapters and prompts as PEFT keeps them: ``adapter_config.json`` and ``adapter_model.safetensors``, in and out.
+"""Import and export of adapters and prompts in PEFT's format: ``adapter_config.json`` and ``adapter_model.safetensors``, in and out.
 
 PEFT adapts a module where we adapt a kernel. Where a module is several of our kernels (GPT-2's ``c_attn`` is queries,
 keys and values side by side), one adapter of it is one of each kernel with the same ``a``; and adapters of the kernels
@@ -20,7 +20,7 @@ from flax import traverse_util
 from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.huggingface import families
-from flan_jax.models.huggingface.safetensors_files import FileWriter, Stored, read_header
+from flan_jax.models.huggingface.safetensors_files import FileWriter, LazyTensors, read_header
 from flan_jax.models.huggingface.tensors import Path as ParamPath
 from flan_jax.models.huggingface.tensors import TensorPlace, places, shapes_of
 from flan_jax.models.huggingface.writer import write_json
@@ -104,7 +104,7 @@ def load(folder: str | Path, config: ModelConfig) -> tuple[TuningConfig, Tree]:
         raise UserError(f"{path} is not JSON ({error}). Save the adapter again.") from error
     if not isinstance(fields, dict):
         raise UserError(f"{path} holds no object of fields. Save the adapter again.")
-    return from_peft(config, fields, Stored(read_header(folder / WEIGHTS)))
+    return from_peft(config, fields, LazyTensors(read_header(folder / WEIGHTS)))
 
 
 def to_peft(
@@ -141,7 +141,7 @@ def to_peft(
     stabilized = tuning.lora_scaling == "alpha/sqrt(r)"
     fields |= {
         "peft_type": "LORA", "r": tuning.lora_rank, "lora_alpha": tuning.lora_alpha, "use_rslora": stabilized,
-        "target_modules": _targets(chosen, kernels), "fan_in_fan_out": not layout.turned, "bias": "none",
+        "target_modules": _targets(chosen, kernels), "fan_in_fan_out": not layout.transposed, "bias": "none",
         "lora_dropout": 0.0, "init_lora_weights": True, "modules_to_save": None, "rank_pattern": fused,
         "alpha_pattern": {
             module: tuning.scale * (math.sqrt(rank) if stabilized else rank) for module, rank in fused.items()
@@ -219,17 +219,17 @@ def _of_module(
 
 
 def _modules(config: ModelConfig, tensors: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Both matrices of every adapted module, by our layout's names of modules.
+    """Returns both matrices of every adapted module, by our layout's names of modules.
 
     Raises:
         UserError: a tensor that belongs to no kernel of the model, has another shape, or no numbers.
     """
-    called = families.layout(config).called
+    canonical_name = families.layout(config).canonical_name
     known = {_module(place): place for place in _places(config)}
     found: dict[str, dict[str, np.ndarray]] = {}
     for name in tensors:
         parts = re.fullmatch(rf"(?:{re.escape(_PREFIX)})?(.+)\.lora_([AB])(?:\.default)?\.weight", name)
-        module = (called(f"{parts[1]}.weight") or "").removesuffix(".weight") if parts else ""
+        module = (canonical_name(f"{parts[1]}.weight") or "").removesuffix(".weight") if parts else ""
         if parts is None or module not in known:
             hint = did_you_mean(parts[1] if parts else name, known)
             raise UserError(
@@ -243,7 +243,7 @@ def _modules(config: ModelConfig, tensors: Mapping[str, Any]) -> dict[str, tuple
         raise UserError(f"{WEIGHTS} holds no adapter. Save it again with PEFT's save_pretrained.")
     for module, both in found.items():
         place = known[module]
-        inputs, outputs = place.shape[::-1] if place.turned else place.shape
+        inputs, outputs = place.shape[::-1] if place.transposed else place.shape
         if set(both) != {"A", "B"}:
             raise UserError(f"The adapter of {module!r} lacks lora_{'B' if 'A' in both else 'A'}. Save it again.")
         if both["A"].ndim != 2 or both["A"].shape[1] != inputs or both["B"].shape != (outputs, len(both["A"])):

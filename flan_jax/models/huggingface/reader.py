@@ -1,4 +1,4 @@
-"""A Hugging Face folder, read: ``config.json`` and safetensors weights in one file or several."""
+"""Reading of Hugging Face folders: ``config.json`` and safetensors weights in one file or several."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ import numpy as np
 from flan_jax.errors import UserError
 from flan_jax.models.build import ModelConfig, Params
 from flan_jax.models.huggingface import families
-from flan_jax.models.huggingface.safetensors_files import Stored, Tensor, read_header
+from flan_jax.models.huggingface.safetensors_files import LazyTensors, Tensor, read_header
 from flan_jax.models.huggingface.tensors import (
     TensorPlace,
     checked,
@@ -29,7 +29,7 @@ INDEX = "model.safetensors.index.json"
 
 
 def read_config(folder: str | Path, *, dtype: str = "float32") -> ModelConfig:
-    """The model that a folder holds.
+    """Reads the configuration of the model in a folder.
 
     Args:
         folder: with a ``config.json``. What a ``generation_config.json`` beside it says of what ends a text is
@@ -48,46 +48,46 @@ def read_config(folder: str | Path, *, dtype: str = "float32") -> ModelConfig:
 
 
 def load(folder: str | Path, *, dtype: str = "float32", allow_nonfinite: bool = False) -> tuple[ModelConfig, Params]:
-    """The model that a folder holds, and its parameters as float32 NumPy arrays in the structure of ``init_model``.
+    """Reads the model in a folder and its parameters as float32 NumPy arrays in the structure of ``init_model``.
 
     Raises:
         UserError: a file is missing or does not hold what it should.
     """
     config = read_config(folder, dtype=dtype)
-    weights = stored_tensors(folder, config)
+    weights = open_tensors(folder, config)
     return config, params_from_tensors(config, families.layout(config), weights, allow_nonfinite=allow_nonfinite)
 
 
 def stream(
     folder: str | Path, config: ModelConfig, *, allow_nonfinite: bool = False
 ) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    """The parameters one after the other: the path and the float32 values, layers stacked.
+    """Yields the parameters one by one: the path and the float32 values, layers stacked.
 
     One tensor of the files is read at a time, and one parameter is held (of a fused tensor those in it).
 
     Raises:
         UserError: a file is missing or does not hold what it should.
     """
-    weights = stored_tensors(folder, config)
+    weights = open_tensors(folder, config)
     return stream_params(families.layout(config), shapes_of(config), weights, allow_nonfinite=allow_nonfinite)
 
 
 def stream_tensors(
     folder: str | Path, config: ModelConfig, *, allow_nonfinite: bool = False
 ) -> Iterator[tuple[TensorPlace, np.ndarray]]:
-    """The tensors one after the other, in float32 and as they lie in the files, each with its place in the model.
+    """Yields the tensors one by one, in float32 and the files' own shapes, each with its place in the model.
 
     Raises:
         UserError: a file is missing or does not hold what it should.
     """
-    weights, layout, shapes = stored_tensors(folder, config), families.layout(config), shapes_of(config)
+    weights, layout, shapes = open_tensors(folder, config), families.layout(config), shapes_of(config)
     found = names_in(layout, weights, shapes)
     for place in places(layout, shapes):
         yield place, checked(weights, found[place.name], place, allow_nonfinite=allow_nonfinite)
 
 
-def stored_tensors(folder: str | Path, config: ModelConfig | None = None) -> Stored:
-    """The tensors of a folder; only headers are read.
+def open_tensors(folder: str | Path, config: ModelConfig | None = None) -> LazyTensors:
+    """Opens the tensors of a folder; only headers are read.
 
     Args:
         folder: with safetensors files.
@@ -98,9 +98,9 @@ def stored_tensors(folder: str | Path, config: ModelConfig | None = None) -> Sto
     """
     folder = Path(folder)
     if (folder / INDEX).is_file():
-        return Stored(_indexed(folder))
+        return LazyTensors(_indexed(folder))
     if (folder / WEIGHTS).is_file():
-        return Stored(read_header(folder / WEIGHTS))
+        return LazyTensors(read_header(folder / WEIGHTS))
     raise UserError(_no_weights(folder, config))
 
 
@@ -137,7 +137,7 @@ def _no_weights(folder: Path, config: ModelConfig | None) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Reads the object in a JSON file.
 
     Raises:
         UserError: there is none.

@@ -26,7 +26,7 @@ _SCALING_FIELDS = {
 
 
 def _read_scaling(parameters: Mapping[str, Any], longest: int | None) -> RopeScaling | None:
-    """What ``rope_scaling`` (or ``rope_parameters`` without its base) says."""
+    """Reads the scaling in ``rope_scaling`` (or ``rope_parameters`` without its base)."""
     left = {name: value for name, value in parameters.items() if value is not None}
     old, kind = left.pop("type", "default"), left.pop("rope_type", None)
     kind = kind or old
@@ -84,7 +84,7 @@ def _check_one_rope(given: FieldReader, new: Mapping[str, Any], old: Mapping[str
 
 
 def _check_same(said: Mapping[str, Any]) -> None:
-    """Refuses places of a file that mean the same and differ, as they do where one of them was edited.
+    """Refuses fields that mean the same and differ, as where one of them was edited.
 
     transformers 4 reads ``rope_theta`` and ``rope_scaling``, transformers 5 ``rope_parameters`` first.
     """
@@ -99,7 +99,7 @@ def _check_same(said: Mapping[str, Any]) -> None:
 
 
 def _spelled(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of rotary positions without its base, its kind by the newer name."""
+    """Returns a table of rotary positions without its base, its kind under the newer name."""
     left = {name: value for name, value in parameters.items() if value is not None and name != "rope_theta"}
     kind = left.pop("type", "default")
     return {"rope_type": kind, **left}

@@ -1,4 +1,4 @@
-"""Safetensors files, read tensor by tensor and written in any order of tensors.
+"""Safetensors files: reading tensor by tensor, writing in any order of tensors.
 
 The format (safetensors' README): eight bytes with the length of a header, the header in JSON (of each tensor its
 type, its shape, and where it begins and ends behind the header), and the tensors, little-endian and without gaps.
@@ -24,7 +24,7 @@ _METADATA = "__metadata__"
 
 
 class Tensor(NamedTuple):
-    """Where one tensor lies.
+    """Location of one tensor.
 
     Attributes:
         file: the file.
@@ -41,7 +41,7 @@ class Tensor(NamedTuple):
     size: int
 
     def read(self, name: str) -> np.ndarray:
-        """The values, in the type that they have in the file.
+        """Reads the values, in the dtype of the file.
 
         Raises:
             UserError: they are no floating-point numbers of a common type.
@@ -59,7 +59,7 @@ class Tensor(NamedTuple):
 
 
 def read_header(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, in the order in which they lie.
+    """Reads a file's header: its tensors by name, in file order.
 
     Raises:
         UserError: there is no such file, it is of another kind, damaged, or cut short.
@@ -105,8 +105,8 @@ def _unreadable(path: Path, why: str) -> UserError:
     return UserError(f"{path} cannot be read as a safetensors file: {why}. Download it again.")
 
 
-class Stored(Mapping[str, np.ndarray]):
-    """Tensors of files, each read whenever it is asked for and never kept."""
+class LazyTensors(Mapping[str, np.ndarray]):
+    """Lazy mapping of tensors in files: each is read when asked for and never kept."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self.tensors = dict(tensors)
@@ -124,8 +124,8 @@ class Stored(Mapping[str, np.ndarray]):
         return len(self.tensors)
 
 
-def header_of(shapes: Mapping[str, tuple[int, ...]], dtype: str) -> tuple[bytes, dict[str, int]]:
-    """The beginning of a file with these tensors, as safetensors' own writer has it, and where each tensor begins.
+def make_header(shapes: Mapping[str, tuple[int, ...]], dtype: str) -> tuple[bytes, dict[str, int]]:
+    """Creates the header of a file as safetensors' own writer does, and the offset of each tensor.
 
     Args:
         shapes: of the tensors.
@@ -146,7 +146,7 @@ def header_of(shapes: Mapping[str, tuple[int, ...]], dtype: str) -> tuple[bytes,
 
 
 class FileWriter:
-    """A file of tensors that may come in any order; it has its name when all of them are there.
+    """Writes a file of tensors that come in any order; it gets its name when all of them are there.
 
     Args:
         path: of the file.
@@ -157,7 +157,7 @@ class FileWriter:
     def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str) -> None:
         self.path, self._dtype = path, FLOATS[dtype]
         self._temporary = path.with_name(f".{path.name}.part")
-        header, self._starts = header_of(shapes, dtype)
+        header, self._starts = make_header(shapes, dtype)
         self._shapes, self._left = dict(shapes), set(shapes)
         with self._temporary.open("wb") as file:
             file.write(header)
@@ -184,7 +184,7 @@ class FileWriter:
 
 
 def shards(sizes: Iterable[tuple[str, int]], largest: int) -> list[list[str]]:
-    """Which tensors share a file, as transformers divides them: in their order, and one over the limit alone.
+    """Groups tensors into files as transformers does: in their order, and one over the limit alone.
 
     >>> shards([("a", 6), ("b", 6), ("c", 2), ("d", 20), ("e", 2)], 10)
     [['a'], ['d'], ['b', 'c', 'e']]

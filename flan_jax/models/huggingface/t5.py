@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.models.huggingface.config_fields import NO_EFFECT, FieldReader, end_field
+from flan_jax.models.huggingface.config_fields import NO_EFFECT, FieldReader, eos_field
 from flan_jax.models.huggingface.tensor_names import T5_NAMES
 from flan_jax.models.huggingface.tensors import TensorLayout
 from flan_jax.models.t5.config import T5Config
@@ -61,7 +61,7 @@ _UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weigh
 
 
 def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> T5Config:
-    """The model that a ``config.json`` describes.
+    """Reads the configuration in a ``config.json``.
 
     transformers scales the output of T5 1.0 by ``d_model ** -0.5`` and not that of T5 1.1, and up to
     version 4 ``tie_word_embeddings`` alone tells the two apart. Version 5 writes it as true for both and
@@ -103,7 +103,7 @@ def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> 
 
 
 def fields_from_config(config: T5Config) -> dict[str, Any]:
-    """The ``config.json`` that lets transformers (4 or 5) compute what this model does.
+    """Writes the ``config.json`` that lets transformers (4 or 5) compute what this model does.
 
     Raises:
         UserError: transformers' T5 has no such activation.
@@ -122,12 +122,12 @@ def fields_from_config(config: T5Config) -> dict[str, Any]:
         "scale_decoder_outputs": config.tie_embeddings,
         **{theirs: getattr(config, ours) for theirs, ours in _FIELDS.items()},
         "feed_forward_proj": theirs_of[config.mlp_activation],
-        "eos_token_id": end_field(config),
+        "eos_token_id": eos_field(config),
     }
 
 
 def layout(config: T5Config) -> TensorLayout:
-    """Where the parameters lie in ``T5ForConditionalGeneration``'s tensors.
+    """Returns the tensor layout of ``T5ForConditionalGeneration``.
 
     A file may hold the embedding under any of its names, and transformers takes the output projection to be
     the embedding where no tensor says otherwise.
@@ -135,7 +135,7 @@ def layout(config: T5Config) -> TensorLayout:
     aliases = (*_EMBEDDINGS, *(["lm_head.weight"] if config.tie_embeddings else []))
     return TensorLayout(
         T5_NAMES,
-        called=lambda name: None if name == _UNUSED else name,
+        canonical_name=lambda name: None if name == _UNUSED else name,
         copies=dict.fromkeys(aliases, "shared.weight"),
-        stands_for={} if config.tie_embeddings else {"lm_head.weight": "shared.weight"},
+        fallbacks={} if config.tie_embeddings else {"lm_head.weight": "shared.weight"},
     )

@@ -1,4 +1,4 @@
-"""How transformers calls the tensors of its models: tables for ``tensors.TensorLayout``, in the order of its modules."""
+"""Tables of transformers' tensor names: for ``tensors.TensorLayout``, in the order of its modules."""
 
 _LAYER = "model.layers.{}."
 _OUTER = {"model.norm.weight": "norm.scale", "lm_head.weight": "lm_head"}

@@ -1,4 +1,4 @@
-"""Our parameters as transformers' tensors, in and out, by a table of names.
+"""Conversion between our parameters and transformers' tensors, by a table of names.
 
 A table maps a tensor's name, with ``{}`` for the number of a layer, to our parameter; a fused tensor names
 several, which lie side by side in it: ``"h.{}.attn.c_attn.weight": "layers.attention.q layers.attention.k …"``.
@@ -25,38 +25,38 @@ def _same(name: str) -> str | None:
 
 
 class TensorLayout(NamedTuple):
-    """How a kind of model lies in its tensors.
+    """The tensor layout of a kind of model.
 
     Attributes:
         names: tensors' names, with ``{}`` for the layer, to our parameters.
-        turned: whether kernels are stored outputs first, as PyTorch's linear layers are.
-        called: the name in ``names`` of a tensor that a file calls otherwise; ``None`` of one to leave out.
+        transposed: whether kernels are stored outputs first, as PyTorch's linear layers are.
+        canonical_name: the name in ``names`` of a tensor that a file calls otherwise; ``None`` of one to leave out.
         copies: names under which a file may hold another tensor again, which then must be equal.
-        stands_for: tensors that may be missing, and whose values they then have.
+        fallbacks: tensors that may be missing → those whose values they then have.
     """
 
     names: Mapping[str, str]
-    turned: bool = True
-    called: Callable[[str], str | None] = _same
+    transposed: bool = True
+    canonical_name: Callable[[str], str | None] = _same
     copies: Mapping[str, str] = {}
-    stands_for: Mapping[str, str] = {}
+    fallbacks: Mapping[str, str] = {}
 
 
 class TensorPlace(NamedTuple):
-    """One tensor.
+    """A tensor and the parameters in it.
 
     Attributes:
         name: transformers'.
         paths: the parameters it holds.
         layer: of these parameters; ``None`` where they are not stacked.
-        turned: whether it is stored the other way round.
+        transposed: whether it is stored the other way round.
         shape: in the file.
     """
 
     name: str
     paths: tuple[Path, ...]
     layer: int | None
-    turned: bool
+    transposed: bool
     shape: tuple[int, ...]
 
 
@@ -80,12 +80,12 @@ def places(layout: TensorLayout, shapes: Mapping[Path, Sequence[int]]) -> list[T
         inner = [tuple(shapes[path][1:] if stacked else shapes[path]) for path in paths]
         # The output projection is a linear layer everywhere, whatever the layers before it are.
         is_kernel = len(inner[0]) == 2 and paths[0][-1] not in _TABLES
-        turned = is_kernel and (layout.turned or ours == "lm_head")
+        transposed = is_kernel and (layout.transposed or ours == "lm_head")
         whole = (*inner[0][:-1], sum(shape[-1] for shape in inner))
-        shape = whole[::-1] if turned else whole
+        shape = whole[::-1] if transposed else whole
         for layer in range(shapes[paths[0]][0]) if stacked else (None,):
             order = (group, int(number or 0) if layer is None else layer, row)
-            found.append((order, TensorPlace(name.format(layer), paths, layer, turned, shape)))
+            found.append((order, TensorPlace(name.format(layer), paths, layer, transposed, shape)))
     return [place for _, place in sorted(found, key=lambda pair: pair[0])]
 
 
@@ -96,7 +96,7 @@ def stream_params(
     *,
     allow_nonfinite: bool = False,
 ) -> Iterator[tuple[Path, np.ndarray]]:
-    """Our parameters, each whole, from tensors that are read one at a time.
+    """Yields our parameters, each whole, from tensors that are read one at a time.
 
     Args:
         layout: of the tensors.
@@ -129,7 +129,7 @@ def stream_params(
 
 
 def checked(tensors: Mapping[str, Any], name: str, place: TensorPlace, *, allow_nonfinite: bool = False) -> np.ndarray:
-    """The tensor ``name`` as float32.
+    """Reads the tensor ``name`` as float32 and checks shape and values.
 
     Raises:
         UserError: it has another shape than its place, or holds what is no finite number.
@@ -151,8 +151,8 @@ def checked(tensors: Mapping[str, Any], name: str, place: TensorPlace, *, allow_
 
 
 def split(place: TensorPlace, tensor: np.ndarray, shapes: Mapping[Path, Sequence[int]]) -> Iterator[np.ndarray]:
-    """What a tensor holds of each of its parameters, as they lie with us."""
-    ours = tensor.T if place.turned else tensor
+    """Splits a tensor into its parameters, in our layout."""
+    ours = tensor.T if place.transposed else tensor
     start = 0
     for path in place.paths:
         width = shapes[path][-1]
@@ -161,13 +161,13 @@ def split(place: TensorPlace, tensor: np.ndarray, shapes: Mapping[Path, Sequence
 
 
 def join(place: TensorPlace, parts: Sequence[np.ndarray]) -> np.ndarray:
-    """The reverse of ``split``: the tensor, contiguous."""
+    """Reverses ``split``: returns the tensor, contiguous."""
     whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
-    return np.ascontiguousarray(whole.T if place.turned else whole)
+    return np.ascontiguousarray(whole.T if place.transposed else whole)
 
 
 def names_in(layout: TensorLayout, tensors: Mapping[str, Any], shapes: Mapping[Path, Sequence[int]]) -> dict[str, str]:
-    """The name in the file of every tensor of a model.
+    """Finds the name in the file of every tensor of a model.
 
     Raises:
         UserError: one is missing or unknown, or copies differ.
@@ -178,10 +178,10 @@ def names_in(layout: TensorLayout, tensors: Mapping[str, Any], shapes: Mapping[P
 
 
 def _canonical(layout: TensorLayout, tensors: Mapping[str, Any]) -> dict[str, str]:
-    """The layout's names of the tensors that are there; copies are compared with what they are copies of."""
+    """Maps the layout's names to the tensors that are there; copies are compared with their originals."""
     found: dict[str, str] = {}
     for name in tensors:
-        ours = layout.called(name)
+        ours = layout.canonical_name(name)
         if ours is not None:
             found[ours] = name
     for alias, original in layout.copies.items():
@@ -194,7 +194,7 @@ def _canonical(layout: TensorLayout, tensors: Mapping[str, Any]) -> dict[str, st
                 f"{_two_tables(alias, theirs)}"
             )
         found.setdefault(original, theirs)
-    for name, original in layout.stands_for.items():
+    for name, original in layout.fallbacks.items():
         if original in found:
             found.setdefault(name, found[original])
     return found
@@ -228,7 +228,7 @@ def _check_names(expected: Sequence[str], found: Mapping[str, str]) -> None:
 def params_from_tensors(
     config: ModelConfig, layout: TensorLayout, tensors: Mapping[str, Any], *, allow_nonfinite: bool = False
 ) -> Params:
-    """All parameters at once; see ``stream_params``.
+    """Converts all tensors to parameters at once; see ``stream_params``.
 
     Returns:
         float32 NumPy arrays in the structure of ``init_model``.
@@ -238,7 +238,7 @@ def params_from_tensors(
 
 
 def tensors_from_params(layout: TensorLayout, params: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The reverse: float32 tensors by transformers' names; what is tied is there once."""
+    """Converts parameters to float32 tensors by transformers' names; tied ones appear once."""
     flat = {path: np.asarray(value, np.float32) for path, value in traverse_util.flatten_dict(dict(params)).items()}
     return {
         place.name: join(place, [flat[path][... if place.layer is None else place.layer] for path in place.paths])

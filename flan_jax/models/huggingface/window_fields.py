@@ -12,7 +12,7 @@ _NAMES = {local: name for name, local in _KINDS.items()}
 
 
 def _windows(given: FieldReader, default: Callable[[int], bool]) -> dict[str, Any]:
-    """The window and its pattern; layers that ``layer_types`` does not name are as the family has them."""
+    """Reads the window and its pattern; without ``layer_types`` the family's default applies."""
     depth, types, window = given.required("num_hidden_layers"), given["layer_types"], given["sliding_window"]
     if types is None:
         local = [default(layer) for layer in range(depth)]
@@ -29,7 +29,7 @@ def _windows(given: FieldReader, default: Callable[[int], bool]) -> dict[str, An
 
 
 def shortest_pattern(local: Sequence[bool]) -> tuple[bool, ...]:
-    """The shortest cycle that gives these layers.
+    """Returns the shortest cycle that gives these layers.
 
     >>> shortest_pattern([True, False, True, False, True])
     (True, False)

@@ -1,4 +1,4 @@
-"""A Hugging Face folder, written: what transformers' ``from_pretrained`` loads, and the bytes of its ``save_pretrained``."""
+"""Writing of Hugging Face folders: what transformers' ``from_pretrained`` loads, and the bytes of its ``save_pretrained``."""
 
 import json
 import math
@@ -25,10 +25,10 @@ MAX_SHARD_BYTES = 5_000_000_000
 """The largest file, where nothing else is said."""
 
 
-def bytes_of(size: str) -> int:
-    """The number of bytes that a text such as ``5GB`` or ``500MiB`` means.
+def parse_size(size: str) -> int:
+    """Parses a size: the number of bytes that a text such as ``5GB`` or ``500MiB`` means.
 
-    >>> bytes_of("5GB"), bytes_of("1.5 MiB"), bytes_of("300")
+    >>> parse_size("5GB"), parse_size("1.5 MiB"), parse_size("300")
     (5000000000, 1572864, 300)
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", size.strip().lower())

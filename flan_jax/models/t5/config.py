@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.models.config_checks import DTYPES, checked_stop_ids
+from flan_jax.models.config_checks import DTYPES, check_stop_ids
 from flan_jax.models.ops.activations import MLP_ACTIVATIONS
 from flan_jax.models.ops.attention_impl import check_attention
 from flan_jax.models.ops.remat import check_remat
@@ -77,7 +77,7 @@ class T5Config:
     def __post_init__(self) -> None:
         check_remat("T5Config", self.remat)
         check_fields(self)
-        object.__setattr__(self, "stop_ids", checked_stop_ids("T5Config", self.stop_ids, self.vocab_size))
+        object.__setattr__(self, "stop_ids", check_stop_ids("T5Config", self.stop_ids, self.vocab_size))
         if self.mlp_activation not in MLP_ACTIVATIONS:
             raise unknown("mlp_activation", self.mlp_activation, MLP_ACTIVATIONS)
         if self.dtype not in DTYPES:

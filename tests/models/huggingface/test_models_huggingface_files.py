@@ -60,7 +60,7 @@ def test_any_tensors_in_any_order(tmp_path_factory, shapes, order):
         file.put(name, values[name])
     file.finish()
     assert (path / "ours").read_bytes() == (path / "theirs").read_bytes()
-    read = reader.Stored(read_header(path / "ours"))
+    read = reader.LazyTensors(read_header(path / "ours"))
     assert sorted(read) == sorted(values)
     for name, value in values.items():
         np.testing.assert_array_equal(read[name], value)
@@ -97,10 +97,10 @@ def test_a_stream_has_each_parameter_once_and_reads_each_tensor_once(config, tmp
     params = random_params(config)
     writer.save(tmp_path, config, params, max_shard_bytes=5000)
     asked = []
-    read = reader.Stored.__getitem__
-    monkeypatch.setattr(reader.Stored, "__getitem__", lambda self, name: asked.append(name) or read(self, name))
+    read = reader.LazyTensors.__getitem__
+    monkeypatch.setattr(reader.LazyTensors, "__getitem__", lambda self, name: asked.append(name) or read(self, name))
     streamed = list(reader.stream(tmp_path, config))
-    assert sorted(asked) == sorted(reader.stored_tensors(tmp_path))
+    assert sorted(asked) == sorted(reader.open_tensors(tmp_path))
     assert sorted(path for path, _ in streamed) == sorted(shapes_of(config))
     for path, values in streamed:
         expected = params
@@ -297,13 +297,13 @@ def test_the_configuration_says_which_type_the_weights_have(config, tmp_path):
 
 @pytest.mark.parametrize(("text", "size"), [("5GB", 5 * 10**9), ("1.5 mib", 3 * 2**19), ("300", 300), ("2 KB", 2000)])
 def test_sizes_in_words(text, size):
-    assert writer.bytes_of(text) == size
+    assert writer.parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "5 TBs", "0MB", "1e3"])
 def test_sizes_that_are_none(text):
     with pytest.raises(UserError, match="is no size"):
-        writer.bytes_of(text)
+        writer.parse_size(text)
 
 
 def test_the_metadata_is_that_of_pytorch(tmp_path):

@@ -9,7 +9,7 @@ from test_eval_runner import Scripted, example, ranked, written
 
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
-from flan_jax.eval.metrics.task_metrics import RESAMPLES, headline
+from flan_jax.eval.metrics.task_metrics import RESAMPLES, headline, resampled_interval
 from flan_jax.eval.results import read_predictions, read_results, write_results
 from flan_jax.eval.runner import evaluate
 from flan_jax.eval.suites import evaluate_suites

@@ -1,0 +1,76 @@
+"""What every model offers: whole rows, prompts read once, and decoding token by token say the same."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flan_jax.models import build
+from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
+
+CONFIGS = {"t5": tiny_t5(), "decoder": tiny_decoder(num_layers=2)}
+PROMPTS, LENGTHS = np.array([[7, 8, 9, 5], [6, 5, 0, 0]], np.int32), np.array([4, 2], np.int32)
+TARGETS = np.array([[3, 4, 11], [12, 3, 9], [5, 6, 7]], np.int32)
+ROWS = np.array([0, 1, 1], np.int32)
+
+
+def whole_rows(model) -> np.ndarray:
+    """The logits of each target's tokens, computed from the row that training would have."""
+    found = []
+    for row, target in zip(ROWS, TARGETS, strict=True):
+        prompt = [*model.config.prompt_start, *PROMPTS[row, : LENGTHS[row]]]
+        if model.config.decoder_only:
+            tokens = np.array([[*prompt, *target[:-1]]], np.int32)
+            found.append(model({"decoder_input_tokens": tokens})[0, len(prompt) - 1 :])
+        else:
+            inputs = {"encoder_input_tokens": np.array([prompt], np.int32)}
+            before = np.array([[model.config.decoder_start_id, *target[:-1]]], np.int32)
+            found.append(model({**inputs, "decoder_input_tokens": before})[0])
+    return np.stack(found)
+
+
+def prompts(model) -> tuple[jax.Array, jax.Array]:
+    start = np.array(model.config.prompt_start, np.int32)
+    rows = np.concatenate([np.broadcast_to(start, (2, len(start))), PROMPTS], axis=1)
+    return jnp.asarray(rows), jnp.asarray(LENGTHS + len(start))
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_targets_behind_a_prompt_have_the_logits_of_the_whole_row(kind):
+    config = CONFIGS[kind]
+    model = build.merge(build.abstract_model(config)[0], random_params(config))
+    context = model.prompt_context(*prompts(model), TARGETS.shape[1])
+    found = model.target_logits(context, jnp.asarray(ROWS), jnp.asarray(TARGETS))
+    np.testing.assert_allclose(found, whole_rows(model), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_decoding_has_the_logits_of_the_whole_row(kind):
+    config = CONFIGS[kind]
+    model = build.merge(build.abstract_model(config)[0], random_params(config))
+    expected = whole_rows(model)[:2]  # the first two targets follow the two prompts
+    cache, last, logits = model.prefill(*prompts(model), TARGETS.shape[1])
+    for step in range(TARGETS.shape[1]):
+        if logits is None:
+            logits, cache = model.decode_step(cache, last)
+        np.testing.assert_allclose(logits, expected[:, step], atol=1e-4)
+        logits, last = None, jnp.asarray(TARGETS[:2, step])
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_the_head_makes_logits_of_the_hidden_states(kind):
+    config = CONFIGS[kind]
+    model = build.merge(build.abstract_model(config)[0], random_params(config))
+    names = ["decoder_input_tokens", *([] if config.decoder_only else ["encoder_input_tokens"])]
+    batch = {name: np.array([[3, 4, 5]], np.int32) for name in names}
+    np.testing.assert_array_equal(model.head()(model.hidden(batch)), model(batch))
+    assert jax.tree.structure(
+        build.logical_axes(config), is_leaf=lambda leaf: isinstance(leaf, tuple)
+    ) == jax.tree.structure(build.abstract_params(config))
+
+
+def test_only_a_decoder_reads_a_start_of_the_tokenizer():
+    assert tiny_t5().with_start_token(5, True) == tiny_t5()
+    assert tiny_t5().row_start_id is None
+    assert tiny_decoder().with_start_token(5, None).row_start_id == 5
+    assert tiny_decoder().with_start_token(5, False).row_start_id is None

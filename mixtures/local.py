@@ -19,7 +19,8 @@ from flan_jax.mixing.holdout import scored
 from flan_jax.mixing.mixture import Dropped, Entry, Mixture, Suite, register_mixture
 from flan_jax.mixing.policies import Proportional
 from flan_jax.tasks.catalog import TASKS
-from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec, prompted
+from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
+from flan_jax.tasks.task import prompted
 
 NAME = "flan_local"
 CAP = 3000

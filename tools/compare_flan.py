@@ -26,8 +26,8 @@ from flan_jax.data.templates.template_set import TemplateSet, load_template_set,
 from flan_jax.errors import UserError
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.render import Renderer
+from flan_jax.tasks.rendering.verbatim import NO_COLUMN
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
-from flan_jax.tasks.verbatim import NO_COLUMN
 
 if TYPE_CHECKING:
     from _flan_checkout import Checkout

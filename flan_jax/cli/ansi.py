@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from flan_jax.cli.escapes import visible
-from flan_jax.tasks.prompt_spans import EXEMPLARS, INSTRUCTION, NESTED, Segment
+from flan_jax.tasks.rendering.prompt_spans import EXEMPLARS, INSTRUCTION, NESTED, Segment
 
 CHOICES = ("auto", "always", "never")
 

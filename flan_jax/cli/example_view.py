@@ -9,14 +9,15 @@ from flan_jax.cli import ansi
 from flan_jax.cli.ansi import Palette
 from flan_jax.cli.escapes import json_text, visible
 from flan_jax.errors import UserError
-from flan_jax.tasks.prompt_spans import PromptSpans, Segment, align_spans, strip_marks
 from flan_jax.tasks.render import Renderer
+from flan_jax.tasks.rendering.prompt_spans import PromptSpans, Segment, align_spans, strip_marks
 
 if TYPE_CHECKING:
     from flan_jax.data.chat.prompts import ChatPrompts
     from flan_jax.data.tokenizers.protocol import Vocabulary
     from flan_jax.data.tokenizers.token_display import DisplayPiece
-    from flan_jax.tasks.spec import Prompted, Record, Rendered, Task
+    from flan_jax.tasks.spec import Prompted, Record, Rendered
+    from flan_jax.tasks.task import Task
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from flan_jax.data.decontamination.report import Audit, SharedRecords, SharedSou
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.mixing.mixture import Mixture, Suite
-from flan_jax.tasks.spec import Task
+from flan_jax.tasks.task import Task
 
 AUDIT = "audit.json"
 

@@ -21,7 +21,7 @@ from flan_jax.experiments.mixture import resolve_mixture, run_mixture, select_su
 from flan_jax.experiments.model_snapshot import vocabulary_place
 from flan_jax.mixing.mixture import Mixture, Suite
 from flan_jax.store.store import StoredTask, TokenStore
-from flan_jax.tasks.spec import Task
+from flan_jax.tasks.task import Task
 from flan_jax.tasks.user_modules import imported_modules
 
 TRAIN_SPLIT = "train"

@@ -28,7 +28,8 @@ from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.initial import load_weights
 from flan_jax.report.page import write_report
 from flan_jax.store.store import StoredTask
-from flan_jax.tasks.spec import ENDING, GROUP, Prompted, Task, as_prompted
+from flan_jax.tasks.spec import ENDING, GROUP, Prompted
+from flan_jax.tasks.task import Task, as_prompted
 
 
 def eval_task(task: Task, stored: StoredTask, data: RunData, config: RunConfig) -> EvalTask:

@@ -12,7 +12,7 @@ from flan_jax.feed.sampler import MixtureSampler
 from flan_jax.mixing.mixture import Mixture
 from flan_jax.mixing.table import ExamplesFrom, RateTable, rate_table
 from flan_jax.store.store import TokenStore
-from flan_jax.tasks.spec import Task
+from flan_jax.tasks.task import Task
 
 SizesFrom = Literal["data", "published"]
 SIZES: tuple[str, ...] = get_args(SizesFrom)

@@ -12,7 +12,8 @@ import numpy as np
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.mixing.mixture import Dropped, Entry, Mixture, Suite
-from flan_jax.tasks.spec import Prompted, PromptMode, Task, TaskSpec
+from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
+from flan_jax.tasks.task import Task
 
 Origins = Callable[[TaskSpec], frozenset[str]]
 """A task → the published data sets that its records are made from."""

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from flan_jax.errors import UserError, unknown
 from flan_jax.mixing import policies, resolve, units
 from flan_jax.tasks.catalog import TASKS, Registry
-from flan_jax.tasks.spec import Prompted, PromptMode, Task, TaskSpec
+from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
+from flan_jax.tasks.task import Task
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flan_jax.errors import PlacedError, RecordError, UserError
-from flan_jax.tasks.fewshot import TRAIN_SPLIT, Exemplars, Slots, count_that_fit
-from flan_jax.tasks.fill import PromptAndTarget, check_unicode, content_of, fill_template, list_options
 from flan_jax.tasks.hashing import counter_hash, finish_hash, hash_prefix
-from flan_jax.tasks.slots import accepted_references, read_extras, read_slots, record_options
+from flan_jax.tasks.rendering.fewshot import TRAIN_SPLIT, Exemplars, Slots, count_that_fit
+from flan_jax.tasks.rendering.fill import PromptAndTarget, check_unicode, content_of, fill_template, list_options
+from flan_jax.tasks.rendering.slots import accepted_references, read_extras, read_slots, record_options
+from flan_jax.tasks.rendering.verbatim import can_fill, no_fillable_template, render_verbatim
 from flan_jax.tasks.spec import Prompted, Record, TaskSpec
 from flan_jax.tasks.style import OptionStyle
 from flan_jax.tasks.template import (
@@ -27,7 +28,6 @@ from flan_jax.tasks.template import (
     slots_of,
 )
 from flan_jax.tasks.unicode_check import block
-from flan_jax.tasks.verbatim import can_fill, no_fillable_template, render_verbatim
 
 Length = Callable[[str], int]
 """Text → tokens, the end of sequence counted."""

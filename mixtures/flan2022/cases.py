@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from flan_jax.data.collections.t0_datasets import T0_SETS, T0Set, task_name
 from flan_jax.tasks.invert import SUFFIX
-from flan_jax.tasks.spec import Prompted, Task, as_prompted
+from flan_jax.tasks.spec import Prompted
+from flan_jax.tasks.task import Task, as_prompted
 
 FILE = "published_cases.csv"
 NATURAL_INSTRUCTIONS = "tfds_natural_instructions"

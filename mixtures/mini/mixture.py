@@ -6,7 +6,8 @@ from flan_jax.data.tokenizers.registry import register_vocabulary
 from flan_jax.data.tokenizers.words import WordVocabulary
 from flan_jax.mixing.mixture import Entry, Mixture, Suite, register_mixture
 from flan_jax.mixing.policies import Equal
-from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec, prompted
+from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec
+from flan_jax.tasks.task import prompted
 from mixtures.mini.arithmetic import ADD_NUMBERS, COMPARE_NUMBERS
 from mixtures.mini.closed_book_qa import USUAL_PLACE, WORLD_FACTS
 from mixtures.mini.coreference import OWNER_CLUE, PRONOUN

@@ -13,7 +13,8 @@ from flan_jax.feed.sampler import MixtureSampler
 from flan_jax.mixing.mixture import Entry, Mixture
 from flan_jax.mixing.policies import Equal, Proportional
 from flan_jax.store.store import StoredTask, TokenStore
-from flan_jax.tasks.spec import BaseTask, Prompted, PromptMode
+from flan_jax.tasks.spec import Prompted, PromptMode
+from flan_jax.tasks.task import BaseTask
 from flan_jax.testing.tasks import COPY, PARITY, VOWEL
 
 LENGTHS = {"inputs": 128, "targets": 32}

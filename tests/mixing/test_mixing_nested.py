@@ -15,7 +15,7 @@ from flan_jax.mixing.policies import Equal, Proportional, UniMax
 from flan_jax.mixing.table import rate_table
 from flan_jax.mixing.units import UNITS
 from flan_jax.tasks.catalog import Registry
-from flan_jax.tasks.spec import BaseTask
+from flan_jax.tasks.task import BaseTask
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from flan_jax.mixing.mixture import Entry, Mixture
 from flan_jax.mixing.policies import Proportional
-from flan_jax.tasks.spec import BaseTask
+from flan_jax.tasks.task import BaseTask
 
 CAP = 3000
 SIZES = {"a": 100, "b": 5000, "c": 300, "d": 40_000, "e": 7}

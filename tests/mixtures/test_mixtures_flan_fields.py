@@ -11,7 +11,7 @@ import pytest
 
 import mixtures  # noqa: F401  (registers the tasks)
 from flan_jax.tasks.catalog import TASKS
-from flan_jax.tasks.slots import accepted_answers
+from flan_jax.tasks.rendering.slots import accepted_answers
 from mixtures.flan2021.collection import CLUSTERS
 from mixtures.flan_fields import PUBLISHED
 

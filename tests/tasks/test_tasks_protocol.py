@@ -6,7 +6,8 @@ from task_toys import Listed, make, quiz
 
 from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.source import Source
-from flan_jax.tasks.spec import BaseTask, Prompted, Task, as_prompted, prompted
+from flan_jax.tasks.spec import Prompted
+from flan_jax.tasks.task import BaseTask, Task, as_prompted, prompted
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,7 +40,8 @@ from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
 from flan_jax.mixing.mixture import Mixture, get_mixture
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.render import render_split
-from flan_jax.tasks.spec import Prompted, Task, TaskSpec, Template
+from flan_jax.tasks.spec import Prompted, TaskSpec, Template
+from flan_jax.tasks.task import Task
 
 REPEATS = 3
 BATCH = 256

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from flan_jax.data.chat.prompts import ChatPrompts
     from flan_jax.data.tokenizers.protocol import Vocabulary
     from flan_jax.mixing.mixture import Mixture
-    from flan_jax.tasks.spec import Prompted, Task
+    from flan_jax.tasks.spec import Prompted
+    from flan_jax.tasks.task import Task
 
 EXAMPLE = "flan-jax inspect review_sentiment --mode fs_opt --shots 2 -n 3   or   flan-jax inspect mini --tokens"
 _EXEMPLAR_TEMPLATES = ("same", "mixed", "matching")
@@ -209,7 +210,7 @@ def _chosen(mixture: "Mixture", arguments: argparse.Namespace) -> "list[Task]":
 
 def _each_prompted(tasks: "Sequence[Task]", change: "Callable[[Prompted], Prompted]") -> "list[Task]":
     """The tasks, with what has templates of ours changed."""
-    from flan_jax.tasks.spec import as_prompted
+    from flan_jax.tasks.task import as_prompted
 
     return [task if (own := as_prompted(task)) is None else change(own) for task in tasks]
 
@@ -276,7 +277,7 @@ def _chat(mixture: "Mixture", vocabulary: "Vocabulary | None", arguments: argpar
 
 def _examples(task: "Task", how: "ViewOptions") -> "Iterator[ExampleView | None]":
     from flan_jax.cli.example_view import preprocessed_examples, prompted_examples
-    from flan_jax.tasks.spec import as_prompted
+    from flan_jax.tasks.task import as_prompted
 
     own = as_prompted(task)
     return preprocessed_examples(task, how) if own is None else prompted_examples(own, how)

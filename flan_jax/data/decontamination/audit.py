@@ -21,7 +21,7 @@ from flan_jax.data.decontamination.report import TOO_SHORT, Audit, SharedRecords
 from flan_jax.data.prepare.fingerprints import callable_digest
 from flan_jax.data.sources.base import digest
 from flan_jax.data.sources.generated import GeneratedSource
-from flan_jax.tasks.spec import Task
+from flan_jax.tasks.task import Task
 
 LONG_TEXT = 10
 """A text of so many words is no chance, even where many records of a task share it: a passage, say."""

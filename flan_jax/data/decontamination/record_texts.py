@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import RecordError, UserError
-from flan_jax.tasks.spec import Task, TaskSpec
+from flan_jax.tasks.spec import TaskSpec
+from flan_jax.tasks.task import Task
 
 _WORD = re.compile(r"[^\W_]+")  # a gap that is written as underscores is no word
 _SIGNS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"

@@ -21,7 +21,7 @@ from flan_jax.data.tokenizers.encoding import set_encoding_threads
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.store.store import TokenStore
-from flan_jax.tasks.spec import Task
+from flan_jax.tasks.task import Task
 
 DEFAULT_RUNNER = "DirectRunner"
 

@@ -34,7 +34,7 @@ from flan_jax.tasks.chat.conversation import (
     repeated_turns,
 )
 from flan_jax.tasks.source import Source, as_source
-from flan_jax.tasks.spec import BaseTask
+from flan_jax.tasks.task import BaseTask
 
 _VERSION = 2
 """Raised when the same conversations give other tokens."""

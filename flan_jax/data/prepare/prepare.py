@@ -27,7 +27,7 @@ from flan_jax.data.prepare.workers import write_all
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
-from flan_jax.tasks.spec import Task
+from flan_jax.tasks.task import Task
 
 __all__ = [
     "DEFAULT_LENGTHS",

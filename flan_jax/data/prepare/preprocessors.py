@@ -16,10 +16,11 @@ from flan_jax.data.sources.base import digest
 from flan_jax.data.tokenizers.protocol import keeps_newlines
 from flan_jax.errors import RecordError, UserError
 from flan_jax.store.store import Extra, StoredExample
-from flan_jax.tasks.fewshot import TRAIN_SPLIT
 from flan_jax.tasks.render import render_stream
-from flan_jax.tasks.spec import Prompted, Rendered, Rendering, Task, Template, VerbatimTemplate, as_prompted
+from flan_jax.tasks.rendering.fewshot import TRAIN_SPLIT
+from flan_jax.tasks.spec import Prompted, Rendered, Rendering, Template, VerbatimTemplate
 from flan_jax.tasks.style import FLAN_2021
+from flan_jax.tasks.task import Task, as_prompted
 
 __all__ = ["PrepareConfig", "PromptedPreprocessor", "RecordCounts", "TaskPreprocessor", "make_preprocessor"]
 
@@ -61,7 +62,7 @@ def make_preprocessor(task: Task, config: PrepareConfig) -> TaskPreprocessor:
         return PromptedPreprocessor(own, config)
     raise UserError(
         f"Task {task.name!r} is a {type(task).__name__}, which has no method preprocessor(config), so it cannot be "
-        "prepared. Subclass flan_jax.tasks.spec.BaseTask and write one (a function producer_of(task, recipe) of its module "
+        "prepared. Subclass flan_jax.tasks.task.BaseTask and write one (a function producer_of(task, recipe) of its module "
         "is not read any more), or use Prompted."
     )
 

@@ -10,7 +10,7 @@ from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.prepare.source_notes import filtered_by_source
 from flan_jax.errors import UserError
 from flan_jax.store.store import StoredExample, StoredTask, TokenStore
-from flan_jax.tasks.spec import Task
+from flan_jax.tasks.task import Task
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from flan_jax.data.seqio_bridge.registry import REMEDY, first_line, has_metrics,
 from flan_jax.data.seqio_bridge.tasks import SeqioTask
 from flan_jax.errors import UserError, unknown
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
-from flan_jax.tasks.spec import Task
+from flan_jax.tasks.task import Task
 
 TRAIN_SPLIT = "train"
 _EVAL_SPLITS = ("validation", "test")

@@ -23,7 +23,7 @@ from flan_jax.data.seqio_bridge.vocabulary import task_vocabulary
 from flan_jax.data.sources.base import digest
 from flan_jax.errors import UserError
 from flan_jax.store.store import Extra, StoredExample
-from flan_jax.tasks.spec import Task
+from flan_jax.tasks.task import Task
 
 FORMAT_VERSION = 1
 """Raised when what is stored of an example changes in a way that no other part of a fingerprint shows."""

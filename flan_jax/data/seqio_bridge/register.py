@@ -23,7 +23,8 @@ from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import MIXTURES, Mixture, get_mixture
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.render import render_split
-from flan_jax.tasks.spec import Prompted, Task, prompted
+from flan_jax.tasks.spec import Prompted
+from flan_jax.tasks.task import Task, prompted
 
 __all__ = ["SeqioVocabulary", "register", "register_catalog", "register_mixture", "register_task", "registered_task"]
 

@@ -17,7 +17,7 @@ from flan_jax.data.prepare.config import PrepareConfig
 from flan_jax.data.prepare.preprocessors import TaskPreprocessor
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.store.store import StoredTask
-from flan_jax.tasks.spec import BaseTask
+from flan_jax.tasks.task import BaseTask
 from flan_jax.tasks.user_modules import import_modules, imported_modules
 
 if TYPE_CHECKING:

@@ -23,17 +23,8 @@ from flan_jax.data.sources.json_files import load_json
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.files import atomic_write_text
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
-from flan_jax.tasks.spec import (
-    OPTIONS_SLOT,
-    Prompted,
-    PublishedFields,
-    Task,
-    TaskSpec,
-    Template,
-    VerbatimTemplate,
-    as_prompted,
-    prompted,
-)
+from flan_jax.tasks.spec import OPTIONS_SLOT, Prompted, PublishedFields, TaskSpec, Template, VerbatimTemplate
+from flan_jax.tasks.task import Task, as_prompted, prompted
 
 _log = logging.getLogger(__name__)
 _KEYS = ("inputs", "targets", "inverted", "reasons")

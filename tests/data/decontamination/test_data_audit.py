@@ -24,7 +24,8 @@ from flan_jax.data.sources.json_files import jsonl
 from flan_jax.data.sources.published import published
 from flan_jax.tasks.invert import inverted
 from flan_jax.tasks.modes import PromptMode
-from flan_jax.tasks.spec import BaseTask, Prompted, TaskSpec, Template
+from flan_jax.tasks.spec import Prompted, TaskSpec, Template
+from flan_jax.tasks.task import BaseTask
 
 LONG = "The mayor of Brindle opened a new bridge over the Ash on Monday morning."
 WORDS = [f"{first}{last}" for first in "bdfgklmn" for last in ("ar", "el", "id", "on", "um", "ast", "ent", "ing")]

@@ -25,7 +25,7 @@ from flan_jax.errors import UserError
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.store.store import LOSS_MASK, TokenStore
 from flan_jax.tasks.chat.conversation import Message
-from flan_jax.tasks.spec import Task
+from flan_jax.tasks.task import Task
 
 BYTES = ByteVocabulary()
 BEANS = [

@@ -17,7 +17,8 @@ from flan_jax.data.sources.json_files import JsonSource, jsonl
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import PlacedError, RecordError, UserError
 from flan_jax.store.store import TokenStore
-from flan_jax.tasks.spec import BaseTask, Prompted
+from flan_jax.tasks.spec import Prompted
+from flan_jax.tasks.task import BaseTask
 from flan_jax.testing.tasks import COPY, PARITY
 
 BYTES = ByteVocabulary()

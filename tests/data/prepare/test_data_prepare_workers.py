@@ -17,7 +17,8 @@ from flan_jax.data.sources import base as sources
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
-from flan_jax.tasks.spec import BaseTask, Prompted
+from flan_jax.tasks.spec import Prompted
+from flan_jax.tasks.task import BaseTask
 from flan_jax.testing.tasks import PARITY, VOWEL, toy_vocabulary
 
 BYTES = ByteVocabulary()
@@ -148,7 +149,8 @@ REGISTRY = """
 import dataclasses, sys
 from flan_jax.data.prepare.preprocessors import PromptedPreprocessor
 from flan_jax.testing.tasks import PARITY
-from flan_jax.tasks.spec import BaseTask, Prompted
+from flan_jax.tasks.spec import Prompted
+from flan_jax.tasks.task import BaseTask
 KNOWN = {}
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,9 @@ from flan_jax.data.templates.template_set import published_template, with_fields
 from flan_jax.errors import UserError
 from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.render import Renderer, render, render_split
+from flan_jax.tasks.rendering.verbatim import can_fill
 from flan_jax.tasks.spec import Prompted, PublishedFields, TaskSpec, Template
 from flan_jax.tasks.style import FLAN_2022, FewShot
-from flan_jax.tasks.verbatim import can_fill
 
 NO_YES = ("no", "yes")
 RECORD = {"asked": " is it red", "fact": "Red is a hue.", "holds": True, "other": "est-ce rouge ?"}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from flan_jax.errors import UserError
-from flan_jax.tasks.fewshot import plain
+from flan_jax.tasks.rendering.fewshot import plain
 from flan_jax.tasks.style import OptionStyle
 from flan_jax.tasks.template import OPTIONS_SLOT, slots_of
 from flan_jax.tasks.unicode_check import block, unsound

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import UserError
-from flan_jax.tasks.fewshot import Slots
+from flan_jax.tasks.rendering.fewshot import Slots
 from flan_jax.tasks.spec import GROUP, Record, TaskSpec
 from flan_jax.tasks.unicode_check import block
 

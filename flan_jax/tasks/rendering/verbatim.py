@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import UserError
-from flan_jax.tasks.fewshot import Slots
-from flan_jax.tasks.fill import PromptAndTarget
-from flan_jax.tasks.slots import accepted_answers
+from flan_jax.tasks.rendering.fewshot import Slots
+from flan_jax.tasks.rendering.fill import PromptAndTarget
+from flan_jax.tasks.rendering.slots import accepted_answers
 from flan_jax.tasks.spec import TaskSpec
 from flan_jax.tasks.style import OptionStyle
 from flan_jax.tasks.template import ANSWER_SLOT, OPTIONS_SLOT, Rendering, Template, VerbatimTemplate, slots_of

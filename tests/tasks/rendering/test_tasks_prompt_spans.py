@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 from task_toys import Listed, make, quiz
 
-from flan_jax.tasks.prompt_spans import INSTRUCTION, PromptSpans, align_spans, segments, strip_marks
 from flan_jax.tasks.render import Renderer
+from flan_jax.tasks.rendering.prompt_spans import INSTRUCTION, PromptSpans, align_spans, segments, strip_marks
 from flan_jax.tasks.spec import Prompted, PromptMode
 from flan_jax.tasks.style import FLAN_2022, FewShot
 

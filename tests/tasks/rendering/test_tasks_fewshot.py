@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from task_toys import Listed, make, quiz
 
 from flan_jax.errors import UserError
-from flan_jax.tasks.fewshot import Exemplars, content_key, count_that_fit
 from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.render import Renderer, choose_template, render_split, render_stream
+from flan_jax.tasks.rendering.fewshot import Exemplars, content_key, count_that_fit
 from flan_jax.tasks.spec import Parts, Prompted
 from flan_jax.tasks.style import FLAN_2022, FewShot
 

@@ -1,0 +1,1 @@
+"""Parts of rendering: slots of a record, filling of templates, solved examples, spans of a prompt."""

@@ -1,0 +1,1 @@
+"""Makes ``task_toys`` importable from the folders below."""

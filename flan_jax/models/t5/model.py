@@ -24,7 +24,7 @@ from flan_jax.models.t5.config import T5Config
 from flan_jax.models.t5.stack import DecoderLayer, EncoderLayer, Stack
 
 
-class Cache(NamedTuple):
+class T5Cache(NamedTuple):
     """KV cache: a pytree of fixed shapes that a ``lax.while_loop`` can carry.
 
     Attributes:
@@ -200,7 +200,7 @@ class T5(nnx.Module):
 
     def init_cache(
         self, encoded_BSD: Float[Array, "B S D"], encoder_segment_ids_BS: Int[AnyArray, "B S"], max_length: int
-    ) -> Cache:
+    ) -> T5Cache:
         """Creates an empty cache for at most ``max_length`` decoded tokens; rows hold one example each (segment 1).
 
         Raises:
@@ -215,9 +215,9 @@ class T5(nnx.Module):
         _, (cross_k, cross_v) = self.decoder.scan(None, step)
         empty = jnp.zeros((*cross_k.shape[:3], max_length, cross_k.shape[4]), cross_k.dtype)
         first_BS = (prompt_padded(jnp.asarray(encoder_segment_ids_BS), self.prompt) == 1).astype(jnp.int32)
-        return Cache(empty, empty, cross_k, cross_v, first_BS, jnp.zeros((), jnp.int32))
+        return T5Cache(empty, empty, cross_k, cross_v, first_BS, jnp.zeros((), jnp.int32))
 
-    def decode_step(self, cache: Cache, tokens_B: Int[AnyArray, "B"]) -> tuple[Float[Array, "B V"], Cache]:
+    def decode_step(self, cache: T5Cache, tokens_B: Int[AnyArray, "B"]) -> tuple[Float[Array, "B V"], T5Cache]:
         """Runs one token a row and returns float32 logits of the next and the updated cache.
 
         The first token is ``config.decoder_start_id``. At most as many steps as the cache has room for.

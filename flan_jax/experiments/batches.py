@@ -12,6 +12,7 @@ import jax
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import TRAIN_SPLIT, RunData
+from flan_jax.feed.batch_stream import BatchStream
 from flan_jax.feed.curriculum import CurriculumBatches
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.feed.sampling_stats import SamplingStats
@@ -19,8 +20,6 @@ from flan_jax.files import writing
 from flan_jax.store.store import StoredTask, TokenStore
 from flan_jax.train.hooks import forget_later
 from flan_jax.train.metrics_accumulator import HostMetrics
-
-Batches = PackedBatches | CurriculumBatches
 
 
 class WeightsLog:
@@ -54,7 +53,7 @@ def make_batches(
     curriculum: Mapping[str, float],
     *,
     on_weights: WeightsLog | None = None,
-) -> Batches:
+) -> BatchStream:
     """Makes a run's batches from the first step on, the rows of this process.
 
     Args:
@@ -162,7 +161,7 @@ _DRAWN_BY = ("weight", "curriculum")
 
 
 def continue_position(
-    batches: Batches,
+    batches: BatchStream,
     position: Mapping[str, Any],
     config: RunConfig,
     data: RunData,
@@ -201,12 +200,13 @@ def continue_position(
         )
         try:
             old.set_state(position)
+            progress = old.progress()
         except UserError as error:
             failure = error
             continue
         finally:
             old.close()
-        batches.continue_from(old)  # type: ignore[arg-type]  # one configuration makes one kind of batches
+        batches.continue_from(progress)
         return table
     assert failure is not None
     raise failure
@@ -241,7 +241,7 @@ holds the mean loss of each task since the last one, in the order of the tasks. 
 class Reweight:
     """A hook that asks for new weights at every logged step and hands them to the batches."""
 
-    def __init__(self, batches: Batches, ask: Reweighting) -> None:
+    def __init__(self, batches: BatchStream, ask: Reweighting) -> None:
         self._batches = batches
         self._ask = ask
 

@@ -13,7 +13,6 @@ from flan_jax.data.prepare.notices import notices
 from flan_jax.data.prepare.split_job import read_outcome
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.batches import (
-    Batches,
     DataChange,
     WeightsLog,
     continue_position,
@@ -35,6 +34,7 @@ from flan_jax.experiments.settings_summary import check_schedule, main_settings
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.frozen_base import BASE, base_identity, check_no_soft_prompt, check_same_base
 from flan_jax.experiments.weights.initial import initial_params
+from flan_jax.feed.batch_stream import BatchStream
 from flan_jax.files import atomic_write_text, remove_leftovers
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.loop import WINDOW
@@ -134,7 +134,7 @@ class Started:
 
     graphdef: Any
     state: TrainState
-    batches: Batches
+    batches: BatchStream
     evaluation: EvaluationHook
     step: int
     resumed: Mapping[str, Any] | None
@@ -217,7 +217,7 @@ def _check_same_checkpoint(saved: Mapping[str, Any], config: RunConfig, step: in
 
 
 def _restored(
-    built: Built, checkpointer: Checkpointer, like: TrainState, batches: Batches, log: Log
+    built: Built, checkpointer: Checkpointer, like: TrainState, batches: BatchStream, log: Log
 ) -> tuple[TrainState, Mapping[str, Any]]:
     """The state of the newest checkpoint and what was saved beside it; ``batches`` go on where it stood."""
     state, position, resumed = checkpointer.restore(like)

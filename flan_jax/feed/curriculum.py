@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from flan_jax.errors import UserError
+from flan_jax.feed.batch_stream import TaskProgress, Weights
 from flan_jax.feed.loader import Batch, PackedBatches, SamplingStats
 
 _CURRICULUM = "curriculum_"
@@ -74,12 +73,10 @@ class CurriculumBatches(Iterator[Batch]):
                 f"one of {self._steps}. Restore the old length, or start a new run from the checkpoint's parameters."
             )
         for prefix, batches in ((_CURRICULUM, self._curriculum), (_MIXTURE, self._mixture)):
-            own = {
-                name: value for name, value in state.items() if name.startswith(prefix) and name != "curriculum_steps"
-            }
-            batches.set_state({name.removeprefix(prefix): value for name, value in own.items()})
+            own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+            batches.set_state(own)
 
-    def set_weights(self, weights: Sequence[float] | np.ndarray | Mapping[str, float]) -> None:
+    def set_weights(self, weights: Weights) -> None:
         """Changes the shares of the mixture from its next batch on; the curriculum keeps its own."""
         self._mixture.set_weights(weights, asked_after=self.step)
 
@@ -93,10 +90,19 @@ class CurriculumBatches(Iterator[Batch]):
         self._mixture.seek(max(step, self._steps) if step >= 0 else step)
         self._curriculum.seek(min(step, self._steps))
 
-    def continue_from(self, other: "CurriculumBatches") -> None:
-        """Continues at the position of a curriculum and a mixture over other tasks, as ``PackedBatches`` does."""
-        self._curriculum.continue_from(other._curriculum)
-        self._mixture.continue_from(other._mixture)
+    def progress(self) -> tuple[TaskProgress, ...]:
+        """Returns how far the curriculum has gone, and the mixture."""
+        return *self._curriculum.progress(), *self._mixture.progress()
+
+    def continue_from(self, progress: Sequence[TaskProgress]) -> None:
+        """Continues where a curriculum and a mixture over other tasks stand, as ``PackedBatches`` does.
+
+        Args:
+            progress: of the other curriculum and the other mixture.
+        """
+        curriculum, mixture = progress
+        self._curriculum.continue_from([curriculum])
+        self._mixture.continue_from([mixture])
 
     def sampling_stats(self) -> SamplingStats:
         """Counts what was drawn from the first step of the run on, curriculum and mixture together."""

@@ -13,10 +13,10 @@ import numpy as np
 from absl import flags
 
 from flan_jax.errors import UserError
+from flan_jax.feed.batch_stream import TaskProgress, Weights
 from flan_jax.feed.consumed import consumed_before
 from flan_jax.feed.grain_dataset import BatchDataset, CountedBatch, StreamConfig
 from flan_jax.feed.layout import Batch, RowLayout
-from flan_jax.feed.packed_row_index import PackedRowIndex
 from flan_jax.feed.sampler import Exhausted, SamplerStart
 from flan_jax.feed.sampling_stats import SamplingStats
 from flan_jax.store.store import StoredTask
@@ -239,9 +239,7 @@ class PackedBatches(Iterator[Batch]):
 
     # --- weights -------------------------------------------------------------------------------------------------------
 
-    def set_weights(
-        self, weights: Sequence[float] | np.ndarray | Mapping[str, float], *, asked_after: int | None = None
-    ) -> None:
+    def set_weights(self, weights: Weights, *, asked_after: int | None = None) -> None:
         """Changes the shares of the draws from the next batch on.
 
         Every task goes on where it stands: draws that stand in no batch yet are carried over and come
@@ -262,50 +260,50 @@ class PackedBatches(Iterator[Batch]):
                     f"{'missing' if stray in self._names else 'not one of them'}."
                 )
             weights = [weights[name] for name in self._names]
-        self._start_part_from(
-            dataclasses.replace(self._config, weights=np.asarray(weights, np.float64)), self._row_index
-        )
+        config = dataclasses.replace(self._config, weights=np.asarray(weights, np.float64))
+        self._start_part_from(config, self._progress(), np.arange(len(self._names)))
         if self._on_weights is not None:
             self._on_weights(self._step if asked_after is None else asked_after, self.weights, self._step)
 
-    def continue_from(self, other: "PackedBatches") -> None:
-        """Continues at the position of batches over other tasks.
+    def progress(self) -> tuple[TaskProgress, ...]:
+        """Returns how far this stream has gone through each of its tasks."""
+        return (self._progress(),)
+
+    def _progress(self) -> TaskProgress:
+        consumed, sampler = consumed_before(self._row_index, self._row), self._row_index.sampler
+        stats = SamplingStats(
+            self._names,
+            sampler.expected(int(consumed.examples.sum())),
+            self._row_index.table.sizes,
+            consumed.examples,
+            consumed.input_tokens,
+            consumed.target_tokens,
+        )
+        tasks = tuple((task.name, task.fingerprint) for task in self._config.tasks)
+        return TaskProgress(self._step, sampler.start.part, tasks, consumed, self._earlier_stats + stats)
+
+    def continue_from(self, progress: Sequence[TaskProgress]) -> None:
+        """Continues where a stream over other tasks stands.
 
         A task that both have, prepared alike, goes on where it stands; any other begins at its first
-        epoch. What ``other`` drew from tasks that are gone is no longer counted.
-        """
-        ours = {(task.name, task.fingerprint): index for index, task in enumerate(self._initial_config.tasks)}
-        task_map = [ours.get((task.name, task.fingerprint), -1) for task in other._initial_config.tasks]
-        self._step = other._step
-        self._start_part_from(
-            self._initial_config,
-            other._row_index,
-            from_row=other._row,
-            earlier_stats=other._earlier_stats,
-            task_map=np.array(task_map),
-        )
+        epoch. What was drawn from tasks that are gone is no longer counted.
 
-    def _start_part_from(
-        self,
-        config: StreamConfig,
-        row_index: PackedRowIndex,
-        *,
-        from_row: int | None = None,
-        earlier_stats: SamplingStats | None = None,
-        task_map: np.ndarray | None = None,
-    ) -> None:
-        """Begins a new part of the run, on other weights or tasks, where an earlier one ends.
+        Args:
+            progress: of the other stream: one.
+        """
+        (there,) = progress
+        ours = {(task.name, task.fingerprint): index for index, task in enumerate(self._config.tasks)}
+        task_map = np.array([ours.get(task, -1) for task in there.tasks])
+        self._start_part_from(self._initial_config, there, task_map)
+
+    def _start_part_from(self, config: StreamConfig, there: TaskProgress, task_map: np.ndarray) -> None:
+        """Begins a new part of the run, on weights or tasks of its own, where an earlier one ends.
 
         Args:
             config: of the new part.
-            row_index: of the part that ends.
-            from_row: rows consumed of it; ``None`` for those of this loader.
-            earlier_stats: consumed before that part; ``None`` for those of this loader.
-            task_map: [tasks of ``row_index``] index of each among our tasks, -1 for none; ``None`` for the same tasks.
+            there: where the earlier one ends.
+            task_map: [tasks there] index of each among the tasks of ``config``, -1 for none.
         """
-        out = consumed_before(row_index, self._row if from_row is None else from_row)
-        earlier_stats = self._earlier_stats if earlier_stats is None else earlier_stats
-        task_map = np.arange(len(self._names)) if task_map is None else task_map
         kept = task_map >= 0
 
         def remapped(values: np.ndarray) -> np.ndarray:
@@ -313,26 +311,18 @@ class PackedBatches(Iterator[Batch]):
             result[task_map[kept]] = values[kept]
             return result
 
-        carried_over_task = task_map[out.carried_over_task]
+        carried_over_task = task_map[there.consumed.carried_over_task]
         start = SamplerStart(
-            row_index.sampler.start.part + 1,
-            remapped(out.drawn),
+            there.part + 1,
+            remapped(there.consumed.drawn),
             carried_over_task[carried_over_task >= 0].astype(np.int32),
-            out.carried_over_index[carried_over_task >= 0],
+            there.consumed.carried_over_index[carried_over_task >= 0],
         )
-        config = dataclasses.replace(config, start=start)
+        earlier: dict[str, Any] = {name: remapped(getattr(there.stats, name)) for name in _STATS_KEYS}
         self._start_part(
-            config,
-            dataclasses.replace(
-                self._zero_stats(),
-                expected=remapped(earlier_stats.expected + row_index.sampler.expected(int(out.examples.sum()))),
-                examples=remapped(earlier_stats.examples + out.examples),
-                input_tokens=remapped(earlier_stats.input_tokens + out.input_tokens),
-                target_tokens=remapped(earlier_stats.target_tokens + out.target_tokens),
-            ),
-            self._step,
+            dataclasses.replace(config, start=start), dataclasses.replace(self._zero_stats(), **earlier), there.step
         )
-        self._row = 0
+        self._step, self._row = there.step, 0
         self._counts = np.zeros((3, len(self._names)), np.int64)
 
     def _start_part(self, config: StreamConfig, earlier_stats: SamplingStats, step: int) -> None:

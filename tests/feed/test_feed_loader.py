@@ -505,7 +505,7 @@ def test_a_run_can_go_on_over_other_tasks(batches_of, make_tasks):
     tasks = [changed[1], batches_of.tasks[2], batches_of.tasks[0]]
     tasks[0].fingerprint = "f" * 32
     new = batches_of((0.3, 0.5, 0.2), tasks=[*tasks])
-    new.continue_from(old)
+    new.continue_from(old.progress())
     assert new.step == 12
     before = old.sampling_stats()
     assert new.sampling_stats().examples.tolist() == [0, before.examples[2], before.examples[0]]

@@ -13,9 +13,10 @@ from jaxtyping import Array, Float
 
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.ops.activations import activation_of
-from flan_jax.models.ops.attention import AttentionOptions, dot_product_attention
+from flan_jax.models.ops.attention import dot_product_attention
 from flan_jax.models.ops.attention_impl import select_impl
 from flan_jax.models.ops.attention_mask import AttentionMask
+from flan_jax.models.ops.attention_passes import AttentionOptions
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.linear import linear

@@ -12,9 +12,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from flan_jax.models.ops.attention import AttentionOptions, dot_product_attention
+from flan_jax.models.ops.attention import dot_product_attention
 from flan_jax.models.ops.attention_impl import select_impl
 from flan_jax.models.ops.attention_mask import AttentionMask
+from flan_jax.models.ops.attention_passes import AttentionOptions
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.linear import linear, to_heads

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flan_jax.models.ops import attention as attention_ops
-from flan_jax.models.ops.attention import AttentionOptions, dot_product_attention
+from flan_jax.models.ops.attention import dot_product_attention
 from flan_jax.models.ops.attention_mask import AttentionMask, segment_mask
+from flan_jax.models.ops.attention_passes import AttentionOptions
 
 
 def reference(q, k, v, position, mask, options):

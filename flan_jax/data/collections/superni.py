@@ -189,30 +189,9 @@ def superni_mixture(
         UserError: a missing folder or list, or no training task at all.
     """
     fields = _fields(name, num_positive, num_negative, explanations, max_characters)
-    tasks = _tasks_folder(folder)
-    root = tasks.parent
-    lists = {part: read_split(root / "splits" / track / f"{part}_tasks.txt") for part in ("train", "test")}
-    both = sorted(set(lists["train"]) & set(lists["test"]))
-    if both:
-        raise UserError(
-            f"Mixture {name!r}: {both[0]!r} is in both lists of {track!r}, but a test task is never trained on. Remove it from one."
-        )
-    present = {part: [task for task in names if (tasks / f"{task}.json").is_file()] for part, names in lists.items()}
-    for part, names in lists.items():
-        if len(present[part]) < len(names):
-            _log.warning(
-                "Super-NaturalInstructions in %s: %d of %d %s tasks are there; the others are left out",
-                root,
-                len(present[part]),
-                len(names),
-                part,
-            )
-    if not present["train"]:
-        raise UserError(
-            f"Mixture {name!r}: none of the {len(lists['train'])} training tasks of {track!r} is in {str(tasks)!r}. Put the benchmark's task files there."
-        )
+    listed = _listed_files(name, _tasks_folder(folder), track)
     chosen = {
-        part: _chosen(name, [tasks / f"{task}.json" for task in present[part]], wanted or TaskFilter(), part)
+        part: _chosen(name, listed[part], wanted or TaskFilter(), part)
         for part, wanted in (("train", train), ("test", test))
     }
 
@@ -240,6 +219,36 @@ def superni_mixture(
         policy=policy or Proportional(),
         suites=(*suites, Suite("held_in", training, split="validation")),
     )
+
+
+def _listed_files(name: str, tasks: Path, track: str) -> dict[str, list[Path]]:
+    """Finds the files of a track's lists of training and test tasks; those that are missing are counted in a log line.
+
+    Raises:
+        UserError: a missing list, a task in both, or no training task at all.
+    """
+    root = tasks.parent
+    lists = {part: read_split(root / "splits" / track / f"{part}_tasks.txt") for part in ("train", "test")}
+    both = sorted(set(lists["train"]) & set(lists["test"]))
+    if both:
+        raise UserError(
+            f"Mixture {name!r}: {both[0]!r} is in both lists of {track!r}, but a test task is never trained on. Remove it from one."
+        )
+    present = {part: [task for task in names if (tasks / f"{task}.json").is_file()] for part, names in lists.items()}
+    for part, names in lists.items():
+        if len(present[part]) < len(names):
+            _log.warning(
+                "Super-NaturalInstructions in %s: %d of %d %s tasks are there; the others are left out",
+                root,
+                len(present[part]),
+                len(names),
+                part,
+            )
+    if not present["train"]:
+        raise UserError(
+            f"Mixture {name!r}: none of the {len(lists['train'])} training tasks of {track!r} is in {str(tasks)!r}. Put the benchmark's task files there."
+        )
+    return {part: [tasks / f"{task}.json" for task in names] for part, names in present.items()}
 
 
 def _metric_of(track: str) -> str:

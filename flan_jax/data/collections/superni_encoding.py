@@ -1,4 +1,4 @@
-"""How an instance of Super-NaturalInstructions is put into words: the benchmark's encodings.
+"""Encodes instances of Super-NaturalInstructions in the benchmark's ways (``ENCODINGS``).
 
 The paper (Wang et al. 2022, arXiv:2204.07705) compares inputs with the definition alone, with
 positive examples, with negative ones as well, and with an explanation of every example.

@@ -64,7 +64,7 @@ class LocalFile:
         return file_digest(self.path) if not self.more else digest("files", *map(file_digest, self.paths))
 
     def size_hint(self) -> int | None:
-        """Bytes."""
+        """Returns the bytes of the files."""
         return sum(path.stat().st_size for path in self.paths)
 
     @property

@@ -1,4 +1,4 @@
-"""How tasks become tokens (``PrepareConfig``), and the counts of what became of their records (``RecordCounts``)."""
+"""The configuration of preparing (``PrepareConfig``), and counts of what became of the records (``RecordCounts``)."""
 
 import dataclasses
 import functools
@@ -105,7 +105,7 @@ def as_written(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class PrepareConfig:
-    """How tasks become tokens: everything that is the same for all tasks of one preparation.
+    """The configuration of preparing: everything that is the same for all tasks.
 
     Attributes:
         vocabulary: text to ids.

@@ -123,7 +123,7 @@ def _gin_value(value: Any, seen: set[int]) -> Iterator[str]:
 
 
 def _module_name(name: str) -> str:
-    """The name of a module as digests have it."""
+    """Returns the name of a module as digests have it."""
     return _NAMES_IN_DIGESTS.get(name, name)
 
 

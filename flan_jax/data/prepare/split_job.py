@@ -1,4 +1,4 @@
-"""One split of one task: found in the store (``find_prepared``) or written to it (``write_split``)."""
+"""Prepares one split of one task: finds it in the store (``find_prepared``) or writes it (``write_split``)."""
 
 import dataclasses
 import time

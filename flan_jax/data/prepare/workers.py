@@ -91,7 +91,7 @@ def _by_task(jobs: Sequence[SplitJob]) -> deque[TaskJobs]:
 
 
 def _size(jobs: TaskJobs) -> float:
-    """Bytes to read; infinite where a source does not know."""
+    """Estimates the bytes to read; infinite where a source does not know."""
     sizes = map(size_hint, jobs)
     return sum(float("inf") if size is None else size for size in sizes)
 

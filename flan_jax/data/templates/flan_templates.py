@@ -29,7 +29,7 @@ _ZERO_SHOT, _FEW_SHOT, _RECORD = "PATTERNS", "FEWSHOT_PATTERNS", "FewShotPattern
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """One of the sets of templates that FLAN publishes.
+    """A set of templates that FLAN publishes.
 
     Attributes:
         tables: (file, name of the table in it); a key of a later one takes the place of an earlier.

@@ -41,7 +41,7 @@ _METRICS = {
 
 @dataclasses.dataclass(frozen=True)
 class JinjaTemplate:
-    """One template of promptsource; a ``flan_jax.tasks.spec.Rendering``.
+    """A template of promptsource; a ``flan_jax.tasks.spec.Rendering``.
 
     Attributes:
         dataset: the data set that it is written for.

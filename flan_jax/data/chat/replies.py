@@ -77,7 +77,7 @@ class ReplySource(Source):
         self._merged[split] = merged
 
     def _conversations(self, split: str) -> Iterator[tuple[int, Record, Conversation | RecordError]]:
-        """(index in its source, record, the conversation in it or why it cannot be read)."""
+        """Yields (index in its source, record, its conversation or error)."""
         for index, record in self.source.read(split):
             talk: Conversation | RecordError
             if isinstance(record, RecordError):
@@ -90,11 +90,11 @@ class ReplySource(Source):
             yield index, record, talk
 
     def merged(self, split: str) -> int:
-        """How many messages became one with a message of the same speaker, when ``split`` was last read whole."""
+        """Counts the messages that were merged with one of the same speaker, when ``split`` was last read whole."""
         return self._merged.get(split, 0)
 
     def place(self, split: str, index: int) -> str:
-        """Where record ``index`` stands: the place of its conversation, and which message of it the reply is."""
+        """Names the place of record ``index``: that of its conversation, and which message of it the reply is."""
         left = index
         for number, _, talk in self._conversations(split):
             turns = (None,) if isinstance(talk, RecordError) else _answers(talk)
@@ -112,19 +112,19 @@ class ReplySource(Source):
         return self.source.is_empty(split)
 
     def fingerprint(self, split: str) -> str:
-        """Digest of the conversations' own and of how they are read."""
+        """Digests the conversations' fingerprint and the policies; hexadecimal."""
         return digest("replies", _VERSION, self.source.fingerprint(split), self.repeated, self.opening)
 
     def notes(self, split: str) -> Mapping[str, Any]:
-        """What the conversations' source says of its file."""
+        """Returns the notes of the conversations' source."""
         return self.source.notes(split)
 
     def size_hint(self, split: str) -> int | None:
-        """That of the conversations."""
+        """Returns the bytes of the conversations' source."""
         return self.source.size_hint(split)
 
     def describe(self) -> str:
-        """The conversations' own line."""
+        """Names the conversations' source."""
         return f"replies in {self.source.describe()}"
 
 

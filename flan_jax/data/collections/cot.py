@@ -1,4 +1,4 @@
-"""The chain-of-thought files of the FLAN 2022 collection: a question, its answer, and the reasoning between them.
+"""Sources over the chain-of-thought files of the FLAN 2022 collection: question, answer and reasoning (``cot_file``).
 
 FLAN publishes nine files, ``NAME_train.tsv``, in ``flan/v2/cot_data``: three columns (question,
 answer, rationale), no header, line breaks written as a backslash and an n. A user's copy of that
@@ -30,7 +30,7 @@ ROWS = {
     "sensemaking": 6_070,
     "strategyqa": 2_061,
 }
-"""The rows of each file as FLAN counts them."""
+"""Rows of each file, as FLAN counts them."""
 
 # What FLAN's file is made from, where that is another data set, by names without case and punctuation.
 _MADE_FROM = {
@@ -45,7 +45,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @dataclasses.dataclass(frozen=True)
 class CotFile(HoldbackSplit):
-    """The records of one file. See ``cot_file``."""
+    """A source of one file's records. See ``cot_file``."""
 
     name: str
     max_validation: int = 200
@@ -53,7 +53,7 @@ class CotFile(HoldbackSplit):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The file is FLAN's training data; some of its rows are kept to validate on."""
+        """``train`` and ``validation``: the file is FLAN's training data, some of whose rows validate."""
         return ("train", "validation")
 
     def _path(self, split: str) -> Path:
@@ -70,7 +70,7 @@ class CotFile(HoldbackSplit):
         return True
 
     def local(self) -> Path | None:
-        """The file, where it is in the data folder."""
+        """Returns the file, where it is in the data folder."""
         path = resolve(self._file)
         return path if path.is_file() else None
 
@@ -79,21 +79,21 @@ class CotFile(HoldbackSplit):
         return Path(FOLDER) / f"{self.name}_train.tsv"
 
     def divided(self, split: str) -> tuple[Source, str]:
-        """All rows of the file."""
+        """Returns the stream of all rows of the file."""
         return _CotRows(self._path(split)), "train"
 
     def positions(self, split: str) -> Sequence[int]:
-        """The rows whose questions are drawn to validate on, or all others."""
+        """Returns the stream of the rows whose questions are drawn to validate on, or of all others."""
         held, rows = self._held(self._path(split))
         return sorted(held) if split == "validation" else [row for row in range(rows) if row not in held]
 
     def _held(self, path: Path) -> tuple[frozenset[int], int]:
-        """The positions of the rows that validate, and the number of rows of the file."""
+        """Returns the positions of the rows that validate, and the number of rows of the file."""
         stat = path.stat()
         return _held_back(path, stat.st_size, stat.st_mtime_ns, self.max_validation, self.seed)
 
     def count(self, split: str) -> int:
-        """The number of rows, unreadable ones among them; as published where the file is not there."""
+        """Counts the rows, unreadable ones among them; as published where the file is not there."""
         path = resolve(self._file)
         if path.is_file():
             validation, rows = self._held(path)
@@ -104,21 +104,21 @@ class CotFile(HoldbackSplit):
         return held if split == "validation" else rows - held
 
     def fingerprint(self, split: str) -> str:
-        """Digest of the file's content and of how it is split."""
+        """Digests the file's content and its division into splits; hexadecimal."""
         return digest("cot 1", file_digest(self._path(split)), split, self.max_validation, self.seed)
 
     def origins(self) -> frozenset[str]:
-        """The data sets that it is made from: a task of the same records is not held out while this one is trained on."""
+        """Names the data sets that it is made from: a task of the same records is not held out while this one is trained on."""
         return frozenset({self.name, *_MADE_FROM.get(self.name, ())})
 
     def describe(self) -> str:
-        """The file and where FLAN publishes it."""
+        """Names the file and where FLAN publishes it."""
         return f"FLAN's chain-of-thought file {str(self._file)!r} (google-research/FLAN, flan/v2/cot_data)"
 
 
 @dataclasses.dataclass(frozen=True)
 class _CotRows(Source):
-    """The rows of a file in its order, as ``question``, ``answer`` and ``rationale``."""
+    """A stream of a file's rows in its order, as ``question``, ``answer`` and ``rationale``."""
 
     path: Path
 
@@ -133,21 +133,21 @@ class _CotRows(Source):
             yield index, record
 
     def place(self, split: str, index: int) -> str:
-        """File and line of a row."""
+        """Names file and line of a row."""
         number, _ = next(itertools.islice(_numbered(self.path), index, None))
         return f"{self.path}, line {number}"
 
     def fingerprint(self, split: str) -> str:
-        """Digest of the file's content."""
+        """Digests the file's content; hexadecimal."""
         return file_digest(self.path)
 
     def size_hint(self, split: str) -> int:
-        """Bytes of the file."""
+        """Returns the bytes of the file."""
         return self.path.stat().st_size
 
 
 def cot_file(name: str, *, max_validation: int = 200, seed: int = 0) -> CotFile:
-    """A source over one of the nine files, in the folder ``flan_cot`` of the data folder.
+    """Makes a source over one of the nine files, in the folder ``flan_cot`` of the data folder.
 
     Args:
         name: a key of ``ROWS``.
@@ -165,7 +165,7 @@ def cot_file(name: str, *, max_validation: int = 200, seed: int = 0) -> CotFile:
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The rows with the numbers of their lines; blank lines are passed over."""
+    """Yields the rows with the numbers of their lines, without blank lines."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             content = line.removeprefix(_BYTE_ORDER_MARK).rstrip(b"\r\n")
@@ -175,7 +175,7 @@ def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
 
 @functools.lru_cache(maxsize=16)
 def _held_back(path: Path, size: int, modified_ns: int, limit: int, seed: int) -> tuple[frozenset[int], int]:
-    """Chosen by a hash of the question, so that equal questions never stand on both sides."""
+    """Chooses the rows that validate by a hash of the question, so that equal questions are in one split."""
     asked: dict[bytes, list[int]] = {}
     rows = 0
     for _, line in _numbered(path):
@@ -196,7 +196,7 @@ def _wanted(rows: int, limit: int) -> int:
 
 
 def _record(line: bytes) -> dict[str, str]:
-    """The record in a row. Errors begin behind the place."""
+    """Parses the record in a row. Error texts leave out the place."""
     try:
         values = line.decode().split("\t")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""One task file of Super-NaturalInstructions as a source, and what its first fields say of it.
+"""A source over one task file of Super-NaturalInstructions (``superni_file``), and the metadata in its first fields.
 
 A file is a JSON object: a definition in words, worked examples good and bad, instances with one
 or more accepted outputs, and where all of it comes from.
@@ -30,14 +30,14 @@ EVALUATION = "evaluation"
 
 _log = logging.getLogger(__name__)
 HEAD_BYTES = 1 << 16
-"""The metadata stands among the first fields, before examples and instances."""
+"""Bytes that hold the metadata, which is among the first fields, before examples and instances."""
 # Data sets that the benchmark calls otherwise than their publishers do.
 _KNOWN_AS = {"measuringmassivemultitasklanguageunderstanding": "mmlu", "scitailv11": "scitail", "winogradwsc": "wsc"}
 
 
 @dataclasses.dataclass(frozen=True)
 class SuperNIFile(HoldbackSplit):
-    """The records of one task file. See ``superni_file``.
+    """A source of one task file's records. See ``superni_file``.
 
     A record has ``id``, ``input``, ``output`` (the references, blank ones left out),
     ``definition``, ``positive`` and ``negative`` (pairs of an input and its output), and their
@@ -52,7 +52,7 @@ class SuperNIFile(HoldbackSplit):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """A training task has ``train`` and ``validation``, an evaluation task ``test``."""
+        """``train`` and ``validation`` of a training task, ``test`` of an evaluation task."""
         return ("train", "validation") if self.role == TRAINING else ("test",)
 
     def _file(self, split: str) -> Path:
@@ -82,16 +82,16 @@ class SuperNIFile(HoldbackSplit):
         yield from super().read(split)
 
     def divided(self, split: str) -> tuple[Source, str]:
-        """All instances of the file."""
+        """Returns the stream of all instances of the file."""
         return _Instances(self._file(split)), "train"
 
     def positions(self, split: str) -> Sequence[int]:
-        """Those of the split's instances, as ``_part`` divides them."""
+        """Returns the stream of the split's instances, as ``_part`` divides them."""
         _, instances = _Instances(self._file(split)).content()
         return self._part(instances, self._usable(instances)[1], split)
 
     def _usable(self, instances: Sequence[dict[str, Any]]) -> tuple[int, list[int]]:
-        """How many instances are considered, and the numbers of those that can be learned or scored."""
+        """Counts the instances considered, and returns the numbers of those that can be learned or scored."""
         # The benchmark counts before anything is left out: its first 100 are these.
         considered = min(self.max_instances, len(instances)) if self.role == EVALUATION else len(instances)
         return considered, [
@@ -99,7 +99,7 @@ class SuperNIFile(HoldbackSplit):
         ]
 
     def _part(self, instances: Sequence[dict[str, Any]], usable: list[int], split: str) -> list[int]:
-        """The numbers of a split's instances, in order.
+        """Returns the numbers of a split's instances, in order.
 
         Of a training task, a tenth, at most ``max_validation``, is for validation, and at most
         ``max_instances`` of the rest for training. Both are drawn by a hash of the input text, so that equal inputs never stand on both sides
@@ -121,31 +121,31 @@ class SuperNIFile(HoldbackSplit):
         return sorted(validation if split == "validation" else rest[: self.max_instances])
 
     def fingerprint(self, split: str) -> str:
-        """Digest of the file's content and of how it is split."""
+        """Digests the file's content and its division into splits; hexadecimal."""
         path = self._file(split)
         return digest("superni 1", file_digest(path), split, self.max_instances, self.max_validation, self.seed)
 
     def metadata(self) -> "Metadata":
-        """What the file says of itself."""
+        """Reads the file's metadata."""
         return metadata(self._file(self.splits[0]))
 
     def origins(self) -> frozenset[str]:
-        """The data sets that the task was made from, by names without case and punctuation."""
+        """Names the data sets that the task was made from, by names without case and punctuation."""
         return frozenset(_KNOWN_AS.get(name, name) for name in map(origin, self.metadata().sources))
 
     def describe(self) -> str:
-        """The file and its part in the benchmark."""
+        """Names the file and its part in the benchmark."""
         return f"Super-NaturalInstructions {self.role} task {self.path!r}"
 
 
 @dataclasses.dataclass(frozen=True)
 class _Instances(Source):
-    """The instances of a file in its order, each with what the file says of all."""
+    """A stream of a file's instances in its order, each with definition and examples of the file."""
 
     path: Path
 
     def content(self) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
-        """As ``_content``."""
+        """Returns definition and examples, and the instances; see ``_content``."""
         stat = self.path.stat()
         return _content(self.path, stat.st_size, stat.st_mtime_ns)
 
@@ -157,22 +157,22 @@ class _Instances(Source):
             yield index, unreadable or {**instance, **instructions}
 
     def place(self, split: str, index: int) -> str:
-        """File and instance."""
+        """Names file and instance."""
         return f"{self.path}, Instances[{index}]"
 
     def fingerprint(self, split: str) -> str:
-        """Digest of the file's content."""
+        """Digests the file's content; hexadecimal."""
         return file_digest(self.path)
 
     def size_hint(self, split: str) -> int:
-        """Bytes of the file."""
+        """Returns the bytes of the file."""
         return self.path.stat().st_size
 
 
 def superni_file(
     path: str | Path, *, role: str = TRAINING, max_instances: int = 100, max_validation: int = 20, seed: int = 0
 ) -> SuperNIFile:
-    """A source over one original task file; a relative path starts at the data folder.
+    """Makes a source over one original task file; a relative path starts at the data folder.
 
     Args:
         path: the ``*.json`` file.
@@ -198,7 +198,7 @@ def superni_file(
 
 @functools.lru_cache(maxsize=1)  # one file at a time: its splits are read one after the other
 def _content(path: Path, size: int, modified_ns: int) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
-    """What all records share, and the instances of a file; an unreadable instance has an ``error``."""
+    """Reads definition and examples, and the instances of a file; an unreadable instance has an ``error``."""
     content = load_json(path, spoiled=True, content=_bytes(path))
     instructions = _instructions(content, path)
     instances = []
@@ -211,7 +211,7 @@ def _content(path: Path, size: int, modified_ns: int) -> tuple[dict[str, Any], t
 
 
 def _bytes(path: Path, count: int = -1) -> bytes:
-    """What a file holds, decompressed where its ending says that it is compressed; the first ``count`` bytes of it."""
+    """Reads a file, decompressed by its suffix; the first ``count`` bytes of it where given."""
     with open_data(path) as file:
         try:
             return bytes(file.read(count))
@@ -250,7 +250,7 @@ def _instructions(content: Any, path: Path) -> dict[str, Any]:
 
 
 def _examples(examples: Any, where: str) -> list[tuple[str, str, str]]:
-    """Input, output and explanation of each worked example that has an output."""
+    """Reads input, output and explanation of each worked example that has an output."""
     if not isinstance(examples, list):
         raise UserError(f"{where}: must be a list.")
     found = []
@@ -283,7 +283,7 @@ def _instance(instance: Any, where: str) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a task file says of itself, in the benchmark's words.
+    """Metadata of a task file, in the benchmark's words.
 
     Attributes:
         categories: the kinds of task; the first is what it is held out with.
@@ -316,7 +316,7 @@ _KEYS = {
 
 
 def metadata(path: Path) -> Metadata:
-    """What a task file says of itself, without parsing its instances where that can be helped.
+    """Reads the metadata of a task file, from its head where that holds it.
 
     Raises:
         UserError: no category.
@@ -342,7 +342,7 @@ def _metadata(path: Path, size: int, modified_ns: int) -> Metadata:
 
 
 def _in_head(head: str, key: str) -> Any:
-    """The value of a field that begins in the head; ``None`` for none, or one cut in the middle."""
+    """Parses the value of a field that begins in the head; ``None`` for none, or one cut in the middle."""
     match = re.search(rf'"{key}"\s*:\s*', head)
     # Not JSON, cut in the middle, nested too deeply, or a number of too many digits.
     with contextlib.suppress(ValueError, RecursionError):
@@ -356,7 +356,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def category(path: Path) -> str:
-    """The first category of a task file.
+    """Reads the first category of a task file.
 
     Raises:
         UserError: no category.

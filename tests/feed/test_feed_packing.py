@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flan_jax.feed.packing import pack
@@ -55,6 +55,52 @@ def test_reordered_rows_keep_their_examples(pairs, random):
 )
 def test_rows_that_can_be_filled_are_filled(pairs, rows):
     assert len(packed(pairs)[2]) == rows
+
+
+def assert_best_fit(a, b, limits, longest_first):
+    """Replays the placements: each takes the fullest row, by the scarcer side, that has room on both sides."""
+    rows = pack(a, b, input_limit=limits[0], target_limit=limits[1], longest_first=longest_first)
+    row_of = np.empty(len(a), np.int64)
+    row_of[rows.examples] = np.repeat(np.arange(len(rows)), np.diff(rows.starts))
+    need, room_of_new = np.stack([a, b], axis=1), np.array(limits)
+    scarce = 0 if a.sum() * limits[1] >= b.sum() * limits[0] else 1
+    order = np.argsort(-(need / limits).max(axis=1), kind="stable") if longest_first else np.arange(len(a))
+    room: list[np.ndarray] = []
+    for index in order.tolist():
+        fitting = [left[scarce] for left in room if (left >= need[index]).all()]
+        row = row_of[index]
+        if row == len(room):  # rows are numbered as they are opened
+            assert not fitting, f"example {index} opens a row though one has room"
+            room.append(room_of_new.copy())
+        else:
+            assert room[row][scarce] == min(fitting), f"example {index} does not fill the row that it fits closest"
+        room[row] = room[row] - need[index]
+
+
+# Up to 16 rows of one class are tried, so that as few examples are placed exactly.
+few = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=16)
+
+
+@given(few, st.sampled_from([(24, 10), (16, 16), (100, 200), (512, 128), (37, 1)]), st.booleans())
+def test_each_example_goes_into_the_row_that_it_fills_most_closely(shares, limits, longest_first):
+    a, b = (np.array([int(share[side] * limits[side]) for share in shares], np.int64) for side in (0, 1))
+    assert_best_fit(a, b, limits, longest_first)
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), min_size=1, max_size=16), st.booleans())
+@example([(16, 5), (10, 5), (4, 5)], False)  # both rows have exactly the room that the third needs on the other side
+def test_rows_of_the_same_room_on_the_other_side_are_told_apart(pairs, longest_first):
+    a, b = np.array(pairs, np.int64).T
+    assert_best_fit(a, b, (24, 10), longest_first)
+
+
+@given(st.lists(st.integers(0, 64), min_size=1, max_size=200), st.booleans(), st.integers(0, 1))
+def test_one_side_alone_is_packed_by_exact_best_fit(lengths, longest_first, side):
+    sides = [np.array(lengths, np.int64), np.zeros(len(lengths), np.int64)]
+    limits = [64, 40]
+    if side:
+        sides.reverse(), limits.reverse()
+    assert_best_fit(*sides, tuple(limits), longest_first)
 
 
 def lognormal(count, seed):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import grain
 import numpy as np
+from absl import flags
 
 from flan_jax.feed.layout import Batch, RowLayout
 from flan_jax.feed.packed_row_index import PackedRowIndex
@@ -144,3 +145,20 @@ class BatchDataset(grain.IterDataset[CountedBatch]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_stream": None}
+
+
+def prefetched(dataset: BatchDataset, batches: int, workers: int) -> grain.IterDataset[CountedBatch]:
+    """Prefetches by one thread, or by worker processes.
+
+    Args:
+        dataset: not to be iterated over otherwise.
+        batches: made ahead, by each worker where there are any; 0 makes each when it is asked for.
+        workers: processes; 0 for a thread of this one.
+    """
+    if not workers:
+        return grain.experimental.ThreadPrefetchIterDataset(dataset, prefetch_buffer_size=batches)
+    if not flags.FLAGS.is_parsed():  # grain asks its flags, which only an absl program parses
+        flags.FLAGS.mark_as_parsed()
+    return dataset.mp_prefetch(
+        grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=max(1, batches))
+    )

@@ -10,30 +10,18 @@ from typing import Any
 
 import grain
 import numpy as np
-from absl import flags
 
 from flan_jax.errors import UserError
 from flan_jax.feed.batch_stream import TaskProgress, Weights
 from flan_jax.feed.consumed import consumed_before
-from flan_jax.feed.grain_dataset import BatchDataset, CountedBatch, StreamConfig
+from flan_jax.feed.grain_dataset import BatchDataset, CountedBatch, StreamConfig, prefetched
 from flan_jax.feed.layout import Batch, RowLayout
 from flan_jax.feed.sampler import Exhausted, SamplerStart
 from flan_jax.feed.sampling_stats import SamplingStats
+from flan_jax.feed.saved_position import FIRST_STEP, PART, Part, checked_position, decode_part, encode_part
 from flan_jax.store.store import StoredTask
 
 __all__ = ["Batch", "PackedBatches", "SamplingStats"]
-
-_POSITION_KEYS = ("step", "row", "window_rows", "window_own")
-_PART_KEY = "part"
-_FIRST_STEP_KEY = "first_step"
-_DIGEST_MEANING = {
-    "tasks": "the tasks or what they were prepared from",
-    "weights": "the weights or the seed",
-    "layout": "the lengths, packing, or what becomes of exhausted tasks",
-    "packing": "the way in which flan_jax draws and packs rows",
-}
-_UNVERSIONED = {"packing": 1}
-"""The version of positions that were saved before they had one."""
 
 
 class PackedBatches(Iterator[Batch]):
@@ -166,20 +154,12 @@ class PackedBatches(Iterator[Batch]):
         state: dict[str, Any] = {"step": self._step, "row": self._row, "window_rows": rows, "window_own": own}
         state |= self._digests
         if self.first_step:
-            state[_FIRST_STEP_KEY] = self.first_step
+            state[FIRST_STEP] = self.first_step
         if self._phase():
             state["in_force"] = self.weights
         if self._config.start is not None:
-            start, earlier_stats = self._config.start, self._earlier_stats
-            state[_PART_KEY] = {
-                "number": start.part,
-                "began": self._part_start,
-                "weights": self._config.weights.tolist(),
-                "drawn": start.drawn.tolist(),
-                "owed_task": start.carried_over_task.tolist(),
-                "owed_number": start.carried_over_index.tolist(),
-                **{name: getattr(earlier_stats, name).tolist() for name in _STATS_KEYS},
-            }
+            part = Part(self._config.weights, self._config.start, self._earlier_stats, self._part_start)
+            state[PART] = encode_part(part)
         return state
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -188,36 +168,15 @@ class PackedBatches(Iterator[Batch]):
         Raises:
             UserError: the state belongs to other tasks, weights, seed or lengths, or is none.
         """
-        state = {**_UNVERSIONED, **state}
-        missing = sorted({*_POSITION_KEYS, *self._digests} - set(state))
-        if missing:
-            raise UserError(f"The saved data position has no {', '.join(missing)}; it was not saved by this loader.")
-        changed = [part for part, digest in self._digests.items() if int(state[part]) != digest]
-        if changed:
-            what = " and ".join(_DIGEST_MEANING[part] for part in changed)
-            raise UserError(
-                f"The saved data position cannot be continued: {what} changed since it was saved. "
-                "Restore what it was, or start a new run from the checkpoint's parameters."
-            )
+        state = checked_position(state, self._digests)
         # Positions once counted from the first of these batches, whatever came before them.
-        before_these = self.first_step - int(state.get(_FIRST_STEP_KEY, 0))
-        part = state.get(_PART_KEY)
-        if part is None:
-            self._start_part(self._initial_config, self._zero_stats(), self.first_step)
+        before_these = self.first_step - int(state.get(FIRST_STEP, 0))
+        if PART in state:
+            part = decode_part(state[PART], self._zero_stats())
+            config = dataclasses.replace(self._initial_config, weights=part.weights, start=part.start)
+            self._start_part(config, part.earlier_stats, part.step + before_these)
         else:
-            start = SamplerStart(
-                int(part["number"]),
-                np.array(part["drawn"], np.int64),
-                np.array(part["owed_task"], np.int32),
-                np.array(part["owed_number"], np.int64),
-            )
-            zeros = self._zero_stats()
-            saved: dict[str, Any] = {name: np.array(part[name], getattr(zeros, name).dtype) for name in _STATS_KEYS}
-            self._start_part(
-                dataclasses.replace(self._initial_config, weights=np.array(part["weights"]), start=start),
-                dataclasses.replace(zeros, **saved),
-                int(part["began"]) + before_these,
-            )
+            self._start_part(self._initial_config, self._zero_stats(), self.first_step)
         if state["window_rows"]:
             self._row_index.set_capacity(int(state["window_rows"]), int(state["window_own"]))
         self._move_to(int(state["step"]) + before_these, int(state["row"]))
@@ -318,10 +277,14 @@ class PackedBatches(Iterator[Batch]):
             carried_over_task[carried_over_task >= 0].astype(np.int32),
             there.consumed.carried_over_index[carried_over_task >= 0],
         )
-        earlier: dict[str, Any] = {name: remapped(getattr(there.stats, name)) for name in _STATS_KEYS}
-        self._start_part(
-            dataclasses.replace(config, start=start), dataclasses.replace(self._zero_stats(), **earlier), there.step
+        earlier_stats = dataclasses.replace(
+            self._zero_stats(),
+            expected=remapped(there.stats.expected),
+            examples=remapped(there.stats.examples),
+            input_tokens=remapped(there.stats.input_tokens),
+            target_tokens=remapped(there.stats.target_tokens),
         )
+        self._start_part(dataclasses.replace(config, start=start), earlier_stats, there.step)
         self._step, self._row = there.step, 0
         self._counts = np.zeros((3, len(self._names)), np.int64)
 
@@ -365,20 +328,10 @@ class PackedBatches(Iterator[Batch]):
         if not self._finalizer.alive:
             raise ValueError("these batches were closed")
         if not self._iterators:
-            dataset: grain.IterDataset[CountedBatch] = BatchDataset(
+            dataset = BatchDataset(
                 self._config, None if self._workers else self._row_index, self._row, self._batch_size, self._host_rows
             )
-            if self._workers:
-                if not flags.FLAGS.is_parsed():  # grain asks its flags, which only an absl program parses
-                    flags.FLAGS.mark_as_parsed()
-                dataset = dataset.mp_prefetch(
-                    grain.MultiprocessingOptions(
-                        num_workers=self._workers, per_worker_buffer_size=max(1, self._prefetch)
-                    )
-                )
-            else:
-                dataset = grain.experimental.ThreadPrefetchIterDataset(dataset, prefetch_buffer_size=self._prefetch)
-            self._iterators.append(iter(dataset))
+            self._iterators.append(iter(prefetched(dataset, self._prefetch, self._workers)))
         return self._iterators[0]
 
     def _stop_prefetching(self) -> None:
@@ -387,9 +340,6 @@ class PackedBatches(Iterator[Batch]):
     def close(self) -> None:
         """Stops the prefetching thread or processes; no batch can be requested afterwards."""
         self._finalizer()
-
-
-_STATS_KEYS = ("expected", "examples", "input_tokens", "target_tokens")
 
 
 def _close_all(iterators: list[grain.DatasetIterator[CountedBatch]]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.feed import loader, packed_row_index
+from flan_jax.feed import packed_row_index, saved_position
 from flan_jax.feed.layout import RowLayout
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.feed.packed_row_index import PACKING_VERSION, PackedRowIndex
@@ -68,7 +68,7 @@ def test_a_position_of_another_version_is_refused(make_tasks, monkeypatch):
     first = batches()
     next(first)
     state = first.get_state()
-    assert state["packing"] == PACKING_VERSION == loader._UNVERSIONED["packing"]
+    assert state["packing"] == PACKING_VERSION == saved_position.UNVERSIONED["packing"]
     older = {name: value for name, value in state.items() if name != "packing"}
     again = batches()
     again.set_state(older)  # saved before positions said it: rows were those of version 1

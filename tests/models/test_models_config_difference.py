@@ -19,7 +19,7 @@ OTHER = {
         "vocab_size": 999, "d_model": 128, "d_kv": 2, "num_heads": 7, "d_ff": 3, "num_encoder_layers": 5,
         "num_decoder_layers": 5, "relative_attention_num_buckets": 6, "relative_attention_max_distance": 777,
         "mlp_activation": "gated-silu", "tie_embeddings": True, "layer_norm_epsilon": 1e-3, "decoder_start_id": 5,
-        "dropout_rate": 0.7, "dtype": "bfloat16", "remat": "full", "attention": "plain", "pad_id": 5, "eos_id": 5,
+        "dropout_rate": 0.7, "dtype": "bfloat16", "remat": "full", "attention": "dense", "pad_id": 5, "eos_id": 5,
         "stop_ids": (5,), "initializer_factor": 0.5, "relative_bias_init": 0.5, "mimetic_init": 0.5,
     },
     DecoderConfig: {
@@ -29,7 +29,7 @@ OTHER = {
         "rope_theta": 777.0, "rope_scaling": LINEAR, "local_rope_theta": 777.0, "max_positions": 77, "sliding_window": 7,
         "window_pattern": (False, True), "query_scale": 0.77, "attention_softcap": 7.0, "logit_softcap": 7.0,
         "embed_scale": True, "tie_embeddings": True, "prefix_lm": True, "bos_id": 7, "reads_start": False,
-        "dropout_rate": 0.7, "dtype": "bfloat16", "remat": "full", "attention": "plain", "pad_id": 5, "eos_id": 5,
+        "dropout_rate": 0.7, "dtype": "bfloat16", "remat": "full", "attention": "dense", "pad_id": 5, "eos_id": 5,
         "stop_ids": (5,), "family": "llama",
     },
 }  # fmt: skip

@@ -14,10 +14,10 @@ _EARLIER = "lesson_"
 
 
 class CurriculumBatches(Iterator[Batch]):
-    """The batches of a curriculum for ``steps`` steps, and of the mixture from then on.
+    """Yields the batches of a curriculum for its steps, and those of the mixture from then on.
 
-    Both number their tasks alike, so ``decoder_task_ids`` keep their meaning. What comes at a step is a
-    function of the two streams and ``steps`` only; the position is theirs, side by side.
+    Both number their tasks alike, so ``decoder_task_ids`` keep their meaning. The batch of a step is a
+    function of the two streams and the step only; the position is theirs, side by side.
     """
 
     def __init__(self, curriculum: PackedBatches, mixture: PackedBatches) -> None:

@@ -25,7 +25,7 @@ __all__ = ["Batch", "PackedBatches", "SamplingStats"]
 
 
 class PackedBatches(Iterator[Batch]):
-    """An iterator over the batches of a mixture, endless unless exhausted tasks end it.
+    """Iterates over the batches of a mixture, endlessly unless exhausted tasks end it; a ``BatchStream``.
 
     Each batch is a dictionary with the keys of ``RowLayout.keys``: ``encoder_*`` [rows, inputs] and
     ``decoder_*`` [rows, targets], or ``decoder_*`` [rows, inputs + targets] for a decoder alone; int32

@@ -25,7 +25,7 @@ CHUNK_TOKENS = 1 << 28
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class StoredExample:
-    """One tokenised example.
+    """One tokenized example.
 
     Attributes:
         inputs: [length] token ids, the end-of-sequence id included.
@@ -108,7 +108,7 @@ def _extra_column(name: str, extra: Extra, examples: list[StoredExample], where:
 
 
 def _concatenate(parts: list[np.ndarray], where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Joined tokens in the narrowest type that fits, and 32-bit offsets [n + 1]."""
+    """Joins token lists: tokens in the narrowest type that fits, and 32-bit offsets [n + 1]."""
     offsets = np.zeros(len(parts) + 1, np.int32)
     np.cumsum([len(part) for part in parts], out=offsets[1:])
     tokens = np.concatenate([np.asarray(part, np.int64) for part in parts]) if parts else np.zeros(0, np.int64)
@@ -141,7 +141,7 @@ def write_arrow(
     vocabulary_size: int | None = None,
     extras: Mapping[str, Extra] = NO_EXTRAS,
 ) -> Totals:
-    """Writes one file.
+    """Writes examples to one Arrow file.
 
     Args:
         path: the file, which must not exist.
@@ -198,7 +198,7 @@ class ChunkedTokens:
         return self.values[chunk][start:end]
 
     def check(self, tokens: int) -> None:
-        """Raises ValueError where offsets do not cut ``tokens`` tokens out of the values, in order."""
+        """Raises ``ValueError`` where the offsets do not cut ``tokens`` tokens out of the values, in order."""
         found = 0
         for values, offsets in zip(self.values, self.offsets, strict=True):
             if offsets[0] < 0 or offsets[-1] > len(values) or np.any(offsets[1:] < offsets[:-1]):
@@ -215,7 +215,7 @@ class ChunkedTokens:
 
 
 class ArrowTokens:
-    """A file that ``write_arrow`` wrote, mapped into memory. Tokens are views, never copies.
+    """Memory-maps a file that ``write_arrow`` wrote. Tokens are views, never copies.
 
     Args:
         path: the file.
@@ -259,7 +259,7 @@ class ArrowTokens:
         self.targets.check(target_tokens)
 
     def side(self, name: str) -> ChunkedTokens:
-        """A column of lists of numbers."""
+        """Returns a column of lists of numbers."""
         columns = [batch.column(name) for batch in self._batches]
         return ChunkedTokens(
             values=tuple(column.values.to_numpy(zero_copy_only=True) for column in columns),
@@ -268,19 +268,19 @@ class ArrowTokens:
         )
 
     def integers(self, name: str) -> np.ndarray:
-        """A whole integer column, [n]; a view where the file has one chunk."""
+        """Returns a whole integer column, [n]; a view where the file has one record batch."""
         columns = [batch.column(name).to_numpy(zero_copy_only=True) for batch in self._batches]
         if not columns:
             return np.zeros(0, np.int64)
         return columns[0] if len(columns) == 1 else np.concatenate(columns)
 
     def strings(self, name: str, row: int) -> tuple[str, ...]:
-        """The list of strings in one row."""
+        """Returns the list of strings in one row."""
         chunk = int(np.searchsorted(self.starts, row, side="right")) - 1
         return tuple(self._batches[chunk].column(name)[row - int(self.starts[chunk])].as_py())
 
     def extra(self, name: str, extra: Extra, row: int) -> np.ndarray | list[np.ndarray]:
-        """The extra of one row, as ``Extra.decode`` gives it."""
+        """Decodes the extra of one row (``Extra.decode``)."""
         chunk = int(np.searchsorted(self.starts, row, side="right")) - 1
         return extra.decode(self._batches[chunk].column(EXTRA_PREFIX + name)[row - int(self.starts[chunk])])
 

@@ -60,7 +60,7 @@ class Extra:
         return kind
 
     def encode(self, values: Sequence[ExtraValue], where: str) -> pa.Array:
-        """One value of each example as a column.
+        """Encodes one value of each example as a column.
 
         Args:
             values: one per example.
@@ -83,7 +83,7 @@ class Extra:
         return column
 
     def decode(self, value: pa.Scalar) -> np.ndarray | list[np.ndarray]:
-        """One value of its column.
+        """Decodes one value of its column.
 
         Returns:
             rank 0: an array of shape [], whose ``[()]`` is the value; rank 1: [length]; rank 2: a
@@ -127,7 +127,7 @@ def has_loss_mask(manifest: Mapping[str, Any], where: str) -> bool:
 
 
 def check_extras(extras: Mapping[str, Extra], where: str) -> dict[str, Extra]:
-    """Declared extras in the order of their columns, which is by name.
+    """Sorts declared extras in the order of their columns, which is by name.
 
     Raises:
         UserError: an extra without a name.
@@ -138,7 +138,7 @@ def check_extras(extras: Mapping[str, Extra], where: str) -> dict[str, Extra]:
 
 
 def check_names(given: Iterable[str], declared: Mapping[str, Extra], where: str) -> None:
-    """Refuses an example whose extras are not exactly those declared.
+    """Checks that an example has exactly the declared extras.
 
     Raises:
         UserError: one is missing, or was not declared.
@@ -155,7 +155,7 @@ def check_names(given: Iterable[str], declared: Mapping[str, Extra], where: str)
 
 
 def approx_bytes(value: ExtraValue) -> int:
-    """About how many bytes a value takes in the file."""
+    """Estimates how many bytes a value takes in the file."""
     if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, np.ndarray):
@@ -164,12 +164,12 @@ def approx_bytes(value: ExtraValue) -> int:
 
 
 def as_json(extras: Mapping[str, Extra]) -> dict[str, dict[str, Any]]:
-    """Declared extras as the manifest has them."""
+    """Encodes declared extras as the manifest has them."""
     return {name: dataclasses.asdict(extra) for name, extra in sorted(extras.items())}
 
 
 def _as_list(value: Any, extra: Extra, where: str) -> Any:
-    """A value that can be iterated over as a list; text is none."""
+    """Checks that a value is a list or an array of rank 1 or more; text is neither."""
     if not isinstance(value, list | tuple | np.ndarray) and hasattr(value, "__array__"):
         value = np.asarray(value)
     if not isinstance(value, list | tuple | np.ndarray) or (isinstance(value, np.ndarray) and not value.ndim):
@@ -178,14 +178,14 @@ def _as_list(value: Any, extra: Extra, where: str) -> Any:
 
 
 def _numbers(values: Sequence[Any], extra: Extra, where: str) -> pa.Array:
-    """Numbers (rank 0) or lists of them, joined."""
+    """Joins numbers (rank 0) or lists of them to one Arrow array."""
     arrays = [_cast(value, extra, where) for value in values]
     joined = np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.zeros(0, extra.dtype)
     return pa.array(joined)
 
 
 def _cast(value: Any, extra: Extra, where: str) -> np.ndarray:
-    """One array in the declared type, refusing what would change its values beyond rounding."""
+    """Casts one array to the declared type; refuses what would change its values beyond rounding."""
     try:
         array = np.asarray(value)
     except ValueError:  # lists of unequal length
@@ -211,7 +211,7 @@ def _cast(value: Any, extra: Extra, where: str) -> np.ndarray:
 
 
 def _texts(values: Sequence[Any], extra: Extra, where: str) -> pa.Array:
-    """Strings or bytes, joined; a string must be UTF-8."""
+    """Encodes strings or bytes as one Arrow array; a string must be UTF-8."""
     encoded = []
     for value in values:
         if isinstance(value, np.ndarray) and not value.ndim:

@@ -139,7 +139,7 @@ def check_digest(where: str, entry: Mapping[str, Any], digest: str) -> None:
 
 
 def digest_of(stream: IO[bytes]) -> str:
-    """The checksum of what a stream has left: BLAKE2b of 128 bits, hexadecimal."""
+    """Hashes the rest of a stream: BLAKE2b of 128 bits, hexadecimal."""
     digest = hashlib.blake2b(digest_size=16)
     while block := stream.read(1 << 20):
         digest.update(block)
@@ -147,6 +147,6 @@ def digest_of(stream: IO[bytes]) -> str:
 
 
 def digest_of_file(file: str | os.PathLike[str]) -> str:
-    """The checksum of a file on this machine."""
+    """Hashes a file of this machine, as ``digest_of`` does."""
     with open(file, "rb", buffering=0) as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

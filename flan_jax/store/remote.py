@@ -292,12 +292,12 @@ class _RemoteFolder:
         return self.backend.address(*self.key)
 
     def fetch(self, manifest: dict[str, Any]) -> Path:
-        """The file of examples on this machine."""
+        """Fetches the file of examples into the cache of this machine."""
         return self.backend.fetch(self.key, manifest)
 
 
 def _connect(url: str, shown: str) -> tuple[Any, str]:
-    """The file system of an address, and the path in it."""
+    """Opens the file system of an address; returns it and the path in it."""
     known = {*fsspec.available_protocols(), *fsspec.registry}
     for link in url.split("::"):
         protocol = link.partition("://")[0]

@@ -80,12 +80,12 @@ class TokenStore:
         return self._backend.root
 
     def folder(self, name: str, split: str, fingerprint: str) -> Path | str:
-        """The path, or the address, where a task of this fingerprint lies or would lie."""
+        """Path or address of a task of this fingerprint, which need not exist."""
         folder = self._backend.folder(_key(name, split, fingerprint))
         return folder if isinstance(folder, Path) else str(folder)
 
     def has(self, name: str, split: str, fingerprint: str, *, verify: Verify = "never") -> bool:
-        """Whether the task is there, whole, and of this fingerprint.
+        """Whether the task exists complete and with this fingerprint.
 
         Args:
             name: the task.
@@ -110,7 +110,7 @@ class TokenStore:
         vocabulary_size: int | None = None,
         extras: Mapping[str, Extra] | None = None,
     ) -> StoredTask:
-        """Writes one split of a task, whole or not at all.
+        """Writes one split of a task, atomically.
 
         A task that is there already and whole is left as it is; one whose checksums are wrong is
         replaced.
@@ -221,7 +221,7 @@ class TokenStore:
     def open_many(
         self, wanted: Iterable[TaskRequest], *, verify: Verify = "changed", fetch: bool = True
     ) -> list[StoredTask]:
-        """Opens prepared tasks, as ``open`` does; those of a remote store many at once, files included.
+        """Opens prepared tasks, as ``open`` does; those of a remote store concurrently, files included.
 
         Args:
             wanted: name, split, fingerprint and parts of each.
@@ -253,11 +253,11 @@ class TokenStore:
                 raise
 
     def fingerprints(self, name: str, split: str) -> tuple[str, ...]:
-        """The 16 digits of every prepared fingerprint of a split, sorted."""
+        """Lists the 16 digits of every prepared fingerprint of a split, sorted."""
         return tuple(sorted(self._backend.fingerprints(_quoted(name), _quoted(split))))
 
     def tasks(self) -> tuple[tuple[str, str], ...]:
-        """The (task, split) pairs that are there, sorted."""
+        """Lists the (task, split) pairs in the store, sorted."""
         unquote = urllib.parse.unquote
         return tuple(sorted((unquote(name), unquote(split)) for name, split in self._backend.splits()))
 

@@ -16,7 +16,7 @@ class RemoteFolder(Protocol):
     """The folder of a task in a remote store; its ``str`` is the address."""
 
     def fetch(self, manifest: dict[str, Any]) -> Path:
-        """The file of examples on this machine, fetched into the cache if it is not there.
+        """Fetches the file of examples into the cache of this machine, unless it is there.
 
         Raises:
             UserError: it cannot be fetched, or its checksum is wrong.
@@ -60,7 +60,7 @@ class StoredTask:
 
     @cached_property
     def tokens(self) -> ArrowTokens:
-        """The mapped file.
+        """The memory-mapped file of examples.
 
         Raises:
             UserError: the file cannot be fetched or read as Arrow, or is not what the manifest says.
@@ -89,12 +89,12 @@ class StoredTask:
 
     @cached_property
     def input_lengths(self) -> np.ndarray:
-        """[n] int32."""
+        """[n] int32, in tokens."""
         return self.tokens.inputs.lengths()
 
     @cached_property
     def target_lengths(self) -> np.ndarray:
-        """[n] int32."""
+        """[n] int32, in tokens."""
         return self.tokens.targets.lengths()
 
     @cached_property
@@ -121,7 +121,7 @@ class StoredTask:
         return {name: Extra(**kind) for name, kind in self.manifest.get("extras", {}).items()}
 
     def extras(self, index: int) -> dict[str, np.ndarray | list[np.ndarray]]:
-        """Every extra by name.
+        """Reads every extra by name.
 
         Numbers have the declared type, text is an array of ``bytes`` objects. Rank 0 has the shape
         [], rank 1 [length]; rank 2 is a list of [length] arrays, even where all are equally long.
@@ -130,7 +130,7 @@ class StoredTask:
         return {name: self.tokens.extra(name, extra, row) for name, extra in self.extra_types.items()}
 
     def example(self, index: int) -> StoredExample:
-        """One example, whole."""
+        """Reads one whole example."""
         return StoredExample(
             inputs=self.inputs(index),
             targets=self.targets(index),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flan_jax.feed.packing import pack
@@ -88,10 +88,17 @@ def test_each_example_goes_into_the_row_that_it_fills_most_closely(shares, limit
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3)), min_size=1, max_size=16), st.booleans())
-@example([(16, 5), (10, 5), (4, 5)], False)  # both rows have exactly the room that the third needs on the other side
 def test_rows_of_the_same_room_on_the_other_side_are_told_apart(pairs, longest_first):
     a, b = np.array(pairs, np.int64).T
     assert_best_fit(a, b, (24, 10), longest_first)
+
+
+def test_the_first_row_is_the_closest_among_rows_of_the_same_class():
+    # After two rows both have just the room on the other side that the third example needs.
+    pairs = np.array([(400, 64), (300, 64), (100, 64)])
+    assert_best_fit(*pairs.T, (512, 128), longest_first=False)
+    rows = pack(*pairs.T, input_limit=512, target_limit=128, longest_first=False)
+    assert rows.examples.tolist() == [0, 2, 1]
 
 
 @given(st.lists(st.integers(0, 64), min_size=1, max_size=200), st.booleans(), st.integers(0, 1))

@@ -59,10 +59,9 @@ STORE = Path()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def store(tmp_path_factory):
-    """Preparing the embedded world takes seconds, so the tests of this file share it."""
+def store(mini_store):
     global STORE
-    STORE = tmp_path_factory.mktemp("store")
+    STORE = mini_store
 
 
 def series(folder) -> list[dict]:

@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env parity-env quickstart test test-parity real-weights test-realweights test-wheel lint format types layers api ci requirements clean distclean
+.PHONY: help setup env parity-env quickstart test test-deep test-parity real-weights test-realweights test-wheel lint format types layers api ci requirements clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,12 @@ endef
 test: export XLA_FLAGS += --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 test: env  ## every test but those against PyTorch
 	$(call pytest,-n $(JOBS) --dist loadfile --no-loadscope-reorder)
+
+# Drawn anew each time, so that it finds what the same few examples of `make test` do not.
+test-deep: export XLA_FLAGS += --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
+test-deep: export FLAN_JAX_DEEP = 1
+test-deep: env  ## every property of the tests with many examples, for half an hour
+	$(call pytest,-m "hypothesis and not parity" -n $(JOBS) --dist worksteal --timeout 3600)
 
 test-parity: $(PARITY)  ## compare live with PyTorch and transformers (installs both)
 	$(call pytest,-m parity -n $(JOBS) --dist loadfile)

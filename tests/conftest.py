@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deep import DEEP
 from hypothesis import settings
 
 DEVICES = 8
@@ -26,7 +27,8 @@ if _CACHE not in os.environ:
 
 # No deadline: the first example of a property pays for a compilation. Derandomised: a red run is red again.
 settings.register_profile("flan_jax", deadline=None, derandomize=True)
-settings.load_profile("flan_jax")
+settings.register_profile("deep", deadline=None, max_examples=1000)
+settings.load_profile("deep" if DEEP else "flan_jax")
 
 
 def pytest_unconfigure() -> None:
@@ -37,7 +39,8 @@ def pytest_unconfigure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that no process is left alone with them at the end."""
-    items.sort(key=lambda item: not {"repo", "experiments"} & set(item.path.parts))
+    folders = ("repo", "experiments", "train", "models")
+    items.sort(key=lambda item: next((place for place, name in enumerate(folders) if name in item.path.parts), 9))
 
 
 @pytest.fixture(scope="session", autouse=True)

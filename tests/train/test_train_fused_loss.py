@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from deep import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -59,7 +60,7 @@ def plain(kernel: Any, x: Any, batch: Any, z_loss: float, **head: Any) -> LossSu
     return token_loss(Head(kernel, **head)(x), batch, num_tasks=NUM_TASKS, z_loss=z_loss)
 
 
-@settings(max_examples=12)
+@examples(8, deep=200)
 @given(
     rows=st.integers(1, 3), length=st.integers(1, 7), pieces=st.integers(1, 8), tied=st.booleans(),
     softcap=st.sampled_from([None, 2.0]), scale=st.sampled_from([1.0, 0.25]), z_loss=st.sampled_from([0.0, 0.1]),

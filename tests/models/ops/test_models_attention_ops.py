@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from deep import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +67,7 @@ ONE_OF_EACH = pytest.mark.parametrize(
 )
 
 
-@settings(max_examples=25)
+@examples(15, deep=300)
 @given(
     seed=st.integers(0, 1000), groups=st.sampled_from([1, 2, 4]), length=st.integers(2, 9), chunks=st.sampled_from(CHUNKS),
     bias=st.integers(0, 2), causal=st.booleans(), prefix=st.booleans(), window=st.sampled_from([None, 1, 3]),

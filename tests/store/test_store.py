@@ -94,6 +94,12 @@ def test_tokens_take_the_narrowest_type(store, largest, kind):
     assert smallest_uint_type(largest) == kind
 
 
+def test_an_example_needs_no_more_than_its_tokens(store):
+    stored = store.write("t", "train", A, [StoredExample(np.array([7, 1]), np.array([8, 1]))], {})
+    assert (stored.example_ids.tolist(), stored.template_ids.tolist()) == ([0], [0])
+    assert (stored.options(0), stored.references(0), stored.extras(0)) == ((), (), {})
+
+
 def test_token_ids_out_of_range_are_refused(store):
     with pytest.raises(UserError, match=r"'t'.*token id 7 is outside the vocabulary of 7"):
         store.write("t", "train", A, [StoredExample(np.array([7]), np.array([0]))], {"vocabulary_size": 7})
@@ -332,8 +338,9 @@ def test_an_empty_split_is_stored(store):
 def test_an_index_outside_is_an_error(store):
     stored = store.write("rte", "test", A, examples(3), {})
     for index in (-1, 3):
-        with pytest.raises(IndexError):
-            stored.inputs(index)
+        for read in (stored.inputs, stored.targets, stored.options, stored.references, stored.extras, stored.example):
+            with pytest.raises(IndexError, match=f"example {index} of 'rte', which has 3"):
+                read(index)
 
 
 def test_a_deleted_store_is_missing(store):

@@ -1,5 +1,6 @@
 """Every test runs on eight simulated CPU devices; set before anything imports jax."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -41,6 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that no process is left alone with them at the end."""
     folders = ("repo", "experiments", "train", "models")
     items.sort(key=lambda item: next((place for place, name in enumerate(folders) if name in item.path.parts), 9))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end, so no collection of garbage need look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -62,6 +62,16 @@ def test_far_positions_are_found(tasks, start):
     assert (number <= after[draws.task]).all()
 
 
+def test_a_position_beyond_exact_arithmetic_is_refused():
+    # 2**46 nominal draws times a share of up to 2**40: more would not fit into the two halves of 64 bits.
+    sampler, last = MixtureSampler([5], [1.0], 0), 2**46 - BLOCK - 1
+    assert sampler.counts(last).tolist() == [last]
+    assert sampler.draws(last, 1).draw_index.tolist() == [last]
+    for read in (sampler.counts, lambda position: sampler.draws(position, 1)):
+        with pytest.raises(ValueError, match="is beyond the last one"):
+            read(last + 1)
+
+
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=6), st.integers(0, 9))
 def test_each_epoch_of_a_task_is_a_permutation(sizes, seed):
     sampler = MixtureSampler(sizes, [1.0] * len(sizes), seed)

@@ -121,6 +121,11 @@ def test_shares_are_rounded_to_exactly_one(weights):
     assert np.abs(shares / 2**SHARE_BITS - exact / exact.sum()).max() < 60 / 2**SHARE_BITS
 
 
+def test_the_largest_remainders_are_rounded_up():
+    # 2**40 / 7 leaves 2/7 of a unit, so the remainders are 2/7, 4/7 and 1/7; one unit is missing.
+    assert round_shares([1, 2, 4]).tolist() == [2**40 // 7, 2 * 2**40 // 7 + 1, 4 * 2**40 // 7]
+
+
 @pytest.mark.parametrize("weights", [[], [0, 0], [-1, 2], [float("nan"), 1], [float("inf"), 1]])
 def test_unusable_weights_are_refused(weights):
     with pytest.raises(UserError):

@@ -464,7 +464,7 @@ def test_whatever_is_wrong_with_a_record_is_told_as_such(data):
     else:
         del at[last]
     origin = Rows([(0, record), (1, EXAMPLES[name])])
-    cleaner = Cleaning(tuple(STEPS)).without("duplicates").begin()
+    cleaner = Cleaning(tuple(STEPS)).without("duplicates").cleaner()
     made = list(normalized_records(origin, get_format(name), cleaner, lambda reason: None))
     for _, _, one in made:
         if not isinstance(one, UserError):

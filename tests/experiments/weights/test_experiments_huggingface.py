@@ -65,7 +65,7 @@ def run(tmp_path_factory, store):
     """A run that started from an imported model, with results."""
     path = tmp_path_factory.mktemp("runs")
     measured = EvalConfig(suites=("held_out",), max_examples=2)
-    config = run_config(path / "run", initial_checkpoint=str(path / "imported"), eval=measured)
+    config = run_config(path / "run", initial_checkpoint=str(path / "imported"), evaluation=measured)
     saved(path / "published", config.model)
     import_folder(path / "published", path / "imported")
     train(config)

@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 
 from flan_jax.eval.examples import EvalExample, EvalTask, Prediction, TaskResult
-from flan_jax.eval.metrics import bootstrap
 from flan_jax.eval.metrics.metric import Metric
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.metrics.task_metrics import headline, resampled_interval
+from flan_jax.eval.statistics import bootstrap
 
 ProgressCallback = Callable[[int], None]
 """Called with the number of examples finished since the last call; see ``LanguageModel``."""

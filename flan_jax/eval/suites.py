@@ -7,10 +7,10 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalTask, TaskResult
-from flan_jax.eval.metrics import bootstrap
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.provenance import Settings, suite_settings
 from flan_jax.eval.runner import EvalProgress, LanguageModel, evaluate
+from flan_jax.eval.statistics import bootstrap
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,11 +9,11 @@ import pytest
 from eval_toys import decode, encode
 
 from flan_jax.eval.examples import EvalExample, EvalTask
-from flan_jax.eval.metrics.bootstrap import RESAMPLES
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.results import read_predictions, read_results, write_results
 from flan_jax.eval.runner import chance, evaluate
+from flan_jax.eval.statistics.bootstrap import RESAMPLES
 from flan_jax.eval.suites import evaluate_suites
 from flan_jax.tasks.hashing import counter_hash
 

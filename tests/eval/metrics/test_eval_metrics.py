@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
 from flan_jax.errors import UserError
-from flan_jax.eval.metrics import bootstrap
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.metrics.string_metrics import normalize
+from flan_jax.eval.statistics import bootstrap
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.hashing import counter_hash
 

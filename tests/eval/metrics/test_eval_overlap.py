@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.eval.metrics import bootstrap, overlap
+from flan_jax.eval.metrics import overlap
 from flan_jax.eval.metrics.registry import METRICS
+from flan_jax.eval.statistics import bootstrap
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "golden/overlap_scores.json").read_text(encoding="utf-8"))
 CORPUS = REFERENCE["corpus"]

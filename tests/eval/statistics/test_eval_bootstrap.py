@@ -4,8 +4,8 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flan_jax.eval.metrics import bootstrap
 from flan_jax.eval.metrics.registry import METRICS
+from flan_jax.eval.statistics import bootstrap
 
 ACCURACY = METRICS.get("accuracy")
 

@@ -67,8 +67,8 @@ WNUT17 = register(
         fields=_entities,
         slots=("text", "answer"),
         predict="generate",
-        metric="squad_f1",
-        other_metrics=("squad_em",),
+        metric="entity_f1",
+        other_metrics=("squad_f1", "squad_em"),
         templates=(
             Template(
                 "List the named entities in this post, each with its kind in parentheses: person, location, "

@@ -214,6 +214,38 @@ def mcc(name: str, text: str) -> Metric:
     return Metric(name, _counts([text]), aggregate, example_scores=_agreement)
 
 
+def _expected_classes(predictions: Sequence[str], references: References) -> np.ndarray:
+    """``[n, 2]``: the number of the class that is expected, in the order of first appearance, and 1 where it is predicted."""
+    expected = [_class(accepted[0]) for accepted in references]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(expected))}
+    right = [_class(prediction) == name for prediction, name in zip(predictions, expected, strict=True)]
+    return np.asarray([[numbers[name], hit] for name, hit in zip(expected, right, strict=True)], np.float64).reshape(
+        -1, 2
+    )
+
+
+def _mean_recall(rows: np.ndarray) -> np.ndarray:
+    """Mean over the classes that occur in ``[..., n, 2]`` of the share of their rows that are right, ``[...]``."""
+    recalls, classes = np.zeros(rows.shape[:-2]), np.zeros(rows.shape[:-2])
+    # Class by class: resamples of many examples are large, and a table of all classes would be as often larger.
+    for number in np.unique(rows[..., 0]):
+        member = rows[..., 0] == number
+        count = member.sum(axis=-1)
+        recalls += (member * rows[..., 1]).sum(axis=-1) / np.maximum(count, 1)
+        classes += count > 0
+    return recalls / np.maximum(classes, 1)
+
+
+BALANCED_ACCURACY = Metric(
+    "balanced_accuracy",
+    _expected_classes,
+    aggregate=lambda sums, count: sums[..., 1] / count,
+    example_scores=lambda rows: rows[:, 1],
+    of_rows=_mean_recall,
+)
+"""The mean recall of the classes that the first references name (Brodersen et al. 2010), answers compared as ``f1_of`` does."""
+
+
 def _agreement(rows: np.ndarray) -> np.ndarray:
     return (rows[:, 1] == rows[:, 2]).astype(float)
 

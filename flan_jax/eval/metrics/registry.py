@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.eval.metrics import corpus_metrics, drop, group_metrics, overlap, string_metrics
+from flan_jax.eval.metrics import corpus_metrics, drop, entity_f1, group_metrics, overlap, string_metrics
 from flan_jax.eval.metrics.metric import ExampleScore, Metric, mean_of
 from flan_jax.tasks.catalog import Registry
 
@@ -115,5 +115,7 @@ METRICS.add_family("pearson", corpus_metrics.pearson, "0")
 METRICS.add_family("f1_of", corpus_metrics.f1_of, "yes")
 METRICS.add_family("f1a", group_metrics.f1a, "yes")
 METRICS.add("group_em", group_metrics.GROUP_EM)
+METRICS.add("balanced_accuracy", corpus_metrics.BALANCED_ACCURACY)
+METRICS.add("entity_f1", entity_f1.ENTITY_F1)
 METRICS.add_family("macro_f1", corpus_metrics.macro_f1, "yes|no")
 METRICS.add_family("mcc", corpus_metrics.mcc, "yes")

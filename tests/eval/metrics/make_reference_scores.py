@@ -1,9 +1,9 @@
 """Scores by the official scripts and by published libraries, for ``test_eval_metrics.py`` to compare with.
 
-    python tests/eval/make_reference_scores.py --squad evaluate-v2.0.py --trivia_qa evaluation/triviaqa_evaluation.py
+    python tests/eval/metrics/make_reference_scores.py --squad evaluate-v2.0.py --trivia_qa evaluation/triviaqa_evaluation.py
 
 Needs SQuAD's evaluate-v2.0.py and a checkout of TriviaQA's repository on PYTHONPATH, and an environment with
-scikit-learn, SciPy and rapidfuzz. The texts are made up here; only they and the numbers are kept.
+scikit-learn, SciPy, rapidfuzz and seqeval. The texts are made up here; only they and the numbers are kept.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import rapidfuzz.distance
 import scipy.stats
+import seqeval.metrics
 import sklearn.metrics
 
 OUTPUT = Path(__file__).parents[2] / "golden/metric_scores.json"
@@ -80,6 +81,35 @@ def distances(rng):
     return [{"prediction": a, "reference": b, "edit_similarity": similarity(a, b)} for a, b in pairs]
 
 
+def balanced_accuracy(expected, predicted):
+    # sklearn.metrics.balanced_accuracy_score warns of predicted classes that do not occur; its value is this.
+    return sklearn.metrics.recall_score(
+        expected, predicted, labels=sorted(set(expected)), average="macro", zero_division=0
+    )
+
+
+def entities(rng):
+    """Sentences of one name a token, so that seqeval's spans and an answer that lists names say the same."""
+    made = []
+    for _ in range(20):
+        sides = []
+        for _ in range(2):
+            tags = [rng.choice(["O", "O", "B-person", "B-place", "B-creative work"]) for _ in range(rng.randint(1, 6))]
+            sides.append(tags)
+        length = min(map(len, sides))
+        made.append([tags[:length] for tags in sides])
+    expected, predicted = ([pair[side] for pair in made] for side in (0, 1))
+
+    def listed(tags):
+        return ", ".join(f"Name {at} ({tag[2:]})" for at, tag in enumerate(tags) if tag != "O") or "none"
+
+    return {
+        "predictions": list(map(listed, predicted)),
+        "references": list(map(listed, expected)),
+        "entity_f1": float(seqeval.metrics.f1_score(expected, predicted)),
+    }
+
+
 def classes(rng):
     made = []
     for _ in range(30):
@@ -91,6 +121,7 @@ def classes(rng):
                 "predictions": predicted,
                 "references": expected,
                 "f1_of:yes": sklearn.metrics.f1_score(*positive, zero_division=0),
+                "balanced_accuracy": balanced_accuracy(expected, predicted),
                 "mcc:yes": sklearn.metrics.matthews_corrcoef(*positive),
                 "macro_f1:yes|no|it's neither": sklearn.metrics.f1_score(
                     expected, predicted, labels=["yes", "no", "it's neither"], average="macro", zero_division=0
@@ -122,6 +153,7 @@ def main():
         "distances": distances(rng),
         "classes": classes(rng),
         "correlations": correlations(rng),
+        "entities": entities(rng),
     }
     OUTPUT.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

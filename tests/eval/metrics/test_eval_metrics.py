@@ -118,11 +118,41 @@ def test_edit_similarity_is_rapidfuzzs():
         assert score("edit_similarity", case["prediction"], case["reference"]) == pytest.approx(case["edit_similarity"])
 
 
-@pytest.mark.parametrize("name", ["f1_of:yes", "mcc:yes", "macro_f1:yes|no|it's neither"])
+@pytest.mark.parametrize("name", ["f1_of:yes", "mcc:yes", "macro_f1:yes|no|it's neither", "balanced_accuracy"])
 def test_scores_of_classes_are_scikit_learns(name):
     for case in REFERENCE["classes"]:
         references = [[text] for text in case["references"]]
         assert METRICS.get(name)(case["predictions"], references) == pytest.approx(case[name], abs=1e-12)
+
+
+def test_entities_are_those_of_seqeval():
+    case = REFERENCE["entities"]
+    found = METRICS.get("entity_f1")(case["predictions"], [[text] for text in case["references"]])
+    assert found == pytest.approx(case["entity_f1"], abs=1e-12)
+    assert 0.05 < found < 0.95
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "expected"),
+    [
+        ("Ada Bell (Person)", "Ada Bell (person)", 1.0),
+        ("ada bell (person)", "Ada Bell (person)", 0.0),
+        ("The Who, Inc. (group), Tarn (place)", "Tarn (place), The Who, Inc. (group)", 1.0),
+        ("Tarn (place), Tarn (place)", "Tarn (place)", 2 / 3),
+        ("none", "none", 1.0),
+        ("none", "Tarn (place)", 0.0),
+        ("Tarn (place", "Tarn (place)", 0.0),
+    ],
+)
+def test_entities_are_read_from_what_an_answer_lists(prediction, reference, expected):
+    assert score("entity_f1", prediction, reference) == pytest.approx(expected)
+
+
+def test_a_resample_without_a_class_is_the_mean_over_the_others():
+    metric = METRICS.get("balanced_accuracy")
+    rows = metric.statistics(["a", "x", "b", "b"], [["a"], ["a"], ["b"], ["c"]])
+    assert metric.of(rows) == pytest.approx((1 / 2 + 1 + 0) / 3)
+    np.testing.assert_allclose(metric.of_rows(rows[[[0, 0, 2], [0, 1, 1]]]), [1.0, 1 / 3])
 
 
 def test_pearson_is_scipys():

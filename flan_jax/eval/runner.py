@@ -193,7 +193,13 @@ def _result(
         per_template=per_template,
         predictions=predictions,
         statistics=statistics,
-        notes=(*task.notes, *notes, *_notes(option_scores), *_group_notes([metric, *others.values()], groups)),
+        notes=(
+            *task.notes,
+            *notes,
+            *_notes(option_scores),
+            *_group_notes([metric, *others.values()], groups),
+            *_signatures([metric, *others.values()], references),
+        ),
         metrics={name: other(compared, references, groups) for name, other in others.items()},
     )
 
@@ -258,6 +264,10 @@ def _notes(option_scores: Sequence[np.ndarray]) -> list[str]:
             "the vocabulary may be unable to tell the options apart."
         )
     return notes
+
+
+def _signatures(metrics: Sequence[Metric], references: Sequence[Sequence[str]]) -> list[str]:
+    return [f"{metric.name} is {metric.signature(references)}." for metric in metrics if metric.signature is not None]
 
 
 def _group_notes(metrics: Sequence[Metric], groups: Sequence[str]) -> list[str]:

@@ -125,6 +125,11 @@ def test_other_metrics_are_reported_beside_the_first(tmp_path):
     assert read_results(tmp_path, 0).suites["s"][0].metrics == result.metrics
 
 
+def test_the_signature_of_a_library_stands_beside_its_score():
+    (result,) = evaluate(Scripted(), [dataclasses.replace(written(), metric="bleu", other_metrics=("chrf",))])
+    assert [note.partition(" is ")[0] for note in result.notes if "version:" in note] == ["bleu", "chrf"]
+
+
 def test_an_unknown_other_metric_is_refused_before_any_work():
     predictor = Scripted()
     with pytest.raises(UserError, match="Unknown metric 'f1off:no'"):

@@ -59,6 +59,21 @@ def _bleu(sums: np.ndarray, count: int, *, effective_order: bool = False) -> np.
     return np.where(matches.any(axis=-1), brevity * precision, 0.0)
 
 
+def _bleu_signature(references: References, *, tokenize: str) -> str:
+    from sacrebleu.metrics import BLEU
+
+    return sacrebleu_signature(BLEU(tokenize=tokenize), references)
+
+
+def sacrebleu_signature(metric: Any, references: References) -> str:
+    """Returns the signature (Post 2018) that sacrebleu gives a corpus with as many references as these examples have."""
+    counts = sorted({len(accepted) for accepted in references})
+    # sacrebleu notes the number of references as it scores: a word for each number of them is enough.
+    streams = [["a" if place < count else None for count in counts] for place in range(counts[-1])]
+    metric.corpus_score(["a"] * len(counts), streams)
+    return str(metric.get_signature())
+
+
 def bleu(name: str, tokenize: str) -> Metric:
     """BLEU of sacrebleu over one of its ways to tokenize: ``13a``, its own, or ``intl``, that of T5 and FLAN."""
     return Metric(
@@ -66,6 +81,7 @@ def bleu(name: str, tokenize: str) -> Metric:
         functools.partial(_bleu_statistics, tokenize=tokenize),
         _bleu,
         example_scores=lambda rows: _bleu(rows, 1, effective_order=True),
+        signature=functools.partial(_bleu_signature, tokenize=tokenize),
     )
 
 

@@ -30,6 +30,8 @@ class Metric:
             ``aggregate`` then is the score of guessing.
         by_group: (rows ``[n, k]``, number of each row's group ``[n]``) → rows ``[groups, k]``, which are what
             ``aggregate`` sums and counts.
+        signature: references of each example → how the library behind it computes it, to cite beside the score
+            (sacrebleu's signature); ``None`` where the name says it all.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Metric:
     example_scores: Callable[[np.ndarray], np.ndarray]
     of_rows: Callable[[np.ndarray], np.ndarray] | None = None
     by_group: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    signature: Callable[[References], str] | None = None
 
     def __call__(
         self, predictions: Sequence[str], references: References, groups: Sequence[str] | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flan_jax.errors import UserError
+from flan_jax.eval.metrics.corpus_metrics import sacrebleu_signature
 from flan_jax.eval.metrics.metric import Metric, References, mean_of
 
 _PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
@@ -123,7 +124,13 @@ def _chrf(sums: np.ndarray, count: int) -> np.ndarray:
     return np.where(below > 0, (1 + _CHRF_BETA**2) * precision * recall / np.where(below > 0, below, 1), 0.0)
 
 
-CHRF = Metric("chrf", _chrf_statistics, _chrf, example_scores=lambda rows: _chrf(rows, 1))
+def _chrf_signature(references: References) -> str:
+    from sacrebleu.metrics import CHRF
+
+    return sacrebleu_signature(CHRF(), references)
+
+
+CHRF = Metric("chrf", _chrf_statistics, _chrf, example_scores=lambda rows: _chrf(rows, 1), signature=_chrf_signature)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
+from sacrebleu.metrics import BLEU, CHRF
 
 from flan_jax.errors import UserError
 from flan_jax.eval.metrics.registry import METRICS
@@ -80,6 +81,18 @@ def test_bleu_is_sacrebleus_corpus_bleu(pairs):
     streams = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
     expected = sacrebleu.corpus_bleu(list(predictions), streams).score / 100
     assert METRICS.get("bleu")(predictions, references) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [("bleu", BLEU()), ("bleu_intl", BLEU(tokenize="intl")), ("chrf", CHRF())],
+)
+def test_the_signature_is_sacrebleus(name, library):
+    same, varying = [["a b", "c"]] * 3, [["a b"], ["a b", "c"], ["d"]]
+    for references in (same, varying):
+        streams = [[r[at] if at < len(r) else None for r in references] for at in range(2)]
+        library.corpus_score(["a b"] * 3, streams)
+        assert METRICS.get(name).signature(references) == str(library.get_signature())
 
 
 def test_bleu_of_one_example_is_sentence_bleu():

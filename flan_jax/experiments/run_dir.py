@@ -16,6 +16,7 @@ from flan_jax.eval.results import saved_steps, step_folder
 from flan_jax.experiments.batches import DataChange, Table
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData
+from flan_jax.experiments.run_folder.circumstances import code_revision, hardware
 from flan_jax.experiments.run_folder.run_files import (
     CHECKPOINTS,
     CONFIG,
@@ -31,6 +32,7 @@ from flan_jax.experiments.weights.base_vocabulary import vocabulary_record
 from flan_jax.files import atomic_write_text
 from flan_jax.models.peft.adapters import counts, split
 from flan_jax.models.peft.config import TuningConfig
+from flan_jax.tasks.task import prompted
 from flan_jax.tasks.user_modules import imported_modules
 
 
@@ -146,7 +148,14 @@ def write_description(
         "tasks": task_table(data),
         "vocabulary": vocabulary_record(data.vocabulary),
         "suites": {
-            suite.name: {"held_out": suite.held_out, "split": suite.split, "tasks": [task.name for task in suite.tasks]}
+            suite.name: {
+                "held_out": suite.held_out,
+                "split": suite.split,
+                "tasks": [task.name for task in suite.tasks],
+                "prompts": {
+                    task.name: {"task": task.spec_name, "mode": str(task.mode)} for task in prompted(suite.tasks)
+                },
+            }
             for suite in data.suites
         },
         "held_out_clusters": sorted({cluster for suite in data.suites if suite.held_out for cluster in suite.clusters}),
@@ -154,6 +163,8 @@ def write_description(
         **({"started_from": _origin(config)} if config.initial_checkpoint else {}),
         **({"modules": list(imported_modules())} if imported_modules() else {}),
         "versions": versions(),
+        "code": code_revision(),
+        "hardware": hardware(),
     }
     # Last, since its presence says that the description is whole.
     atomic_write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")

@@ -53,6 +53,7 @@ class Run:
         name: what a page calls it.
         config: the text of ``config.gin``, or ``""``.
         manifest: the content of ``manifest.json``, or ``{}``.
+        model_info: the text of ``model-info.txt``, or ``""``.
         metrics: the lines of ``metrics.jsonl``.
         results: every evaluation, by step, ascending.
         missing: what could not be read, a sentence each.
@@ -62,6 +63,7 @@ class Run:
     name: str
     config: str
     manifest: dict[str, Any]
+    model_info: str
     metrics: list[dict[str, Any]]
     results: list[StepResults]
     missing: list[str]
@@ -103,7 +105,7 @@ class Run:
         """Suite → its settings, ``{}`` where a result does not say them; of no suite where none of the run's does."""
         if results is None or not any(found.settings for found in self.results):
             return {}
-        return {suite: _mapping(results.settings.get(suite)) for suite in results.suites}
+        return {suite: mapping(results.settings.get(suite)) for suite in results.suites}
 
     @property
     def mixture(self) -> str:
@@ -112,7 +114,7 @@ class Run:
 
     def held_out(self, suite: str) -> bool:
         """Tells whether the run kept the suite's clusters out of training."""
-        return bool(_mapping(_mapping(self.manifest.get("suites")).get(suite)).get("held_out"))
+        return bool(mapping(mapping(self.manifest.get("suites")).get(suite)).get("held_out"))
 
     def predictions(self, step: int, task: str, most: int) -> list[Prediction]:
         """Picks up to ``most`` predictions of a task, right and wrong ones in turn where both occur.
@@ -130,7 +132,7 @@ class Run:
     def loss(self) -> list[tuple[int, float]]:
         """(step, loss) of every logged step whose loss is a number."""
         points = [(line["step"], line.get("loss")) for line in self.metrics]
-        return [(step, float(loss)) for step, loss in points if _is_number(loss)]
+        return [(step, float(loss)) for step, loss in points if is_number(loss)]
 
     def tokens_per_second(self) -> float | None:
         """The median training speed over the logged windows."""
@@ -139,7 +141,7 @@ class Run:
 
     def mixture_rows(self) -> list[MixtureRow]:
         """Every training task that the manifest or the metrics name, the largest request first."""
-        tasks = {name: _mapping(entry) for name, entry in _mapping(self.manifest.get("tasks")).items()}
+        tasks = {name: mapping(entry) for name, entry in mapping(self.manifest.get("tasks")).items()}
         sampled, shares, losses = self.sampled(), self._shares(), self._task_losses()
         asked = {name: _number(row.get("requested")) for name, row in sampled.items()} or self._weights(tasks)
         rows = []
@@ -164,11 +166,11 @@ class Run:
     def sampled(self) -> dict[str, Mapping[str, Any]]:
         """The draws of each task since the run began, as its newest line says; ``{}`` where none does."""
         found = next((line["sampled"] for line in reversed(self.metrics) if line.get("sampled")), None)
-        return {name: _mapping(row) for name, row in _mapping(found).items()}
+        return {name: mapping(row) for name, row in mapping(found).items()}
 
     def _weights(self, tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
         """Share of the draws that the weights ask for where nothing changes them."""
-        weights = {name: entry["weight"] for name, entry in tasks.items() if _is_number(entry.get("weight"))}
+        weights = {name: entry["weight"] for name, entry in tasks.items() if is_number(entry.get("weight"))}
         total = sum(weights.values())
         return {name: weight / total for name, weight in weights.items()} if total > 0 else {}
 
@@ -177,9 +179,9 @@ class Run:
         sums: dict[str, float] = {}
         total = 0.0
         for line in self.metrics:
-            shares = {name: share for name, share in _mapping(line.get("task_share")).items() if _is_number(share)}
+            shares = {name: share for name, share in mapping(line.get("task_share")).items() if is_number(share)}
             if shares:
-                weight = float(line["weight"]) if _is_number(line.get("weight")) else 1.0
+                weight = float(line["weight"]) if is_number(line.get("weight")) else 1.0
                 total += weight
                 for name, share in shares.items():
                     sums[name] = sums.get(name, 0.0) + weight * share
@@ -188,8 +190,8 @@ class Run:
     def _task_losses(self) -> dict[str, list[float]]:
         losses: dict[str, list[float]] = {}
         for line in self.metrics:
-            for name, loss in _mapping(line.get("task_loss")).items():
-                if _is_number(loss):
+            for name, loss in mapping(line.get("task_loss")).items():
+                if is_number(loss):
                     losses.setdefault(name, []).append(float(loss))
         return losses
 
@@ -206,6 +208,8 @@ def read_run(folder: Path, *, name: str = "") -> Run:
     missing: list[str] = []
     config = _text(folder / "config.gin", missing, "so the configuration cannot be shown")
     manifest = _manifest(folder / "manifest.json", missing)
+    # A run measured without training has one too; where it is missing, its numbers of parameters are.
+    model_info = _text(folder / "model-info.txt", missing, "so the parameters cannot be counted")
     metrics = _metrics(folder / "metrics.jsonl", missing)
     results = []
     for step in saved_steps(folder):
@@ -215,7 +219,7 @@ def read_run(folder: Path, *, name: str = "") -> Run:
             missing.append(str(error))
     if not results:
         missing.append("There are no results under eval/, so no scores can be shown.")
-    return Run(folder, name or folder.resolve().name, config, manifest, metrics, results, missing)
+    return Run(folder, name or folder.resolve().name, config, manifest, model_info, metrics, results, missing)
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
@@ -252,7 +256,7 @@ def _text(path: Path, missing: list[str], consequence: str, *, errors: str = "st
 def _manifest(path: Path, missing: list[str]) -> dict[str, Any]:
     text = _text(path, missing, "so the mixture and the versions are not known")
     try:
-        return dict(_mapping(json.loads(text))) if text else {}
+        return dict(mapping(json.loads(text))) if text else {}
     except ValueError as error:
         missing.append(f"{path.name} is not JSON ({error}), so the mixture and the versions are not known.")
         return {}
@@ -274,24 +278,26 @@ def _metrics(path: Path, missing: list[str]) -> list[dict[str, Any]]:
     return lines
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A JSON value where it is an object, and ``{}`` where a damaged file has another."""
     return value if isinstance(value, Mapping) else {}
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a JSON value is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if _is_number(value) else None
+    return float(value) if is_number(value) else None
 
 
 def _whole(value: Any) -> int | None:
-    return int(value) if _is_number(value) else None
+    return int(value) if is_number(value) else None
 
 
 def _rate(line: Mapping[str, Any]) -> float | None:
-    if _is_number(line.get("tokens_per_second")):
+    if is_number(line.get("tokens_per_second")):
         return float(line["tokens_per_second"])
     tokens, seconds = line.get("tokens"), line.get("seconds")
-    return tokens / seconds if _is_number(tokens) and _is_number(seconds) and seconds > 0 else None
+    return tokens / seconds if is_number(tokens) and is_number(seconds) and seconds > 0 else None

@@ -10,6 +10,14 @@ from flan_jax.eval.suites import evaluate_suites
 
 EVIL = "<script>alert('x')</script>"
 
+MODEL_INFO = """embedding              (10, 4)     float32   40
+encoder/layers/mlp/wi  (1, 4, 5)   float32   20
+decoder/layers/mlp/wi  (1, 4, 25)  float32  100
+decoder/norm/scale     (4,)        float32    4
+
+Parameters in total: 164
+"""
+
 
 class Scripted:
     """Right in the first ``right`` examples of each task."""
@@ -72,6 +80,7 @@ def make_run(folder, *, scores=((0, 2), (100, 6)), steps=20, evil="", settings=N
         "versions": {"jax": "0.10.2"},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "model-info.txt").write_text(MODEL_INFO)
     lines = [
         {
             "step": 10 * (index + 1),

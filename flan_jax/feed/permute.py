@@ -58,9 +58,8 @@ def permute(indices: np.ndarray, sizes: np.ndarray, keys: np.ndarray) -> np.ndar
         [n] int64.
     """
     size = np.asarray(sizes).astype(np.uint64)
-    # The root in floating point only starts the search: it is corrected to the integer ceiling.
-    right = np.maximum(np.sqrt(size.astype(np.float64)).astype(np.uint64), np.uint64(1))
-    right -= (right - np.uint64(1)) * (right - np.uint64(1)) >= size
+    # Roots are rounded correctly, so below 2**48 the integer part is that of the real root; and then the ceiling.
+    right = np.sqrt(size.astype(np.float64)).astype(np.uint64)
     right += right * right < size
     left = (size + right - np.uint64(1)) // right
     value = _network(np.asarray(indices).astype(np.uint64), left, right, keys)

@@ -118,7 +118,7 @@ class RateTable:
     def total(self) -> RateRow:
         """All rows together: sums of counts, rates and shares, the mean tokens of a draw, and epochs of all examples drawn from."""
         rows = self.rows
-        drawn = [row for row in rows if row.share > 0 and row.examples]
+        drawn = [row for row in rows if row.share > 0]
         examples = sum(row.examples or 0 for row in drawn)
         asked = [(row.epochs, row.examples or 0) for row in drawn if row.epochs is not None]
         means = [(row.share, row.mean_tokens) for row in drawn if row.mean_tokens is not None]

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -328,10 +329,22 @@ def test_flans_kinds_of_split_over_a_list_of_tasks():
     for index in range(4):  # one of every cluster that has several; the two of a count as one
         held = [s.name for s in intra_cluster("s", specs, index, rules).test]
         assert [name[0] for name in held] == ["b", "c"]
+    # Without rules every task counts by itself.
+    assert [s.name[0] for s in intra_cluster("s", specs, 0).test] == ["a", "b", "c"]
     few = diversity("s", specs, test_clusters=["d"], train_clusters=["a", "b"], tasks_per_cluster=1)
     assert ([s.name for s in few.train], len(few.dropped)) == (["a1", "b1"], 4)
     turns = diversity("s", specs, test_clusters=["d"], train_clusters=["a", "b", "c"], task_limit=4)
     assert [s.name for s in turns.train] == ["a1", "a2", "b1", "c1"]
+
+
+def test_families_of_a_cluster_are_ordered_by_what_their_names_share():
+    """As FLAN does: ``a_x`` before ``a1_x``, though an underscore sorts behind a digit."""
+    specs = tuple(spec(name) for name in ("a_1", "a_9", "a1_x", "a1_y", "b1"))
+    families = (("a_1", "a_9"), ("a1_x", "a1_y"))
+    for siblings in (families, families[::-1]):
+        split = intra_cluster("s", specs, 0, HoldoutRules(siblings=siblings))
+        first = np.random.RandomState(seed=0).permutation(2)[0]
+        assert tuple(s.name for s in split.test) == families[first]
 
 
 def test_impossible_splits_are_refused():
@@ -343,6 +356,7 @@ def test_impossible_splits_are_refused():
         (lambda: hold_out_tasks("s", specs, []), "leaves no task to hold out"),
         (lambda: Holdout("s", specs, specs[:1]), "trains on 'a1' and holds it out"),
         (lambda: diversity("s", specs, test_clusters=["a"], train_clusters=["a"]), "trains on 'a1' and holds it out"),
+        (lambda: diversity("s", specs, test_clusters=["a"], train_clusters=[]), "leaves no task to train on"),
         (lambda: diversity("s", specs, test_clusters=["e"], train_clusters=["a"]), "Unknown cluster 'e'"),
         (lambda: diversity("s", specs, test_clusters=["a"], train_clusters=["b"], task_limit=0), "limit of 0 tasks"),
     ):

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from flan_jax.errors import UserError
@@ -22,6 +24,11 @@ def test_weights_follow_policy_and_rates(make_task):
     assert mixture.weights({"a_zs_opt": 9999, "b_zs_opt": 5, "other": 1}) == {"a_zs_opt": 0.75, "b_zs_opt": 0.25}
 
 
+def test_only_rates_that_the_policy_gives_are_capped(make_task):
+    mixture = Mixture("m", (Entry(make_task("a")), Entry(make_task("b"), 9000)), Proportional(cap=3000))
+    assert mixture.caps({"a_zs_opt": 9999, "b_zs_opt": 9999}) == {"a_zs_opt": 3000}
+
+
 def test_a_size_that_is_not_known_names_the_remedy(make_task):
     with pytest.raises(UserError, match=r"'a_zs_opt' is not known.*flan-jax prepare"):
         Mixture("m", (Entry(make_task("a")),)).weights({})
@@ -39,6 +46,11 @@ def test_a_held_out_cluster_that_is_trained_on_is_refused(make_task):
     with pytest.raises(UserError, match=r"'unseen'.*'sentiment' is trained on: a_zs_opt, c_zs_opt"):
         Mixture("m", entries, suites=(Suite("unseen", (make_task("d"),), held_out=True),))
     Mixture("m", entries, suites=(Suite("seen", (make_task("d"),)),))
+    many = tuple(Entry(make_task(f"t{number}")) for number in range(8))
+    with pytest.raises(UserError, match=r"is trained on: t0_zs_opt, .*, t4_zs_opt and 3 more\. Remove"):
+        Mixture("m", many, suites=(Suite("unseen", (make_task("d"),), held_out=True),))
+    with pytest.raises(UserError, match=r"is trained on: t0_zs_opt, .*, t4_zs_opt\. Remove"):
+        Mixture("m", many[:5], suites=(Suite("unseen", (make_task("d"),), held_out=True),))
 
 
 def test_names_are_used_once(make_task):
@@ -57,8 +69,13 @@ def test_what_names_nothing_is_refused(make_task):
         Mixture("m", ())
     with pytest.raises(UserError, match="at least one task"):
         Suite("s", ())
-    with pytest.raises(UserError, match="rate -1"):
-        Entry(make_task("a"), -1)
+    with pytest.raises(UserError, match="needs a name"):
+        Mixture("", (Entry(make_task("a")),))
+    with pytest.raises(UserError, match="needs a name"):
+        Suite("", (make_task("a"),))
+    for rate in (-1, math.inf, math.nan):
+        with pytest.raises(UserError, match=f"rate {rate}, which must be a finite number"):
+            Entry(make_task("a"), rate)
 
 
 def test_mixtures_are_resolved_when_asked_for(catalogue, make_task):

@@ -112,5 +112,15 @@ def test_a_temperature_that_overflows_says_so():
 
 
 def test_no_tasks_are_refused():
-    with pytest.raises(UserError, match="at least one task"):
-        weights(Equal(), {}, {})
+    for read in (rates, weights):
+        with pytest.raises(UserError, match="at least one task"):
+            read(Equal(), {}, {})
+
+
+def test_a_policy_s_rates_are_checked_before_they_are_divided():
+    class Owing:
+        def rates(self, sizes):
+            return dict.fromkeys(sizes, -1.0)
+
+    with pytest.raises(UserError, match="'small' has the rate -1"):
+        rates(Owing(), SIZES, {})

@@ -5,7 +5,7 @@ import pytest
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture
 from flan_jax.mixing.policies import Equal, Proportional
-from flan_jax.mixing.table import rate_table
+from flan_jax.mixing.table import RateRow, RateTable, rate_table
 
 
 def test_the_table_worked_by_hand(make_task):
@@ -78,6 +78,16 @@ def test_what_is_left_out_need_not_be_known(make_task):
     a, b = table.rows
     assert (a.examples, a.share, a.epochs, a.mean_tokens, a.draws, a.realized_share) == (None, 0, 0, None, 0, 0)
     assert (b.realized_epochs, table.total.epochs, table.total.examples) == (2, 2, 10)
+
+
+def test_where_sizes_are_from_is_counted():
+    rows = [
+        RateRow(str(at), "c", 5, None, 1, 0.25, examples_from=said)
+        for at, said in enumerate(("store", None, "cases", "store"))
+    ]
+    table = RateTable("m", "examples", tuple(rows))
+    assert table.sizes_from == "1 task as FLAN's public code counts them; 2 tasks in the store"
+    assert RateTable("m", "examples", (rows[1],)).sizes_from == ""
 
 
 def test_orders(three):

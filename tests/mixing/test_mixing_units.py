@@ -72,6 +72,18 @@ def test_shares_are_what_the_unit_asks_for(facts, unit):
     assert from_draws(unit, draws, sizes, means) == pytest.approx(rates)
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_rate_of_zero_is_no_draws_and_back_and_needs_no_facts(unit):
+    assert to_draws(unit, {"a": 0.0}, {}, {}) == from_draws(unit, {"a": 0.0}, {}, {}) == {"a": 0.0}
+
+
+@pytest.mark.parametrize("read", ["rates", "weights", "curriculum_weights", "entry_rates", "entry_weights", "caps"])
+def test_whatever_counts_tokens_needs_lengths(pair, read):
+    mixture = dataclasses.replace(pair(Equal(), "tokens"), curriculum=(("a_zs_opt", 1.0),))
+    with pytest.raises(UserError, match="mean tokens of task 'a_zs_opt' are not known"):
+        getattr(mixture, read)(SIZES)
+
+
 def test_tokens_need_lengths_and_say_where_from(pair):
     with pytest.raises(UserError, match=r"'m' counts its rates in tokens.*'a_zs_opt' are not known.*flan-jax prepare"):
         pair(Equal(), "tokens").weights(SIZES)
@@ -88,6 +100,8 @@ def test_sizes_give_no_epochs(pair, policy):
         UserError, match=rf"in epochs, but {type(policy).__name__} gives them from sizes. Use Equal\(\)"
     ):
         pair(policy, "epochs")
+    with pytest.raises(UserError, match="gives them from sizes"):  # of one entry too
+        pair(policy, "epochs", 0, None)
 
 
 def test_an_unknown_unit_is_answered_with_a_near_one(pair):

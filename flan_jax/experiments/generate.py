@@ -47,9 +47,7 @@ class Answerer:
                 A decoder that others trained as a language model would go on with another text there.
         """
         self._lengths = config.tokenize.lengths
-        # A vocabulary that is named needs no mixture, whose data may be elsewhere.
-        place = vocabulary_place(config.data.vocabulary, config.model_dir)
-        self._vocabulary = load_vocabulary(place) if place else _of_mixture(config)
+        self._vocabulary = answering_vocabulary(config)
         chat = chat or run_template(config)
         self._chat = None if chat is None else ChatTokenizer(chat, self._vocabulary)
         prompts = None if chat is None or not config.model.decoder_only else ChatPrompts(chat, self._vocabulary)
@@ -94,6 +92,12 @@ class Answerer:
         if self._chat is None or not text.strip():
             return self._vocabulary.encode(text)
         return self._chat.prompt([Message(USER, text)]).tolist()
+
+
+def answering_vocabulary(config: RunConfig) -> Vocabulary:
+    """Loads the vocabulary of a run without reading its mixture, whose data may be elsewhere, where that can be."""
+    place = vocabulary_place(config.data.vocabulary, config.model_dir)
+    return load_vocabulary(place) if place else _of_mixture(config)
 
 
 def _of_mixture(config: RunConfig) -> Vocabulary:

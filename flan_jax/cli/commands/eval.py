@@ -1,14 +1,17 @@
-"""Measure a checkpoint on the suites of a mixture: rank classification and generation, with intervals."""
+"""Measure a checkpoint on the suites of a mixture, or on published benchmarks: ranking and generation, with intervals."""
 
 import argparse
 
+from flan_jax.cli.benchmark_options import add_benchmark_options, benchmark_table, check_unread, limits_of, requests_of
 from flan_jax.cli.commands._gin_arguments import add_gin_arguments, load_gin
 from flan_jax.cli.paths import local_path
+from flan_jax.errors import UserError
 
 EXAMPLE = (
-    "flan-jax eval --model_dir runs/first   or   flan-jax eval --gin_file models/t5_mini.gin --gin_file runs/eval.gin "
-    "--gin.CHECKPOINT_PATH=runs/first --gin.EVAL_OUTPUT_DIR=runs/first_eval --gin.MIXTURE_OR_TASK_NAME=mini "
-    "--gin.TASK_FEATURE_LENGTHS=\"{'inputs': 64, 'targets': 16}\""
+    "flan-jax eval --model_dir runs/first   or   flan-jax eval --model_dir runs/first --benchmark mmlu "
+    "--benchmark_dir data/mmlu --tasks '*biology' --limit 20   or   flan-jax eval --gin_file models/t5_mini.gin "
+    "--gin_file runs/eval.gin --gin.CHECKPOINT_PATH=runs/first --gin.EVAL_OUTPUT_DIR=runs/first_eval "
+    "--gin.MIXTURE_OR_TASK_NAME=mini --gin.TASK_FEATURE_LENGTHS=\"{'inputs': 64, 'targets': 16}\""
 )
 
 
@@ -18,25 +21,95 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model_dir",
         type=local_path,
         default="",
-        help="a run's folder: its own configuration and its newest checkpoint",
+        help="a run's folder: its own configuration and its newest checkpoint; for --benchmark also a model of Hugging "
+        "Face's: its folder, or hf:OWNER/NAME of the hub",
     )
     parser.add_argument("--step", type=int, default=None, help="the checkpoint of this step; default: the newest")
+    parser.add_argument("--shots", type=int, default=None, metavar="K", help="solved examples before each question")
+    parser.add_argument(
+        "--tasks",
+        default="",
+        metavar="PATTERN,…",
+        help="only tasks and categories of these names; * stands for any letters",
+    )
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="the first N examples of each task")
+    add_benchmark_options(parser)
     add_gin_arguments(parser, required=False)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Evaluates and prints the table."""
-    from flan_jax.cli.console import check_run_folder, eval_progress, log, log_not_imported, modules_named, show_results
+    from flan_jax.cli.console import check_run_folder, is_huggingface
+
+    if arguments.list_benchmarks:
+        print(benchmark_table())
+        return 0
+    check_unread(arguments)
+    if arguments.limit < 0:
+        raise UserError(f"--limit {arguments.limit} must be at least 1.")
+    if arguments.benchmark and arguments.model_dir and is_huggingface(arguments.model_dir):
+        return _published_model(arguments)
+    if arguments.model_dir:
+        check_run_folder(arguments.model_dir)
+    return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Measures the run in a folder, or one that gin files describe."""
+    from flan_jax.cli.console import eval_progress, log, log_not_imported, modules_named, show_results
     from flan_jax.experiments.evaluate import evaluate_run
+    from flan_jax.experiments.suites.benchmarks import evaluate_benchmarks
 
     extra: tuple[str, ...] = ()
     if arguments.model_dir:
-        check_run_folder(arguments.model_dir)
         # The folder may have been moved since the run wrote its configuration.
         extra = (f"run.model_dir={str(arguments.model_dir)!r}",)
     with modules_named(arguments.model_dir):
         run = load_gin(arguments, extra=extra, folder=arguments.model_dir)
         log_not_imported(run)
-        evaluate_run(run.config, step=arguments.step, operative=run.operative, progress=eval_progress(), log=log)
-    show_results(run.config.model_dir)
+        if arguments.benchmark:
+            evaluate_benchmarks(
+                run.config,
+                requests_of(arguments, run.config.seed),
+                output_dir=arguments.output_dir,
+                step=arguments.step,
+                limits=limits_of(arguments),
+                progress=eval_progress(),
+                log=log,
+            )
+        else:
+            evaluate_run(run.config, step=arguments.step, operative=run.operative, progress=eval_progress(), log=log)
+    show_results(arguments.output_dir or run.config.model_dir)
+    return 0
+
+
+def _published_model(arguments: argparse.Namespace) -> int:
+    """Measures a model of Hugging Face's on benchmarks."""
+    from flan_jax.cli.console import eval_progress, log, show_results
+    from flan_jax.experiments.suites.benchmarks import evaluate_benchmarks
+    from flan_jax.experiments.weights.pretrained import run_of_folder
+
+    if arguments.step is not None:
+        raise UserError(f"{arguments.model_dir!r} is no run, so it has no --step {arguments.step}. Leave it out.")
+    if arguments.gin_file or arguments.gin_bindings:
+        raise UserError(
+            f"{arguments.model_dir!r} is a model of Hugging Face's, measured on benchmarks as it is: gin configures runs. "
+            "Leave --gin_file and --gin.NAME out."
+        )
+    if not arguments.output_dir:
+        raise UserError(
+            f"{arguments.model_dir!r} is a model of Hugging Face's and no run, whose folder would take results. Name one "
+            "for them (--output_dir)."
+        )
+    requests = requests_of(arguments, 0)
+    evaluate_benchmarks(
+        run_of_folder(arguments.model_dir),
+        requests,
+        output_dir=arguments.output_dir,
+        published=True,
+        limits=limits_of(arguments),
+        progress=eval_progress(),
+        log=log,
+    )
+    show_results(arguments.output_dir)
     return 0

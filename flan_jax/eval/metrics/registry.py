@@ -8,7 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.eval.metrics import corpus_metrics, drop, entity_f1, group_metrics, overlap, string_metrics
+from flan_jax.eval.metrics import (
+    corpus_metrics,
+    drop,
+    entity_f1,
+    group_metrics,
+    overlap,
+    stated_answers,
+    string_metrics,
+)
 from flan_jax.eval.metrics.metric import ExampleScore, Metric, mean_of
 from flan_jax.tasks.catalog import Registry
 
@@ -98,6 +106,11 @@ for _score in (
     drop.drop_em,
     drop.drop_f1,
     overlap.meteor,
+    stated_answers.stripped_match,
+    stated_answers.stated_answer,
+    stated_answers.choice_answer,
+    stated_answers.stated_number,
+    stated_answers.last_number,
 ):
     mean_metric(_score.__name__, _score)
 for _kind in ("rouge1", "rouge2", "rougeL"):

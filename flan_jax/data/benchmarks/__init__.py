@@ -1,0 +1,1 @@
+"""Published benchmarks: read from the files that their authors published, in the prompts that they were published with."""

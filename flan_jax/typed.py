@@ -104,6 +104,8 @@ _PATH_BYTES, _NAME_BYTES = 4095, 255
 
 Natural = Annotated[int, Range(0)]
 Positive = Annotated[int, Range(1)]
+Rows = Annotated[int, Range(1, 2**20)]
+"""Of a batch: a million at most, as more are a slip that would take the memory of the machine."""
 Seed = Annotated[int, Range(0, 2**32 - 1)]
 Share = Annotated[float, Range(0, 1)]
 AtLeast0 = Annotated[float, Range(0)]

@@ -22,7 +22,7 @@ from flan_jax.cli.gin_values import as_gin, fields_of, in_order
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.experiments.config import RunConfig, run_options
-from flan_jax.experiments.options import CheckpointConfig, DataConfig, EvalConfig, group_of
+from flan_jax.experiments.options import CheckpointConfig, DataConfig, EvalConfig
 from flan_jax.experiments.settings_summary import unread
 from flan_jax.experiments.weights.pretrained import pretrained_model
 from flan_jax.models.build import ModelConfig
@@ -30,6 +30,7 @@ from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.t5.config import T5Config
+from flan_jax.option_groups import group_of
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig, ShardingRules, fitted
 from flan_jax.typed import Positive

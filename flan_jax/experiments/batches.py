@@ -69,16 +69,12 @@ def make_batches(
     make = functools.partial(
         PackedBatches,
         tasks,
+        config=config.feed,
         seed=config.seed,
-        batch_size=config.feed.batch_size,
         lengths=config.tokenize.lengths,
-        pack=config.feed.pack,
         decoder_only=config.model.decoder_only,
-        exhausted=config.feed.exhausted,
-        epochs=config.feed.max_epochs,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        workers=config.feed.data_workers,
     )
     first_step = config.feed.curriculum_steps
     mixture = make([weights[task.name] for task in tasks], on_weights=on_weights, first_step=first_step)

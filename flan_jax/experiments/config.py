@@ -7,22 +7,18 @@ from typing import Any, get_type_hints
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.options import (
-    FREE,
     CheckpointConfig,
     DataConfig,
     EvalConfig,
     FeedConfig,
     OnVocabularyChange,
-    OptionGroup,
     StepConfig,
     TokenizeConfig,
     expand_home,
-    flat_fields,
-    group_of,
-    is_free,
 )
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.peft.config import TuningConfig
+from flan_jax.option_groups import FREE, OptionGroup, flat_fields, group_of, is_free
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
 from flan_jax.typed import LocalPath, Natural, Positive, Seed, check_fields

@@ -127,17 +127,11 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
     alone = theirs and (not modules or binds_functions_of_others())
     return prepare(
         tasks,
+        prepare_config(config, run_vocabulary(config, mixture)),
         store=TokenStore(store_path(config)),
-        vocabulary=run_vocabulary(config, mixture),
-        lengths=config.tokenize.lengths,
-        seed=config.seed,
         progress=progress,
         processes=1 if alone else usable_cores(),
         modules=modules,
-        on_error=config.tokenize.on_error,
-        too_long=config.tokenize.too_long,
-        separator=config.tokenize.separator,
-        chat_template=run_template(config),
     )
 
 
@@ -194,15 +188,7 @@ def _mean_tokens(task: StoredTask) -> float:
 
 def prepare_config(config: RunConfig, vocabulary: Vocabulary) -> PrepareConfig:
     """Makes the configuration by which a run's tasks become tokens."""
-    return PrepareConfig(
-        vocabulary,
-        config.tokenize.lengths,
-        config.seed,
-        config.tokenize.on_error,
-        config.tokenize.too_long,
-        config.tokenize.separator,
-        run_template(config),
-    )
+    return PrepareConfig(vocabulary, config.tokenize, config.seed, run_template(config))
 
 
 def open_tasks(

@@ -1,66 +1,41 @@
 """The options of a run, in the groups of those who read them.
 
-An option is one field here with its documentation, and a macro in one gin file. gin knows the fields of an
-``OptionGroup`` as parameters of ``run`` (``run.pack``), and so do manifests and checkpoints; those of the other groups
-by their class (``EvalConfig.period``).
+An option is one field of a group with its documentation, and a macro in one gin file. A group stands with those who read
+it, ``TokenizeConfig`` in ``data``, ``FeedConfig`` in ``feed``, ``StepConfig`` in ``train``; the others are here. gin knows
+the fields of an ``OptionGroup`` as parameters of ``run`` (``run.pack``), and so do manifests and checkpoints; those of the
+other groups by their class (``EvalConfig.period``).
 """
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import Field, field
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterator, Sequence
+from dataclasses import field
+from typing import Any, Literal
 
 from flan_jax.data.instructions.reading_options import ReadingOptions
-from flan_jax.data.prepare.config import OnError, TooLong, validate_lengths
+from flan_jax.data.prepare.config import TokenizeConfig
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
-from flan_jax.feed.sampler import Exhausted
+from flan_jax.feed.config import FeedConfig
+from flan_jax.option_groups import FREE, OptionGroup
 from flan_jax.tasks.chat.conversation import Opening
-from flan_jax.typed import AnyPath, AtLeast0, LocalPath, Natural, Positive, Range, Share, check_fields, unread
+from flan_jax.train.step_config import StepConfig
+from flan_jax.typed import AnyPath, LocalPath, Natural, Positive, Rows, Share, check_fields, unread
+
+__all__ = [
+    "CheckpointConfig",
+    "DataConfig",
+    "EvalConfig",
+    "FeedConfig",
+    "StepConfig",
+    "TokenizeConfig",
+    "expand_home",
+    "parse_names",
+]
 
 OnDataChange = Literal["refuse", "accept"]
 OnVocabularyChange = Literal["refuse", "accept"]
 OnContamination = Literal["refuse", "warn", "off"]
-Rows = Annotated[int, Range(1, 2**20)]
-"""Of a batch: a million at most, as more are a slip that would take the memory of the machine."""
-FREE = {"free": True}
-"""Metadata of an option in which a run may differ from the one that began its folder: a place, a length of stay, what is
-reported. Every other option decides the run's numbers, so that another value is another run."""
-Group = TypeVar("Group", bound="OptionGroup")
-
-
-def is_free(option: Field[Any]) -> bool:
-    """Whether a field is declared ``FREE``."""
-    return "free" in option.metadata
-
-
-@dataclasses.dataclass(frozen=True)
-class OptionGroup:
-    """Base of the groups whose fields are parameters of gin's ``run``; checks each against its annotation."""
-
-    def __post_init__(self) -> None:
-        check_fields(self, "run")
-
-    def unread(self) -> Iterator[tuple[str, str]]:
-        """Yields fields that are set and that another one leaves without a reader, each with a sentence that says so."""
-        yield from ()
-
-
-def flat_fields(config: Any) -> Iterator[tuple[Field[Any], Any]]:
-    """Yields the fields of a configuration with their values, those of its option groups in the place of the groups."""
-    for option in dataclasses.fields(config):
-        value = getattr(config, option.name)
-        if isinstance(value, OptionGroup):
-            yield from flat_fields(value)
-        else:
-            yield option, value
-
-
-def group_of(kind: type[Group], values: Mapping[str, Any]) -> Group:
-    """Makes a group from those of ``values`` that are its fields."""
-    names = [option.name for option in dataclasses.fields(kind)]
-    return kind(**{name: values[name] for name in names if name in values})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,74 +92,8 @@ class DataConfig(OptionGroup):
         return ReadingOptions(self.format, self.clean, self.no_clean, self.opening)
 
     def unread(self) -> Iterator[tuple[str, str]]:
-        """As ``OptionGroup.unread``: a tolerance of an audit that does not look."""
+        """Yields a tolerance of an audit that does not look, as ``OptionGroup.unread``."""
         yield from unread(self, "audit", {"audit_tolerance": ("refuse", "warn")}, owner="run")
-
-
-@dataclasses.dataclass(frozen=True)
-class TokenizeConfig(OptionGroup):
-    """How records become the tokens of examples.
-
-    Attributes:
-        lengths: ``{"inputs": S, "targets": T}`` in tokens, EOS included.
-        on_error: what a record that cannot be read or rendered does to preparing: ``fail``, or ``skip`` it.
-        too_long: what an example longer than ``lengths`` does: ``truncate`` it, ``drop`` it, or ``fail``.
-        separator: a text behind inputs, in the place of the end-of-sequence token; ``""`` for that token. See
-            ``flan_jax.data.prepare.config.PrepareConfig``.
-        chat_template: templated tasks are trained and measured inside a chat template, the input as a user's turn and the
-            target as the assistant's reply: ``True`` for that of the tokenizer's folder, or a name, a folder or a file;
-            of a decoder.
-    """
-
-    lengths: Mapping[str, int]
-    on_error: OnError = "fail"
-    too_long: TooLong = "truncate"
-    separator: str = ""
-    chat_template: bool | str = False
-
-    def __post_init__(self) -> None:
-        validate_lengths(self.lengths)
-        super().__post_init__()
-
-
-@dataclasses.dataclass(frozen=True)
-class FeedConfig(OptionGroup):
-    """How examples become batches.
-
-    Attributes:
-        batch_size: rows of the global batch; packed rows where ``pack`` is true.
-        curriculum_steps: how many of the steps, the first ones, draw from the mixture's curriculum.
-        pack: several examples a row; ``False`` puts each into a row of its own.
-        exhausted: what becomes of a task that was gone through ``max_epochs`` times: ``repeat`` shuffles
-            it anew and goes on, ``drop`` gives its share to the others, ``stop`` ends the run.
-        max_epochs: for ``drop`` and ``stop``.
-        data_workers: processes that make batches; 0 makes them in a thread, which is enough as a rule.
-    """
-
-    batch_size: Rows
-    curriculum_steps: Natural = 0
-    pack: bool = True
-    exhausted: Exhausted = "repeat"
-    max_epochs: Positive = 1
-    data_workers: Natural = field(default=0, metadata=FREE)
-
-    def unread(self) -> Iterator[tuple[str, str]]:
-        """As ``OptionGroup.unread``: epochs of tasks that repeat for ever."""
-        yield from unread(self, "exhausted", {"max_epochs": ("drop", "stop")}, owner="run")
-
-
-@dataclasses.dataclass(frozen=True)
-class StepConfig(OptionGroup):
-    """What a training step does beside the model and the optimizer.
-
-    Attributes:
-        z_loss: weight of the squared log-normaliser.
-        microbatches: parts that each batch is computed in, one after the other, which takes less memory: gradients are
-            added up, so but for dropout, which draws anew in each part, the step is that of the whole batch.
-    """
-
-    z_loss: AtLeast0 = 0.0
-    microbatches: Positive = 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,8 +91,7 @@ def _run(
         optimizer=built.optimizer,
         schedule=learning_rate(config.optimizer),
         num_tasks=len(built.data.train),
-        z_loss=config.step.z_loss,
-        microbatches=config.step.microbatches,
+        config=config.step,
         tuning=config.tuning,
     )
     with contextlib.closing(batches), _outputs(built, started) as outputs:

@@ -8,9 +8,10 @@ import grain
 import numpy as np
 from absl import flags
 
+from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.layout import Batch, RowLayout
 from flan_jax.feed.packed_row_index import PackedRowIndex
-from flan_jax.feed.sampler import Exhausted, SamplerStart
+from flan_jax.feed.sampler import SamplerStart
 from flan_jax.feed.token_table import TokenTable
 from flan_jax.store.store import StoredTask
 
@@ -36,8 +37,7 @@ class StreamConfig:
         weights: [tasks] shares of the draws.
         seed: another seed gives another order.
         layout: lengths and packing of a row.
-        exhausted: policy for a task that was gone through.
-        epochs: after how many epochs it was.
+        feed: how examples become batches, and what becomes of a task that was gone through.
         start: state at the beginning of this part of the run; ``None`` for the run's beginning.
     """
 
@@ -45,8 +45,7 @@ class StreamConfig:
     weights: np.ndarray
     seed: int
     layout: RowLayout
-    exhausted: Exhausted
-    epochs: int
+    feed: FeedConfig
     start: SamplerStart | None = None
 
     def row_index(self, table: TokenTable | None = None) -> PackedRowIndex:
@@ -56,8 +55,8 @@ class StreamConfig:
             self.weights,
             seed=self.seed,
             layout=self.layout,
-            exhausted=self.exhausted,
-            epochs=self.epochs,
+            exhausted=self.feed.exhausted,
+            epochs=self.feed.max_epochs,
             start=self.start,
             table=table,
         )

@@ -13,10 +13,11 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.feed.batch_stream import TaskProgress, Weights
+from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.consumed import consumed_before
 from flan_jax.feed.grain_dataset import BatchDataset, CountedBatch, StreamConfig, prefetched
 from flan_jax.feed.layout import Batch, RowLayout
-from flan_jax.feed.sampler import Exhausted, SamplerStart
+from flan_jax.feed.sampler import SamplerStart
 from flan_jax.feed.sampling_stats import SamplingStats
 from flan_jax.feed.saved_position import FIRST_STEP, PART, Part, checked_position, decode_part, encode_part
 from flan_jax.store.store import StoredTask
@@ -31,25 +32,19 @@ class PackedBatches(Iterator[Batch]):
     ``decoder_*`` [rows, targets], or ``decoder_*`` [rows, inputs + targets] for a decoder alone; int32
     but for ``decoder_loss_weights`` (float32). ``rows`` is ``batch_size / process_count``.
 
-    The batch of step s is a function of tasks, weights, seed, lengths and ``batch_size`` only.
+    The batch of step s is a function of tasks, weights, seed, lengths and ``config`` only.
 
     Args:
         tasks: prepared tasks; ``decoder_task_ids`` counts them from 0 in this order.
         weights: [tasks] shares of the draws, normalized here; 0 leaves a task out.
+        config: how examples become batches. Its curriculum is a stream of its own (``CurriculumBatches``).
         seed: another seed gives another order.
-        batch_size: rows of the global batch.
         lengths: ``{"inputs": …, "targets": …}`` in tokens.
-        pack: several examples per row; ``False`` puts each into a row of its own.
         decoder_only: inputs and targets as one sequence of ``inputs + targets`` tokens.
-        exhausted: policy for a task whose epochs are over: ``repeat`` it in a new order, ``drop``
-            the task, or ``stop`` the batches. The last batch is then filled up with empty rows.
-        epochs: after how many epochs a task is exhausted.
         process_index: this host.
-        process_count: number of hosts; must divide ``batch_size``.
+        process_count: number of hosts; must divide ``config.batch_size``.
         prefetch: batches made ahead by another thread (or by each worker); 0 makes each when it is
             asked for.
-        workers: processes that make batches; 0 makes them in this one. One thread makes tens of
-            millions of tokens a second, which few devices outrun.
         on_weights: called as ``on_weights(step, {task: share}, holds_after)`` after the step of the run at which
             ``set_weights`` was called or a task was gone through and dropped, with the step after which batches
             are drawn in these shares: the same, unless other batches come before these.
@@ -63,40 +58,34 @@ class PackedBatches(Iterator[Batch]):
         self,
         tasks: Sequence[StoredTask],
         weights: Sequence[float] | np.ndarray,
+        config: FeedConfig,
         *,
         seed: int,
-        batch_size: int,
         lengths: Mapping[str, int],
-        pack: bool = True,
         decoder_only: bool = False,
-        exhausted: Exhausted = "repeat",
-        epochs: int = 1,
         process_index: int = 0,
         process_count: int = 1,
         prefetch: int = 2,
-        workers: int = 0,
         on_weights: Callable[[int, dict[str, float], int], None] | None = None,
         first_step: int = 0,
     ) -> None:
-        layout = RowLayout(lengths.get("inputs", 0), lengths.get("targets", 0), decoder_only, pack)
-        if batch_size < 1 or batch_size % process_count:
+        layout = RowLayout(lengths.get("inputs", 0), lengths.get("targets", 0), decoder_only, config.pack)
+        if config.batch_size % process_count:
             raise UserError(
-                f"BATCH_SIZE={batch_size} must be a positive multiple of the number of hosts, {process_count}."
+                f"BATCH_SIZE={config.batch_size} must be a multiple of the number of hosts, {process_count}."
             )
         if not 0 <= process_index < process_count:
             raise ValueError(f"process_index={process_index} is not below process_count={process_count}")
-        if workers < 0 or prefetch < 0:
-            raise UserError(f"{workers} workers and {prefetch} prefetched batches: both must be at least 0.")
+        if prefetch < 0:
+            raise UserError(f"{prefetch} prefetched batches: they must be at least 0.")
         self._names = tuple(task.name for task in tasks)
-        self._batch_size = batch_size
-        share = batch_size // process_count
+        self._batch_size = config.batch_size
+        share = config.batch_size // process_count
         self._host_rows = (process_index * share, (process_index + 1) * share)
         self._prefetch = prefetch
-        self._workers = workers
+        self._workers = config.data_workers
         self._on_weights = on_weights
-        self._initial_config = StreamConfig(
-            tuple(tasks), np.asarray(weights, np.float64), seed, layout, exhausted, epochs
-        )
+        self._initial_config = StreamConfig(tuple(tasks), np.asarray(weights, np.float64), seed, layout, config)
         self._config = self._initial_config
         self._row_index = self._config.row_index()
         self._digests = self._row_index.digests(tasks)
@@ -139,7 +128,7 @@ class PackedBatches(Iterator[Batch]):
         return int(self._part_counts()[0].sum())
 
     def _phase(self) -> int:
-        return self._row_index.sampler.phase(self._consumed()) if self._config.exhausted == "drop" else 0
+        return self._row_index.sampler.phase(self._consumed()) if self._config.feed.exhausted == "drop" else 0
 
     # --- position ------------------------------------------------------------------------------------------------------
 

@@ -18,10 +18,12 @@ from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.loss import LossSums, model_loss
 from flan_jax.train.sharding import Partitioner
 from flan_jax.train.state import TrainState
+from flan_jax.train.step_config import StepConfig
 
 Batch = Mapping[str, Array]
 Metrics = dict[str, Array]
 ALL = TuningConfig()
+PLAIN = StepConfig()
 StepFn = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
@@ -33,8 +35,7 @@ def train_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     num_tasks: int,
-    z_loss: float = 0.0,
-    microbatches: int = 1,
+    config: StepConfig = PLAIN,
     tuning: TuningConfig = ALL,
     partitioner: Partitioner | None = None,
 ) -> tuple[TrainState, Metrics]:
@@ -44,10 +45,12 @@ def train_step(
     def objective(params: Any, part: Batch, index: Array) -> tuple[Array, LossSums]:
         key = jax.random.fold_in(step_key, index)
         model = merge(graphdef, join(params, state.frozen, tuning))
-        sums = model_loss(model, part, num_tasks=num_tasks, z_loss=z_loss, dropout_key=key, partitioner=partitioner)
+        sums = model_loss(
+            model, part, num_tasks=num_tasks, z_loss=config.z_loss, dropout_key=key, partitioner=partitioner
+        )
         return sums.objective, sums
 
-    sums, grads = sum_over_microbatches(jax.grad(objective, has_aux=True), state.params, batch, microbatches)
+    sums, grads = sum_over_microbatches(jax.grad(objective, has_aux=True), state.params, batch, config.microbatches)
     grads = jax.tree.map(lambda grad: grad / sums.weight, grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -100,8 +103,7 @@ def compile_train_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     num_tasks: int,
-    z_loss: float = 0.0,
-    microbatches: int = 1,
+    config: StepConfig = PLAIN,
     tuning: TuningConfig = ALL,
     compiler_options: Mapping[str, Any] | None = None,
 ) -> StepFn:
@@ -115,8 +117,7 @@ def compile_train_step(
       partitioner: how the batch lies, and the one that the state's shardings are of.
       schedule: the optimiser's learning rate, for the metrics only.
       num_tasks: K, the length of the per-task metrics.
-      z_loss: coefficient of the z-loss.
-      microbatches: parts the batch is computed in, to save memory.
+      config: what the step does beside model and optimizer: the z-loss, and the parts the batch is computed in.
       tuning: which part of the model the state trains. What is frozen has no gradient, is not donated,
         and goes into the next state as it is.
       compiler_options: XLA options of this program alone, for example of its scheduler on GPUs.
@@ -135,8 +136,7 @@ def compile_train_step(
         optimizer=optimizer,
         schedule=schedule,
         num_tasks=num_tasks,
-        z_loss=z_loss,
-        microbatches=microbatches,
+        config=config,
         tuning=tuning,
     )
     options = dict(compiler_options) if compiler_options else None

@@ -7,6 +7,7 @@ import pytest
 
 import mixtures  # noqa: F401  (registered before a test's own module is, and so still there after it)
 from flan_jax.cli.commands.rates import HEADINGS
+from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
 from flan_jax.mixing.table import ORDERS, RateRow
 
 IMPORT = ("--module_import", "own_tasks")
@@ -44,7 +45,9 @@ def store(cli, module, own_tasks, tmp_path):
 
     path = tmp_path / "store"
     tasks = [(task, ["train"]) for task in OUTER().drawn_tasks]
-    prepare(tasks, store=TokenStore(path), vocabulary=ByteVocabulary(), lengths={"inputs": 64, "targets": 16})
+    prepare(
+        tasks, PrepareConfig(ByteVocabulary(), TokenizeConfig({"inputs": 64, "targets": 16})), store=TokenStore(path)
+    )
     return str(path)
 
 

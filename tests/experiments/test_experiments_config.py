@@ -14,10 +14,10 @@ from flan_jax.experiments.options import (
     FeedConfig,
     StepConfig,
     TokenizeConfig,
-    flat_fields,
 )
 from flan_jax.experiments.run_folder.run_identity import check_same_config
 from flan_jax.experiments.settings_summary import check_schedule
+from flan_jax.option_groups import flat_fields
 from flan_jax.testing.models import tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig
 

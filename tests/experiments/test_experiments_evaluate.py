@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources.generated import generated
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
@@ -32,7 +33,7 @@ def test_a_task_measured_on_two_splits_has_two_names(tmp_path):
     mixture = Mixture("m", (Entry(parity), Entry(copy)), suites=suites)
     store, vocabulary = TokenStore(tmp_path / "store"), ByteVocabulary()
     wanted = [(parity, ["train", "test"]), (copy, ["test"])]
-    prepare(wanted, store=store, vocabulary=vocabulary, lengths=LENGTHS)
+    prepare(wanted, PrepareConfig(vocabulary, TokenizeConfig(LENGTHS)), store=store)
     config = RunConfig.from_options(
         model_dir=str(tmp_path / "run"),
         mixture="m",
@@ -105,7 +106,7 @@ def measured(tmp_path, spec, make, *, max_examples=0, template_ids=None, prepare
     )
     store, vocabulary = TokenStore(tmp_path / "store"), ByteVocabulary()
     lengths = {"inputs": 1024, "targets": 128}
-    prepare([(other, ["test"])], store=store, vocabulary=vocabulary, lengths=lengths)
+    prepare([(other, ["test"])], PrepareConfig(vocabulary, TokenizeConfig(lengths)), store=store)
     suite = Suite("all", (task,))
     config = RunConfig.from_options(
         model_dir=str(tmp_path / "run"), mixture="m", lengths=lengths, model=T5Config(384, 8, 4, 2, 8, 1, 1), steps=1,

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
@@ -35,7 +36,7 @@ def mixture(**options) -> Mixture:
 def store(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("rates") / "store"
     tasks = [(task, ["train"]) for task in mixture().drawn_tasks]
-    prepare(tasks, store=TokenStore(path), vocabulary=ByteVocabulary(), lengths=LENGTHS)
+    prepare(tasks, PrepareConfig(ByteVocabulary(), TokenizeConfig(LENGTHS)), store=TokenStore(path))
     return str(path)
 
 
@@ -107,7 +108,9 @@ def test_a_task_prepared_in_two_ways_is_refused(tmp_path):
     task = Prompted(PARITY)
     for length in (64, 128):
         lengths = {"inputs": length, "targets": 32}
-        prepare([(task, ["train"])], store=TokenStore(tmp_path), vocabulary=ByteVocabulary(), lengths=lengths)
+        prepare(
+            [(task, ["train"])], PrepareConfig(ByteVocabulary(), TokenizeConfig(lengths)), store=TokenStore(tmp_path)
+        )
     with pytest.raises(UserError, match=r"prepared in 2 ways"):
         mixture_rates(Mixture("m", (Entry(task),)), store=str(tmp_path))
 

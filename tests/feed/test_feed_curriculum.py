@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
+from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.curriculum import CurriculumBatches
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.store.store import StoredExample, TokenStore
@@ -28,7 +29,7 @@ def tasks(tmp_path):
 
 def stream(tasks, steps=3, **own):
     def make(weights, **options):
-        return PackedBatches(tasks, weights, seed=0, batch_size=4, lengths=LENGTHS, prefetch=1, **options)
+        return PackedBatches(tasks, weights, FeedConfig(batch_size=4), seed=0, lengths=LENGTHS, prefetch=1, **options)
 
     curriculum, mixture = make([1.0, 0.0], **own), make([0.5, 0.5], first_step=steps, **own)
     return CurriculumBatches(curriculum, mixture)
@@ -43,7 +44,7 @@ def test_the_curriculum_comes_first_and_the_mixture_from_its_beginning(tasks):
     drawn = taken(batches, 8)
     assert all(batch["decoder_task_ids"].max() == 0 for batch in drawn[:3])
     assert {int(i) for batch in drawn[3:] for i in np.unique(batch["decoder_task_ids"])} == {-1, 0, 1}
-    mixture = PackedBatches(tasks, [0.5, 0.5], seed=0, batch_size=4, lengths=LENGTHS)
+    mixture = PackedBatches(tasks, [0.5, 0.5], FeedConfig(batch_size=4), seed=0, lengths=LENGTHS)
     for batch, expected in zip(drawn[3:], taken(mixture, 5), strict=True):
         for name, values in expected.items():
             np.testing.assert_array_equal(batch[name], values)

@@ -10,8 +10,10 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.feed import consumed, packed_chunks, packed_row_index, token_table
+from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.layout import BATCH_KEYS
 from flan_jax.feed.loader import PackedBatches
+from flan_jax.option_groups import group_of
 from flan_jax.store import arrow
 
 LENGTHS = {"inputs": 24, "targets": 10}
@@ -33,9 +35,9 @@ def batches_of(make_tasks):
     tasks, made = make_tasks(SIZES), []
 
     def make(weights=WEIGHTS, *, tasks=tasks, **options):
-        made.append(
-            PackedBatches(tasks, weights, **{"seed": 3, "batch_size": 8, "lengths": LENGTHS, "prefetch": 0, **options})
-        )
+        config = group_of(FeedConfig, {"batch_size": 8, **options})
+        others = {name: value for name, value in options.items() if name not in vars(config)}
+        made.append(PackedBatches(tasks, weights, config, **{"seed": 3, "lengths": LENGTHS, "prefetch": 0, **others}))
         return made[-1]
 
     make.tasks = tasks
@@ -304,7 +306,9 @@ def test_a_row_too_short_for_a_task_is_refused_with_the_remedy(batches_of):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"batch_size": 0}, "BATCH_SIZE=0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"data_workers": -1}, "data_workers is -1"),
+        ({"prefetch": -1}, "-1 prefetched batches"),
         ({"batch_size": 6, "process_count": 4}, "multiple of the number of hosts, 4"),
         ({"lengths": {"inputs": 24}}, "length of targets"),
         ({"weights": (1, 1)}, "3 tasks and 2 weights"),
@@ -338,10 +342,11 @@ def test_closing_stops_the_thread(batches_of):
 def test_leaving_the_interpreter_with_a_loader_open_is_silent(batches_of):
     store = batches_of.tasks[0].folder.parents[2]
     program = f"""
+from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.store.store import TokenStore
 import sys
-batches = PackedBatches([TokenStore({str(store)!r}).open("task0", "train")], [1], seed=0, batch_size=2,
+batches = PackedBatches([TokenStore({str(store)!r}).open("task0", "train")], [1], FeedConfig(batch_size=2), seed=0,
                         lengths={LENGTHS!r})
 next(batches)
 assert "tensorflow" not in sys.modules and "seqio" not in sys.modules
@@ -373,7 +378,7 @@ def test_the_millionth_step_is_found_without_what_comes_before(batches_of):
 def test_batches_end_where_exhausted_tasks_end_them(batches_of, monkeypatch, pack, exhausted, window):
     monkeypatch.setattr(packed_row_index, "WINDOW_CHUNKS", window)
     monkeypatch.setattr(packed_row_index, "TAIL_CHUNKS", window // 2)
-    batches = batches_of(exhausted=exhausted, epochs=4, pack=pack, prefetch=2)
+    batches = batches_of(exhausted=exhausted, max_epochs=4, pack=pack, prefetch=2)
     found = list(batches)
     sampling_stats = batches.sampling_stats()
     examples = collections.Counter(examples_in(found))
@@ -390,7 +395,7 @@ def test_worker_processes_give_the_same_batches(batches_of, monkeypatch):
     for module in (packed_chunks, packed_row_index, consumed):
         monkeypatch.setattr(module, "CHUNK_DRAWS", 4096)  # as in the workers, which no test can reach into
     whole = take(batches_of(), 9)
-    batches = batches_of(workers=2)
+    batches = batches_of(data_workers=2)
     assert_equal(take(batches, 5), whole[:5])
     state = batches.get_state()
     take(batches, 2)
@@ -455,7 +460,7 @@ def test_changed_weights_travel_with_the_position(batches_of):
 
 
 def test_shares_follow_a_task_that_dropped_out(batches_of):
-    told, options = [], {"exhausted": "drop", "epochs": 2, "batch_size": 4}
+    told, options = [], {"exhausted": "drop", "max_epochs": 2, "batch_size": 4}
     batches = batches_of(on_weights=lambda *line: told.append(line), **options)
     drawn, states, in_force = np.zeros(3, np.int64), [], []
     while (batch := next(batches, None)) is not None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
+from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.layout import RowLayout
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.feed.token_table import TokenTable
@@ -46,8 +47,8 @@ def tasks(tmp_path):
 
 @pytest.mark.parametrize("pack", [True, False])
 def test_the_loss_counts_what_the_masks_say_and_every_target_of_other_tasks(tasks, pack):
-    arguments = {"seed": 3, "batch_size": 4, "lengths": LENGTHS, "decoder_only": True, "pack": pack, "prefetch": 0}
-    batches = PackedBatches(tasks, [1, 1, 1], **arguments)
+    arguments = {"seed": 3, "lengths": LENGTHS, "decoder_only": True, "prefetch": 0}
+    batches = PackedBatches(tasks, [1, 1, 1], FeedConfig(4, pack=pack), **arguments)
     seen = set()
     for _ in range(12):
         batch = next(batches)
@@ -71,13 +72,13 @@ def test_a_conversation_may_fill_a_decoders_row(tasks):
 
 def test_an_encoder_has_nothing_to_read_of_a_conversation(tasks):
     with pytest.raises(UserError, match=r"'first' has whole conversations without inputs.*decoder.*dialog_task"):
-        PackedBatches(tasks, [1, 1, 1], seed=0, batch_size=2, lengths={"inputs": 8, "targets": 30})
+        PackedBatches(tasks, [1, 1, 1], FeedConfig(batch_size=2), seed=0, lengths={"inputs": 8, "targets": 30})
 
 
 def test_an_encoder_decoder_counts_what_the_masks_of_ordinary_examples_say(tmp_path):
     examples = [dataclasses.replace(conversation(i, 6, 3), inputs=np.arange(1, 5)) for i in range(4)]
     task = stored(tmp_path, "partial", examples, {LOSS_MASK: LOSS_MASK_TYPE})
-    batch = next(PackedBatches([task], [1], seed=0, batch_size=2, lengths=LENGTHS, prefetch=0))
+    batch = next(PackedBatches([task], [1], FeedConfig(batch_size=2), seed=0, lengths=LENGTHS, prefetch=0))
     inside = batch["decoder_segment_ids"] > 0
     np.testing.assert_array_equal(
         batch["decoder_loss_weights"], np.where(inside, batch["decoder_target_tokens"] % 2, 0).astype(np.float32)
@@ -103,12 +104,12 @@ def test_a_mask_is_declared_as_one_and_as_long_as_its_target(tmp_path):
 
 
 def test_a_position_restores_masked_rows(tasks):
-    arguments = {"seed": 5, "batch_size": 3, "lengths": LENGTHS, "decoder_only": True, "prefetch": 0}
-    batches = PackedBatches(tasks, [2, 1, 1], **arguments)
+    arguments = {"seed": 5, "lengths": LENGTHS, "decoder_only": True, "prefetch": 0}
+    batches = PackedBatches(tasks, [2, 1, 1], FeedConfig(3), **arguments)
     for _ in range(3):
         next(batches)
     state, wanted = batches.get_state(), next(batches)
-    restored = PackedBatches(tasks, [2, 1, 1], **arguments)
+    restored = PackedBatches(tasks, [2, 1, 1], FeedConfig(3), **arguments)
     restored.set_state(state)
     found = next(restored)
     for name, array in wanted.items():

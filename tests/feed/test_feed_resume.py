@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flan_jax.errors import UserError
 from flan_jax.feed import consumed, packed_chunks, packed_row_index
+from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.curriculum import CurriculumBatches
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.testing.stores import stored_tasks
@@ -42,8 +43,8 @@ def small_windows():
 def stream_of(tasks, curriculum, told=None, weights=WEIGHTS[0]):
     def make(weights, **options):
         on_weights = None if told is None else lambda *line: told.append(line)
-        settings = {"seed": 5, "batch_size": 4, "lengths": {"inputs": 24, "targets": 10}, "prefetch": 0}
-        return PackedBatches(tasks, weights, on_weights=on_weights, **settings, **options)
+        settings = {"seed": 5, "lengths": {"inputs": 24, "targets": 10}, "prefetch": 0}
+        return PackedBatches(tasks, weights, FeedConfig(4), on_weights=on_weights, **settings, **options)
 
     stream = make(weights, first_step=curriculum)
     if curriculum:

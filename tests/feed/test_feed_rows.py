@@ -10,6 +10,7 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.feed import packed_row_index, saved_position
+from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.layout import RowLayout
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.feed.packed_row_index import PACKING_VERSION, PackedRowIndex
@@ -63,7 +64,9 @@ def test_rows_change_with_their_version_only(make_tasks):
 
 def test_a_position_of_another_version_is_refused(make_tasks, monkeypatch):
     def batches():
-        return PackedBatches(make_tasks(SIZES), WEIGHTS, seed=3, batch_size=8, lengths={"inputs": 24, "targets": 10})
+        return PackedBatches(
+            make_tasks(SIZES), WEIGHTS, FeedConfig(batch_size=8), seed=3, lengths={"inputs": 24, "targets": 10}
+        )
 
     first = batches()
     next(first)

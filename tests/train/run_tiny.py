@@ -14,6 +14,7 @@ from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimi
 from flan_jax.train.sharding import MeshConfig, Partitioner, make_partitioner, place
 from flan_jax.train.state import TrainState, abstract_sharded_state, init_state, shardings_of
 from flan_jax.train.step import compile_train_step
+from flan_jax.train.step_config import StepConfig
 
 SEED = 0
 NUM_TASKS = 3
@@ -39,7 +40,13 @@ class TinyRun:
     """Everything a run on one mesh needs."""
 
     def __init__(
-        self, optimizer: str = "adamw", mesh: MeshConfig | None = None, *, dropout_rate: float = 0.1, **options: Any
+        self,
+        optimizer: str = "adamw",
+        mesh: MeshConfig | None = None,
+        *,
+        dropout_rate: float = 0.1,
+        microbatches: int = 1,
+        **options: Any,
     ) -> None:
         self.partitioner = make_partitioner(mesh) if mesh else one_device()
         self.config = OPTIMIZERS[optimizer]
@@ -53,7 +60,7 @@ class TinyRun:
             optimizer=self.optimizer,
             schedule=learning_rate(self.config),
             num_tasks=NUM_TASKS,
-            z_loss=1e-3,
+            config=StepConfig(z_loss=1e-3, microbatches=microbatches),
             compiler_options={"xla_backend_optimization_level": 0},  # compiles in half the time
             **options,
         )

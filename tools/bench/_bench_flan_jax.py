@@ -22,6 +22,7 @@ def main(mode: str, settings: dict[str, Any], report: Report) -> None:
 
 def open_loader(settings: dict[str, Any]) -> Any:
     """The loader over all tasks of the store, drawn by their sizes."""
+    from flan_jax.feed.config import FeedConfig
     from flan_jax.feed.loader import PackedBatches
     from flan_jax.store.store import TokenStore
 
@@ -30,10 +31,10 @@ def open_loader(settings: dict[str, Any]) -> Any:
     loader = PackedBatches(
         tasks,
         [len(task) for task in tasks],
+        FeedConfig(settings["batch_size"], data_workers=settings["parallel"].get("workers", 0)),
         seed=settings["seed"],
-        batch_size=settings["batch_size"],
         lengths=settings["lengths"],
-        **settings["parallel"],
+        prefetch=settings["parallel"].get("prefetch", 2),
     )
     return loader
 

@@ -30,9 +30,11 @@ from _bench_machine import machine, versions
 
 import mixtures  # noqa: F401  (registers them)
 from flan_jax.data.collections.superni import superni_mixture
+from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
+from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.mixing.mixture import Mixture, get_mixture
 from flan_jax.store.arrow import StoredExample
@@ -137,7 +139,11 @@ def _vocabulary() -> SentencePieceVocabulary:
 def _mixture(mixture: Mixture, vocabulary: Any, store: TokenStore, limits: dict[str, int]) -> Prepared:
     """The training tasks of a mixture, and its own shares of draws."""
     names = [task.name for task in mixture.train_tasks]
-    prepare([(task, ["train"]) for task in mixture.train_tasks], store=store, vocabulary=vocabulary, lengths=limits)
+    prepare(
+        [(task, ["train"]) for task in mixture.train_tasks],
+        PrepareConfig(vocabulary, TokenizeConfig(limits)),
+        store=store,
+    )
     tasks = [store.open(name, "train") for name in names]
     weights = mixture.weights({task.name: len(task) for task in tasks})
     return tasks, [weights[name] for name in names]
@@ -147,7 +153,9 @@ def compare(
     tasks: list[StoredTask], weights: list[float], limits: dict[str, int], options: argparse.Namespace
 ) -> dict[str, Any]:
     """Rows of the stream and rows offline over the same examples."""
-    batches = PackedBatches(tasks, weights, seed=options.seed, batch_size=options.batch_size, lengths=limits)
+    batches = PackedBatches(
+        tasks, weights, FeedConfig(batch_size=options.batch_size), seed=options.seed, lengths=limits
+    )
     lengths: list[np.ndarray] = []
     rows = empty = drawn = 0
     # What was drawn is asked for once in sixteen batches: adding it up takes as long as a batch.

@@ -32,6 +32,7 @@ import sentencepiece
 
 import mixtures  # noqa: F401  (registers what ships)
 from flan_jax.data.collections.superni import superni_mixture
+from flan_jax.data.prepare.config import PrepareConfig
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources.json_files import jsonl
@@ -98,7 +99,7 @@ def measure(tasks: Wanted, texts: list[str], model: Path, folder: Path) -> dict[
         return sum(len(one) for batch in ids for one in batch)
 
     def ours() -> int:
-        return prepare(tasks, store=TokenStore(folder / f"store{next(stores)}"), vocabulary=vocabulary).examples
+        return prepare(tasks, PrepareConfig(vocabulary), store=TokenStore(folder / f"store{next(stores)}")).examples
 
     runs: dict[str, list[dict[str, float]]] = {"tokenizer": [], "prepare": []}
     tokens, examples = tokenizer(), ours()  # both once, unmeasured: what is loaded on first use belongs to neither

@@ -18,6 +18,7 @@ import _bench_corpus as corpus
 import numpy as np
 from _bench_machine import machine, versions
 
+from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.store.store import StoredExample, TokenStore
 
@@ -69,7 +70,7 @@ def _loader(store: TokenStore, pairs: np.ndarray, tasks: int) -> PackedBatches:
         manifest = {"vocabulary_size": corpus.VOCABULARY_SIZE}
         stored.append(store.write(f"task_{index:04d}", "train", f"{index:032x}", examples, manifest))
     sizes = [len(task) for task in stored]
-    return PackedBatches(stored, sizes, seed=0, batch_size=256, lengths=LENGTHS, prefetch=0)
+    return PackedBatches(stored, sizes, FeedConfig(batch_size=256), seed=0, lengths=LENGTHS, prefetch=0)
 
 
 def _tokens_per_cpu_s(loader: PackedBatches, batches: int) -> float:

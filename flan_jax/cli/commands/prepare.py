@@ -108,24 +108,24 @@ def execute(arguments: argparse.Namespace) -> int:
 def _prepare(arguments: argparse.Namespace, progress: Any) -> "tuple[PrepareReport, tuple[str, ...]]":
     """The report, and what is to be said of the data beside it."""
     from flan_jax.cli.console import log
+    from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
     from flan_jax.experiments.chat_template import check_tasks, template_of
     from flan_jax.experiments.data import resolve_vocabulary, tasks_with_splits
     from flan_jax.experiments.mixture import log_dropped
+    from flan_jax.option_groups import group_of
     from flan_jax.store.store import TokenStore
 
     mixture = mixture_of(arguments, arguments.mixture)
     template = template_of(arguments.chat_template, arguments.vocabulary or mixture.vocabulary)
     check_tasks(template, mixture)
+    vocabulary = resolve_vocabulary(arguments.vocabulary, mixture)
+    lengths = {"inputs": arguments.inputs, "targets": arguments.targets}
+    config = PrepareConfig(
+        vocabulary, group_of(TokenizeConfig, {**vars(arguments), "lengths": lengths}), arguments.seed, template
+    )
     common: dict[str, Any] = {
         "store": TokenStore(arguments.store),
-        "vocabulary": resolve_vocabulary(arguments.vocabulary, mixture),
-        "lengths": {"inputs": arguments.inputs, "targets": arguments.targets},
-        "seed": arguments.seed,
         "progress": progress,
-        "on_error": arguments.on_error,
-        "too_long": arguments.too_long,
-        "separator": arguments.separator,
-        "chat_template": template,
         "verify": arguments.verify,
         "modules": arguments.module_import,
     }
@@ -134,10 +134,10 @@ def _prepare(arguments: argparse.Namespace, progress: Any) -> "tuple[PrepareRepo
     if arguments.runner:
         from flan_jax.data.prepare.beam import prepare_with_beam
 
-        done = prepare_with_beam(tasks, runner=arguments.runner, options=arguments.runner_option, **common)
+        done = prepare_with_beam(tasks, config, runner=arguments.runner, options=arguments.runner_option, **common)
         return done, mixture.notes
     from flan_jax.data.prepare.prepare import prepare
     from flan_jax.data.prepare.workers import usable_cores
 
     processes = usable_cores() if arguments.processes is None else arguments.processes
-    return prepare(tasks, processes=processes, **common), mixture.notes
+    return prepare(tasks, config, processes=processes, **common), mixture.notes

@@ -7,18 +7,16 @@ must be reachable from all of them: a shared folder or a URL. So must the files 
 import functools
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import fsspec
 
-from flan_jax.data.chat.templates import ChatTemplate
 from flan_jax.data.prepare import split_job
-from flan_jax.data.prepare.config import DEFAULT_LENGTHS, OnError, PrepareConfig, TooLong
+from flan_jax.data.prepare.config import PrepareConfig
 from flan_jax.data.prepare.pickling import dumps, dumps_setup, loads, loads_setup
 from flan_jax.data.prepare.prepare import PreparePlan, PrepareProgress, PrepareReport
 from flan_jax.data.tokenizers.encoding import set_encoding_threads
-from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.errors import UserError, unknown
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.task import Task
@@ -28,16 +26,10 @@ DEFAULT_RUNNER = "DirectRunner"
 
 def prepare_with_beam(
     tasks: Iterable[tuple[Task, Sequence[str]]],
+    config: PrepareConfig,
     *,
     store: TokenStore,
-    vocabulary: Vocabulary,
-    lengths: Mapping[str, int] | None = None,
-    seed: int = 0,
     progress: PrepareProgress | None = None,
-    on_error: OnError = "fail",
-    too_long: TooLong = "truncate",
-    separator: str = "",
-    chat_template: ChatTemplate | None = None,
     verify: bool = False,
     modules: Sequence[str] = (),
     runner: str = DEFAULT_RUNNER,
@@ -46,16 +38,10 @@ def prepare_with_beam(
     """Prepares tasks as ``prepare`` does, each missing split on some worker of a Beam runner.
 
     Args:
-        tasks: as for ``prepare``, like everything down to ``modules``.
+        tasks: as for ``prepare``.
+        config: as for ``prepare``.
         store: reachable, under this path or URL, by every worker.
-        vocabulary: as for ``prepare``.
-        lengths: as for ``prepare``.
-        seed: as for ``prepare``.
         progress: called for what is there already, and for the rest when the pipeline is done.
-        on_error: as for ``prepare``.
-        too_long: as for ``prepare``.
-        separator: as for ``prepare``.
-        chat_template: as for ``prepare``.
         verify: as for ``prepare``.
         modules: as for ``prepare``.
         runner: the name of a Beam runner.
@@ -66,8 +52,6 @@ def prepare_with_beam(
             A split that cannot be prepared does not stop the others.
     """
     pipeline_options = _pipeline_options(runner, options)
-    lengths = DEFAULT_LENGTHS if lengths is None else lengths
-    config = PrepareConfig(vocabulary, lengths, seed, on_error, too_long, separator, chat_template)
     plan = PreparePlan(tasks, config, store, verify=verify, progress=progress)
     if plan.to_write:
         _run(plan.to_write, config, store, modules, pipeline_options)

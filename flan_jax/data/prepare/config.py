@@ -1,11 +1,11 @@
-"""The configuration of preparing (``PrepareConfig``), and counts of what became of the records (``RecordCounts``)."""
+"""The configuration of preparing (``PrepareConfig``, and of it a run's options ``TokenizeConfig``), and ``RecordCounts``."""
 
 import dataclasses
 import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import ChatTemplate
 from flan_jax.data.sources.base import digest
 from flan_jax.data.tokenizers.protocol import Vocabulary, check_special_ids, encode_with_special_tokens
-from flan_jax.errors import UserError, did_you_mean, unknown
+from flan_jax.errors import UserError, unknown
+from flan_jax.option_groups import OptionGroup
 
 FORMAT_VERSION = 3
 """Raised when rendering or trimming changes in a way that no other part of a fingerprint shows."""
@@ -104,67 +105,87 @@ def as_written(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True)
+class TokenizeConfig(OptionGroup):
+    """How records become the tokens of examples.
+
+    Attributes:
+        lengths: ``{"inputs": S, "targets": T}`` in tokens, EOS included.
+        on_error: what a record that cannot be read or rendered does to preparing: ``fail`` stops with its error,
+            ``skip`` leaves it out and counts it.
+        too_long: what an example longer than ``lengths`` does: ``truncate`` it, ``drop`` it, or ``fail``.
+        separator: a text behind inputs, in the place of the end-of-sequence token; ``""`` for that token: of a decoder that
+            others trained as a language model, to which that token says that another text begins. What comes as ids
+            from elsewhere (seqio's tasks, whole conversations) has none. It may name special tokens.
+        chat_template: templated tasks are trained and measured inside a chat template, the input as a user's turn and the
+            target as the assistant's reply: ``True`` for that of the tokenizer's folder, or a name, a folder or a file;
+            of a decoder.
+
+    Raises:
+        UserError: a bad length, or an unknown choice.
+    """
+
+    lengths: Mapping[str, int]
+    on_error: OnError = "fail"
+    too_long: TooLong = "truncate"
+    separator: str = ""
+    chat_template: bool | str = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lengths", validate_lengths(self.lengths))
+        super().__post_init__()
+
+
+def default_tokenize() -> TokenizeConfig:
+    """Returns the options that are in force where none are given, with lengths of ``DEFAULT_LENGTHS``."""
+    return TokenizeConfig(DEFAULT_LENGTHS)
+
+
+@dataclasses.dataclass(frozen=True)
 class PrepareConfig:
     """The configuration of preparing: everything that is the same for all tasks.
 
     Attributes:
         vocabulary: text to ids.
-        lengths: ``inputs`` and ``targets`` in tokens, the end-of-sequence id counted.
+        tokenize: how records become the tokens of examples.
         seed: which example gets which template.
-        on_error: what a record that cannot be read or rendered does: ``fail`` stops with its
-            error, ``skip`` leaves it out and counts it.
-        too_long: what an example longer than ``lengths`` does: it is cut, left out, or stops.
-        separator: a text behind inputs, in the place of the end-of-sequence id: of a decoder that others
-            trained as a language model, to which that id says that another text begins. What comes as ids
-            from elsewhere (seqio's tasks, whole conversations) has none. It may name special tokens.
-        chat_template: makes a user's turn of every rendered input and the assistant's reply of its target; ``None`` for
-            none. What a template ends turns with stands in the place of the end of sequence.
+        chat_template: what ``tokenize.chat_template`` names, loaded (``load_chat_template``): makes a user's turn of every
+            rendered input and the assistant's reply of its target; ``None`` for none. What a template ends turns with
+            stands in the place of the end of sequence.
 
     Raises:
-        UserError: a bad length, an unknown choice, a vocabulary with impossible special ids, a separator that
-            it has no id for, or so many that nothing else fits, or a chat template beside one, or one that ends no reply.
+        UserError: a vocabulary with impossible special ids, a separator that it has no id for, or so many that nothing else
+            fits, or a chat template beside one, or one that ends no reply.
+        ValueError: ``tokenize`` names a chat template that was not loaded.
     """
 
     vocabulary: Vocabulary
-    lengths: Mapping[str, int] = dataclasses.field(default_factory=lambda: dict(DEFAULT_LENGTHS))
+    tokenize: TokenizeConfig = dataclasses.field(default_factory=default_tokenize)
     seed: int = 0
-    on_error: OnError = "fail"
-    too_long: TooLong = "truncate"
-    separator: str = ""
     chat_template: ChatTemplate | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lengths", validate_lengths(self.lengths))
-        for name, value, choices in (
-            ("on_error", self.on_error, get_args(OnError)),
-            ("too_long", self.too_long, get_args(TooLong)),
-        ):
-            if value not in choices:
-                raise UserError(
-                    f"{name} is {value!r}, but it must be one of {', '.join(choices)}.{did_you_mean(str(value), choices)}"
-                )
         check_special_ids(self.vocabulary)
-        if not isinstance(self.separator, str):
-            raise UserError(f"separator is {self.separator!r}, but it must be a text.")
+        if self.tokenize.chat_template and self.chat_template is None:
+            raise ValueError(f"chat_template={self.tokenize.chat_template!r} is named, and no template was loaded")
         if self.chat is not None:
             self._check_chat(self.chat)
             return
-        if not 0 < len(self.ends["inputs"]) < self.lengths["inputs"]:
+        room, end = self.tokenize.lengths["inputs"], self.ends["inputs"]
+        if not 0 < len(end) < room:
             raise UserError(
-                f"separator is {self.separator!r}, which vocabulary {self.vocabulary.name!r} writes with "
-                f"{len(self.ends['inputs'])} ids, but it takes at least one, and fewer than the {self.lengths['inputs']} of "
-                "the inputs. Choose another."
+                f"separator is {self.tokenize.separator!r}, which vocabulary {self.vocabulary.name!r} writes with "
+                f"{len(end)} ids, but it takes at least one, and fewer than the {room} of the inputs. Choose another."
             )
 
     def _check_chat(self, chat: ChatPrompts) -> None:
-        if self.separator:
+        if self.tokenize.separator:
             raise UserError(
-                f"separator is {self.separator!r}, but the chat template says what stands between turns. Leave one of them out."
+                f"separator is {self.tokenize.separator!r}, but the chat template says what stands between turns. Leave one of them out."
             )
         for feature, taken in (("inputs", chat.overhead), ("targets", len(chat.end))):
-            if taken >= self.lengths[feature]:
+            if taken >= self.tokenize.lengths[feature]:
                 raise UserError(
-                    f"The length of {feature!r} is {self.lengths[feature]}, but the chat template takes {taken} tokens of it. "
+                    f"The length of {feature!r} is {self.tokenize.lengths[feature]}, but the chat template takes {taken} tokens of it. "
                     "Raise it."
                 )
 
@@ -179,7 +200,7 @@ class PrepareConfig:
         if self.chat is not None:
             return {"inputs": np.zeros(0, np.int32), "targets": self.chat.end}
         end = np.array([self.vocabulary.eos_id], np.int32)
-        return {"inputs": input_end_ids(self.vocabulary, self.separator), "targets": end}
+        return {"inputs": input_end_ids(self.vocabulary, self.tokenize.separator), "targets": end}
 
     @functools.cached_property
     def _vocabulary_fingerprint(self) -> str:
@@ -192,15 +213,15 @@ class PrepareConfig:
         """
         parts = {
             "vocabulary": self._vocabulary_fingerprint,
-            "lengths": digest(sorted(self.lengths.items())),
-            "too_long": digest(self.too_long),
+            "lengths": digest(sorted(self.tokenize.lengths.items())),
+            "too_long": digest(self.tokenize.too_long),
             "format": digest(FORMAT_VERSION),
         }
-        if self.on_error != "fail":
-            parts["on_error"] = digest(self.on_error)
-        if self.separator:
-            spelled = self.vocabulary.encode(self.separator) == self.ends["inputs"].tolist()
-            parts["separator"] = digest(self.separator, *(() if spelled else ("special",)))
+        if self.tokenize.on_error != "fail":
+            parts["on_error"] = digest(self.tokenize.on_error)
+        if self.tokenize.separator:
+            spelled = self.vocabulary.encode(self.tokenize.separator) == self.ends["inputs"].tolist()
+            parts["separator"] = digest(self.tokenize.separator, *(() if spelled else ("special",)))
         if self.chat_template is not None:
             parts["chat_template"] = digest(_CHAT_VERSION, self.chat_template.fingerprint())
         return parts

@@ -115,7 +115,7 @@ class ConversationPreprocessor:
     @property
     def _max_tokens(self) -> int:
         """Tokens that a conversation may have: a decoder's row holds inputs and targets."""
-        return sum(self.config.lengths.values())
+        return sum(self.config.tokenize.lengths.values())
 
     def fingerprint_parts(self, split: str) -> dict[str, str]:
         """Digests source, template, policies and the configuration. Nothing is drawn, so there is no seed."""
@@ -133,11 +133,11 @@ class ConversationPreprocessor:
             "source": self.task.source.describe(),
             "mode": "conversation",
             "template": self._template.name,
-            "lengths": dict(self.config.lengths),
+            "lengths": dict(self.config.tokenize.lengths),
             "vocabulary": self.config.vocabulary.name,
             "vocabulary_size": self.config.vocabulary.size,
-            "on_error": self.config.on_error,
-            "too_long": self.config.too_long,
+            "on_error": self.config.tokenize.on_error,
+            "too_long": self.config.tokenize.too_long,
             **source_notes(self.task.source, split),
         }
 
@@ -274,7 +274,7 @@ class ConversationPreprocessor:
 
     def _skip(self, error: RecordError, counts: RecordCounts) -> None:
         """Counts a record that is left out, or raises its error, as ``on_error`` says."""
-        if self.config.on_error != "skip":
+        if self.config.tokenize.on_error != "skip":
             raise error
         counts.skip(error)
 
@@ -282,13 +282,13 @@ class ConversationPreprocessor:
         """Returns the tokens, those of as many whole turns as fit, or ``None`` where none fit."""
         if len(tokens.ids) <= self._max_tokens:
             return tokens
-        if self.config.too_long == "fail":
+        if self.config.tokenize.too_long == "fail":
             raise UserError(
                 f"Task {self.task.name!r}, split {split!r}, record {index}: the conversation has {len(tokens.ids)} tokens, "
                 f"but the lengths of inputs and targets are {self._max_tokens} together. Raise a length, or choose "
                 "too_long=truncate or too_long=drop."
             )
-        if self.config.too_long == "drop":
+        if self.config.tokenize.too_long == "drop":
             return None
         best = self._longest_prefix(talk)
         if best is not None:

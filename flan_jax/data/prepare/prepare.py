@@ -7,38 +7,25 @@ writes only what changed, and a store made from something else is never taken fo
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from flan_jax.data.chat.templates import ChatTemplate
 from flan_jax.data.prepare import split_job
-from flan_jax.data.prepare.config import (
-    DEFAULT_LENGTHS,
-    FEATURES,
-    OnError,
-    PrepareConfig,
-    TooLong,
-    combine_parts,
-    validate_lengths,
-)
+from flan_jax.data.prepare.config import PrepareConfig, combine_parts
 from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.prepare.split_job import PreparedSplit, SplitJob
 from flan_jax.data.prepare.workers import write_all
-from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.errors import UserError
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks.task import Task
 
 __all__ = [
-    "DEFAULT_LENGTHS",
-    "FEATURES",
     "PrepareProgress",
     "PrepareReport",
     "PreparedSplit",
     "fingerprint_parts",
     "prepare",
     "task_fingerprint",
-    "validate_lengths",
 ]
 
 
@@ -126,17 +113,11 @@ PrepareProgress = Callable[[int, int, PreparedSplit], None]
 
 def prepare(
     tasks: Iterable[tuple[Task, Sequence[str]]],
+    config: PrepareConfig,
     *,
     store: TokenStore,
-    vocabulary: Vocabulary,
-    lengths: Mapping[str, int] | None = None,
-    seed: int = 0,
     progress: PrepareProgress | None = None,
     processes: int = 1,
-    on_error: OnError = "fail",
-    too_long: TooLong = "truncate",
-    separator: str = "",
-    chat_template: ChatTemplate | None = None,
     verify: bool = False,
     modules: Sequence[str] = (),
 ) -> PrepareReport:
@@ -144,27 +125,19 @@ def prepare(
 
     Args:
         tasks: tasks with the splits requested of each; a pair requested twice is prepared once.
+        config: how they are prepared.
         store: written to.
-        vocabulary: text to ids.
-        lengths: ``inputs`` and ``targets`` in tokens, the end-of-sequence id counted.
-        seed: which example gets which template.
         progress: called after each split.
         processes: how many processes work at a time; what is stored is the same.
-        on_error: see ``PrepareConfig``.
-        too_long: see ``PrepareConfig``.
-        separator: see ``PrepareConfig``.
-        chat_template: see ``PrepareConfig``.
         verify: compare everything in the store with its checksums, even what this machine verified before; a damaged
             split is written again in any case.
         modules: imported by every worker process first, where tasks are found by name in a
             registry that modules fill, such as seqio's.
 
     Raises:
-        UserError: a bad length, a task without such a split or without records in it, a record
-            that cannot be read or rendered, a full disk. Splits finished before stay prepared.
+        UserError: a task without such a split or without records in it, a record that cannot be read or rendered, a
+            full disk. Splits finished before stay prepared.
     """
-    lengths = DEFAULT_LENGTHS if lengths is None else lengths
-    config = PrepareConfig(vocabulary, lengths, seed, on_error, too_long, separator, chat_template)
     if processes < 1:
         raise UserError(f"The number of processes is {processes}, but at least one must work.")
     plan = PreparePlan(tasks, config, store, verify=verify, progress=progress)
@@ -238,28 +211,15 @@ def requested_splits(tasks: Iterable[tuple[Task, Sequence[str]]]) -> dict[tuple[
     return wanted
 
 
-def task_fingerprint(
-    task: Task, split: str, vocabulary: Vocabulary, lengths: Mapping[str, int], seed: int, **choices: Any
-) -> str:
-    """Digests everything that the tokens of ``split`` depend on; hexadecimal.
-
-    Args:
-        task: the task.
-        split: the split of it.
-        vocabulary: see ``PrepareConfig``, as for all below.
-        lengths: of inputs and targets, in tokens.
-        seed: of the templates.
-        choices: any other field of ``PrepareConfig``.
-    """
-    return combine_parts(fingerprint_parts(task, split, vocabulary, lengths, seed, **choices))
+def task_fingerprint(task: Task, split: str, config: PrepareConfig) -> str:
+    """Digests everything that the tokens of ``split`` depend on; hexadecimal."""
+    return combine_parts(fingerprint_parts(task, split, config))
 
 
-def fingerprint_parts(
-    task: Task, split: str, vocabulary: Vocabulary, lengths: Mapping[str, int], seed: int, **choices: Any
-) -> dict[str, str]:
+def fingerprint_parts(task: Task, split: str, config: PrepareConfig) -> dict[str, str]:
     """Returns the digests that ``task_fingerprint`` combines, by name, so that an error can name the part that changed.
 
     Raises:
-        UserError: a bad length, an unknown choice, or a source that is not there.
+        UserError: a source that is not there.
     """
-    return make_preprocessor(task, PrepareConfig(vocabulary, lengths, seed, **choices)).fingerprint_parts(split)
+    return make_preprocessor(task, config).fingerprint_parts(split)

@@ -117,14 +117,14 @@ class PromptedPreprocessor:
             seed=self.config.seed,
             newlines=keeps_newlines(self.config.vocabulary),
             length=self._length,
-            max_length=self.config.lengths["inputs"],
+            max_length=self.config.tokenize.lengths["inputs"],
         )
         for made in stream:
             if made is None:
                 counts.count_filtered()
             elif not isinstance(made, RecordError):
                 yield made
-            elif self.config.on_error == "skip":
+            elif self.config.tokenize.on_error == "skip":
                 counts.skip(made)
             else:
                 raise made
@@ -141,12 +141,12 @@ class PromptedPreprocessor:
             "source": self.task.spec.source.describe(),
             "mode": str(self.task.mode),
             "seed": self.config.seed,
-            "lengths": dict(self.config.lengths),
+            "lengths": dict(self.config.tokenize.lengths),
             **({"template": self.config.chat_template.name} if self.config.chat_template else {}),
             "vocabulary": self.config.vocabulary.name,
             "vocabulary_size": self.config.vocabulary.size,
-            "on_error": self.config.on_error,
-            "too_long": self.config.too_long,
+            "on_error": self.config.tokenize.on_error,
+            "too_long": self.config.tokenize.too_long,
             **source_notes(self.task.spec.source, split),
         }
 

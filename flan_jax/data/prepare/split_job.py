@@ -196,7 +196,7 @@ def _counted(
     if counts.filtered:
         gone.append(f"{counts.filtered} are no examples of the task")
     if counts.dropped:
-        lengths = ", ".join(f"{feature} {config.lengths[feature]}" for feature in FEATURES)
+        lengths = ", ".join(f"{feature} {config.tokenize.lengths[feature]}" for feature in FEATURES)
         gone.append(f"{counts.dropped} are longer than the lengths {lengths}")
     raise UserError(
         f"{where} has {counts.records} records{described}, but none is left: {'; '.join(gone)}. "

@@ -48,18 +48,18 @@ def tokenize(
             else [config.chat.reply(example.targets) for example in batch],
         }
         over = {
-            feature: _too_long_positions(sides, config.lengths[feature] - len(config.ends[feature]))
+            feature: _too_long_positions(sides, config.tokenize.lengths[feature] - len(config.ends[feature]))
             for feature, sides in ids.items()
         }
-        if config.too_long == "truncate":
+        if config.tokenize.too_long == "truncate":
             for feature, cut in over.items():
                 counts.truncated[feature] += len(cut)
             if config.chat is not None:  # a prompt is cut within the user's words
-                room = config.lengths["inputs"]
+                room = config.tokenize.lengths["inputs"]
                 for position in over["inputs"]:
                     ids["inputs"][position] = config.chat.prompt_within(batch[position].inputs, room)
         elif longer := set().union(*over.values()):
-            if config.too_long == "fail":
+            if config.tokenize.too_long == "fail":
                 raise _too_long_error(where, batch, ids, over, config)
             counts.dropped += len(longer)
             kept = [i for i in range(len(batch)) if i not in longer]
@@ -103,7 +103,7 @@ def _trim_and_end(
     if not sides:
         return []
     vocabulary, end = config.vocabulary, config.ends[feature]
-    room = config.lengths[feature] - len(end)
+    room = config.tokenize.lengths[feature] - len(end)
     parts = [part for side in sides for part in (side[:room], end)]
     joined = np.concatenate(parts, dtype=np.int32)
     ends = itertools.accumulate(map(len, parts))
@@ -129,5 +129,5 @@ def _too_long_error(
     return UserError(
         f"{where[0].upper()}{where[1:]}, record {batch[position].example_id}: its {feature} have "
         f"{len(ids[feature][position]) + len(config.ends[feature])} tokens with what ends them, but the length of {feature} is "
-        f"{config.lengths[feature]}. Raise the length, or choose too_long=truncate or too_long=drop."
+        f"{config.tokenize.lengths[feature]}. Raise the length, or choose too_long=truncate or too_long=drop."
     )

@@ -86,17 +86,17 @@ class SeqioPreprocessor:
             sides, cut = {}, []
             for feature in FEATURES:
                 whole = np.asarray(example.get(feature, np.zeros(0, np.int32)))
-                length = self.config.lengths[feature]
+                length = self.config.tokenize.lengths[feature]
                 sides[feature] = whole[:length].astype(np.int32)
                 if len(whole) > length or bool(example.get(_CUT + feature, False)):
                     cut.append(feature)
-            if cut and self.config.too_long == "fail":
+            if cut and self.config.tokenize.too_long == "fail":
                 raise UserError(
                     f"Task {self.task.name!r}, split {split!r}, example {index}: its {cut[0]} are longer than the "
-                    f"{self.config.lengths[cut[0]]} tokens that they have room for. Raise the length, or choose "
+                    f"{self.config.tokenize.lengths[cut[0]]} tokens that they have room for. Raise the length, or choose "
                     "too_long=truncate or too_long=drop."
                 )
-            if cut and self.config.too_long == "drop":
+            if cut and self.config.tokenize.too_long == "drop":
                 counts.dropped += 1
                 continue
             for feature in cut:
@@ -121,11 +121,11 @@ class SeqioPreprocessor:
             "cluster": self.task.cluster,
             "source": f"seqio task {task.name!r}, {type(task.source).__name__}",
             "seed": self.config.seed,
-            "lengths": dict(self.config.lengths),
+            "lengths": dict(self.config.tokenize.lengths),
             "vocabulary": self.config.vocabulary.name,
             "vocabulary_size": self.config.vocabulary.size,
-            "on_error": self.config.on_error,
-            "too_long": self.config.too_long,
+            "on_error": self.config.tokenize.on_error,
+            "too_long": self.config.tokenize.too_long,
             "cached": _cached(task),
             "token_features": [name for name in FEATURES if name in spec],
             "ragged_features": [name for name in kept if isinstance(spec[name], tf.RaggedTensorSpec)],
@@ -190,7 +190,7 @@ class SeqioPreprocessor:
                     f"Task {self.task.name!r}, split {split!r}, example {index}: its preprocessors reject the record: "
                     f"{first_line(error)}"
                 )
-                if self.config.on_error != "skip":
+                if self.config.tokenize.on_error != "skip":
                     raise failure from error
                 if not failures:
                     # A source that breaks off would end the data silently; only a source that can be read is left behind.
@@ -225,7 +225,7 @@ def _cached(task: seqio.Task) -> bool:
 def _pipeline(task: seqio.Task, split: str, config: PrepareConfig) -> tf.data.Dataset:
     """Builds the task's data set, untrimmed where seqio's last preprocessor trims."""
     return _with_cut_flags(_with_seed(task)).get_dataset(
-        sequence_length=dict(config.lengths),
+        sequence_length=dict(config.tokenize.lengths),
         split=split,
         use_cached=_cached(task),
         shuffle=False,

@@ -7,8 +7,8 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig, plain
-from flan_jax.experiments.options import flat_fields
 from flan_jax.experiments.renamed import by_new_names
+from flan_jax.option_groups import flat_fields
 
 
 def check_same_config(found: Mapping[str, Any], config: RunConfig, holds: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import CHATML, ChatTemplate, load_chat_template
-from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, input_end_ids
+from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, TokenizeConfig, input_end_ids
 from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.data.tokenizers.protocol import encode_with_special_tokens
@@ -32,11 +32,10 @@ def folder(tmp_path_factory):
     return path
 
 
-def examples(vocabulary, task=TASK, lengths=LENGTHS, **options):
+def examples(vocabulary, task=TASK, lengths=LENGTHS, chat_template=None, **options):
     counts = RecordCounts()
-    return list(
-        make_preprocessor(task, PrepareConfig(vocabulary, lengths, **options)).examples("train", counts)
-    ), counts
+    config = PrepareConfig(vocabulary, TokenizeConfig(lengths, **options), chat_template=chat_template)
+    return list(make_preprocessor(task, config).examples("train", counts)), counts
 
 
 def test_ids_of_bytes_in_chatml():
@@ -101,7 +100,10 @@ def test_a_long_prompt_is_cut_in_the_users_words_and_a_long_reply_keeps_its_end(
 def test_a_store_without_it_is_not_taken_for_one_with_it(folder):
     vocabulary, template = load_vocabulary(folder), load_chat_template(folder)
     other = dataclasses.replace(template, text=template.text.replace(": {{", ":  {{"))
-    parts = [PrepareConfig(vocabulary, LENGTHS, chat_template=one).parts() for one in (None, template, CHATML, other)]
+    parts = [
+        PrepareConfig(vocabulary, TokenizeConfig(LENGTHS), chat_template=one).parts()
+        for one in (None, template, CHATML, other)
+    ]
     assert "chat_template" not in parts[0]
     assert len({str(own) for own in parts}) == 4
 
@@ -126,7 +128,7 @@ def test_a_store_without_it_is_not_taken_for_one_with_it(folder):
 )
 def test_what_cannot_be_is_refused(options, says):
     with pytest.raises(UserError) as raised:
-        PrepareConfig(BYTES, **{"lengths": LENGTHS, **options})
+        examples(BYTES, **options)
     assert says in str(raised.value)
 
 
@@ -139,11 +141,12 @@ def test_a_separator_may_name_special_tokens_and_data_may_not(folder):
     assert {example.inputs[-1] for example in made} == {TURN}
     assert TURN not in vocabulary.encode("<|turn|>")
     spelled, named = (
-        PrepareConfig(vocabulary, LENGTHS, separator=text).parts()["separator"] for text in ("->", "<|turn|>")
+        PrepareConfig(vocabulary, TokenizeConfig(LENGTHS, separator=text)).parts()["separator"]
+        for text in ("->", "<|turn|>")
     )
     assert spelled != named
     with pytest.raises(UserError, match="the token that pads rows"):
-        PrepareConfig(vocabulary, LENGTHS, separator="<pad>")
+        PrepareConfig(vocabulary, TokenizeConfig(LENGTHS, separator="<pad>"))
 
 
 def test_control_pieces_of_sentencepiece(realdata):

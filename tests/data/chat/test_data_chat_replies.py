@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flan_jax.data.chat.replies import TEMPLATES, DialogFields, ReplySource, dialog_task
+from flan_jax.data.prepare.config import DEFAULT_LENGTHS, PrepareConfig, TokenizeConfig
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources.generated import generated
 from flan_jax.data.sources.json_files import jsonl
@@ -152,14 +153,14 @@ def test_a_reply_that_cannot_be_rendered_is_named_by_its_place(tmp_path):
 def test_it_is_prepared_as_any_task_and_again_when_its_reading_changes(tmp_path):
     source = written(tmp_path, talk(GARDEN), {"messages": []}, talk([WEATHER[0], ("user", "Say!"), *WEATHER[1:]]))
     store = TokenStore(tmp_path / "store")
-    arguments = {"store": store, "vocabulary": ByteVocabulary(), "on_error": "skip"}
-    report = prepare([(Prompted(dialog_task("talks", source)), ["train"])], **arguments)
+    config = PrepareConfig(ByteVocabulary(), TokenizeConfig(DEFAULT_LENGTHS, on_error="skip"))
+    report = prepare([(Prompted(dialog_task("talks", source)), ["train"])], config, store=store)
     assert (report.examples, report.unreadable, report.written) == (3, 1, 1)
-    kept = prepare([(Prompted(dialog_task("talks", source, repeated="keep")), ["train"])], **arguments)
+    kept = prepare([(Prompted(dialog_task("talks", source, repeated="keep")), ["train"])], config, store=store)
     assert (kept.examples, kept.written) == (3, 1)
-    again = prepare([(Prompted(dialog_task("talks", source)), ["train"])], **arguments)
+    again = prepare([(Prompted(dialog_task("talks", source)), ["train"])], config, store=store)
     assert again.skipped == 1
-    shorter = prepare([(Prompted(dialog_task("talks", source, max_characters=50)), ["train"])], **arguments)
+    shorter = prepare([(Prompted(dialog_task("talks", source, max_characters=50)), ["train"])], config, store=store)
     assert shorter.written == 1
 
 

@@ -26,6 +26,7 @@ from flan_jax.data.collections.superni import (
     superni_task,
 )
 from flan_jax.data.collections.superni_files import HEAD_BYTES
+from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources.base import FromDataFolder
@@ -291,7 +292,9 @@ def test_the_mixture_is_prepared(fixtures, tmp_path):
         (mixture.suites[0].tasks[0], ("test",))
     ]
     report = prepare(
-        wanted, store=TokenStore(tmp_path), vocabulary=ByteVocabulary(), lengths={"inputs": 1024, "targets": 128}
+        wanted,
+        PrepareConfig(ByteVocabulary(), TokenizeConfig({"inputs": 1024, "targets": 128})),
+        store=TokenStore(tmp_path),
     )
     assert [split.examples for split in report.splits][-1] == 7
     assert report.truncated_inputs == report.truncated_targets == 0
@@ -350,7 +353,7 @@ def test_the_published_tasks(realdata: Path, tmp_path):
         (task, ("test",)) for task in held_out.tasks
     ]
     store = TokenStore(tmp_path)
-    report = prepare(wanted, store=store, vocabulary=vocabulary, lengths={"inputs": 1024, "targets": 128})
+    report = prepare(wanted, PrepareConfig(vocabulary, TokenizeConfig({"inputs": 1024, "targets": 128})), store=store)
     assert report.written == 188
     sizes = [split.examples for split in report.splits if split.split == "train"]
     assert min(sizes) >= 40

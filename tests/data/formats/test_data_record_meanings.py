@@ -11,6 +11,7 @@ from flan_jax.data.formats.record_meanings import read_record
 from flan_jax.data.instructions.report import data_report
 from flan_jax.data.instructions.source import instruction_source
 from flan_jax.data.instructions.task import instruction_task, tasks_in
+from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
 from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
@@ -246,7 +247,9 @@ def written(tmp_path, template, *records):
     store = TokenStore(tmp_path / "store")
     task = ConversationTask("chats", instruction_source(path, max_validation=0), template=template)
     lengths = {"inputs": 800, "targets": 800}
-    (split,) = prepare([(task, ("train",))], store=store, vocabulary=ByteVocabulary(), lengths=lengths).splits
+    (split,) = prepare(
+        [(task, ("train",))], PrepareConfig(ByteVocabulary(), TokenizeConfig(lengths)), store=store
+    ).splits
     stored = store.open("chats", "train", split.fingerprint)
 
     def decode(ids):
@@ -329,8 +332,8 @@ def test_a_file_of_which_nothing_is_left_ends_with_the_reasons(tmp_path):
     with pytest.raises(UserError) as raised:
         prepare(
             [(Prompted(spec), ("train",)) for spec in tasks_in(path)],
+            PrepareConfig(ByteVocabulary()),
             store=TokenStore(tmp_path / "store"),
-            vocabulary=ByteVocabulary(),
         )
     assert "every record is left out, by reason: marked as bad (label) (1), not to be trained on (train) (1)" in str(
         raised.value

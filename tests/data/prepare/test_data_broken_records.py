@@ -18,6 +18,7 @@ from flan_jax.data.chat.replies import dialog_task
 from flan_jax.data.collections.superni import superni_task
 from flan_jax.data.instructions.source import instruction_source
 from flan_jax.data.instructions.task import instruction_task
+from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
 from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources import base as sources
@@ -320,7 +321,7 @@ def made(kind, folder, value):
 
 def prepared(task, folder, on_error="fail", lengths=LENGTHS):
     store, wanted = TokenStore(folder), [(task, task.splits[:1])]
-    split = prepare(wanted, store=store, vocabulary=BYTES, lengths=lengths, on_error=on_error).splits[0]
+    split = prepare(wanted, PrepareConfig(BYTES, TokenizeConfig(lengths, on_error=on_error)), store=store).splits[0]
     return split, store.open(task.name, split.split, split.fingerprint)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flan_jax.data.chat.templates import CHAT_TEMPLATES, ChatTemplate
 from flan_jax.data.chat.tokenize import ChatTokenizer
-from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
+from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, TokenizeConfig
 from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.prepare.prepare import fingerprint_parts, prepare
 from flan_jax.data.prepare.preprocessors import make_preprocessor
@@ -22,6 +22,7 @@ from flan_jax.data.sources.json_files import jsonl
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
 from flan_jax.errors import UserError
+from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.store.store import LOSS_MASK, TokenStore
 from flan_jax.tasks.chat.conversation import Message
@@ -46,7 +47,9 @@ def task_of(*records, **changes):
 
 
 def examples(task, *, inputs=100, targets=100, counts=None, vocabulary=BYTES, **config):
-    made = make_preprocessor(task, PrepareConfig(vocabulary, {"inputs": inputs, "targets": targets}, **config))
+    made = make_preprocessor(
+        task, PrepareConfig(vocabulary, TokenizeConfig({"inputs": inputs, "targets": targets}, **config))
+    )
     return list(made.examples("train", counts or RecordCounts()))
 
 
@@ -254,7 +257,7 @@ def test_the_fingerprint_knows_template_turns_and_source():
     lengths = {"inputs": 8, "targets": 8}
 
     def parts(task, seed=0):
-        return fingerprint_parts(task, "train", BYTES, lengths, seed)
+        return fingerprint_parts(task, "train", PrepareConfig(BYTES, TokenizeConfig(lengths), seed=seed))
 
     plain = parts(task_of())
     assert parts(task_of(), seed=5) == plain  # nothing is drawn
@@ -273,14 +276,20 @@ def test_from_conversations_to_the_loss_weights_of_a_batch(tmp_path):
     path.write_text("".join(json.dumps(talk(turns)) + "\n" for turns in talks))
     store = TokenStore(tmp_path / "store")
     task = ConversationTask("talks", jsonl(train=str(path)))
-    arguments = {"store": store, "vocabulary": BYTES, "lengths": {"inputs": 32, "targets": 32}}
-    report = prepare([(task, ["train"])], **arguments)
+    config = PrepareConfig(BYTES, TokenizeConfig({"inputs": 32, "targets": 32}))
+    report = prepare([(task, ["train"])], config, store=store)
     assert (report.examples, report.written) == (12, 1)
-    assert prepare([(task, ["train"])], **arguments).skipped == 1
+    assert prepare([(task, ["train"])], config, store=store).skipped == 1
     stored = store.open("talks", "train")
     assert stored.manifest["template"] == "plain"
     batches = PackedBatches(
-        [stored], [1], seed=0, batch_size=2, lengths={"inputs": 32, "targets": 32}, decoder_only=True, prefetch=0
+        [stored],
+        [1],
+        FeedConfig(batch_size=2),
+        seed=0,
+        lengths=config.tokenize.lengths,
+        decoder_only=True,
+        prefetch=0,
     )
     for batch in (next(batches) for _ in range(3)):
         tokens, weights = batch["decoder_target_tokens"], batch["decoder_loss_weights"]
@@ -295,7 +304,7 @@ def test_two_processes_prepare_what_one_does(tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(talk(BEANS)) + "\n")
     tasks = [(ConversationTask(name, jsonl(train=str(tmp_path / f"{name}.jsonl"))), ["train"]) for name in ("a", "b")]
-    assert prepare(tasks, store=TokenStore(tmp_path / "s"), vocabulary=BYTES, processes=2).examples == 2
+    assert prepare(tasks, PrepareConfig(BYTES), store=TokenStore(tmp_path / "s"), processes=2).examples == 2
 
 
 def test_declaring_conversations_imports_no_jinja():

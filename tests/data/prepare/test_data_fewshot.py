@@ -6,7 +6,7 @@ import pytest
 from prepare_toys import contents, records, write_lines, yes_or_no
 
 from flan_jax.data.prepare import workers
-from flan_jax.data.prepare.config import RecordCounts
+from flan_jax.data.prepare.config import DEFAULT_LENGTHS, PrepareConfig, RecordCounts, TokenizeConfig
 from flan_jax.data.prepare.prepare import fingerprint_parts, prepare, task_fingerprint
 from flan_jax.data.sources.json_files import jsonl
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
@@ -40,7 +40,7 @@ def files(tmp_path):
 
 
 def print_of(task, split="test", vocabulary=BYTES, lengths=LENGTHS, seed=0):
-    return task_fingerprint(task, split, vocabulary, lengths, seed)
+    return task_fingerprint(task, split, PrepareConfig(vocabulary, TokenizeConfig(lengths), seed=seed))
 
 
 def test_a_few_shot_fingerprint_changes_with_all_that_its_text_depends_on(files):
@@ -83,9 +83,11 @@ def test_and_with_nothing_else(files):
         mode: {print_of(few(files, mode, title=title)) for title in ("", "T")} for mode in ("zs_opt", "dataset_name")
     }
     assert [len(prints) for prints in titles.values()] == [1, 2]
-    parts = fingerprint_parts(train, "test", BYTES, LENGTHS, 0)
+    parts = fingerprint_parts(train, "test", PrepareConfig(BYTES, TokenizeConfig(LENGTHS)))
     assert {"few_shot", "exemplars"} <= set(parts)
-    assert not {"few_shot", "exemplars"} & set(fingerprint_parts(zero, "test", BYTES, LENGTHS, 0))
+    assert not {"few_shot", "exemplars"} & set(
+        fingerprint_parts(zero, "test", PrepareConfig(BYTES, TokenizeConfig(LENGTHS)))
+    )
 
 
 def test_several_processes_store_the_same_few_shot_bytes(files, monkeypatch):
@@ -100,14 +102,17 @@ def test_several_processes_store_the_same_few_shot_bytes(files, monkeypatch):
     ]
     for processes in (1, 2):
         prepare(
-            tasks, store=TokenStore(files / f"store{processes}"), vocabulary=BYTES, lengths=LENGTHS, processes=processes
+            tasks,
+            PrepareConfig(BYTES, TokenizeConfig(LENGTHS)),
+            store=TokenStore(files / f"store{processes}"),
+            processes=processes,
         )
     assert contents(TokenStore(files / "store1")) == contents(TokenStore(files / "store2")) != {}
 
 
 def test_what_is_stored_is_what_is_rendered_within_the_budget(files, store):
     task = few(files, shots=9)
-    report = prepare([(task, ["train"])], store=store, vocabulary=BYTES, lengths=LENGTHS)
+    report = prepare([(task, ["train"])], PrepareConfig(BYTES, TokenizeConfig(LENGTHS)), store=store)
     stored = store.open(task.name, "train", report.splits[0].fingerprint)
     rendered = list(render_split(task, "train", length=lambda text: len(text.encode()) + 1, max_length=400))
     assert len(stored) == len(rendered) == 30
@@ -123,7 +128,7 @@ def test_line_ends_that_a_vocabulary_drops_separate_nothing(files, store):
     task = few(files, style=FLAN_2022)
     kept, dropped = ({e.inputs for e in render_split(task, "train", newlines=newlines)} for newlines in (True, False))
     assert kept != dropped
-    report = prepare([(task, ["train"])], store=store, vocabulary=words, lengths=LENGTHS)
+    report = prepare([(task, ["train"])], PrepareConfig(words, TokenizeConfig(LENGTHS)), store=store)
     stored = store.open(task.name, "train", report.splits[0].fingerprint)
     expected = sorted(words.encode(text) for text in dropped)
     assert sorted(stored.inputs(index)[:-1].tolist() for index in range(len(stored))) == expected
@@ -138,8 +143,10 @@ def test_records_that_are_no_examples_are_counted_apart_from_broken_ones(tmp_pat
     lines[5] = b"{"
     task = yes_or_no("a", write_lines(tmp_path / "a.jsonl", lines), fields=labelled)
     with pytest.raises(UserError, match=r"a\.jsonl, line 6"):
-        prepare([(task, ["train"])], store=store, vocabulary=BYTES)
-    report = prepare([(task, ["train"])], store=store, vocabulary=BYTES, on_error="skip")
+        prepare([(task, ["train"])], PrepareConfig(BYTES), store=store)
+    report = prepare(
+        [(task, ["train"])], PrepareConfig(BYTES, TokenizeConfig(DEFAULT_LENGTHS, on_error="skip")), store=store
+    )
     stored = store.open(task.name, "train", report.splits[0].fingerprint)
     assert stored.example_ids.tolist() == [1, 2, 3, 6, 7, 9, 10, 11]
     counts = RecordCounts.from_manifest(stored.manifest["tally"])
@@ -150,9 +157,9 @@ def test_records_that_are_no_examples_are_counted_apart_from_broken_ones(tmp_pat
 def test_nothing_left_says_that_nothing_is_an_example_or_that_nothing_fits(files, store):
     none = yes_or_no("a", write_lines(files / "a.jsonl", [{"question": "x", "answer": ""}] * 3), fields=labelled)
     with pytest.raises(UserError, match=r"has 3 records .* none is left: 3 are no examples of the task"):
-        prepare([(none, ["train"])], store=store, vocabulary=BYTES)
+        prepare([(none, ["train"])], PrepareConfig(BYTES), store=store)
     with pytest.raises(UserError, match="none is left: 8 are no examples of the task"):
-        prepare([(few(files, budget=20), ["test"])], store=store, vocabulary=BYTES)
+        prepare([(few(files, budget=20), ["test"])], PrepareConfig(BYTES), store=store)
     assert not any(file.is_file() for file in store.path.rglob("*"))
 
 
@@ -162,7 +169,7 @@ def test_seqio_yields_the_same_few_shot_prompts(files, store):
 
     for name, style, mode in (("seqio_few", FLAN_2021, "fs_opt"), ("seqio_many", FLAN_2022, "fs_noopt")):
         task = few(files, mode, style, shots=9, templates="mixed", name=name)
-        report = prepare([(task, ["test"])], store=store, vocabulary=BYTES, lengths=LENGTHS, seed=2)
+        report = prepare([(task, ["test"])], PrepareConfig(BYTES, TokenizeConfig(LENGTHS), seed=2), store=store)
         stored = store.open(task.name, "test", report.splits[0].fingerprint)
         theirs = register_task(task, vocabulary="bytes", seed=2, input_length=LENGTHS["inputs"])
         rows = list(theirs.get_dataset(LENGTHS, "test", shuffle=False).as_numpy_iterator())

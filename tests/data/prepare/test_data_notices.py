@@ -8,6 +8,7 @@ import pytest
 from flan_jax.data.chat.replies import dialog_task
 from flan_jax.data.chat.templates import CHATML, ChatTemplate
 from flan_jax.data.instructions import data_report, instruction_source, instruction_task
+from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
 from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.prepare.notices import notices
 from flan_jax.data.prepare.prepare import prepare
@@ -36,7 +37,8 @@ def write(path, records):
 
 def prepared(tmp_path, task, vocabulary=WORDS, split="train", **options):
     store = TokenStore(tmp_path / "store")
-    report = prepare([(task, (split,))], store=store, vocabulary=vocabulary, lengths=LENGTHS, **options)
+    config = PrepareConfig(vocabulary, TokenizeConfig(LENGTHS, **options))
+    report = prepare([(task, (split,))], config, store=store)
     return store, report.splits
 
 
@@ -201,7 +203,9 @@ def test_cleaning_is_told_once_a_file(tmp_path):
     path = write(tmp_path / "mine.jsonl", records)
     task = Prompted(instruction_task("mine", instruction_source(path, clean=("refused",))))
     store = TokenStore(tmp_path / "store")
-    splits = prepare([(task, ("train", "validation"))], store=store, vocabulary=WORDS, lengths=LENGTHS).splits
+    splits = prepare(
+        [(task, ("train", "validation"))], PrepareConfig(WORDS, TokenizeConfig(LENGTHS)), store=store
+    ).splits
     cleaned, told = [line for line in notices(splits) if "mine.jsonl" in line]
     assert cleaned == (
         f"Cleaned {path} (7 records): empty left out 1; placeholders left out 1, changed 1; refused left out 1."

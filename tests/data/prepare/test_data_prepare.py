@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flan_jax.data.chat.templates import PLAIN
-from flan_jax.data.prepare.prepare import FEATURES, fingerprint_parts, prepare, task_fingerprint
-from flan_jax.data.prepare.preprocessors import PrepareConfig, RecordCounts
+from flan_jax.data.chat.templates import PLAIN, load_chat_template
+from flan_jax.data.prepare.config import FEATURES, PrepareConfig, RecordCounts, TokenizeConfig
+from flan_jax.data.prepare.prepare import fingerprint_parts, prepare, task_fingerprint
 from flan_jax.data.prepare.tokenize import tokenize
 from flan_jax.data.sources.generated import generated
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
@@ -39,11 +39,17 @@ def words():
 @pytest.mark.parametrize("mode", [mode for mode in PromptMode if not mode.reasons])
 def test_stored_tokens_are_the_rendered_text(store, words, spec, mode):
     task = Prompted(spec, mode)
-    report = prepare([(task, ALL)], store=store, vocabulary=words, lengths={"inputs": 64, "targets": 16}, seed=3)
+    report = prepare(
+        [(task, ALL)], PrepareConfig(words, TokenizeConfig({"inputs": 64, "targets": 16}), seed=3), store=store
+    )
     assert report.written == 3
     assert report.truncated_inputs == report.truncated_targets == 0
     for split in ALL:
-        stored = store.open(task.name, split, task_fingerprint(task, split, words, {"inputs": 64, "targets": 16}, 3))
+        stored = store.open(
+            task.name,
+            split,
+            task_fingerprint(task, split, PrepareConfig(words, TokenizeConfig({"inputs": 64, "targets": 16}), seed=3)),
+        )
         fit = {"newlines": False, "length": lambda text: len(words.encode(text)) + 1, "max_length": 64}
         rendered = list(render_split(task, split, seed=3, **fit))
         assert len(stored) == len(rendered) > 0
@@ -60,8 +66,8 @@ def test_stored_tokens_are_the_rendered_text(store, words, spec, mode):
 
 def test_a_second_run_writes_nothing(store, words):
     tasks = [(Prompted(PARITY), ALL), (Prompted(COPY), ("test",))]
-    first = prepare(tasks, store=store, vocabulary=words, lengths=LENGTHS)
-    second = prepare(tasks, store=store, vocabulary=words, lengths=LENGTHS)
+    first = prepare(tasks, PrepareConfig(words, TokenizeConfig(LENGTHS)), store=store)
+    second = prepare(tasks, PrepareConfig(words, TokenizeConfig(LENGTHS)), store=store)
     assert (first.written, first.skipped, second.written, second.skipped) == (4, 0, 0, 4)
     assert second.tokens == first.tokens > 0
     assert second.examples == first.examples == 64 + 16 + 16 + 16
@@ -71,18 +77,22 @@ def test_a_second_run_writes_nothing(store, words):
 
 
 def test_only_what_changed_is_written_again(store, words):
-    prepare([(Prompted(PARITY), ALL), (Prompted(COPY), ALL)], store=store, vocabulary=words, lengths=LENGTHS)
+    prepare(
+        [(Prompted(PARITY), ALL), (Prompted(COPY), ALL)], PrepareConfig(words, TokenizeConfig(LENGTHS)), store=store
+    )
     edited = dataclasses.replace(COPY, templates=(*COPY.templates, Template("Again: {words}")))
-    report = prepare([(Prompted(PARITY), ALL), (Prompted(edited), ALL)], store=store, vocabulary=words, lengths=LENGTHS)
+    report = prepare(
+        [(Prompted(PARITY), ALL), (Prompted(edited), ALL)], PrepareConfig(words, TokenizeConfig(LENGTHS)), store=store
+    )
     assert [split.task for split in report.splits if not split.skipped] == ["toy_copy_zs_opt"] * 3
 
 
 def test_a_split_asked_for_twice_is_prepared_once(store, words):
     mixture = toy_mixture()
     twice = [(task, ("validation",)) for task in (*mixture.train_tasks, *mixture.train_tasks)]
-    assert len(prepare(twice, store=store, vocabulary=words, lengths=LENGTHS).splits) == 2
+    assert len(prepare(twice, PrepareConfig(words, TokenizeConfig(LENGTHS)), store=store).splits) == 2
     with pytest.raises(UserError, match="Two different tasks are named 'toy_parity_zs_opt'"):
-        prepare([(Prompted(PARITY), ALL), (Prompted(parity(8)), ALL)], store=store, vocabulary=words)
+        prepare([(Prompted(PARITY), ALL), (Prompted(parity(8)), ALL)], PrepareConfig(words), store=store)
 
 
 def own_number(record):
@@ -106,50 +116,75 @@ def test_every_ingredient_is_in_the_fingerprint(words):
         "vocabulary": (base, ByteVocabulary(), LENGTHS, 0),
         "lengths": (base, words, {**LENGTHS, "inputs": 25}, 0),
     }
-    original = fingerprint_parts(base, "train", words, LENGTHS, 0)
+    config = PrepareConfig(words, TokenizeConfig(LENGTHS))
+    original = fingerprint_parts(base, "train", config)
     assert {*variants, "too_long", "format"} == set(original)
-    prints = {task_fingerprint(base, "train", words, LENGTHS, 0)}
+    prints = {task_fingerprint(base, "train", config)}
     for part, (task, vocabulary, lengths, seed) in variants.items():
-        parts = fingerprint_parts(task, "train", vocabulary, lengths, seed)
+        changed = PrepareConfig(vocabulary, TokenizeConfig(lengths), seed=seed)
+        parts = fingerprint_parts(task, "train", changed)
         assert {name for name in parts if parts[name] != original[name]} == {part}
-        prints.add(task_fingerprint(task, "train", vocabulary, lengths, seed))
+        prints.add(task_fingerprint(task, "train", changed))
     assert len(prints) == len(variants) + 1
-    assert task_fingerprint(base, "test", words, LENGTHS, 0) not in prints
+    assert task_fingerprint(base, "test", config) not in prints
     # What is kept beside the tokens is part of what is stored, where a task declares it.
     for name in ("group", "ending"):
         kept = Prompted(dataclasses.replace(PARITY, **{name: own_number}))
-        added = fingerprint_parts(kept, "train", words, LENGTHS, 0)
+        added = fingerprint_parts(kept, "train", config)
         assert set(added) - set(original) == {name}
         assert added.items() > original.items()
     # What only names or measures the task changes no token.
     renamed = Prompted(dataclasses.replace(PARITY, metric="f1", cluster="other"))
-    assert fingerprint_parts(renamed, "train", words, LENGTHS, 0) == original
+    assert fingerprint_parts(renamed, "train", config) == original
 
 
 CHANGED = {
     "vocabulary": ByteVocabulary(),
-    "lengths": {"inputs": 25, "targets": 9},
     "seed": 1,
+    "chat_template": PLAIN,
+}
+"""For every field of a ``PrepareConfig`` but its options, another value."""
+CHANGED_OPTIONS = {
+    "lengths": {"inputs": 25, "targets": 9},
     "on_error": "skip",
     "too_long": "drop",
     "separator": " one",
-    "chat_template": PLAIN,
+    "chat_template": "plain",
 }
-"""For every field of a ``PrepareConfig``, another value."""
+"""For every option, another value."""
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(PrepareConfig)])
+@pytest.mark.parametrize(
+    "field", [field.name for field in dataclasses.fields(PrepareConfig) if field.name != "tokenize"]
+)
 def test_every_field_of_the_configuration_is_digested(field, words):
-    first = {"vocabulary": words, "lengths": LENGTHS, "seed": 0}
-    base = task_fingerprint(Prompted(PARITY), "train", **first)
-    assert task_fingerprint(Prompted(PARITY), "train", **{**first, field: CHANGED[field]}) != base
+    first = PrepareConfig(words, TokenizeConfig(LENGTHS))
+    changed = dataclasses.replace(first, **{field: CHANGED[field]})
+    assert task_fingerprint(Prompted(PARITY), "train", changed) != task_fingerprint(Prompted(PARITY), "train", first)
+
+
+@pytest.mark.parametrize("option", [option.name for option in dataclasses.fields(TokenizeConfig)])
+def test_every_option_is_digested(option, words):
+    first = TokenizeConfig(LENGTHS)
+    changed = dataclasses.replace(first, **{option: CHANGED_OPTIONS[option]})
+    loaded = load_chat_template(changed.chat_template) if changed.chat_template else None
+    digests = [
+        task_fingerprint(Prompted(PARITY), "train", PrepareConfig(words, options, chat_template=template))
+        for options, template in ((first, None), (changed, loaded))
+    ]
+    assert len(set(digests)) == 2
+
+
+def test_a_chat_template_that_was_not_loaded_is_not_passed_over(words):
+    with pytest.raises(ValueError, match="'plain' is named, and no template was loaded"):
+        PrepareConfig(words, TokenizeConfig(LENGTHS, chat_template="plain"))
 
 
 def test_opening_with_another_vocabulary_says_so(store, words):
     task = Prompted(PARITY)
-    prepare([(task, ["train"])], store=store, vocabulary=words, lengths=LENGTHS)
-    parts = fingerprint_parts(task, "train", ByteVocabulary(), LENGTHS, 0)
-    wanted = task_fingerprint(task, "train", ByteVocabulary(), LENGTHS, 0)
+    prepare([(task, ["train"])], PrepareConfig(words, TokenizeConfig(LENGTHS)), store=store)
+    parts = fingerprint_parts(task, "train", PrepareConfig(ByteVocabulary(), TokenizeConfig(LENGTHS)))
+    wanted = task_fingerprint(task, "train", PrepareConfig(ByteVocabulary(), TokenizeConfig(LENGTHS)))
     with pytest.raises(UserError, match="These changed since: vocabulary"):
         store.open(task.name, "train", wanted, parts=parts)
 
@@ -157,7 +192,7 @@ def test_opening_with_another_vocabulary_says_so(store, words):
 def test_truncations_are_counted_and_end_with_the_end(store):
     task = Prompted(copy(8))
     report = prepare(
-        [(task, ["train"])], store=store, vocabulary=ByteVocabulary(), lengths={"inputs": 16, "targets": 8}
+        [(task, ["train"])], PrepareConfig(ByteVocabulary(), TokenizeConfig({"inputs": 16, "targets": 8})), store=store
     )
     stored = store.open(task.name, "train")
     rendered = list(render_split(task, "train"))
@@ -179,7 +214,7 @@ def test_tokenise_trims_then_ends(texts, inputs, targets):
     lengths = {"inputs": inputs, "targets": targets}
     counts = RecordCounts()
     rendered = [Rendered(x, y, (), (y,), i, 0) for i, (x, y) in enumerate(texts)]
-    stored = list(tokenize(rendered, PrepareConfig(vocabulary, lengths), counts))
+    stored = list(tokenize(rendered, PrepareConfig(vocabulary, TokenizeConfig(lengths)), counts))
     assert [example.example_id for example in stored] == list(range(len(texts)))
     for feature in FEATURES:
         wholes = [vocabulary.encode(getattr(example, feature)) for example in rendered]
@@ -195,7 +230,7 @@ def test_an_empty_task_is_named(store, words):
     with pytest.raises(
         UserError, match=r"Task 'toy_copy_zs_opt' is empty: its split 'test' has no records \(generated 'nothing'"
     ):
-        prepare([(Prompted(nothing), ["test"])], store=store, vocabulary=words)
+        prepare([(Prompted(nothing), ["test"])], PrepareConfig(words), store=store)
     assert store.tasks() == ()
 
 
@@ -205,7 +240,9 @@ def test_a_bad_record_leaves_nothing_half_written(store):
 
     broken = dataclasses.replace(copy(400), fields=fields)
     with pytest.raises(UserError, match=r"Task 'toy_copy', record 300"):
-        prepare([(Prompted(PARITY), ["test"]), (Prompted(broken), ["train"])], store=store, vocabulary=ByteVocabulary())
+        prepare(
+            [(Prompted(PARITY), ["test"]), (Prompted(broken), ["train"])], PrepareConfig(ByteVocabulary()), store=store
+        )
     assert store.tasks() == (("toy_parity_zs_opt", "test"),)
 
 
@@ -220,12 +257,12 @@ def test_a_bad_record_leaves_nothing_half_written(store):
 )
 def test_bad_lengths_are_refused(store, words, lengths, message):
     with pytest.raises(UserError, match=message):
-        prepare([(Prompted(PARITY), ["train"])], store=store, vocabulary=words, lengths=lengths)
+        prepare([(Prompted(PARITY), ["train"])], PrepareConfig(words, TokenizeConfig(lengths)), store=store)
 
 
 def test_progress_is_told_of_every_split(store, words):
     told = []
-    prepare([(Prompted(PARITY), ALL)], store=store, vocabulary=words, progress=lambda *args: told.append(args))
+    prepare([(Prompted(PARITY), ALL)], PrepareConfig(words), store=store, progress=lambda *args: told.append(args))
     assert [(done, total, what.split) for done, total, what in told] == [
         (1, 3, "train"),
         (2, 3, "validation"),

@@ -8,7 +8,7 @@ import pickle
 import pytest
 from prepare_toys import contents, records, write_lines, yes_or_no
 
-from flan_jax.data.prepare.config import MAX_MESSAGES, PrepareConfig, RecordCounts
+from flan_jax.data.prepare.config import DEFAULT_LENGTHS, MAX_MESSAGES, PrepareConfig, RecordCounts, TokenizeConfig
 from flan_jax.data.prepare.prepare import prepare, task_fingerprint
 from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.sources import base as sources
@@ -45,7 +45,7 @@ def store(tmp_path):
 def test_a_bad_record_is_named_by_file_and_line(tmp_path, store, reason):
     path = write_lines(tmp_path / "a.jsonl", [GOOD, b"", BAD[reason], GOOD])
     with pytest.raises(UserError) as error:
-        prepare([(yes_or_no("a", path), ["train"])], store=store, vocabulary=BYTES)
+        prepare([(yes_or_no("a", path), ["train"])], PrepareConfig(BYTES), store=store)
     assert f"{path}, line 3" in str(error.value)
     assert reason in str(error.value)
     assert not any(file.is_file() for file in store.path.rglob("*"))
@@ -57,7 +57,7 @@ def test_an_empty_side_is_a_bad_record(tmp_path, store):
     path = write_lines(tmp_path / "a.jsonl", [GOOD, {"question": " ", "answer": "yes"}])
     task = yes_or_no("a", path, templates=(Template("{question}"),), options=(), predict="generate")
     with pytest.raises(UserError, match=r"line 2: .*template 0 renders an empty input"):
-        prepare([(task, ["train"])], store=store, vocabulary=BYTES)
+        prepare([(task, ["train"])], PrepareConfig(BYTES), store=store)
 
 
 def test_bad_records_are_skipped_and_the_others_stay_as_they_are(tmp_path, store):
@@ -65,9 +65,15 @@ def test_bad_records_are_skipped_and_the_others_stay_as_they_are(tmp_path, store
     whole = yes_or_no("a", write_lines(tmp_path / "whole.jsonl", good))
     bad_at = dict(zip(range(3, 40, 4), BAD.values(), strict=False))
     holes = yes_or_no("a", write_lines(tmp_path / "holes.jsonl", [bad_at.get(i, line) for i, line in enumerate(good)]))
-    report = prepare([(holes, ["train"])], store=store, vocabulary=BYTES, on_error="skip")
-    prepare([(whole, ["train"])], store=store, vocabulary=BYTES)
-    full = store.open(whole.name, "train", task_fingerprint(whole, "train", BYTES, {"inputs": 512, "targets": 128}, 0))
+    report = prepare(
+        [(holes, ["train"])], PrepareConfig(BYTES, TokenizeConfig(DEFAULT_LENGTHS, on_error="skip")), store=store
+    )
+    prepare([(whole, ["train"])], PrepareConfig(BYTES), store=store)
+    full = store.open(
+        whole.name,
+        "train",
+        task_fingerprint(whole, "train", PrepareConfig(BYTES, TokenizeConfig({"inputs": 512, "targets": 128}))),
+    )
     kept = store.open(holes.name, "train", report.splits[0].fingerprint)
     assert report.unreadable == len(BAD) == len(good) - report.examples
     assert kept.example_ids.tolist() == [i for i in range(40) if i not in bad_at]
@@ -77,7 +83,9 @@ def test_bad_records_are_skipped_and_the_others_stay_as_they_are(tmp_path, store
     counts = kept.manifest["tally"]
     assert (counts["records"], counts["skipped"], len(counts["messages"])) == (40, len(BAD), MAX_MESSAGES)
     assert all(f"holes.jsonl, line {line}" in m for line, m in zip((4, 8, 12, 16, 20), counts["messages"], strict=True))
-    again = prepare([(holes, ["train"])], store=store, vocabulary=BYTES, on_error="skip")
+    again = prepare(
+        [(holes, ["train"])], PrepareConfig(BYTES, TokenizeConfig(DEFAULT_LENGTHS, on_error="skip")), store=store
+    )
     assert (again.skipped, again.unreadable) == (1, len(BAD))
     assert again.splits[0].messages == report.splits[0].messages
     json.dumps(again.as_dict())
@@ -88,21 +96,30 @@ def test_a_list_of_records_is_named_by_index(tmp_path, store):
     path.write_text(json.dumps([GOOD, 3, {"answer": "yes"}, GOOD]))
     task = yes_or_no("a", path)
     with pytest.raises(UserError, match=r"a\.json, record 1: a record must be a JSON object, not int"):
-        prepare([(task, ["train"])], store=store, vocabulary=BYTES)
-    report = prepare([(task, ["train"])], store=store, vocabulary=BYTES, on_error="skip")
+        prepare([(task, ["train"])], PrepareConfig(BYTES), store=store)
+    report = prepare(
+        [(task, ["train"])], PrepareConfig(BYTES, TokenizeConfig(DEFAULT_LENGTHS, on_error="skip")), store=store
+    )
     assert [f"a.json, record {i}" in message for i, message in enumerate(report.splits[0].messages, 1)] == [True, True]
     assert store.open(task.name, "train").example_ids.tolist() == [0, 3]
     path.write_text("[{]")
     with pytest.raises(UserError, match=r"a\.json, line 1: not valid JSON"):  # nothing of it can be told apart
-        prepare([(task, ["train"])], store=store, vocabulary=BYTES, on_error="skip")
+        prepare(
+            [(task, ["train"])], PrepareConfig(BYTES, TokenizeConfig(DEFAULT_LENGTHS, on_error="skip")), store=store
+        )
 
 
 def test_generated_records_are_named_by_index(store):
     source = generated("odd", lambda split: [GOOD, None, GOOD], version=1)
     task = yes_or_no("a", "unused", source=source)
     with pytest.raises(UserError, match=r"generated 'odd' \(version 1\), split 'train', record 1"):
-        prepare([(task, ["train"])], store=store, vocabulary=BYTES)
-    assert prepare([(task, ["train"])], store=store, vocabulary=BYTES, on_error="skip").examples == 2
+        prepare([(task, ["train"])], PrepareConfig(BYTES), store=store)
+    assert (
+        prepare(
+            [(task, ["train"])], PrepareConfig(BYTES, TokenizeConfig(DEFAULT_LENGTHS, on_error="skip")), store=store
+        ).examples
+        == 2
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +140,9 @@ class _PlainSource:
 
 def test_a_source_that_cannot_tell_still_skips_what_does_not_render(store):
     task = yes_or_no("a", "unused", source=_PlainSource())
-    report = prepare([(task, ["train"])], store=store, vocabulary=BYTES, on_error="skip")
+    report = prepare(
+        [(task, ["train"])], PrepareConfig(BYTES, TokenizeConfig(DEFAULT_LENGTHS, on_error="skip")), store=store
+    )
     assert (report.examples, report.unreadable) == (2, 1)
     assert report.splits[0].messages[0].startswith("Task 'a', record 1:")
 
@@ -132,8 +151,8 @@ def test_too_long_is_cut_dropped_or_refused(tmp_path, store):
     path = write_lines(tmp_path / "a.jsonl", [*records(6), {"question": "w" * 80, "answer": "no"}, *records(2)])
     task = yes_or_no("a", path)
     wanted = [(task, ["train"])]
-    cut = prepare(wanted, store=store, vocabulary=BYTES, lengths=LENGTHS)
-    dropped = prepare(wanted, store=store, vocabulary=BYTES, lengths=LENGTHS, too_long="drop")
+    cut = prepare(wanted, PrepareConfig(BYTES, TokenizeConfig(LENGTHS)), store=store)
+    dropped = prepare(wanted, PrepareConfig(BYTES, TokenizeConfig(LENGTHS, too_long="drop")), store=store)
     assert (cut.examples, cut.truncated_inputs, cut.truncated_targets, cut.dropped) == (9, 1, 0, 0)
     assert (dropped.examples, dropped.truncated_inputs, dropped.dropped) == (8, 0, 1)
     kept = store.open(task.name, "train", dropped.splits[0].fingerprint)
@@ -141,19 +160,17 @@ def test_too_long_is_cut_dropped_or_refused(tmp_path, store):
     with pytest.raises(
         UserError, match=r"record 6: its inputs have \d{2,3} tokens .* length of inputs is 64.*too_long=drop"
     ):
-        prepare(wanted, store=store, vocabulary=BYTES, lengths=LENGTHS, too_long="fail")
+        prepare(wanted, PrepareConfig(BYTES, TokenizeConfig(LENGTHS, too_long="fail")), store=store)
     assert len(store.fingerprints(task.name, "train")) == 2
     long = {"inputs": 256, "targets": 8}
-    assert prepare(wanted, store=store, vocabulary=BYTES, lengths=long, too_long="fail").examples == 9
+    assert prepare(wanted, PrepareConfig(BYTES, TokenizeConfig(long, too_long="fail")), store=store).examples == 9
 
 
 def test_nothing_left_says_where_it_went(tmp_path, store):
     task = yes_or_no("a", write_lines(tmp_path / "a.jsonl", [b"{", *records(3)]))
+    options = TokenizeConfig({"inputs": 4, "targets": 8}, on_error="skip", too_long="drop")
     with pytest.raises(UserError) as error:
-        prepare(
-            [(task, ["train"])], store=store, vocabulary=BYTES, lengths={"inputs": 4, "targets": 8},
-            on_error="skip", too_long="drop",
-        )  # fmt: skip
+        prepare([(task, ["train"])], PrepareConfig(BYTES, options), store=store)
     message = str(error.value)
     assert "has 4 records" in message
     assert "1 cannot be read or rendered" in message
@@ -163,14 +180,14 @@ def test_nothing_left_says_where_it_went(tmp_path, store):
 
 
 @pytest.mark.parametrize(("name", "value"), [("on_error", "skp"), ("too_long", "dropp")])
-def test_unknown_choices_are_refused(store, name, value):
-    with pytest.raises(UserError, match=f"{name} is '{value}', but .*Did you mean"):
-        prepare([(Prompted(PARITY), ["train"])], store=store, vocabulary=BYTES, **{name: value})
+def test_unknown_choices_are_refused(name, value):
+    with pytest.raises(UserError, match=f"{name} is '{value}'; it must be one of .*Did you mean"):
+        TokenizeConfig(LENGTHS, **{name: value})
 
 
 def test_the_choices_that_matter_are_in_the_fingerprint():
     def print_of(**choices):
-        return task_fingerprint(Prompted(PARITY), "train", BYTES, LENGTHS, 0, **choices)
+        return task_fingerprint(Prompted(PARITY), "train", PrepareConfig(BYTES, TokenizeConfig(LENGTHS, **choices)))
 
     prints = {print_of(), print_of(on_error="skip"), print_of(too_long="drop"), print_of(too_long="fail")}
     assert len(prints) == 4
@@ -211,14 +228,14 @@ class _Wrong(ByteVocabulary):
 )
 def test_impossible_ids_are_refused(store, wrong, message):
     with pytest.raises(UserError, match=message):
-        prepare([(Prompted(COPY), ["test"])], store=store, vocabulary=_Wrong(**wrong))
+        prepare([(Prompted(COPY), ["test"])], PrepareConfig(_Wrong(**wrong)), store=store)
     assert not any(file.is_file() for file in store.path.rglob("*"))
 
 
 @pytest.mark.parametrize("hidden", [True, False])
 def test_a_damaged_split_is_prepared_again_and_nothing_else(tmp_path, store, hidden):
     tasks = [(yes_or_no(name, write_lines(tmp_path / f"{name}.jsonl", records(30, name))), ["train"]) for name in "abc"]
-    prepare(tasks, store=store, vocabulary=BYTES)
+    prepare(tasks, PrepareConfig(BYTES), store=store)
     before = contents(store)
     arrow = next(store.path / name for name in before if name.startswith("b_") and name.endswith(".arrow"))
     stat = arrow.stat()
@@ -227,9 +244,9 @@ def test_a_damaged_split_is_prepared_again_and_nothing_else(tmp_path, store, hid
     arrow.write_bytes(content)
     if hidden:  # as a failing disk does it
         os.utime(arrow, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    blind = prepare(tasks, store=store, vocabulary=BYTES)
+    blind = prepare(tasks, PrepareConfig(BYTES), store=store)
     assert (blind.written, blind.skipped, blind.damaged) == ((0, 3, 0) if hidden else (1, 2, 1))
-    report = prepare(tasks, store=store, vocabulary=BYTES, verify=True)
+    report = prepare(tasks, PrepareConfig(BYTES), store=store, verify=True)
     assert (report.written, report.skipped, report.damaged) == ((1, 2, 1) if hidden else (0, 3, 0))
     assert [split.task for split in (*blind.splits, *report.splits) if split.damaged] == ["b_zs_opt"]
     assert contents(store) == before
@@ -237,7 +254,7 @@ def test_a_damaged_split_is_prepared_again_and_nothing_else(tmp_path, store, hid
 
 def test_a_task_of_another_kind_brings_its_preprocessor(store):
     task = Foreign("foreign")
-    prepare([(task, ["train"])], store=store, vocabulary=BYTES)
+    prepare([(task, ["train"])], PrepareConfig(BYTES), store=store)
     assert store.open("foreign", "train").inputs(0).tolist() == [5, 1]
     assert store.open("foreign", "train").manifest["tally"]["records"] == 1
     with pytest.raises(UserError, match=r"Task 'stray' is a Stray, which has no method preprocessor\(config\)"):
@@ -286,7 +303,7 @@ def test_a_missing_source_is_found_before_anything_is_written(tmp_path, store):
     there = yes_or_no("a", write_lines(tmp_path / "a.jsonl", records(3)))
     missing = yes_or_no("b", "unused", source=jsonl(train="nowhere.jsonl"))
     with pytest.raises(UserError, match="nowhere"):
-        prepare([(there, ["train"]), (missing, ["train"])], store=store, vocabulary=BYTES)
+        prepare([(there, ["train"]), (missing, ["train"])], PrepareConfig(BYTES), store=store)
     assert store.tasks() == ()
 
 
@@ -300,7 +317,11 @@ def test_the_place_of_a_bad_record_is_looked_up_only_where_it_is_told(tmp_path, 
         return place(self, split, index)
 
     monkeypatch.setattr(JsonSource, "place", counted)
-    report = prepare([(yes_or_no("a", path), ["train"])], store=store, vocabulary=BYTES, on_error="skip")
+    report = prepare(
+        [(yes_or_no("a", path), ["train"])],
+        PrepareConfig(BYTES, TokenizeConfig(DEFAULT_LENGTHS, on_error="skip")),
+        store=store,
+    )
     assert report.unreadable == 50
     assert asked == [1, 2, 3, 4, 5][:MAX_MESSAGES], "looking it up reads the file, so 50 times would be quadratic"
     assert all(message.startswith(f"{path}, line ") for message in report.splits[0].messages)

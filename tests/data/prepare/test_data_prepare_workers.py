@@ -12,6 +12,7 @@ import pytest
 from prepare_toys import contents, records, write_lines, yes_or_no
 
 from flan_jax.data.prepare import workers
+from flan_jax.data.prepare.config import DEFAULT_LENGTHS, PrepareConfig, TokenizeConfig
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources import base as sources
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
@@ -60,8 +61,8 @@ def test_several_processes_store_the_same_bytes(tmp_path):
         store = TokenStore(tmp_path / f"store{processes}")
         told = []
         report = prepare(
-            tasks, store=store, vocabulary=toy_vocabulary(), on_error="skip", processes=processes,
-            progress=lambda done, total, what, told=told: told.append((done, total)),
+            tasks, PrepareConfig(toy_vocabulary(), TokenizeConfig(DEFAULT_LENGTHS, on_error="skip")), store=store,
+            processes=processes, progress=lambda done, total, what, told=told: told.append((done, total)),
         )  # fmt: skip
         assert told == [(done, 7) for done in range(1, 8)]
         assert report.unreadable == 1
@@ -73,11 +74,11 @@ def test_several_processes_store_the_same_bytes(tmp_path):
 def test_little_work_starts_no_process(tmp_path, store, monkeypatch):
     monkeypatch.setattr(workers, "_start_worker", lambda setup: pytest.fail("a worker was started"))
     tasks = [(Prompted(PARITY), ("train", "test")), (lines(tmp_path, "a"), ("train",))]
-    assert prepare(tasks, store=store, vocabulary=BYTES, processes=8).written == 3
+    assert prepare(tasks, PrepareConfig(BYTES), store=store, processes=8).written == 3
     monkeypatch.setattr(workers, "PATIENCE_S", -1.0)
-    assert prepare(tasks, store=store, vocabulary=BYTES, processes=8).skipped == 3
+    assert prepare(tasks, PrepareConfig(BYTES), store=store, processes=8).skipped == 3
     one = [(Prompted(VOWEL), ("train", "test"))]
-    assert prepare(one, store=store, vocabulary=BYTES, processes=8).written == 2
+    assert prepare(one, PrepareConfig(BYTES), store=store, processes=8).written == 2
 
 
 def test_large_tasks_and_those_of_unknown_size_go_first(tmp_path):
@@ -109,7 +110,7 @@ def test_a_bad_record_says_the_same_from_a_worker(tmp_path, store, processes):
     with pytest.raises(UserError) as error:
         prepare(
             [(lines(tmp_path, "a"), ["train"]), (yes_or_no("bad", path), ["train"])],
-            store=store, vocabulary=BYTES, processes=processes,
+            PrepareConfig(BYTES), store=store, processes=processes,
         )  # fmt: skip
     assert str(error.value) == (
         f"{path}, line 301: not valid JSON (Expecting property name enclosed in double quotes, column 2). "
@@ -129,7 +130,7 @@ def test_a_bad_record_says_the_same_from_a_worker(tmp_path, store, processes):
 def test_a_worker_that_fails_or_dies_ends_the_run(tmp_path, store, fields, kind, message):
     tasks = [(lines(tmp_path, "a"), ["train"]), (yes_or_no("bad", tmp_path / "a.jsonl", fields=fields), ["train"])]
     with pytest.raises(kind, match=message):
-        prepare(tasks, store=store, vocabulary=BYTES, processes=2)
+        prepare(tasks, PrepareConfig(BYTES), store=store, processes=2)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -137,12 +138,12 @@ def test_what_cannot_travel_is_named(tmp_path, store):
     lock = threading.Lock()
     task = yes_or_no("locked", tmp_path / "a.jsonl", fields=lambda record: record if lock else None)
     with pytest.raises(UserError, match=r"Task 'locked_zs_opt' cannot be sent to another process .*--processes 1"):
-        prepare([(lines(tmp_path, "a"), ["train"]), (task, ["train"])], store=store, vocabulary=BYTES, processes=2)
+        prepare([(lines(tmp_path, "a"), ["train"]), (task, ["train"])], PrepareConfig(BYTES), store=store, processes=2)
 
 
 def test_there_must_be_a_process(store):
     with pytest.raises(UserError, match="number of processes is 0"):
-        prepare([], store=store, vocabulary=BYTES, processes=0)
+        prepare([], PrepareConfig(BYTES), store=store, processes=0)
 
 
 REGISTRY = """
@@ -179,13 +180,14 @@ def test_workers_import_what_fills_registries(tmp_path, store, monkeypatch):
     import registering  # noqa: F401
 
     tasks = [(named_tasks.Named(name), ["train"]) for name in ("one", "two")]
-    report = prepare(tasks, store=store, vocabulary=BYTES, processes=2, modules=["registering"])
+    report = prepare(tasks, PrepareConfig(BYTES), store=store, processes=2, modules=["registering"])
     assert report.written == 2
 
 
 SCRIPT = """
 import functools, os, signal, sys
 from flan_jax.data.prepare import workers
+from flan_jax.data.prepare.config import PrepareConfig
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.store.store import TokenStore
@@ -206,7 +208,7 @@ def stuck(record, fifo):
 if __name__ == "__main__":
     folder, fifo = sys.argv[1:]
     tasks = [(yes_or_no(name, f"{folder}/{name}.jsonl", fields=functools.partial(stuck, fifo=fifo)), ["train"]) for name in "ab"]
-    prepare(tasks, store=TokenStore(f"{folder}/store"), vocabulary=ByteVocabulary(), processes=2)
+    prepare(tasks, PrepareConfig(ByteVocabulary()), store=TokenStore(f"{folder}/store"), processes=2)
 """
 
 
@@ -246,7 +248,7 @@ def test_two_at_once_make_one_store(tmp_path, store, script):
     assert [process.wait() for process in [script("none"), script("none")]] == [0, 0]
     alone = TokenStore(tmp_path / "alone")
     tasks = [(yes_or_no(name, tmp_path / f"{name}.jsonl"), ["train"]) for name in "ab"]
-    prepare(tasks, store=alone, vocabulary=BYTES)
+    prepare(tasks, PrepareConfig(BYTES), store=alone)
     ours, theirs = (
         {name.partition("/")[0]: content for name, content in contents(each).items() if name.endswith(".arrow")}
         for each in (store, alone)
@@ -280,7 +282,7 @@ def test_where_one_fails_the_others_end_without_a_word(tmp_path, store, capfd):
     tasks = [(lines(tmp_path, name, 3000), ("train",)) for name in "abc"]
     tasks.append((yes_or_no("broken", tmp_path / "broken.jsonl"), ("train",)))
     with pytest.raises(UserError, match=r"broken\.jsonl, line 301"):
-        prepare(tasks, store=store, vocabulary=BYTES, processes=2)
+        prepare(tasks, PrepareConfig(BYTES), store=store, processes=2)
     assert capfd.readouterr().err == ""
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
+from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, TokenizeConfig
 from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.data.tokenizers.words import WordVocabulary
@@ -16,7 +16,7 @@ TASK = Prompted(COPY)
 
 
 def examples(inputs=60, **options):
-    config = PrepareConfig(BYTES, {"inputs": inputs, "targets": 40}, **options)
+    config = PrepareConfig(BYTES, TokenizeConfig({"inputs": inputs, "targets": 40}, **options))
     return list(make_preprocessor(TASK, config).examples("train", RecordCounts()))
 
 
@@ -42,7 +42,7 @@ def test_inputs_are_cut_before_it():
 
 def test_it_is_part_of_the_fingerprint_only_where_it_is_given():
     lengths = {"inputs": 60, "targets": 40}
-    parts = [PrepareConfig(BYTES, lengths, separator=text).parts() for text in ("", "\n", " ")]
+    parts = [PrepareConfig(BYTES, TokenizeConfig(lengths, separator=text)).parts() for text in ("", "\n", " ")]
     assert "separator" not in parts[0]
     assert len({part.get("separator") for part in parts}) == 3
 
@@ -52,9 +52,9 @@ def test_it_is_part_of_the_fingerprint_only_where_it_is_given():
     [
         ("\n", WordVocabulary(["cat"]), "writes with 0 ids, but it takes at least one"),
         ("a" * 9, BYTES, "writes with 9 ids, but it takes at least one, and fewer than the 9 of the inputs"),
-        (3, BYTES, "separator is 3, but it must be a text"),
+        (3, BYTES, "separator is 3; it must be a text"),
     ],
 )
 def test_what_separates_nothing_is_refused(separator, vocabulary, message):
     with pytest.raises(UserError, match=message):
-        PrepareConfig(vocabulary, {"inputs": 9, "targets": 9}, separator=separator)
+        PrepareConfig(vocabulary, TokenizeConfig({"inputs": 9, "targets": 9}, separator=separator))

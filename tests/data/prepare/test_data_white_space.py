@@ -5,7 +5,7 @@ import json
 import pytest
 
 from flan_jax.data.instructions import instruction_source, tasks_in
-from flan_jax.data.prepare.config import PrepareConfig, RecordCounts
+from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, TokenizeConfig
 from flan_jax.data.prepare.conversations import ConversationTask
 from flan_jax.data.prepare.preprocessors import make_preprocessor
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
@@ -54,7 +54,7 @@ def test_the_indentation_of_what_is_asked_and_said_is_in_the_tokens(tmp_path, na
     path = tmp_path / "data.json"
     path.write_text(json.dumps([RECORDS[name]]))
     source = instruction_source(path, max_validation=0)
-    config = PrepareConfig(BYTES, {"inputs": 300, "targets": 100})
+    config = PrepareConfig(BYTES, TokenizeConfig({"inputs": 300, "targets": 100}))
     (spec,) = tasks_in(source)
     (example,) = make_preprocessor(Prompted(spec), config).examples("train", RecordCounts())
     asked, said = BYTES.decode(example.inputs.tolist()), BYTES.decode(example.targets.tolist())

@@ -8,6 +8,7 @@ import pytest
 import seqio
 import third_party_tasks as theirs
 
+from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.seqio_bridge.mixtures import seqio_mixture
 from flan_jax.data.seqio_bridge.tasks import SeqioTask, stored_example, task_metrics_of
@@ -21,7 +22,9 @@ MEASURED = ("their_parity", "their_few_shot", "their_reading", "their_language",
 def stored_examples(name, folder):
     task = SeqioTask(name)
     report = prepare(
-        [(task, ["validation"])], store=TokenStore(folder), vocabulary=task.own_vocabulary(), lengths=LENGTHS
+        [(task, ["validation"])],
+        PrepareConfig(task.own_vocabulary(), TokenizeConfig(LENGTHS)),
+        store=TokenStore(folder),
     )
     stored = TokenStore(folder).open(name, "validation", report.splits[0].fingerprint)
     return [stored_example(stored, index) for index in range(len(stored))]

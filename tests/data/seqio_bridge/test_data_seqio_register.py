@@ -36,6 +36,7 @@ def test_seqio_yields_what_the_store_holds(tmp_path):
         import tensorflow as tf
         from flan_jax.data.seqio_bridge import register as seqio_bridge
         from flan_jax.data.sources import base as sources
+        from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
         from flan_jax.data.prepare.prepare import prepare, task_fingerprint
         from flan_jax.data.tokenizers.bytes import ByteVocabulary
         from flan_jax.data.tokenizers.registry import load_vocabulary
@@ -61,8 +62,9 @@ def test_seqio_yields_what_the_store_holds(tmp_path):
             store = TokenStore({str(tmp_path)!r} + f"/{{mixture.name}}")
             for task in tasks or mixture.all_tasks:
                 split = "test" if "test" in task.spec.source.splits else "validation"
-                prepare([(task, [split])], store=store, vocabulary=vocabulary, lengths=lengths, seed=seed)
-                stored = store.open(task.name, split, task_fingerprint(task, split, vocabulary, lengths, seed))
+                config = PrepareConfig(vocabulary, TokenizeConfig(lengths), seed)
+                prepare([(task, [split])], config, store=store)
+                stored = store.open(task.name, split, task_fingerprint(task, split, config))
                 dataset = seqio.get_mixture_or_task(task_name(task.name)).get_dataset(lengths, split, shuffle=False)
                 count = 0
                 for index, example in enumerate(dataset.as_numpy_iterator()):

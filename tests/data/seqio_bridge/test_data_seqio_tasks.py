@@ -13,7 +13,7 @@ import tensorflow as tf
 import third_party_tasks as theirs
 
 from flan_jax.data.prepare import workers
-from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, combine_parts
+from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, TokenizeConfig, combine_parts
 from flan_jax.data.prepare.gin_bindings import binds_functions_of_others
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.prepare.preprocessors import make_preprocessor
@@ -26,6 +26,7 @@ from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
 from flan_jax.mixing.policies import UniMax
+from flan_jax.option_groups import group_of
 from flan_jax.store.store import TokenStore
 from flan_jax.tasks import user_modules
 from flan_jax.tasks.spec import Prompted
@@ -38,8 +39,8 @@ TASKS = (
 
 
 def prepare_config(name, **changes):
-    values = {"lengths": LENGTHS, **changes}
-    return PrepareConfig(SeqioTask(name).own_vocabulary(), **values)
+    options = group_of(TokenizeConfig, {"lengths": LENGTHS, **changes})
+    return PrepareConfig(SeqioTask(name).own_vocabulary(), options, changes.get("seed", 0))
 
 
 def examples(name, split="train", **changes):
@@ -66,7 +67,9 @@ def equal(ours, seqios):
 def test_the_store_holds_what_seqio_yields(name, tmp_path):
     task, store = SeqioTask(name), TokenStore(tmp_path)
     for split, lengths in ((task.splits[0], LENGTHS), (task.splits[-1], {"inputs": 300, "targets": 100})):
-        report = prepare([(task, [split])], store=store, vocabulary=task.own_vocabulary(), lengths=lengths, seed=3)
+        report = prepare(
+            [(task, [split])], PrepareConfig(task.own_vocabulary(), TokenizeConfig(lengths), seed=3), store=store
+        )
         stored = store.open(name, split, report.splits[0].fingerprint)
         expected = seqio_examples(name, split, lengths, seed=3)
         assert len(stored) == len(expected) > 0
@@ -84,7 +87,9 @@ def test_stochastic_preprocessors_are_seeded(tmp_path):
     task = SeqioTask("their_noise")
 
     def files(folder, seed):
-        prepare([(task, ["train"])], store=TokenStore(tmp_path / folder), vocabulary=task.own_vocabulary(), seed=seed)
+        prepare(
+            [(task, ["train"])], PrepareConfig(task.own_vocabulary(), seed=seed), store=TokenStore(tmp_path / folder)
+        )
         return [path.read_bytes() for path in sorted((tmp_path / folder).rglob("*.arrow"))]
 
     assert files("first", 0) == files("second", 0) != files("other", 1)
@@ -348,7 +353,10 @@ def test_workers_prepare_the_same(tmp_path, monkeypatch):
     wanted = [(SeqioTask(name), ["train", "validation"]) for name in names]
     for folder, processes in (("one", 1), ("two", 2)):
         prepare(
-            wanted, store=TokenStore(tmp_path / folder), vocabulary=wanted[0][0].own_vocabulary(), processes=processes
+            wanted,
+            PrepareConfig(wanted[0][0].own_vocabulary()),
+            store=TokenStore(tmp_path / folder),
+            processes=processes,
         )
     one, two = (
         {p.relative_to(tmp_path / f): p.read_bytes() for p in (tmp_path / f).rglob("*.arrow")} for f in ("one", "two")
@@ -369,7 +377,9 @@ def test_a_task_that_no_module_registers_is_prepared_beside_the_workers(tmp_path
         )  # fmt: skip
     wanted = [(SeqioTask(name), ["train", "validation"]) for name in ("their_parity", "their_own_here")]
     store, vocabulary = TokenStore(tmp_path), wanted[0][0].own_vocabulary()
-    report = prepare(wanted, store=store, vocabulary=vocabulary, processes=2, modules=user_modules.imported_modules())
+    report = prepare(
+        wanted, PrepareConfig(vocabulary), store=store, processes=2, modules=user_modules.imported_modules()
+    )
     assert {(split.task, split.split): split.examples for split in report.splits} == {
         (task.name, split): count for task, splits in wanted for split, count in zip(splits, (40, 12), strict=True)
     }

@@ -5,7 +5,7 @@ import pickle
 import pytest
 from prepare_toys import write_lines, yes_or_no
 
-from flan_jax.data.prepare.config import RecordCounts
+from flan_jax.data.prepare.config import DEFAULT_LENGTHS, PrepareConfig, RecordCounts, TokenizeConfig
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources import published as module
 from flan_jax.data.sources.generated import generated
@@ -178,7 +178,11 @@ def test_preparing_skips_broken_lines_and_keeps_every_other_example_as_it_was(ro
         put(root / "rte", train=numbers(40, broken))
         task = yes_or_no("rte", "unused", source=rte(test=None))
         store = TokenStore(tmp_path / f"store{len(broken)}")
-        prepare([(task, ["train", "validation"])], store=store, vocabulary=ByteVocabulary(), on_error="skip")
+        prepare(
+            [(task, ["train", "validation"])],
+            PrepareConfig(ByteVocabulary(), TokenizeConfig(DEFAULT_LENGTHS, on_error="skip")),
+            store=store,
+        )
         found = {}
         for split in ("train", "validation"):
             whole = store.open(task.name, split)

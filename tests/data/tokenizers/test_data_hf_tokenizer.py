@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flan_jax.data.chat.templates import CHATML, PLAIN, ChatTemplate
 from flan_jax.data.chat.tokenize import ChatTokenizer, Offsets
-from flan_jax.data.prepare.config import PrepareConfig
+from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
 from flan_jax.data.prepare.tokenize import tokenize
 from flan_jax.data.sources import base as sources
 from flan_jax.data.tokenizers.encoding import GUARD, set_encoding_threads
@@ -231,7 +231,7 @@ def test_a_template_s_own_special_tokens_are_read_and_the_first_left_out(vocabul
 def test_records_become_examples(vocabularies, kind):
     vocabulary = vocabularies[kind]
     rendered = Rendered(f"the {END} cat</s>", "a mat", (), ("a mat",), 0, 0)
-    (example,) = tokenize([rendered], PrepareConfig(vocabulary, {"inputs": 99, "targets": 20}))
+    (example,) = tokenize([rendered], PrepareConfig(vocabulary, TokenizeConfig({"inputs": 99, "targets": 20})))
     assert example.inputs.tolist() == [*vocabulary.encode(f"the {END} cat</s>"), vocabulary.eos_id]
     assert example.targets.tolist() == [*vocabulary.encode("a mat"), vocabulary.eos_id]
 

@@ -129,8 +129,8 @@ def _call_model(model: Callable[..., ModelConfig], size: int | None, options: Ma
     offered = {
         "vocab_size": -(-named.size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE if size is None else size,
         "eos_id": named.eos_id,
-        "bos_id": getattr(named, "bos_id", None),
-        "reads_start": getattr(named, "adds_bos", None),
+        "bos_id": named.bos_id,
+        "reads_start": named.adds_bos,
         "initial_checkpoint": options.get("initial_checkpoint", ""),
         "model_dir": options["model_dir"],
     }

@@ -8,6 +8,7 @@ import pytest
 
 from flan_jax.data.chat.templates import CHATML, PLAIN, ChatTemplate
 from flan_jax.data.chat.tokenize import ChatTokenizer
+from flan_jax.data.tokenizers.base import BaseVocabulary
 from flan_jax.tasks.chat.conversation import Message
 
 pytestmark = [
@@ -121,15 +122,25 @@ def fast_tokenizer():
     )
 
 
-class Fast:
+class Fast(BaseVocabulary):
     """Their tokenizer as a vocabulary that knows where its tokens stand."""
 
     name = "fast"
     pad_id, eos_id, unk_id = SPECIAL.index("<pad>"), SPECIAL.index("</s>"), None
+    has_offsets = True
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
         self.size = len(tokenizer)
+
+    def encode(self, text):
+        return self.encode_offsets(text)[0]
+
+    def decode(self, ids):
+        return self.tokenizer.decode(ids)
+
+    def fingerprint(self):
+        return self.name
 
     def encode_offsets(self, text):
         made = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)

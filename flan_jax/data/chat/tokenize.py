@@ -1,7 +1,7 @@
 """Encodes conversations, with a loss mask over the tokens of what the assistant says (``ChatTokenizer``).
 
-A tokenizer that knows where its tokens stand gives ids and places of the whole text: a vocabulary
-with a method ``encode_offsets(text)``. The text then holds special tokens as its template writes
+A tokenizer that knows where its tokens stand gives ids and places of the whole text
+(``encode_offsets``). The text then holds special tokens as its template writes
 them, and a token belongs to a reply if it has a character of it. Where such a vocabulary names its
 special tokens (``special_tokens``), a message that spells one keeps it as text, and a template that
 ends replies with a token that is not among them, as ours may, ends them with the vocabulary's own.
@@ -16,38 +16,18 @@ itself (``adds_bos``): a model that goes with it reads none either unless it is 
 import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from flan_jax.data.chat.templates import BOS_MARK, EOS_MARK, ChatTemplate, Marked, Span
+from flan_jax.data.chat.templates import BOS_MARK, EOS_MARK, ChatTemplate, Marked
 from flan_jax.data.chat.unwritten_parts import rewritten_messages
-from flan_jax.data.tokenizers.protocol import Vocabulary, check_ids, encode_arrays
+from flan_jax.data.tokenizers.protocol import Vocabulary, check_ids
 from flan_jax.errors import UserError
 from flan_jax.tasks.chat.conversation import Message
 
 _SPECIAL = re.compile(f"([{EOS_MARK}{BOS_MARK}])")
-
-
-@runtime_checkable
-class Offsets(Protocol):
-    """A vocabulary that knows the characters of each token."""
-
-    def encode_offsets(self, text: str) -> tuple[Sequence[int], Sequence[Span]]:
-        """Encodes ``text``, special tokens in it read as such and none added; returns ids and the characters of each."""
-
-
-@runtime_checkable
-class SpecialTokens(Protocol):
-    """A vocabulary with ``Offsets`` that names its special tokens.
-
-    ``encode_offsets`` then takes one with ``encoding.GUARD`` behind its first character for text.
-    """
-
-    @property
-    def special_tokens(self) -> Mapping[str, int]:
-        """Special tokens: their ids by their texts."""
 
 
 OnRewritten = Callable[[int, Sequence[int]], None]
@@ -76,12 +56,11 @@ class ChatTokenizer:
 
     def __init__(self, template: ChatTemplate, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.has_offsets = isinstance(vocabulary, Offsets)
-        self.knows_end = not self.has_offsets or isinstance(vocabulary, SpecialTokens)
-        if isinstance(vocabulary, Offsets) and isinstance(vocabulary, SpecialTokens):
-            self.template = _with_vocabulary_tokens(template, vocabulary)
+        self.knows_end = not vocabulary.has_offsets or bool(vocabulary.special_tokens)
+        if not vocabulary.has_offsets:
+            self.template = template.with_marks()
         else:
-            self.template = template if self.has_offsets else template.with_marks()
+            self.template = _with_vocabulary_tokens(template, vocabulary) if self.knows_end else template
 
     def __call__(
         self,
@@ -137,11 +116,11 @@ class ChatTokenizer:
 
     def encode(self, texts: Sequence[Marked]) -> list[Tokens]:
         """Encodes texts that the template wrote."""
-        if isinstance(self.vocabulary, Offsets):
+        if self.vocabulary.has_offsets:
             return [_encode_by_offsets(self.vocabulary, text) for text in texts]
         pieces = [list(_pieces(text)) for text in texts]
         plain = [piece for one in pieces for piece, _ in one if piece != EOS_MARK]
-        arrays = iter(encode_arrays(self.vocabulary, plain))
+        arrays = iter(self.vocabulary.encode_arrays(plain))
         end = np.array([self.vocabulary.eos_id], np.int32)
         return [
             _joined(
@@ -183,22 +162,22 @@ def _joined(parts: Sequence[tuple[np.ndarray, bool]]) -> Tokens:
     return Tokens(ids, mask)
 
 
-def _with_vocabulary_tokens(template: ChatTemplate, vocabulary: SpecialTokens) -> ChatTemplate:
+def _with_vocabulary_tokens(template: ChatTemplate, vocabulary: Vocabulary) -> ChatTemplate:
     """Replaces the template's BOS and EOS tokens by the vocabulary's, where the vocabulary has no such tokens."""
     own = vocabulary.special_tokens
     special = dict(template.special_tokens)
-    for name, index in (("eos_token", "eos_id"), ("bos_token", "bos_id")):
+    for name, index in (("eos_token", vocabulary.eos_id), ("bos_token", vocabulary.bos_id)):
         if special.get(name) not in own:
-            special[name] = next((text for text, i in own.items() if i == getattr(vocabulary, index, None)), "")
+            special[name] = next((text for text, i in own.items() if i == index), "")
     return dataclasses.replace(template, special_tokens=tuple(special.items()), guarded=tuple(own))
 
 
-def strips_bos(vocabulary: Vocabulary | Offsets) -> bool:
-    """Whether a BOS token that the template writes is left out."""
-    return getattr(vocabulary, "adds_bos", None) is not False
+def strips_bos(vocabulary: Vocabulary) -> bool:
+    """Tells whether a BOS token that the template writes is left out."""
+    return vocabulary.adds_bos is not False
 
 
-def _encode_by_offsets(vocabulary: Offsets, text: Marked) -> Tokens:
+def _encode_by_offsets(vocabulary: Vocabulary, text: Marked) -> Tokens:
     ids, offsets = vocabulary.encode_offsets(text.text)
     in_reply = np.zeros(len(text.text) + 1, np.int64)
     for start, end in text.spans:
@@ -206,5 +185,5 @@ def _encode_by_offsets(vocabulary: Offsets, text: Marked) -> Tokens:
     before = np.cumsum(in_reply)  # characters of replies before each place
     places = np.array(offsets, np.int64).reshape(-1, 2)
     mask = before[places[:, 1]] > before[places[:, 0]]
-    begins = strips_bos(vocabulary) and len(ids) > 0 and ids[0] == getattr(vocabulary, "bos_id", None)
+    begins = strips_bos(vocabulary) and len(ids) > 0 and ids[0] == vocabulary.bos_id
     return Tokens(np.array(ids, np.int32)[begins:], mask.astype(np.uint8)[begins:])

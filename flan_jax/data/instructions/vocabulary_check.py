@@ -10,7 +10,7 @@ from flan_jax.data.instructions.origin import Origin
 from flan_jax.data.instructions.profile import normalized_records
 from flan_jax.data.prepare.config import FEATURES, RecordCounts
 from flan_jax.data.prepare.unknown_tokens import count_unknown
-from flan_jax.data.tokenizers.protocol import Vocabulary, encode_arrays
+from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.errors import UserError
 from flan_jax.tasks.spec import Record
 
@@ -32,7 +32,7 @@ def count_unknown_tokens(
     )
     while batch := list(itertools.islice(sides, _BATCH)):
         for feature, texts in zip(FEATURES, map(_flat, zip(*batch, strict=True)), strict=True):
-            count_unknown(counts, vocabulary, feature, encode_arrays(vocabulary, texts), texts.__getitem__)
+            count_unknown(counts, vocabulary, feature, vocabulary.encode_arrays(texts), texts.__getitem__)
     return {
         feature: {
             "ids": counts.unknown[feature],

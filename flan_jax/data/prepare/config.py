@@ -12,6 +12,7 @@ import numpy as np
 from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.chat.templates import ChatTemplate
 from flan_jax.data.sources.base import digest
+from flan_jax.data.tokenizers.base import as_vocabulary
 from flan_jax.data.tokenizers.protocol import Vocabulary, check_special_ids, encode_with_special_tokens
 from flan_jax.errors import UserError, unknown
 from flan_jax.option_groups import OptionGroup
@@ -145,7 +146,7 @@ class PrepareConfig:
     """The configuration of preparing: everything that is the same for all tasks.
 
     Attributes:
-        vocabulary: text to ids.
+        vocabulary: text to ids; one that is no ``BaseVocabulary`` is adapted.
         tokenize: how records become the tokens of examples.
         seed: which example gets which template.
         chat_template: what ``tokenize.chat_template`` names, loaded (``load_chat_template``): makes a user's turn of every
@@ -153,7 +154,7 @@ class PrepareConfig:
             stands in the place of the end of sequence.
 
     Raises:
-        UserError: a vocabulary with impossible special ids, a separator that it has no id for, or so many that nothing else
+        UserError: a vocabulary that lacks a method or has impossible special ids, a separator that it has no id for, or so many that nothing else
             fits, or a chat template beside one, or one that ends no reply.
         ValueError: ``tokenize`` names a chat template that was not loaded.
     """
@@ -164,6 +165,7 @@ class PrepareConfig:
     chat_template: ChatTemplate | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "vocabulary", as_vocabulary(self.vocabulary))
         check_special_ids(self.vocabulary)
         if self.tokenize.chat_template and self.chat_template is None:
             raise ValueError(f"chat_template={self.tokenize.chat_template!r} is named, and no template was loaded")

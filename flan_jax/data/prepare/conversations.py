@@ -110,7 +110,7 @@ class ConversationPreprocessor:
     def _bos_part(self) -> tuple[str, ...]:
         """The fingerprint's mark of ids that keep the token that begins a sequence."""
         vocabulary = self.config.vocabulary
-        return () if strips_bos(vocabulary) or getattr(vocabulary, "bos_id", None) is None else ("start",)
+        return () if strips_bos(vocabulary) or vocabulary.bos_id is None else ("start",)
 
     @property
     def _max_tokens(self) -> int:

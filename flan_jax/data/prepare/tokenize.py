@@ -7,7 +7,7 @@ import numpy as np
 
 from flan_jax.data.prepare.config import FEATURES, PrepareConfig, RecordCounts
 from flan_jax.data.prepare.unknown_tokens import count_unknown
-from flan_jax.data.tokenizers.protocol import check_ids, encode_arrays
+from flan_jax.data.tokenizers.protocol import check_ids
 from flan_jax.errors import UserError
 from flan_jax.store.store import StoredExample
 from flan_jax.tasks.spec import Rendered
@@ -43,7 +43,7 @@ def tokenize(
         counts.records += len(batch)
         ids = {
             "inputs": _encode_inputs(batch, config),
-            "targets": encode_arrays(config.vocabulary, [example.targets for example in batch])
+            "targets": config.vocabulary.encode_arrays([example.targets for example in batch])
             if config.chat is None
             else [config.chat.reply(example.targets) for example in batch],
         }
@@ -87,7 +87,7 @@ def _text_of(batch: Sequence[Rendered], feature: str) -> Callable[[int], str]:
 def _encode_inputs(batch: Sequence[Rendered], config: PrepareConfig) -> list[np.ndarray]:
     """Encodes inputs, without their end; inside a chat template, as prompts for a reply."""
     if config.chat is None:
-        return list(encode_arrays(config.vocabulary, [example.inputs for example in batch]))
+        return list(config.vocabulary.encode_arrays([example.inputs for example in batch]))
     return [config.chat.prompt(example.inputs) for example in batch]
 
 

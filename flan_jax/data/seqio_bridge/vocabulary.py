@@ -13,6 +13,7 @@ import tensorflow as tf
 from flan_jax.data.prepare.fingerprints import value_text
 from flan_jax.data.seqio_bridge import loading
 from flan_jax.data.sources.base import digest
+from flan_jax.data.tokenizers.base import BaseVocabulary, as_vocabulary
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.data.tokenizers.registry import load_vocabulary
@@ -36,7 +37,7 @@ class SeqioVocabulary(seqio.Vocabulary):
     @functools.cached_property
     def vocabulary(self) -> Vocabulary:
         """The vocabulary behind it."""
-        return load_vocabulary(self._given) if isinstance(self._given, str) else self._given
+        return load_vocabulary(self._given) if isinstance(self._given, str) else as_vocabulary(self._given)
 
     @property
     def bos_id(self) -> int | None:
@@ -102,7 +103,7 @@ class SeqioVocabulary(seqio.Vocabulary):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TaskVocabulary:
+class TaskVocabulary(BaseVocabulary):
     """A seqio vocabulary behind the protocol ``Vocabulary``. It encodes and decodes exactly as seqio does.
 
     Two of equal content have equal fingerprints, and one that has a counterpart of ours (bytes,
@@ -143,10 +144,6 @@ class TaskVocabulary:
     def encode(self, text: str) -> list[int]:
         """Encodes ``text``, without the end-of-sequence id."""
         return [int(index) for index in self.vocabulary.encode(text)]
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encodes each text."""
-        return [self.encode(text) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Decodes as seqio does: up to the first end-of-sequence id."""

@@ -6,11 +6,12 @@ from types import MappingProxyType
 
 import numpy as np
 
+from flan_jax.data.tokenizers.base import BaseVocabulary
 from flan_jax.data.tokenizers.encoding import content_ids
 from flan_jax.data.tokenizers.protocol import EOS_ID, FIRST_FREE_ID, PAD_ID, UNK_ID
 
 
-class ByteVocabulary:
+class ByteVocabulary(BaseVocabulary):
     """A vocabulary of UTF-8 bytes in ByT5's layout: 0 pad, 1 end of sequence, 2 unknown, byte ``b`` at ``b + 3``."""
 
     name = "bytes"
@@ -29,10 +30,6 @@ class ByteVocabulary:
     def pieces(self, text: str) -> list[str]:
         """Returns the piece of each id of ``encode(text)``: an ASCII character, or a byte of another."""
         return [chr(byte) if byte < 0x80 else f"<0x{byte:02X}>" for byte in text.encode()]
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encodes each text."""
-        return [self.encode(text) for text in texts]
 
     def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Encodes each text, [length] int32."""

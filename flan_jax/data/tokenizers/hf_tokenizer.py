@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from flan_jax.data.sources.base import digest
+from flan_jax.data.tokenizers.base import BaseVocabulary
 from flan_jax.data.tokenizers.encoding import GUARD, content_ids
 from flan_jax.data.tokenizers.hf_tokenizer_files import FILES, Description, byte_letters, read_description
 from flan_jax.errors import UserError
@@ -34,7 +35,7 @@ _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 _BYTE_NAMES = [f"<0x{byte:02X}>" if byte >= 0x80 else chr(byte) for byte in range(256)]
 
 
-class HfVocabulary:
+class HfVocabulary(BaseVocabulary):
     """A vocabulary of a tokenizer of the package ``tokenizers``.
 
     Attributes:
@@ -49,6 +50,8 @@ class HfVocabulary:
         special_tokens: the id of every special token, T5's ``<extra_id_0>`` among them, by its text.
     """
 
+    has_offsets = True
+
     def __init__(self, path: str | Path) -> None:
         """Reads a folder, or a ``tokenizer.json``; a JSON file of another name without what lies beside it.
 
@@ -57,7 +60,7 @@ class HfVocabulary:
         """
         from tokenizers import Tokenizer
 
-        self.path = Path(path).expanduser().absolute()
+        self.path: Path = Path(path).expanduser().absolute()
         described = read_description(self.path)
         self.name = described.name
         ids = _piece_ids(described.content)

@@ -7,6 +7,7 @@ import numbers
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -20,7 +21,11 @@ FIRST_FREE_ID = 3
 
 @runtime_checkable
 class Vocabulary(Protocol):
-    """A tokenizer: text to ids and back, with the ids of padding, end of sequence and unknown text."""
+    """A tokenizer: text to ids and back, with the ids of padding, end of sequence and unknown text.
+
+    One of your own subclasses ``BaseVocabulary``, which has all that few tokenizers know. One that does not is adapted
+    where it comes in (``as_vocabulary``).
+    """
 
     @property
     def name(self) -> str:
@@ -42,11 +47,46 @@ class Vocabulary(Protocol):
     def unk_id(self) -> int | None:
         """The id of what the vocabulary cannot spell, or ``None``."""
 
+    @property
+    def bos_id(self) -> int | None:
+        """The id that begins a sequence, where the tokenizer declares one; nothing here adds it."""
+
+    @property
+    def adds_bos(self) -> bool | None:
+        """True where the tokenizer's own rules put ``bos_id`` in front of a text; ``None`` where none says."""
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """The ids of special tokens by their texts, which ``encode`` never reads."""
+
+    @property
+    def path(self) -> Path | None:
+        """The folder or file that it was read from, or ``None``."""
+
+    @property
+    def has_offsets(self) -> bool:
+        """True where ``encode_offsets`` is written."""
+
     def encode(self, text: str) -> list[int]:
         """Encodes ``text``, without the end-of-sequence id."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Encodes each text as ``encode`` does, faster where the tokenizer has a batched call."""
+
+    def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Encodes each text, [length] integers; faster where the tokenizer gives arrays."""
+
+    def encode_offsets(self, text: str) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
+        """Encodes ``text``, special tokens in it read as such; returns ids and the first and last (exclusive) character of each.
+
+        A special token with ``encoding.GUARD`` behind its first character is plain text, where ``special_tokens`` has it.
+
+        Raises:
+            NotImplementedError: ``has_offsets`` is false.
+        """
+
+    def pieces(self, text: str) -> list[str]:
+        """Returns the piece of each id of ``encode(text)``, for people."""
 
     def decode(self, ids: Iterable[int]) -> str:
         """Decodes ``ids`` up to the first end-of-sequence id, without padding."""
@@ -89,16 +129,15 @@ def keeps_newlines(vocabulary: Vocabulary) -> bool:
 def encode_with_special_tokens(vocabulary: Vocabulary, text: str) -> list[int]:
     """Encodes a text of a configuration, in which special tokens that it names are read as such.
 
-    Text of data is never read so. A vocabulary names its special tokens in a property ``special_tokens``, or reads
-    them by itself in ``encode_offsets``.
+    Text of data is never read so. A vocabulary names its special tokens in ``special_tokens``, or reads them by itself in
+    ``encode_offsets``.
 
     >>> encode_with_special_tokens(ByteVocabulary(), "a</s>")
     [100, 1]
     """
-    offsets = getattr(vocabulary, "encode_offsets", None)
-    if offsets is not None:
-        return [int(index) for index in offsets(text)[0]]
-    special: Mapping[str, int] = getattr(vocabulary, "special_tokens", {})
+    if vocabulary.has_offsets:
+        return [int(index) for index in vocabulary.encode_offsets(text)[0]]
+    special = vocabulary.special_tokens
     if not special:
         return vocabulary.encode(text)
     ids: list[int] = []
@@ -120,12 +159,3 @@ def check_ids(vocabulary: Vocabulary, ids: Iterable[int], what: str) -> None:
                 f"{vocabulary.size - 1}, and neither its end-of-sequence id ({vocabulary.eos_id}) nor its padding id "
                 f"({vocabulary.pad_id}). Correct the vocabulary."
             )
-
-
-def encode_arrays(vocabulary: Vocabulary, texts: Sequence[str]) -> list[np.ndarray]:
-    """Encodes each text as an array, [length] integers.
-
-    A vocabulary may have a method ``encode_arrays(texts)`` of its own that avoids Python lists.
-    """
-    own = getattr(vocabulary, "encode_arrays", None)
-    return own(texts) if own else [np.array(ids, np.int32) for ids in vocabulary.encode_batch(texts)]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flan_jax.data.sources.base import resolve
+from flan_jax.data.tokenizers.base import as_vocabulary
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
@@ -72,4 +73,4 @@ def _load_folder(folder: Path) -> Vocabulary:
 
 @functools.cache
 def _build(factory: Callable[[], Vocabulary]) -> Vocabulary:
-    return factory()
+    return as_vocabulary(factory())

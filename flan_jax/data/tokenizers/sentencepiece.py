@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from flan_jax.data.tokenizers.base import BaseVocabulary
 from flan_jax.data.tokenizers.encoding import content_ids, encoding_threads
 from flan_jax.errors import UserError
 
 
-class SentencePieceVocabulary:
+class SentencePieceVocabulary(BaseVocabulary):
     """A vocabulary of a SentencePiece model file, with the ids that the model declares.
 
     Models differ. Where one has no padding id, its beginning-of-sequence id serves (a control
@@ -32,7 +33,7 @@ class SentencePieceVocabulary:
         """
         import sentencepiece
 
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self.name = self.path.name.removesuffix(".model")
         try:
             content = self.path.read_bytes()

@@ -29,11 +29,10 @@ class DisplayPiece:
 def display_pieces(vocabulary: Vocabulary, text: str) -> list[DisplayPiece]:
     """Returns the pieces of ``text``, an id each.
 
-    A vocabulary may have a method ``pieces(text)`` that names them; without one they are decoded, an id at a time.
+    Where the vocabulary's names of them are not one an id, they are decoded, an id at a time.
     """
     ids = [int(index) for index in vocabulary.encode(text)]
-    own = getattr(vocabulary, "pieces", None)
-    names = list(own(text)) if own else []
+    names = list(vocabulary.pieces(text))
     if len(names) != len(ids):
         names = [vocabulary.decode([index]) for index in ids]
     lost = [0] * len(ids) if keeps_newlines(vocabulary) else _count_lost_line_ends(text, names)
@@ -45,7 +44,7 @@ def display_pieces(vocabulary: Vocabulary, text: str) -> list[DisplayPiece]:
 
 def display_id_pieces(vocabulary: Vocabulary, ids: Iterable[int]) -> list[DisplayPiece]:
     """Returns a piece for every id, special tokens by their names: for texts that a chat template wrote."""
-    names = {index: name for name, index in getattr(vocabulary, "special_tokens", {}).items()}
+    names = {index: name for name, index in vocabulary.special_tokens.items()}
     return [
         DisplayPiece(names.get(index) or vocabulary.decode([index]), index, index == vocabulary.unk_id)
         for index in map(int, ids)
@@ -60,7 +59,7 @@ def decode_turns(vocabulary: Vocabulary, ids: Iterable[int], end: str = "") -> s
         ids: to read.
         end: written for the end of a sequence; by default its own name, or nothing where it has none.
     """
-    names = {index: name for name, index in getattr(vocabulary, "special_tokens", {}).items()}
+    names = {index: name for name, index in vocabulary.special_tokens.items()}
     turns: list[list[int]] = [[]]
     for index in map(int, ids):
         if index == vocabulary.eos_id:

@@ -3,9 +3,10 @@
 import hashlib
 import re
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from flan_jax.data.tokenizers.base import BaseVocabulary
 from flan_jax.data.tokenizers.encoding import content_ids
 from flan_jax.data.tokenizers.protocol import EOS_ID, FIRST_FREE_ID, PAD_ID, UNK_ID
 from flan_jax.errors import UserError
@@ -26,7 +27,7 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-class WordVocabulary:
+class WordVocabulary(BaseVocabulary):
     """A vocabulary of a closed list of words.
 
     Lower-cases; white space of every kind, newlines too, only separates, as it does in T5's
@@ -79,10 +80,6 @@ class WordVocabulary:
     def pieces(self, text: str) -> list[str]:
         """Returns the word of each id of ``encode(text)``, unknown words as they are."""
         return split_words(text)
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encodes each text."""
-        return [self.encode(text) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Joins the words with single spaces, closing marks set tight. Known words encode to the same ids again.

@@ -18,7 +18,7 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.model_snapshot import CONFIG
 from flan_jax.experiments.renamed import by_new_names
 from flan_jax.experiments.run_folder import run_files
-from flan_jax.experiments.weights.base_vocabulary import BaseVocabulary, base_vocabulary, has_tokenizer
+from flan_jax.experiments.weights.base_vocabulary import VocabularyRecord, base_vocabulary, has_tokenizer
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.config_difference import START, Difference, difference
 from flan_jax.models.decoder.config import DecoderConfig
@@ -85,7 +85,7 @@ def base_model(folder: Path) -> tuple[ModelConfig | None, Collection[str]]:
         if not has_tokenizer(folder):
             return model, START
         vocabulary = load_vocabulary(folder)
-        return model.with_start_token(getattr(vocabulary, "bos_id", None), getattr(vocabulary, "adds_bos", None)), ()
+        return model.with_start_token(vocabulary.bos_id, vocabulary.adds_bos), ()
     with Checkpointer(folder / run_files.CHECKPOINTS, create=False) as checkpointer:
         saved = checkpointer.config().get("model") if checkpointer.steps() else None
     return (None if saved is None else model_of(saved)), ()
@@ -145,7 +145,7 @@ def check_same_vocabulary(
     )
 
 
-def _numbers_alike(theirs: BaseVocabulary, ours: Vocabulary) -> bool:
+def _numbers_alike(theirs: VocabularyRecord, ours: Vocabulary) -> bool:
     """Whether two tokenizers of other files, or with other special tokens, give text the same ids."""
     try:
         other = load_vocabulary(theirs.place) if theirs.place else None

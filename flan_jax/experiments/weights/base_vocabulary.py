@@ -12,7 +12,7 @@ from flan_jax.experiments.model_snapshot import vocabulary_place
 from flan_jax.experiments.run_folder import run_files
 
 
-class BaseVocabulary(NamedTuple):
+class VocabularyRecord(NamedTuple):
     """The tokenizer of a base.
 
     Attributes:
@@ -28,20 +28,20 @@ class BaseVocabulary(NamedTuple):
     place: str
 
 
-def base_vocabulary(folder: Path) -> BaseVocabulary | None:
+def base_vocabulary(folder: Path) -> VocabularyRecord | None:
     """Finds the tokenizer of the weights in a folder: as a run's manifest or an import's record has it, or by its files."""
     manifest = run_files.read_manifest(folder)
     if manifest is not None and manifest.get("vocabulary"):
         place = vocabulary_place(manifest["config"].get("vocabulary") or "", str(folder))
-        return BaseVocabulary(**manifest["vocabulary"], place=place)
+        return VocabularyRecord(**manifest["vocabulary"], place=place)
     record = folder / run_files.ORIGIN
     known = json.loads(record.read_text(encoding="utf-8")).get("vocabulary") if record.is_file() else None
     if known:
-        return BaseVocabulary(**known, place=str(folder))
+        return VocabularyRecord(**known, place=str(folder))
     if not has_tokenizer(folder):
         return None
     found = load_vocabulary(folder)
-    return BaseVocabulary(found.name, found.size, found.fingerprint(), str(folder))
+    return VocabularyRecord(found.name, found.size, found.fingerprint(), str(folder))
 
 
 def has_tokenizer(folder: Path) -> bool:

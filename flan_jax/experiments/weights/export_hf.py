@@ -248,11 +248,11 @@ def _vocabulary_files(spec: str, fingerprint: str) -> Path | None:
         vocabulary = load_vocabulary(spec)
     except UserError:  # a run's folder without a tokenizer, or a name of something else
         return None
-    path = getattr(vocabulary, "path", None)
+    path = vocabulary.path
     if path is None or vocabulary.fingerprint() != fingerprint:
         return None
     given = Path(spec).expanduser()
-    return given if given.is_dir() else Path(path)
+    return given if given.is_dir() else path
 
 
 def _tokenizer_in(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -93,8 +93,8 @@ def run_of_folder(folder: str | Path, *, max_tokens: int = 0, suggested: int = 0
     model = pretrained_model(
         str(folder),
         eos_id=vocabulary.eos_id,
-        bos_id=getattr(vocabulary, "bos_id", None),
-        reads_start=getattr(vocabulary, "adds_bos", None),
+        bos_id=vocabulary.bos_id,
+        reads_start=vocabulary.adds_bos,
     )
     room = model.context_length or _T5_ROOM
     max_tokens = max_tokens or min(suggested or _ANSWER, room // 2)

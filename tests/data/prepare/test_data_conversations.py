@@ -149,6 +149,9 @@ class Letters:
     def encode_offsets(self, text):
         return self.encode(text), [(i, i + 1) for i in range(len(text))]
 
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
     def fingerprint(self):
         return "letters"
 

@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flan_jax.data.chat.templates import CHATML, PLAIN, ChatTemplate
-from flan_jax.data.chat.tokenize import ChatTokenizer, Offsets
+from flan_jax.data.chat.tokenize import ChatTokenizer
 from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
 from flan_jax.data.prepare.tokenize import tokenize
 from flan_jax.data.sources import base as sources
 from flan_jax.data.tokenizers.encoding import GUARD, set_encoding_threads
 from flan_jax.data.tokenizers.hf_tokenizer import HfVocabulary
-from flan_jax.data.tokenizers.protocol import Vocabulary, check_special_ids, encode_arrays, keeps_newlines
+from flan_jax.data.tokenizers.protocol import Vocabulary, check_special_ids, keeps_newlines
 from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
 from flan_jax.data.tokenizers.token_display import display_pieces
@@ -65,11 +65,11 @@ def test_it_does_what_a_vocabulary_does(vocabulary):
     text = "the cat sat on a mat"
     ids = vocabulary.encode(text)
     assert isinstance(vocabulary, Vocabulary)
-    assert isinstance(vocabulary, Offsets)
+    assert vocabulary.has_offsets
     assert vocabulary.decode(ids) == text
     assert vocabulary.encode_batch([text, "", text]) == [ids, [], ids]
-    assert vocabulary.encode_batch([]) == [] == encode_arrays(vocabulary, [])
-    arrays = encode_arrays(vocabulary, [text, "", "Ünknown  words, too"])
+    assert vocabulary.encode_batch([]) == [] == vocabulary.encode_arrays([])
+    arrays = vocabulary.encode_arrays([text, "", "Ünknown  words, too"])
     assert [array.dtype for array in arrays] == [np.int32] * 3
     assert [array.tolist() for array in arrays] == vocabulary.encode_batch([text, "", "Ünknown  words, too"])
     assert vocabulary.decode([vocabulary.pad_id, *ids, vocabulary.pad_id, vocabulary.eos_id, ids[0]]) == text

@@ -2,6 +2,7 @@
 
 import pytest
 
+from flan_jax.data.tokenizers.base import BaseVocabulary
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
 from flan_jax.data.tokenizers.token_display import display_pieces
@@ -35,7 +36,7 @@ def test_sentencepiece(sentencepiece_models, name):
 
 
 def test_a_vocabulary_that_names_no_pieces_has_them_decoded():
-    class Letters:
+    class Letters(BaseVocabulary):
         """Ids of letters; it forgets the line ends."""
 
         unk_id = None
@@ -45,6 +46,9 @@ def test_a_vocabulary_that_names_no_pieces_has_them_decoded():
 
         def decode(self, ids):
             return "".join(map(chr, ids))
+
+        def fingerprint(self):
+            return "letters"
 
     assert [(piece.text, piece.lost) for piece in display_pieces(Letters(), "a\nb")] == [("a", 0), ("b", 1)]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flan_jax.data.sources import base as sources
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.data.tokenizers.encoding import set_encoding_threads
-from flan_jax.data.tokenizers.protocol import Vocabulary, check_special_ids, encode_arrays
+from flan_jax.data.tokenizers.protocol import Vocabulary, check_special_ids
 from flan_jax.data.tokenizers.registry import VOCABULARIES, load_vocabulary, register_vocabulary
 from flan_jax.data.tokenizers.sentencepiece import SentencePieceVocabulary
 from flan_jax.data.tokenizers.words import WordVocabulary, split_words
@@ -196,10 +196,10 @@ def test_arrays_hold_what_encode_returns(sentencepiece_models, kind):
         kind, lambda: SentencePieceVocabulary(sentencepiece_models[kind])
     )()
     texts = ["the cat", "", "Ünknown  words, too", "</s> <pad>"]
-    arrays = encode_arrays(vocabulary, texts)
+    arrays = vocabulary.encode_arrays(texts)
     assert [array.tolist() for array in arrays] == [vocabulary.encode(text) for text in texts]
     assert all(np.issubdtype(array.dtype, np.integer) for array in arrays)
-    assert encode_arrays(vocabulary, []) == []
+    assert vocabulary.encode_arrays([]) == []
     check_special_ids(vocabulary)
 
 

@@ -1,5 +1,7 @@
 """The configurations of all models; the class of one decides which network it builds (``build.model_class``)."""
 
+from collections.abc import Collection
+
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.t5.config import T5Config
 
@@ -8,3 +10,8 @@ ModelConfig = T5Config | DecoderConfig
 
 What both answer is ``protocol.SharedConfig``.
 """
+
+
+def config_class(written: Collection[str]) -> type[ModelConfig]:
+    """Returns the class of a configuration of which these fields were written down."""
+    return T5Config if "num_encoder_layers" in written else DecoderConfig

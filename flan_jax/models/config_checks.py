@@ -5,6 +5,16 @@ from collections.abc import Iterable
 from flan_jax.errors import UserError
 
 DTYPES = ("float32", "bfloat16")
+# Trained weights are the same model's whatever these fields are, for the reason given.
+FREE_OF_ALL = {
+    "dropout_rate": "of training",
+    "dtype": "of computing, not of what is computed",
+    "remat": "of memory",
+    "attention": "of memory and speed",
+    "pad_id": "no token sees a place without one",
+    "eos_id": "of the tokenizer, and compared with it",
+    "stop_ids": "of what is written, and read by nothing",
+}
 
 
 def check_stop_ids(owner: str, given: Iterable[int], vocab_size: int) -> tuple[int, ...]:

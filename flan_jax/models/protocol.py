@@ -21,6 +21,24 @@ class SharedConfig(Protocol):
     """What the configurations of all models answer. Their fields are ``T5Config``'s and ``DecoderConfig``'s own."""
 
     @property
+    def COMPARED(self) -> tuple[str, ...]:  # noqa: N802
+        """Fields that decide what the same weights compute."""
+
+    @property
+    def FREE(self) -> Mapping[str, str]:  # noqa: N802
+        """The other fields, each with the reason why weights are the same model's whatever it is."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of model, as sentences name it."""
+
+    def compared(self, name: str) -> Any:
+        """Returns the value of a field of ``COMPARED`` in a form that equal models share."""
+
+    def takes_weights_of(self, theirs: Any, name: str) -> bool:
+        """Tells whether weights of another model of this kind can be trained on though the field may differ."""
+
+    @property
     def vocab_size(self) -> int:
         """Rows of the embedding table."""
 

@@ -19,15 +19,12 @@ from flan_jax.experiments.model_snapshot import CONFIG
 from flan_jax.experiments.renamed import by_new_names
 from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.weights.base_vocabulary import VocabularyRecord, base_vocabulary, has_tokenizer
-from flan_jax.models.build import ModelConfig
+from flan_jax.models.config import ModelConfig, config_class
 from flan_jax.models.config_difference import START, Difference, difference
-from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface.reader import read_config
 from flan_jax.models.ops.rope import RopeScaling
-from flan_jax.models.t5.config import T5Config
 from flan_jax.train.checkpoint import Checkpointer
 
-_KINDS = {"T5Config": "an encoder-decoder (T5)", "DecoderConfig": "a decoder"}
 # Two tokenizers that number these alike number text alike: T5's own file and the fast one made of it, say.
 _PROBES = (
     "The quick brown fox jumps over the lazy dog.", "Answer the question below, then explain why:",
@@ -61,8 +58,8 @@ def _refusal(found: Difference, folder: Path, config: RunConfig) -> str:
     remedy = " Or take the model from the folder: --gin_file models/huggingface.gin." if vocabulary_record else ""
     if found.name == "kind":
         return (
-            f"are those of {_KINDS[found.theirs]}, and the configured model is {_KINDS[found.ours]}. Give the run the "
-            f"file of the same model.{remedy}"
+            f"are those of {found.theirs}, and the configured model is {found.ours}. Give the run the file of the same "
+            f"model.{remedy}"
         )
     shown = _in_gin(found.theirs)
     return (
@@ -97,7 +94,7 @@ def model_of(saved: Mapping[str, Any]) -> ModelConfig:
     Raises:
         UserError: it has a field that is not known here, as of another version.
     """
-    kind: Any = T5Config if "num_encoder_layers" in saved else DecoderConfig
+    kind: Any = config_class(saved)
     named = by_new_names(saved, kind)
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in named.items()}
     if isinstance(fields.get("rope_scaling"), Mapping):

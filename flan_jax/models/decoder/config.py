@@ -3,9 +3,11 @@
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.models.config_checks import DTYPES, check_stop_ids
+from flan_jax.models.config_checks import DTYPES, FREE_OF_ALL, check_stop_ids
 from flan_jax.models.ops.activations import MLP_ACTIVATIONS
 from flan_jax.models.ops.attention_impl import check_attention, cudnn_refusal
 from flan_jax.models.ops.remat import check_remat
@@ -162,6 +164,52 @@ class DecoderConfig:
                 f"DecoderConfig.rope_theta={self.rope_theta!r} is of rotary positions, and the position is {self.position!r}. "
                 "Set position='rotary', or leave rope_theta out.",
             )
+
+    # Every field is in one of these: those that decide what the same weights compute, and the others with the reason.
+    COMPARED = (
+        "vocab_size", "d_model", "num_layers", "num_heads", "num_kv_heads", "d_head", "d_ff", "norm", "norm_offset",
+        "norm_epsilon", "norm_placement", "mlp_activation", "attention_bias", "output_bias", "mlp_bias", "qk_norm", "position",
+        "max_positions", "sliding_window", "window_pattern", "rope_theta", "rope_scaling", "local_rope_theta",
+        "query_scale", "attention_softcap", "logit_softcap", "embed_scale", "tie_embeddings", "prefix_lm", "reads_start",
+        "bos_id",
+    )  # fmt: skip
+    FREE = MappingProxyType({**FREE_OF_ALL, "family": "of the export"})
+
+    @property
+    def kind(self) -> str:
+        """The kind of model, as sentences name it."""
+        return "a decoder"
+
+    def effect(self, name: str) -> Any:
+        """Returns the value of a field in the canonical form that equal models share."""
+        value = getattr(self, name)
+        if name == "window_pattern":
+            return self.local_layers
+        if name == "query_scale":
+            return value or self.d_head**-0.5
+        if name == "local_rope_theta" and self.sliding_window is not None and self.effect("rope_scaling") is None:
+            return value or self.rope_theta
+        if name == "rope_theta" and self.position == "learned":
+            return None
+        if name == "rope_scaling":
+            return None if value is None else value.effect()
+        return value
+
+    def compared(self, name: str) -> Any:
+        """Returns ``effect``, or ``None`` where the rest of a trained model does not read the field."""
+        if name == "max_positions" and self.position != "learned":
+            return None
+        if name == "sliding_window" and not any(self.local_layers):
+            return None
+        if name in ("local_rope_theta", "window_pattern") and not any(self.local_layers):
+            return None
+        if name == "bos_id":
+            return self.decoder_start_id if self.reads_start else None
+        return self.effect(name)
+
+    def takes_weights_of(self, theirs: "DecoderConfig", name: str) -> bool:
+        """Tells whether weights of ``theirs`` can be trained on whatever the field is: to see inputs in both directions, any."""
+        return name == "prefix_lm" and not theirs.prefix_lm
 
     @property
     def cudnn_refusal(self) -> str:

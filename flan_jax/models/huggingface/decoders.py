@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from flan_jax.errors import UserError, did_you_mean, unknown
-from flan_jax.models.config_difference import effect
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface.config_fields import (
     GPT2_SCALE,
@@ -294,7 +293,7 @@ def _effects(config: DecoderConfig) -> Iterator[tuple[str, Any]]:
     """Yields the fields that a config.json can express, each in the canonical form that equal models share."""
     for field in dataclasses.fields(config):
         if field.name not in _OURS_ALONE:
-            yield field.name, effect(config, field.name)
+            yield field.name, config.effect(field.name)
 
 
 def _check_architecture(architectures: list[str], family: Family) -> None:

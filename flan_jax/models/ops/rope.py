@@ -8,6 +8,7 @@ Shapes: B rows of a batch, T length, H heads, K width of one head, F = K / 2 fre
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -54,6 +55,16 @@ class RopeScaling:
     beta_slow: float = 1.0
     attention_factor: float | None = None
     truncate: bool = True
+
+    def effect(self) -> tuple[Any, ...] | None:
+        """Returns the fields that this kind reads; ``None`` where it scales nothing."""
+        shared = (self.kind, self.factor)
+        if self.kind == "linear":
+            return None if self.factor == 1 else shared
+        longer = (*shared, self.original_max_positions)
+        if self.kind == "llama3":
+            return (*longer, self.low_frequency_factor, self.high_frequency_factor)
+        return (*longer, self.beta_fast, self.beta_slow, self.attention_factor, self.truncate)
 
     def unread(self) -> Iterator[tuple[str, str]]:
         """Fields that are set and that this kind does not read, each with a sentence that says so."""

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from flan_jax.errors import UserError, unknown
-from flan_jax.models.config_checks import DTYPES, check_stop_ids
+from flan_jax.models.config_checks import DTYPES, FREE_OF_ALL, check_stop_ids
 from flan_jax.models.ops.activations import MLP_ACTIVATIONS
 from flan_jax.models.ops.attention_impl import check_attention
 from flan_jax.models.ops.remat import check_remat
@@ -97,6 +99,34 @@ class T5Config:
                 raise UserError(
                     f"T5Config: {name} is {getattr(self, name)}, outside of the vocabulary of {self.vocab_size} tokens."
                 )
+
+    # Every field is in one of these: those that decide what the same weights compute, and the others with the reason.
+    COMPARED = (
+        "vocab_size", "d_model", "d_kv", "num_heads", "d_ff", "num_encoder_layers", "num_decoder_layers",
+        "relative_attention_num_buckets", "relative_attention_max_distance", "mlp_activation", "tie_embeddings",
+        "layer_norm_epsilon", "decoder_start_id",
+    )  # fmt: skip
+    FREE = MappingProxyType(
+        {
+            **FREE_OF_ALL,
+            "initializer_factor": "of weights that are drawn, not read",
+            "relative_bias_init": "of weights that are drawn, not read",
+            "mimetic_init": "of weights that are drawn, not read",
+        }
+    )
+
+    @property
+    def kind(self) -> str:
+        """The kind of model, as sentences name it."""
+        return "an encoder-decoder (T5)"
+
+    def compared(self, name: str) -> Any:
+        """Returns the value of a field as it is compared with that of another model."""
+        return getattr(self, name)
+
+    def takes_weights_of(self, theirs: "T5Config", name: str) -> bool:
+        """Tells whether weights of ``theirs`` can be trained on whatever the field is: none can."""
+        return False
 
     @property
     def gated(self) -> bool:

@@ -7,7 +7,7 @@ import array
 import functools
 import itertools
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from flan_jax.data.file_readers.compressed import READ_ERRORS, compression_of, o
 from flan_jax.data.file_readers.delimited import numbered_rows
 from flan_jax.data.file_readers.suffixes import suffix_of, unknown_suffix
 from flan_jax.data.formats.record_format import Numbered
+from flan_jax.data.sources.json_files import parse_record
 from flan_jax.errors import UserError
 from flan_jax.unique_keys import RepeatedKeyError, decode, decode_records
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_REMEDY = "Correct or remove the record."
 _JSON = (".jsonl", ".ndjson", ".json")
 _TABLES = (".tsv", ".csv")
 _COLUMNAR = (".parquet", ".arrow")
@@ -39,7 +39,7 @@ def numbered_records(path: Path) -> Iterator[Numbered]:
         return numbered_rows(path)
     if suffix not in _JSON:
         raise unknown_suffix(path)
-    return _lines(path, _parsed) if _is_lines(path) else _json(path)
+    return _lines(path) if _is_lines(path) else _json(path)
 
 
 def records_at(path: Path, numbers: Sequence[int]) -> Iterator[Numbered]:
@@ -56,15 +56,15 @@ def records_at(path: Path, numbers: Sequence[int]) -> Iterator[Numbered]:
         yield from numbered_rows(path, wanted)
     elif not _is_lines(path):
         elements = _kept_elements(path, stat.st_size, stat.st_mtime_ns)
-        yield from ((number, _object_or_error(elements[number])) for number in numbers)
+        yield from ((number, _record_or_error(elements[number])) for number in numbers)
     elif suffix == ".json" or compression_of(path):
-        yield from _lines(path, _parsed, wanted)
+        yield from _lines(path, wanted)
     else:
         begins = _begins(path, stat.st_size, stat.st_mtime_ns)
         with path.open("rb") as lines:
             for number in numbers:
                 lines.seek(begins[number - 1])
-                yield number, _read_line(lines.readline(), number, _parsed)
+                yield number, _record_or_error(lines.readline())
 
 
 @functools.lru_cache(maxsize=4)
@@ -85,7 +85,7 @@ def number_unit(path: Path) -> str:
     return "line" if suffix in _TABLES or (suffix in _JSON and _is_lines(path)) else "record"
 
 
-def _lines(path: Path, parse: Callable[[bytes], Any], wanted: Collection[int] | None = None) -> Iterator[Numbered]:
+def _lines(path: Path, wanted: Collection[int] | None = None) -> Iterator[Numbered]:
     """The lines, or those of the numbers ``wanted``."""
     last = None if wanted is None else max(wanted, default=0)
     with open_data(path) as lines:
@@ -101,35 +101,15 @@ def _lines(path: Path, parse: Callable[[bytes], Any], wanted: Collection[int] | 
             if not line:
                 return
             if (wanted is None or number in wanted) and not line.isspace():
-                yield number, _read_line(line, number, parse)
+                yield number, _record_or_error(line)
 
 
-def _read_line(line: bytes, number: int, parse: Callable[[bytes], Any]) -> Mapping[str, Any] | UserError:
+def _record_or_error(content: Any) -> Mapping[str, Any] | UserError:
+    """Returns the record in a line (bytes) or in an element of a list, or why there is none."""
     try:
-        return _object(parse(line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line))
+        return parse_record(content)
     except UserError as error:
         return error
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return decode(line.decode().rstrip("\r\n"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"not UTF-8 text (byte {error.start + 1} of the line). Convert the file.") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"not valid JSON ({error.msg}, column {error.colno}). {_REMEDY}") from error
-    except RepeatedKeyError as error:
-        raise UserError(f"{error}. {_REMEDY}") from error
-    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
-        raise UserError(f"JSON that cannot be read ({error}). {_REMEDY}") from error
-
-
-def _object(content: Any) -> Mapping[str, Any]:
-    if isinstance(content, RepeatedKeyError):
-        raise UserError(f"{content}. {_REMEDY}")
-    if not isinstance(content, Mapping):
-        raise UserError(f"a record must be a JSON object, not {type(content).__name__}. {_REMEDY}")
-    return content
 
 
 def _is_lines(path: Path) -> bool:
@@ -178,14 +158,7 @@ def is_one_object(path: Path) -> bool:
 
 def _json(path: Path) -> Iterator[Numbered]:
     for number, element in enumerate(_elements(path)):
-        yield number, _object_or_error(element)
-
-
-def _object_or_error(element: Any) -> Mapping[str, Any] | UserError:
-    try:
-        return _object(element)
-    except UserError as error:
-        return error
+        yield number, _record_or_error(element)
 
 
 def _elements(path: Path) -> list[Any]:

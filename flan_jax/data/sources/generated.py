@@ -27,7 +27,7 @@ class GeneratedSource(Source):
                 yield index, record
             else:
                 where = f"{self.describe()}, split {split!r}, record {index}"
-                yield index, RecordError(where + not_an_object(record))
+                yield index, RecordError(f"{where}: {not_an_object(record)}")
 
     def fingerprint(self, split: str) -> str:
         """Digest of name, version, split and the parameters bound with ``functools.partial``."""

@@ -12,6 +12,8 @@ from flan_jax.errors import RecordError, UserError
 from flan_jax.tasks.source import NumberedRecord, Record, Source
 from flan_jax.unique_keys import RepeatedKeyError, decode, decode_records
 
+_REMEDY = "Correct or remove the record."
+
 
 @dataclasses.dataclass(frozen=True)
 class JsonSource(Source):
@@ -40,9 +42,9 @@ class JsonSource(Source):
         for index, (number, content) in enumerate(self._contents(split)):
             record: Record | RecordError
             try:
-                record = _object(content)
+                record = parse_record(content)
             except UserError as error:
-                record = RecordError(f"{self._place(split, number)}{error}")
+                record = RecordError(f"{self._place(split, number)}: {error}")
             yield index, record
 
     def place(self, split: str, index: int) -> str:
@@ -92,8 +94,12 @@ def jsonl(
     return JsonSource(files)
 
 
-def _object(content: Any) -> Record:
-    """The record in a line of JSON (bytes), or in an element of a list. Errors begin behind the place."""
+def parse_record(content: Any) -> Record:
+    """Returns the record in a line of JSON (bytes), or in an element of a list.
+
+    Raises:
+        UserError: it is none; the sentence stands behind the record's place and a colon.
+    """
     record = _parsed(content) if isinstance(content, bytes) else content
     if isinstance(record, RepeatedKeyError):
         raise _repeated(record)
@@ -104,26 +110,24 @@ def _object(content: Any) -> Record:
 
 def _parsed(line: bytes) -> Any:
     try:
-        return decode(line.decode().strip("\ufeff\r\n"))
+        return decode(line.decode().removeprefix("\ufeff").strip("\r\n"))
     except UnicodeDecodeError as error:
-        raise UserError(f" is not UTF-8 text (byte {error.start + 1} of the line). Convert the file.") from error
+        raise UserError(f"not UTF-8 text (byte {error.start + 1} of the line). Convert the file.") from error
     except json.JSONDecodeError as error:
-        raise UserError(
-            f": not valid JSON ({error.msg}, column {error.colno}). Correct or remove the record."
-        ) from error
+        raise UserError(f"not valid JSON ({error.msg}, column {error.colno}). {_REMEDY}") from error
     except RepeatedKeyError as error:
         raise _repeated(error) from error
     except (RecursionError, ValueError) as error:  # nested too deeply, or a number of too many digits
-        raise UserError(f": JSON that cannot be read ({error}). Correct or remove the record.") from error
+        raise UserError(f"JSON that cannot be read ({error}). {_REMEDY}") from error
 
 
 def _repeated(error: RepeatedKeyError) -> UserError:
-    return UserError(f": {error}. Correct or remove the record.")
+    return UserError(f"{error}. {_REMEDY}")
 
 
 def not_an_object(record: object) -> str:
-    """Returns the message for a record that is no JSON object; to be written behind the record's place."""
-    return f": a record must be a JSON object, not {type(record).__name__}. Correct or remove the record."
+    """Returns the message for a record that is no JSON object, to be written behind the record's place and a colon."""
+    return f"a record must be a JSON object, not {type(record).__name__}. {_REMEDY}"
 
 
 def load_json(path: Path, *, spoiled: bool = False, content: bytes | None = None) -> Any:

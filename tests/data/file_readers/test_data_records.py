@@ -48,8 +48,8 @@ def test_records_by_number_are_those_of_reading_all(tmp_path, name):
 def test_lines_that_are_not_asked_for_are_not_parsed(tmp_path, name, monkeypatch):
     path = write(tmp_path, name)
     parsed = []
-    own = reading._parsed
-    monkeypatch.setattr(reading, "_parsed", lambda line: parsed.append(line) or own(line))
+    own = reading.parse_record
+    monkeypatch.setattr(reading, "parse_record", lambda line: parsed.append(line) or own(line))
     assert len(list(records_at(path, [2, 90]))) == len(parsed) == 2
 
 

@@ -5,6 +5,7 @@ import types
 
 import pytest
 
+from flan_jax.data.file_readers.records import numbered_records
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources.base import FromDataFolder
 from flan_jax.data.sources.generated import generated
@@ -125,8 +126,16 @@ def test_a_broken_list_is_named(tmp_path):
 def test_a_file_that_is_not_utf8_is_named(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes('{"x": "é"}\n'.encode("latin-1"))
-    with pytest.raises(UserError, match=r"a\.jsonl, line 1 is not UTF-8"):
+    with pytest.raises(UserError, match=r"a\.jsonl, line 1: not UTF-8"):
         list(jsonl(train=path).records("train"))
+
+
+def test_files_that_were_joined_with_their_marks_of_byte_order_are_read_alike(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('\ufeff{"x": 1}\r\n\ufeff{"x": "\ufeff"}\n')
+    wanted = [{"x": 1}, {"x": "\ufeff"}]
+    assert list(jsonl(train=path).records("train")) == wanted
+    assert [record for _, record in numbered_records(path)] == wanted
 
 
 def test_a_file_fingerprint_is_of_content(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flan_jax.store.checksum_cache import Verify
-from flan_jax.store.stored_task import RemoteFolder
+from flan_jax.store.stored_task import TaskFolder
 
 TaskKey = tuple[str, str, str]
 """Path components of a stored task: its quoted name, its quoted split, and 16 digits of its fingerprint."""
@@ -23,7 +23,14 @@ class StoreBackend(Protocol):
     def address(self, *names: str) -> str:
         """A path or address below the store, for errors."""
 
-    def folder(self, key: TaskKey) -> Path | RemoteFolder:
+    def local_root(self) -> Path:
+        """The folder of this machine that the store is in.
+
+        Raises:
+            ValueError: the store is remote.
+        """
+
+    def folder(self, key: TaskKey) -> TaskFolder:
         """The folder of a task."""
 
     def read(self, key: TaskKey, verify: Verify) -> dict[str, Any]:
@@ -39,6 +46,9 @@ class StoreBackend(Protocol):
 
     def splits(self) -> list[tuple[str, str]]:
         """Lists the quoted (task, split) pairs that have a prepared fingerprint."""
+
+    def tidied(self) -> AbstractContextManager[None]:
+        """Removes at its end what was made of the store's own folder since, where it holds nothing."""
 
     def staging(self, key: TaskKey) -> AbstractContextManager[Path]:
         """Makes a folder on this machine in which a task is written; it is removed afterwards unless published."""

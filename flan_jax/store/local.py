@@ -11,13 +11,14 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flan_jax.errors import UserError
 from flan_jax.store.backend import TaskKey
 from flan_jax.store.cache import checksum_cache, remove_abandoned, unfinished_name
 from flan_jax.store.checksum_cache import Verify, file_state_digest, mtimes_settled
 from flan_jax.store.manifest import (
+    ARROW_FILE,
     MANIFEST_FILE,
     REBUILD_HINT,
     DamagedError,
@@ -29,6 +30,17 @@ from flan_jax.store.manifest import (
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT)
+
+
+class LocalFolder(NamedTuple):
+    """The folder of a task; implements ``flan_jax.store.stored_task.TaskFolder``."""
+
+    place: Path
+
+    def fetch(self, manifest: dict[str, Any]) -> Path:
+        """Returns the file of examples, which is here."""
+        del manifest
+        return self.place / ARROW_FILE
 
 
 class LocalBackend:
@@ -44,9 +56,13 @@ class LocalBackend:
         """A path below the store."""
         return os.path.join(self._root, *names)
 
-    def folder(self, key: TaskKey) -> Path:
+    def local_root(self) -> Path:
+        """The folder itself."""
+        return self.root
+
+    def folder(self, key: TaskKey) -> "LocalFolder":
         """The folder of a task."""
-        return self.root.joinpath(*key)
+        return LocalFolder(self.root.joinpath(*key))
 
     def read(self, key: TaskKey, verify: Verify) -> dict[str, Any]:
         """Reads the manifest and compares the files with it."""
@@ -89,9 +105,21 @@ class LocalBackend:
         return [pair for pair in found if self.fingerprints(*pair)]
 
     @contextlib.contextmanager
+    def tidied(self) -> Iterator[None]:
+        """Removes at its end the store's folder and those above it, where they are new and empty."""
+        root = Path(os.path.abspath(self.root))
+        new = [folder for folder in (root, *root.parents) if not folder.exists()]
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                for folder in new:
+                    folder.rmdir()
+
+    @contextlib.contextmanager
     def staging(self, key: TaskKey) -> Iterator[Path]:
         """Makes a folder beside the one that it will be renamed to."""
-        target = self.folder(key)
+        target = self.folder(key).place
         staged = target.with_name(unfinished_name(target.name))
         _make_folder(staged)
         try:
@@ -106,7 +134,7 @@ class LocalBackend:
 
     def publish(self, staged: Path, key: TaskKey, manifest: dict[str, Any]) -> None:
         """Renames the finished folder into place, unless an equal one stands there already."""
-        target = self.folder(key)
+        target = self.folder(key).place
         # The clock that stamps files may stand still for some milliseconds. With a time that is not
         # its own, a change right after this one shows.
         now = time.time_ns()

@@ -87,6 +87,10 @@ class FsspecBackend:
         base = self._redacted_url if self._redacted_url.endswith("://") else self._redacted_url.rstrip("/") + "/"
         return base + "/".join(names) if names else self._redacted_url
 
+    def local_root(self) -> Path:
+        """Raises: no folder of this machine holds the store."""
+        raise ValueError(f"The store {self.address()} is no folder of this machine.")
+
     def folder(self, key: TaskKey) -> "_RemoteFolder":
         """The folder of a task."""
         return _RemoteFolder(self, key)
@@ -115,6 +119,10 @@ class FsspecBackend:
         """Lists the splits that have a manifest below them."""
         found = {folder[:-1] for folder, files in self._find().items() if MANIFEST_FILE in files and len(folder) == 3}
         return [(name, split) for name, split in found]
+
+    def tidied(self) -> contextlib.AbstractContextManager[None]:
+        """Leaves all as it is: an object store has no empty folders."""
+        return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def staging(self, key: TaskKey) -> Iterator[Path]:
@@ -283,12 +291,14 @@ class FsspecBackend:
 
 @dataclasses.dataclass(frozen=True)
 class _RemoteFolder:
-    """Implements ``flan_jax.store.stored_task.RemoteFolder``."""
+    """Implements ``flan_jax.store.stored_task.TaskFolder``."""
 
     backend: FsspecBackend
     key: TaskKey
 
-    def __str__(self) -> str:
+    @property
+    def place(self) -> str:
+        """The address, without a password."""
         return self.backend.address(*self.key)
 
     def fetch(self, manifest: dict[str, Any]) -> Path:

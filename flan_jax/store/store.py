@@ -15,6 +15,7 @@ import os
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,15 @@ class TokenStore:
         Raises:
             ValueError: the store is remote.
         """
-        if not isinstance(self._backend, LocalBackend):
-            raise ValueError(f"The store {self._backend.address()} is no folder of this machine.")
-        return self._backend.root
+        return self._backend.local_root()
 
     def folder(self, name: str, split: str, fingerprint: str) -> Path | str:
         """Path or address of a task of this fingerprint, which need not exist."""
-        folder = self._backend.folder(_key(name, split, fingerprint))
-        return folder if isinstance(folder, Path) else str(folder)
+        return self._backend.folder(_key(name, split, fingerprint)).place
+
+    def tidied(self) -> AbstractContextManager[None]:
+        """Removes at its end what was made of the store's own folder since, where it holds nothing: all writing failed."""
+        return self._backend.tidied()
 
     def has(self, name: str, split: str, fingerprint: str, *, verify: Verify = "never") -> bool:
         """Whether the task exists complete and with this fingerprint.

@@ -12,11 +12,15 @@ from flan_jax.store.extras import Extra
 from flan_jax.store.manifest import ARROW_FILE, REBUILD_HINT, DamagedError
 
 
-class RemoteFolder(Protocol):
-    """The folder of a task in a remote store; its ``str`` is the address."""
+class TaskFolder(Protocol):
+    """The folder of a task, in a store of this machine or in a remote one."""
+
+    @property
+    def place(self) -> Path | str:
+        """Its path, or its address in a remote store."""
 
     def fetch(self, manifest: dict[str, Any]) -> Path:
-        """Fetches the file of examples into the cache of this machine, unless it is there.
+        """Returns the file of examples on this machine, fetching it from a remote store into the cache where needed.
 
         Raises:
             UserError: it cannot be fetched, or its checksum is wrong.
@@ -31,18 +35,19 @@ class StoredTask:
         split: the split.
         fingerprint: hexadecimal digest of everything that the tokens depend on.
         manifest: ``manifest.json``.
-        folder: its path, or its folder in a remote store.
+        folder: its path, or its address in a remote store.
     """
 
-    def __init__(self, folder: Path | RemoteFolder, manifest: dict[str, Any]) -> None:
-        self.folder = folder
+    def __init__(self, folder: TaskFolder, manifest: dict[str, Any]) -> None:
+        self._folder = folder
+        self.folder: Path | str = folder.place
         self.manifest = manifest
         self.name: str = manifest["name"]
         self.split: str = manifest["split"]
         self.fingerprint: str = manifest["fingerprint"]
 
-    def __reduce__(self) -> tuple[type["StoredTask"], tuple[Path | RemoteFolder, dict[str, Any]]]:
-        return StoredTask, (self.folder, self.manifest)  # mapped files are opened again where they are needed
+    def __reduce__(self) -> tuple[type["StoredTask"], tuple[TaskFolder, dict[str, Any]]]:
+        return StoredTask, (self._folder, self.manifest)  # mapped files are opened again where they are needed
 
     def __len__(self) -> int:
         return int(self.manifest["num_examples"])
@@ -56,7 +61,7 @@ class StoredTask:
         Raises:
             UserError: it cannot be fetched, or its checksum is wrong.
         """
-        return self.folder / ARROW_FILE if isinstance(self.folder, Path) else self.folder.fetch(self.manifest)
+        return self._folder.fetch(self.manifest)
 
     @cached_property
     def tokens(self) -> ArrowTokens:

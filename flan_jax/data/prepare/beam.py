@@ -54,7 +54,8 @@ def prepare_with_beam(
     pipeline_options = _pipeline_options(runner, options)
     plan = PreparePlan(tasks, config, store, verify=verify, progress=progress)
     if plan.to_write:
-        _run(plan.to_write, config, store, modules, pipeline_options)
+        with store.tidied():
+            _run(plan.to_write, config, store, modules, pipeline_options)
     for job in plan.to_write:
         stored = store.open(job.task.name, job.split, job.fingerprint)
         plan.mark_done(job, split_job.read_outcome(stored, None, damaged=job.damaged))

@@ -141,7 +141,8 @@ def prepare(
     if processes < 1:
         raise UserError(f"The number of processes is {processes}, but at least one must work.")
     plan = PreparePlan(tasks, config, store, verify=verify, progress=progress)
-    with contextlib.closing(write_all(plan.to_write, config, store, processes=processes, modules=modules)) as written:
+    made = write_all(plan.to_write, config, store, processes=processes, modules=modules)
+    with store.tidied(), contextlib.closing(made) as written:
         for job, split in written:
             plan.mark_done(job, split)
     return plan.report()

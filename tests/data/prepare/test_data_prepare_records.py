@@ -332,3 +332,14 @@ def test_an_error_with_a_place_reads_the_same_in_another_process():
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error) == "a.jsonl, line 7: 'answer' is empty."
     assert type(again) is RecordError
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_is_refused_leaves_no_empty_store(tmp_path, processes):
+    bad = [(yes_or_no(name, write_lines(tmp_path / f"{name}.jsonl", [b"{"])), ["train"]) for name in "ab"]
+    for there in ("", "here", "here/store"):
+        (tmp_path / there).mkdir(parents=True, exist_ok=True)
+        with pytest.raises(UserError, match="not valid JSON"):
+            prepare(bad, PrepareConfig(BYTES), store=TokenStore(tmp_path / "here/store"), processes=processes)
+        left = [path.name for path in (tmp_path / "here").rglob("*")] if there else (tmp_path / "here").exists()
+        assert left == {"": False, "here": [], "here/store": ["store"]}[there]

@@ -8,7 +8,7 @@ import numpy as np
 from flan_jax.data.benchmarks.benchmark import BenchmarkTask, Question
 from flan_jax.data.benchmarks.shots import ShotChooser
 from flan_jax.data.chat.prompts import ChatPrompts
-from flan_jax.data.tokenizers.protocol import Vocabulary, encode_arrays
+from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.eval.examples import EvalExample
 from flan_jax.tasks.rendering.fewshot import count_that_fit
 
@@ -39,7 +39,7 @@ class PromptReader:
         if self.chat is not None:
             return [self.chat.prompt(text) for text in texts]
         end = np.array(self.end, np.int32)
-        return [np.concatenate([ids, end]).astype(np.int32) for ids in encode_arrays(self.vocabulary, texts)]
+        return [np.concatenate([ids, end]).astype(np.int32) for ids in self.vocabulary.encode_arrays(texts)]
 
     def read_cut(self, text: str) -> np.ndarray:
         """Encodes a prompt that is too long, cut to the room: its last words, as they ask, or the first of a user's turn."""

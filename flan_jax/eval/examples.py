@@ -7,6 +7,7 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.eval.metrics.task_metrics import TaskMetrics, Value
+from flan_jax.eval.overlap import PartScore
 from flan_jax.tasks.spec import Predict
 
 
@@ -25,6 +26,8 @@ class EvalExample:
         targets: token ids of the target, EOS included, ``[length]``; read by ``task_metrics`` of scores.
         group: names what it is scored together with, for metrics of groups; ``""`` where nobody said.
         ending: words behind every one of its answers that are no part of what metrics compare.
+        overlap: the narrowest definition (``flan_jax.eval.overlap``) by which its record stands in what was trained on,
+            ``clean`` or ``short``; ``""`` where nobody looked.
     """
 
     inputs: np.ndarray
@@ -36,6 +39,7 @@ class EvalExample:
     targets: np.ndarray | None = None
     group: str = ""
     ending: str = ""
+    overlap: str = ""
 
     def strip_ending(self, answer: str) -> str:
         """Returns an answer without the ``ending``, which metrics do not compare."""
@@ -112,7 +116,7 @@ class Prediction:
         score: the metric on this example alone, from 0 to 1. A task's own metrics have no score for one example:
             there it is 1 where the answer equals the target, else 0.
         log_likelihood: of the target, in nats, where ``task_metrics`` read it.
-        group: as in ``EvalExample``.
+        group, overlap: as in ``EvalExample``.
     """
 
     example_id: int
@@ -125,6 +129,7 @@ class Prediction:
     score: float
     log_likelihood: float | None = None
     group: str = ""
+    overlap: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +152,8 @@ class TaskResult:
         metrics: by name, the task's other metrics over all examples; with ``task_metrics``, all their values.
         native_scale: the value is on the scale of the task's own metric functions, often 0 to 100: it is shown
             as it is and averaged with no other. Chance, majority and spread are not known then, and 0.
+        by_overlap: definition of overlap with the training data → ``clean`` and ``overlapping`` → the score of these
+            examples (``flan_jax.eval.overlap.overlap_scores``); ``{}`` where nobody looked.
     """
 
     name: str
@@ -164,6 +171,7 @@ class TaskResult:
     notes: tuple[str, ...] = ()
     metrics: Mapping[str, Value] = dataclasses.field(default_factory=dict)
     native_scale: bool = False
+    by_overlap: Mapping[str, Mapping[str, PartScore]] = dataclasses.field(default_factory=dict)
 
     @property
     def template_mean(self) -> float:

@@ -149,6 +149,7 @@ def _result_json(result: TaskResult) -> dict[str, Any]:
         "template_mean": _number(result.template_mean),
         "template_spread": result.template_spread,
         "notes": list(result.notes),
+        **({"by_overlap": result.by_overlap} if result.by_overlap else {}),
     }
 
 
@@ -181,6 +182,7 @@ def _result(row: dict[str, Any]) -> TaskResult:
         },
         # Until 0.1.0 the key was "as_given".
         native_scale=bool(row.get("native_scale", row.get("as_given", False))),
+        by_overlap=row.get("by_overlap", {}),
     )
 
 
@@ -194,8 +196,9 @@ def _prediction_json(prediction: Prediction) -> dict[str, Any]:
     row = dataclasses.asdict(prediction)
     row["option_scores"] = [_number(score) for score in prediction.option_scores]
     likelihood = row.pop("log_likelihood")
-    if not row["group"]:
-        del row["group"]
+    for name in ("group", "overlap"):
+        if not row[name]:
+            del row[name]
     return row if likelihood is None else {**row, "log_likelihood": _number(likelihood)}
 
 

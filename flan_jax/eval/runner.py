@@ -11,6 +11,7 @@ from flan_jax.eval.examples import EvalExample, EvalTask, Prediction, TaskResult
 from flan_jax.eval.metrics.metric import Metric
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.metrics.task_metrics import headline, resampled_interval
+from flan_jax.eval.overlap import overlap_notes, overlap_scores
 from flan_jax.eval.statistics import bootstrap
 
 ProgressCallback = Callable[[int], None]
@@ -153,6 +154,7 @@ def _result(
     notes: Sequence[str] = (),
 ) -> TaskResult:
     references, groups = _references(task), _groups(task)
+    labels = [example.overlap for example in task.examples]
     compared = [example.strip_ending(answer) for example, answer in zip(task.examples, answers, strict=True)]
     rows = metric.statistics(compared, references)
     statistics = metric.units(rows, groups)
@@ -175,6 +177,7 @@ def _result(
             option_scores=tuple(row.tolist()),
             score=float(score),
             group=example.group,
+            overlap=example.overlap,
         )
         for example, answer, row, score in zip(
             task.examples, answers, option_scores, metric.example_scores(rows), strict=True
@@ -197,10 +200,12 @@ def _result(
             *task.notes,
             *notes,
             *_notes(option_scores),
+            *overlap_notes(labels),
             *_group_notes([metric, *others.values()], groups),
             *_signatures([metric, *others.values()], references),
         ),
         metrics={name: other(compared, references, groups) for name, other in others.items()},
+        by_overlap=overlap_scores(metric, rows, groups, labels, name=task.name, seed=seed),
     )
 
 

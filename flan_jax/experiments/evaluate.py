@@ -22,6 +22,7 @@ from flan_jax.experiments import run_dir
 from flan_jax.experiments.chat_template import run_prompts, with_stop_ids
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData, open_data, open_tasks, prepare_run
+from flan_jax.experiments.evaluation.overlap import label_overlap
 from flan_jax.experiments.mixture import check_folders, log_dropped
 from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
@@ -133,16 +134,30 @@ def _shown(vocabulary: Vocabulary, ids: np.ndarray) -> str:
     return decode_turns(vocabulary, ids[:-1] if len(ids) and ids[-1] == vocabulary.eos_id else ids)
 
 
-def eval_suites(data: RunData, config: RunConfig) -> dict[str, list[EvalTask]]:
+def eval_suites(
+    data: RunData,
+    config: RunConfig,
+    *,
+    overlap: bool = True,
+    log: Callable[[str], None] = lambda line: None,
+) -> dict[str, list[EvalTask]]:
     """Opens every suite of the run with its tasks.
 
     A task that the mixture measures on several splits is called ``TASK_SPLIT`` in the results.
+
+    Args:
+        data: the run's.
+        config: of the run.
+        overlap: label examples by their overlap with the run's training data.
+        log: told of a search that takes time.
     """
     wanted = {(task.name, suite.split): task for suite in data.suites for task in suite.tasks}
     opened = open_tasks(data.store, [(task, split) for (_, split), task in wanted.items()], data.vocabulary, config)
     made = {
         key: eval_task(task, stored, data, config) for (key, task), stored in zip(wanted.items(), opened, strict=True)
     }
+    if overlap:
+        made = label_overlap(made, wanted, data, config, log=log)
     # Of all suites, so that a name does not depend on which of them a run measures.
     splits: dict[str, set[str]] = {}
     for suite in data.mixture.suites:
@@ -214,6 +229,14 @@ def log_measured_again(
             log(f"dropping the results of {', '.join(gone)} at step {step}: they are not known to be of these weights")
 
 
+def _suites_to_measure(data: RunData, config: RunConfig, log: Callable[[str], None]) -> dict[str, list[EvalTask]]:
+    """Opens the suites; overlap is that with what the weights were trained on, so only of a run with checkpoints of its own."""
+    own = run_files.has_checkpoint(Path(config.model_dir))
+    if not own and config.evaluation.overlap_ngram:
+        log("overlap with training data is not measured: these weights were not trained in this folder")
+    return eval_suites(data, config, overlap=own, log=log)
+
+
 def evaluate_run(
     config: RunConfig,
     *,
@@ -251,7 +274,11 @@ def evaluate_run(
     run_dir.create(folder)
     run_dir.write_description(folder, config, data, operative=operative, params=weights.params)
     predictor = make_predictor(weights.graphdef, weights.params, data, config)
-    suites, settings, digest = eval_suites(data, config), eval_settings(config), params_digest(weights.params)
+    suites, settings, digest = (
+        _suites_to_measure(data, config, log),
+        eval_settings(config),
+        params_digest(weights.params),
+    )
     log_measured_again(
         folder, weights.step, outdated_suites(folder, weights.step, suites, digest, settings), digest, log
     )

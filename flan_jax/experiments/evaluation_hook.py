@@ -40,7 +40,7 @@ class EvaluationHook:
         self._config = config
         self._progress = progress
         self._log = log
-        self._suites = eval_suites(data, config)
+        self._suites = eval_suites(data, config, log=log)
         self._predictor: Predictor = make_predictor(graphdef, params, data, config)
 
     def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:

@@ -125,6 +125,8 @@ class EvalConfig:
         batch_size: examples scored or decoded at a time.
         max_examples: examples a task, the first ones; 0 for all.
         decoding: how texts are written; ``max_length`` ``None`` is the run's target length.
+        overlap_ngram: words of the n-grams by which measured records are looked for in the training data; 0 does not look.
+        overlap_share: a record overlaps where more than this share of its n-grams stand in the training data.
     """
 
     suites: tuple[str, ...] | None = None
@@ -133,6 +135,8 @@ class EvalConfig:
     batch_size: Rows = 64
     max_examples: Natural = 0
     decoding: DecodingConfig = GREEDY
+    overlap_ngram: Natural = 13
+    overlap_share: Share = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self)

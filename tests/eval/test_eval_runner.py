@@ -130,6 +130,17 @@ def test_the_signature_of_a_library_stands_beside_its_score():
     assert [note.partition(" is ")[0] for note in result.notes if "version:" in note] == ["bleu", "chrf"]
 
 
+def test_scores_of_clean_and_overlapping_examples_survive_the_disk(tmp_path):
+    task = ranked(right=3, wrong=1)
+    labels = ["exact", "clean", "short", "clean"]
+    examples = [dataclasses.replace(e, overlap=label) for e, label in zip(task.examples, labels, strict=True)]
+    write_results(tmp_path, evaluate_suites(Scripted(), {"s": [dataclasses.replace(task, examples=examples)]}, step=0))
+    (result,) = read_results(tmp_path, 0).suites["s"]
+    assert (result.by_overlap["exact"]["clean"]["n"], result.by_overlap["exact"]["overlapping"]["n"]) == (3, 1)
+    assert any("1 of 4 examples have too few words" in note for note in result.notes)
+    assert [prediction.overlap for prediction in read_predictions(tmp_path, 0, task.name)] == labels
+
+
 def test_an_unknown_other_metric_is_refused_before_any_work():
     predictor = Scripted()
     with pytest.raises(UserError, match="Unknown metric 'f1off:no'"):

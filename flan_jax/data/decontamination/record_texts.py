@@ -20,6 +20,20 @@ def record_place(task: Task, index: int) -> str:
 
 def record_texts(task: Task, split: str) -> Iterator[tuple[int, list[str], list[str]]]:
     """Yields (index, texts of the input, texts written freely) of every record that can be read, normalized."""
+    for index, given, written in _records(task, split):
+        texts = normalize(given)
+        if texts:
+            yield index, texts, normalize(written)
+
+
+def raw_record_texts(task: Task, split: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields (index, texts of the input as they are) of every record that can be read."""
+    for index, given, _ in _records(task, split):
+        yield index, [leaf for leaf in _leaves(given) if leaf.strip()]
+
+
+def _records(task: Task, split: str) -> Iterator[tuple[int, Any, Any]]:
+    """Yields (index, what is read, what is written freely) of every record that can be read."""
     assert task.source is not None
     for index, record in task.source.read(split):
         if isinstance(record, RecordError):
@@ -31,9 +45,7 @@ def record_texts(task: Task, split: str) -> Iterator[tuple[int, list[str], list[
                 given, written = _sides(task.spec, record)
             except (UserError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
                 continue  # reported where it is prepared
-        texts = normalize(given)
-        if texts:
-            yield index, texts, normalize(written)
+        yield index, given, written
 
 
 def normalize(value: Any) -> list[str]:

@@ -1,0 +1,132 @@
+"""Labels measured examples by their overlap with what the run was trained on."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import jax
+
+from flan_jax.data.decontamination.overlap import Overlap, OverlapIndex
+from flan_jax.data.decontamination.record_texts import raw_record_texts
+from flan_jax.data.sources.base import digest
+from flan_jax.data.tokenizers.protocol import Vocabulary
+from flan_jax.eval.examples import EvalTask
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.data import RunData
+from flan_jax.files import atomic_write_text
+from flan_jax.store.stored_task import StoredTask
+from flan_jax.tasks.task import Task
+
+OVERLAP = "overlap.json"
+_VERSION = 1
+
+TaskSplit = tuple[str, str]
+_Labels = dict[int, Overlap]
+"""Label by the record's index."""
+
+
+def label_overlap(
+    tasks: Mapping[TaskSplit, EvalTask],
+    declared: Mapping[TaskSplit, Task],
+    data: RunData,
+    config: RunConfig,
+    *,
+    log: Callable[[str], None] = lambda line: None,
+) -> dict[TaskSplit, EvalTask]:
+    """Labels the examples of tasks by whether their records stand in the training tasks of the run's store.
+
+    Texts of training examples are those that were prepared: cut to the run's lengths, templates around them. Of a
+    measured record the texts that its task reads are searched for, without a template; of one of seqio's registry the
+    whole prompt. The result is kept in ``overlap.json`` of the run's folder.
+
+    Args:
+        tasks: what is measured, by task and split.
+        declared: the tasks themselves.
+        data: the run's, with its training tasks.
+        config: of the run.
+        log: told before the training data are read.
+    """
+    options = config.evaluation
+    if not options.overlap_ngram or not data.train or not tasks:
+        return dict(tasks)
+    trained = sorted(f"{task.name} {task.fingerprint}" for task in data.train)
+    measured = sorted(f"{name} {split} {task.data}" for (name, split), task in tasks.items())
+    key = digest("overlap", _VERSION, options.overlap_ngram, options.overlap_share, trained, measured)
+    path = Path(config.model_dir) / OVERLAP
+    labels = _read(path, key)
+    if labels is None:
+        log(f"looking for the records of {len(tasks)} measured tasks in {len(data.train)} training tasks")
+        labels = _search(tasks, declared, data, config)
+        if jax.process_index() == 0 and path.parent.is_dir():
+            _write(path, key, labels)
+    return {key: _labeled(task, labels.get(key, {})) for key, task in tasks.items()}
+
+
+def _search(
+    tasks: Mapping[TaskSplit, EvalTask], declared: Mapping[TaskSplit, Task], data: RunData, config: RunConfig
+) -> dict[TaskSplit, _Labels]:
+    places: list[tuple[TaskSplit, int]] = []
+    texts: list[list[str]] = []
+    for key, task in tasks.items():
+        for record, own in _measured_texts(task, declared[key], key[1]):
+            places.append((key, record))
+            texts.append([_as_stored(text, data.vocabulary) for text in own])
+    index = OverlapIndex(texts, n=config.evaluation.overlap_ngram, share=config.evaluation.overlap_share)
+    if index:
+        for stored in data.train:
+            index.scan(_stored_texts(stored, data.vocabulary))
+    found: dict[TaskSplit, _Labels] = {key: {} for key in tasks}
+    for (key, record), label in zip(places, index.labels(), strict=True):
+        found[key][record] = label
+    return found
+
+
+def _measured_texts(task: EvalTask, declared: Task, split: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields (index, texts) of every record that the task measures."""
+    if declared.source is None:
+        yield from {example.example_id: [example.inputs_text] for example in task.examples}.items()
+        return
+    wanted = {example.example_id for example in task.examples}
+    for index, texts in raw_record_texts(declared, split):
+        if index in wanted:
+            yield index, texts
+
+
+def _as_stored(text: str, vocabulary: Vocabulary) -> str:
+    """The text as a store gives it back: a tokenizer may fold characters."""
+    return vocabulary.decode(vocabulary.encode(text))
+
+
+def _stored_texts(stored: StoredTask, vocabulary: Vocabulary) -> Iterator[str]:
+    """Yields the inputs and the targets of every example of a prepared task."""
+    for index in range(len(stored)):
+        yield vocabulary.decode(stored.inputs(index).tolist())
+        yield vocabulary.decode(stored.targets(index).tolist())
+
+
+def _labeled(task: EvalTask, labels: Mapping[int, Overlap]) -> EvalTask:
+    examples = [dataclasses.replace(example, overlap=labels.get(example.example_id, "")) for example in task.examples]
+    return dataclasses.replace(task, examples=examples)
+
+
+def _write(path: Path, key: str, labels: Mapping[TaskSplit, _Labels]) -> None:
+    tasks = [
+        {"task": name, "split": split, "labels": {str(index): label for index, label in own.items()}}
+        for (name, split), own in labels.items()
+    ]
+    atomic_write_text(path, json.dumps({"key": key, "tasks": tasks}) + "\n")
+
+
+def _read(path: Path, key: str) -> dict[TaskSplit, _Labels] | None:
+    """Reads the labels that an earlier search of the same records found; ``None`` where there are none."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["key"] != key:
+            return None
+        return {
+            (task["task"], task["split"]): {int(index): label for index, label in task["labels"].items()}
+            for task in kept["tasks"]
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None

@@ -42,7 +42,7 @@ def overlap_scores(
         over |= np.asarray([group in with_one for group in groups])
         parts = {"clean": np.flatnonzero(~over), "overlapping": np.flatnonzero(over)}
         found[definition] = {
-            part: _score(metric, rows[own], [groups[row] for row in own], f"{name} {definition} {part}", seed)
+            part: _score(metric, rows[own], [groups[row] for row in own.tolist()], f"{name} {definition} {part}", seed)
             for part, own in parts.items()
         }
     return found

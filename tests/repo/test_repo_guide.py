@@ -5,7 +5,10 @@ In a page, a block of JSON lines behind "`NAME`:" and a block that begins with "
 of what it prints. A text block that begins with "error:" says that the last command is refused.
 """
 
+import atexit
+import contextlib
 import fnmatch
+import functools
 import json
 import os
 import re
@@ -14,6 +17,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from warm_commands import warm_commands
 
 import mixtures  # noqa: F401  (registers the tasks)
 from flan_jax.data.sources.published import PublishedSource
@@ -49,21 +54,33 @@ def steps(page: str) -> Iterator[Step]:
             yield Step("file", block["file"], body)
 
 
-def follow(page: str, folder: Path) -> str:
-    """Does what the page says, in ``folder``; returns all that was printed."""
-    bin_folder = Path(sys.executable).parent
+@functools.cache
+def surroundings() -> dict[str, str]:
+    """The environment of the commands: a user's, in which ``flan-jax`` has its imports done."""
     # As few optimisations as XLA can do with: the runs are of a few steps, and compiling them is what takes time.
     # The Makefile says what the flag is.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLAN_JAX_", "XLA_FLAGS"))}
     environment = {
         **kept,
-        "PATH": f"{bin_folder}{os.pathsep}{kept['PATH']}",
+        "FLAN_JAX_CACHE": os.environ["FLAN_JAX_CACHE"],  # nothing is noted in the home of whoever runs this
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
         "JAX_PLATFORMS": "cpu",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "HF_HUB_OFFLINE": "1",
     }
+    if sys.platform == "linux":  # elsewhere a fork may not go on with what is imported
+        commands = contextlib.ExitStack()
+        atexit.register(commands.close)
+        warm = commands.enter_context(warm_commands(environment))
+        environment["PATH"] = f"{warm}{os.pathsep}{environment['PATH']}"
+    return environment
+
+
+def follow(page: str, folder: Path) -> str:
+    """Does what the page says, in ``folder``; returns all that was printed."""
+    environment = surroundings()
     printed = ""
     todo = list(steps(page))
     for number, step in enumerate(todo):

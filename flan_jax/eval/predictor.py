@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,12 +12,13 @@ from flax import nnx
 
 from flan_jax.errors import UserError
 from flan_jax.eval import generation, scoring
-from flan_jax.eval.batching import batches, bucket_lengths, pad_rows
+from flan_jax.eval.batching import Pair, PlannedBatch, has_room, pad_rows_at, pair_batches, plan, spread
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.sampling import draw_key
 from flan_jax.eval.decoding.stopping import cut_at_stop, stop_table, token_stops
 from flan_jax.eval.examples import EvalExample
-from flan_jax.eval.runner import ProgressCallback
+from flan_jax.eval.language_model import AnsweredBatch, BatchError, ProgressCallback, Request
+from flan_jax.eval.placement import Placement
 from flan_jax.models.build import merge
 from flan_jax.models.peft.soft_prompt import prompt_length
 from flan_jax.models.protocol import PromptContext, SharedConfig
@@ -27,18 +29,21 @@ class Predictor:
     """Implements ``LanguageModel`` for a model of either kind with a vocabulary.
 
     Parameters are an argument of what is compiled, so ``with_params`` after training compiles
-    nothing again. They may be sharded over a mesh; every device then computes every example.
+    nothing again. They may be sharded over a mesh; with ``rows_sharding`` its devices share the examples out.
 
     Attributes:
         graphdef: the model's static part.
         params: its parameters, arrays on the device.
         encode: text → token ids without EOS.
         decode: token ids → text; stops at EOS and skips padding.
-        batch_size: prompts read, and options or texts computed, at a time.
+        batch_size: prompts read, and options or texts computed, at a time, on all devices together; rounded up to what
+            ``rows_sharding`` divides.
         target_length: longest target in tokens, EOS included. Longer options are cut, as in training.
         vocabulary_size: ids from here on are never generated; ``None`` allows the whole table.
         decoding: how texts are written; ``max_length`` ``None`` is ``target_length``.
         option_ids: option → its ids, all that is scored of it; ``None`` for those of ``encode`` with EOS behind.
+        rows_sharding: how training puts the rows of a batch on the mesh of the parameters (``Partitioner.batch``): each
+            device then computes its part of the examples. ``None`` lets every device compute all of them.
     """
 
     graphdef: nnx.GraphDef
@@ -50,6 +55,7 @@ class Predictor:
     vocabulary_size: int | None = None
     decoding: DecodingConfig = GREEDY
     option_ids: Callable[[str], Iterable[int]] | None = None
+    rows_sharding: jax.sharding.NamedSharding | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "target_length"):
@@ -63,58 +69,16 @@ class Predictor:
     def rank(self, examples: Sequence[EvalExample], advance: ProgressCallback = lambda count: None) -> list[np.ndarray]:
         """Scores each example's options: their log-likelihoods (nats), EOS included unless ``option_ids`` says else.
 
-        Options that the vocabulary cannot tell apart get exactly the same score.
+        Options that the vocabulary cannot tell apart get exactly the same score. Those of an example without room for
+        them are NaN (``notes``).
         """
-        cache: dict[str, tuple[int, ...]] = {}
-        targets = [[self._target_ids(option, cache) for option in example.options] for example in examples]
-        return self._log_likelihoods(examples, targets, advance)
-
-    def rank_notes(self, examples: Sequence[EvalExample]) -> list[str]:
-        """Says in a sentence how many of the examples have options that ``rank`` cuts; nothing where none has."""
-        too_long: dict[str, bool] = {}
-        for option in (option for example in examples for option in example.options):
-            if option not in too_long:
-                too_long[option] = self._option_length(option) > self.target_length
-        cut = sum(any(too_long[option] for option in example.options) for example in examples)
-        if not cut:
-            return []
-        return [
-            f"{cut} of {len(examples)} examples have options longer than {self.target_length} tokens, which were scored "
-            "up to there."
-        ]
+        return self._answers("rank", examples, advance)
 
     def loglikelihood(
         self, examples: Sequence[EvalExample], advance: ProgressCallback = lambda count: None
     ) -> np.ndarray:
         """Scores each example's target: the log-likelihood (nats) of its tokens, EOS included, float64 ``[n]``."""
-        targets = []
-        for example in examples:
-            if example.targets is None:
-                raise ValueError(f"Example {example.example_id} has no target to score.")
-            targets.append([tuple(example.targets.tolist())])
-        return np.array([row[0] for row in self._log_likelihoods(examples, targets, advance)], np.float64)
-
-    def _log_likelihoods(
-        self, examples: Sequence[EvalExample], targets: Sequence[Sequence[tuple[int, ...]]], advance: ProgressCallback
-    ) -> list[np.ndarray]:
-        """Scores each example's targets, given as ids."""
-        # Options are a few tokens as a rule, so a rounded length would be mostly padding.
-        option_lengths = [len(ids) for options in targets for ids in options]
-        option_buckets = bucket_lengths(option_lengths, self.batch_size, most=2, step=1)
-        scores: list[np.ndarray] = [np.zeros(0)] * len(examples)
-        rows = min(self.batch_size, len(examples))
-        prompts, limit = self._prompts(examples, option_buckets[-1])
-        # An encoder has to read something, be it padding, before a target that follows nothing.
-        for members, length in batches([max(1, len(prompt)) for prompt in prompts], rows, limit=limit):
-            tokens, lengths = self._put(*pad_rows([prompts[index] for index in members], (rows, length)))
-            context = scoring.prefill(self.params, tokens, lengths, graphdef=self.graphdef, longest=option_buckets[-1])
-            # Equal targets of an example are computed once.
-            pairs = list(dict.fromkeys((row, ids) for row, index in enumerate(members) for ids in targets[index]))
-            found = dict(self._pair_scores(pairs, option_buckets, rows, context))
-            for row, index in enumerate(members):
-                scores[index] = np.array([found[row, ids] for ids in targets[index]])
-            advance(len(members))
-        return scores
+        return np.array(self._answers("score", examples, advance), np.float64)
 
     def generate(
         self,
@@ -122,7 +86,7 @@ class Predictor:
         advance: ProgressCallback = lambda count: None,
         decoding: DecodingConfig | None = None,
     ) -> list[str]:
-        """Generates a continuation of each example, as text.
+        """Generates a continuation of each example, as text; nothing where there is no room for it (``notes``).
 
         What is drawn depends on an example and its template, never on the batch it is in.
 
@@ -131,121 +95,239 @@ class Predictor:
             advance: told how many examples are finished.
             decoding: in place of the predictor's own.
         """
-        decoding = decoding or self.decoding
-        table = stop_table(token_stops(decoding.stop, self.encode, self.decode))
-        stops = None if table is None else self._put(table)[0]
-        texts = [""] * len(examples)
-        rows = min(self.batch_size, len(examples))
-        max_length = decoding.max_length or self.target_length
-        prompts, limit = self._prompts(examples, max_length)
-        ends = tuple((index,) for index in self._config.stop_ids)
-        for members, length in batches([len(prompt) for prompt in prompts], rows, limit=limit):
-            tokens, lengths = self._put(*pad_rows([prompts[index] for index in members], (rows, length)))
-            output = generation.generate(
-                self.params,
-                tokens,
-                lengths,
-                self._draw_keys([examples[index] for index in members], rows, decoding),
-                stops,
-                graphdef=self.graphdef,
-                max_length=max_length,
-                vocabulary_size=self.vocabulary_size,
-                decoding=decoding.compiled_part(),
+        predictor = self if decoding is None else dataclasses.replace(self, decoding=decoding)
+        return predictor._answers("text", examples, advance)
+
+    def _answers(self, request: Request, examples: Sequence[EvalExample], advance: ProgressCallback) -> list[Any]:
+        """The answers to all examples, in their order."""
+        found: list[Any] = [None] * len(examples)
+        try:
+            for members, answers in self.answer_batches(request, examples):
+                for index, answer in zip(members, answers, strict=True):
+                    found[index] = answer
+                advance(len(members))
+        except BatchError as failed:
+            raise failed.__cause__ or failed from None
+        return found
+
+    def answer_batches(
+        self, request: Request, examples: Sequence[EvalExample], skip: Container[int] = ()
+    ) -> Iterator[AnsweredBatch]:
+        """Answers examples batch by batch; see ``language_model.BatchedModel``."""
+        if not examples:
+            return
+        follow = self._follow(request, examples)
+        prompts, positions = self._prompts(examples), self._positions
+        full = self._without_room(prompts, follow, positions)
+        if without := [index for index in full if index not in skip]:
+            none: dict[Request, Any] = {"text": "", "score": math.nan}
+            yield AnsweredBatch(without, [none.get(request, np.full(len(follow[index]), np.nan)) for index in without])
+        rows = self._placement.rounded(min(self.batch_size, len(examples)))
+        counts = [[len(ids) for ids in own] for own in follow]
+        for batch in plan([len(prompt) for prompt in prompts], counts, rows, positions=positions):
+            members = [index for index in batch.members if index not in skip]
+            if not members:
+                continue
+            places = spread([len(set(follow[index])) for index in members], rows, self._placement.parts)
+            read = pad_rows_at(places, [prompts[index] for index in members], (rows, batch.length))
+            try:
+                if request == "text":
+                    answers: list[Any] = self._texts([examples[index] for index in members], places, read)
+                else:
+                    answers = self._scores([follow[index] for index in members], places, read, batch)
+            except Exception as error:
+                raise BatchError(members) from error
+            yield AnsweredBatch(members, [float(row[0]) for row in answers] if request == "score" else answers)
+
+    def notes(self, request: Request, examples: Sequence[EvalExample]) -> list[str]:
+        """Says how many of the examples have no room for an answer, or options that are cut, a sentence each."""
+        prompts, follow = self._prompts(examples), self._follow(request, examples)
+        full = self._without_room(prompts, follow, self._positions)
+        said = []
+        if full:
+            said.append(
+                f"{len(full)} of {len(examples)} examples have prompts so long that their answers do not fit into the "
+                f"{self._positions} positions that the model has for both; they were not asked, and count as wrong."
             )
-            for index, ids in zip(members, self._fetch(output), strict=False):
-                texts[index] = cut_at_stop(ids.tolist(), (*decoding.stop, *ends), self.decode)
-            advance(len(members))
-        return texts
+        if request == "rank":
+            said += self._cut_notes(examples)
+        return said
+
+    def rank_notes(self, examples: Sequence[EvalExample]) -> list[str]:
+        """Returns the ``notes`` of ranking."""
+        return self.notes("rank", examples)
+
+    def check_room(self, example: EvalExample) -> None:
+        """Refuses an example whose prompt leaves no room for a text.
+
+        Raises:
+            UserError: the prompt is too long for the positions that the model has learned.
+        """
+        (prompt,), longest = self._prompts([example]), self._max_length
+        if not has_room(len(prompt), longest, self._positions):
+            raise UserError(
+                f"Example {example.example_id} has {len(prompt)} tokens, the first of the sequence counted, and up to "
+                f"{longest} follow, but the model has {self._positions} positions for them. Shorten it, or what is to follow."
+            )
+
+    def option_tokens(self, options: Sequence[str]) -> list[int]:
+        """Returns how many tokens of each option are scored, with what ends it."""
+        return [len(self._target_ids(option)) for option in options]
+
+    @property
+    def empty_prompt(self) -> np.ndarray:
+        """What is read before an option that follows nothing, int32 ``[length]``.
+
+        The end-of-sequence token, which an encoder reads behind every input and which begins a text where a decoder has
+        no token for that; of a decoder that has one, nothing behind it. lm-evaluation-harness takes the same.
+        """
+        starts = self._config.decoder_only and self._config.row_start_id is not None
+        return np.array([] if starts else [self._config.eos_id], np.int32)
+
+    def _cut_notes(self, examples: Sequence[EvalExample]) -> list[str]:
+        cut = sum(any(self._option_length(option) > self.target_length for option in e.options) for e in examples)
+        if not cut:
+            return []
+        return [
+            f"{cut} of {len(examples)} examples have options longer than {self.target_length} tokens, which were scored "
+            "up to there."
+        ]
 
     @functools.cached_property
     def _config(self) -> SharedConfig:
         return merge(self.graphdef, self.params).config
 
-    @property
+    @functools.cached_property
+    def _placement(self) -> Placement:
+        return Placement.of(self.params, self.rows_sharding)
+
+    @functools.cached_property
     def _positions(self) -> int | None:
         """The number of learned positions left for tokens, behind a soft prompt; ``None`` where positions are relative."""
         positions = self._config.learned_positions
         in_front = prompt_length(merge(self.graphdef, self.params).prompt)
         return None if positions is None else positions - in_front
 
-    def _prompts(self, examples: Sequence[EvalExample], longest: int) -> tuple[list[np.ndarray], int | None]:
-        """Returns the token ids of each prompt, and the length that none may be padded beyond.
+    @property
+    def _max_length(self) -> int:
+        return self.decoding.max_length or self.target_length
 
-        Args:
-            examples: to read.
-            longest: the most tokens that follow one.
-
-        Raises:
-            UserError: a prompt is too long for the positions that the model has learned.
-        """
+    def _prompts(self, examples: Sequence[EvalExample]) -> list[np.ndarray]:
+        """The token ids of each prompt."""
         start = np.array(self._config.prompt_start, np.int32)
-        prompts = [np.concatenate([start, example.inputs]).astype(np.int32) for example in examples]
-        positions = self._positions
-        if positions is None:
-            return prompts, None
-        for example, prompt in zip(examples, prompts, strict=True):
-            if len(prompt) + longest > positions:
-                raise UserError(
-                    f"Example {example.example_id} has {len(prompt)} tokens, the first of the sequence counted, and up to "
-                    f"{longest} follow, but the model has {positions} positions for them. Shorten it, or what is to follow."
-                )
-        return prompts, positions - longest
+        return [np.concatenate([start, example.inputs]).astype(np.int32) for example in examples]
 
-    def _draw_keys(self, examples: Sequence[EvalExample], rows: int, decoding: DecodingConfig) -> jax.Array | None:
-        if decoding.method != "sample":
+    def _follow(self, request: Request, examples: Sequence[EvalExample]) -> list[list[tuple[int, ...]]]:
+        """The token ids that are scored behind each prompt; of a text to write, as many places."""
+        if request == "text":
+            return [[(0,) * self._max_length]] * len(examples)
+        if request == "rank":
+            return [[self._target_ids(option) for option in example.options] for example in examples]
+        for example in examples:
+            if example.targets is None:
+                raise ValueError(f"Example {example.example_id} has no target to score.")
+        return [[tuple(example.targets.tolist())] for example in examples if example.targets is not None]
+
+    def _without_room(
+        self, prompts: Sequence[np.ndarray], follow: Sequence[Sequence[tuple[int, ...]]], positions: int | None
+    ) -> list[int]:
+        if positions is None:
+            return []
+        return [
+            index
+            for index, (prompt, own) in enumerate(zip(prompts, follow, strict=True))
+            if not has_room(len(prompt), max(map(len, own), default=0), positions)
+        ]
+
+    def _texts(
+        self, examples: Sequence[EvalExample], places: Sequence[int], read: tuple[np.ndarray, np.ndarray]
+    ) -> list[str]:
+        """Writes a text behind each prompt; ``places`` are the rows of ``read`` that the examples stand in."""
+        decoding = self.decoding
+        table = stop_table(token_stops(decoding.stop, self.encode, self.decode))
+        ends = tuple((index,) for index in self._config.stop_ids)
+        output = generation.generate(
+            self.params,
+            *self._placement.put_rows(*read),
+            self._draw_keys(examples, places, len(read[0])),
+            None if table is None else self._placement.put_whole(table)[0],
+            graphdef=self.graphdef,
+            max_length=self._max_length,
+            vocabulary_size=self.vocabulary_size,
+            decoding=decoding.compiled_part(),
+        )
+        (ids,) = self._placement.fetch([output])
+        return [cut_at_stop(ids[place].tolist(), (*decoding.stop, *ends), self.decode) for place in places]
+
+    def _draw_keys(self, examples: Sequence[EvalExample], places: Sequence[int], rows: int) -> jax.Array | None:
+        if self.decoding.method != "sample":
             return None
         keys = np.zeros((rows, 2), np.uint32)
-        for row, example in enumerate(examples):
-            keys[row] = draw_key(decoding.seed, example.example_id, example.template_id)
-        return self._put(keys)[0]
+        for place, example in zip(places, examples, strict=True):
+            keys[place] = draw_key(self.decoding.seed, example.example_id, example.template_id)
+        return self._placement.put_rows(keys)[0]
+
+    def _scores(
+        self,
+        targets: Sequence[Sequence[tuple[int, ...]]],
+        places: Sequence[int],
+        read: tuple[np.ndarray, np.ndarray],
+        batch: PlannedBatch,
+    ) -> list[np.ndarray]:
+        """Scores the targets behind each prompt; ``places`` are the rows of ``read`` that the prompts stand in."""
+        context = scoring.prefill(
+            self.params, *self._placement.put_rows(*read), graphdef=self.graphdef, longest=batch.longest
+        )
+        # Equal targets of an example are computed once.
+        pairs = list(dict.fromkeys((place, ids) for place, own in zip(places, targets, strict=True) for ids in own))
+        found = self._pair_scores(pairs, batch.widths, len(read[0]), context)
+        return [np.array([found[place, ids] for ids in own]) for place, own in zip(places, targets, strict=True)]
 
     def _pair_scores(
-        self,
-        pairs: Sequence[tuple[int, tuple[int, ...]]],
-        buckets: Sequence[int],
-        size: int,
-        context: PromptContext,
-    ) -> Iterator[tuple[tuple[int, tuple[int, ...]], float]]:
-        """Yields (pair, score); ``size`` pairs of a bucket are computed together."""
-        bucket_of = np.searchsorted(buckets, [len(ids) for _, ids in pairs])
-        pending = []
-        for bucket, width in enumerate(buckets):
-            chosen = [pair for pair, own in zip(pairs, bucket_of, strict=True) if own == bucket]
-            for start in range(0, len(chosen), size):
-                part = chosen[start : start + size]
-                owners = np.zeros(size, np.int32)
-                owners[: len(part)] = [row for row, _ in part]
-                arguments = self._put(owners, *pad_rows([ids for _, ids in part], (size, width)))
-                part_scores = scoring.target_scores(self.params, context, *arguments, graphdef=self.graphdef)
-                pending.append((part, part_scores))
+        self, pairs: Sequence[Pair], widths: Sequence[int], size: int, context: PromptContext
+    ) -> dict[Pair, float]:
+        """Pair → score; ``size`` pairs of a width are computed together, each on the device that holds its prompt."""
+        width_of = np.searchsorted(widths, [len(ids) for _, ids in pairs])
+        parts, asked, pending = self._placement.parts, [], []
+        for number, width in enumerate(widths):
+            own = [pair for pair, of in zip(pairs, width_of, strict=True) if of == number]
+            for chosen, places in pair_batches(own, size, parts):
+                owners = np.repeat(np.arange(parts, dtype=np.int32) * (size // parts), size // parts)
+                owners[places] = [row for row, _ in chosen]
+                targets = pad_rows_at(places, [ids for _, ids in chosen], (size, width))
+                arguments = self._placement.put_rows(owners, *targets)
+                asked.append((chosen, places))
+                pending.append(
+                    scoring.target_scores(self.params, context, *arguments, graphdef=self.graphdef, parts=parts)
+                )
         # Fetched only now, so that the device computes one part while the next is laid out.
-        for part, part_scores in pending:
-            yield from zip(part, self._fetch(part_scores).tolist(), strict=False)
+        found: dict[Pair, float] = {}
+        for (chosen, places), scores in zip(asked, self._placement.fetch(pending), strict=True):
+            found.update(zip(chosen, scores[places].tolist(), strict=True))
+        return found
 
     def _option_length(self, option: str) -> int:
-        """Tokens of an option, with what ends it."""
-        return len(self.encode(option)) + 1 if self.option_ids is None else len(list(self.option_ids(option)))
+        """Tokens of an option, with what ends it; of all of them, before any are cut."""
+        if option not in self._lengths:
+            self._target_ids(option)
+        return self._lengths[option]
 
-    def _target_ids(self, option: str, cache: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
-        if option not in cache and self.option_ids is not None:
-            cache[option] = tuple(int(index) for index in self.option_ids(option))[: self.target_length]
-        elif option not in cache:
-            cache[option] = (*self.encode(option)[: self.target_length - 1], self._config.eos_id)
-        return cache[option]
+    def _target_ids(self, option: str) -> tuple[int, ...]:
+        """The tokens of an option that are scored."""
+        if option not in self._targets:
+            if self.option_ids is not None:
+                ids = tuple(int(index) for index in self.option_ids(option))
+                self._targets[option] = ids[: self.target_length]
+            else:
+                ids = (*self.encode(option), self._config.eos_id)
+                self._targets[option] = (*ids[:-1][: self.target_length - 1], ids[-1])
+            self._lengths[option] = len(ids)
+        return self._targets[option]
 
-    def _replicated(self) -> jax.sharding.Sharding | None:
-        """All devices of the parameters' mesh; ``None`` for the default device."""
-        leaf = jax.tree.leaves(self.params)[0]
-        sharding = getattr(leaf, "sharding", None)
-        if isinstance(sharding, jax.sharding.NamedSharding):
-            return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
-        return None
+    @functools.cached_property
+    def _targets(self) -> dict[str, tuple[int, ...]]:
+        return {}
 
-    # Transfers are explicit: evaluation may run inside a training loop that forbids others.
-
-    def _put(self, *arrays: np.ndarray) -> list[jax.Array]:
-        return jax.device_put(list(arrays), self._replicated())
-
-    def _fetch(self, array: jax.Array) -> np.ndarray:
-        sharding = self._replicated()
-        return jax.device_get(array if sharding is None else jax.device_put(array, sharding))
+    @functools.cached_property
+    def _lengths(self) -> dict[str, int]:
+        return {}

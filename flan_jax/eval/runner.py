@@ -2,20 +2,18 @@
 
 import collections
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from flan_jax.eval.examples import EvalExample, EvalTask, Prediction, TaskResult
+from flan_jax.eval.language_model import LanguageModel
 from flan_jax.eval.metrics.metric import Metric
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.metrics.task_metrics import headline, resampled_interval
 from flan_jax.eval.overlap import overlap_notes, overlap_scores
 from flan_jax.eval.statistics import bootstrap
-
-ProgressCallback = Callable[[int], None]
-"""Called with the number of examples finished since the last call; see ``LanguageModel``."""
 
 
 class EvalProgress(Protocol):
@@ -23,25 +21,6 @@ class EvalProgress(Protocol):
 
     def __call__(self, done: int, total: int) -> None:
         """``done`` of ``total`` examples are predicted."""
-
-
-class LanguageModel(Protocol):
-    """The protocol of what can be evaluated; ``flan_jax.eval.predictor.Predictor`` implements it for our models.
-
-    ``advance`` is told how many more examples are finished, after every batch.
-    """
-
-    def rank(self, examples: Sequence[EvalExample], advance: ProgressCallback) -> list[np.ndarray]:
-        """Scores the options of each example: log-likelihoods (nats), ``[options]``."""
-
-    def generate(self, examples: Sequence[EvalExample], advance: ProgressCallback) -> list[str]:
-        """Generates a text for each example."""
-
-    def loglikelihood(self, examples: Sequence[EvalExample], advance: ProgressCallback) -> np.ndarray:
-        """Scores the target of each example: its log-likelihood (nats), ``[n]``."""
-
-    def rank_notes(self, examples: Sequence[EvalExample]) -> list[str]:
-        """Says what a reader must know of how ``rank`` scored these examples, a sentence each."""
 
 
 def evaluate(

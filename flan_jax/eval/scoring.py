@@ -31,7 +31,7 @@ def prefill(
     return merge(graphdef, params).prompt_context(tokens_BS, lengths_B, longest)
 
 
-@functools.partial(jax.jit, static_argnames="graphdef")
+@functools.partial(jax.jit, static_argnames=("graphdef", "parts"))
 def target_scores(
     params: Mapping[str, Any],
     context: PromptContext,
@@ -40,6 +40,7 @@ def target_scores(
     target_lengths_P: Int[Array, "P"],
     *,
     graphdef: nnx.GraphDef,
+    parts: int = 1,
 ) -> Float[Array, "P"]:
     """Computes the log-likelihood (nats) of each target: the sum over its tokens, EOS included.
 
@@ -50,8 +51,9 @@ def target_scores(
         targets_PT: token ids; what stands behind a target's length does not matter.
         target_lengths_P: 0 for pairs that only fill the shape; they score 0.
         graphdef: the model.
+        parts: equal parts that prompts and pairs lie in, a part a device, where each pair has a prompt of its own part.
     """
-    logits_PTV = merge(graphdef, params).target_logits(context, rows_P, targets_PT)
+    logits_PTV = merge(graphdef, params).target_logits(context, rows_P, targets_PT, parts)
     # Only the targets' own logits are gathered: a full log-softmax would be a second [P, T, V].
     chosen_PT = jnp.take_along_axis(logits_PTV, targets_PT[..., None], axis=-1)[..., 0]
     log_likelihood_PT = chosen_PT - jax.nn.logsumexp(logits_PTV, axis=-1)

@@ -7,9 +7,10 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalTask, TaskResult
+from flan_jax.eval.language_model import LanguageModel
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.provenance import Settings, suite_settings
-from flan_jax.eval.runner import EvalProgress, LanguageModel, evaluate
+from flan_jax.eval.runner import EvalProgress, evaluate
 from flan_jax.eval.statistics import bootstrap
 
 

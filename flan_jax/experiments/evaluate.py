@@ -31,6 +31,7 @@ from flan_jax.report.page import write_report
 from flan_jax.store.store import StoredTask
 from flan_jax.tasks.spec import ENDING, GROUP, Prompted
 from flan_jax.tasks.task import Task, as_prompted
+from flan_jax.train.sharding import make_partitioner
 
 
 def eval_task(task: Task, stored: StoredTask, data: RunData, config: RunConfig) -> EvalTask:
@@ -210,6 +211,7 @@ def make_predictor(graphdef: Any, params: Any, data: RunData, config: RunConfig)
         vocabulary_size=data.vocabulary.size,
         decoding=with_stop_ids(config.evaluation.decoding, data.vocabulary, prompts),
         option_ids=None if prompts is None else prompts.reply,
+        rows_sharding=make_partitioner(config.mesh).batch(),
     )
 
 

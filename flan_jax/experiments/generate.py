@@ -86,7 +86,8 @@ class Answerer:
             )
         inputs = np.array([*tokens, *self._end], np.int32)
         example = EvalExample(inputs, (), ("",), example_id=index, template_id=0)
-        return self._predictor.generate([example], lambda count: None)[0]
+        self._predictor.check_room(example)
+        return self._predictor.generate([example])[0]
 
     def _tokens(self, text: str) -> list[int]:
         if self._chat is None or not text.strip():

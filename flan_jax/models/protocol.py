@@ -178,7 +178,7 @@ class Model(Protocol):
         """Runs the prompts once, so that any number of targets of at most ``longest`` tokens can be scored behind them."""
 
     def target_logits(
-        self, context: PromptContext, rows_P: Int[Array, "P"], targets_PT: Int[Array, "P T"]
+        self, context: PromptContext, rows_P: Int[Array, "P"], targets_PT: Int[Array, "P T"], parts: int = 1
     ) -> Float[Array, "P T V"]:
         """Computes the logits of every target token, given its prompt and the target tokens before it.
 
@@ -186,4 +186,6 @@ class Model(Protocol):
             context: what ``prompt_context`` returned.
             rows_P: the prompt that each target follows.
             targets_PT: token ids.
+            parts: equal parts that prompts and targets lie in, a part a device, where each target follows a prompt of
+                its own part: as ``ops.rows.take_rows`` has it.
         """

@@ -166,15 +166,34 @@ def test_learned_positions_end_somewhere(examples):
     assert np.isfinite(predictor.rank([long])[0]).all()
     assert predictor.generate([long])[0]
     longer = dataclasses.replace(long, inputs=np.arange(3, 17), example_id=7)
-    for ask in (predictor.rank, predictor.generate):
-        with pytest.raises(
-            UserError, match=r"Example 7 has 15 tokens.*up to 6 follow.*20 positions for them"
-        ) as caught:
-            ask([longer])
-        assert "\n" not in str(caught.value)
+    scores, beside = predictor.rank([longer, long])
+    assert np.isnan(scores).all()
+    np.testing.assert_allclose(beside, predictor.rank([long])[0], rtol=1e-5)
+    assert predictor.generate([longer, long]) == ["", *predictor.generate([long])]
+    for request in ("rank", "text"):
+        (note,) = predictor.notes(request, [longer, long])
+        assert note.startswith(
+            "1 of 2 examples have prompts so long that their answers do not fit into the 20 positions"
+        )
+        assert predictor.notes(request, [long]) == []
+    with pytest.raises(UserError, match=r"Example 7 has 15 tokens.*up to 6 follow.*20 positions for them") as caught:
+        predictor.check_room(longer)
+    assert "\n" not in str(caught.value)
     prompted = predictor.with_params({**params, "prompt": PROMPT})
     with pytest.raises(UserError, match="15 positions for them"):
-        prompted.generate([long])
+        prompted.check_room(long)
+
+
+def test_a_prompt_with_room_for_its_own_options_is_asked_though_others_have_longer_ones(examples):
+    config = tiny_decoder(num_layers=2, position="learned", max_positions=20)
+    params = jax.tree.map(jnp.asarray, random_params(config))
+    predictor = Predictor(abstract_model(config)[0], params, encode, decode, batch_size=4, target_length=6)
+    tight = dataclasses.replace(examples[1], inputs=np.arange(3, 19), options=("w5 w6", "w7"))
+    wide = dataclasses.replace(examples[1], inputs=np.arange(3, 12), options=("w3 w4 w5 w6 w7", "w5"))
+    alone = [predictor.rank([example])[0] for example in (tight, wide)]
+    for together, own in zip(predictor.rank([tight, wide]), alone, strict=True):
+        np.testing.assert_allclose(together, own, rtol=1e-5, atol=1e-5)
+    assert predictor.notes("rank", [tight, wide]) == []
 
 
 def test_it_runs_where_implicit_transfers_are_forbidden(examples):

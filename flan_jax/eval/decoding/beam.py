@@ -15,8 +15,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.decoding.filters import end_ids, is_end, mark_seen, mask_disallowed, penalize_repetition
-from flan_jax.eval.decoding.state import repeat_rows, take_rows
+from flan_jax.eval.decoding.state import repeat_rows, take_beams
 from flan_jax.eval.decoding.stopping import stopped
+from flan_jax.models.ops.rows import take_in_groups
 from flan_jax.models.protocol import DecodeState, Model
 
 
@@ -57,7 +58,7 @@ def beam_search(
     config, beams, batch = model.config, decoding.beams, state.last.shape[0]
     ends = end_ids(config)
 
-    def accept(carry: _Carry, logits_RV: Float[Array, "R V"]) -> tuple[_Carry, Int[Array, "R"]]:
+    def accept(carry: _Carry, logits_RV: Float[Array, "R V"]) -> tuple[_Carry, Int[Array, "B W"]]:
         # Forbidden tokens are left out after the softmax: what a text is worth stays its log-likelihood.
         steps_RV = mask_disallowed(
             penalize_repetition(jax.nn.log_softmax(logits_RV, axis=-1), carry.seen, decoding.repetition_penalty),
@@ -90,11 +91,10 @@ def beam_search(
             beams,
         )
 
-        rows_R = (jnp.arange(batch)[:, None] * beams + parent_BW).reshape(-1)
         last_R = jnp.take_along_axis(token_BC, live.rank, axis=1).reshape(-1)
         done_B = carry.done | _done(live.texts, finished.texts, carry.step + 1)
-        seen_RV = mark_seen(None if carry.seen is None else carry.seen[rows_R], last_R)
-        return _Carry(carry.step + 1, carry.cache, last_R, live.texts, finished.texts, done_B, seen_RV), rows_R
+        seen_RV = mark_seen(None if carry.seen is None else take_in_groups(carry.seen, parent_BW), last_R)
+        return _Carry(carry.step + 1, carry.cache, last_R, live.texts, finished.texts, done_B, seen_RV), parent_BW
 
     def _done(live: Hypotheses, finished: Hypotheses, length: Int[Array, ""]) -> Bool[Array, "B"]:
         full_B = (finished.scores > -jnp.inf).all(axis=1)
@@ -106,8 +106,8 @@ def beam_search(
 
     def advance(carry: _Carry) -> _Carry:
         logits_RV, cache = model.decode_step(carry.cache, carry.last)
-        carry, rows_R = accept(carry, logits_RV)
-        return carry._replace(cache=take_rows(cache, rows_R))
+        carry, parent_BW = accept(carry, logits_RV)
+        return carry._replace(cache=take_beams(cache, parent_BW))
 
     def unfinished(carry: _Carry) -> Bool[Array, ""]:
         return (carry.step < max_length) & ~carry.done.all()

@@ -23,6 +23,7 @@ from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
 from flan_jax.models.ops.rope import rope_cos_sin
+from flan_jax.models.ops.rows import take_rows
 from flan_jax.models.ops.stack import init_stack, layer_keys, scan_stack, write_cache
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.peft.soft_prompt import (
@@ -161,14 +162,14 @@ class Decoder(nnx.Module):
         return PromptContext(state.cache, state.logits)
 
     def target_logits(
-        self, context: PromptContext, rows_P: Int[Array, "P"], targets_PT: Int[Array, "P T"]
+        self, context: PromptContext, rows_P: Int[Array, "P"], targets_PT: Int[Array, "P T"], parts: int = 1
     ) -> Float[Array, "P T V"]:
         """Computes the logits of targets behind cached prompts; see ``protocol.Model.target_logits``."""
         assert context.logits is not None, "the context of another model"
-        first_P1V = context.logits[rows_P][:, None]
+        first_P1V = take_rows(context.logits, rows_P, parts)[:, None]
         if targets_PT.shape[1] == 1:
             return first_P1V
-        return jnp.concatenate([first_P1V, self.extend(context.memory, rows_P, targets_PT[:, :-1])], axis=1)
+        return jnp.concatenate([first_P1V, self.extend(context.memory, rows_P, targets_PT[:, :-1], parts)], axis=1)
 
     def decode_step(
         self, cache: DecoderCache, tokens_B: Int[AnyArray, "B"]
@@ -186,7 +187,7 @@ class Decoder(nnx.Module):
         return self.logits(self.norm(x_B1D))[:, 0], cache
 
     def extend(
-        self, cache: DecoderCache, rows_P: Int[AnyArray, "P"], tokens_PT: Int[AnyArray, "P T"]
+        self, cache: DecoderCache, rows_P: Int[AnyArray, "P"], tokens_PT: Int[AnyArray, "P T"], parts: int = 1
     ) -> Float[Array, "P T V"]:
         """Computes float32 logits behind each of T tokens that continue a cached row, in one pass.
 
@@ -196,15 +197,16 @@ class Decoder(nnx.Module):
             cache: of ``prefill``, with room for T tokens.
             rows_P: the row that each continuation goes on from.
             tokens_PT: the continuations; what stands behind the end of one changes nothing before it.
+            parts: as in ``target_logits``.
         """
-        x_PTD, _, _ = self._run_cached(cache, jnp.asarray(tokens_PT), jnp.asarray(rows_P))
+        x_PTD, _, _ = self._run_cached(cache, jnp.asarray(tokens_PT), jnp.asarray(rows_P), parts)
         return self.logits(self.norm(x_PTD))
 
     def _run_cached(
-        self, cache: DecoderCache, tokens_PT: Int[Array, "P T"], rows_P: Int[Array, "P"] | None
+        self, cache: DecoderCache, tokens_PT: Int[Array, "P T"], rows_P: Int[Array, "P"] | None, parts: int = 1
     ) -> tuple[Float[Array, "P T D"], Float[Array, "L P T G K"], Float[Array, "L P T G K"]]:
         """As ``_run``, for tokens that continue the cache's rows; ``rows_P=None`` continues every row once."""
-        first_P = cache.first if rows_P is None else cache.first[rows_P]
+        first_P = cache.first if rows_P is None else take_rows(cache.first, rows_P, parts)
         place_N, place_T = jnp.arange(cache.k.shape[2]), cache.place + jnp.arange(tokens_PT.shape[1])
         held_PN = ((place_N >= first_P[:, None]) & (place_N <= place_T[-1])).astype(jnp.int32)
         held_PN = self._mask_empty_start(held_PN, place_N[None] - first_P[:, None])
@@ -216,7 +218,7 @@ class Decoder(nnx.Module):
         ) -> tuple[Array, Any]:
             q, k, v = layer.attention.heads(x_PTD, inputs)
             # Rows are taken a layer at a time: all layers' at once would be the cache once more for each continuation.
-            held = cached if rows_P is None else tuple(rows[rows_P] for rows in cached)
+            held = cached if rows_P is None else tuple(take_rows(rows, rows_P, parts) for rows in cached)
             k_PNGK, v_PNGK = (write_cache(old, new, cache.place, 1) for old, new in zip(held, (k, v), strict=True))
             x_PTD += layer.attention.attend(q, k_PNGK, v_PNGK, inputs.mask)
             return x_PTD + layer.mlp(x_PTD), (k, v)

@@ -16,6 +16,7 @@ from flan_jax.models.ops.attention_mask import length_segments, segment_mask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
+from flan_jax.models.ops.rows import take_rows
 from flan_jax.models.ops.stack import write_cache
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.peft.soft_prompt import Prompt, positions_after_prompt, prepend_prompt, prompt_padded
@@ -190,13 +191,13 @@ class T5(nnx.Module):
         return PromptContext((self.encode(tokens_BS, segment_ids_BS), segment_ids_BS), None)
 
     def target_logits(
-        self, context: PromptContext, rows_P: Int[Array, "P"], targets_PT: Int[Array, "P T"]
+        self, context: PromptContext, rows_P: Int[Array, "P"], targets_PT: Int[Array, "P T"], parts: int = 1
     ) -> Float[Array, "P T V"]:
         """Computes the logits of targets behind encoded prompts; see ``protocol.Model.target_logits``."""
         start_P1 = jnp.full_like(targets_PT[:, :1], self.config.decoder_start_id)
         before_PT = jnp.concatenate([start_P1, targets_PT[:, :-1]], axis=1)
-        encoded_BSD, segment_ids_BS = context.memory
-        return self.decode(before_PT, encoded_BSD[rows_P], segment_ids_BS[rows_P])
+        encoded_PSD, segment_ids_PS = (take_rows(rows, rows_P, parts) for rows in context.memory)
+        return self.decode(before_PT, encoded_PSD, segment_ids_PS)
 
     def init_cache(
         self, encoded_BSD: Float[Array, "B S D"], encoder_segment_ids_BS: Int[AnyArray, "B S"], max_length: int

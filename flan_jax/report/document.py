@@ -27,7 +27,8 @@ def report_document(folders: Sequence[Path]) -> dict[str, Any]:
     """Reads runs and returns what a report shows of them: JSON values, and no number that JSON has not.
 
     Returns:
-        ``format``, ``version`` (of the package) and ``title``; ``runs``, as ``run_document`` has them; ``sources``, the
+        ``format``, ``version`` (of the package) and ``title``; ``runs``, as ``run_document`` has them, with ``versus`` in
+        suites and tasks of the second and later ones, the difference to the first; ``sources``, the
         evaluations that ``examples`` are answered in; ``examples`` by task; ``published``, figures of papers beside what
         was measured here; ``notes`` of what is not comparable among the runs.
 
@@ -37,10 +38,16 @@ def report_document(folders: Sequence[Path]) -> dict[str, Any]:
     runs = read_runs(folders)
     names = {r.name for run in runs for found in (run.before, run.last) if found for r in _results(found)}
     most = most_of_a_task(len(names))
-    documents, sources = [], []
+    documents: list[dict[str, Any]] = []
+    sources: list[Evaluation] = []
+    first: Mapping[str, TaskPredictions] = {}
     for index, run in enumerate(runs):
         answers = [predictions_of(run, results, most, run.missing) for results in (run.before, run.last)]
         documents.append(run_document(run, answers[0], answers[1]))
+        if index == 0:
+            first = answers[1]
+        else:
+            _add_differences(documents[-1], run, runs[0], (first, answers[1]))
         for results, found in zip((run.before, run.last), answers, strict=True):
             if results is not None:
                 sources.append(Evaluation(index, run.name, results.step, found))
@@ -88,6 +95,23 @@ def run_document(
         "manifest": _shortened(run.manifest),
         "config": run.config,
     }
+
+
+def _add_differences(
+    document: dict[str, Any],
+    run: Run,
+    first: Run,
+    answers: tuple[Mapping[str, TaskPredictions], Mapping[str, TaskPredictions]],
+) -> None:
+    """Puts the differences of newest scores to those of the first run into a run's suites and tasks, as ``versus``."""
+    for suite in document["suites"]:
+        assert run.last is not None
+        theirs, results = by_task(first.last, suite["name"]), run.last.suites[suite["name"]]
+        mine = {result.name: result for result in results}
+        suite["versus"] = suite_delta(theirs, results, answers)
+        for row in suite["tasks"]:
+            name = row["name"]
+            row["versus"] = task_delta(theirs.get(name), mine[name], (answers[0].get(name), answers[1].get(name)))
 
 
 def _suite(

@@ -48,8 +48,9 @@ def _measured(run: Run, figure: Mapping[str, Any]) -> dict[str, Any] | None:
         prompts = mapping(mapping(mapping(run.manifest.get("suites")).get(suite)).get("prompts"))
         for result in results:
             # The name of a result is not taken apart: which task it measures is written down beside it.
-            task = mapping(prompts.get(result.name)).get("task")
-            if suite in match.get("suites", ()) or (task is not None and task in match.get("tasks", ())):
+            prompt = mapping(prompts.get(result.name))
+            of_task = prompt.get("task") in match.get("tasks", ()) and prompt.get("mode") in match.get("modes", ())
+            if suite in match.get("suites", ()) or of_task:
                 found[result.name] = result
     found = {name: r for name, r in found.items() if not r.native_scale and math.isfinite(r.value)}
     if not found:

@@ -1,7 +1,6 @@
 """Reading a run's folder for the report, leniently: what is missing or damaged is named, and the rest is shown."""
 
 import dataclasses
-import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -9,9 +8,9 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from flan_jax.errors import UserError
-from flan_jax.eval.examples import Prediction, TaskResult
+from flan_jax.eval.examples import TaskResult
 from flan_jax.eval.provenance import changed_settings, comparable
-from flan_jax.eval.results import read_predictions, read_results, saved_steps
+from flan_jax.eval.results import read_results, saved_steps
 from flan_jax.eval.suites import StepResults
 
 
@@ -115,19 +114,6 @@ class Run:
     def held_out(self, suite: str) -> bool:
         """Tells whether the run kept the suite's clusters out of training."""
         return bool(mapping(mapping(self.manifest.get("suites")).get(suite)).get("held_out"))
-
-    def predictions(self, step: int, task: str, most: int) -> list[Prediction]:
-        """Picks up to ``most`` predictions of a task, right and wrong ones in turn where both occur.
-
-        Raises:
-            UserError: the file is missing or damaged.
-        """
-        # A few hundred are plenty to find both kinds in.
-        found = list(itertools.islice(read_predictions(self.folder, step, task), 400))
-        wrong = [prediction for prediction in found if prediction.score < 1]
-        right = [prediction for prediction in found if prediction.score >= 1]
-        mixed = itertools.chain.from_iterable(itertools.zip_longest(wrong, right))
-        return [prediction for prediction in mixed if prediction is not None][:most]
 
     def loss(self) -> list[tuple[int, float]]:
         """(step, loss) of every logged step whose loss is a number."""

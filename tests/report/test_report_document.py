@@ -102,21 +102,21 @@ def many_predictions(folder, count):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_of_a_hundred_thousand_predictions_a_fixed_choice_is_embedded(tmp_path):
+def test_of_many_predictions_a_fixed_choice_is_embedded(tmp_path):
     folder = make_run(tmp_path / "r")
-    many_predictions(folder, 100_000)
+    many_predictions(folder, 30_000)
     began = time.monotonic()
     document = report_document([folder])
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 10
     topic = document["examples"]["topic"]
-    assert topic["total"] == 100_000
+    assert topic["total"] == 30_000
     assert topic["shown"] == len(topic["rows"]) == MOST_OF_A_TASK
     assert topic == report_document([folder])["examples"]["topic"]
     assert len(json.dumps(document)) < 2e6
     # The choice does not look at the score: its proportion of right answers is that of all.
     right = np.mean([row["answers"][1]["score"] for row in topic["rows"]])
     assert right == pytest.approx(0.75, abs=0.08)
-    assert document["runs"][0]["confusion"]["topic"]["counts"] == [[75_000, 25_000], [0, 0]]
+    assert document["runs"][0]["confusion"]["topic"]["counts"] == [[22_500, 7_500], [0, 0]]
 
 
 def test_the_choice_is_the_same_in_two_evaluations_of_the_same_examples(tmp_path):
@@ -220,4 +220,4 @@ def test_the_command_prints_the_document(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == report_document([folder])
     assert not (folder / "report.html").exists()
     assert main(["report", str(folder), "--json", "--output", str(tmp_path / "x.html")]) == 2
-    assert "--json prints" in capsys.readouterr().err
+    assert "exclude each other" in capsys.readouterr().err

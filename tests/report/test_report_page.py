@@ -1,6 +1,11 @@
-import html
+import base64
+import hashlib
+import html.parser
 import json
-from html.parser import HTMLParser
+import re
+import shutil
+import subprocess
+from importlib import resources
 
 import pytest
 from hypothesis import given
@@ -8,132 +13,131 @@ from hypothesis import strategies as st
 from report_toys import EVIL, make_run
 
 from flan_jax.errors import UserError
-from flan_jax.report.html import Markup, element
-from flan_jax.report.page import render_report, write_report
+from flan_jax.report.page import LIBRARY, PROGRAMS, render_report, script_json, write_report
+from flan_jax.report.run import read_runs
+
+ASSETS = resources.files("flan_jax.report") / "assets"
+HOSTILE = (
+    EVIL,
+    "</script><script>alert(1)</script>",
+    "<!--<script>",
+    "]]>",
+    "a\u2028b\u2029c",
+    "\ud800",
+    "&lt;",
+    "'\"`$data ${x}",
+    "\x00\x1b",
+)
 
 
-class Page(HTMLParser):
-    """Parses a page strictly: every element closed, in order; collects tags, attributes and text."""
+class Page(html.parser.HTMLParser):
+    """Scripts of a page, its attributes, and the data that it embeds."""
 
-    VOID = frozenset({"meta", "br"})
-
-    def __init__(self, page):
-        super().__init__(convert_charrefs=True)
-        self.open, self.tags, self.attributes, self.texts = [], [], [], []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-        self.text = " ".join(" ".join(self.texts).split())
+    def __init__(self, text):
+        super().__init__()
+        self.scripts, self.attributes, self.tags = [], [], []
+        self.inside = None
+        self.feed(text)
+        self.data = json.loads(next(body for kind, body in self.scripts if kind == "application/json"))
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.attributes += attrs
-        if tag not in self.VOID:
-            self.open.append(tag)
+        if tag == "script":
+            self.scripts.append([dict(attrs).get("type", ""), ""])
+        self.inside = tag
 
     def handle_endtag(self, tag):
-        assert self.open.pop() == tag
+        self.inside = None
 
     def handle_data(self, data):
-        if "style" not in self.open:
-            self.texts.append(data)
+        if self.inside == "script":
+            self.scripts[-1][1] += data
 
 
-def page_of(*folders):
-    return Page(render_report(folders))
+@given(
+    st.recursive(
+        st.text() | st.sampled_from(HOSTILE), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_json_in_a_script_element_reads_back_and_ends_nothing(content):
+    text = script_json(content)
+    assert json.loads(text) == content
+    assert not re.search("[<>&\u2028\u2029\ud800-\udfff\x00-\x1f]", text)
 
 
-def test_one_run_shows_scores_loss_mixture_samples_and_configuration(tmp_path):
-    page = page_of(make_run(tmp_path / "first"))
-    for words in (
-        "first",
-        "held-out clusters entailment",
-        "before is step 0, after step 100",
-        "clusters held out of training",
-        "mean of 2 tasks 25.0 75.0",
-        "topic topics accuracy 25.0 75.0",
-        "rte entailment accuracy 33.3 100.0",
-        "tokens a second (median) 1,000",
-        "last loss (nats a token) 0.200",
-        "topic topics 1,200 75.00% – – – 60.00% 3.000 1.100",
-        "write writing 50 25.00% – – – 40.00%",
-        "Example 0, template 0",
-        "Expected:",
-        "MODEL_DIR = 'x'",
-    ):
-        assert words in page.text
-    assert page.tags.count("polyline") == 1
-    assert "Not in this report" not in page.text
-    assert any(value == "75.0, interval 37.5 to 100.0; chance 50.0; before 25.0" for _, value in page.attributes)
+def test_what_models_say_is_data_and_no_markup(tmp_path):
+    folder = make_run(tmp_path / "r")
+    path = folder / "eval" / "100" / "predictions" / "write.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row, text in zip(rows, HOSTILE, strict=False):
+        row.update(prediction=text, inputs=text)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    written = render_report([folder])
+    page = Page(written)
+    assert len(page.scripts) == 3
+    assert written.count("<script") == written.count("</script>") == 3
+    found = {row["answers"][1]["text"] for row in page.data["examples"]["write"]["rows"]}
+    assert found == set(HOSTILE[: len(rows)])
+    written.encode("utf-8")
 
 
-def test_samples_show_wrong_and_right_answers_with_their_options(tmp_path):
-    text = page_of(make_run(tmp_path / "r")).text
-    topic = text[text.index("Sample predictions") :]
-    assert "wrong" in topic
-    assert "right" in topic
-    assert "yes 73%" in topic  # the softmax of scores 1 and 0
-    assert f"no {EVIL} 27%" in topic
+def test_names_of_runs_and_tasks_are_escaped_outside_of_scripts(tmp_path):
+    folder = make_run(tmp_path / "run <b>$title &amp;", evil=EVIL)
+    written = render_report([folder])
+    assert "<title>run &lt;b&gt;$title &amp;amp; · flan_jax</title>" in written
+    assert "alert('x')</script>" not in written
+    assert "b" not in Page(written).tags
 
 
-def test_samples_of_one_run_stand_before_and_after_it(tmp_path):
-    text = page_of(make_run(tmp_path / "r")).text  # 2 answers right at step 0, 6 at step 100
-    samples = text[text.index("Sample predictions") :]
-    assert "The first evaluation and the newest." in samples
-    # The newest answers choose: a wrong one first, which was wrong before, then right ones, which also were.
-    first = samples[samples.index("Example 6, template 0") :]
-    assert first.index("step 0: wrong") < first.index("step 100: wrong") < first.index("Example 0, template 0")
-    third = first[first.index("Example 0, template 0") :]
-    assert third.index("step 0: right") < third.index("step 100: right")
-    single = page_of(make_run(tmp_path / "single", scores=((100, 6),))).text
-    assert "step 100: " not in single[single.index("Sample predictions") :]
+def test_the_page_may_run_its_own_two_programs_and_load_nothing(tmp_path):
+    page = Page(render_report([make_run(tmp_path / "r")]))
+    policy = next(value for name, value in page.attributes if name == "content" and "default-src" in value)
+    programs = [body for kind, body in page.scripts if not kind]
+    digests = [base64.b64encode(hashlib.sha256(body.encode()).digest()).decode() for body in programs]
+    assert (
+        policy
+        == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digests[0]}' 'sha256-{digests[1]}'"
+    )
+    assert not {"link", "img", "iframe", "object"} & set(page.tags)
+    assert not {"src", "onload", "onclick"} & {name for name, _ in page.attributes}
+    ours = "".join(ASSETS.joinpath(name).read_text(encoding="utf-8") for name in (*PROGRAMS, "report.css", "page.html"))
+    for loading in ("http:", "https:", "url(", "@import", "innerHTML", "eval("):
+        assert loading not in ours
+    live = Page(render_report([tmp_path / "r"], live=True))
+    assert live.data["live"] is True
+    assert any(name == "content" and (value or "").endswith("; connect-src 'self'") for name, value in live.attributes)
 
 
-def test_everything_from_data_is_escaped(tmp_path):
-    run = make_run(tmp_path / f"run {EVIL.replace('/', '_')}", evil=EVIL)
-    for folders in ([run], [run, make_run(tmp_path / "other")]):
-        written = render_report(folders)
-        page = Page(written)
-        assert "script" not in page.tags
-        assert "<script" not in written.lower()
-        assert EVIL in page.text
+def test_the_bundle_is_what_its_record_says_and_comes_with_its_licenses():
+    record = json.loads(ASSETS.joinpath("plot.json").read_text(encoding="utf-8"))
+    bundle = ASSETS.joinpath(LIBRARY).read_bytes()
+    assert hashlib.sha256(bundle).hexdigest() == record["sha256"]
+    licenses = ASSETS.joinpath("plot.LICENSE.txt").read_text(encoding="utf-8")
+    for name, package in record["packages"].items():
+        assert f"{name} {package['version']} ({package['license']})" in licenses
+    assert {package["license"] for package in record["packages"].values()} <= {"ISC", "MIT", "BSD-3-Clause"}
 
 
-def test_the_page_is_one_file_that_loads_nothing(tmp_path):
-    page = page_of(make_run(tmp_path / "r"))
-    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
-    assert not {"src", "href", "onload", "onclick", "style"} & {name for name, _ in page.attributes}
-    written = render_report([tmp_path / "r"])
-    for loading in ("http:", "https:", "url(", "@import"):
-        assert loading not in written
-    assert ("name", "viewport") in page.attributes
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_are_javascript(name):
+    if not shutil.which("node"):
+        pytest.skip("node is not installed")
+    with resources.as_file(ASSETS.joinpath(name)) as path:
+        done = subprocess.run(["node", "--check", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
-def test_several_runs_stand_side_by_side(tmp_path):
-    first, second = make_run(tmp_path / "first"), make_run(tmp_path / "second", scores=((0, 1), (50, 4)), steps=5)
-    page = page_of(first, second)
-    assert "2 runs side by side" in page.text
-    assert "first: scored at step 100; second: scored at step 50" in page.text
-    # Five values a task: name, cluster, metric, chance, one score a run.
-    assert "topic topics accuracy 50.0 75.0 75.0, interval" in page.text
-    assert page.tags.count("polyline") == 2
-    assert "first: right" in page.text
-    assert "config.gin of second" in page.text
+def test_without_javascript_the_page_has_the_table(tmp_path):
+    written = render_report([make_run(tmp_path / "r")])
+    fallback = written[written.index("<noscript>") : written.index("</noscript>")]
+    assert "mean of 2 tasks" in fallback
+    assert "clusters held out of training" in fallback
 
 
 def test_runs_of_one_folder_name_are_told_apart(tmp_path):
-    page = page_of(make_run(tmp_path / "a" / "run"), make_run(tmp_path / "b" / "run"))
-    assert "a/run" in page.text
-    assert "b/run" in page.text
-
-
-def test_runs_with_other_suites_and_tasks_are_compared_where_they_can_be(tmp_path):
-    first, second = make_run(tmp_path / "first"), make_run(tmp_path / "second")
-    path = second / "eval" / "100" / "results.json"
-    content = json.loads(path.read_text())
-    del content["suites"]["held_in"], content["averages"]["held_in"]
-    path.write_text(json.dumps(content))
-    assert "topic topics accuracy 50.0 75.0 75.0, interval 37.5 to 100.0; chance 50.0 –" in page_of(first, second).text
+    folders = [make_run(tmp_path / parent / "run") for parent in "ab"]
+    assert [run["name"] for run in Page(render_report(folders)).data["runs"]] == ["a/run", "b/run"]
 
 
 @pytest.mark.parametrize(
@@ -142,52 +146,47 @@ def test_runs_with_other_suites_and_tasks_are_compared_where_they_can_be(tmp_pat
         ("config.gin", "config.gin is missing"),
         ("manifest.json", "manifest.json is missing"),
         ("metrics.jsonl", "metrics.jsonl is missing"),
-        ("eval/100/results.json", ""),
+        ("model-info.txt", "model-info.txt is missing"),
         ("eval/100/predictions/topic.jsonl", "topic.jsonl is missing"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, remove, named):
     folder = make_run(tmp_path / "r")
+    assert Page(render_report([folder])).data["runs"][0]["missing"] == []
     (folder / remove).unlink()
-    assert named in page_of(folder).text
+    missing = Page(render_report([folder])).data["runs"][0]["missing"]
+    assert len(missing) == 1
+    assert named in missing[0]
 
 
 @pytest.mark.parametrize(
     ("damage", "content", "named"),
     [
-        ("manifest.json", "{", "manifest.json is not JSON"),
-        ("manifest.json", '{"tasks": [1], "suites": 3, "versions": "x", "held_out_clusters": 5}', ""),
-        ("metrics.jsonl", '{"step": 1, "loss": NaN}\n{"step": 2, "loss": 1.0}\n{"ste', "1 damaged line"),
-        ("metrics.jsonl", '{"step": 1}\n[]\n7\n', "2 damaged line"),
-        ("eval/100/results.json", "{}", "is not a results file"),
-        ("eval/100/predictions/topic.jsonl", "{}", "line 1 is not a prediction"),
+        ("manifest.json", b"{", "manifest.json is not JSON"),
+        ("manifest.json", b'{"tasks": [1], "suites": 3, "versions": "x", "held_out_clusters": 5, "code": 1}', ""),
+        ("manifest.json", b'{"tasks": {"topic": 1}, "suites": {"held_in": {"prompts": [1]}}, "hardware": []}', ""),
+        ("metrics.jsonl", b'{"step": 1, "loss": NaN}\n{"step": 2, "loss": 1.0}\n{"ste', "1 damaged line"),
+        ("metrics.jsonl", b'{"step": 1}\n[]\n7\n', "2 damaged line"),
+        ("metrics.jsonl", b'{"step": 1, "loss": "x", "task_loss": 3, "task_share": {"topic": "y"}, "sampled": 1}', ""),
+        ("model-info.txt", b"\xff", "model-info.txt cannot be read"),
+        ("eval/100/results.json", b"{}", "is not a results file"),
+        ("eval/100/predictions/topic.jsonl", b"{}", "line 1 is not a prediction"),
+        ("eval/100/predictions/topic.jsonl", b"\xff\xfe", "topic"),
     ],
 )
-def test_what_is_damaged_is_named(tmp_path, damage, content, named):
+def test_what_is_damaged_is_named_and_the_rest_is_shown(tmp_path, damage, content, named):
     folder = make_run(tmp_path / "r")
-    (folder / damage).write_text(content)
-    assert named in page_of(folder).text
+    (folder / damage).write_bytes(content)
+    run = Page(render_report([folder])).data["runs"][0]
+    assert any(named in line for line in [*run["missing"], ""])
+    assert run["suites"]
 
 
 def test_an_empty_folder_gives_a_page_that_says_so(tmp_path):
-    text = page_of(tmp_path).text
-    for name in ("config.gin", "manifest.json", "metrics.jsonl", "no results under eval/"):
-        assert name in text
-
-
-def test_more_than_two_evaluations_give_a_history(tmp_path):
-    page = page_of(make_run(tmp_path / "r", scores=((0, 2), (50, 4), (100, 6))))
-    assert "Averages by step step held_in held_out 0 25.0 33.3 50 50.0 66.7 100 75.0 100.0" in page.text
-    assert "Averages by step" not in page_of(make_run(tmp_path / "q")).text
-
-
-def test_notes_of_results_are_shown(tmp_path):
-    folder = make_run(tmp_path / "r")
-    path = folder / "eval" / "100" / "results.json"
-    content = json.loads(path.read_text())
-    content["suites"]["held_in"][0]["notes"] = ["3 examples are odd."]
-    path.write_text(json.dumps(content))
-    assert "topic: 3 examples are odd." in page_of(folder).text
+    data = Page(render_report([tmp_path])).data
+    for name in ("config.gin", "manifest.json", "metrics.jsonl", "model-info.txt", "no results under eval/"):
+        assert any(name in line for line in data["runs"][0]["missing"])
+    assert data["runs"][0]["headline"] is None
 
 
 def test_write_report_writes_the_page(tmp_path):
@@ -195,6 +194,7 @@ def test_write_report_writes_the_page(tmp_path):
     output = write_report([folder], tmp_path / "pages" / "report.html")
     assert output.read_text(encoding="utf-8") == render_report([folder])
     assert [path.name for path in output.parent.iterdir()] == ["report.html"]
+    assert output.stat().st_size < 450_000
     with pytest.raises(UserError, match="cannot be written"):
         write_report([folder], folder / "config.gin" / "report.html")
 
@@ -203,27 +203,13 @@ def test_a_folder_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(UserError, match="There is no run folder"):
         render_report([tmp_path / "nothing"])
     with pytest.raises(UserError, match="at least one run folder"):
-        render_report([])
-
-
-@given(st.text(), st.text())
-def test_elements_escape_text_and_attributes(text, value):
-    made = element("p", text, title=value)
-    assert html.unescape(made[made.index(">") + 1 : -4]) == html.unescape(html.escape(text, quote=False))
-    assert made.count("<") == 2
-    assert made[: made.index(">")].count('"') == 2
-
-
-def test_markup_is_not_escaped_twice():
-    assert element("b", element("i", "&"), None, ["<", Markup("<br>")]) == "<b><i>&amp;</i>&lt;<br></b>"
+        read_runs([])
 
 
 def test_runs_measured_with_other_settings_are_marked(tmp_path):
     few, all_ = ({"max_examples": most, "seed": most} for most in (3, 0))
     one, other = make_run(tmp_path / "one", settings=few), make_run(tmp_path / "other", settings=all_)
-    assert (
-        "held_in of other was measured with other settings than of one: max_examples: 3 → 0" in page_of(one, other).text
-    )
+    notes = Page(render_report([one, other])).data["notes"]
+    assert "held_in of other was measured with other settings than of one: max_examples: 3 → 0" in notes
     same = make_run(tmp_path / "same", settings={**few, "seed": 7})
-    assert "other settings" not in page_of(one, same).text
-    assert "other settings" not in page_of(one).text
+    assert Page(render_report([one, same])).data["notes"] == []

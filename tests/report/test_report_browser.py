@@ -1,0 +1,216 @@
+"""The page in headless Chromium, where one is installed: what people see, and what the page does not do."""
+
+import json
+
+import pytest
+from chromium import Chromium, find_chromium
+from report_toys import EVIL, make_run
+
+from flan_jax.report.page import script_json, write_report
+
+WIDTHS = (390, 820, 1440)
+SECTIONS = ["overview", "results", "progress", "shots", "confusion", "overlap", "loss", "mixture", "examples", "files"]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium is installed: the page is not rendered (FLAN_JAX_CHROMIUM names one)")
+    browser = Chromium(program, tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The page of a run with everything that a report can show, and that of two runs."""
+    folder = tmp_path_factory.mktemp("pages")
+    run = make_run(folder / "first", scores=((0, 2), (50, 4), (100, 6)))
+    other = make_run(folder / "second", scores=((0, 1), (100, 5)))
+    manifest = json.loads((run / "manifest.json").read_text())
+    prompts = {"topic": {"task": "asked", "mode": "zs_opt"}, "write": {"task": "asked", "mode": "fs_opt"}}
+    manifest["suites"]["held_in"] = {"held_out": False, "prompts": prompts}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+
+    def overlapping(content):
+        parts = {"clean": {"n": 6, "value": 0.5, "interval": [0.2, 0.8]}}
+        parts["overlapping"] = {"n": 2, "value": 1.0, "interval": None}
+        content["runs"][0]["suites"][0]["tasks"][0]["by_overlap"] = parts
+
+    return {
+        1: with_data(write_report([run], folder / "one.html"), overlapping),
+        2: with_data(write_report([run, other], folder / "two.html"), overlapping),
+    }
+
+
+def with_data(page, change):
+    """The page with other data."""
+    text = page.read_text(encoding="utf-8")
+    start = text.index('id="data">') + len('id="data">')
+    end = text.index("</script>", start)
+    content = json.loads(text[start:end])
+    change(content)
+    page.write_text(text[:start] + script_json(content) + text[end:], encoding="utf-8")
+    return page
+
+
+def texts(browser, selector):
+    return browser.run(f"[...document.querySelectorAll({json.dumps(selector)})].map((node) => node.textContent)")
+
+
+def choose(browser, name, value):
+    """Chooses as people do: by the control's own event."""
+    browser.run(
+        f"(() => {{ const list = document.getElementById('pick-{name}'); list.value = {json.dumps(value)};"
+        "list.dispatchEvent(new Event('change')); })()"
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("runs", [1, 2])
+def test_it_renders_without_an_error_or_a_request(browser, pages, runs, width, scheme):
+    browser.size(width)
+    browser.colors(scheme)
+    browser.open(pages[runs])
+    assert browser.errors() == []
+    assert browser.requests() == [pages[runs].as_uri()]
+    found = browser.run("[...document.querySelectorAll('main > section')].map((section) => section.id)")
+    assert [name for name in found if name] == SECTIONS
+    # Nothing is wider than the window, and every chart is drawn with no number that is none.
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    browser.wait("[...document.querySelectorAll('.plot')].every((box) => box.querySelector('svg'))")
+    assert browser.run("document.querySelectorAll('.plot svg').length") >= 7
+    assert not browser.run(
+        "/NaN|undefined/.test([...document.querySelectorAll('.plot')].map((b) => b.innerHTML).join(''))"
+    )
+    light = browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(246, 246, 243)"
+    assert light == (scheme == "light")
+
+
+def test_the_headline_stands_on_top(browser, pages):
+    browser.open(pages[1])
+    assert texts(browser, "h1") == ["first"]
+    (headline,) = texts(browser, ".score")
+    for words in ("Held-out average", "100.0%", "+66.7 points", "since the base (step 0)"):
+        assert words in headline
+    (facts,) = texts(browser, "dl.facts")
+    assert "10K" in facts
+    assert "not recorded" in facts
+
+
+def test_texts_of_models_are_shown_as_they_are(browser, pages):
+    browser.open(pages[1])
+    assert any(EVIL in text for text in texts(browser, ".example .answer"))
+    assert browser.run("document.querySelectorAll('#report script').length") == 0
+    assert browser.errors() == []
+
+
+def test_a_table_sorts_by_a_column(browser, pages):
+    browser.open(pages[1])
+    browser.run("document.querySelector('#results input[value=held_in]').click()")
+    rows = "#results tbody tr:not(.mean) th"
+    assert [text.split()[0] for text in texts(browser, rows)] == ["topictopics", "writewriting"]
+    head = "[...document.querySelectorAll('#results thead button')].find((b) => b.textContent === 'Chance')"
+    for direction, first in (("descending", "topic"), ("ascending", "write")):
+        browser.run(f"{head}.click()")
+        assert browser.run(f"{head}.parentNode.getAttribute('aria-sort')") == direction
+        assert texts(browser, rows)[0].startswith(first)
+    assert texts(browser, "#results tbody tr:first-child th") == ["mean of 2 tasks"]
+
+
+def test_examples_are_filtered_and_searched(browser, pages):
+    browser.open(pages[1])
+    status = "#examples [role=status]"
+    assert texts(browser, status) == ["22 match. This page holds all 22 examples."]
+    assert len(texts(browser, ".example")) == 12
+    browser.run("document.querySelector('#examples button.more').click()")
+    assert len(texts(browser, ".example")) == 22
+    choose(browser, "exampleTask", "topic")
+    assert texts(browser, status) == ["8 match. This page holds all 8 examples of this task."]
+    choose(browser, "verdict", "wrong")
+    assert [text.strip() for text in texts(browser, ".example header span:nth-of-type(2)")] == [
+        "example 6",
+        "example 7",
+    ]
+    choose(browser, "verdict", "fixed")
+    assert len(texts(browser, ".example")) == 4
+    choose(browser, "template", "1")
+    assert len(texts(browser, ".example")) == 2
+    browser.run(
+        "(() => { const box = document.getElementById('search'); box.value = '& 5'; box.dispatchEvent(new Event('input')); })()"
+    )
+    assert len(texts(browser, ".example")) == 1
+    assert browser.errors() == []
+
+
+def test_of_two_runs_the_examples_that_they_answer_differently_can_be_found(browser, pages):
+    browser.open(pages[2])
+    choose(browser, "exampleTask", "topic")
+    choose(browser, "verdict", "differ")
+    assert [text.strip() for text in texts(browser, ".example header span:nth-of-type(2)")] == ["example 5"]
+
+
+def test_options_are_marked_where_the_prompt_lists_them(browser, pages):
+    prompt = "Is no always no?\n\nyes or no\n\nOPTIONS:\n- yes\n- no\n- not now\n"
+
+    def asked(content):
+        row = content["examples"]["topic"]["rows"][0]
+        row.update(inputs=prompt, options=["yes", "no", "not now"], references=["no"])
+
+    changed = pages[1].with_name("marked.html")
+    changed.write_text(pages[1].read_text(encoding="utf-8"), encoding="utf-8")
+    with_data(changed, asked)
+    browser.open(changed)
+    choose(browser, "exampleTask", "topic")
+    marks = browser.run("""[...document.querySelectorAll('.example:first-child mark')].map((mark) => {
+        const range = document.createRange(); range.setStart(mark.parentNode, 0); range.setEndBefore(mark);
+        return [range.toString().length, mark.textContent, mark.className]; })""")
+    assert marks == [
+        [prompt.index("- yes") + 2, "yes", ""],
+        [prompt.index("- no") + 2, "no", "wanted"],
+        [prompt.index("not now"), "not now", ""],
+    ]
+
+
+def test_colors_can_be_switched_and_choices_keep_the_focus(browser, pages):
+    browser.colors("light")
+    browser.open(pages[1])
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = browser.run(background)
+    browser.run("document.querySelector('input[name=theme][value=dark]').click()")
+    assert browser.run(background) != light
+    browser.run("document.querySelector('input[name=theme][value=auto]').click()")
+    assert browser.run(background) == light
+    browser.run(
+        "(() => { const one = document.querySelector('#loss input[value=tasks]'); one.focus(); one.click(); })()"
+    )
+    assert browser.run("document.activeElement.value") == "tasks"
+    browser.settle()
+    assert browser.errors() == []
+
+
+def test_everything_has_a_name_for_a_screen_reader(browser, pages):
+    browser.open(pages[1])
+    browser.settle()
+    nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+    named = {"image", "button", "radio", "combobox", "searchbox", "link", "region", "table", "heading", "radiogroup"}
+    unnamed = [
+        node["role"]["value"]
+        for node in nodes
+        if not node["ignored"] and node["role"]["value"] in named and not node.get("name", {}).get("value")
+    ]
+    assert unnamed == []
+    headings = [n for n in nodes if n["role"]["value"] == "heading"]
+    assert sum(any(p["name"] == "level" and p["value"]["value"] == 1 for p in n["properties"]) for n in headings) == 1
+
+
+def test_on_paper_it_is_light_and_has_no_controls(browser, pages):
+    browser.colors("dark")
+    browser.open(pages[1])
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert browser.run("getComputedStyle(document.querySelector('nav')).display") == "none"
+    assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert browser.run("getComputedStyle(document.querySelector('h1')).color") == "rgb(26, 28, 34)"
+    browser.call("Emulation.setEmulatedMedia", media="")

@@ -157,7 +157,7 @@ def _task(result: TaskResult, prompt: Mapping[str, Any]) -> dict[str, Any]:
         "per_template": {str(template): value for template, value in result.per_template.items()},
         "template_spread": result.template_spread if result.per_template and not result.native_scale else None,
         "template_quantiles": dict(getattr(result, "template_quantiles", {})),
-        "by_overlap": dict(getattr(result, "by_overlap", {})),
+        "by_overlap": result.by_overlap,
         "metrics": dict(result.metrics),
         "notes": list(result.notes),
     }

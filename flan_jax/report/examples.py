@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax.eval.examples import Prediction
+from flan_jax.eval.overlap import DEFINITIONS
 from flan_jax.report.predictions import TaskPredictions
 
 MOST = 3000
@@ -79,6 +80,7 @@ def _row(prediction: Prediction, answers: Sequence[Prediction | None]) -> dict[s
         "inputs": shortened(prediction.inputs),
         "options": [shortened(option) for option in prediction.options[:_OPTIONS]],
         "references": [shortened(reference) for reference in prediction.references[:_REFERENCES]],
+        **({"overlap": prediction.overlap} if prediction.overlap in DEFINITIONS else {}),
         "more_references": max(len(prediction.references) - _REFERENCES, 0),
         "answers": [None if answer is None else _answer(answer) for answer in answers],
     }

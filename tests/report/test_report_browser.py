@@ -32,15 +32,21 @@ def pages(tmp_path_factory):
     prompts = {"topic": {"task": "asked", "mode": "zs_opt"}, "write": {"task": "asked", "mode": "fs_opt"}}
     manifest["suites"]["held_in"] = {"held_out": False, "prompts": prompts}
     (run / "manifest.json").write_text(json.dumps(manifest))
-
-    def overlapping(content):
-        parts = {"clean": {"n": 6, "value": 0.5, "interval": [0.2, 0.8]}}
-        parts["overlapping"] = {"n": 2, "value": 1.0, "interval": None}
-        content["runs"][0]["suites"][0]["tasks"][0]["by_overlap"] = parts
-
+    path = run / "eval" / "100" / "results.json"
+    content = json.loads(path.read_text())
+    parts = {
+        "clean": {"n": 6, "value": 0.5, "interval": [0.2, 0.8]},
+        "overlapping": {"n": 2, "value": 1.0, "interval": [1, 1]},
+    }
+    none = {
+        "clean": {"n": 8, "value": 0.75, "interval": [0.4, 1.0]},
+        "overlapping": {"n": 0, "value": None, "interval": None},
+    }
+    content["suites"]["held_in"][0]["by_overlap"] = {"exact": none, "normalized": parts, "ngram": parts}
+    path.write_text(json.dumps(content))
     return {
-        1: with_data(write_report([run], folder / "one.html"), overlapping),
-        2: with_data(write_report([run, other], folder / "two.html"), overlapping),
+        1: write_report([run], folder / "one.html"),
+        2: write_report([run, other], folder / "two.html"),
     }
 
 
@@ -81,7 +87,7 @@ def test_it_renders_without_an_error_or_a_request(browser, pages, runs, width, s
     # Nothing is wider than the window, and every chart is drawn with no number that is none.
     assert browser.run("document.documentElement.scrollWidth") <= width
     browser.wait("[...document.querySelectorAll('.plot')].every((box) => box.querySelector('svg'))")
-    assert browser.run("document.querySelectorAll('.plot svg').length") >= 7
+    assert browser.run("document.querySelectorAll('.plot svg').length") >= 6
     assert not browser.run(
         "/NaN|undefined/.test([...document.querySelectorAll('.plot')].map((b) => b.innerHTML).join(''))"
     )
@@ -143,6 +149,17 @@ def test_examples_are_filtered_and_searched(browser, pages):
     )
     assert len(texts(browser, ".example")) == 1
     assert browser.errors() == []
+
+
+def test_clean_stands_against_contaminated_by_a_definition(browser, pages):
+    browser.open(pages[1])
+    words, rows = "#overlap header p", "#overlap tbody tr"
+    assert texts(browser, words) == [
+        "0 of 8 examples in 0 of 1 tasks overlap with what the run trained on. Paraphrases are not found."
+    ]
+    browser.run("document.querySelector('#overlap input[value=ngram]').click()")
+    assert texts(browser, words)[0].startswith("2 of 8 examples in 1 of 1 tasks overlap")
+    assert texts(browser, rows) == ["topic75.050.020.0 to 80.06100.0100.0 to 100.02"]
 
 
 def test_of_two_runs_the_examples_that_they_answer_differently_can_be_found(browser, pages):

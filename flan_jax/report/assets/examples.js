@@ -90,7 +90,7 @@ function judged(row, verdict) {
 
 function example(name, row, cluster) {
   return h("article", { class: "example" },
-    h("header", {}, h("b", {}, name), cluster && h("span", {}, cluster), h("span", {}, `example ${row.example}`), h("span", {}, `template ${row.template}`)),
+    h("header", {}, h("b", {}, name), cluster && h("span", {}, cluster), h("span", {}, `example ${row.example}`), h("span", {}, `template ${row.template}`), row.overlap && h("span", { class: "chip" }, "overlaps with training")),
     h("div", { class: "body" },
       h("pre", { tabindex: "0", "aria-label": "Prompt" }, row.inputs ? marked(row) : h("span", { class: "muted" }, "(the prompt's text was not saved)")),
       h("div", { class: "side" }, data.sources.map((source, at) => row.answers[at] && answer(source, row.answers[at], row)),

@@ -253,16 +253,27 @@ function matrix(run, { labels, counts }) {
       counts[row].map((value, column) => h("td", { class: row === column && "hit", "--share": sums[row] ? (value / sums[row]).toFixed(3) : "0", title: sums[row] ? `${percent(value / sums[row])}% of ${count(sums[row])}` : null }, count(value)))))));
 }
 
-/** Scores on examples that training has not seen, beside those on examples that overlap with it. */
+const OVERLAPS = [["exact", "the same record"], ["normalized", "the same words"], ["ngram", "a shared n-gram"]];
+const PARTS = [["clean", color(2)], ["overlapping", color(1)]];
+
+/** Scores of examples that training has not seen, beside those of examples that overlap with what it has. */
 function contamination() {
-  const rows = data.runs.flatMap((run, index) => run.suites.flatMap((suite) => suite.tasks.filter((task) => task.by_overlap.clean && task.by_overlap.overlapping).map((task) => ({ ...task, key: `${index} ${suite.name} ${task.name}`, label: several() ? `${run.name}: ${task.name}` : task.name }))));
-  if (!rows.length) return null;
-  const drawn = rows.map((row) => ({ key: row.key, label: row.label, points: [["clean", color(2)], ["overlapping", color(1)]].map(([part, tint]) => ({ value: row.by_overlap[part].value, interval: row.by_overlap[part].interval, tint, words: `${row.label}\n${part}: ${percent(row.by_overlap[part].value)}, n = ${count(row.by_overlap[part].n)}` })) }));
-  const columns = [{ name: "Task", of: (row) => row.label }, { name: "All", number: true, of: (row) => row.value, show: (row) => score(row, row.value) },
-    ...["clean", "overlapping"].flatMap((part) => [{ name: part, number: true, of: (row) => row.by_overlap[part].value, show: (row) => [score(row, row.by_overlap[part].value), h("span", { class: "sub" }, interval(row.by_overlap[part].interval))] }, { name: `n ${part}`, number: true, of: (row) => row.by_overlap[part].n, show: (row) => count(row.by_overlap[part].n) }])];
-  return card("overlap", "Clean against contaminated", "Scores on examples that overlap with what the run trained on, and on those that do not. Paraphrases are not found.", null,
-    legend([["clean", color(2)], ["overlapping", color(1)]]),
-    figure(`Scores of ${rows.length} tasks on clean and on overlapping examples; the table below has the numbers.`, joinedPoints(drawn, { label: "Score (%)", domain: [0, 100] })), table("Clean against contaminated", columns, rows));
+  const all = data.runs.flatMap((run, index) => run.suites.flatMap((suite) => suite.tasks.map((task) => ({ ...task, key: `${index} ${suite.name} ${task.name}`, label: several() ? `${run.name}: ${task.name}` : task.name }))));
+  const definitions = OVERLAPS.filter(([name]) => all.some((row) => row.by_overlap[name]));
+  if (!definitions.length) return null;
+  const control = choice("Overlap", "overlapOf", definitions, refresh);
+  const part = (row, name) => row.by_overlap[state.overlapOf]?.[name];
+  const rows = all.filter((row) => row.by_overlap[state.overlapOf]);
+  const over = rows.filter((row) => part(row, "overlapping").n);
+  const drawn = over.filter((row) => !row.native_scale).map((row) => ({ key: row.key, label: row.label, points: PARTS.map(([name, tint]) => ({ ...part(row, name), tint, words: `${row.label}\n${name}: ${percent(part(row, name).value)}, n = ${count(part(row, name).n)}` })) }));
+  const columns = [{ name: "Task", of: (row) => row.label, show: (row) => breakable(row.label) }, { name: "All", number: true, of: (row) => row.value, show: (row) => score(row, row.value) },
+    ...PARTS.flatMap(([name]) => [
+      { name: name === "clean" ? "Clean" : "Overlapping", number: true, of: (row) => part(row, name).value, show: (row) => [score(row, part(row, name).value), h("span", { class: "sub" }, interval(part(row, name).interval, (value) => score(row, value)))] },
+      { name: `n ${name}`, number: true, of: (row) => part(row, name).n, show: (row) => count(part(row, name).n) }])];
+  const total = rows.reduce((sum, row) => sum + part(row, "overlapping").n, 0);
+  return card("overlap", "Clean against contaminated", `${count(total)} of ${count(rows.reduce((sum, row) => sum + row.n, 0))} examples in ${count(over.length)} of ${count(rows.length)} tasks overlap with what the run trained on. Paraphrases are not found.`, control,
+    drawn.length ? [legend(PARTS), figure(`Scores of ${drawn.length} tasks on clean and on overlapping examples; the table below has the numbers.`, joinedPoints(drawn, { label: "Score (%)", domain: [0, 100] }))] : null,
+    h("details", { open: over.length > 0 }, h("summary", {}, "The numbers"), table("Clean against contaminated", columns, rows)));
 }
 
 function published() {

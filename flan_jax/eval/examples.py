@@ -152,7 +152,7 @@ class TaskResult:
         metrics: by name, the task's other metrics over all examples; with ``task_metrics``, all their values.
         native_scale: the value is on the scale of the task's own metric functions, often 0 to 100: it is shown
             as it is and averaged with no other. Chance, majority and spread are not known then, and 0.
-        by_overlap: definition of overlap with the training data → ``clean`` and ``overlapping`` → the score of these
+        by_overlap: definition of overlap with the training data → ``clean``, ``overlapping`` and ``short`` → the score of these
             examples (``flan_jax.eval.overlap.overlap_scores``); ``{}`` where nobody looked.
     """
 

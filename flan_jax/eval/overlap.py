@@ -10,7 +10,7 @@ from flan_jax.eval.statistics import bootstrap
 DEFINITIONS = ("exact", "normalized", "ngram")
 """Of overlap, each wider than the one before: an example that overlaps by one overlaps by those behind it."""
 SHORT = "short"
-"""The label of an example of too few words to tell."""
+"""The label of an example of too few words to tell, and the part of them."""
 
 PartScore = Mapping[str, float | int | list[float] | None]
 """``n`` examples, their ``value`` and its 95% ``interval``; the last two ``None`` of no examples."""
@@ -25,13 +25,13 @@ def overlap_scores(
         metric: of the task.
         rows: its statistics ``[n, k]``, one row an example.
         groups: of each example. One of a group of several overlaps where another of it does.
-        labels: of each example: the narrowest definition by which it overlaps, or ``clean`` or ``short``, which counts
-            as clean; ``""`` where nobody looked.
+        labels: of each example: the narrowest definition by which it overlaps, or ``clean``, or ``short``; ``""`` where
+            nobody looked.
         name: what tells this draw of resamples from others.
         seed: of the resamples.
 
     Returns:
-        definition → ``clean`` and ``overlapping`` → their score; ``{}`` where an example was not looked for.
+        definition → ``clean``, ``overlapping`` and ``short`` → their score; ``{}`` where an example was not looked for.
     """
     if not all(labels):
         return {}
@@ -40,7 +40,12 @@ def overlap_scores(
         over = np.asarray([label in DEFINITIONS[:last] for label in labels])
         with_one = {group for group, hit in zip(groups, over.tolist(), strict=True) if hit and group}
         over |= np.asarray([group in with_one for group in groups])
-        parts = {"clean": np.flatnonzero(~over), "overlapping": np.flatnonzero(over)}
+        unknown = np.asarray([label == SHORT for label in labels]) & ~over
+        parts = {
+            "clean": np.flatnonzero(~over & ~unknown),
+            "overlapping": np.flatnonzero(over),
+            SHORT: np.flatnonzero(unknown),
+        }
         found[definition] = {
             part: _score(metric, rows[own], [groups[row] for row in own.tolist()], f"{name} {definition} {part}", seed)
             for part, own in parts.items()
@@ -54,13 +59,3 @@ def _score(metric: Metric, rows: np.ndarray, groups: Sequence[str], name: str, s
     statistics = metric.units(rows, groups)
     interval = bootstrap.interval(metric, statistics, name=name, seed=seed)
     return {"n": len(rows), "value": metric.of(statistics), "interval": list(interval)}
-
-
-def overlap_notes(labels: Sequence[str]) -> list[str]:
-    """Says how many examples are too short to tell; nothing where none is, or where nobody looked."""
-    short = sum(label == SHORT for label in labels)
-    if not short:
-        return []
-    return [
-        f"{short} of {len(labels)} examples have too few words to be looked for in the training data; they count as clean."
-    ]

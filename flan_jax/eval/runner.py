@@ -12,7 +12,7 @@ from flan_jax.eval.language_model import LanguageModel
 from flan_jax.eval.metrics.metric import Metric
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.metrics.task_metrics import headline, resampled_interval
-from flan_jax.eval.overlap import overlap_notes, overlap_scores
+from flan_jax.eval.overlap import overlap_scores
 from flan_jax.eval.statistics import bootstrap
 
 
@@ -179,7 +179,6 @@ def _result(
             *task.notes,
             *notes,
             *_notes(option_scores),
-            *overlap_notes(labels),
             *_group_notes([metric, *others.values()], groups),
             *_signatures([metric, *others.values()], references),
         ),

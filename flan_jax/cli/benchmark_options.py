@@ -82,20 +82,45 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_unread(arguments: argparse.Namespace) -> None:
-    """Refuses options of benchmarks where none is measured.
+    """Refuses options of benchmarks where none is measured, and of mixtures where one is.
 
     Raises:
         UserError: names the first.
     """
     if arguments.benchmark:
+        if arguments.templates:
+            raise UserError(
+                "--templates chooses among those of a mixture's tasks, and a published benchmark has one prompt. Leave it out."
+            )
         return
-    names = (*_OF_BENCHMARKS, "shots", "tasks", "limit")
-    given = [name for name in names if getattr(arguments, name) not in ("", 0, None, [])]
+    given = [name for name in _OF_BENCHMARKS if getattr(arguments, name) not in ("", 0, None, [])]
     given += ["option_orders"] * (arguments.option_orders != 1)
     if given:
         raise UserError(
             f"--{given[0]} is read for a published benchmark only, and none is named. Name one (--benchmark)."
         )
+
+
+def asked_bindings(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Returns bindings that ask the suites of a mixture as the options say, with a label for the names of their results.
+
+    Raises:
+        UserError: a template that is no number.
+    """
+    from flan_jax.experiments.options import parse_names
+
+    given = parse_names(arguments.templates, "--templates")
+    if not all(text.isdecimal() for text in given):
+        raise UserError(f"--templates {arguments.templates!r} must be numbers from 0 with commas: 0,3.")
+    templates = tuple(map(int, given))
+    chosen = {
+        "shots": arguments.shots,
+        "templates": templates or None,
+        "max_examples": arguments.limit or None,
+        "tasks": parse_names(arguments.tasks, "--tasks") or None,
+        "label": f"_limit{arguments.limit}" if arguments.limit else None,
+    }
+    return tuple(f"EvalConfig.{name}={value!r}" for name, value in chosen.items() if value is not None)
 
 
 def requests_of(arguments: argparse.Namespace, seed: int) -> list["BenchmarkRequest"]:

@@ -17,7 +17,7 @@ from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.chat_template import check_tasks, run_template
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.mixture import resolve_mixture, run_mixture, select_suites
+from flan_jax.experiments.mixture import resolve_mixture, run_mixture, run_suites
 from flan_jax.experiments.model_snapshot import vocabulary_place
 from flan_jax.mixing.mixture import Mixture, Suite
 from flan_jax.store.store import StoredTask, TokenStore
@@ -119,7 +119,7 @@ def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -
     """Brings the store up to date with what the run reads; what is there already is not touched."""
     mixture = run_mixture(config)
     check_tasks(run_template(config), mixture)
-    tasks = tasks_with_splits(mixture, select_suites(mixture, config.evaluation.suites))
+    tasks = tasks_with_splits(mixture, run_suites(mixture, config.evaluation))
     modules = imported_modules()
     # Another process finds a task of seqio's only where it knows which module registers it.
     # Nor does it know what a configuration binds to the functions of such a task.
@@ -155,7 +155,7 @@ def open_data(config: RunConfig, *, training: bool = True) -> RunData:
             f"{config.model.vocab_size}. Set --gin.VOCAB_SIZE to at least {vocabulary.size}, or to None."
         )
     store = TokenStore(store_path(config))
-    suites = select_suites(mixture, config.evaluation.suites)
+    suites = run_suites(mixture, config.evaluation)
     if not mixture.drawn_tasks and not training:
         return RunData(mixture, vocabulary, store, (), {}, {}, suites)
     opened = open_tasks(store, [(task, TRAIN_SPLIT) for task in mixture.drawn_tasks], vocabulary, config)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flan_jax.data.prepare.split_job import read_outcome
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.data.tokenizers.token_display import decode_turns
 from flan_jax.errors import UserError
@@ -71,7 +72,7 @@ def _prompted_eval_task(task: Prompted, stored: StoredTask, data: RunData, confi
         [_scored_example(stored, index, data) for index in chosen],
         other_metrics=() if task.mode.reasons else task.spec.other_metrics,
         data=stored.fingerprint,
-        notes=(*_ending_notes(task, stored), *_group_notes(stored, chosen)),
+        notes=(*_shot_notes(task, stored, config), *_ending_notes(task, stored), *_group_notes(stored, chosen)),
     )
 
 
@@ -83,6 +84,19 @@ def _kept_text(stored: StoredTask, name: str, index: int) -> str:
     """A text that was kept beside the tokens of an example; ``""`` where the store has none of that name."""
     kind = stored.extra_types.get(name)
     return "" if kind is None else bytes(np.asarray(stored.tokens.extra(name, kind, index))[()]).decode()
+
+
+def _shot_notes(task: Prompted, stored: StoredTask, config: RunConfig) -> tuple[str, ...]:
+    """How many solved examples stand before each question, where the run chose that; else nothing."""
+    if not config.evaluation.shots:
+        return ()
+    room = task.few_shot.budget or config.tokenize.lengths["inputs"] * 15 // 16
+    left_out = read_outcome(stored, None).filtered
+    return (
+        f"Asked with up to {config.evaluation.shots} solved examples of the training split, as many as fit {room} tokens, "
+        "drawn by (seed, task, example) and never one that asks the same. "
+        f"{left_out} records are left out: there is room for none before them, or they are no examples of the task.",
+    )
 
 
 def _ending_notes(task: Prompted, stored: StoredTask) -> tuple[str, ...]:
@@ -145,6 +159,7 @@ def eval_suites(
     """Opens every suite of the run with its tasks.
 
     A task that the mixture measures on several splits is called ``TASK_SPLIT`` in the results.
+    The run's label stands behind each name, and behind a suite's how its tasks are asked and which were chosen.
 
     Args:
         data: the run's.
@@ -165,13 +180,15 @@ def eval_suites(
         for task in suite.tasks:
             splits.setdefault(task.name, set()).add(suite.split)
     for (name, split), own in made.items():
-        if len(splits[name]) > 1:
-            made[name, split] = dataclasses.replace(own, name=f"{name}_{split}")
-    return {suite.name: [made[task.name, suite.split] for task in suite.tasks] for suite in data.suites}
+        shown = f"{name}_{split}" if len(splits[name]) > 1 else name
+        made[name, split] = dataclasses.replace(own, name=f"{shown}{config.evaluation.label}")
+    suffix = config.evaluation.suite_suffix
+    return {f"{suite.name}{suffix}": [made[task.name, suite.split] for task in suite.tasks] for suite in data.suites}
 
 
 def eval_settings(config: RunConfig) -> dict[str, Any]:
     """Returns what decides a run's results beside its weights and tasks, as JSON values."""
+    asked = config.evaluation
     return json.loads(
         json.dumps(
             {
@@ -180,6 +197,8 @@ def eval_settings(config: RunConfig) -> dict[str, Any]:
                 "lengths": dict(config.tokenize.lengths),
                 "seed": config.seed,
                 **({"chat_template": config.tokenize.chat_template} if config.tokenize.chat_template else {}),
+                **({"shots": asked.shots} if asked.shots is not None else {}),
+                **({"templates": asked.templates} if asked.templates else {}),
             }
         )
     )

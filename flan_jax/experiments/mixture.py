@@ -1,5 +1,6 @@
 """The mixture of a run: found by its name or path, with other templates or a part held out, and its suites."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from flan_jax.data.sources import published
 from flan_jax.data.templates.template_set import load_template_set, with_templates
 from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.options import EvalConfig
+from flan_jax.mixing.asked_suites import select_tasks, with_prompts
 from flan_jax.mixing.holdout import hold_out_of
 from flan_jax.mixing.mixture import MIXTURES, Mixture, Suite, get_mixture
 from flan_jax.tasks.catalog import TASKS
@@ -156,11 +159,26 @@ def select_mixture(
 
 
 def run_mixture(config: RunConfig) -> Mixture:
-    """Finds the mixture of a run, and chooses its folders for this process."""
+    """Finds the mixture of a run, its suites asked as the run says, and chooses its folders for this process."""
     set_folders(config.data.data_dir, config.data.source_dir)
-    return select_mixture(
+    mixture = select_mixture(
         config.mixture, hold_out=config.data.hold_out, templates=config.data.templates, reading=config.data.reading
     )
+    asked = config.evaluation
+    if not _asks_otherwise(asked):
+        return mixture
+    suites = select_tasks(select_suites(mixture, asked.suites), asked.tasks)
+    return dataclasses.replace(mixture, suites=with_prompts(suites, shots=asked.shots, templates=asked.templates))
+
+
+def run_suites(mixture: Mixture, evaluation: EvalConfig) -> tuple[Suite, ...]:
+    """Selects what a run measures of its mixture, as ``run_mixture`` returned it."""
+    return mixture.suites if _asks_otherwise(evaluation) else select_suites(mixture, evaluation.suites)
+
+
+def _asks_otherwise(evaluation: EvalConfig) -> bool:
+    """Whether a run measures its suites otherwise than its mixture declares them."""
+    return bool(evaluation.tasks or evaluation.templates or evaluation.shots is not None)
 
 
 def select_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite, ...]:

@@ -8,6 +8,7 @@ other groups by their class (``EvalConfig.period``).
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from flan_jax.data.prepare.config import TokenizeConfig
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.feed.config import FeedConfig
+from flan_jax.mixing.asked_suites import asked_words
 from flan_jax.option_groups import FREE, OptionGroup
 from flan_jax.tasks.chat.conversation import Opening
 from flan_jax.train.step_config import StepConfig
@@ -33,6 +35,7 @@ __all__ = [
     "parse_names",
 ]
 
+_LABEL = re.compile(r"[\w-]*")
 OnDataChange = Literal["refuse", "accept"]
 OnVocabularyChange = Literal["refuse", "accept"]
 OnContamination = Literal["refuse", "warn", "off"]
@@ -124,6 +127,10 @@ class EvalConfig:
         before: evaluate step 0 too.
         batch_size: examples scored or decoded at a time.
         max_examples: examples a task, the first ones; 0 for all.
+        tasks: patterns of names of tasks or clusters that are measured; none for all of the suites.
+        shots: solved examples before each question, as many as fit; ``None`` for what the suites declare.
+        templates: indices of the templates that are drawn from; none for what the suites declare.
+        label: stands behind the names of suites and tasks in results, so that a part of the examples replaces nothing.
         decoding: how texts are written; ``max_length`` ``None`` is the run's target length.
         overlap_ngram: words of the n-grams by which measured records are looked for in the training data; 0 does not look.
         overlap_share: a record overlaps where more than this share of its n-grams stand in the training data.
@@ -134,12 +141,26 @@ class EvalConfig:
     before: bool = False
     batch_size: Rows = 64
     max_examples: Natural = 0
+    tasks: tuple[str, ...] = ()
+    shots: Natural | None = None
+    templates: tuple[Natural, ...] = ()
+    label: str = ""
     decoding: DecodingConfig = GREEDY
     overlap_ngram: Natural = 13
     overlap_share: Share = 0.0
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if not _LABEL.fullmatch(self.label):
+            raise UserError(
+                f"EvalConfig.label={self.label!r} becomes a part of file names: it takes letters, digits, '_' and '-' only."
+            )
+
+    @property
+    def suite_suffix(self) -> str:
+        """What names of suites say of how their tasks are asked, and which: ``_5shot_limit20:entailment``."""
+        asked = "".join(f"_{word}" for word in asked_words(self.shots, self.templates))
+        return f"{asked}{self.label}{':' if self.tasks else ''}{','.join(self.tasks)}"
 
     def unread(self) -> Iterator[tuple[str, str]]:
         """Yields what is set though no suite is measured; ``decoding`` is read by ``flan-jax generate`` all the same."""

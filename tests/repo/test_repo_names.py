@@ -118,7 +118,7 @@ LEFT_BRITISH: dict[str, set[str]] = {}
 LEFT_LARGE: dict[str, int] = {}
 # Folders that tests/ has beside those of the package, and modules whose tests stand with their callers'.
 OF_THE_REPOSITORY = {"mixtures", "parity", "realweights", "repo"}
-TESTED_ELSEWHERE = {"cli/commands": "tests/cli", "testing": "all tests that use it"}
+TESTED_ELSEWHERE = {"testing": "all tests that use it"}
 
 
 class Identifier(NamedTuple):

@@ -2,7 +2,14 @@
 
 import argparse
 
-from flan_jax.cli.benchmark_options import add_benchmark_options, benchmark_table, check_unread, limits_of, requests_of
+from flan_jax.cli.benchmark_options import (
+    add_benchmark_options,
+    asked_bindings,
+    benchmark_table,
+    check_unread,
+    limits_of,
+    requests_of,
+)
 from flan_jax.cli.commands._gin_arguments import add_gin_arguments, load_gin
 from flan_jax.cli.paths import local_path
 from flan_jax.errors import UserError
@@ -32,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN,…",
         help="only tasks and categories of these names; * stands for any letters",
     )
+    parser.add_argument(
+        "--templates", default="", metavar="I,J,…", help="of a mixture's tasks, only these templates, counted from 0"
+    )
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="the first N examples of each task")
     add_benchmark_options(parser)
     add_gin_arguments(parser, required=False)
@@ -60,10 +70,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from flan_jax.experiments.evaluate import evaluate_run
     from flan_jax.experiments.suites.benchmarks import evaluate_benchmarks
 
-    extra: tuple[str, ...] = ()
+    extra: tuple[str, ...] = () if arguments.benchmark else asked_bindings(arguments)
     if arguments.model_dir:
         # The folder may have been moved since the run wrote its configuration.
-        extra = (f"run.model_dir={str(arguments.model_dir)!r}",)
+        extra = (*extra, f"run.model_dir={str(arguments.model_dir)!r}")
     with modules_named(arguments.model_dir):
         run = load_gin(arguments, extra=extra, folder=arguments.model_dir)
         log_not_imported(run)

@@ -1,9 +1,12 @@
 """``flan-jax eval --benchmark``: options, refusals and exit codes."""
 
+import argparse
 import json
 
 import pytest
 
+from flan_jax.cli.benchmark_options import asked_bindings
+from flan_jax.cli.commands import eval as eval_command
 from flan_jax.testing.benchmarks import write_gsm8k, write_mmlu
 from flan_jax.testing.folders import chat_model
 
@@ -68,3 +71,38 @@ def test_what_cannot_be_meant_is_told_in_a_sentence(refused, published, data, tm
 def test_a_published_model_needs_a_folder_for_results(refused, published, data):
     said = refused("eval", "--model_dir", published, "--benchmark", "mmlu", "--benchmark_dir", data)
     assert "Name one for them (--output_dir)" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), ()),
+        (("--shots", "0"), ("EvalConfig.shots=0",)),
+        (
+            ("--limit", "20", "--tasks", "ent*,rte", "--templates", "0,3"),
+            (
+                "EvalConfig.templates=(0, 3)",
+                "EvalConfig.max_examples=20",
+                "EvalConfig.tasks=('ent*', 'rte')",
+                "EvalConfig.label='_limit20'",
+            ),
+        ),
+    ],
+)
+def test_suites_of_a_mixture_are_asked_as_the_options_say(options, expected):
+    parser = argparse.ArgumentParser()
+    eval_command.add_arguments(parser)
+    assert asked_bindings(parser.parse_args([*options])) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--templates", "one"), "--templates 'one' must be numbers from 0 with commas"),
+        (("--benchmark", "mmlu", "--templates", "0"), "--templates chooses among those of a mixture's tasks"),
+        (("--limit", "-2"), "--limit -2 must be at least 1"),
+    ],
+)
+def test_what_no_suite_can_be_asked_is_told(refused, tmp_path, options, message):
+    (tmp_path / "config.gin").write_text("")
+    assert message in refused("eval", "--model_dir", str(tmp_path), *options)

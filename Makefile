@@ -95,7 +95,7 @@ test-realweights: export FLAN_JAX_REALWEIGHTS = $(abspath $(WEIGHTS))
 test-realweights: real-weights  ## what a published model does here, beside PyTorch and transformers
 	$(call pytest,-m realweights)
 
-test-wheel: env  ## build the wheel, install it into an empty environment, use it from elsewhere
+test-wheel: env  ## build the wheel, install it into an empty environment, run a short quickstart from elsewhere
 	tools/dev/check_wheel.sh $(BIN)/python $(ARGS)
 
 lint: env  ## ruff: what it finds, and the format

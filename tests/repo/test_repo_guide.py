@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from warm_commands import warm_commands
 
+import flan_jax
 import mixtures  # noqa: F401  (registers the tasks)
 from flan_jax.data.sources.published import PublishedSource
 from flan_jax.tasks.catalog import TASKS
@@ -173,6 +174,13 @@ def test_a_metric_is_added_as_the_guide_says(tmp_path):
 
 def test_a_weighting_method_is_added_as_the_guide_says(tmp_path):
     assert "by Logarithmic(scale=1.0)" in follow("add_a_weighting_method.md", tmp_path)
+
+
+def test_the_command_is_a_script_of_the_environment():
+    """Which the commands of the pages do not start anew each time."""
+    script = Path(sys.executable).parent / "flan-jax"
+    shown = subprocess.run([script, "--version"], capture_output=True, text=True, check=True).stdout
+    assert shown == f"flan-jax {flan_jax.__version__}\n"
 
 
 KINDS = {int: "number", float: "number", bool: "true or false", list: "list"}

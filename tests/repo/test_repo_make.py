@@ -1,6 +1,7 @@
 """The commands of a bare machine: which Python is taken, and what is said when there is none."""
 
 import os
+import select
 import subprocess
 from pathlib import Path
 
@@ -67,6 +68,42 @@ def test_scripts_can_be_run(script: str) -> None:
 
 def test_ci_runs_every_check() -> None:
     script = (ROOT / ".ci/run").read_text()
-    for target in ("make test", "make lint", "make types", "make layers", "make test-parity", "make test-wheel"):
+    for target in (
+        "make test",
+        "make lint",
+        "make types",
+        "make layers",
+        "make parity-env",
+        "make test-parity",
+        "make test-wheel",
+    ):
         assert f" {target}\n" in script or f" {target} #" in script, f".ci/run does not run `{target}`"
     assert "set -euo pipefail" in script
+
+
+@pytest.mark.parametrize(
+    ("beside", "step", "code", "said"),
+    [
+        ("echo beside", "echo step", 0, ["=== step", "step", "--- step", "=== peers", "beside", "--- peers", "end"]),
+        ("echo beside; exit 3", "echo step", 3, ["=== step", "step", "--- step", "=== peers", "beside"]),
+        ("touch begun; sleep 60 & wait", "until [ -e begun ]; do :; done; exit 4", 4, ["=== step"]),
+    ],
+)
+def test_ci_shows_and_ends_what_runs_beside_a_step(tmp_path, beside, step, code, said) -> None:
+    """In the order of the steps, and with what it started itself."""
+    functions, _, _ = (ROOT / ".ci/run").read_text().partition('\nrm -rf "$VENV"\n')
+    steps = '\nbegin_beside peers bash -c "$BESIDE"\nstep step bash -c "$STEP"\ncollect\necho end\n'
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/run").write_text(functions + steps)
+    environment = {**os.environ, "BESIDE": beside, "STEP": step}
+    alive, held = os.pipe()  # every process that it starts holds one end
+    command = ["bash", ".ci/run"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, pass_fds=[held]
+    )
+    os.close(held)
+    with open(alive) as all_ended:
+        assert select.select([all_ended], [], [], 20)[0], "something still runs"
+    assert done.returncode == code, done.stderr
+    assert [" ".join(line.split()[:2]).rstrip(":") for line in done.stdout.splitlines() if line] == said
+    assert ("FAILED" in done.stderr) == (code != 0)

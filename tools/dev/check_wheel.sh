@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 python=${1:?the Python to build with}
-steps=${2:-20}
+steps=${2:-30}
 elsewhere=$(mktemp -d)
 trap 'rm -rf "$elsewhere"' EXIT
 

@@ -156,7 +156,7 @@ def _is_abandoned(left: Path, host: str, pid: int) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine has this number."""
+    """Tells whether a process of this machine has this number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -211,14 +211,14 @@ def writing(path: Path | str, kept: str = "") -> Iterator[None]:
 
 
 def sentence(code: int, path: Path | str, kept: str = "") -> str:
-    """What to tell of an error of writing: what, why, what is left and what to do."""
+    """Puts an error of writing into a sentence: what, why, what is left and what to do."""
     left = kept or "Nothing half-written is left of it."
     remedy = _REMEDY.get(code, "Choose a place that may be written to")
     return f"{str(path)!r} cannot be written: {_SAYS[code]}. {left} {remedy}, and run the same command again."
 
 
 def refused(error: BaseException) -> str | None:
-    """What to tell of an error that nobody foresaw, where a file system is the reason for it; else None."""
+    """Puts an error that nobody foresaw into a sentence, where a file system is the reason for it; else None."""
     code = refusal(error)
     if code is None:
         return None

@@ -1,4 +1,4 @@
-"""What groups of a run's options have in common: base class, mark of what is free, and the options by their names.
+"""The base of groups of a run's options: their class, the mark of what is free, and the options by their names.
 
 Standard library only; every layer may import it. A group stands with those who read it, as ``FeedConfig`` does in
 ``flan_jax.feed.config``, and is handed to them whole; ``flan_jax.experiments.options`` collects them.

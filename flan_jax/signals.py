@@ -36,7 +36,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class _Watch:
-    """What the handlers of this process and the thread that watches over them share."""
+    """The state that the handlers of this process and the thread that watches over them share."""
 
     def __init__(self) -> None:
         self.newest: Newest | None = None
@@ -48,7 +48,7 @@ _WATCH = _Watch()
 
 
 def name_of(signum: int) -> str:
-    """What people call a signal."""
+    """Returns what people call a signal."""
     return "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
 
 
@@ -63,7 +63,7 @@ def continues_from(newest: Newest) -> Iterator[None]:
 
 
 def last_words(signum: int, otherwise: str = "nothing was saved") -> tuple[str, int]:
-    """What to say of a stop, in a line, and the exit code.
+    """Returns what to say of a stop, in a line, and the exit code.
 
     Args:
         signum: what stopped the process.

@@ -23,7 +23,7 @@ WHOLE_LIMIT = 2**31 - 1
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Where a number may lie.
+    """The range that a number may lie in.
 
     Attributes:
         at_least: the smallest, itself allowed.
@@ -38,7 +38,7 @@ class Range:
     below: float | None = None
 
     def refuses(self, value: Any) -> bool:
-        """Whether a number lies outside."""
+        """Tells whether a number lies outside."""
         return (
             (self.at_least is not None and value < self.at_least)
             or (self.at_most is not None and value > self.at_most)
@@ -70,7 +70,7 @@ class PathRule:
     remote: bool = False
 
     def problem(self, value: str) -> str:
-        """What is wrong with it; ``""`` for nothing."""
+        """Says what is wrong with it; ``""`` for nothing."""
         if _unwritable(value):
             return "it holds a NUL, or bytes that are no UTF-8, and no path may have these here. Choose another one"
         scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", value)
@@ -182,7 +182,7 @@ def hints(owner: Any) -> Mapping[str, Any]:
 
 
 def problem(value: Any, annotation: Any) -> str:
-    """What is wrong with a value, as a part of a sentence that begins with "it"; ``""`` for nothing."""
+    """Says what is wrong with a value, as a part of a sentence that begins with "it"; ``""`` for nothing."""
     options = _options(annotation)
     found = [_problem(value, option) for option in options]
     if not all(found):
@@ -193,7 +193,7 @@ def problem(value: Any, annotation: Any) -> str:
 
 
 def expected(annotation: Any) -> str:
-    """What an annotation allows, in words.
+    """Says what an annotation allows, in words.
 
     >>> expected(Annotated[int, Range(1)]), expected(bool), expected(tuple[str, ...] | None)
     ('a whole number of at least 1', 'True or False', 'a tuple of texts or None')
@@ -253,7 +253,7 @@ def _problem(value: Any, option: Any) -> str:
 
 
 def _bounded(rules: Sequence[Any]) -> bool:
-    """Whether a rule says the largest number itself."""
+    """Tells whether a rule says the largest number itself."""
     return any(isinstance(rule, Range) and not rule.at_most is rule.below is None for rule in rules)
 
 
@@ -263,7 +263,7 @@ def _is_a_at_all(value: Any, kind: Any) -> bool:
 
 
 def _is_a(value: Any, kind: Any) -> bool:
-    """Whether a value is of a kind, whatever the rules say: an int is a float, a bool is neither."""
+    """Tells whether a value is of a kind, whatever the rules say: an int is a float, a bool is neither."""
     if kind is Any:
         return True
     if kind is None or kind is type(None):
@@ -290,7 +290,7 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 
 def _unwritable(text: str) -> bool:
-    """Whether no file can hold a text: it has a NUL, or half a character, as bytes that are no UTF-8 become."""
+    """Tells whether no file can hold a text: it has a NUL, or half a character, as bytes that are no UTF-8 become."""
     return "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -335,7 +335,7 @@ def _words(option: Any) -> str:
 
 
 def _remedy(value: Any, annotation: Any) -> str:
-    """What to write instead, where that can be told from the value."""
+    """Says what to write instead, where that can be told from the value."""
     kinds = members(annotation)
     choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
     if isinstance(value, str) and choices:

@@ -1,4 +1,4 @@
-"""What several commands print: progress of preparing, the table of results, how to continue."""
+"""The console of several commands: progress of preparing, the table of results, how to continue."""
 
 import contextlib
 import sys
@@ -200,7 +200,7 @@ def run_training(run: "GinRun") -> int:
 
 
 def is_huggingface(model_dir: str) -> bool:
-    """Whether a folder holds a model of Hugging Face's and no run; ``hf:OWNER/NAME`` always does."""
+    """Tells whether a folder holds a model of Hugging Face's and no run; ``hf:OWNER/NAME`` always does."""
     folder = Path(model_dir)
     return model_dir.startswith("hf:") or ((folder / "config.json").is_file() and not (folder / "config.gin").is_file())
 

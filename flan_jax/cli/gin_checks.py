@@ -1,4 +1,4 @@
-"""What gin lets pass: macros that nobody gives or reads, settings that nothing reads, values of another type."""
+"""Checks of what gin lets pass: macros nobody gives or reads, settings that nothing reads, values of another type."""
 
 import dataclasses
 import functools
@@ -54,7 +54,7 @@ def _references(value: Any) -> Iterator[Any]:
 
 
 class _Reachable:
-    """What a run reads: parts with their scopes, macros; and for each part the reference through which it is read."""
+    """The parts that a run reads, with scopes and macros; and for each the reference through which it is read."""
 
     def __init__(self) -> None:
         self.parts: set[tuple[str, str]] = set()
@@ -142,7 +142,7 @@ def _check_macros(origins: Mapping[Key, Origin]) -> None:
 
 
 def is_required(value: Any) -> bool:
-    """Whether a bound value is still ``%gin.REQUIRED``: gin hands out copies, so identity does not tell."""
+    """Tells whether a bound value is still ``%gin.REQUIRED``: gin hands out copies, so identity does not tell."""
     return isinstance(value, gin.config.ConfigurableReference) and value.scoped_selector == "gin.REQUIRED/gin.constant"
 
 

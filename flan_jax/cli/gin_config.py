@@ -220,7 +220,7 @@ def _check_unread(config: RunConfig, origins: Mapping[Key, Origin]) -> None:
 
 
 def _resolution_error(error: Exception, written: Sequence[str]) -> Exception:
-    """What gin raised while it made a run, as a sentence; ``written`` are the files that a run wrote of itself."""
+    """Puts what gin raised while it made a run into a sentence; ``written`` are files that a run wrote of itself."""
     text = str(error)
     missing = re.search(r"(\w+)\(\) missing \d+ required (?:positional |keyword-only )?arguments?: (.*)", text)
     if missing:

@@ -104,5 +104,5 @@ def _bound() -> dict[Key, Any]:
 
 
 def _is_open(value: Any) -> bool:
-    """Whether a value is still to be given (``%gin.REQUIRED``)."""
+    """Tells whether a value is still to be given (``%gin.REQUIRED``)."""
     return isinstance(value, gin.config.ConfigurableReference) and value.selector == "gin.constant"

@@ -32,7 +32,7 @@ _NOT_GIN = (ValueError, SyntaxError, tokenize.TokenError, TypeError, AttributeEr
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Where a value was written.
+    """The place where a value was written.
 
     Attributes:
         where: file and line, or the option.
@@ -46,7 +46,7 @@ class Origin:
 
 
 def same_value(one: Any, other: Any) -> bool:
-    """Whether two bound values are one: gin takes ``%A`` for equal to ``%B``, as both are references to ``macro``."""
+    """Tells whether two bound values are one: gin takes ``%A`` and ``%B`` for equal, as both are references to ``macro``."""
     named = [[repr(each) for each in gin.config.iterate_references(value)] for value in (one, other)]
     return bool(one == other) and named[0] == named[1]
 
@@ -206,7 +206,7 @@ class _DataDelegate(gin.config.ParserDelegate):
 
 
 def _is_saved(path: Path) -> bool:
-    """Whether a gin file is what a run wrote down of itself, in the words of its version."""
+    """Tells whether a gin file is what a run wrote down of itself, in the words of its version."""
     return path.name == "config.gin" and any(path.with_name(name).exists() for name in ("manifest.json", "checkpoints"))
 
 
@@ -247,7 +247,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def _gin_errors_explained(where: str, parser: config_parser.ConfigParser | None = None) -> Iterator[None]:
-    """What gin raises while it reads, as one sentence, with the line at which a parser stands."""
+    """Raises what gin raises while it reads as one sentence, with the line at which a parser stands."""
     line = parser.current_token.start[0] if parser else 0
     where = f"{where}, line {line}" if line else where
     try:

@@ -1,4 +1,4 @@
-"""What a word of the command line means: that is decided by what its field holds, not by how the word looks.
+"""Meanings of words of the command line: they are decided by what a word's field holds, not by how the word looks.
 
 ``--gin.MODEL_DIR=2024-11-21`` names a folder, since the field that MODEL_DIR feeds is a text; ``--gin.run.pack=false`` is
 False, since that one is a boolean.
@@ -69,7 +69,7 @@ def as_gin(value: str, fields: Sequence[Any]) -> str:
 
 
 def _unquoted(value: str) -> str | None:
-    """What stands between quotes, where a value is a quoted text."""
+    """Returns what stands between quotes, where a value is a quoted text."""
     if value[:1] not in ("'", '"') or not _is_literal(value):
         return None
     found = ast.literal_eval(value)

@@ -1,4 +1,4 @@
-"""What a run draws from its tasks: its batches, what was really drawn, weights and tasks that change in mid-run."""
+"""A run's draws from its tasks: its batches, what was really drawn, weights and tasks that change in mid-run."""
 
 import dataclasses
 import functools
@@ -112,7 +112,7 @@ Table = Mapping[str, Mapping[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class DataChange:
-    """How the tasks of a run differ from those that it was trained on until now.
+    """The difference between the tasks of a run and those that it was trained on until now.
 
     Attributes:
         added, removed: names of tasks.

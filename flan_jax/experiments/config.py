@@ -1,4 +1,4 @@
-"""What one run is, as plain frozen data: everything that decides its numbers, and where they go."""
+"""A run as plain frozen data (``RunConfig``): everything that decides its numbers, and where they go."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping

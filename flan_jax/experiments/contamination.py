@@ -76,7 +76,7 @@ def check_contamination(
 
 
 def _audits(folder: Path) -> list[Path]:
-    """Where a run's audit may be: in its folder, or in those of the runs beside it, which compare the same as a rule."""
+    """Lists where a run's audit may be: in its folder, or in those of runs beside it, which compare the same as a rule."""
     return [folder / AUDIT, *sorted(folder.absolute().parent.glob(f"*/{AUDIT}"))]
 
 

@@ -69,7 +69,7 @@ def run_vocabulary(config: RunConfig, mixture: Mixture) -> Vocabulary:
 
 @dataclasses.dataclass(frozen=True)
 class RunData:
-    """What a run reads.
+    """The data that a run reads.
 
     Attributes:
         mixture: as declared.

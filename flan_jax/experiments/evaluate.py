@@ -109,7 +109,7 @@ def _ending_notes(task: Prompted, stored: StoredTask) -> tuple[str, ...]:
 
 
 def _group_notes(stored: StoredTask, chosen: Sequence[int]) -> tuple[str, ...]:
-    """How many groups are not measured as a whole, in a sentence; nothing where all are."""
+    """Says how many groups are not measured as a whole, in a sentence; nothing where all are."""
     if GROUP not in stored.extra_types:
         return ()
     names = [_kept_text(stored, GROUP, index) for index in range(len(stored))]

@@ -1,4 +1,4 @@
-"""How a published model says that it writes: its ``generation_config.json``, honoured or reported key by key.
+"""Settings by which a published model writes: its ``generation_config.json``, honored or reported key by key.
 
 A folder that is asked as it is writes as transformers' ``generate`` would with the same file. What ends a text is read
 with the model (``models.huggingface.folder``).
@@ -36,7 +36,7 @@ _NOTHING: Mapping[str, tuple[Any, ...]] = {
 
 @dataclasses.dataclass(frozen=True)
 class FolderSettings:
-    """What a folder says of how it writes.
+    """The settings of generation that a folder has.
 
     Attributes:
         decoding: arguments of ``DecodingConfig``.
@@ -128,5 +128,5 @@ def _followed(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _asked(name: str, given: Mapping[str, Any]) -> bool:
-    """Whether a key that is not followed asks for something all the same: beams beside sampling."""
+    """Tells whether a key that is not followed asks for something all the same: beams beside sampling."""
     return name == "num_beams" and given["num_beams"] != 1

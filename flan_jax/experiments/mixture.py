@@ -116,7 +116,7 @@ def mixture_outline(name: str) -> Mixture:
 
 
 def has_outline(name: str) -> bool:
-    """Whether the rates of that mixture can be told without its files."""
+    """Tells whether the rates of that mixture can be told without its files."""
     return _outline_of(name) is not None
 
 

@@ -1,4 +1,4 @@
-"""What a run keeps of the folder that its model was read from: configuration, tokenizer and settings, no weights.
+"""A run's copy of the folder that its model was read from: configuration, tokenizer and settings, no weights.
 
 A run whose kind, sizes and vocabulary are those of a published model (``models/huggingface.gin``) is described by
 that model's folder. When it begins to train it copies the description to ``MODEL_DIR/pretrained``; there it is read
@@ -126,7 +126,7 @@ def vocabulary_place(vocabulary: str, model_dir: str) -> str:
 
 
 def _record(model_dir: str) -> dict[str, Any]:
-    """What the copy in a run's folder says of itself; nothing where there is none."""
+    """Reads what the copy in a run's folder says of itself; nothing where there is none."""
     path = Path(model_dir) / PRETRAINED / _RECORD
     if not model_dir or not path.is_file():
         return {}

@@ -43,7 +43,7 @@ OnContamination = Literal["refuse", "warn", "off"]
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig(OptionGroup):
-    """Which data a run reads, and where they lie.
+    """Options of the data that a run reads, and of where they lie.
 
     Attributes:
         vocabulary: a registered name or a file; ``""`` takes the mixture's own.
@@ -91,7 +91,7 @@ class DataConfig(OptionGroup):
 
     @property
     def reading(self) -> ReadingOptions:
-        """How a mixture that is a path is read."""
+        """The options by which a mixture that is a path is read."""
         return ReadingOptions(self.format, self.clean, self.no_clean, self.opening)
 
     def unread(self) -> Iterator[tuple[str, str]]:
@@ -101,7 +101,7 @@ class DataConfig(OptionGroup):
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
-    """When checkpoints are written and which are kept.
+    """Options of when checkpoints are written and which are kept.
 
     Attributes:
         period: steps between checkpoints; the last step is always saved.
@@ -119,7 +119,7 @@ class CheckpointConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-    """What is measured, and when.
+    """Options of what is measured, and when.
 
     Attributes:
         suites: names of the mixture's suites; ``None`` for all of them, ``()`` for none.

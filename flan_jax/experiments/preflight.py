@@ -1,4 +1,4 @@
-"""What can be refused before anything is written: places that are not there, a machine that does not fit."""
+"""Checks of what can be refused before anything is written: places that are not there, a machine that does not fit."""
 
 from pathlib import Path
 

@@ -77,7 +77,7 @@ def create(folder: Path) -> None:
 
 
 def is_unsaved(folder: Path) -> bool:
-    """Whether a training in the folder began and ended before there was anything to keep: no checkpoint, no results."""
+    """Tells whether a training in the folder ended before there was anything to keep: no checkpoint, no results."""
     began = (folder / MANIFEST).is_file() and (folder / CHECKPOINTS).is_dir()
     return began and not has_checkpoint(folder) and not any(saved_steps(folder))
 
@@ -171,7 +171,7 @@ def write_description(
 
 
 def _origin(config: RunConfig) -> dict[str, Any]:
-    """What a run's first weights were: the folder, and what an import wrote of where they came from."""
+    """Describes what a run's first weights were: the folder, and what an import wrote of where they came from."""
     record = Path(config.initial_checkpoint).expanduser() / ORIGIN
     imported = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     return {"folder": config.initial_checkpoint, **imported}

@@ -1,4 +1,4 @@
-"""What training needs before its first step: everything checked and read, then a state, new or restored."""
+"""The work before training's first step: everything checked and read, then a state, new or restored."""
 
 import dataclasses
 import json
@@ -73,7 +73,7 @@ class Built:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What is recorded of the run in its checkpoints."""
+        """The record of the run in its checkpoints."""
         return {**self.config.identity(), **self.base}
 
 

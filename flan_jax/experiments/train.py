@@ -26,7 +26,7 @@ from flan_jax.train.step import compile_train_step
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
         step: steps taken in all.
@@ -130,7 +130,7 @@ def _run(
 
 @contextlib.contextmanager
 def _outputs(built: Built, started: Started) -> Iterator[list[Hook]]:
-    """What is written and shown at every logged step, until training ends: metrics, curves, progress."""
+    """Opens what is written and shown at every logged step, until training ends: metrics, curves, progress."""
     folder, names, step = built.folder, built.data.train_names, started.step
     metrics = MetricsWriter(
         folder / run_files.METRICS,

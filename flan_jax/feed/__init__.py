@@ -1,1 +1,1 @@
-"""Where batches come from: the sampler, packing, the loader. No TensorFlow."""
+"""Batches and where they come from: the sampler, packing, the loader. No TensorFlow."""

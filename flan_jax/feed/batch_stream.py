@@ -16,7 +16,7 @@ Weights = Sequence[float] | np.ndarray | Mapping[str, float]
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class TaskProgress:
-    """How far a stream has gone through each of its tasks: from here a stream over other tasks can continue.
+    """The progress of a stream through each of its tasks: from here a stream over other tasks can continue.
 
     Attributes:
         step: batches consumed since the beginning of the run.

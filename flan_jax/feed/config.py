@@ -11,7 +11,7 @@ from flan_jax.typed import Natural, Positive, Rows, unread
 
 @dataclasses.dataclass(frozen=True)
 class FeedConfig(OptionGroup):
-    """How examples become batches.
+    """Options by which examples become batches.
 
     Attributes:
         batch_size: rows of the global batch; packed rows where ``pack`` is true.

@@ -125,7 +125,7 @@ class PackedChunks:
 
     @cached_property
     def longest_first(self) -> bool:
-        """Whether examples are packed longest first or as drawn: whichever makes fewer rows of chunk 0."""
+        """True where examples are packed longest first, false where as drawn: whichever makes fewer rows of chunk 0."""
         _, _, *lengths = self._draw(0)
         decreasing, as_drawn = (len(self._layout.pack(*lengths, longest_first=first)) for first in (True, False))
         return decreasing <= as_drawn

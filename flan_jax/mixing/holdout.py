@@ -26,7 +26,7 @@ def no_origins(spec: TaskSpec) -> frozenset[str]:
 
 @dataclasses.dataclass(frozen=True)
 class HoldoutRules:
-    """What must not be trained on beside what is held out.
+    """Rules of what must not be trained on beside what is held out.
 
     Attributes:
         related: pairs of clusters too near to each other: holding out one drops the other.
@@ -177,7 +177,7 @@ def intra_cluster(name: str, specs: Sequence[TaskSpec], index: int, rules: Holdo
 
 
 def _family_name(family: tuple[str, ...]) -> str:
-    """What its members' names have in common, by which FLAN sorts families."""
+    """Returns what its members' names have in common, by which FLAN sorts families."""
     first, last = min(family), max(family)
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     return first[:length].rstrip("_")

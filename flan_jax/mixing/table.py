@@ -106,7 +106,7 @@ class RateTable:
 
     @property
     def sizes_from(self) -> str:
-        """What the sizes are, for how many tasks; ``""`` where none is known."""
+        """The source of the sizes, for how many tasks; ``""`` where none is known."""
         counts = {origin: sum(row.examples_from == origin for row in self.rows) for origin in _ORIGINS}
         return "; ".join(
             f"{count:,} {'task' if count == 1 else 'tasks'} {_ORIGINS[origin]}"
@@ -254,7 +254,7 @@ def _nested(
 
 
 def _notes(mixture: Mixture, sizes: Mapping[str, int], mean_tokens: Mapping[str, float] | None) -> tuple[str, ...]:
-    """Where a budget cannot be spent, in the mixture or in one inside it."""
+    """Says where a budget cannot be spent, in the mixture or in one inside it."""
     notes = [
         note
         for entry in mixture.entries

@@ -1,4 +1,4 @@
-"""What every model offers: training, scoring and decoding go through this and never ask which model it is.
+"""The protocol of models: training, scoring and decoding go through this and never ask which model it is.
 
 Shapes: B rows of a batch, S length of prompts, T length of targets, R rows of a cache (B times the beams), P (prompt,
 target) pairs, D model width, V vocabulary.
@@ -18,7 +18,7 @@ Axes = dict[str, Any]
 
 
 class SharedConfig(Protocol):
-    """What the configurations of all models answer. Their fields are ``T5Config``'s and ``DecoderConfig``'s own."""
+    """The protocol of all models' configurations. Their fields are ``T5Config``'s and ``DecoderConfig``'s own."""
 
     @property
     def COMPARED(self) -> tuple[str, ...]:  # noqa: N802
@@ -64,7 +64,7 @@ class SharedConfig(Protocol):
 
     @property
     def decoder_only(self) -> bool:
-        """Whether inputs and targets are one sequence."""
+        """True where inputs and targets are one sequence."""
 
     @property
     def prompt_start(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What a run cost: commit, hardware, time, tokens and floating-point operations, from the files of its folder."""
+"""The cost of a run: commit, hardware, time, tokens and floating-point operations, from the files of its folder."""
 
 import math
 import re

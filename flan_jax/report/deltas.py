@@ -1,4 +1,4 @@
-"""How much a score changed between two evaluations of the same examples, with a paired bootstrap interval.
+"""Differences of scores between two evaluations of the same examples, with a paired bootstrap interval.
 
 Both evaluations answered the same examples, and their scores go together: where one finds an example hard, so mostly
 does the other. Resampling the differences, rather than the two scores apart, keeps that and gives narrower intervals

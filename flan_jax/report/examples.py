@@ -37,7 +37,7 @@ class Evaluation:
 
 
 def most_of_a_task(tasks: int) -> int:
-    """How many examples of each of so many tasks a page embeds.
+    """Returns how many examples of each of so many tasks a page embeds.
 
     >>> most_of_a_task(1), most_of_a_task(60), most_of_a_task(1836)
     (400, 50, 5)

@@ -270,7 +270,7 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a JSON value is a finite number."""
+    """Tells whether a JSON value is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

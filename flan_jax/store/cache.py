@@ -58,7 +58,7 @@ def remove_abandoned(parent: Path) -> None:
 
 
 def is_abandoned(written: float) -> bool:
-    """Whether a file last written at that time (seconds since the epoch) is too old to be in progress."""
+    """Tells whether a file last written at that time (seconds since the epoch) is too old to be in progress."""
     return time.time() - written > _ABANDONED_AFTER_S
 
 

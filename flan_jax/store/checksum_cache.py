@@ -56,7 +56,7 @@ def file_state_digest(
 
 
 def mtimes_settled(stats: Iterable[os.stat_result]) -> bool:
-    """Whether the modification times are old enough that a later change must alter them."""
+    """Tells whether the modification times are old enough that a later change must alter them."""
     now = time.time_ns()
     return all(
         now - stat.st_mtime_ns > (_TICK_NS if stat.st_mtime_ns % 1_000_000_000 else _COARSE_TICK_NS) for stat in stats

@@ -48,7 +48,7 @@ class Extra:
 
     @property
     def is_text(self) -> bool:
-        """Whether its values are strings or bytes, read back as ``bytes``."""
+        """True where its values are strings or bytes, read back as ``bytes``."""
         return self.dtype in (TEXT, BYTES)
 
     def arrow_type(self) -> pa.DataType:
@@ -110,7 +110,7 @@ LOSS_MASK_TYPE = Extra("uint8", 1)
 
 
 def has_loss_mask(manifest: Mapping[str, Any], where: str) -> bool:
-    """Whether a stored task has loss masks.
+    """Tells whether a stored task has loss masks.
 
     Raises:
         UserError: its extra of that name is of another type.

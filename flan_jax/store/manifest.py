@@ -110,7 +110,7 @@ def parse_manifest(raw: bytes, where: str) -> dict[str, Any]:
 
 
 def _is_file_entry(name: str, entry: Any) -> bool:
-    """Whether it is a valid size and checksum of a file in the folder itself."""
+    """Tells whether it is a valid size and checksum of a file in the folder itself."""
     return (
         "/" not in name
         and os.sep not in name

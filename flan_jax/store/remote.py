@@ -322,7 +322,7 @@ def _connect(url: str, shown: str) -> tuple[Any, str]:
 
 
 def _is_intact(file: Path, entry: dict[str, Any]) -> bool:
-    """Whether a cached file exists and matches its checksum; one that does not is deleted."""
+    """Tells whether a cached file exists and matches its checksum; one that does not is deleted."""
     try:
         if file.stat().st_size == entry["bytes"]:
             if (mark := _mark(file, entry)) in checksum_cache():

@@ -87,7 +87,7 @@ class TokenStore:
         return self._backend.tidied()
 
     def has(self, name: str, split: str, fingerprint: str, *, verify: Verify = "never") -> bool:
-        """Whether the task exists complete and with this fingerprint.
+        """Tells whether the task exists complete and with this fingerprint.
 
         Args:
             name: the task.

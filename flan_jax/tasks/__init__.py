@@ -1,1 +1,1 @@
-"""What a task is: specs, templates, rendering, the catalogue. Standard library only."""
+"""Tasks as they are declared: specs, templates, rendering, the catalog. Standard library only."""

@@ -136,7 +136,7 @@ def verdict(key: str, value: Any) -> bool | None:
 
 
 def left_out_by(record: Mapping[str, Any]) -> str:
-    """Why nothing of a record is to be learned, in words to be counted by; ``""`` where nothing says so.
+    """Says why nothing of a record is to be learned, in words to be counted by; ``""`` where nothing says so.
 
     Raises:
         UserError: a weight other than 0 and 1, which no loss here can have, or a ``label`` that may be a class.

@@ -4,7 +4,7 @@ import enum
 
 
 class PromptMode(enum.StrEnum):
-    """How a prompt is built. The names are those of the FLAN 2022 collection."""
+    """The mode of a prompt. The names are those of the FLAN 2022 collection."""
 
     ZS_OPT = "zs_opt"
     """Zero-shot, the options listed in the input."""
@@ -29,20 +29,20 @@ class PromptMode(enum.StrEnum):
 
     @property
     def shows_options(self) -> bool:
-        """Whether the options are listed in the input."""
+        """True where the options are listed in the input."""
         return self.value.endswith("_opt")
 
     @property
     def few_shot(self) -> bool:
-        """Whether solved examples come first."""
+        """True where solved examples come first."""
         return "fs_" in self.value
 
     @property
     def reasons(self) -> bool:
-        """Whether the target reasons before it answers."""
+        """True where the target reasons before it answers."""
         return self.value.startswith("cot_")
 
     @property
     def instructs(self) -> bool:
-        """Whether a template's words are used at all."""
+        """True where a template's words are used at all."""
         return self not in (PromptMode.NO_TEMPLATE, PromptMode.DATASET_NAME)

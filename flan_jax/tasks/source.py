@@ -58,7 +58,7 @@ class Source(abc.ABC):
         return type(self).__name__
 
     def place(self, split: str, index: int) -> str:
-        """Where record ``index`` stands, such as a file and a line; ``""`` where the index is all that is known."""
+        """Returns where record ``index`` stands, such as a file and a line; ``""`` where nothing else is known."""
         return ""
 
     def count(self, split: str) -> int | None:
@@ -66,7 +66,7 @@ class Source(abc.ABC):
         return None
 
     def is_empty(self, split: str) -> bool:
-        """Whether ``split`` is known to have no records."""
+        """Tells whether ``split`` is known to have no records."""
         return self.count(split) == 0
 
     def size_hint(self, split: str) -> int | None:
@@ -79,7 +79,7 @@ class Source(abc.ABC):
 
     @property
     def is_published(self) -> bool:
-        """Whether it is a published data set, for which a local copy may stand in."""
+        """True where it is a published data set, for which a local copy may stand in."""
         return False
 
     def local(self) -> Path | None:
@@ -92,7 +92,7 @@ class Source(abc.ABC):
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether it is a published data set without a local copy, so that reading it takes a network."""
+        """True where it is a published data set without a local copy, so that reading it takes a network."""
         return self.is_published and self.local() is None
 
     def published_count(self, split: str) -> int | None:
@@ -100,11 +100,11 @@ class Source(abc.ABC):
         return self.count(split) if self.is_published and split in self.splits else None
 
     def notes(self, split: str) -> Mapping[str, Any]:
-        """What became of the file of ``split`` before any task saw its records, as JSON values, for manifests."""
+        """Returns what became of the file of ``split`` before any task saw its records, as JSON values of manifests."""
         return {}
 
     def merged(self, split: str) -> int:
-        """How many messages became one with a message of the same speaker when ``split`` was last read whole."""
+        """Counts the messages that became one with a message of the same speaker when ``split`` was last read whole."""
         return 0
 
 
@@ -163,7 +163,7 @@ class PlainSource(Source):
 
     @property
     def is_published(self) -> bool:
-        """Whether the object says where a local copy would be."""
+        """True where the object says where a local copy would be."""
         return hasattr(self.source, "local")
 
     def local(self) -> Path | None:

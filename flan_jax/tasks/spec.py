@@ -128,7 +128,7 @@ class TaskSpec:
 
     @property
     def renders_itself(self) -> bool:
-        """Whether the templates read the whole record instead of slots."""
+        """True where the templates read the whole record instead of slots."""
         return not isinstance(self.templates[0], Template)
 
     def _check_slots(self, where: str) -> None:
@@ -161,7 +161,7 @@ class TaskSpec:
 
     @property
     def extras(self) -> dict[str, RecordText]:
-        """What is kept of each record beside its tokens: name → function."""
+        """The functions whose values are kept of each record beside its tokens, by name."""
         declared = {GROUP: self.group, ENDING: self.ending}
         return {name: function for name, function in declared.items() if function is not None}
 
@@ -301,7 +301,7 @@ class Prompted:
 
     @property
     def predict(self) -> Predict:
-        """How an answer is got: reasoning is always generated."""
+        """The kind of prediction: reasoning is always generated."""
         return "generate" if self.mode.reasons else self.spec.predict
 
     @property

@@ -17,7 +17,7 @@ _LETTERS = {"A": string.ascii_uppercase, "a": string.ascii_lowercase}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OptionStyle:
-    """How a closed set is listed.
+    """The style in which a closed set is listed.
 
     Attributes:
         header: stands before the options.
@@ -67,7 +67,7 @@ class OptionStyle:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ExemplarStyle:
-    """How solved examples are set: ``input DELIMITER target SEPARATOR input DELIMITER …``.
+    """The style in which solved examples are set: ``input DELIMITER target SEPARATOR input DELIMITER …``.
 
     Attributes:
         before_input: stands before every input.
@@ -85,7 +85,7 @@ class ExemplarStyle:
 
     @property
     def survives_lost_newlines(self) -> bool:
-        """Whether input, target and next input stay apart where line ends are dropped."""
+        """True where input, target and next input stay apart where line ends are dropped."""
         return bool((self.delimiter + self.before_target).strip() and (self.separator + self.before_input).strip())
 
     def prompt(self, solved: Sequence[tuple[str, str]], query: str) -> str:
@@ -127,7 +127,7 @@ class PromptStyle:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FewShot:
-    """How many solved examples of the training split come first, and with which templates.
+    """The number of solved examples of the training split that come first, and their templates.
 
     Attributes:
         shots: at most so many.

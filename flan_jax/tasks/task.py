@@ -23,7 +23,7 @@ class Task(Protocol):
 
     @property
     def cluster(self) -> str:
-        """What it is held out with."""
+        """The cluster that it is held out with."""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -35,11 +35,11 @@ class Task(Protocol):
 
     @property
     def spec_name(self) -> str:
-        """What all prompts over the same records are called: the spec's name, or its own."""
+        """The name of all prompts over the same records: the spec's, or its own."""
 
     @property
     def source(self) -> Source | None:
-        """Where its records come from; ``None`` where only it knows."""
+        """The source of its records; ``None`` where only it knows."""
 
     @property
     def origins(self) -> frozenset[str]:
@@ -47,7 +47,7 @@ class Task(Protocol):
 
     @property
     def mode(self) -> PromptMode | None:
-        """How its prompt is built; ``None`` where it has no templates of ours."""
+        """The mode of its prompt; ``None`` where it has no templates of ours."""
 
     @property
     def collection(self) -> str:
@@ -63,7 +63,7 @@ class Task(Protocol):
 
     @property
     def tokenized_elsewhere(self) -> bool:
-        """Whether its ids come from a pipeline of its own, so that a run's chat template is not around them."""
+        """True where its ids come from a pipeline of its own, so that a run's chat template is not around them."""
 
     def own_vocabulary(self) -> Any:
         """The vocabulary of that pipeline; ``None`` where a run chooses it."""

@@ -100,7 +100,7 @@ class Rendering(Protocol):
 
     @property
     def inverted(self) -> bool:
-        """Whether its target is not the task's answer, so that it is never scored."""
+        """True where its target is not the task's answer, so that it is never scored."""
 
     def render(self, record: Mapping[str, Any]) -> Parts | None:
         """Renders ``record``; ``None`` where the template does not apply to it."""

@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 
 class Restored(NamedTuple):
-    """What a checkpoint held."""
+    """The content of a checkpoint."""
 
     state: TrainState
     data_position: Json
@@ -258,7 +258,7 @@ class Checkpointer:
         )
 
     def _damage(self, folder: Path) -> str | None:
-        """What is wrong with a step; several processes compare a share each, and agree."""
+        """Says what is wrong with a step; several processes compare a share each, and agree."""
         processes = jax.process_count()
         wrong = damage(folder, (jax.process_index(), processes))
         if processes > 1:

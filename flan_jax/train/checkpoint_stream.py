@@ -51,7 +51,7 @@ class _PieceHandler(ocp.type_handlers.TypeHandler):
         self._pieces = pieces
 
     def typestr(self) -> str:
-        """What the checkpoint says its arrays are."""
+        """Returns what the checkpoint says its arrays are."""
         return "jax.Array"
 
     async def metadata(self, infos: Any) -> Any:
@@ -159,7 +159,7 @@ class StoredParams:
         self._context = ts.Context({"cache_pool": {"total_bytes_limit": 0}})
 
     def has(self, path: ParamPath) -> bool:
-        """Whether the checkpoint has the parameter."""
+        """Tells whether the checkpoint has the parameter."""
         try:
             self._open(path)
         except UserError:
@@ -167,7 +167,7 @@ class StoredParams:
         return True
 
     def by_layer(self, path: ParamPath) -> bool:
-        """Whether a layer of a stacked parameter can be read without the others."""
+        """Tells whether a layer of a stacked parameter can be read without the others."""
         return self._open(path).chunk_layout.read_chunk.shape[0] == 1
 
     def read(self, path: ParamPath, layer: int | None = None) -> np.ndarray:

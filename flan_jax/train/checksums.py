@@ -84,7 +84,7 @@ def read_checksums(folder: Path) -> dict[str, Any] | None:
 
 
 def damage(folder: Path, share: tuple[int, int] = (0, 1), *, read: bool = True) -> str | None:
-    """What is wrong with a step's files, in a few words; None where each is as it was written, or nobody can say.
+    """Says what is wrong with a step's files, in a few words; None where each is as it was written, or nobody can say.
 
     Args:
       folder: of the step.
@@ -140,7 +140,7 @@ def _difference(path: Path, entry: Mapping[str, Any]) -> str | None:
 
 
 def _other_step(folder: Path) -> str | None:
-    """What shows that a folder has the name of another step than it holds; None where it has its own, or says nothing."""
+    """Says what shows that a folder has another step's name; None where it has its own, or says nothing."""
     saved = _run_item(folder).get(STEP)
     if saved is None or not folder.name.isdecimal() or int(folder.name) == saved:
         return None
@@ -148,7 +148,7 @@ def _other_step(folder: Path) -> str | None:
 
 
 def _says_it_has(folder: Path) -> bool:
-    """Whether the item `run` of a step says that there are checksums."""
+    """Tells whether the item `run` of a step says that there are checksums."""
     return bool(_run_item(folder).get(MARK))
 
 

@@ -31,7 +31,7 @@ of T5-small took 0.67 s of CPU time with 64 MiB, 0.72 s with 16, 1.02 s with 4, 
 
 
 class TokenValues(NamedTuple):
-    """What is known of every target token; the gradient of none of it is defined."""
+    """The values known of every target token; the gradient of none of it is defined."""
 
     cross_entropy: Float[Array, "B T"]
     """Nats."""

@@ -1,4 +1,4 @@
-"""What a run shows and writes while it trains: metrics.jsonl, TensorBoard events, progress.
+"""Hooks that show and write a run while it trains: metrics.jsonl, TensorBoard events, progress.
 
 Every hook is called in every process; these write in the first process only.
 """
@@ -102,7 +102,7 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _is_cut_short(raw: bytes) -> bool:
-    """Whether a line without an end is the beginning of one that was being written."""
+    """Tells whether a line without an end is the beginning of one that was being written."""
     return raw.startswith(_BEGINNING) or _BEGINNING.startswith(raw)
 
 

@@ -169,7 +169,7 @@ def fit(
 
 
 class _Loop:
-    """What training holds between its steps: the state, the open metrics window, what was logged and saved last."""
+    """The state of training between its steps: the arrays, the open metrics window, what was logged and saved last."""
 
     def __init__(
         self,

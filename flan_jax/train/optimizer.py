@@ -34,7 +34,7 @@ _OF_SCHEDULES: dict[str, tuple[ScheduleName, ...]] = dict.fromkeys(
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """What to optimise with; every value is checked when it is built (UserError).
+    """Options of the optimizer; every value is checked when it is built (UserError).
 
     `adafactor` is the one of T5 (Shazeer & Stern 2018, arXiv:1804.04235): factored second moments,
     no momentum, steps relative to each parameter's root mean square, updates clipped at RMS 1.
@@ -84,7 +84,7 @@ class OptimizerConfig:
 
     @property
     def decays(self) -> bool:
-        """Whether the schedule has an end."""
+        """True where the schedule has an end."""
         return self.schedule in ("linear", "cosine")
 
     def over(self, steps: int) -> "OptimizerConfig":
@@ -162,7 +162,7 @@ def _map_axes(function: Any, axes: Any) -> Any:
 
 
 def _is_matrix(names: Sequence[str]) -> bool:
-    """Whether the parameter multiplies activations: not a norm scale, a bias table or an embedding."""
+    """Tells whether the parameter multiplies activations: not a norm scale, a bias table or an embedding."""
     return len(names) - ("layers" in names) == 2 and not {"vocab", "buckets"} & set(names)
 
 

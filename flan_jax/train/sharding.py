@@ -83,7 +83,7 @@ class ShardingRules:
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """How many devices each mesh axis spans, and how arrays are sharded over them.
+    """The number of devices that each mesh axis spans, and how arrays are sharded over them.
 
     Attributes:
       data, fsdp, tensor: sizes of the mesh axes; one of the three may be -1, "whatever is left".

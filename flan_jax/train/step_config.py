@@ -8,7 +8,7 @@ from flan_jax.typed import AtLeast0, Positive
 
 @dataclasses.dataclass(frozen=True)
 class StepConfig(OptionGroup):
-    """What a training step does beside the model and the optimizer.
+    """Options of a training step beside the model and the optimizer.
 
     Attributes:
         z_loss: weight of the squared log-normaliser.

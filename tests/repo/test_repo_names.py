@@ -116,6 +116,22 @@ BRITISH = re.compile(
 LEFT: dict[str, set[str]] = {}
 LEFT_BRITISH: dict[str, set[str]] = {}
 LEFT_LARGE: dict[str, int] = {}
+# Of docstrings that say what they are about before they say what the thing does or is: those whose text is part of the
+# fingerprint of prepared tasks, and changes with their behavior only. By path, names within the module.
+DIGESTED_DOCSTRINGS: dict[str, set[str]] = {
+    "flan_jax/data/chat/replies.py": {"told_before"},
+    "flan_jax/data/formats/messages.py": {"_rest", "_thoughts"},
+    "flan_jax/data/formats/natural_instructions.py": {"_read_v1"},
+    "flan_jax/data/formats/oasst.py": {"OasstReader", "_is_none"},
+    "flan_jax/data/formats/record_format.py": {"texts_at", "list_at"},
+    "flan_jax/data/formats/sharegpt.py": {"_read_baize"},
+    "flan_jax/data/formats/speakers.py": {"calls"},
+    "flan_jax/data/instructions/task.py": {"_before"},
+    "flan_jax/tasks/chat/turns.py": {"is_trained"},
+    "flan_jax/tasks/known_keys.py": {"empty", "verdict", "weight_of"},
+    "flan_jax/tasks/unicode_check.py": {"unsound"},
+}
+OBLIQUE = re.compile(r"(Whether|What|How|Which|Where|When|Why|That|If)\b")
 # Folders that tests/ has beside those of the package, and modules whose tests stand with their callers'.
 OF_THE_REPOSITORY = {"mixtures", "parity", "realweights", "repo"}
 TESTED_ELSEWHERE = {"testing": "all tests that use it"}
@@ -187,6 +203,29 @@ def check_left(complaints: dict[tuple[str, str], str], left: dict[str, set[str]]
     assert not gone, f"take out of this test what is left of nothing: {gone}"
 
 
+def docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """The name within the module (empty for itself) and the docstring of all that has one."""
+
+    def inner(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and (text := ast.get_docstring(node)):
+            yield name, text
+        for child in ast.iter_child_nodes(node):
+            named = isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            yield from inner(child, f"{name}.{child.name}".lstrip(".") if named else name)
+
+    yield from inner(tree, "")
+
+
+def oblique(source: str, path: str) -> dict[tuple[str, str], str]:
+    """(path, name) → what begins with neither what the thing does nor what it is."""
+    return {
+        (path, name): f"{path}: {name or 'the module'} begins with {text.split()[0]!r}; say what it does or is"
+        for name, text in docstrings(ast.parse(source))
+        if OBLIQUE.match(text)
+    }
+
+
 def modules() -> list[Path]:
     return [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
@@ -204,6 +243,26 @@ def test_no_name_that_was_given_up_is_back(found):
 
 def test_identifiers_are_spelt_as_americans_do(found):
     check_left(british(found), LEFT_BRITISH)
+
+
+def test_docstrings_begin_with_what_a_thing_does_or_is():
+    complaints: dict[tuple[str, str], str] = {}
+    for path in (ROOT / "flan_jax").rglob("*.py"):
+        complaints |= oblique(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT)))
+    check_left(complaints, DIGESTED_DOCSTRINGS)
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("'''What it is.'''", [""]),
+        ("class A:\n    '''How.'''\n    def f(self):\n        '''Whether so.'''", ["A", "A.f"]),
+        ("if x:\n    def f():\n        '''Where it is.'''", ["f"]),
+        ("def f():\n    '''Tells whether so.'''\n    '''What is no docstring.'''", []),
+    ],
+)
+def test_a_docstring_that_begins_otherwise_is_found(source, names):
+    assert [name for _, name in oblique(source, "flan_jax/somewhere.py")] == names
 
 
 @pytest.mark.parametrize(

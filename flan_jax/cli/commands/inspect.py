@@ -160,7 +160,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _names(task: "Task") -> tuple[str, ...]:
-    """What a task goes by: its own name, and its spec's."""
+    """Returns what a task goes by: its own name, and its spec's."""
     return tuple(dict.fromkeys((task.name, task.spec_name)))
 
 

@@ -162,7 +162,7 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _details(row: dict[str, Any]) -> list[str]:
-    """What the table has no room for."""
+    """Returns what the table has no room for."""
     options = row["options"] if isinstance(row["options"], str) else " | ".join(row["options"])
     found = {
         "modes": ", ".join(row["modes"]),

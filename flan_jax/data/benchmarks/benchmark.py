@@ -79,7 +79,7 @@ class BenchmarkTask:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReadingChoices:
-    """What a user chose of how a benchmark is read.
+    """The choices that a user made of how a benchmark is read.
 
     Attributes:
         shots: how many solved examples are wanted; with 0 none need be there.

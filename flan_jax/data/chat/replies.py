@@ -108,7 +108,7 @@ class ReplySource(Source):
         return self.source.place(split, number) or f"{self.source.describe()}, split {split!r}, record {number}"
 
     def is_empty(self, split: str) -> bool:
-        """Whether there are no conversations."""
+        """Tells whether there are no conversations."""
         return self.source.is_empty(split)
 
     def fingerprint(self, split: str) -> str:

@@ -81,7 +81,7 @@ class ChatTemplate:
 
     @property
     def marks_replies(self) -> bool:
-        """Whether it marks with ``{% generation %}`` what the assistant says."""
+        """True where it marks with ``{% generation %}`` what the assistant says."""
         return _GENERATION.search(self.text) is not None
 
     def fingerprint(self) -> str:

@@ -50,7 +50,7 @@ def rewritten_messages(template: ChatTemplate, messages: Sequence[Message], tool
 
 
 def _writes_reply(template: ChatTemplate, messages: Sequence[Message], tools: str, index: int, marked: Marked) -> bool:
-    """Whether the template writes more at a reply's place than it writes around another word."""
+    """Tells whether the template writes more at a reply's place than it writes around another word."""
     probe = dataclasses.replace(messages[index], content=_PROBE)
     try:
         probed = template.marked([*messages[:index], probe, *messages[index + 1 :]], tools=tools)

@@ -78,7 +78,7 @@ class TaskFilter:
     mmlu: bool = True
 
     def __call__(self, path: Path) -> bool:
-        """Whether the task of a file is taken; where languages are given, a file that names none is not."""
+        """Tells whether the task of a file is taken; where languages are given, a file that names none is not."""
         if not self.mmlu and _MMLU in path.stem:
             return False
         if self == TaskFilter(mmlu=self.mmlu):

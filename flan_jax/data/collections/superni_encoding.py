@@ -61,7 +61,7 @@ class SuperNIFields:
 
 @dataclasses.dataclass(frozen=True)
 class _Style:
-    """How examples are written. Every part starts with words of its own: T5's SentencePiece turns line ends into spaces."""
+    """The style of examples. Every part starts with words of its own: T5's SentencePiece makes spaces of line ends."""
 
     positive: str
     negative: str

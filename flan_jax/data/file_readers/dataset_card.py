@@ -84,7 +84,7 @@ def _configs(path: Path, size: int, modified_ns: int) -> tuple[tuple[Mapping[str
 
 
 def _head(path: Path) -> str:
-    """What stands between the first two lines of three dashes; ``""`` where a card has no such head."""
+    """Returns what stands between the first two lines of three dashes; ``""`` where a card has no such head."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             lines = file.read(_LONGEST).splitlines()

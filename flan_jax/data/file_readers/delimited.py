@@ -42,7 +42,7 @@ _UNNAMED = "Unnamed: 0"
 
 @dataclasses.dataclass(frozen=True)
 class ColumnLayout:
-    """How a file is laid out.
+    """The layout of a file of columns.
 
     Attributes:
         delimiter: between columns.
@@ -125,7 +125,7 @@ def why_not_flan_cot(path: Path) -> str:
 
 
 def _names_columns(rows: list[list[str]]) -> bool:
-    """Whether a first row has a few words in every cell, none of a question's or a sentence's, and others reason longer."""
+    """Tells whether a first row has a few words a cell, none of a question's or a sentence's, and others reason longer."""
     if len(rows) < 2:
         return False
     first, others = rows[0], rows[1:]
@@ -231,7 +231,7 @@ def _checked(columns: tuple[str, ...], path: Path) -> tuple[str, ...]:
 
 
 def _recurs(rows: list[list[str]]) -> bool:
-    """Whether a cell of the first row stands in its column again, as labels do and names do not."""
+    """Tells whether a cell of the first row stands in its column again, as labels do and names do not."""
     return any(
         cell.strip() and any(cell in other[at : at + 1] for other in rows[1:]) for at, cell in enumerate(rows[0])
     )

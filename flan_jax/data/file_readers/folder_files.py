@@ -122,7 +122,7 @@ def _candidates(
 
 
 def _within(said: SplitName, split: str, rest: tuple[str, ...]) -> SplitName:
-    """What a file's name says, in a folder of a split."""
+    """Returns what a file's name says, in a folder of a split."""
     if split and not said.split and said.shards is None and (found := _NUMBER_BEHIND.fullmatch(said.rest)):
         said = dataclasses.replace(said, rest=found["rest"], number=int(found["number"]))
     both = combine_splits(split, said.split)

@@ -42,7 +42,7 @@ class Unused:
 
 @dataclasses.dataclass(frozen=True)
 class FolderFiles:
-    """What a folder holds.
+    """The files that a folder holds.
 
     Attributes:
         parts: the tasks, those whose names say a split first.

@@ -24,7 +24,7 @@ class FolderSource(Source):
     folder: str
 
     def exists(self) -> bool:
-        """Whether there is anything to train on."""
+        """Tells whether there is anything to train on."""
         return bool(self._files("train"))
 
     @property

@@ -69,7 +69,7 @@ def records_at(path: Path, numbers: Sequence[int]) -> Iterator[Numbered]:
 
 @functools.lru_cache(maxsize=4)
 def _begins(path: Path, size: int, modified_ns: int) -> "array.array[int]":
-    """Where each line of a file begins."""
+    """Returns where each line of a file begins."""
     begins = array.array("Q")
     at = 0
     with path.open("rb") as lines:
@@ -113,7 +113,7 @@ def _record_or_error(content: Any) -> Mapping[str, Any] | UserError:
 
 
 def _is_lines(path: Path) -> bool:
-    """Whether a file has one object a line, as many published ``.json`` have; some ``.jsonl`` hold one list."""
+    """Tells whether a file has one object a line, as many published ``.json`` have; some ``.jsonl`` hold one list."""
     stat = path.stat()
     return _has_lines(path, stat.st_size, stat.st_mtime_ns)
 

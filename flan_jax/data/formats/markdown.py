@@ -12,7 +12,7 @@ _LANGUAGE = re.compile(r"\blang(?:uage)?-([\w+#.-]+)")
 
 
 def is_html(text: str) -> bool:
-    """Whether a text as a whole is HTML; one that only talks about tags is not."""
+    """Tells whether a text as a whole is HTML; one that only talks about tags is not."""
     return bool(_STARTS_AS_HTML.match(text)) and text.rstrip().endswith(">")
 
 

@@ -49,7 +49,7 @@ def _similar_key(key: str, seen: Sequence[str]) -> str:
 
 
 def _fits_alone(known: Format, records: Sequence[Record]) -> bool:
-    """Whether a record would have the format if it had its keys alone."""
+    """Tells whether a record would have the format if it had its keys alone."""
     return any(known.detect({key: record[key] for key in known.keys if key in record}) for record in records)
 
 

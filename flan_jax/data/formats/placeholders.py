@@ -110,6 +110,6 @@ def _without_mark(text: str) -> Finding:
 
 
 def _closes(text: str, end: re.Match[str]) -> bool:
-    """Whether what stands at the end is HTML's ``</s>`` or an instruction's bracket that was opened before."""
+    """Tells whether what stands at the end is HTML's ``</s>`` or an instruction's bracket that was opened before."""
     opened = len(_STRUCK.findall(text, 0, end.start())) > text.count("</s>", 0, end.start())
     return "[/INST]" in end[0] or ("</s>" in end[0] and opened)

@@ -52,7 +52,7 @@ def _read_baize(record: Record, left_out: LeftOut) -> Iterator[Record]:
 
 
 def _in_turn(record: Record, key: str) -> bool:
-    """Whether the texts of a conversation stand in a list, user and assistant in turn."""
+    """Tells whether the texts of a conversation stand in a list, user and assistant in turn."""
     turns = record.get(key)
     return isinstance(turns, list | tuple) and bool(turns) and all(isinstance(turn, str) for turn in turns)
 

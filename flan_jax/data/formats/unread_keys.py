@@ -70,12 +70,12 @@ def _within(key: str, value: Any, nested: Mapping[str, frozenset[str]]) -> set[s
 
 
 def _answers_call(key: str, message: Mapping[str, Any]) -> bool:
-    """Whether the key is the name of the tool that speaks."""
+    """Tells whether the key is the name of the tool that speaks."""
     return key == "name" and role_or_none(message.get("role", message.get("from"))) == TOOL
 
 
 def _honored(key: str, value: Any) -> bool:
-    """Whether something other than the format has understood the key."""
+    """Tells whether something other than the format has understood the key."""
     if key in _READ:
         return True
     if key in _SAID:

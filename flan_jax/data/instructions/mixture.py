@@ -23,7 +23,7 @@ from flan_jax.tasks.spec import Prompted, TaskSpec
 
 
 def is_path(name: str) -> bool:
-    """Whether a mixture's name is the path of instruction data: a file or folder that is there."""
+    """Tells whether a mixture's name is the path of instruction data: a file or folder that is there."""
     return ("/" in name or "." in name) and resolve(name).exists()
 
 
@@ -157,5 +157,5 @@ def _source_tasks(source: InstructionSource, reading: ReadingOptions, name: str 
 
 
 def _has_records(spec: TaskSpec, split: str) -> bool:
-    """Whether a split has records; a source that does not count them is taken to."""
+    """Tells whether a split has records; a source that does not count them is taken to."""
     return split in spec.source.splits and not spec.source.is_empty(split)

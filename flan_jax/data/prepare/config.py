@@ -107,7 +107,7 @@ def as_written(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class TokenizeConfig(OptionGroup):
-    """How records become the tokens of examples.
+    """Options by which records become the tokens of examples.
 
     Attributes:
         lengths: ``{"inputs": S, "targets": T}`` in tokens, EOS included.

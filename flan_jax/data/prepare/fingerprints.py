@@ -166,7 +166,7 @@ def _referenced(value: Any, module: str, seen: set[int]) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=4096)
 def _is_own(name: str, module: str) -> bool:
-    """Whether the code of the module ``name``, which ``module`` refers to, may be edited as that of ``module`` is."""
+    """Tells whether the code of the module ``name``, to which ``module`` refers, may be edited as its own."""
     top = name.partition(".")[0]
     if top == module.partition(".")[0] or name == _SHARED:
         return True

@@ -97,6 +97,6 @@ def _state(name: str) -> Mapping[Any, Any]:
 
 
 def binds_functions_of_others() -> bool:
-    """Whether a configuration binds parameters of what is not ours, which a fresh process would not know."""
+    """Tells whether a configuration binds parameters of what is not ours, which a fresh process would not know."""
     own = (_OURS, "gin.")
     return any(values and not selector.startswith(own) for (_, selector), values in _state("_CONFIG").items())

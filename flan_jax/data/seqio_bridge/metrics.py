@@ -37,7 +37,7 @@ class SeqioTaskMetrics:
 
     @property
     def outputs(self) -> frozenset[Any]:
-        """What the metrics read: texts for those of predictions, scores for those of scores."""
+        """The outputs that the metrics read: texts for those of predictions, scores for those of scores."""
         return frozenset([*["text"] * bool(self._of_texts), *["score"] * bool(self._of_scores)])
 
     @property
@@ -71,7 +71,7 @@ class SeqioTaskMetrics:
         return values
 
     def is_correct(self, row: int, text: str) -> bool:
-        """Whether the postprocessed answer equals the postprocessed target."""
+        """Tells whether the postprocessed answer equals the postprocessed target."""
         try:
             return bool(np.all(self._answer(row, text) == self._targets[row]))
         except ValueError:  # arrays of different shapes

@@ -218,7 +218,7 @@ class SeqioPreprocessor:
 
 
 def _cached(task: seqio.Task) -> bool:
-    """Whether the task is read from seqio's offline cache: where one is found, as T5X does by default."""
+    """Tells whether the task is read from seqio's offline cache: where one is found, as T5X does by default."""
     return bool(task.supports_caching and task.cache_dir is not None)
 
 
@@ -308,7 +308,7 @@ def _is_internal(name: str) -> bool:
 
 
 def _is_storable(spec: Any) -> bool:
-    """Whether a column can hold a feature: numbers or text of rank 0 to 2, neither nested nor sparse."""
+    """Tells whether a column can hold a feature: numbers or text of rank 0 to 2, neither nested nor sparse."""
     if not isinstance(spec, tf.TensorSpec | tf.RaggedTensorSpec) or spec.shape.rank not in _KEPT_RANKS:
         return False
     return spec.dtype == tf.string or spec.dtype == tf.bool or spec.dtype in _NUMBERS

@@ -97,7 +97,7 @@ def metric_objects(task: seqio.Task, kind: seqio.metrics.ModelOutputType) -> lis
 
 
 def has_metrics(task: seqio.Task) -> bool:
-    """Whether a task has a metric that can be computed from answers or scores."""
+    """Tells whether a task has a metric that can be computed from answers or scores."""
     kinds = (seqio.metrics.ModelOutputType.PREDICTION, seqio.metrics.ModelOutputType.SCORE)
     own = task.predict_metric_fns or task.score_metric_fns
     return bool(own or any(metric_objects(task, kind) for kind in kinds))

@@ -1,1 +1,1 @@
-"""Where records come from: JSON files, generators, the Hugging Face hub, TFDS and published data sets."""
+"""Sources of records: JSON files, generators, the Hugging Face hub, TFDS and published data sets."""

@@ -1,4 +1,4 @@
-"""What sources share: the data folder that relative paths start from, digests, checks of split names.
+"""The base of sources: the data folder that relative paths start from, digests, checks of split names.
 
 The folder is looked up when a record is asked for, never at import.
 """

@@ -33,7 +33,7 @@ class HoldbackSplit(Source):
                 wanted, index = next(positions, None), index + 1
 
     def place(self, split: str, index: int) -> str:
-        """Where record ``index`` stands in what is divided."""
+        """Returns where record ``index`` stands in what is divided."""
         source, whole = self.divided(split)
         return source.place(whole, self.positions(split)[index])
 
@@ -43,6 +43,6 @@ class HoldbackSplit(Source):
         return source.size_hint(whole)
 
     def describe(self) -> str:
-        """What is divided."""
+        """Describes what is divided."""
         source, _ = self.divided(self.splits[0])
         return source.describe()

@@ -48,7 +48,7 @@ class JsonSource(Source):
             yield index, record
 
     def place(self, split: str, index: int) -> str:
-        """Where record ``index`` stands: file and line, or file and position in its list."""
+        """Returns where record ``index`` stands: file and line, or file and position in its list."""
         number, _ = next(itertools.islice(self._contents(split), index, None))
         return self._place(split, number)
 

@@ -115,7 +115,7 @@ class PublishedSource(Source):
         return dataclasses.replace(hub, parts=((split, match["split"]),), order=order)
 
     def place(self, split: str, index: int) -> str:
-        """Where record ``index`` stands."""
+        """Returns where record ``index`` stands."""
         source, part = self._source(split)
         return source.place(part, index) or f"{self.describe()}, split {split!r}, record {index}"
 
@@ -144,7 +144,7 @@ class PublishedSource(Source):
         return source.size_hint(part)
 
     def describe(self) -> str:
-        """Where it is published, and the local folder that takes its place."""
+        """Describes where it is published, and the local folder that takes its place."""
         config = f" ({self.config})" if self.config else ""
         tfds = f", in TFDS {self.tfds}" if self.tfds else ""
         folder = self.local()

@@ -44,7 +44,7 @@ class Published:
 
     @property
     def options(self) -> bool:
-        """Whether it is for prompts that list the options."""
+        """True where it is for prompts that list the options."""
         return not self.removed
 
 
@@ -271,5 +271,5 @@ def _answer_slot(target: str, fields: PublishedFields) -> str:
 
 
 def _ends_with_answer(target: str, fields: PublishedFields) -> bool:
-    """Whether a target reasons first and ends with the answer."""
+    """Tells whether a target reasons first and ends with the answer."""
     return _SLOT.findall(target) == [fields.rationale, fields.answer] and target.rstrip(" .!\"”'").endswith("{answer}")

@@ -77,7 +77,7 @@ class JinjaTemplate:
 
     @property
     def inverted(self) -> bool:
-        """Whether it is never scored."""
+        """True where it is never scored."""
         return not self.scored
 
     @property

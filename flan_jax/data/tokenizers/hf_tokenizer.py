@@ -267,7 +267,7 @@ def _find_eos(described: Description, ids: Mapping[str, int], special: Mapping[s
 
 
 def _adds_bos(described: Description, ids: Mapping[str, int], bos_id: int) -> bool:
-    """Whether a text begins with BOS: as ``add_bos_token`` says, else as the post-processor does."""
+    """Tells whether a text begins with BOS: as ``add_bos_token`` says, else as the post-processor does."""
     if described.adds_bos is not None:
         return described.adds_bos
     for rule in _rules(described.content.get("post_processor")):
@@ -314,7 +314,7 @@ def _rules(part: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _is_byte_level(content: Mapping[str, Any]) -> bool:
-    """Whether every byte of a text becomes a letter first, as in GPT-2 (byte-level BPE)."""
+    """Tells whether every byte of a text becomes a letter first, as in GPT-2 (byte-level BPE)."""
     rules = (rule for part in ("normalizer", "pre_tokenizer") for rule in _rules(content.get(part)))
     return any(rule.get("type") == "ByteLevel" for rule in rules)
 

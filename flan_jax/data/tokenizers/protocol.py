@@ -122,7 +122,7 @@ def check_special_ids(vocabulary: Vocabulary) -> None:
 
 
 def keeps_newlines(vocabulary: Vocabulary) -> bool:
-    """Whether decoding returns line ends. T5's SentencePiece turns them into spaces."""
+    """Tells whether decoding returns line ends. T5's SentencePiece turns them into spaces."""
     return "\n" in vocabulary.decode(vocabulary.encode("a\nb"))
 
 

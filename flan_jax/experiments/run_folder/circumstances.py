@@ -1,4 +1,4 @@
-"""What a run began on, for its manifest: the revision of the code and the machine."""
+"""Circumstances that a run began in, for its manifest: the revision of the code and the machine."""
 
 import os
 import platform
@@ -53,7 +53,7 @@ def _processor() -> str:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """What git prints; ``None`` where it is not there or refuses."""
+    """Returns what git prints; ``None`` where it is not there or refuses."""
     # Locks are for those who write: a run must not stand in the way of a commit made beside it.
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:

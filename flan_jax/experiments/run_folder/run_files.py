@@ -26,7 +26,7 @@ _VERSIONED = ("flan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", 
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a checkpoint of any step lies in the run's folder."""
+    """Tells whether a checkpoint of any step lies in the run's folder."""
     return bool(step_folders(folder / CHECKPOINTS))
 
 

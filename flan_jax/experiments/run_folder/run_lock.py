@@ -89,7 +89,7 @@ def _acquired(path: Path, log: Callable[[str], None]) -> int:
 
 
 def _flock(descriptor: int) -> bool | None:
-    """Whether the lock is ours now; None where the file system has no locks."""
+    """Tells whether the lock is ours now; None where the file system has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -140,7 +140,7 @@ def _sign(descriptor: int) -> None:
 
 
 def _started(pid: int) -> str:
-    """When a process of this machine started, in ticks since the machine did; empty where nobody says."""
+    """Returns when a process of this machine started, in ticks since the machine did; empty where nobody says."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return fields[19]

@@ -1,1 +1,1 @@
-"""What is measured beside a run's own suites: published benchmarks, and a chosen part of a mixture's suites."""
+"""Suites that are measured beside a run's own: published benchmarks, and a chosen part of a mixture's suites."""

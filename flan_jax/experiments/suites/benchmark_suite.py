@@ -75,7 +75,7 @@ class BenchmarkRequest:
 
     @property
     def suffix(self) -> str:
-        """What names of results say of a setting that is not the published one: ``_0shot_limit20``."""
+        """Returns what names of results say of a setting that is not the published one: ``_0shot_limit20``."""
         parts = [
             f"{self.wanted_shots}shot" if self.wanted_shots != self.declared.shots else "",
             self.shot_order or "" if self.wanted_shots else "",

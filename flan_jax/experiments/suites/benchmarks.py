@@ -38,7 +38,7 @@ _ANY_LENGTH = 8192
 
 @dataclasses.dataclass(frozen=True)
 class AnswerLimits:
-    """What a user chose of how much is read and written.
+    """The limits that a user chose of how much is read and written.
 
     Attributes:
         max_tokens: of the longest answer; 0 for the benchmark's.
@@ -192,7 +192,7 @@ def make_predictor(
 
 
 def _settings(config: RunConfig, suite: BenchmarkSuite, reader: PromptReader, predictor: Predictor) -> dict[str, Any]:
-    """What decides the numbers beside weights and tasks, as JSON values."""
+    """Returns what decides the numbers beside weights and tasks, as JSON values."""
     template = config.tokenize.chat_template
     settings = {
         **suite.settings,

@@ -1,4 +1,4 @@
-"""How much a score depends on the order in which options are listed: the score in each order, its spread, and agreement."""
+"""Sensitivity of a score to the order in which options are listed: the score in each, its spread, and agreement."""
 
 import collections
 import dataclasses

@@ -31,7 +31,7 @@ class PromptReader:
 
     @property
     def continues(self) -> bool:
-        """Whether an answer follows the prompt's last word in the same text, so that a space belongs to it."""
+        """True where an answer follows the prompt's last word in the same text, so that a space belongs to it."""
         return not self.end and self.chat is None
 
     def read(self, texts: Sequence[str]) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Whether the weights that a run begins from are the model's that it configures, read with the tokenizer that it reads.
+"""Checks that a run's initial weights are those of the model that it configures, with the tokenizer that it reads.
 
 Shapes do not tell: of one shape are models with other rotary frequencies, windows, norms or activations, and
 tokenizers that number other words. One comparison serves every kind of base: a Hugging Face folder, an imported
@@ -143,7 +143,7 @@ def check_same_vocabulary(
 
 
 def _numbers_alike(theirs: VocabularyRecord, ours: Vocabulary) -> bool:
-    """Whether two tokenizers of other files, or with other special tokens, give text the same ids."""
+    """Tells whether two tokenizers of other files, or with other special tokens, give text the same ids."""
     try:
         other = load_vocabulary(theirs.place) if theirs.place else None
     except UserError:

@@ -1,4 +1,4 @@
-"""Which tokenizer weights were trained with: by the record of who wrote them, or by the files beside them."""
+"""The tokenizer that weights were trained with: by the record of who wrote them, or by the files beside them."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def base_vocabulary(folder: Path) -> VocabularyRecord | None:
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether a tokenizer's files lie in a folder."""
+    """Tells whether a tokenizer's files lie in a folder."""
     pair = (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()
     return pair or any((folder / name).is_file() for name in (TOKENIZER, *SENTENCEPIECE))
 

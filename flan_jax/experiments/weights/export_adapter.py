@@ -1,4 +1,4 @@
-"""What a run that trained a part gives away: a whole model, or its adapters or prompt alone."""
+"""Exports of a run that trained a part: a whole model, or its adapters or prompt alone."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -50,11 +50,11 @@ class MergedParams:
         self._params = traverse_util.flatten_dict(jax.device_get(whole))
 
     def has(self, path: ParamPath) -> bool:
-        """Whether the model has the parameter."""
+        """Tells whether the model has the parameter."""
         return path in self._params
 
     def by_layer(self, path: ParamPath) -> bool:
-        """Whether a layer can be read without the others: it is all here."""
+        """Tells whether a layer can be read without the others: it is all here."""
         return True
 
     def read(self, path: ParamPath, layer: int | None = None) -> np.ndarray:
@@ -64,7 +64,7 @@ class MergedParams:
 
 @dataclasses.dataclass(frozen=True)
 class ExportedAdapter:
-    """What was written.
+    """A record of what was written.
 
     Attributes:
         run: the run's folder.

@@ -41,7 +41,7 @@ Log = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What an export did.
+    """The outcome of an export.
 
     Attributes:
         run: the run's folder.
@@ -278,7 +278,7 @@ def _name_ends(path: Path, config: ModelConfig) -> None:
 
 
 def _use(run: Path, written: Path, config: ModelConfig) -> tuple[ModelConfig, UsageSnippet]:
-    """What stands around an instruction, and the model with the ids that it begins and ends with."""
+    """Returns what stands around an instruction, and the model with the ids that it begins and ends with."""
     manifest = run_files.read_manifest(run)
     if manifest is None:
         asked = run_of_folder(written)

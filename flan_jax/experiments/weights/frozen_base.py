@@ -1,4 +1,4 @@
-"""What a run that trains a part stands on: which weights they are, and whether they are still the same."""
+"""The weights that a run that trains a part stands on: which they are, and whether they are still the same."""
 
 import hashlib
 import os

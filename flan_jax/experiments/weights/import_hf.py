@@ -23,7 +23,7 @@ Log = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class ImportedModel:
-    """What an import did.
+    """The outcome of an import.
 
     Attributes:
         source: where the weights came from, as it was named.

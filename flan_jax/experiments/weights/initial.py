@@ -1,4 +1,4 @@
-"""Where weights come from: a run's checkpoints, another run's, or a Hugging Face folder."""
+"""Initial weights: from a run's checkpoints, another run's, or a Hugging Face folder."""
 
 import dataclasses
 import logging
@@ -194,12 +194,12 @@ def check_finite(params: Any, what: str, *, allowed: bool = False) -> Any:
 
 
 def _may_be_any(checkpointer: Checkpointer, step: int | None) -> bool:
-    """Whether a checkpoint was imported with numbers that are not finite, as somebody asked."""
+    """Tells whether a checkpoint was imported with numbers that are not finite, as somebody asked."""
     return allows_nonfinite(checkpointer.extra(step))
 
 
 def allows_nonfinite(extra: Mapping[str, Any]) -> bool:
-    """Whether what stands beside a checkpoint says that its weights may be infinite or no numbers."""
+    """Tells whether what stands beside a checkpoint says that its weights may be infinite or no numbers."""
     return bool(extra.get("imported", {}).get("allow_nonfinite"))
 
 

@@ -1,4 +1,4 @@
-"""How a model card says to ask an exported model with transformers: the ids that ``flan-jax generate`` would read.
+"""The part of a model card on asking it with transformers: the ids that ``flan-jax generate`` would read.
 
 A tokenizer's own call is not that: what ends an instruction is the run's choice, and a decoder's row begins with a
 token that not every tokenizer writes. So the code names the ids, and turns off what a ``generation_config.json`` may
@@ -22,7 +22,7 @@ _NEUTRAL = {"num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0
 
 @dataclasses.dataclass(frozen=True)
 class UsageSnippet:
-    """What stands around an instruction, and how long an answer is.
+    """The ids around an instruction, and the length of an answer.
 
     Attributes:
         end: ids behind an instruction.
@@ -92,7 +92,7 @@ def _around(config: ModelConfig, use: UsageSnippet) -> str:
 
 
 def _is_bare(folder: Path) -> bool:
-    """Whether the tokenizer is a file of SentencePiece and nothing that tells transformers how to read it."""
+    """Tells whether the tokenizer is a file of SentencePiece and nothing that tells transformers how to read it."""
     return not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.json"))
 
 

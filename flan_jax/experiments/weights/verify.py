@@ -1,4 +1,4 @@
-"""Whether two sets of weights make the same model: its logits on a few prompts."""
+"""Compares two sets of weights by what they make of a model: its logits on a few prompts."""
 
 from typing import Any
 

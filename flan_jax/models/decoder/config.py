@@ -213,12 +213,12 @@ class DecoderConfig:
 
     @property
     def cudnn_refusal(self) -> str:
-        """Why cuDNN's kernel does not compute this attention; empty where it does."""
+        """The reason why cuDNN's kernel does not compute this attention; empty where it does."""
         return cudnn_refusal(dtype=self.dtype, d_head=self.d_head, softcap=self.attention_softcap)
 
     @property
     def gated(self) -> bool:
-        """Whether the feed-forward layers multiply an activated and a linear projection."""
+        """True where the feed-forward layers multiply an activated and a linear projection."""
         return self.mlp_activation.startswith("gated-")
 
     @property
@@ -245,12 +245,12 @@ class DecoderConfig:
 
     @property
     def decoder_only(self) -> bool:
-        """Whether inputs and targets are one sequence: yes."""
+        """True: inputs and targets are one sequence."""
         return True
 
     @property
     def prompt_start(self) -> tuple[int, ...]:
-        """What stands in front of every prompt, as in the rows of training: 0, for ``bos_id`` or an empty place."""
+        """The ids in front of every prompt, as in the rows of training: 0, for ``bos_id`` or an empty place."""
         return (0,)
 
     @property
@@ -277,5 +277,5 @@ class DecoderConfig:
 
     @property
     def learned_positions(self) -> int | None:
-        """How many tokens of an example there are positions for; ``None`` for any number."""
+        """The number of tokens of an example that there are positions for; ``None`` for any number."""
         return self.max_positions if self.position == "learned" else None

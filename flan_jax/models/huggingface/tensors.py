@@ -201,7 +201,7 @@ def _canonical(layout: TensorLayout, tensors: Mapping[str, Any]) -> dict[str, st
 
 
 def _two_tables(alias: str, theirs: str) -> str:
-    """What helps where two tables differ that the configuration has as one."""
+    """Says what helps where two tables differ that the configuration has as one."""
     if alias.startswith("lm_head"):
         return "For a separate output projection set tie_word_embeddings to false."
     # transformers ties both sides' tables to the shared one when it loads, whatever the file has.

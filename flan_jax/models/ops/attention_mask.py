@@ -15,7 +15,7 @@ from flan_jax.models.ops.typing import AnyArray
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class AttentionMask:
-    """Which keys each query attends to; ``materialize`` makes the boolean array and shows examples.
+    """The keys that each query attends to; ``materialize`` makes the boolean array and shows examples.
 
     Attributes:
         query: segment ids of the queries; a query attends to keys of its own segment.

@@ -35,7 +35,7 @@ class AttentionOptions:
 
     @property
     def saves_exponentials(self) -> bool:
-        """Whether the backward pass uses saved exponentials of all scores.
+        """True where the backward pass uses saved exponentials of all scores.
 
         Chunks recompute theirs, and so does a softcap, whose gradient needs the scores.
         """

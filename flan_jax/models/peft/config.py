@@ -25,7 +25,7 @@ _NOTHING_FROZEN = (
 
 @dataclasses.dataclass(frozen=True)
 class TuningConfig:
-    """What is trained; every value is checked when it is built (UserError). The default trains everything.
+    """Options of what is trained; every value is checked when it is built (UserError). The default trains everything.
 
     Patterns are regular expressions that must match all of a name. One without a ``/`` is compared with the last
     part of a parameter's path (``q`` is the queries of every attention, ``wi_0|wi_1`` what leads into every gated
@@ -75,7 +75,7 @@ class TuningConfig:
 
     @property
     def partial(self) -> bool:
-        """Whether something may be frozen."""
+        """True where something may be frozen."""
         return bool(self.lora_rank or self.prompt_tokens or self.train or self.freeze)
 
     @property
@@ -86,7 +86,7 @@ class TuningConfig:
         return self.lora_alpha / (self.lora_rank if self.lora_scaling == "alpha/r" else math.sqrt(self.lora_rank))
 
     def is_trainable(self, path: Path) -> bool:
-        """Whether a parameter of the model itself is trained."""
+        """Tells whether a parameter of the model itself is trained."""
         adds = bool(self.lora_rank or self.prompt_tokens)
         chosen = any(matches(pattern, path) for pattern in self.train) if self.train or adds else True
         return chosen and not any(matches(pattern, path) for pattern in self.freeze)
@@ -149,7 +149,7 @@ class TuningConfig:
 
 
 def matches(pattern: str, path: Path) -> bool:
-    """Whether a pattern names the parameter.
+    """Tells whether a pattern names the parameter.
 
     >>> path = ("encoder", "layers", "attention", "q")
     >>> matches("q|v", path), matches("encoder/.*", path), matches("encoder", path)

@@ -130,7 +130,7 @@ class T5Config:
 
     @property
     def gated(self) -> bool:
-        """Whether the feed-forward layers multiply an activated and a linear projection."""
+        """True where the feed-forward layers multiply an activated and a linear projection."""
         return self.mlp_activation.startswith("gated-")
 
     @property
@@ -140,12 +140,12 @@ class T5Config:
 
     @property
     def decoder_only(self) -> bool:
-        """Whether inputs and targets are one sequence: no, an encoder reads the inputs."""
+        """False: an encoder reads the inputs, and a decoder the targets."""
         return False
 
     @property
     def prompt_start(self) -> tuple[int, ...]:
-        """What the model reads in front of every prompt: nothing, as the encoder reads inputs as they are."""
+        """The ids in front of every prompt: none, as the encoder reads inputs as they are."""
         return ()
 
     @property
@@ -168,5 +168,5 @@ class T5Config:
 
     @property
     def learned_positions(self) -> int | None:
-        """How many tokens of an example there are positions for: any number, as only distances count."""
+        """The number of tokens of an example that there are positions for: any, as only distances count."""
         return None

@@ -1,4 +1,4 @@
-"""What a conversation is: messages with a role each, checked once, for every view of them.
+"""Conversations: messages with a role each, checked once, for every view of them.
 
 Chat data is published in many formats; once read, a record is
 ``{"messages": [{"role": "user", "content": "…"}, …]}``, maybe with ``tools``, and ``conversation(record)`` makes it
@@ -170,7 +170,7 @@ def headed(record: Mapping[str, Any], messages: list[Any]) -> list[Any]:
 
 
 def repeated_turns(messages: Iterable[Any]) -> int:
-    """How many messages a user or an assistant says right behind one of their own.
+    """Counts the messages that a user or an assistant says right behind one of their own.
 
     Args:
         messages: objects with a role each; what is none counts for nothing.
@@ -222,7 +222,7 @@ def _merged(messages: Iterable[Message]) -> list[Message]:
 
 
 def _are_one(earlier: Message, message: Message) -> bool:
-    """Whether two messages in a row can be said as one: by one speaker, in words alone, both learned or neither."""
+    """Tells whether two messages in a row can be one: by one speaker, in words alone, both learned or neither."""
     return (
         message.role in (USER, ASSISTANT)
         and earlier.role == message.role

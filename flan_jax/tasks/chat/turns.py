@@ -1,4 +1,4 @@
-"""What a message says beside its words: whether it is learned, how it was reasoned, which tools it calls."""
+"""Parts of a message beside its words: whether it is learned, how it was reasoned, which tools it calls."""
 
 import contextlib
 import json
@@ -70,7 +70,7 @@ def _plain(key: str, value: Any, said: bool | None) -> bool:
 
 
 def reasoning_of(message: Mapping[str, Any]) -> str:
-    """What the assistant thought before it spoke; ``""`` for nothing.
+    """Returns what the assistant thought before it spoke; ``""`` for nothing.
 
     Raises:
         UserError: no text, or two that differ.
@@ -185,7 +185,7 @@ def _text(value: Any, name: str) -> str:
 
 
 def media_in(message: Mapping[str, Any]) -> str:
-    """What belongs to a message that no text says: ``"images"``, say; ``""`` for nothing."""
+    """Names what belongs to a message that no text says: ``"images"``, say; ``""`` for nothing."""
     for key, what in MEDIA.items():
         if key in message and not empty(message[key]) and yes_or_no(message[key]) is not False:
             return what

@@ -1,4 +1,4 @@
-"""What a task reads of a record: its slots, its accepted answers, its options."""
+"""The slots, accepted answers and options that a task reads of a record."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

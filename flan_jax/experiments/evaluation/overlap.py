@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -71,15 +71,27 @@ def _search(
     for key, task in tasks.items():
         for record, own in _measured_texts(task, declared[key], key[1]):
             places.append((key, record))
-            texts.append([_as_stored(text, data.vocabulary) for text in own])
-    index = OverlapIndex(texts, n=config.evaluation.overlap_ngram, share=config.evaluation.overlap_share)
+            texts.append(own)
+    found: dict[TaskSplit, _Labels] = {key: {} for key in tasks}
+    for (key, record), label in zip(places, overlap_labels(texts, data, config), strict=True):
+        found[key][record] = label
+    return found
+
+
+def overlap_labels(records: Sequence[Sequence[str]], data: RunData, config: RunConfig) -> list[Overlap]:
+    """Searches for the texts of records in the training tasks of a run's store.
+
+    Args:
+        records: the texts of each, as they are.
+        data: the run's, with its training tasks.
+        config: of the run.
+    """
+    read = ([_as_stored(text, data.vocabulary) for text in texts] for texts in records)
+    index = OverlapIndex(read, n=config.evaluation.overlap_ngram, share=config.evaluation.overlap_share)
     if index:
         for stored in data.train:
             index.scan(_stored_texts(stored, data.vocabulary))
-    found: dict[TaskSplit, _Labels] = {key: {} for key in tasks}
-    for (key, record), label in zip(places, index.labels(), strict=True):
-        found[key][record] = label
-    return found
+    return index.labels()
 
 
 def _measured_texts(task: EvalTask, declared: Task, split: str) -> Iterator[tuple[int, list[str]]]:

@@ -99,12 +99,14 @@ class BenchmarkSuite:
         tasks: of the suite.
         settings: what decides its numbers beside weights and tasks, as JSON values.
         places: task → where its options stand in each order of them.
+        texts: task → example → what is looked for in training data: the question and its options.
     """
 
     request: BenchmarkRequest
     tasks: tuple[EvalTask, ...]
     settings: Mapping[str, Any]
     places: Mapping[str, Places]
+    texts: Mapping[str, Mapping[int, Sequence[str]]]
 
 
 def benchmark_suite(request: BenchmarkRequest, reader: PromptReader) -> BenchmarkSuite:
@@ -119,7 +121,7 @@ def benchmark_suite(request: BenchmarkRequest, reader: PromptReader) -> Benchmar
     if exemplars is not None and not exemplars.exists():
         raise UserError(f"--exemplars {request.exemplars!r}: there is no such file. Name the file of solved examples.")
     choices = ReadingChoices(request.wanted_shots, exemplars, request.option_orders, request.limit, request.seed)
-    tasks, places, orders, dropped = [], {}, set(), 0
+    tasks, places, texts, orders, dropped = [], {}, {}, set(), 0
     for name in select_tasks(request.tasks, declared.tasks(folder), declared.name):
         task = declared.read(folder, name, choices)
         orders.add(order := request.shot_order or task.shot_order)
@@ -133,6 +135,7 @@ def benchmark_suite(request: BenchmarkRequest, reader: PromptReader) -> Benchmar
         )
         tasks.append(_eval_task(declared, task, f"{task.name}{request.suffix}", examples, notes))
         places[tasks[-1].name] = {(q.example_id, q.order): q.places for q in task.questions}
+        texts[tasks[-1].name] = {q.example_id: [q.asks["question"], *q.asks.get("choices", ())] for q in task.questions}
     settings = {
         "benchmark": declared.name,
         "prompt_format": declared.version,
@@ -144,7 +147,7 @@ def benchmark_suite(request: BenchmarkRequest, reader: PromptReader) -> Benchmar
         "option_orders": request.option_orders,
         "seed": request.seed,
     }
-    return BenchmarkSuite(request, tuple(tasks), settings, places)
+    return BenchmarkSuite(request, tuple(tasks), settings, places, texts)
 
 
 def select_tasks(patterns: Sequence[str], known: Mapping[str, str], benchmark: str) -> list[str]:

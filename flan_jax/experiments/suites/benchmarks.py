@@ -22,6 +22,7 @@ from flan_jax.experiments.evaluate import log_measured_again, outdated_suites
 from flan_jax.experiments.generate import answering_vocabulary
 from flan_jax.experiments.mixture import set_folders
 from flan_jax.experiments.run_folder import run_files
+from flan_jax.experiments.suites.benchmark_overlap import label_benchmarks
 from flan_jax.experiments.suites.benchmark_suite import BenchmarkRequest, BenchmarkSuite, benchmark_suite
 from flan_jax.experiments.suites.option_sensitivity import with_sensitivity
 from flan_jax.experiments.suites.prompts import PromptReader
@@ -89,6 +90,9 @@ def evaluate_benchmarks(
     for request in requests:
         reader = prompt_reader(config, vocabulary, request, published=published, limits=limits)
         ready.append((benchmark_suite(request, reader), reader))
+    if not published:
+        labeled = label_benchmarks([suite for suite, _ in ready], config, log=log)
+        ready = [(suite, reader) for suite, (_, reader) in zip(labeled, ready, strict=True)]
     weights = load_weights(config, step=step)
     run_dir.create(folder)
     digest = params_digest(weights.params)

@@ -10,7 +10,7 @@ from flan_jax.report.predictions import TaskPredictions
 
 MOST = 3000
 """Examples on a page."""
-MOST_OF_A_TASK, FEWEST_OF_A_TASK = 400, 5
+MOST_OF_A_TASK, FEWEST_OF_A_TASK = 400, 2
 MOST_CHARACTERS = 2_000_000
 """Of prompts and references on a page; every task has the same part of them."""
 LONGEST = 6000
@@ -40,7 +40,7 @@ def most_of_a_task(tasks: int) -> int:
     """Returns how many examples of each of so many tasks a page embeds.
 
     >>> most_of_a_task(1), most_of_a_task(60), most_of_a_task(1836)
-    (400, 50, 5)
+    (400, 50, 2)
     """
     return max(FEWEST_OF_A_TASK, min(MOST_OF_A_TASK, MOST // max(tasks, 1)))
 

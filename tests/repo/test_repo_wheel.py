@@ -29,6 +29,9 @@ def test_wheel_carries_every_module_and_gin_file(wheel: zipfile.ZipFile) -> None
     for package in ("flan_jax", "mixtures"):
         expected = {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py")}
         assert expected <= names, sorted(expected - names)
+    pages = {str(path.relative_to(ROOT)) for path in (ROOT / "flan_jax" / "report" / "assets").iterdir()}
+    assert pages
+    assert {*pages, "flan_jax/report/published.json"} <= names, sorted(pages - names)
     shipped = {f"flan_jax/gin_files/{path.relative_to(ROOT / 'gin')}" for path in (ROOT / "gin").rglob("*.gin")}
     assert shipped
     assert shipped <= names, sorted(shipped - names)

@@ -131,6 +131,7 @@ def test_examples_are_filtered_and_searched(browser, pages):
     status = "#examples [role=status]"
     assert texts(browser, status) == ["22 match. This page holds all 22 examples."]
     assert len(texts(browser, ".example")) == 12
+    assert texts(browser, ".example:first-child .bars")[0] == f"no {EVIL}73%yes27%"  # the softmax of 1 and 0
     browser.run("document.querySelector('#examples button.more').click()")
     assert len(texts(browser, ".example")) == 22
     choose(browser, "exampleTask", "topic")
@@ -170,7 +171,7 @@ def test_of_two_runs_the_examples_that_they_answer_differently_can_be_found(brow
 
 
 def test_options_are_marked_where_the_prompt_lists_them(browser, pages):
-    prompt = "Is no always no?\n\nyes or no\n\nOPTIONS:\n- yes\n- no\n- not now\n"
+    prompt = "Is no always no?\n\nOPTIONS:\n- yes\n- no\n- not now\n\nSay yes or no, but not that you do not know."
 
     def asked(content):
         row = content["examples"]["topic"]["rows"][0]
@@ -226,8 +227,10 @@ def test_everything_has_a_name_for_a_screen_reader(browser, pages):
 def test_on_paper_it_is_light_and_has_no_controls(browser, pages):
     browser.colors("dark")
     browser.open(pages[1])
+    browser.run("document.querySelector('input[name=theme][value=dark]').click()")
     browser.call("Emulation.setEmulatedMedia", media="print")
     assert browser.run("getComputedStyle(document.querySelector('nav')).display") == "none"
     assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert browser.run("getComputedStyle(document.querySelector('h1')).color") == "rgb(26, 28, 34)"
     browser.call("Emulation.setEmulatedMedia", media="")
+    browser.run("document.querySelector('input[name=theme][value=auto]').click()")

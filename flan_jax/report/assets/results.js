@@ -1,5 +1,6 @@
 // Sections of scores: the headline, results by task, progress, shots, confusion, contamination, published figures.
 
+const MOST_ROWS = 60;
 const runColor = (index) => color(index);
 const several = () => data.runs.length > 1;
 const measured = () => data.runs.filter((run) => run.suites.length);
@@ -97,6 +98,7 @@ function results() {
 function resultChart(suite, tasks) {
   const drawn = tasks.filter((task) => !task.native_scale && task.results.some((result) => isNumber(result?.value)));
   if (!drawn.length) return null;
+  if (drawn.length > MOST_ROWS) return clusterChart(suite, drawn);
   const rows = [];
   for (const task of drawn) {
     if (rows.at(-1)?.cluster !== task.cluster) rows.push({ key: `cluster ${task.cluster}`, header: task.cluster || "no cluster", cluster: task.cluster });
@@ -114,6 +116,33 @@ function resultChart(suite, tasks) {
   const label = `Scores of ${drawn.length} tasks of ${suite.name} by cluster, from 0 to 100; the table below has the numbers.`;
   return h("div", {}, legend(key), figure(label, scoreRows(rows, { runs: data.runs.length })));
 }
+
+/** Of very many tasks the clusters: the mean of each over its tasks, which stand below it as dots. */
+function clusterChart(suite, drawn) {
+  const clusters = [...new Set(drawn.map((task) => task.cluster))];
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const rows = clusters.map((cluster) => {
+    const tasks = drawn.filter((task) => task.cluster === cluster);
+    const marks = data.runs.flatMap((run, index) => {
+      const found = tasks.map((task) => task.results[index]).filter((result) => isNumber(result?.value));
+      if (!found.length) return [];
+      const value = mean(found.map((result) => result.value));
+      const before = several() ? [] : found.map((result) => result.before).filter(isNumber);
+      return [{ run: index, value, interval: null, before: before.length === found.length ? mean(before) : null, tint: runColor(index), templates: found.map((result) => result.value), words: `${several() ? `${run.name}: ` : ""}${cluster}\nmean of ${count(found.length)} tasks: ${percent(value)}` }];
+    });
+    return { key: cluster, label: `${cluster || "no cluster"} (${count(tasks.length)})`, chance: mean(tasks.map((task) => task.chance ?? 0)), marks };
+  });
+  const key = [...data.runs.map((run, index) => [several() ? run.name : "mean of the cluster's tasks", runColor(index)]), ["one task", MUTED, "point"], ...(rows.some((row) => row.marks.some((mark) => isNumber(mark.before))) ? [[`step ${count(data.runs[0].before_step)}`, runColor(0), "ring"]] : []), ["chance", CHANCE, "tick"]];
+  return h("div", {}, legend(key), figure(`Means of ${clusters.length} clusters of ${suite.name}; the table below has the numbers of all ${drawn.length} tasks.`, scoreRows(rows, { runs: data.runs.length })));
+}
+
+/** The rows whose points lie furthest apart, where there are too many to draw. */
+function widest(rows) {
+  const spread = (row) => { const values = row.points.map((point) => point.value).filter(isNumber); return values.length ? Math.max(...values) - Math.min(...values) : 0; };
+  return rows.length <= MOST_ROWS ? rows : sorted(rows, spread, -1).slice(0, MOST_ROWS);
+}
+
+const ofAll = (shown, rows) => (shown.length < rows.length ? `The ${count(shown.length)} of ${count(rows.length)} tasks whose scores lie furthest apart; the table has all.` : null);
 
 function describe(result, run) {
   const lines = [several() ? `${data.runs[run].name}: ${result.name}` : result.name, `${result.metric} ${score(result, result.value)}, interval ${interval(result.interval)}`];
@@ -229,7 +258,7 @@ function shots() {
     const drawn = rows.map(([name, found]) => ({ key: name, label: name, points: [...found].map(([mode, task]) => ({ value: task.value, tint: tint(mode), words: `${name}\n${MODES[mode] ?? mode}: ${percent(task.value)}` })) }));
     const columns = [{ name: "Task", of: ([name]) => name }, ...modes.map((mode) => ({ name: MODES[mode] ?? mode, number: true, of: ([, found]) => found.get(mode)?.value, show: ([, found]) => percent(found.get(mode)?.value) }))];
     return [several() && h("h3", {}, run.name), legend(modes.map((mode) => [MODES[mode] ?? mode, tint(mode)])),
-      figure(`Scores of ${rows.length} tasks by prompt mode; the table below has the numbers.`, joinedPoints(drawn, { label: "Score (%)", domain: [0, 100] })),
+      figure(`Scores of ${rows.length} tasks by prompt mode; the table below has the numbers.`, joinedPoints(widest(drawn), { label: "Score (%)", domain: [0, 100] }), ofAll(widest(drawn), drawn)),
       h("details", {}, h("summary", {}, "The numbers"), table(`Prompt modes${several() ? ` of ${run.name}` : ""}`, columns, rows))];
   });
   return blocks.some(Boolean) ? card("shots", "Zero-shot and few-shot", "Tasks that were measured in more than one prompt mode.", null, blocks) : null;
@@ -272,7 +301,7 @@ function contamination() {
       { name: `n ${name}`, number: true, of: (row) => part(row, name).n, show: (row) => count(part(row, name).n) }])];
   const total = rows.reduce((sum, row) => sum + part(row, "overlapping").n, 0);
   return card("overlap", "Clean against contaminated", `${count(total)} of ${count(rows.reduce((sum, row) => sum + row.n, 0))} examples in ${count(over.length)} of ${count(rows.length)} tasks overlap with what the run trained on. Paraphrases are not found.`, control,
-    drawn.length ? [legend(PARTS), figure(`Scores of ${drawn.length} tasks on clean and on overlapping examples; the table below has the numbers.`, joinedPoints(drawn, { label: "Score (%)", domain: [0, 100] }))] : null,
+    drawn.length ? [legend(PARTS), figure(`Scores of ${drawn.length} tasks on clean and on overlapping examples; the table below has the numbers.`, joinedPoints(widest(drawn), { label: "Score (%)", domain: [0, 100] }), ofAll(widest(drawn), drawn))] : null,
     h("details", { open: over.length > 0 }, h("summary", {}, "The numbers"), table("Clean against contaminated", columns, rows)));
 }
 

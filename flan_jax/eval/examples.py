@@ -8,6 +8,7 @@ import numpy as np
 from flan_jax.errors import UserError
 from flan_jax.eval.metrics.task_metrics import TaskMetrics, Value
 from flan_jax.eval.overlap import PartScore
+from flan_jax.eval.statistics.sample import TaskSample
 from flan_jax.tasks.spec import Predict
 
 
@@ -142,18 +143,26 @@ class TaskResult:
         chance: what guessing uniformly among the options gives; 0 where text is generated.
         majority: what always answering the most frequent reference gives. It looks at the
             labels, so it is a yardstick for label balance and no competitor.
-        interval: 95% bootstrap interval of ``value`` over examples, (low, high); ``None`` where the task's own
-            metrics cannot be resampled.
+        interval: 95% interval of ``value`` over examples, (low, high): that of ``DEFAULT_LEVELS``; ``None`` where
+            the task's own metrics cannot be resampled.
         n: number of examples.
         per_template: the metric over the examples of each template.
         predictions: one an example, in the task's order; ``()`` when read back from a file.
-        statistics: ``[n, k]``, the metric's sufficient statistics, one row an example, or one a group.
+        sample: what ``value`` was computed from, for resampling; ``None`` when read back from a file.
         notes: what a reader of the value must know, a sentence each.
         metrics: by name, the task's other metrics over all examples; with ``task_metrics``, all their values.
         native_scale: the value is on the scale of the task's own metric functions, often 0 to 100: it is shown
             as it is and averaged with no other. Chance, majority and spread are not known then, and 0.
         by_overlap: definition of overlap with the training data → ``clean``, ``overlapping`` and ``short`` → the score of these
             examples (``flan_jax.eval.overlap.overlap_scores``); ``{}`` where nobody looked.
+        intervals: names of the levels taken for chance (``example+template``) → 95% interval of ``value``
+            (``flan_jax.eval.statistics.intervals``); ``{}`` in files of older versions.
+        template_quantiles: ``5``, ``50`` and ``95`` → that quantile of the score over templates, estimated with the
+            noise of examples taken out (``flan_jax.eval.statistics.template_distribution``); ``{}`` with one template,
+            and for metrics that are no means over examples.
+        template_summary: of the same distribution, ``mean``, ``deviation``, ``worst``, ``best``,
+            ``best_by_validation`` (where both halves have every template), ``5_low`` to ``95_high`` (95% credible
+            intervals of the quantiles) and ``cost``, the templates that an example was asked under.
     """
 
     name: str
@@ -167,11 +176,14 @@ class TaskResult:
     n: int
     per_template: dict[int, float]
     predictions: tuple[Prediction, ...] = dataclasses.field(default=(), repr=False)
-    statistics: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
+    sample: TaskSample | None = dataclasses.field(default=None, repr=False, compare=False)
     notes: tuple[str, ...] = ()
     metrics: Mapping[str, Value] = dataclasses.field(default_factory=dict)
     native_scale: bool = False
     by_overlap: Mapping[str, Mapping[str, PartScore]] = dataclasses.field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    template_quantiles: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    template_summary: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def template_mean(self) -> float:

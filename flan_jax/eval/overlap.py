@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from flan_jax.eval.metrics.metric import Metric
-from flan_jax.eval.statistics import bootstrap
+from flan_jax.eval.statistics.intervals import task_intervals
+from flan_jax.eval.statistics.levels import DEFAULT_LEVELS
+from flan_jax.eval.statistics.sample import TaskSample
 
 DEFINITIONS = ("exact", "normalized", "ngram")
 """Of overlap, each wider than the one before: an example that overlaps by one overlaps by those behind it."""
@@ -57,5 +59,5 @@ def _score(metric: Metric, rows: np.ndarray, groups: Sequence[str], name: str, s
     if not len(rows):
         return {"n": 0, "value": None, "interval": None}
     statistics = metric.units(rows, groups)
-    interval = bootstrap.interval(metric, statistics, name=name, seed=seed)
+    interval = task_intervals(TaskSample(name, "", metric, statistics), seed=seed)[DEFAULT_LEVELS]
     return {"n": len(rows), "value": metric.of(statistics), "interval": list(interval)}

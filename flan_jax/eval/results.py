@@ -10,6 +10,7 @@ from typing import Any
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import Prediction, TaskResult
 from flan_jax.eval.provenance import Settings, changed_settings
+from flan_jax.eval.statistics.levels import DEFAULT_LEVELS
 from flan_jax.eval.suites import ClusterAverage, StepResults, SuiteAverage
 from flan_jax.files import atomic_write_text
 
@@ -44,6 +45,8 @@ def write_results(model_dir: Path, results: StepResults) -> Path:
         atomic_write_text(path, "".join(line + "\n" for line in lines))
     content = {
         "step": results.step,
+        # Of "interval"; "intervals" has those of other levels by their names.
+        "interval_levels": DEFAULT_LEVELS,
         "weights": results.weights,
         "settings": {name: dict(settings) for name, settings in results.settings.items()},
         "suites": {name: [_result_json(r) for r in members] for name, members in results.suites.items()},
@@ -122,6 +125,19 @@ def read_predictions(model_dir: Path, step: int, task: str) -> Iterator[Predicti
     path = step_folder(model_dir, step) / PREDICTIONS_FOLDER / f"{task}.jsonl"
     if not path.is_file():
         raise UserError(f"{path} is missing, so the predictions of {task!r} at step {step} cannot be shown.")
+    yield from read_prediction_file(path)
+
+
+def read_prediction_file(path: Path) -> Iterator[Prediction]:
+    """Yields the predictions of a file that ``write_results`` wrote.
+
+    Raises:
+        UserError: no such file, or a line that is not a prediction.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"There is no file of predictions {str(path)!r}. Name one under MODEL_DIR/eval/STEP/predictions."
+        )
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
@@ -144,10 +160,13 @@ def _result_json(result: TaskResult) -> dict[str, Any]:
         "chance": result.chance,
         "majority": result.majority,
         "interval": None if result.interval is None else list(result.interval),
+        "intervals": {levels: list(interval) for levels, interval in result.intervals.items()},
         "n": result.n,
         "per_template": {str(template): _number(value) for template, value in result.per_template.items()},
         "template_mean": _number(result.template_mean),
         "template_spread": result.template_spread,
+        "template_quantiles": dict(result.template_quantiles),
+        "template_summary": dict(result.template_summary),
         "notes": list(result.notes),
         **({"by_overlap": result.by_overlap} if result.by_overlap else {}),
     }
@@ -183,13 +202,21 @@ def _result(row: dict[str, Any]) -> TaskResult:
         # Until 0.1.0 the key was "as_given".
         native_scale=bool(row.get("native_scale", row.get("as_given", False))),
         by_overlap=row.get("by_overlap", {}),
+        intervals=_intervals(row),
+        template_quantiles=dict(row.get("template_quantiles", {})),
+        template_summary=dict(row.get("template_summary", {})),
     )
 
 
 def _average(row: dict[str, Any]) -> SuiteAverage:
     low, high = row["interval"]
     clusters = {name: ClusterAverage(**cluster) for name, cluster in row["clusters"].items()}
-    return SuiteAverage(**{**row, "interval": (low, high), "clusters": clusters})
+    return SuiteAverage(**{**row, "interval": (low, high), "clusters": clusters, "intervals": _intervals(row)})
+
+
+def _intervals(row: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """Of files before they were written: none."""
+    return {levels: (float(low), float(high)) for levels, (low, high) in row.get("intervals", {}).items()}
 
 
 def _prediction_json(prediction: Prediction) -> dict[str, Any]:

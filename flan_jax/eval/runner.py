@@ -13,7 +13,10 @@ from flan_jax.eval.metrics.metric import Metric
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.metrics.task_metrics import headline, resampled_interval
 from flan_jax.eval.overlap import overlap_scores
-from flan_jax.eval.statistics import bootstrap
+from flan_jax.eval.statistics.intervals import task_intervals
+from flan_jax.eval.statistics.levels import DEFAULT_LEVELS
+from flan_jax.eval.statistics.sample import task_sample
+from flan_jax.eval.statistics.template_distribution import sample_templates
 
 
 class EvalProgress(Protocol):
@@ -136,7 +139,17 @@ def _result(
     labels = [example.overlap for example in task.examples]
     compared = [example.strip_ending(answer) for example, answer in zip(task.examples, answers, strict=True)]
     rows = metric.statistics(compared, references)
-    statistics = metric.units(rows, groups)
+    sample = task_sample(
+        metric,
+        rows,
+        name=task.name,
+        cluster=task.cluster,
+        templates=[example.template_id for example in task.examples],
+        examples=[example.example_id for example in task.examples],
+        groups=groups,
+    )
+    intervals = task_intervals(sample, seed=seed)
+    templates = sample_templates(sample, seed=seed)
     by_template: dict[int, list[int]] = {}
     for row, example in enumerate(task.examples):
         by_template.setdefault(example.template_id, []).append(row)
@@ -167,14 +180,17 @@ def _result(
         cluster=task.cluster,
         metric=task.metric,
         predict=task.predict,
-        value=metric.of(statistics),
+        value=sample.value,
         chance=chance(task),
         majority=majority(task, metric),
-        interval=bootstrap.interval(metric, statistics, name=task.name, seed=seed),
+        interval=intervals[DEFAULT_LEVELS],
         n=len(task.examples),
         per_template=per_template,
         predictions=predictions,
-        statistics=statistics,
+        sample=sample,
+        intervals=intervals,
+        template_quantiles={} if templates is None else templates.quantiles,
+        template_summary={} if templates is None else templates.summary,
         notes=(
             *task.notes,
             *notes,

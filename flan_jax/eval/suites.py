@@ -8,10 +8,10 @@ import numpy as np
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalTask, TaskResult
 from flan_jax.eval.language_model import LanguageModel
-from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.provenance import Settings, suite_settings
 from flan_jax.eval.runner import EvalProgress, evaluate
-from flan_jax.eval.statistics import bootstrap
+from flan_jax.eval.statistics.intervals import suite_intervals
+from flan_jax.eval.statistics.levels import DEFAULT_LEVELS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class SuiteAverage:
 
     Attributes:
         value: the unweighted mean over tasks.
-        interval: its 95% bootstrap interval, examples resampled within tasks.
+        interval: its 95% interval over the examples of these tasks: that of ``DEFAULT_LEVELS``.
         example_mean: the mean over all examples, which is the overall score of the
             Super-NaturalInstructions benchmark.
         chance, majority: means over tasks of these yardsticks.
@@ -43,6 +43,8 @@ class SuiteAverage:
         n: number of examples.
         template_spread: mean over tasks of the standard deviation over templates.
         clusters: cluster → its average.
+        intervals: names of the levels taken for chance (``example+task+cluster``) → 95% interval of ``value``
+            (``flan_jax.eval.statistics.intervals``); ``{}`` in files of older versions.
     """
 
     value: float
@@ -54,6 +56,7 @@ class SuiteAverage:
     n: int
     template_spread: float
     clusters: dict[str, ClusterAverage]
+    intervals: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,23 +126,24 @@ def averages(suites: Mapping[str, Sequence[TaskResult]], *, seed: int = 0) -> di
 
 
 def average(results: Sequence[TaskResult], *, seed: int = 0) -> SuiteAverage:
-    """Averages fresh results (those that still hold their ``statistics``).
+    """Averages fresh results (those that still hold their ``sample``).
 
     Raises:
-        ValueError: a result that was read from a file, so has no statistics to resample, or one of
+        ValueError: a result that was read from a file, so has no sample to resample, or one of
             a task's own task_metrics.
     """
-    resampled = {}
+    samples = []
     for result in results:
-        if result.statistics is None:
-            raise ValueError(f"Result {result.name!r} has no statistics; average what evaluate() returned.")
-        resampled[result.name] = (METRICS.get(result.metric), result.statistics)
+        if result.sample is None:
+            raise ValueError(f"Result {result.name!r} has no sample to resample; average what evaluate() returned.")
+        samples.append(result.sample)
+    intervals = suite_intervals(samples, seed=seed)
     clusters: dict[str, list[TaskResult]] = {}
     for result in results:
         clusters.setdefault(result.cluster, []).append(result)
     return SuiteAverage(
         value=float(np.mean([r.value for r in results])),
-        interval=bootstrap.average_interval(resampled, seed=seed),
+        interval=intervals[DEFAULT_LEVELS],
         example_mean=_example_mean(results),
         chance=float(np.mean([r.chance for r in results])),
         majority=float(np.mean([r.majority for r in results])),
@@ -150,6 +154,7 @@ def average(results: Sequence[TaskResult], *, seed: int = 0) -> SuiteAverage:
             name: ClusterAverage(_example_mean(members), len(members), sum(r.n for r in members))
             for name, members in clusters.items()
         },
+        intervals=intervals,
     )
 
 

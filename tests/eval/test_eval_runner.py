@@ -231,7 +231,7 @@ def test_results_survive_the_disk(tmp_path):
 
 def test_results_that_were_read_cannot_be_averaged_again(tmp_path):
     write_results(tmp_path, evaluate_suites(Scripted(), {"x": [ranked()]}, step=0))
-    with pytest.raises(ValueError, match="no statistics"):
+    with pytest.raises(ValueError, match="no sample"):
         average(read_results(tmp_path, 0).suites["x"])
 
 

@@ -124,7 +124,13 @@ def pearson(name: str, unparsable: str = "-1") -> Metric:
             found = (xy - x * y) / np.sqrt(of_x * of_y)
         return np.clip(np.where(varies & np.isfinite(found), found, 0.0), -1, 1)
 
-    return Metric(name, statistics, aggregate, example_scores=lambda rows: (rows[:, 0] == rows[:, 1]).astype(float))
+    return Metric(
+        name,
+        statistics,
+        aggregate,
+        example_scores=lambda rows: (rows[:, 0] == rows[:, 1]).astype(float),
+        lowest=-1.0,
+    )
 
 
 def spearman(name: str, unparsable: str = "-1") -> Metric:
@@ -150,6 +156,7 @@ def spearman(name: str, unparsable: str = "-1") -> Metric:
         aggregate=lambda sums, count: np.zeros(sums.shape[:-1]),
         example_scores=numbers.example_scores,
         of_rows=of_rows,
+        lowest=-1.0,
     )
 
 
@@ -227,7 +234,7 @@ def mcc(name: str, text: str) -> Metric:
         spread = predicted * (count - predicted) * expected * (count - expected)
         return np.where(spread > 0, (count * right - predicted * expected) / np.sqrt(np.maximum(spread, 1)), 0.0)
 
-    return Metric(name, _counts([text]), aggregate, example_scores=_agreement)
+    return Metric(name, _counts([text]), aggregate, example_scores=_agreement, lowest=-1.0)
 
 
 def _expected_classes(predictions: Sequence[str], references: References) -> np.ndarray:

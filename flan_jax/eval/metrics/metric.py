@@ -32,6 +32,8 @@ class Metric:
             ``aggregate`` sums and counts.
         signature: references of each example → how the library behind it computes it, to cite beside the score
             (sacrebleu's signature); ``None`` where the name says it all.
+        is_mean: the score is the mean of the only column, so that intervals of shares and means hold for it.
+        lowest: the least score there is: 0, or -1 of correlations and differences.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Metric:
     of_rows: Callable[[np.ndarray], np.ndarray] | None = None
     by_group: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     signature: Callable[[References], str] | None = None
+    is_mean: bool = False
+    lowest: float = 0.0
 
     def __call__(
         self, predictions: Sequence[str], references: References, groups: Sequence[str] | None = None
@@ -57,9 +61,14 @@ class Metric:
         """
         if self.by_group is None:
             return statistics
-        names = [name or row for row, name in enumerate(groups or [""] * len(statistics))]
+        return self.by_group(statistics, self.group_numbers(groups, len(statistics)))
+
+    @staticmethod
+    def group_numbers(groups: Sequence[str] | None, count: int) -> np.ndarray:
+        """Numbers the groups of ``count`` examples in the order of their first, ``[count]``; see ``units``."""
+        names = [name or row for row, name in enumerate(groups or [""] * count)]
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        return self.by_group(statistics, np.asarray([numbers[name] for name in names], np.int64))
+        return np.asarray([numbers[name] for name in names], np.int64)
 
     def of(self, statistics: np.ndarray) -> float:
         """Computes the score of ``units``, ``[n, k]``."""
@@ -88,4 +97,5 @@ def mean_of(name: str, score: ExampleScore) -> Metric:
         statistics,
         aggregate=lambda sums, count: sums[..., 0] / count,
         example_scores=lambda rows: rows[:, 0],
+        is_mean=True,
     )

@@ -13,9 +13,9 @@ from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.results import read_predictions, read_results, write_results
 from flan_jax.eval.runner import chance, evaluate
-from flan_jax.eval.statistics.bootstrap import RESAMPLES
+from flan_jax.eval.statistics.bca import bca_interval
+from flan_jax.eval.statistics.intervals import wilson
 from flan_jax.eval.suites import evaluate_suites
-from flan_jax.tasks.hashing import counter_hash
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "golden/group_scores.json").read_text(encoding="utf-8"))
 ROWS = [tuple(row) for row in REFERENCE["multirc"]["rows"]]
@@ -59,22 +59,15 @@ def test_answers_are_pooled_and_questions_are_right_as_a_whole():
 
 
 @pytest.mark.parametrize("metric", ["f1a:yes", "group_em"])
-def test_intervals_resample_questions(metric):
+def test_intervals_are_of_questions(metric):
     task, predictor = multirc()
     (result,) = evaluate(predictor, [dataclasses.replace(task, metric=metric)])
-    questions = {}
-    for group, prediction, label in ROWS:
-        questions.setdefault(group, []).append((prediction, label))
-    rng = np.random.Generator(np.random.Philox(key=counter_hash("bootstrap", 0, "multirc")))
-    pools, scores = list(questions.values()), []
-    for drawn in rng.integers(len(pools), size=(RESAMPLES, len(pools))):
-        pairs = [pair for question in drawn for pair in pools[question]]
-        if metric == "group_em":
-            scores.append(np.mean([all(ours == label for ours, label in pools[question]) for question in drawn]))
-        else:
-            right = sum(ours == label == "yes" for ours, label in pairs)
-            scores.append(2 * right / sum((ours == "yes") + (label == "yes") for ours, label in pairs))
-    assert result.interval == pytest.approx(tuple(np.quantile(scores, [0.025, 0.975])), abs=1e-12)
+    sample = result.sample
+    assert len(sample.rows) == len({group for group, _, _ in ROWS})
+    if metric == "group_em":
+        assert result.interval == pytest.approx(wilson(int(sample.rows.sum()), len(sample.rows)))
+    else:
+        assert result.interval == bca_interval(sample.metric, sample.rows, name="multirc")
     assert result.interval[0] < result.value < result.interval[1]
 
 

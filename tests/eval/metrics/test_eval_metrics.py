@@ -1,5 +1,4 @@
 import json
-import random
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,7 @@ from sacrebleu.metrics import BLEU, CHRF
 from flan_jax.errors import UserError
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.metrics.string_metrics import normalize
-from flan_jax.eval.statistics import bootstrap
 from flan_jax.tasks.catalog import TASKS
-from flan_jax.tasks.hashing import counter_hash
 
 # Made by make_reference_scores.py with the official scripts of SQuAD and TriviaQA, scikit-learn, SciPy and rapidfuzz.
 REFERENCE = json.loads((Path(__file__).parents[2] / "golden/metric_scores.json").read_text(encoding="utf-8"))
@@ -205,21 +202,6 @@ def test_each_example_of_a_class_metric_has_its_own_score():
     for name, expected in (("f1_of:yes", [1, 0, 1, 1]), ("mcc:yes", [1, 0, 1, 1]), ("macro_f1:yes|no", [1, 0, 0, 1])):
         metric = METRICS.get(name)
         assert metric.example_scores(metric.statistics(predictions, references)).tolist() == expected
-
-
-@pytest.mark.parametrize("name", ["pearson", "f1_of:2", "mcc:2", "macro_f1:1|2|3", "squad_f1"])
-def test_the_bootstrap_resamples_any_metric(name):
-    rng = random.Random(1)
-    references = [str(rng.randint(1, 3)) for _ in range(80)]
-    predictions = [text if rng.random() < 0.7 else str(rng.randint(1, 3)) for text in references]
-    metric = METRICS.get(name)
-    rows = metric.statistics(predictions, [[text] for text in references])
-    low, high = bootstrap.interval(metric, rows, name="t")
-    assert low < metric.of(rows) < high
-    drawn = bootstrap.resampled_scores(metric, rows, name="t", resamples=3)
-    chosen = np.random.Generator(np.random.Philox(key=counter_hash("bootstrap", 0, "t"))).integers(80, size=(3, 80))
-    again = [metric([predictions[i] for i in r], [[references[i]] for i in r]) for r in chosen]
-    np.testing.assert_allclose(drawn, again, atol=1e-9)
 
 
 @pytest.mark.parametrize(

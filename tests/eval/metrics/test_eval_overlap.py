@@ -9,7 +9,7 @@ import pytest
 from flan_jax.errors import UserError
 from flan_jax.eval.metrics import overlap
 from flan_jax.eval.metrics.registry import METRICS
-from flan_jax.eval.statistics import bootstrap
+from flan_jax.eval.statistics.bca import bca_interval
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "golden/overlap_scores.json").read_text(encoding="utf-8"))
 CORPUS = REFERENCE["corpus"]
@@ -52,7 +52,7 @@ def test_spearman_is_scipys_and_is_resampled_by_rows():
         predictions, references = map(str, case["predictions"]), [[str(number)] for number in case["references"]]
         assert metric(list(predictions), references) == pytest.approx(case["spearman"], abs=1e-12)
     rows = metric.statistics([str(x) for x in range(30)], [[str(x + x % 5)] for x in range(30)])
-    low, high = bootstrap.interval(metric, rows, name="t")
+    low, high = bca_interval(metric, rows, name="t")
     assert low < metric.of(rows) < high <= 1
     assert metric(["1", "1"], [["1"], ["2"]]) == 0.0  # nothing varies
     assert METRICS.get("spearman:9")(["1", "no number", "3"], [["1"], ["9"], ["3"]]) == 1.0

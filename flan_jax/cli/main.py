@@ -36,6 +36,7 @@ COMMANDS = {
     "prepare": "tokenise and index each task of a mixture once",
     "train": "train; the same command again resumes",
     "eval": "measure a checkpoint on the suites of a mixture",
+    "power": "how many examples show a difference between two models",
     "generate": "answer an instruction with a trained model",
     "import-hf": "make a Hugging Face folder one that runs start from",
     "export-hf": "write a run's weights as a Hugging Face folder, with a model card",

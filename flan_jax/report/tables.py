@@ -6,9 +6,10 @@ from pathlib import Path
 
 from flan_jax.eval.examples import TaskResult
 from flan_jax.eval.suites import SuiteAverage
+from flan_jax.report.noise import noise_heading, noise_rows
 from flan_jax.report.run import Run, by_task, read_run
 
-_WIDEST = {"task": 28, "cluster": 18, "metric": 11}
+_WIDEST = {"task": 24, "cluster": 13, "metric": 10}
 _NOTHING = "–"
 
 
@@ -92,7 +93,8 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def results_table(model_dir: Path) -> str:
     """Formats the newest evaluation of a run beside its first, grouped by suite; ``""`` where there is none.
 
-    Scores are per cent. The interval is the 95% bootstrap interval of the newest score.
+    Scores are per cent. The interval is the 95% interval over examples of the newest score. With three evaluations of
+    the run, the noise of each task over the last of them stands below.
 
     Raises:
         UserError: there is no such folder.
@@ -106,6 +108,7 @@ def results_table(model_dir: Path) -> str:
         "metric",
         *(["before", "after"] if run.before else ["score"]),
         "chance",
+        "majority",
         "95% interval",
     ]
     blocks = [(suite, _suite_rows(run, suite)) for suite in run.last.suites]
@@ -116,6 +119,13 @@ def results_table(model_dir: Path) -> str:
         lines += [f"[{suite}]{' clusters held out of training' if run.held_out(suite) else ''}"]
         lines += [*everything[at : at + len(rows)], ""]
         at += len(rows)
+    noise = noise_rows(run)
+    if noise:
+        lines += [
+            *noise_heading(run),
+            *text_table(["task", "score", "deviation", "signal/noise", "by chance"], noise).split("\n"),
+            "",
+        ]
     lines += [f"note: {line}" for line in run.unlike()]
     lines += [f"note: {result.name}: {note}" for r in run.last.suites.values() for result in r for note in result.notes]
     return "\n".join(lines).rstrip()
@@ -136,14 +146,14 @@ def _suite_rows(run: Run, suite: str) -> list[list[str]]:
         rows.append(_row(result.name, result.cluster, result.metric, run, before.get(result.name), result))
         for name in other_metrics(result):
             scores = [other_text(found, name) for found in ([before.get(result.name)] if run.before else []) + [result]]
-            rows.append(["", "", _cut(name, _WIDEST["metric"]), *scores, "", ""])
+            rows.append(["", "", _cut(name, _WIDEST["metric"]), *scores, "", "", ""])
     average = run.last.averages.get(suite)
     if average is not None:
         earlier = run.before.averages.get(suite) if run.before else None
         rows.append(_row(f"mean of {average.tasks} tasks", "", "", run, earlier, average))
         means = [None if earlier is None else earlier.example_mean] if run.before else []
         examples = [percent(mean) for mean in [*means, average.example_mean]]
-        rows.append([f"mean of {average.n:,} examples", "", "", *examples, "", ""])
+        rows.append([f"mean of {average.n:,} examples", "", "", *examples, "", "", ""])
     return rows
 
 
@@ -157,7 +167,14 @@ def _row(
 ) -> list[str]:
     words = [_cut(word, _WIDEST[key]) for key, word in (("task", name), ("cluster", cluster), ("metric", metric))]
     earlier = [score_text(before)] if run.before else []
-    return [*words, *earlier, score_text(after), yardstick(after, after.chance), score_interval(after)]
+    return [
+        *words,
+        *earlier,
+        score_text(after),
+        yardstick(after, after.chance),
+        yardstick(after, after.majority),
+        score_interval(after),
+    ]
 
 
 def _cut(text: str, width: int) -> str:

@@ -1,4 +1,5 @@
 import json
+import statistics
 
 import pytest
 from hypothesis import given
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 from report_toys import make_run
 
 from flan_jax.errors import UserError
+from flan_jax.report.noise import suite_noise
 from flan_jax.report.run import read_run
 from flan_jax.report.tables import results_table, text_table
 
@@ -13,14 +15,14 @@ from flan_jax.report.tables import results_table, text_table
 def test_results_table_has_before_after_chance_and_interval_by_suite(tmp_path):
     lines = results_table(make_run(tmp_path / "r")).split("\n")
     assert lines[0] == "Scores in per cent before (step 0) and after (step 100)."
-    assert lines[2].split() == ["task", "cluster", "metric", "before", "after", "chance", "95%", "interval"]
+    assert lines[2].split() == ["task", "cluster", "metric", "before", "after", "chance", "majority", "95%", "interval"]
     rows = [line.split() for line in lines]
     assert ["[held_in]"] in rows
     assert "[held_out] clusters held out of training" in lines
-    assert ["topic", "topics", "accuracy", "25.0", "75.0", "50.0", "37.5", "to", "100.0"] in rows
-    assert ["rte", "entailment", "accuracy", "33.3", "100.0", "50.0", "100.0", "to", "100.0"] in rows
+    assert ["topic", "topics", "accuracy", "25.0", "75.0", "50.0", "75.0", "40.9", "to", "92.9"] in rows
+    assert ["rte", "entailment", "accuracy", "33.3", "100.0", "50.0", "66.7", "61.0", "to", "100.0"] in rows
     mean = next(row for row in rows if row[:4] == ["mean", "of", "2", "tasks"])
-    assert mean[4:7] == ["25.0", "75.0", "25.0"]
+    assert mean[4:8] == ["25.0", "75.0", "25.0", "87.5"]
     assert rows.index(["[held_in]"]) < rows.index(mean) < lines.index("[held_out] clusters held out of training")
     assert ["mean", "of", "16", "examples", "25.0", "75.0"] in rows
     assert "\x1b" not in "".join(lines)
@@ -45,6 +47,27 @@ def test_one_evaluation_gives_one_score(tmp_path):
     lines = results_table(make_run(tmp_path / "r", scores=((7, 6),))).split("\n")
     assert lines[0] == "Scores in per cent after step 7."
     assert lines[2].split()[:5] == ["task", "cluster", "metric", "score", "chance"]
+
+
+def test_three_evaluations_show_the_noise_of_each_task_beside_its_score(tmp_path):
+    folder = make_run(tmp_path / "r", scores=((0, 2), (50, 4), (100, 6), (150, 5), (200, 6)))
+    table = results_table(folder)
+    lines = table.split("\n")
+    at = next(index for index, line in enumerate(lines) if line.startswith("Noise: "))
+    assert "over the last 5 of 5 evaluations" in lines[at]
+    assert max(map(len, lines)) <= 100
+    rows = {line.split()[0]: line.split() for line in lines[at + 3 :] if line}
+    values = [0.25, 0.5, 0.75, 0.625, 0.75]
+    deviation = statistics.stdev(values)
+    # Range and deviation are over the same five scores, so their mean cancels out.
+    assert rows["topic"][1:] == ["75.0", f"{100 * deviation:.2f}", f"{0.5 / deviation:.1f}", "2.3"]
+    assert "mean of held_in" in table
+    path = folder / "eval" / "50" / "results.json"
+    content = json.loads(path.read_text())
+    content["settings"] = {"held_in": {"max_examples": 3}}
+    path.write_text(json.dumps(content))
+    assert set(suite_noise(read_run(folder), "held_in")) == {"", "topic", "write"}
+    assert suite_noise(read_run(folder), "held_in")["topic"].scores == 4  # measured with other settings: left out
 
 
 def test_no_results_give_no_table(tmp_path):

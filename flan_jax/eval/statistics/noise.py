@@ -6,6 +6,7 @@ ratio is small ranks models by luck.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -90,6 +91,7 @@ def _noise(scores: np.ndarray, ends: Sequence[np.ndarray], *, averaged: bool = F
     return Noise(signal, noise, deviation, ratio, float(by_chance), len(scores), fewest)
 
 
+@functools.cache
 def expected_range(count: int) -> float:
     """Computes the expected range of so many draws of a standard normal (Tippett 1925).
 

@@ -48,8 +48,9 @@ class PairedTask:
     def pairs(self) -> Pairs:
         """The rows to swap: records by themselves, each with all of its rows."""
         first, second, count = self.first.rows, self.second.rows, len(self.first.rows)
-        if self.first.has_repeats and self.first.metric.of_rows is None:
-            _, numbers = np.unique(self.first.examples, return_inverse=True)
+        examples = self.first.examples
+        if examples is not None and self.first.has_repeats and self.first.metric.of_rows is None:
+            _, numbers = np.unique(examples, return_inverse=True)
             first, second = (_summed(rows, numbers) for rows in (first, second))
         return Pairs(self.first.metric, first, second, count)
 
@@ -174,8 +175,8 @@ def corrected(family: Sequence[PairedDifference]) -> tuple[PairedDifference, ...
 
 
 def paired_scores(
-    first: Sequence[float],
-    second: Sequence[float],
+    first: Sequence[float] | np.ndarray,
+    second: Sequence[float] | np.ndarray,
     *,
     name: str = "",
     cluster: str = "",

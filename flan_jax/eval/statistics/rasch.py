@@ -89,7 +89,7 @@ def fit_rasch(
     for _ in range(_ROUNDS):
         penalty = np.full(columns.shape[1], _RIDGE)
         penalty[0], penalty[which] = _INTERCEPT, 1 / between
-        dense, effects, covariance, variances = _newton(
+        dense, effects, covariance, variances = newton(
             scores, columns, examples, dense, effects, penalty, 1 / within if apart else None
         )
         before = between, within
@@ -113,7 +113,7 @@ def _variance(effects: np.ndarray, variances: np.ndarray) -> float:
     return (total + _PRIOR_VARIANCE) / (len(effects) + 1)
 
 
-def _newton(
+def newton(
     scores: np.ndarray,
     columns: np.ndarray,
     examples: np.ndarray,

@@ -62,9 +62,9 @@ def study():
     ],
 )
 def test_intervals_cover_the_truth_about_95_times_in_100(study, kind, name):
-    (world,) = [world for world in getattr(study, kind)() if world.name == name]
-    # The tool's counts of 2,000 draws lie between 92 and 98%; 200 draws add a deviation of 1.5 points.
-    assert 0.89 < study.coverage(world, 200)["coverage"] < 0.995
+    world = next(world for world in getattr(study, kind)() if world.name == name)
+    # The tool's counts of 1,000 draws lie between 92 and 98%; 120 draws add a deviation of 2 points.
+    assert 0.88 < study.coverage(world, 120)["coverage"] < 1
 
 
 def test_every_set_of_levels_has_a_name_and_an_interval():

@@ -172,6 +172,10 @@ def test_a_metric_is_added_as_the_guide_says(tmp_path):
     assert 0 <= result["interval"][0] <= result["value"] <= result["interval"][1] <= 1
 
 
+def test_models_are_compared_and_planned_as_the_guide_says(tmp_path):
+    follow("statistics.md", tmp_path)
+
+
 def test_a_weighting_method_is_added_as_the_guide_says(tmp_path):
     assert "by Logarithmic(scale=1.0)" in follow("add_a_weighting_method.md", tmp_path)
 

@@ -1,1 +1,1 @@
-"""Metrics of answers and scores, by name, with bootstrap intervals. Standard library, NumPy and SciPy only."""
+"""Metrics of answers and scores, by name. Standard library, NumPy and SciPy only."""

@@ -100,17 +100,17 @@ def _results(run: Path, step: int) -> Iterator[str]:
         return
     results = read_results(run, step)
     yield "## Results"
-    yield f"Measured at step {step:,}; scores run from 0 to 1, with 95% bootstrap intervals."
+    yield f"Measured at step {step:,}; scores run from 0 to 1, with 95% intervals over examples."
     for suite, rows in results.suites.items():
         average = results.averages.get(suite)
         yield f"### {_plain(suite)}" + (f": {average.value:.3f}" if average else "")
         yield _table(
-            ("task", "cluster", "metric", "score", "interval", "chance", "examples"),
+            ("task", "cluster", "metric", "score", "interval", "chance", "majority", "examples"),
             [
                 (
                     row.name, row.cluster, row.metric, f"{row.value:.3f}",
                     "" if row.interval is None else f"{row.interval[0]:.3f} to {row.interval[1]:.3f}",
-                    f"{row.chance:.3f}", f"{row.n:,}",
+                    f"{row.chance:.3f}", f"{row.majority:.3f}", f"{row.n:,}",
                 )
                 for row in rows
             ],

@@ -79,7 +79,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _design(arguments: argparse.Namespace) -> tuple["PairedDesign", dict[str, Any]]:
-    """What is known of the models, and what the files of predictions showed of them."""
+    """Collects what is known of the models, and what the files of predictions showed of them."""
     from flan_jax.eval.statistics.power import PairedDesign
 
     if not arguments.predictions:

@@ -23,7 +23,7 @@ Swapped = Literal["example", "task", "cluster"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PairedTask:
-    """What two models answered to the same examples of a task.
+    """The answers of two models to the same examples of a task.
 
     Attributes:
         first, second: samples of the same examples, row by row.
@@ -57,7 +57,7 @@ class PairedTask:
 
 @dataclasses.dataclass(frozen=True)
 class PairedDifference:
-    """How two models differ on a task, on a cluster or on a suite; scores run from 0 to 1.
+    """The difference of two models on a task, on a cluster or on a suite; scores run from 0 to 1.
 
     Attributes:
         name: of the task, cluster or suite.

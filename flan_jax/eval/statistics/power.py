@@ -24,7 +24,7 @@ _STEPS = 200
 
 @dataclasses.dataclass(frozen=True)
 class PairedDesign:
-    """What is known of two models before they are compared.
+    """The knowledge of two models before they are compared.
 
     Attributes:
         accuracy: of the first, from 0 to 1; ``None`` for graded scores.

@@ -1,4 +1,4 @@
-"""How a task's score is distributed over its templates, estimated from a part of all pairs of example and template.
+"""The distribution of a task's score over its templates, estimated from a part of all pairs of example and template.
 
 The estimator of PromptEval (Polo et al. 2024, arXiv:2405.17202): a Rasch model fills in the cells that were not measured,
 and a template's score is the mean over measured and predicted cells. What the paper computes from the best fit alone is

@@ -3,7 +3,7 @@
 import math
 
 from flan_jax.eval.provenance import changed_settings
-from flan_jax.eval.statistics.noise import LAST, Noise, noise_of_run
+from flan_jax.eval.statistics.noise import Noise, last_steps, noise_of_run
 from flan_jax.report.run import Run
 
 _WIDEST = 40
@@ -15,7 +15,7 @@ def suite_noise(run: Run, suite: str) -> dict[str, Noise]:
     Steps that were measured with other settings than the newest are left out.
 
     Returns:
-        Task → its noise; of those that were measured at three steps at least.
+        Task → its noise; of those that were measured at five steps at least, the last three of which are compared.
     """
     if run.last is None:
         return {}
@@ -51,7 +51,7 @@ def noise_heading(run: Run) -> list[str]:
     """Says what the rows show."""
     steps = len(run.results)
     return [
-        f"Noise: the standard deviation over the last {min(LAST, steps)} of {steps} evaluations, in points. Signal to noise:",
+        f"Noise: the standard deviation over the last {last_steps(steps)} of {steps} evaluations, in points. Signal to noise:",
         "the range over all of them to that, each relative to its mean score, beside what chance alone gives.",
     ]
 

@@ -9,7 +9,7 @@ from flan_jax.eval.suites import SuiteAverage
 from flan_jax.report.noise import noise_heading, noise_rows
 from flan_jax.report.run import Run, by_task, read_run
 
-_WIDEST = {"task": 24, "cluster": 13, "metric": 10}
+_WIDEST = {"task": 24, "cluster": 12, "metric": 11}
 _NOTHING = "–"
 
 
@@ -93,7 +93,7 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def results_table(model_dir: Path) -> str:
     """Formats the newest evaluation of a run beside its first, grouped by suite; ``""`` where there is none.
 
-    Scores are per cent. The interval is the 95% interval over examples of the newest score. With three evaluations of
+    Scores are per cent. The interval is the 95% interval over examples of the newest score. With five evaluations of
     the run, the noise of each task over the last of them stands below.
 
     Raises:

@@ -50,24 +50,24 @@ def test_one_evaluation_gives_one_score(tmp_path):
 
 
 def test_three_evaluations_show_the_noise_of_each_task_beside_its_score(tmp_path):
-    folder = make_run(tmp_path / "r", scores=((0, 2), (50, 4), (100, 6), (150, 5), (200, 6)))
+    folder = make_run(tmp_path / "r", scores=((0, 2), (50, 4), (100, 6), (150, 5), (200, 6), (250, 7)))
     table = results_table(folder)
     lines = table.split("\n")
     at = next(index for index, line in enumerate(lines) if line.startswith("Noise: "))
-    assert "over the last 5 of 5 evaluations" in lines[at]
+    assert "over the last 3 of 6 evaluations" in lines[at]
     assert max(map(len, lines)) <= 100
     rows = {line.split()[0]: line.split() for line in lines[at + 3 :] if line}
-    values = [0.25, 0.5, 0.75, 0.625, 0.75]
-    deviation = statistics.stdev(values)
-    # Range and deviation are over the same five scores, so their mean cancels out.
-    assert rows["topic"][1:] == ["75.0", f"{100 * deviation:.2f}", f"{0.5 / deviation:.1f}", "2.3"]
+    values = [0.25, 0.5, 0.75, 0.625, 0.75, 0.875]
+    deviation = statistics.stdev(values[3:])
+    ratio = 0.625 / statistics.mean(values) / (deviation / statistics.mean(values[3:]))
+    assert rows["topic"][1:] == ["87.5", f"{100 * deviation:.2f}", f"{ratio:.1f}", "2.5"]
     assert "mean of held_in" in table
     path = folder / "eval" / "50" / "results.json"
     content = json.loads(path.read_text())
     content["settings"] = {"held_in": {"max_examples": 3}}
     path.write_text(json.dumps(content))
     assert set(suite_noise(read_run(folder), "held_in")) == {"", "topic", "write"}
-    assert suite_noise(read_run(folder), "held_in")["topic"].scores == 4  # measured with other settings: left out
+    assert suite_noise(read_run(folder), "held_in")["topic"].scores == 5  # measured with other settings: left out
 
 
 def test_no_results_give_no_table(tmp_path):

@@ -14,7 +14,7 @@ import scipy.integrate
 import scipy.stats
 
 LAST = 5
-"""Checkpoints at the end of a run whose spread is noise, as the paper takes of small models."""
+"""Most checkpoints at the end of a run whose spread is noise, as the paper takes of small models."""
 FEWEST = 3
 """A standard deviation of fewer scores says nothing."""
 
@@ -42,20 +42,28 @@ class Noise:
     last: int
 
 
-def noise_of_run(scores: Mapping[int, float], *, last: int = LAST) -> Noise | None:
+def noise_of_run(scores: Mapping[int, float], *, last: int | None = None) -> Noise | None:
     """Computes signal and noise of a task over one run.
 
     The signal is how far the task's score moved over training.
 
     Args:
         scores: step → score.
-        last: steps at the end that noise is measured on.
+        last: steps at the end that noise is measured on; by default ``last_steps``.
 
     Returns:
-        The two, or ``None`` with fewer than 3 scores, or a mean that is not positive.
+        The two, or ``None`` with fewer than 3 such steps, or a mean that is not positive.
     """
     ordered = np.asarray([scores[step] for step in sorted(scores)], np.float64)
-    return _noise(ordered, [ordered[-last:]])
+    return _noise(ordered, [ordered[-(last or last_steps(len(ordered))) :]])
+
+
+def last_steps(count: int) -> int:
+    """Counts the steps at the end of so many whose spread is taken for noise: half of them, and 5 at most.
+
+    What is learned in the first half would count as noise otherwise.
+    """
+    return max(1, min(LAST, (count + 1) // 2))
 
 
 def noise_of_runs(scores: Sequence[Mapping[int, float]], *, last: int = LAST) -> Noise | None:

@@ -10,6 +10,7 @@ intercept, templates and covariates.
 import dataclasses
 
 import numpy as np
+import scipy.optimize
 
 _ROUNDS = 60
 _NEWTON = 25
@@ -19,6 +20,7 @@ _INTERCEPT = 0.05  # keeps the intercept finite where all answers are right
 # Variances have an inverse gamma prior that weighs as one effect of this size: with few templates they would be drawn to 0.
 _PRIOR_VARIANCE = 0.1
 _LARGEST = 30.0
+_FARTHEST = 5.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,7 +102,24 @@ def fit_rasch(
     shown = np.hstack(of_templates)
     logits = shown @ dense[:fixed]
     example_logits = effects + (0.0 if example_features is None else example_features @ dense[fixed:])
-    return RaschFit(logits, shown @ covariance[:fixed, :fixed] @ shown.T, example_logits, variances, between)
+    fit = RaschFit(logits, shown @ covariance[:fixed, :fixed] @ shown.T, example_logits, variances, between)
+    return _calibrated(fit, scores, np.bincount(templates, minlength=template_count)) if apart else fit
+
+
+def _calibrated(fit: RaschFit, scores: np.ndarray, asked: np.ndarray) -> RaschFit:
+    """Shifts all logits so that the templates, as often as each was asked, have the measured mean over all examples.
+
+    A Laplace approximation takes the modes of skewed posteriors of examples, which lie too near to the prior's mean.
+    """
+    mean = float(np.clip(scores.mean(), 0.5 / (len(scores) + 1), 1 - 0.5 / (len(scores) + 1)))
+
+    def missing(shift: float) -> float:
+        return float(asked @ fit.predicted(fit.template_logits + shift).mean(axis=-1) / asked.sum()) - mean
+
+    if missing(-_FARTHEST) > 0 or missing(_FARTHEST) < 0:
+        return fit
+    shift = float(scipy.optimize.brentq(missing, -_FARTHEST, _FARTHEST, xtol=1e-4))
+    return dataclasses.replace(fit, template_logits=fit.template_logits + shift)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flan_jax.eval.statistics.noise import expected_range, noise_of_run, noise_of_runs
+from flan_jax.eval.statistics.noise import expected_range, last_steps, noise_of_run, noise_of_runs
 
 
 def test_signal_and_noise_by_hand():
@@ -36,13 +36,21 @@ def test_runs_that_differ_stand_out_of_their_noise():
     assert noise_of_runs(same).ratio < 4 * noise_of_runs(same).by_chance
 
 
-@pytest.mark.parametrize("scores", [{}, {1: 0.5, 2: 0.6}, {1: 0.0, 2: 0.0, 3: 0.0}, {1: 0.1, 2: np.nan, 3: 0.2}])
+def test_half_of_the_steps_are_the_last_and_five_at_most():
+    assert [last_steps(count) for count in (0, 1, 4, 5, 6, 8, 9, 50)] == [1, 1, 2, 3, 3, 4, 5, 5]
+    assert noise_of_run({step: 0.1 * step for step in range(1, 5)}) is None
+    assert noise_of_run({1: 0.1, 2: 0.2, 3: 0.5, 4: 0.5, 5: 0.5}).noise == 0
+
+
+@pytest.mark.parametrize(
+    "scores", [{}, {1: 0.5, 2: 0.6}, dict.fromkeys(range(6), 0.0), {**dict.fromkeys(range(6), 0.5), 6: np.nan}]
+)
 def test_too_few_scores_have_no_noise(scores):
     assert noise_of_run(scores) is None
     assert noise_of_runs([scores, scores]) is None
 
 
 def test_nothing_moves():
-    found = noise_of_run({1: 0.5, 2: 0.5, 3: 0.5})
+    found = noise_of_run(dict.fromkeys(range(5), 0.5))
     assert (found.signal, found.noise, found.ratio) == (0, 0, 0)
     assert noise_of_run({1: 0.1, 2: 0.5, 3: 0.5, 4: 0.5}, last=3).ratio == np.inf

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from flan_jax.data.decontamination.overlap import OverlapIndex
+from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.sources.generated import generated
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
@@ -47,7 +48,7 @@ def run(tmp_path):
     )
     mixture = Mixture("m", (Entry(task),), suites=(Suite("seen", (task,), split="test"),))
     store, vocabulary = TokenStore(tmp_path / "store"), ByteVocabulary()
-    prepare([(task, ["train", "test"])], store=store, vocabulary=vocabulary, lengths=LENGTHS)
+    prepare([(task, ["train", "test"])], PrepareConfig(vocabulary, TokenizeConfig(LENGTHS)), store=store)
     config = RunConfig.from_options(
         model_dir=str(tmp_path / "run"),
         mixture="m",

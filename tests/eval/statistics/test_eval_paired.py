@@ -142,6 +142,10 @@ def test_signs_of_few_values_are_gone_through():
     assert p == pytest.approx(scipy.stats.binomtest(21, 30).pvalue, abs=0.02)
 
 
+def test_a_sampled_p_is_never_nothing():
+    assert flip_values(np.full(60, 0.1), observed=6.0, name="t") == (1 / 10_000, "sampled")
+
+
 def test_records_asked_twice_are_swapped_as_one():
     first, second = graded(1, 10, shift=0.1)
     once = difference([paired_scores(first, second)], name="t")

@@ -154,6 +154,16 @@ def test_records_asked_under_several_templates_are_drawn_as_one():
     assert not nested.is_crossed
 
 
+def test_chance_of_templates_and_of_the_examples_that_they_share_adds_up():
+    rng = np.random.default_rng(0)
+    hard, ease = rng.normal(0.5, 0.1, 60), np.tile([-0.04, 0.04], 10)
+    ids, which = np.repeat(np.arange(60), 20), np.tile(np.arange(20), 60)
+    found = task_intervals(sample(hard[ids] + ease[which], examples=ids, templates=which))
+    one, other = width(found["example"]), width(found["template"])
+    assert width(found["example+template"]) == pytest.approx(np.hypot(one, other), rel=0.15)
+    assert width(found["example+template"]) > 1.2 * max(one, other)
+
+
 def test_groups_are_drawn_whole_and_have_a_template_where_their_answers_agree_on_it():
     em = METRICS.get("group_em")
     groups = [str(row // 3) for row in range(60)]

@@ -12,6 +12,7 @@ from flan_jax.eval.suites import StepResults, SuiteAverage
 from flan_jax.report.cost import run_cost
 from flan_jax.report.deltas import suite_delta, task_delta
 from flan_jax.report.examples import Evaluation, example_rows, most_of_a_task
+from flan_jax.report.noise import suite_noise
 from flan_jax.report.predictions import TaskPredictions, predictions_of
 from flan_jax.report.published import published_beside
 from flan_jax.report.run import Run, by_task, mapping, read_runs
@@ -120,12 +121,13 @@ def _suite(
     assert run.last is not None
     earlier, results = by_task(run.before, name), run.last.suites[name]
     prompts = mapping(mapping(mapping(run.manifest.get("suites")).get(name)).get("prompts"))
-    tasks = []
+    tasks, noise = [], suite_noise(run, name)
     for result in sorted(results, key=lambda r: (r.cluster, r.name)):
         row = _task(result, mapping(prompts.get(result.name)))
         then = earlier.get(result.name)
         row["before"] = None if then is None else then.value
         row["before_metrics"] = {} if then is None else dict(then.metrics)
+        row["noise"] = dataclasses.asdict(noise[result.name]) if result.name in noise else None
         row["delta"] = task_delta(then, result, (before.get(result.name), last.get(result.name)))
         tasks.append(row)
     return {
@@ -150,13 +152,14 @@ def _task(result: TaskResult, prompt: Mapping[str, Any]) -> dict[str, Any]:
         "native_scale": result.native_scale,
         "value": result.value,
         "interval": result.interval,
-        "intervals": dict(getattr(result, "intervals", {})),
+        "intervals": dict(result.intervals),
         "chance": None if result.native_scale else result.chance,
         "majority": None if result.native_scale else result.majority,
         "n": result.n,
         "per_template": {str(template): value for template, value in result.per_template.items()},
         "template_spread": result.template_spread if result.per_template and not result.native_scale else None,
-        "template_quantiles": dict(getattr(result, "template_quantiles", {})),
+        "template_quantiles": dict(result.template_quantiles),
+        "template_summary": dict(result.template_summary),
         "by_overlap": result.by_overlap,
         "metrics": dict(result.metrics),
         "notes": list(result.notes),

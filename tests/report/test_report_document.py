@@ -221,3 +221,13 @@ def test_the_command_prints_the_document(tmp_path, capsys):
     assert not (folder / "report.html").exists()
     assert main(["report", str(folder), "--json", "--output", str(tmp_path / "x.html")]) == 2
     assert "exclude each other" in capsys.readouterr().err
+
+
+def test_statistics_of_a_task_stand_beside_its_score(tmp_path):
+    folder = make_run(tmp_path / "r", scores=((0, 2), (50, 4), (100, 6), (150, 5), (200, 6)))
+    row = task(report_document([folder]), "topic")
+    assert row["interval"] == pytest.approx(row["intervals"]["example"])
+    assert row["template_quantiles"]["5"] < row["template_summary"]["mean"] < row["template_quantiles"]["95"]
+    assert row["noise"]["last"] == 3
+    assert row["noise"]["deviation"] == pytest.approx(np.std([0.75, 0.625, 0.75], ddof=1))
+    assert task(report_document([make_run(tmp_path / "short")]), "topic")["noise"] is None

@@ -155,6 +155,20 @@ def test_records_asked_twice_are_swapped_as_one():
     assert difference([paired_scores(*twice)], name="t").p < once.p
 
 
+def test_records_asked_twice_count_once_in_a_suite_too():
+    answers = [right_or_wrong(9, 3, 20, 8), right_or_wrong(12, 6, 30, 12)]
+    once = [paired_scores(*own, name=str(row)) for row, own in enumerate(answers)]
+    twice = [
+        paired_scores(
+            *(np.repeat(side, 2) for side in own), name=str(row), examples=np.repeat(np.arange(len(own[0])), 2)
+        )
+        for row, own in enumerate(answers)
+    ]
+    found = [difference(pairs, name="s") for pairs in (once, twice)]
+    assert found[0].test == "sampled"
+    assert found[1].p == pytest.approx(found[0].p, abs=0.01)
+
+
 def test_equal_models_differ_by_nothing():
     found = difference([paired_scores([1, 0, 1], [1, 0, 1])], name="t")
     assert (found.p, found.difference, found.ties) == (1.0, 0.0, 3)

@@ -141,7 +141,7 @@ def benchmark_suite(request: BenchmarkRequest, reader: PromptReader) -> Benchmar
         "prompt_format": declared.version,
         "shots": request.wanted_shots,
         "shot_order": "none" if not request.wanted_shots else "/".join(sorted(orders)),
-        "exemplars": "published" if exemplars is None else _content_digest(exemplars),
+        "exemplars": "folder" if exemplars is None else _content_digest(exemplars),
         "shots_left_out": dropped,
         "limit": request.limit,
         "option_orders": request.option_orders,

@@ -10,7 +10,6 @@ from flan_jax.data.benchmarks.shots import ShotChooser
 from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.eval.examples import EvalExample
-from flan_jax.tasks.rendering.fewshot import count_that_fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,27 +116,36 @@ def read_questions(
         reader: of prompts.
     """
     chosen = [chooser(question) for question in task.questions]
-    prompts = [
-        _prompt(task, [shot.text for shot in own.shots], question)
-        for own, question in zip(chosen, task.questions, strict=True)
-    ]
-    fit = Fit(len(prompts), fewest=shots)
-    examples = []
-    for question, own, text, ids in zip(task.questions, chosen, prompts, reader.read(prompts), strict=True):
-        fit.leaks += own.leaks > 0
-        fit.lacking += len(own.shots) < shots
-        if len(ids) > reader.room:
-            text, ids = _fitted(task, [shot.text for shot in own.shots], question, reader, fit)
-        examples.append(
-            EvalExample(
-                inputs=ids,
-                options=question.options,
-                references=question.references,
-                example_id=question.example_id,
-                template_id=question.order,
-                inputs_text=text,
-            )
+    solved = [[shot.text for shot in own.shots] for own in chosen]
+    fit = Fit(
+        len(chosen),
+        fewest=shots,
+        leaks=sum(own.leaks > 0 for own in chosen),
+        lacking=sum(len(own.shots) < shots for own in chosen),
+    )
+    prompts = [_prompt(task, own, question) for own, question in zip(solved, task.questions, strict=True)]
+    ids = reader.read(prompts)
+    for place, kept in _counts_that_fit(task, solved, [len(own) <= reader.room for own in ids], reader).items():
+        prompts[place] = _prompt(task, solved[place][:kept], task.questions[place])
+        (ids[place],) = reader.read([prompts[place]])
+        if len(ids[place]) > reader.room:
+            fit.cut += 1
+            ids[place] = reader.read_cut(prompts[place])
+        if solved[place]:
+            fit.shortened += 1
+            fit.dropped += len(solved[place]) - kept
+            fit.fewest = min(fit.fewest, kept)
+    examples = [
+        EvalExample(
+            inputs=own,
+            options=question.options,
+            references=question.references,
+            example_id=question.example_id,
+            template_id=question.order,
+            inputs_text=text,
         )
+        for question, text, own in zip(task.questions, prompts, ids, strict=True)
+    ]
     return examples, fit
 
 
@@ -145,24 +153,28 @@ def _prompt(task: BenchmarkTask, shots: Sequence[str], question: Question) -> st
     return "".join([task.preamble, *shots, question.text])
 
 
-def _fitted(
-    task: BenchmarkTask, shots: Sequence[str], question: Question, reader: PromptReader, fit: Fit
-) -> tuple[str, np.ndarray]:
-    """The prompt with as many solved examples as fit; with none and cut, where that is too long."""
+def _counts_that_fit(
+    task: BenchmarkTask, solved: Sequence[Sequence[str]], fits: Sequence[bool], reader: PromptReader
+) -> dict[int, int]:
+    """Counts, for each question that does not fit whole, the solved examples that do, from the first on.
 
-    def prompt(solved: Sequence[tuple[str, str]]) -> str:
-        return _prompt(task, [text for text, _ in solved], question)
+    By bisection of all questions at once: one call of the tokenizer takes many texts much faster than many calls.
 
-    kept = count_that_fit(
-        [(shot, "") for shot in shots], prompt, lambda text: len(reader.read([text])[0]) <= reader.room
-    )
-    text = _prompt(task, shots[:kept], question)
-    (ids,) = reader.read([text])
-    if len(ids) > reader.room:
-        fit.cut += 1
-        ids = reader.read_cut(text)
-    if shots:
-        fit.shortened += 1
-        fit.dropped += len(shots) - kept
-        fit.fewest = min(fit.fewest, kept)
-    return text, ids
+    Args:
+        task: of the questions.
+        solved: the solved examples of each.
+        fits: whether a question fits with all of them.
+        reader: of prompts.
+    """
+    # The greatest number that fits is in [low, high); 0 is taken where none does.
+    low = {place: 0 for place, whole in enumerate(fits) if not whole}
+    high = {place: len(solved[place]) for place in low}
+    while pending := [place for place in low if low[place] < high[place]]:
+        middle = {place: (low[place] + high[place]) // 2 for place in pending}
+        texts = [_prompt(task, solved[place][: middle[place]], task.questions[place]) for place in pending]
+        for place, ids in zip(pending, reader.read(texts), strict=True):
+            if len(ids) <= reader.room:
+                low[place] = middle[place] + 1
+            else:
+                high[place] = middle[place]
+    return {place: max(number - 1, 0) for place, number in low.items()}

@@ -74,6 +74,21 @@ def test_solved_examples_that_do_not_fit_go_from_the_end_and_are_counted(mmlu):
     assert suite.settings["shots_left_out"] == count
 
 
+def test_as_many_solved_examples_are_kept_as_fit(mmlu):
+    """By bisection, and so for any room: one more would not fit."""
+    request = BenchmarkRequest("mmlu", mmlu, tasks=("astronomy",))
+    wanted = {shots: lengths(dataclasses.replace(request, shots=shots)) for shots in range(6)}
+    for room in range(min(wanted[0]), max(wanted[5]), 17):
+        (task,) = benchmark_suite(request, PromptReader(BYTES, room)).tasks
+        for place, example in enumerate(task.examples):
+            most = max((shots for shots in wanted if wanted[shots][place] <= room), default=0)
+            assert example.inputs_text.count("Answer:") == 1 + most
+
+
+def lengths(request):
+    return [len(example.inputs) for example in benchmark_suite(request, WIDE).tasks[0].examples]
+
+
 def test_a_question_that_is_too_long_keeps_its_last_words(mmlu):
     reader = PromptReader(BYTES, 40, end=(1,))
     (task,) = benchmark_suite(BenchmarkRequest("mmlu", mmlu, shots=0, limit=1, tasks=("astronomy",)), reader).tasks
@@ -176,7 +191,7 @@ def test_a_published_model_is_measured_and_results_lie_in_the_folder(published, 
     assert result.metrics["order_lowest"] <= result.value <= result.metrics["order_highest"]
     saved = read_results(out, 0)
     assert saved.settings["gsm8k_2shot"] | {"tasks": None, "decoding": None} == {
-        "benchmark": "gsm8k", "prompt_format": 1, "shots": 2, "shot_order": "drawn", "exemplars": "published",
+        "benchmark": "gsm8k", "prompt_format": 1, "shots": 2, "shot_order": "drawn", "exemplars": "folder",
         "shots_left_out": 0, "limit": 0, "option_orders": 1, "seed": 0, "lengths": {"inputs": 1017, "targets": 6},
         "tasks": None, "decoding": None,
     }  # fmt: skip

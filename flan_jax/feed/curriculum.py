@@ -106,8 +106,7 @@ class CurriculumBatches(Iterator[Batch]):
 
     def sampling_stats(self) -> SamplingStats:
         """Counts what was drawn from the first step of the run on, curriculum and mixture together."""
-        curriculum = self._curriculum.sampling_stats()
-        return curriculum + self._mixture.sampling_stats() if self._mixture.step > self._steps else curriculum
+        return self._curriculum.sampling_stats() + self._mixture.sampling_stats()
 
     def close(self) -> None:
         """Stops both prefetching threads."""

@@ -133,6 +133,10 @@ def test_a_position_by_its_earlier_names_is_read(tasks):
     first, second = stream(tasks), stream(tasks)
     taken(first, 2)
     state = first.get_state()
+    alone = PackedBatches(tasks, [1.0, 0.0], seed=0, batch_size=4, lengths=LENGTHS).get_state()
+    assert set(alone) < {name.removeprefix("curriculum_") for name in state}
+    assert set(alone) < {name.removeprefix("mixture_") for name in state}
+    assert all(name.startswith(("curriculum_", "mixture_")) for name in state)
     second.set_state({name.replace("curriculum_", "lesson_"): value for name, value in state.items()})
     for one, other in zip(taken(first, 4), taken(second, 4), strict=True):
         assert_same(one, other)

@@ -62,6 +62,14 @@ def test_far_positions_are_found(tasks, start):
     assert (number <= after[draws.task]).all()
 
 
+def test_no_position_or_number_of_draws_is_negative():
+    sampler = MixtureSampler([5], [1.0], 0)
+    for start, count in ((-1, 1), (0, -1)):
+        with pytest.raises(ValueError, match=f"start={start} and count={count} must not be negative"):
+            sampler.draws(start, count)
+    assert [column.shape for column in sampler.draws(3, 0)] == [(0,)] * 4
+
+
 def test_a_position_beyond_exact_arithmetic_is_refused():
     # 2**46 nominal draws times a share of up to 2**40: more would not fit into the two halves of 64 bits.
     sampler, last = MixtureSampler([5], [1.0], 0), 2**46 - BLOCK - 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from flan_jax.errors import UserError
 from flan_jax.store import arrow
+from flan_jax.store.manifest import encode_manifest
 from flan_jax.store.store import ARROW_FILE, StoredExample, TokenStore, smallest_uint_type
 
 A, B = "a" * 32, "b" * 32
@@ -151,6 +152,13 @@ def test_equal_work_is_byte_identical(store, tmp_path):
     names = sorted(file.name for file in one.iterdir())
     assert names == sorted(file.name for file in other.iterdir())
     assert all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
+
+
+def test_a_manifest_is_the_same_bytes_whatever_the_order_of_its_values():
+    expected = b'{\n  "a": {\n    "c": 3,\n    "d": 2\n  },\n  "b": 1\n}\n'
+    assert (
+        encode_manifest({"b": 1, "a": {"d": 2, "c": 3}}) == encode_manifest({"a": {"c": 3, "d": 2}, "b": 1}) == expected
+    )
 
 
 def test_names_of_third_parties_stay_inside_the_store(store):

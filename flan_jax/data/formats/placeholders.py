@@ -63,7 +63,7 @@ def check_input(text: str) -> Finding:
     """Looks for a placeholder in an input.
 
     >>> check_input("<noinput>"), check_input("N/A").replaces, check_input("4 by 5").kind
-    (Finding(text='', kind='input that says there is none', certain=True, takes=True), True, '')
+    (Finding(text='', kind='input that says there is none', certain=True, replaces=True), True, '')
     """
     bare = text.strip() if len(text) < 2 * _LONGEST else text
     if not bare or len(bare) > _LONGEST:

@@ -132,6 +132,7 @@ def encode_with_special_tokens(vocabulary: Vocabulary, text: str) -> list[int]:
     Text of data is never read so. A vocabulary names its special tokens in ``special_tokens``, or reads them by itself in
     ``encode_offsets``.
 
+    >>> from flan_jax.data.tokenizers.bytes import ByteVocabulary
     >>> encode_with_special_tokens(ByteVocabulary(), "a</s>")
     [100, 1]
     """

@@ -2,12 +2,13 @@ import os
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.store import checksum_cache, local
-from flan_jax.store.checksum_cache import ChecksumCache
+from flan_jax.store.checksum_cache import ChecksumCache, mtimes_settled
 from flan_jax.store.store import StoredExample, TokenStore
 
 A = "a" * 32
@@ -105,6 +106,25 @@ def test_only_always_finds_what_leaves_no_trace(store, later):
     store.open("t", "train", A)  # same path, inode, size and time
     with pytest.raises(UserError, match="checksum"):
         store.open("t", "train", A, verify="always")
+
+
+SECOND = 10**9
+
+
+@pytest.mark.parametrize(
+    ("mtime", "age", "settled"),
+    [
+        (SECOND + 1, 49_000_000, False),  # within a tick of a clock that shows fractions of a second
+        (SECOND + 1, 51_000_000, True),
+        (SECOND, 51_000_000, False),  # a whole second may be that of a clock that shows no others
+        (SECOND, 3 * SECOND, False),
+        (SECOND, 3 * SECOND + 1, True),
+    ],
+)
+def test_a_time_is_settled_when_a_later_change_must_show_another(monkeypatch, mtime, age, settled):
+    monkeypatch.setattr(checksum_cache.time, "time_ns", lambda: mtime + age)
+    old, asked = (types.SimpleNamespace(st_mtime_ns=at) for at in (1, mtime))
+    assert mtimes_settled([old, asked]) == settled
 
 
 def test_another_file_of_the_same_size_and_time_is_read(store, read):

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flan_jax.data.benchmarks.benchmark import Benchmark, BenchmarkTask, ReadingChoices, ShotOrder
 from flan_jax.data.benchmarks.registry import BENCHMARKS
 from flan_jax.data.benchmarks.shots import ShotChooser
@@ -127,11 +129,12 @@ def benchmark_suite(request: BenchmarkRequest, reader: PromptReader) -> Benchmar
         orders.add(order := request.shot_order or task.shot_order)
         chooser = ShotChooser(task, request.wanted_shots, order=order, seed=request.seed)
         examples, fit = read_questions(task, chooser, request.wanted_shots, reader)
+        _check_options(examples, reader, declared.name)
         dropped += fit.dropped
         notes = (
             *task.notes,
             *fit.notes(request.wanted_shots, reader.room, chat=reader.chat is not None),
-            *_vocabulary_notes(reader),
+            *_vocabulary_notes(reader, examples),
         )
         tasks.append(_eval_task(declared, task, f"{task.name}{request.suffix}", examples, notes))
         places[tasks[-1].name] = {(q.example_id, q.order): q.places for q in task.questions}
@@ -175,10 +178,35 @@ def select_tasks(patterns: Sequence[str], known: Mapping[str, str], benchmark: s
     return [name for name in known if not patterns or name in chosen]
 
 
-def _vocabulary_notes(reader: PromptReader) -> tuple[str, ...]:
-    if keeps_newlines(reader.vocabulary):
-        return ()
-    return ("The vocabulary drops line ends, so prompts are read in one line.",)
+def _vocabulary_notes(reader: PromptReader, examples: Sequence[EvalExample]) -> tuple[str, ...]:
+    """What the vocabulary does to the prompts' texts, a sentence each."""
+    notes = []
+    if not keeps_newlines(reader.vocabulary):
+        notes.append("The vocabulary drops line ends, so prompts are read in one line.")
+    if reader.vocabulary.unk_id is not None:
+        total = sum(len(example.inputs) for example in examples)
+        count = sum(int(np.count_nonzero(example.inputs == reader.vocabulary.unk_id)) for example in examples)
+        if count:
+            share = f"{100 * count / total:.1f}%"
+            notes.append(f"{count:,} of {total:,} tokens of the prompts ({share}) are unknown to the vocabulary.")
+    return tuple(notes)
+
+
+def _check_options(examples: Sequence[EvalExample], reader: PromptReader, benchmark: str) -> None:
+    """Refuses options that the vocabulary reads alike: whichever is first would be chosen.
+
+    Raises:
+        UserError: names two of them.
+    """
+    for options in {example.options for example in examples}:
+        seen: dict[tuple[int, ...], str] = {}
+        for option in options:
+            other = seen.setdefault(reader.answer_ids(option), option)
+            if other != option:
+                raise UserError(
+                    f"Vocabulary {reader.vocabulary.name!r} reads the options {other!r} and {option!r} alike, so a model "
+                    f"cannot choose between them: {benchmark} cannot be measured with it."
+                )
 
 
 def _eval_task(

@@ -8,6 +8,7 @@ import pytest
 
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.data.tokenizers.registry import load_vocabulary
+from flan_jax.data.tokenizers.words import WordVocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import Prediction, TaskResult
 from flan_jax.eval.results import read_predictions, read_results
@@ -139,6 +140,17 @@ def test_tasks_are_chosen_by_name_or_category(mmlu, patterns, expected):
 def test_what_cannot_be_measured_is_refused(mmlu, changes, message):
     with pytest.raises(UserError, match=message):
         benchmark_suite(BenchmarkRequest(**{"benchmark": "mmlu", "folder": mmlu, **changes}), WIDE)
+
+
+def test_what_a_vocabulary_does_to_prompts_is_told(mmlu, tmp_path):
+    words = WordVocabulary(["a", "b", "c", "d", "sea", "Answer"])
+    (task,) = benchmark_suite(BenchmarkRequest("mmlu", mmlu, limit=1, tasks=("stem",)), PromptReader(words, 512)).tasks
+    dropped, unknown = task.notes
+    assert dropped == "The vocabulary drops line ends, so prompts are read in one line."
+    count = int(np.count_nonzero(task.examples[0].inputs == words.unk_id))
+    assert unknown.startswith(f"{count} of {len(task.examples[0].inputs)} tokens of the prompts (")
+    with pytest.raises(UserError, match=r"reads the options 'B' and 'C' alike.*mmlu cannot be measured with it"):
+        benchmark_suite(BenchmarkRequest("mmlu", mmlu), PromptReader(WordVocabulary(["a", "d"]), 512))
 
 
 def test_an_answer_is_read_as_it_stands_behind_the_prompt(published):

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -114,14 +114,44 @@ class Predictor:
         self, request: Request, examples: Sequence[EvalExample], skip: Container[int] = ()
     ) -> Iterator[AnsweredBatch]:
         """Answers examples batch by batch; see ``language_model.BatchedModel``."""
+        yield from self._batches(request, examples, self._follow(request, examples), skip)
+
+    def target_batches(
+        self, examples: Sequence[EvalExample], targets: Sequence[Sequence[tuple[int, ...]]]
+    ) -> Iterator[AnsweredBatch]:
+        """Scores given ids behind each example, batch by batch; each prompt is computed once for all that follows it.
+
+        Args:
+            examples: the prompts.
+            targets: of each example, ids that are scored as they are.
+
+        Yields:
+            Of each example ``[n, 2]``: the log-likelihood (nats) of each target, and 1 where greedy decoding writes the
+            target itself, else 0. NaN where there is no room for them (``notes``).
+
+        Raises:
+            BatchError: as ``answer_batches``.
+        """
+        yield from self._batches("targets", examples, targets, ())
+
+    def _batches(
+        self,
+        request: Request | Literal["targets"],
+        examples: Sequence[EvalExample],
+        follow: Sequence[Sequence[tuple[int, ...]]],
+        skip: Container[int],
+    ) -> Iterator[AnsweredBatch]:
+        """Answers examples, which the ids of ``follow`` follow, batch by batch."""
         if not examples:
             return
-        follow = self._follow(request, examples)
         prompts, positions = self._prompts(examples), self._positions
         full = self._without_room(prompts, follow, positions)
         if without := [index for index in full if index not in skip]:
-            none: dict[Request, Any] = {"text": "", "score": math.nan}
-            yield AnsweredBatch(without, [none.get(request, np.full(len(follow[index]), np.nan)) for index in without])
+            none: dict[str, Any] = {"text": "", "score": math.nan}
+            shape = (2,) if request == "targets" else ()
+            yield AnsweredBatch(
+                without, [none.get(request, np.full((len(follow[index]), *shape), np.nan)) for index in without]
+            )
         rows = self._placement.rounded(min(self.batch_size, len(examples)))
         counts = [[len(ids) for ids in own] for own in follow]
         for batch in plan([len(prompt) for prompt in prompts], counts, rows, positions=positions):
@@ -134,7 +164,8 @@ class Predictor:
                 if request == "text":
                     answers: list[Any] = self._texts([examples[index] for index in members], places, read)
                 else:
-                    answers = self._scores([follow[index] for index in members], places, read, batch)
+                    score = scoring.greedy_target_scores if request == "targets" else scoring.target_scores
+                    answers = self._scores([follow[index] for index in members], places, read, batch, score)
             except Exception as error:
                 raise BatchError(members) from error
             yield AnsweredBatch(members, [float(row[0]) for row in answers] if request == "score" else answers)
@@ -273,6 +304,7 @@ class Predictor:
         places: Sequence[int],
         read: tuple[np.ndarray, np.ndarray],
         batch: PlannedBatch,
+        score: Callable[..., jax.Array],
     ) -> list[np.ndarray]:
         """Scores the targets behind each prompt; ``places`` are the rows of ``read`` that the prompts stand in."""
         context = scoring.prefill(
@@ -280,12 +312,17 @@ class Predictor:
         )
         # Equal targets of an example are computed once.
         pairs = list(dict.fromkeys((place, ids) for place, own in zip(places, targets, strict=True) for ids in own))
-        found = self._pair_scores(pairs, batch.widths, len(read[0]), context)
+        found = self._pair_scores(pairs, batch.widths, len(read[0]), context, score)
         return [np.array([found[place, ids] for ids in own]) for place, own in zip(places, targets, strict=True)]
 
     def _pair_scores(
-        self, pairs: Sequence[Pair], widths: Sequence[int], size: int, context: PromptContext
-    ) -> dict[Pair, float]:
+        self,
+        pairs: Sequence[Pair],
+        widths: Sequence[int],
+        size: int,
+        context: PromptContext,
+        score: Callable[..., jax.Array],
+    ) -> dict[Pair, Any]:
         """Pair → score; ``size`` pairs of a width are computed together, each on the device that holds its prompt."""
         width_of = np.searchsorted(widths, [len(ids) for _, ids in pairs])
         parts, asked, pending = self._placement.parts, [], []
@@ -297,11 +334,9 @@ class Predictor:
                 targets = pad_rows_at(places, [ids for _, ids in chosen], (size, width))
                 arguments = self._placement.put_rows(owners, *targets)
                 asked.append((chosen, places))
-                pending.append(
-                    scoring.target_scores(self.params, context, *arguments, graphdef=self.graphdef, parts=parts)
-                )
+                pending.append(score(self.params, context, *arguments, graphdef=self.graphdef, parts=parts))
         # Fetched only now, so that the device computes one part while the next is laid out.
-        found: dict[Pair, float] = {}
+        found: dict[Pair, Any] = {}
         for (chosen, places), scores in zip(asked, self._placement.fetch(pending), strict=True):
             found.update(zip(chosen, scores[places].tolist(), strict=True))
         return found

@@ -54,8 +54,37 @@ def target_scores(
         parts: equal parts that prompts and pairs lie in, a part a device, where each pair has a prompt of its own part.
     """
     logits_PTV = merge(graphdef, params).target_logits(context, rows_P, targets_PT, parts)
+    return _log_likelihoods(logits_PTV, targets_PT, target_lengths_P)[0]
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "parts"))
+def greedy_target_scores(
+    params: Mapping[str, Any],
+    context: PromptContext,
+    rows_P: Int[Array, "P"],
+    targets_PT: Int[Array, "P T"],
+    target_lengths_P: Int[Array, "P"],
+    *,
+    graphdef: nnx.GraphDef,
+    parts: int = 1,
+) -> Float[Array, "P 2"]:
+    """Computes, beside each log-likelihood (nats), 1 where greedy decoding writes the target itself, 0 elsewhere.
+
+    Arguments are those of ``target_scores``.
+    """
+    logits_PTV = merge(graphdef, params).target_logits(context, rows_P, targets_PT, parts)
+    log_likelihood_P, chosen_PT = _log_likelihoods(logits_PTV, targets_PT, target_lengths_P)
+    counted_PT = length_segments(target_lengths_P, targets_PT.shape[1])
+    greedy_P = jnp.where(counted_PT, chosen_PT == logits_PTV.max(axis=-1), True).all(axis=-1)
+    return jnp.stack([log_likelihood_P, greedy_P.astype(log_likelihood_P.dtype)], axis=-1)
+
+
+def _log_likelihoods(
+    logits_PTV: Float[Array, "P T V"], targets_PT: Int[Array, "P T"], target_lengths_P: Int[Array, "P"]
+) -> tuple[Float[Array, "P"], Float[Array, "P T"]]:
+    """Sums the log-likelihoods of each target's tokens; returns also the logit of each token."""
     # Only the targets' own logits are gathered: a full log-softmax would be a second [P, T, V].
     chosen_PT = jnp.take_along_axis(logits_PTV, targets_PT[..., None], axis=-1)[..., 0]
     log_likelihood_PT = chosen_PT - jax.nn.logsumexp(logits_PTV, axis=-1)
     counted_PT = length_segments(target_lengths_P, targets_PT.shape[1])
-    return jnp.where(counted_PT, log_likelihood_PT, 0.0).sum(axis=-1)
+    return jnp.where(counted_PT, log_likelihood_PT, 0.0).sum(axis=-1), chosen_PT

@@ -38,6 +38,7 @@ COMMANDS = {
     "eval": "measure a checkpoint on the suites of a mixture",
     "power": "how many examples show a difference between two models",
     "generate": "answer an instruction with a trained model",
+    "harness": "measure a model with lm-evaluation-harness",
     "import-hf": "make a Hugging Face folder one that runs start from",
     "export-hf": "write a run's weights as a Hugging Face folder, with a model card",
     "report": "write the page of one run, or of several side by side",

@@ -1,5 +1,6 @@
 """What the documents say is so: commands, options, links, code and files."""
 
+import itertools
 import json
 import re
 import shlex
@@ -79,7 +80,7 @@ def test_every_command_and_option_exists(command: str) -> None:
         word.split("=")[0]
         for words in all_commands("flan-jax")
         if words[1] == command
-        for word in words[2:]
+        for word in itertools.takewhile("--".__ne__, words[2:])  # what stands behind is another program's
         if word.startswith("-") and not word.startswith("--gin.")
     }
     assert shown <= known, f"flan-jax {command} has no option {sorted(shown - known)}"

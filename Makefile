@@ -43,15 +43,17 @@ $(EDITABLE): pyproject.toml $(INSTALLED)
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
+# The file names all that its packages need, so pip need not look: where one asks for `typepy[datetime]`, some releases of
+# pip miss a pin of that name.
 $(PARITY): requirements/parity.txt requirements/torch.txt $(EDITABLE)
-	@echo "Installing PyTorch and transformers into $(VENV)"
-	@$(PIP) --require-hashes -r requirements/parity.txt
+	@echo "Installing PyTorch, transformers and lm-evaluation-harness into $(VENV)"
+	@$(PIP) --require-hashes --no-deps -r requirements/parity.txt
 	@$(PIP) -r requirements/torch.txt
 	@touch $@
 
 env: $(EDITABLE)  ## create the environment, nothing else
 
-parity-env: $(PARITY)  ## and PyTorch, transformers and peft beside it
+parity-env: $(PARITY)  ## and PyTorch, transformers, peft and lm-evaluation-harness beside it
 
 setup: env  ## what a developer needs: the environment, and the pre-commit checks in this clone
 	@if [ ! -d .git ] || git config --get core.hooksPath >/dev/null; then \

@@ -23,6 +23,21 @@ _OF_BENCHMARKS = (
 """Options that only benchmarks read, with ``--option_orders``."""
 
 
+def add_asking_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that hold for the suites of a mixture and for benchmarks alike."""
+    parser.add_argument("--shots", type=int, default=None, metavar="K", help="solved examples before each question")
+    parser.add_argument(
+        "--tasks",
+        default="",
+        metavar="PATTERN,…",
+        help="only tasks and categories of these names; * stands for any letters",
+    )
+    parser.add_argument(
+        "--templates", default="", metavar="I,J,…", help="of a mixture's tasks, only these templates, counted from 0"
+    )
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="the first N examples of each task")
+
+
 def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     """Adds them."""
     group = parser.add_argument_group("published benchmarks, in the place of the mixture's suites")
@@ -81,19 +96,25 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, default=None, help="of what is drawn; default: the run's")
 
 
-def check_unread(arguments: argparse.Namespace) -> None:
+def check_unread(arguments: argparse.Namespace, *, read: tuple[str, ...] = ()) -> None:
     """Refuses options of benchmarks where none is measured, and of mixtures where one is.
 
+    Args:
+        arguments: of the command line.
+        read: options that this command reads in any case.
+
     Raises:
-        UserError: names the first.
+        UserError: names the first, or a limit below 0.
     """
+    if arguments.limit < 0:
+        raise UserError(f"--limit {arguments.limit} must be at least 1.")
     if arguments.benchmark:
         if arguments.templates:
             raise UserError(
                 "--templates chooses among those of a mixture's tasks, and a published benchmark has one prompt. Leave it out."
             )
         return
-    given = [name for name in _OF_BENCHMARKS if getattr(arguments, name) not in ("", 0, None, [])]
+    given = [name for name in _OF_BENCHMARKS if name not in read and getattr(arguments, name) not in ("", 0, None, [])]
     given += ["option_orders"] * (arguments.option_orders != 1)
     if given:
         raise UserError(
@@ -101,8 +122,12 @@ def check_unread(arguments: argparse.Namespace) -> None:
         )
 
 
-def asked_bindings(arguments: argparse.Namespace) -> tuple[str, ...]:
+def asked_bindings(arguments: argparse.Namespace, *, label: bool = True) -> tuple[str, ...]:
     """Returns bindings that ask the suites of a mixture as the options say, with a label for the names of their results.
+
+    Args:
+        arguments: of the command line.
+        label: name results by the limit; where they have a folder to themselves nothing else is there to mix them up with.
 
     Raises:
         UserError: a template that is no number.
@@ -118,7 +143,7 @@ def asked_bindings(arguments: argparse.Namespace) -> tuple[str, ...]:
         "templates": templates or None,
         "max_examples": arguments.limit or None,
         "tasks": parse_names(arguments.tasks, "--tasks") or None,
-        "label": f"_limit{arguments.limit}" if arguments.limit else None,
+        "label": f"_limit{arguments.limit}" if arguments.limit and label else None,
     }
     return tuple(f"EvalConfig.{name}={value!r}" for name, value in chosen.items() if value is not None)
 

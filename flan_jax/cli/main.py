@@ -22,6 +22,7 @@ _LEFT = {
     "train": "nothing was saved yet; the same command begins anew",
     "quickstart": "nothing was saved yet; the same command begins anew",
     "eval": "no results were written; run the same command again",
+    "compare": "models that were measured stay so; run the same command again to go on",
 }
 _NOTHING_LEFT = "nothing half-written is left; run the same command again"
 """What a command that was stopped leaves where no checkpoint stands."""
@@ -37,6 +38,7 @@ COMMANDS = {
     "train": "train; the same command again resumes",
     "eval": "measure a checkpoint on the suites of a mixture",
     "power": "how many examples show a difference between two models",
+    "compare": "measure several models on the same prompts, with paired intervals and tests",
     "generate": "answer an instruction with a trained model",
     "harness": "measure a model with lm-evaluation-harness",
     "import-hf": "make a Hugging Face folder one that runs start from",

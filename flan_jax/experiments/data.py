@@ -104,10 +104,12 @@ def store_path(config: RunConfig) -> str:
     return config.data.store or str(run.parent / "store")
 
 
-def tasks_with_splits(mixture: Mixture, suites: Iterable[Suite]) -> list[tuple[Task, tuple[str, ...]]]:
-    """Lists each task once with the splits that training and ``suites`` read."""
+def tasks_with_splits(
+    mixture: Mixture, suites: Iterable[Suite], *, training: bool = True
+) -> list[tuple[Task, tuple[str, ...]]]:
+    """Lists each task once with the splits that ``suites`` read, and training where that is asked for."""
     splits: dict[str, tuple[Task, dict[str, None]]] = {}
-    for task in mixture.drawn_tasks:
+    for task in mixture.drawn_tasks if training else ():
         splits.setdefault(task.name, (task, {}))[1][TRAIN_SPLIT] = None
     for suite in suites:
         for task in suite.tasks:
@@ -115,11 +117,17 @@ def tasks_with_splits(mixture: Mixture, suites: Iterable[Suite]) -> list[tuple[T
     return [(task, tuple(names)) for task, names in splits.values()]
 
 
-def prepare_run(config: RunConfig, *, progress: PrepareProgress | None = None) -> PrepareReport:
-    """Brings the store up to date with what the run reads; what is there already is not touched."""
+def prepare_run(config: RunConfig, *, training: bool = True, progress: PrepareProgress | None = None) -> PrepareReport:
+    """Brings the store up to date with what the run reads; what is there already is not touched.
+
+    Args:
+        config: the run.
+        training: what it trains on too, and not only what it measures.
+        progress: told of each split.
+    """
     mixture = run_mixture(config)
     check_tasks(run_template(config), mixture)
-    tasks = tasks_with_splits(mixture, run_suites(mixture, config.evaluation))
+    tasks = tasks_with_splits(mixture, run_suites(mixture, config.evaluation), training=training)
     modules = imported_modules()
     # Another process finds a task of seqio's only where it knows which module registers it.
     # Nor does it know what a configuration binds to the functions of such a task.

@@ -21,9 +21,9 @@ from flan_jax.experiments.batches import (
 )
 from flan_jax.experiments.chat_template import missing_template_note
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.contamination import AUDIT, check_contamination
 from flan_jax.experiments.data import PrepareProgress, RunData, open_data, prepare_run
 from flan_jax.experiments.evaluate import EvalProgress
+from flan_jax.experiments.evaluation.contamination import AUDIT, check_contamination
 from flan_jax.experiments.evaluation_hook import EvaluationHook
 from flan_jax.experiments.mixture import log_dropped
 from flan_jax.experiments.model_snapshot import save_description

@@ -51,7 +51,7 @@ def execute(arguments: argparse.Namespace) -> int:
         UserError: something is, more than is allowed; or nothing is measured.
     """
     from flan_jax.data.decontamination.audit import audit
-    from flan_jax.experiments.contamination import seen_tasks, unseen_tasks
+    from flan_jax.experiments.evaluation.contamination import seen_tasks, unseen_tasks
 
     if not 0 <= arguments.tolerance <= 1:
         raise UserError(f"--tolerance {arguments.tolerance:g} must be a share from 0 to 1.")

@@ -3,6 +3,7 @@
 import argparse
 
 from flan_jax.cli.benchmark_options import (
+    add_asking_options,
     add_benchmark_options,
     asked_bindings,
     benchmark_table,
@@ -32,17 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Face's: its folder, or hf:OWNER/NAME of the hub",
     )
     parser.add_argument("--step", type=int, default=None, help="the checkpoint of this step; default: the newest")
-    parser.add_argument("--shots", type=int, default=None, metavar="K", help="solved examples before each question")
-    parser.add_argument(
-        "--tasks",
-        default="",
-        metavar="PATTERN,…",
-        help="only tasks and categories of these names; * stands for any letters",
-    )
-    parser.add_argument(
-        "--templates", default="", metavar="I,J,…", help="of a mixture's tasks, only these templates, counted from 0"
-    )
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="the first N examples of each task")
+    add_asking_options(parser)
     add_benchmark_options(parser)
     add_gin_arguments(parser, required=False)
 
@@ -55,8 +46,6 @@ def execute(arguments: argparse.Namespace) -> int:
         print(benchmark_table())
         return 0
     check_unread(arguments)
-    if arguments.limit < 0:
-        raise UserError(f"--limit {arguments.limit} must be at least 1.")
     if arguments.benchmark and arguments.model_dir and is_huggingface(arguments.model_dir):
         return _published_model(arguments)
     if arguments.model_dir:

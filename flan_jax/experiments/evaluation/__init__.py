@@ -1,1 +1,1 @@
-"""Measuring a run: what is measured beside its suites, and how examples are labeled."""
+"""Checks of what a run measures against what it trains on: contamination, and overlap of examples."""

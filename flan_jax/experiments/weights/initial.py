@@ -27,6 +27,7 @@ from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.finite import not_finite
 from flan_jax.train.sharding import make_partitioner, place
 from flan_jax.train.state import abstract_trained, check_same_shapes
+from flan_jax.train.step_folders import step_folders
 
 _LOG = logging.getLogger(__name__)
 HF_CONFIG = "config.json"
@@ -51,11 +52,15 @@ class Weights:
 def load_weights(config: RunConfig, *, step: int | None = None) -> Weights:
     """Loads the run's checkpoint of ``step`` (default the newest), or else its initial checkpoint.
 
+    Step 0 is what the run began with, without adapters, where no checkpoint of it was kept.
+
     Raises:
         UserError: neither is there.
     """
     graphdef, _ = abstract_model(config.model)
     own = Path(config.model_dir) / run_files.CHECKPOINTS
+    if step == 0 and 0 not in step_folders(own):
+        return Weights(graphdef, base_params(config), 0)
     if own.is_dir() or not config.initial_checkpoint:
         with Checkpointer(own, create=False) as checkpointer:
             chosen = checkpointer.latest_step() if step is None else step

@@ -1,0 +1,87 @@
+"""``flan-jax compare``: several models on the same prompts, from weights to the table."""
+
+import json
+
+import pytest
+
+from flan_jax.cli.main import main
+from flan_jax.testing import tokenizers
+
+RUN = (
+    "--gin_file", "models/t5_tiny.gin", "--gin_file", "runs/finetune.gin",
+    "--gin.MIXTURE_OR_TASK_NAME=mini", "--gin.EvalConfig.suites=('held_out',)", "--gin.TASK_FEATURE_LENGTHS={'inputs': 96, 'targets': 16}",
+    "--gin.TRAIN_STEPS=3", "--gin.BATCH_SIZE=8", "--gin.EvalConfig.max_examples=6", "--gin.EvalConfig.overlap_ngram=0",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with a run, and the same run in the format of Hugging Face's."""
+    folder = tmp_path_factory.mktemp("compared")
+    pieces = tokenizers.save(folder / "pieces", tokenizers.t5())
+    assert main(["train", *RUN, f"--gin.VOCABULARY={pieces}", f"--gin.MODEL_DIR={folder / 'tuned'}"]) == 0
+    assert main(["export-hf", str(folder / "tuned"), str(folder / "published")]) == 0
+    return folder
+
+
+@pytest.fixture
+def compared(runs, cli, monkeypatch):
+    monkeypatch.chdir(runs)
+    return lambda *arguments: cli("compare", *arguments, "--output_dir", str(runs / "out"))
+
+
+def test_checkpoints_and_a_published_folder_answer_the_same_prompts(compared, runs):
+    outcome = compared("tuned@0", "tuned", "published", "--json")
+    assert outcome.code == 0, outcome.err
+    found = json.loads(outcome.out)
+    assert found["baseline"] == "tuned@0"
+    assert {name: place["step"] for name, place in found["results"].items()} == {
+        "tuned@0": 0,
+        "tuned": 3,
+        "published": 0,
+    }
+    (suite,) = found["suites"].values()
+    tuned, published = suite["tuned"]["average"], suite["published"]["average"]
+    # The exported folder holds the same weights, so it answers the same.
+    assert published == tuned
+    assert (tuned["tasks"], tuned["n"]) == (4, 24)
+    assert tuned["interval"][0] <= tuned["difference"] <= tuned["interval"][1]
+    assert tuned["difference"] == pytest.approx(tuned["second"] - tuned["first"])
+    # The run's own evaluation of its last step is the same measurement.
+    own = json.loads((runs / "tuned/eval/3/results.json").read_text(encoding="utf-8"))
+    assert own["averages"]["held_out"]["value"] == pytest.approx(tuned["second"])
+
+
+def test_what_was_measured_is_not_measured_again_and_the_table_groups_tasks(compared):
+    assert compared("tuned@0", "tuned").code == 0
+    again = compared("tuned@0", "tuned")
+    assert again.err.count("measured before, with the same weights and settings") == 2
+    lines = [line.split() for line in again.out.splitlines()]
+    names = [line[0] for line in lines if line and line[0] in ("all", "topic", "sentence_topic_zs_opt", "p:")]
+    assert names == ["all", "topic", "sentence_topic_zs_opt", "p:"]
+    fewer = compared("tuned@0", "tuned", "--limit", "2")
+    assert "measuring held_out" in fewer.err
+    assert "again: it was measured with other settings (max_examples: 6 → 2" in fewer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tuned",), "One model is compared with nothing"),
+        (("tuned", "tuned"), "named twice"),
+        (("tuned", "tuned@7"), "step 7"),
+        (("tuned", "gone"), "There is no run folder 'gone'"),
+        (("published", "published@3"), "no run, so it has no step 3"),
+        (("published", "tuned", "--of", "published"), "is a model of Hugging Face's and no run"),
+        (("tuned", "tuned@0", "--limit", "-1"), "--limit -1 must be at least 1"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_in_a_sentence(runs, refused, monkeypatch, arguments, message):
+    monkeypatch.chdir(runs)
+    assert message in refused("compare", *arguments, "--output_dir", str(runs / "refused"))
+
+
+def test_published_models_alone_do_not_say_what_they_are_asked(runs, refused, monkeypatch, tmp_path):
+    (tmp_path / "other").symlink_to(runs / "published")
+    monkeypatch.chdir(runs)
+    assert "None of the models is a run" in refused("compare", "published", str(tmp_path / "other"))

@@ -150,7 +150,7 @@ def spread(loads: Sequence[int], rows: int, parts: int) -> list[int]:
     The heaviest is dealt first, each to the part that has least so far (Graham 1969, longest processing time first).
 
     >>> spread([1, 4, 1, 2], rows=4, parts=2)
-    [2, 0, 3, 1]
+    [3, 0, 1, 2]
 
     Args:
         loads: work of each member, such as the number of its options.

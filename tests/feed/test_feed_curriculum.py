@@ -133,7 +133,7 @@ def test_a_position_by_its_earlier_names_is_read(tasks):
     first, second = stream(tasks), stream(tasks)
     taken(first, 2)
     state = first.get_state()
-    alone = PackedBatches(tasks, [1.0, 0.0], seed=0, batch_size=4, lengths=LENGTHS).get_state()
+    alone = PackedBatches(tasks, [1.0, 0.0], FeedConfig(batch_size=4), seed=0, lengths=LENGTHS).get_state()
     assert set(alone) < {name.removeprefix("curriculum_") for name in state}
     assert set(alone) < {name.removeprefix("mixture_") for name in state}
     assert all(name.startswith(("curriculum_", "mixture_")) for name in state)

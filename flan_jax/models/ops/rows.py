@@ -14,6 +14,7 @@ def take_in_groups(x: Array, index_GP: Int[Array, "G P"], axis: int = 0) -> Arra
     A gather over all G * R rows would say the same, but the compiler would not know that no row crosses a group, and
     would send the whole array to every device.
 
+    >>> import jax.numpy as jnp
     >>> take_in_groups(jnp.array([10, 11, 20, 21]), jnp.array([[1, 1, 0], [0, 1, 1]])).tolist()
     [11, 11, 10, 20, 21, 21]
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -33,6 +35,23 @@ def test_large_samples_agree_with_scipys_bca():
     rows = pairs(300)
     expected = theirs(lambda x, y: np.corrcoef(x, y)[0, 1], rows[:, 0], rows[:, 1])
     np.testing.assert_allclose(bca_interval(PEARSON, rows, name="t"), expected, atol=0.006)
+
+
+def test_bias_and_acceleration_move_the_percentiles_as_scipy_moves_them():
+    """The plug-in variance of a skewed sample is biased, and spreads the more the larger it is."""
+    x = np.random.default_rng(5).exponential(size=120) * 0.2
+    variance = dataclasses.replace(
+        SQUAD_F1, aggregate=lambda sums, count: sums[..., 1] / count - (sums[..., 0] / count) ** 2, is_mean=False
+    )
+    rows = np.stack([x, x * x], axis=-1)
+    ours = np.mean([bca_interval(variance, rows, name=name) for name in "abcdef"], axis=0)
+    options = {"n_resamples": 20_000, "rng": np.random.default_rng(2)}
+    bca, plain = (
+        np.asarray(scipy.stats.bootstrap((x,), np.var, method=method, **options).confidence_interval)
+        for method in ("BCa", "percentile")
+    )
+    moved = np.abs(bca - plain)
+    assert (np.abs(ours - bca) < 0.2 * moved).all()
 
 
 def test_a_skewed_score_reaches_further_to_its_long_side():

@@ -32,6 +32,11 @@ def test_runs_that_differ_stand_out_of_their_noise():
     assert found.signal == pytest.approx(0.4, rel=0.1)
     assert found.deviation == pytest.approx(0.01, rel=0.5)
     assert found.ratio > 10 * found.by_chance
+    ratios = []
+    for _ in range(300):
+        same = [{step: 0.5 + 0.01 * rng.standard_normal() for step in range(8)} for _ in range(3)]
+        ratios.append(noise_of_runs(same).ratio)
+    assert np.mean(ratios) == pytest.approx(noise_of_runs(same).by_chance, rel=0.15)
     same = [{step: 0.5 + 0.01 * rng.standard_normal() for step in range(8)} for _ in range(3)]
     assert noise_of_runs(same).ratio < 4 * noise_of_runs(same).by_chance
 

@@ -19,6 +19,7 @@ _OF_BENCHMARKS = (
     "batch_size",
     "output_dir",
     "seed",
+    "chat",
 )
 """Options that only benchmarks read, with ``--option_orders``."""
 
@@ -92,6 +93,11 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="FOLDER",
         help="where results go; default: the run's folder. A model of Hugging Face's needs it",
+    )
+    group.add_argument(
+        "--chat",
+        action="store_true",
+        help="of a model of Hugging Face's: a prompt is a user's turn in the chat template of its folder; a run has its own",
     )
     group.add_argument("--seed", type=int, default=None, help="of what is drawn; default: the run's")
 
@@ -173,6 +179,7 @@ def requests_of(arguments: argparse.Namespace, seed: int) -> list["BenchmarkRequ
             limit=arguments.limit,
             option_orders=arguments.option_orders,
             seed=seed if arguments.seed is None else arguments.seed,
+            chat=arguments.chat,
         )
         for name in names
     ]

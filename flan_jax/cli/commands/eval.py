@@ -67,6 +67,11 @@ def _run(arguments: argparse.Namespace) -> int:
         run = load_gin(arguments, extra=extra, folder=arguments.model_dir)
         log_not_imported(run)
         if arguments.benchmark:
+            if arguments.chat:
+                raise UserError(
+                    f"--chat puts the prompts of a model of Hugging Face's into its chat template, and {arguments.model_dir!r} "
+                    "is a run, which reads them as it was trained (run.chat_template). Leave it out."
+                )
             evaluate_benchmarks(
                 run.config,
                 requests_of(arguments, run.config.seed),

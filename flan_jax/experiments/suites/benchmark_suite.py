@@ -34,6 +34,7 @@ class BenchmarkRequest:
         limit: questions of a task, the first ones; 0 for all.
         option_orders: orders of its options that each question is asked in.
         seed: of what is drawn.
+        chat: a prompt is a user's turn in the chat template of a published model's folder.
 
     Raises:
         UserError: an unknown benchmark, or a number out of range.
@@ -48,6 +49,7 @@ class BenchmarkRequest:
     limit: int = 0
     option_orders: int = 1
     seed: int = 0
+    chat: bool = False
 
     def __post_init__(self) -> None:
         declared = self.declared
@@ -82,6 +84,7 @@ class BenchmarkRequest:
             f"{self.wanted_shots}shot" if self.wanted_shots != self.declared.shots else "",
             self.shot_order or "" if self.wanted_shots else "",
             f"{self.option_orders}orders" if self.option_orders > 1 else "",
+            "chat" if self.chat else "",
             f"limit{self.limit}" if self.limit else "",
         ]
         return "".join(f"_{part}" for part in parts if part)

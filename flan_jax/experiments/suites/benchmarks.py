@@ -137,6 +137,8 @@ def prompt_reader(
     Raises:
         UserError: no room is left for a question.
     """
+    if request.chat:
+        config = config.with_options(chat_template=True)
     chat = run_prompts(config, vocabulary)
     ended = chat is None and not (published and config.model.decoder_only)
     end = tuple(input_end_ids(vocabulary, config.tokenize.separator).tolist()) if ended else ()
@@ -197,7 +199,7 @@ def make_predictor(
 
 def _settings(config: RunConfig, suite: BenchmarkSuite, reader: PromptReader, predictor: Predictor) -> dict[str, Any]:
     """Returns what decides the numbers beside weights and tasks, as JSON values."""
-    template = config.tokenize.chat_template
+    template = config.tokenize.chat_template or suite.request.chat
     settings = {
         **suite.settings,
         "lengths": {"inputs": reader.room, "targets": predictor.target_length},

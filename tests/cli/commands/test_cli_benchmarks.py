@@ -101,6 +101,7 @@ def test_suites_of_a_mixture_are_asked_as_the_options_say(options, expected):
         (("--templates", "one"), "--templates 'one' must be numbers from 0 with commas"),
         (("--benchmark", "mmlu", "--templates", "0"), "--templates chooses among those of a mixture's tasks"),
         (("--limit", "-2"), "--limit -2 must be at least 1"),
+        (("--chat",), "--chat is read for a published benchmark only"),
     ],
 )
 def test_what_no_suite_can_be_asked_is_told(refused, tmp_path, options, message):

@@ -180,6 +180,17 @@ def test_a_published_decoder_reads_no_end_and_leaves_room_for_an_answer(publishe
         reader("gsm8k", max_tokens=1020)
 
 
+def test_a_prompt_may_be_a_turn_in_the_folder_s_chat_template(published, mmlu):
+    config, vocabulary = run_of_folder(published), load_vocabulary(published)
+    request = BenchmarkRequest("mmlu", mmlu, shots=0, limit=1, tasks=("astronomy",), chat=True)
+    reader = prompt_reader(config, vocabulary, request, published=True, limits=AnswerLimits())
+    (task,) = benchmark_suite(request, reader).tasks
+    assert task.name == "mmlu_astronomy_0shot_chat_limit1"
+    (example,) = task.examples
+    assert vocabulary.decode(example.inputs) == f"user: {example.inputs_text}<|turn|>assistant:"
+    assert vocabulary.decode(reader.answer_ids("A")) == " A"
+
+
 def test_a_published_model_is_measured_and_results_lie_in_the_folder(published, mmlu, tmp_path):
     config = run_of_folder(published)
     gsm8k, bbh = (str(write(tmp_path / name)) for name, write in (("gsm8k", write_gsm8k), ("bbh", write_bbh)))

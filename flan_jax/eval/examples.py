@@ -62,6 +62,8 @@ class EvalTask:
         other_metrics: names of metrics of the same answers that are reported beside ``metric``.
         data: fingerprint of what the examples were prepared from; ``""`` where nobody knows it.
         notes: what a reader of the result must know of the examples, a sentence each.
+        asked: how prompts are made, JSON values: ``task``, the name that all ways of asking it share, ``mode``, and
+            ``shots`` where there are solved examples. ``{}`` where nobody says.
 
     Raises:
         UserError: no examples, an example without tokens or references, or one to rank that has
@@ -77,6 +79,7 @@ class EvalTask:
     other_metrics: tuple[str, ...] = ()
     data: str = ""
     notes: tuple[str, ...] = ()
+    asked: Mapping[str, str | int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"Task {self.name!r}"

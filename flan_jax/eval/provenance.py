@@ -65,6 +65,7 @@ def suite_settings(tasks: Sequence[EvalTask], general: Settings) -> dict[str, An
                 "predict": task.predict,
                 "examples": len(task.examples),
                 **({"other_metrics": list(task.other_metrics)} if task.other_metrics else {}),
+                **({"asked": dict(task.asked)} if task.asked else {}),
             }
             for task in tasks
         },

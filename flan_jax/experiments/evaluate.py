@@ -73,6 +73,11 @@ def _prompted_eval_task(task: Prompted, stored: StoredTask, data: RunData, confi
         other_metrics=() if task.mode.reasons else task.spec.other_metrics,
         data=stored.fingerprint,
         notes=(*_shot_notes(task, stored, config), *_ending_notes(task, stored), *_group_notes(stored, chosen)),
+        asked={
+            "task": task.spec_name,
+            "mode": str(task.mode),
+            **({"shots": task.few_shot.shots} if task.mode.few_shot else {}),
+        },
     )
 
 

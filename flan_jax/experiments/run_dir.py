@@ -32,7 +32,6 @@ from flan_jax.experiments.weights.base_vocabulary import vocabulary_record
 from flan_jax.files import atomic_write_text
 from flan_jax.models.peft.adapters import counts, split
 from flan_jax.models.peft.config import TuningConfig
-from flan_jax.tasks.task import prompted
 from flan_jax.tasks.user_modules import imported_modules
 
 
@@ -152,9 +151,6 @@ def write_description(
                 "held_out": suite.held_out,
                 "split": suite.split,
                 "tasks": [task.name for task in suite.tasks],
-                "prompts": {
-                    task.name: {"task": task.spec_name, "mode": str(task.mode)} for task in prompted(suite.tasks)
-                },
             }
             for suite in data.suites
         },

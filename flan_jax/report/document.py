@@ -120,10 +120,10 @@ def _suite(
 ) -> dict[str, Any]:
     assert run.last is not None
     earlier, results = by_task(run.before, name), run.last.suites[name]
-    prompts = mapping(mapping(mapping(run.manifest.get("suites")).get(name)).get("prompts"))
+    asked = run.asked(name)
     tasks, noise = [], suite_noise(run, name)
     for result in sorted(results, key=lambda r: (r.cluster, r.name)):
-        row = _task(result, mapping(prompts.get(result.name)))
+        row = _task(result, mapping(asked.get(result.name)))
         then = earlier.get(result.name)
         row["before"] = None if then is None else then.value
         row["before_metrics"] = {} if then is None else dict(then.metrics)
@@ -141,11 +141,12 @@ def _suite(
     }
 
 
-def _task(result: TaskResult, prompt: Mapping[str, Any]) -> dict[str, Any]:
+def _task(result: TaskResult, asked: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": result.name,
-        "task": prompt.get("task"),
-        "mode": prompt.get("mode"),
+        "task": asked.get("task"),
+        "mode": asked.get("mode"),
+        "shots": asked.get("shots", 0),
         "cluster": result.cluster,
         "metric": result.metric,
         "predict": result.predict,

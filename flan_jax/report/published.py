@@ -45,10 +45,10 @@ def _measured(run: Run, figure: Mapping[str, Any]) -> dict[str, Any] | None:
     match = figure["match"]
     found: dict[str, TaskResult] = {}
     for suite, results in run.last.suites.items():
-        prompts = mapping(mapping(mapping(run.manifest.get("suites")).get(suite)).get("prompts"))
+        asked = run.asked(suite)
         for result in results:
             # The name of a result is not taken apart: which task it measures is written down beside it.
-            prompt = mapping(prompts.get(result.name))
+            prompt = mapping(asked.get(result.name))
             of_task = prompt.get("task") in match.get("tasks", ()) and prompt.get("mode") in match.get("modes", ())
             if suite in match.get("suites", ()) or of_task:
                 found[result.name] = result

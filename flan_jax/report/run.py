@@ -115,6 +115,12 @@ class Run:
         """Tells whether the run kept the suite's clusters out of training."""
         return bool(mapping(mapping(self.manifest.get("suites")).get(suite)).get("held_out"))
 
+    def asked(self, suite: str) -> dict[str, Mapping[str, Any]]:
+        """Task → how the newest results of a suite were asked (``EvalTask.asked``), of those that say it."""
+        settings = mapping(self.last.settings.get(suite)) if self.last else {}
+        tasks = {name: mapping(found) for name, found in mapping(settings.get("tasks")).items()}
+        return {name: mapping(found.get("asked")) for name, found in tasks.items()}
+
     def loss(self) -> list[tuple[int, float]]:
         """(step, loss) of every logged step whose loss is a number."""
         points = [(line["step"], line.get("loss")) for line in self.metrics]

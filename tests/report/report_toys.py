@@ -38,7 +38,7 @@ class Scripted:
         return [e.references[0] if e.example_id < self.right else f"no {EVIL}" for e in examples]
 
 
-def eval_task(name, cluster, *, predict="rank", count=8):
+def eval_task(name, cluster, *, predict="rank", count=8, asked=None):
     options = ("yes", f"no {EVIL}") if predict == "rank" else ()
     examples = [
         EvalExample(
@@ -51,21 +51,23 @@ def eval_task(name, cluster, *, predict="rank", count=8):
         )
         for i in range(count)
     ]
-    return EvalTask(name, cluster, "accuracy" if options else "exact_match", predict, examples)
+    return EvalTask(name, cluster, "accuracy" if options else "exact_match", predict, examples, asked=asked or {})
 
 
-def suites(evil=""):
-    return {
-        "held_in": [eval_task(f"topic{evil}", f"topics{evil}"), eval_task("write", "writing", predict="generate")],
-        "held_out": [eval_task("rte", "entailment", count=6)],
-    }
+def suites(evil="", asked=None):
+    """``asked``: task → how it is asked."""
+    asked = asked or {}
+    topic = eval_task(f"topic{evil}", f"topics{evil}", asked=asked.get("topic"))
+    write = eval_task("write", "writing", predict="generate", asked=asked.get("write"))
+    rte = eval_task("rte", "entailment", count=6, asked=asked.get("rte"))
+    return {"held_in": [topic, write], "held_out": [rte]}
 
 
-def make_run(folder, *, scores=((0, 2), (100, 6)), steps=20, evil="", settings=None):
+def make_run(folder, *, scores=((0, 2), (100, 6)), steps=20, evil="", settings=None, asked=None):
     """A complete run's folder. ``scores`` are (step, right answers a task)."""
     folder.mkdir(parents=True, exist_ok=True)
     for step, right in scores:
-        write_results(folder, evaluate_suites(Scripted(right), suites(), step=step, settings=settings))
+        write_results(folder, evaluate_suites(Scripted(right), suites(asked=asked), step=step, settings=settings))
     (folder / "config.gin").write_text(f"MODEL_DIR = 'x'  # {EVIL}\n")
     tasks = {
         f"topic{evil}": {"cluster": f"topics{evil}", "weight": 3.0, "examples": 1200},

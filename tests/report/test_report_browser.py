@@ -26,22 +26,15 @@ def browser(tmp_path_factory):
 def pages(tmp_path_factory):
     """The page of a run with everything that a report can show, and that of two runs."""
     folder = tmp_path_factory.mktemp("pages")
-    run = make_run(folder / "first", scores=((0, 2), (50, 4), (100, 6)))
-    other = make_run(folder / "second", scores=((0, 1), (100, 5)))
-    manifest = json.loads((run / "manifest.json").read_text())
-    prompts = {"topic": {"task": "asked", "mode": "zs_opt"}, "write": {"task": "asked", "mode": "fs_opt"}}
-    manifest["suites"]["held_in"] = {"held_out": False, "prompts": prompts}
-    (run / "manifest.json").write_text(json.dumps(manifest))
+    asked = {"topic": {"task": "both", "mode": "zs_opt"}, "write": {"task": "both", "mode": "fs_opt", "shots": 3}}
+    run = make_run(folder / "first", scores=((0, 2), (50, 4), (100, 6)), asked=asked, settings={"seed": 0})
+    other = make_run(folder / "second", scores=((0, 1), (100, 5)), settings={"seed": 0})
     path = run / "eval" / "100" / "results.json"
     content = json.loads(path.read_text())
-    parts = {
-        "clean": {"n": 6, "value": 0.5, "interval": [0.2, 0.8]},
-        "overlapping": {"n": 2, "value": 1.0, "interval": [1, 1]},
-    }
-    none = {
-        "clean": {"n": 8, "value": 0.75, "interval": [0.4, 1.0]},
-        "overlapping": {"n": 0, "value": None, "interval": None},
-    }
+    whole, nothing = {"n": 8, "value": 0.75, "interval": [0.4, 1.0]}, {"n": 0, "value": None, "interval": None}
+    most, some = {"n": 6, "value": 0.5, "interval": [0.2, 0.8]}, {"n": 2, "value": 1.0, "interval": [1, 1]}
+    none = {"clean": whole, "overlapping": nothing, "short": nothing}
+    parts = {"clean": most, "overlapping": some, "short": nothing}
     content["suites"]["held_in"][0]["by_overlap"] = {"exact": none, "normalized": parts, "ngram": parts}
     path.write_text(json.dumps(content))
     return {
@@ -152,15 +145,21 @@ def test_examples_are_filtered_and_searched(browser, pages):
     assert browser.errors() == []
 
 
+def test_modes_of_one_task_stand_side_by_side(browser, pages):
+    browser.open(pages[1])
+    assert texts(browser, "#shots .legend li") == ["zero-shot, options", "few-shot, options, 3 shots"]
+    assert texts(browser, "#shots tbody tr") == ["both75.075.0"]
+
+
 def test_clean_stands_against_contaminated_by_a_definition(browser, pages):
     browser.open(pages[1])
     words, rows = "#overlap header p", "#overlap tbody tr"
     assert texts(browser, words) == [
-        "0 of 8 examples in 0 of 1 tasks overlap with what the run trained on. Paraphrases are not found."
+        "0 of 8 examples in 0 of 1 task overlap with what the run trained on. Paraphrases are not found."
     ]
     browser.run("document.querySelector('#overlap input[value=ngram]').click()")
-    assert texts(browser, words)[0].startswith("2 of 8 examples in 1 of 1 tasks overlap")
-    assert texts(browser, rows) == ["topic75.050.020.0 to 80.06100.0100.0 to 100.02"]
+    assert texts(browser, words)[0].startswith("2 of 8 examples in 1 of 1 task overlap")
+    assert texts(browser, rows) == ["topic75.050.020.0 to 80.06100.0100.0 to 100.020"]
 
 
 def test_of_two_runs_the_examples_that_they_answer_differently_can_be_found(browser, pages):

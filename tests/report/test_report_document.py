@@ -196,9 +196,9 @@ def test_curves_are_overall_by_cluster_and_by_task(tmp_path):
 def test_published_figures_stand_only_beside_what_was_measured(tmp_path):
     folder = make_run(tmp_path / "r")
     assert report_document([folder])["published"] == []  # it has a task named rte, and nothing says which that is
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["suites"]["held_out"]["prompts"] = {"rte": {"task": "rte", "mode": "zs_opt"}}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    asked = {"rte": {"task": "rte", "mode": "fs_opt", "shots": 5}}
+    assert report_document([make_run(folder, asked=asked, settings={"seed": 0})])["published"] == []
+    make_run(folder, asked={"rte": {"task": "rte", "mode": "zs_opt"}}, settings={"seed": 0})
     (figure,) = report_document([folder])["published"]
     assert figure["ours"] == [{"run": 0, "value": 1.0, "tasks": 1, "n": 6, "of": 18}]
     assert {"source", "differs", "values"} <= set(figure)

@@ -164,7 +164,7 @@ def test_what_is_missing_is_named(tmp_path, remove, named):
     [
         ("manifest.json", b"{", "manifest.json is not JSON"),
         ("manifest.json", b'{"tasks": [1], "suites": 3, "versions": "x", "held_out_clusters": 5, "code": 1}', ""),
-        ("manifest.json", b'{"tasks": {"topic": 1}, "suites": {"held_in": {"prompts": [1]}}, "hardware": []}', ""),
+        ("manifest.json", b'{"tasks": {"topic": 1}, "suites": {"held_in": [1]}, "hardware": []}', ""),
         ("metrics.jsonl", b'{"step": 1, "loss": NaN}\n{"step": 2, "loss": 1.0}\n{"ste', "1 damaged line"),
         ("metrics.jsonl", b'{"step": 1}\n[]\n7\n', "2 damaged line"),
         ("metrics.jsonl", b'{"step": 1, "loss": "x", "task_loss": 3, "task_share": {"topic": "y"}, "sampled": 1}', ""),

@@ -12,7 +12,7 @@ const DIRECT = ["@observablehq/plot@0.6.17", "d3-hierarchy@3.1.2"];
 const BUNDLER = "esbuild@0.28.2";
 // What the page calls, and no more: the rest is left out of the bundle.
 const ENTRY = `
-export { barX, dot, areaY, line, link, plot, pointer, pointerX, rect, ruleX, ruleY, text, tickX, tip } from "@observablehq/plot";
+export { barX, dot, areaY, line, link, plot, pointer, rect, ruleY, text, tickX, tip } from "@observablehq/plot";
 export { hierarchy, treemap } from "d3-hierarchy";
 `;
 

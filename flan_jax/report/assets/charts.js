@@ -6,6 +6,8 @@ const LINE = "var(--line)";
 const CHANCE = "color-mix(in srgb, var(--ink) 62%, transparent)";
 const SURFACE = "var(--surface)";
 const NARROW = 620;
+/** What a pointer that comes near shows. */
+const tip = (items, options) => Plot.tip(items, Plot.pointer({ maxRadius: 300, stroke: LINE, fontSize: 12.5, lineHeight: 1.35, lineWidth: 28, ...options }));
 const FONT = { fontSize: "12px", color: MUTED };
 const scoreAxis = (label) => ({ domain: [0, 100], grid: true, label, ticks: 5, tickSize: 0, labelArrow: "none" });
 
@@ -51,7 +53,7 @@ function scoreRows(rows, { label = "Score (%)", runs = 1, left = 215 } = {}) {
         Plot.dot(own, { x: (m) => 100 * m.value, y: "key", r: 5, fill: "tint", stroke: SURFACE, strokeWidth: 1, dy }),
       );
     }
-    marks.push(Plot.tip(flat.filter((m) => isNumber(m.value)), Plot.pointer({ x: (m) => 100 * m.value, y: "key", title: "words", stroke: LINE, fontSize: 12.5, lineWidth: 24 })));
+    marks.push(tip(flat.filter((m) => isNumber(m.value)), { x: (m) => 100 * m.value, y: "key", title: "words" }));
     return Plot.plot({
       width, height: 52 + step * rows.length, marginLeft: narrow ? 6 : left, marginRight: 14, marginTop: 8, marginBottom: 38, style: FONT,
       x: scoreAxis(label), y: { type: "band", domain: rows.map((row) => row.key), axis: null, padding: 0 }, color: { type: "identity" }, marks,
@@ -74,8 +76,7 @@ function stepCurves(curves, { label, zero = false, format = (value) => value.toF
         Plot.line(points.filter((point) => point.faint), { x: "step", y: "value", z: "name", stroke: "tint", strokeOpacity: 0.3, strokeWidth: 1 }),
         Plot.line(points.filter((point) => !point.faint), { x: "step", y: "value", z: "name", stroke: "tint", strokeWidth: 2 }),
         Plot.dot(single || points.length <= 40 ? points : [], { x: "step", y: "value", fill: "tint", r: 3 }),
-        Plot.ruleX(points, Plot.pointerX({ x: "step", stroke: MUTED, strokeDasharray: "3 3" })),
-        Plot.tip(points, Plot.pointer({ x: "step", y: "value", stroke: LINE, fontSize: 12.5, title: (point) => `${point.name}\nstep ${count(point.step)}: ${format(point.value)}` })),
+        tip(points, { x: "step", y: "value", maxRadius: 1000, title: (point) => `${point.name}\nstep ${count(point.step)}: ${format(point.value)}` }),
       ],
     });
   };
@@ -100,7 +101,7 @@ function treemap(clusters) {
         Plot.text(written(outer.map((d) => ({ ...d, name: `${d.name}  ${percent(d.share)}%` })), 7.1), { x: (d) => d.x1 + 8, y: (d) => d.y1 + 12, text: "text", textAnchor: "start", fill: INK, fontWeight: 650, fontSize: 12 }),
         Plot.text(written(inner, 6.6).filter((d) => d.height > 20), { x: (d) => d.x1 + 6, y: (d) => d.y1 + 12, text: "text", textAnchor: "start", fill: INK, fontSize: 11.5 }),
         Plot.text(written(inner, 6.6).filter((d) => d.height > 38 && d.width > 50), { x: (d) => d.x1 + 6, y: (d) => d.y1 + 27, text: (d) => `${percent(d.share)}%`, textAnchor: "start", fill: MUTED, fontSize: 11.5 }),
-        Plot.tip(inner, Plot.pointer({ x: (d) => (d.x1 + d.x2) / 2, y: (d) => (d.y1 + d.y2) / 2, title: "words", stroke: LINE, fontSize: 12.5, maxRadius: 200 })),
+        tip(inner, { x: (d) => (d.x1 + d.x2) / 2, y: (d) => (d.y1 + d.y2) / 2, title: "words" }),
       ],
     });
   };
@@ -122,7 +123,7 @@ function joinedPoints(rows, { label, left = 190, domain }) {
         Plot.ruleY(points.filter((point) => point.interval), { x1: (p) => 100 * p.interval[0], x2: (p) => 100 * p.interval[1], y: "key", stroke: "tint", strokeWidth: 6, strokeOpacity: 0.22, strokeLinecap: "round", dy: narrow ? 3 : 0 }),
         Plot.dot(points.filter((point) => point.ring), { x: (p) => 100 * p.value, y: "key", r: 5, stroke: "tint", strokeWidth: 1.8, fill: SURFACE, dy: narrow ? 3 : 0 }),
         Plot.dot(points.filter((point) => !point.ring), { x: (p) => 100 * p.value, y: "key", r: 5, fill: "tint", stroke: SURFACE, dy: narrow ? 3 : 0 }),
-        Plot.tip(points, Plot.pointer({ x: (p) => 100 * p.value, y: "key", title: "words", stroke: LINE, fontSize: 12.5 })),
+        tip(points, { x: (p) => 100 * p.value, y: "key", title: "words" }),
       ],
     });
   };

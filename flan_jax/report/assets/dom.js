@@ -20,6 +20,7 @@ const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const color = (index) => `var(--c${index % 10})`;
 const percent = (value, digits = 1) => (isNumber(value) ? (100 * value).toFixed(digits) : NOTHING);
 const count = (value) => (isNumber(value) ? Math.round(value).toLocaleString("en") : NOTHING);
+const counted = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 const minus = (text) => text.replace("-", "−");
 const signed = (value) => (isNumber(value) ? (value >= 0 ? "+" : "") + minus(percent(value)) : NOTHING);
 const interval = (pair, text = percent) => (pair ? `${text(pair[0])} to ${text(pair[1])}` : NOTHING);
@@ -48,6 +49,7 @@ const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, h("wbr
 /** Radio buttons that look like one switch; state[key] is what is chosen. */
 function choice(label, key, options, changed) {
   if (!options.some(([value]) => value === state[key])) state[key] = options[0][0];
+  if (options.length < 2) return null;
   const buttons = options.map(([value, text]) =>
     h("label", {},
       h("input", { type: "radio", name: key, value, checked: state[key] === value, onchange: () => { state[key] = value; changed(); } }),

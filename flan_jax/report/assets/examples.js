@@ -1,7 +1,7 @@
 // The browser of examples: what the model was asked, word for word, what it answered, and what was expected.
 
 const PAGE = 12;
-const VERDICTS = [["*", "all answers"], ["right", "right"], ["wrong", "wrong"], ["fixed", "now right, wrong before"], ["broken", "now wrong, right before"], ["differ", "runs differ"]];
+const VERDICTS = [["*", "all answers"], ["right", "right"], ["wrong", "wrong"], ["partly", "scored in between"], ["fixed", "now right, wrong before"], ["broken", "now wrong, right before"], ["differ", "runs differ"]];
 
 /** The evaluation whose answers filters look at: the newest one of a run. */
 function newest(run) {
@@ -85,6 +85,7 @@ function judged(row, verdict) {
   if (!now) return false;
   if (verdict === "right") return right(now);
   if (verdict === "wrong") return !right(now);
+  if (verdict === "partly") return now.score > 0 && now.score < 1;
   return before !== null && right(now) !== right(before) && right(now) === (verdict === "fixed");
 }
 

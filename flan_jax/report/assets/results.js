@@ -23,10 +23,17 @@ function headline(run, index) {
   return h("div", { class: "score" },
     h("div", { class: "label" }, top.held_out ? "Held-out average" : `Average of ${top.name}`, h("span", { class: `chip ${top.held_out ? "held" : ""}` }, `${top.name} · step ${count(run.step)}`)),
     h("div", { class: "value" }, percent(value), h("small", {}, "%")),
-    h("p", { class: "muted small" }, `95% interval ${interval(pair)} · ${tasks} ${tasks === 1 ? "task" : "tasks"}, ${count(n)} examples`),
+    h("p", { class: "muted small" }, `95% interval ${interval(pair)} · ${counted(tasks, "task")}, ${counted(n, "example")}`),
     change && h("p", {}, delta(change, `since ${run.before_step === 0 ? "the base (step 0)" : `step ${count(run.before_step)}`}`)),
     figure(words, scoreRows(rows, { label: null, left: 6 })),
-    legend([["score, with its 95% interval", runColor(index)], ...(top.before ? [[`at step ${count(run.before_step)}`, runColor(index), "ring"]] : []), ["chance", CHANCE, "tick"]]));
+    legend([["score, with its 95% interval", runColor(index)], ...(top.before ? [[`at step ${count(run.before_step)}`, runColor(index), "ring"]] : []), ["chance", CHANCE, "tick"]]),
+    levels(top.average.intervals ?? {}));
+}
+
+/** The same average with the intervals of other things resampled than examples, where they were computed. */
+function levels(intervals) {
+  const names = Object.keys(intervals);
+  return names.length > 1 ? h("details", {}, h("summary", {}, "Intervals by what is resampled"), table("Intervals of the average", [{ name: "Resampled", of: (name) => name.replaceAll("+", " and ") }, { name: "95% interval", number: true, of: (name) => intervals[name][0], show: (name) => interval(intervals[name]) }], names)) : null;
 }
 
 function delta(change, since) {
@@ -48,7 +55,7 @@ function costs(run) {
     ["Hardware", devices ?? NOTHING, hardware && `${hardware.processor}, ${hardware.cores} cores${hardware.processes > 1 ? `, ${hardware.processes} processes` : ""}`],
     ["Commit", cost.commit ? h("span", { class: "mono", title: cost.commit }, cost.commit.slice(0, 10)) : NOTHING, cost.commit ? cost.changed && "with changes" : "not recorded"],
     ["Last loss", isNumber(cost.last_loss) ? cost.last_loss.toFixed(3) : NOTHING, "nats a token"],
-    ["Examples drawn", compact(cost.examples), run.mixture.length && `${count(run.mixture.length)} tasks`],
+    ["Examples drawn", compact(cost.examples), run.mixture.length && counted(run.mixture.length, "task")],
   ];
   return h("dl", { class: "facts" }, facts.map(([name, value, more]) => h("div", {}, h("dt", {}, name), h("dd", {}, value, more && h("small", {}, more)))));
 }
@@ -179,9 +186,9 @@ function resultTable(suite, tasks) {
       { name: "Chance", number: true, of: (task) => task.chance, show: (task) => percent(task.chance) },
       { name: "Majority", title: "The score of always giving the most frequent answer, which looks at the labels", number: true, of: (task) => task.majority, show: (task) => percent(task.majority) },
       { name: "Templates", title: "Standard deviation of the score over templates, with the worst and the best one, or the 5% and 95% quantiles where they were estimated", number: true, of: (task) => task.template_spread, show: templateCell },
-      { name: "n", number: true, of: (task) => task.n, show: (task) => count(task.n) },
-      { name: "Other metrics", of: (task) => Object.keys(task.metrics).length, show: otherMetrics });
-    if (own.average) pinned.push({ ...own.average, name: `mean of ${own.average.tasks} tasks`, cluster: "", metric: "", before: own.before?.value, delta: own.delta, metrics: {}, per_template: {}, template_quantiles: {} });
+      { name: "n", number: true, of: (task) => task.n, show: (task) => count(task.n) });
+    if (tasks.some((task) => Object.keys(task.metrics).length)) columns.push({ name: "Other metrics", of: (task) => Object.keys(task.metrics).length, show: otherMetrics });
+    if (own.average) pinned.push({ ...own.average, name: `mean of ${counted(own.average.tasks, "task")}`, cluster: "", metric: "", before: own.before?.value, delta: own.delta, metrics: {}, per_template: {}, template_quantiles: {} });
   }
   return table(`Results of ${suite.name}`, columns, tasks, { pinned, key: `results ${suite.name}` });
 }
@@ -190,7 +197,7 @@ function meanRow(suite, runs) {
   const averages = suite.runs.map((own) => own?.average ?? null);
   const known = averages.find(Boolean);
   const counts = new Set(averages.filter(Boolean).map((average) => average.tasks));
-  const name = counts.size === 1 ? `mean of ${known.tasks} tasks` : "mean of each run's own tasks";
+  const name = counts.size === 1 ? `mean of ${counted(known.tasks, "task")}` : "mean of each run's own tasks";
   return { name, cluster: "", metric: "", chance: known.chance, n: known.n, results: data.runs.map((_, index) => averages[index] && { ...averages[index], versus: suite.runs[index].versus }) };
 }
 
@@ -249,15 +256,16 @@ function shots() {
     for (const suite of run.suites) for (const task of suite.tasks) {
       if (!task.task || !task.mode || task.native_scale) continue;
       const modes = tasks.get(task.task) ?? tasks.set(task.task, new Map()).get(task.task);
-      if (!modes.has(task.mode)) modes.set(task.mode, task);
+      const mode = `${MODES[task.mode] ?? task.mode}${task.shots ? `, ${task.shots} ${task.shots === 1 ? "shot" : "shots"}` : ""}`;
+      if (!modes.has(mode)) modes.set(mode, task);
     }
     const rows = [...tasks].filter(([, modes]) => modes.size > 1);
-    const modes = [...new Set(rows.flatMap(([, found]) => [...found.keys()]))].sort((a, b) => Object.keys(MODES).indexOf(a) - Object.keys(MODES).indexOf(b));
+    const modes = [...new Set(rows.flatMap(([, found]) => [...found.keys()]))];
     const tint = (mode) => color(modes.indexOf(mode));
     if (!rows.length) return null;
-    const drawn = rows.map(([name, found]) => ({ key: name, label: name, points: [...found].map(([mode, task]) => ({ value: task.value, tint: tint(mode), words: `${name}\n${MODES[mode] ?? mode}: ${percent(task.value)}` })) }));
-    const columns = [{ name: "Task", of: ([name]) => name }, ...modes.map((mode) => ({ name: MODES[mode] ?? mode, number: true, of: ([, found]) => found.get(mode)?.value, show: ([, found]) => percent(found.get(mode)?.value) }))];
-    return [several() && h("h3", {}, run.name), legend(modes.map((mode) => [MODES[mode] ?? mode, tint(mode)])),
+    const drawn = rows.map(([name, found]) => ({ key: name, label: name, points: [...found].map(([mode, task]) => ({ value: task.value, tint: tint(mode), words: `${name}\n${mode}: ${percent(task.value)}` })) }));
+    const columns = [{ name: "Task", of: ([name]) => name }, ...modes.map((mode) => ({ name: mode, number: true, of: ([, found]) => found.get(mode)?.value, show: ([, found]) => percent(found.get(mode)?.value) }))];
+    return [several() && h("h3", {}, run.name), legend(modes.map((mode) => [mode, tint(mode)])),
       figure(`Scores of ${rows.length} tasks by prompt mode; the table below has the numbers.`, joinedPoints(widest(drawn), { label: "Score (%)", domain: [0, 100] }), ofAll(widest(drawn), drawn)),
       h("details", {}, h("summary", {}, "The numbers"), table(`Prompt modes${several() ? ` of ${run.name}` : ""}`, columns, rows))];
   });
@@ -298,9 +306,10 @@ function contamination() {
   const columns = [{ name: "Task", of: (row) => row.label, show: (row) => breakable(row.label) }, { name: "All", number: true, of: (row) => row.value, show: (row) => score(row, row.value) },
     ...PARTS.flatMap(([name]) => [
       { name: name === "clean" ? "Clean" : "Overlapping", number: true, of: (row) => part(row, name).value, show: (row) => [score(row, part(row, name).value), h("span", { class: "sub" }, interval(part(row, name).interval, (value) => score(row, value)))] },
-      { name: `n ${name}`, number: true, of: (row) => part(row, name).n, show: (row) => count(part(row, name).n) }])];
+      { name: `n ${name}`, number: true, of: (row) => part(row, name).n, show: (row) => count(part(row, name).n) }]),
+    { name: "n too short", title: "Examples of too few words to be looked for", number: true, of: (row) => part(row, "short")?.n, show: (row) => count(part(row, "short")?.n) }];
   const total = rows.reduce((sum, row) => sum + part(row, "overlapping").n, 0);
-  return card("overlap", "Clean against contaminated", `${count(total)} of ${count(rows.reduce((sum, row) => sum + row.n, 0))} examples in ${count(over.length)} of ${count(rows.length)} tasks overlap with what the run trained on. Paraphrases are not found.`, control,
+  return card("overlap", "Clean against contaminated", `${count(total)} of ${count(rows.reduce((sum, row) => sum + row.n, 0))} examples in ${count(over.length)} of ${counted(rows.length, "task")} overlap with what the run trained on. Paraphrases are not found.`, control,
     drawn.length ? [legend(PARTS), figure(`Scores of ${drawn.length} tasks on clean and on overlapping examples; the table below has the numbers.`, joinedPoints(widest(drawn), { label: "Score (%)", domain: [0, 100] }), ofAll(widest(drawn), drawn))] : null,
     h("details", { open: over.length > 0 }, h("summary", {}, "The numbers"), table("Clean against contaminated", columns, rows)));
 }
@@ -310,7 +319,7 @@ function published() {
   return card("published", "Published figures", "What papers report for the same suite or tasks. Read what differs before comparing.", null, data.published.map((figureOf) => {
     const ours = figureOf.ours.map((found) => ({ label: several() ? data.runs[found.run].name : "this run", value: found.value, tint: runColor(found.run), strong: true }));
     const bars = [...figureOf.values.map((found) => ({ ...found, tint: MUTED })), ...ours];
-    const measuredHere = figureOf.ours.map((found) => `${several() ? `${data.runs[found.run].name}: ` : ""}${found.of ? `${found.tasks} of ${found.of} tasks` : `${found.tasks} ${found.tasks === 1 ? "task" : "tasks"}`}, ${count(found.n)} examples, ${compact(data.runs[found.run].cost.parameters)} parameters`).join("; ");
+    const measuredHere = figureOf.ours.map((found) => `${several() ? `${data.runs[found.run].name}: ` : ""}${found.of ? `${found.tasks} of ${found.of} tasks` : counted(found.tasks, "task")}, ${count(found.n)} examples, ${compact(data.runs[found.run].cost.parameters)} parameters`).join("; ");
     return h("div", {}, h("h3", {}, figureOf.title), figure(`${figureOf.title}: ${bars.map((bar) => `${bar.label} ${percent(bar.value)}`).join(", ")}`, scoreBars(bars)),
       h("p", { class: "small muted" }, `${figureOf.differs} Here: ${measuredHere}. Source: ${figureOf.source}.`));
   }));

@@ -78,5 +78,5 @@ function mixtureOf(run, index) {
   return h("div", {}, several() && h("h3", {}, run.name),
     figure(`The mixture by cluster, ${title}: ${areas.map((area, at) => `${area.name} ${percent(total(names[at], state.mixtureOf))} per cent`).join(", ")}.`, treemap(areas)),
     both && [h("h3", {}, "Asked for and drawn, by cluster"), legend([["asked for", MUTED, "ring"], ["drawn", runColor(index)]]), figure("Shares of clusters as asked for and as drawn; the table below has the numbers of tasks.", joinedPoints(points, { label: "Share of examples (%)" }))],
-    h("details", { open: run.mixture.length <= 30 }, h("summary", {}, `All ${count(run.mixture.length)} tasks`), table(`Mixture of ${run.name}`, columns, run.mixture)));
+    h("details", { open: run.mixture.length <= 30 }, h("summary", {}, run.mixture.length > 1 ? `All ${count(run.mixture.length)} tasks` : "The numbers"), table(`Mixture of ${run.name}`, columns, run.mixture)));
 }

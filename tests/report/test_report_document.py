@@ -8,7 +8,7 @@ from report_toys import EVIL, make_run
 from flan_jax.cli.main import main
 from flan_jax.eval.examples import Prediction
 from flan_jax.eval.results import read_predictions
-from flan_jax.report.deltas import resampled_means
+from flan_jax.eval.statistics.intervals import bonett_price
 from flan_jax.report.document import report_document
 from flan_jax.report.examples import MOST_OF_A_TASK
 from flan_jax.report.predictions import MOST_LABELS, read_task_predictions
@@ -35,10 +35,11 @@ def test_the_headline_is_the_held_out_average_with_its_change_since_the_base(tmp
     assert (headline["name"], headline["held_out"]) == ("held_out", True)
     assert headline["average"]["value"] == 1.0
     assert headline["before"]["value"] == pytest.approx(1 / 3)
-    # 2 of 6 were right, then all: the differences are four ones and two zeros.
+    # 2 of 6 were right, then all: four were won and none was lost.
     assert headline["delta"]["value"] == pytest.approx(2 / 3)
     low, high = headline["delta"]["interval"]
-    assert 0.1 < low < 2 / 3 < high == 1.0
+    assert (low, high) == pytest.approx(bonett_price(4, 0, 6))
+    assert 0 < low < 2 / 3 < high <= 1
 
 
 def test_without_held_out_clusters_the_first_average_stands_on_top(tmp_path):
@@ -62,14 +63,6 @@ def test_a_change_of_other_examples_or_of_another_metric_has_no_interval(tmp_pat
     # A corpus metric is no mean of what examples score.
     edit_results(folder, 100, lambda content: content["suites"]["held_out"][0].update(value=0.5))
     assert task(report_document([folder]), "rte")["delta"]["interval"] is None
-
-
-def test_resampled_means_are_those_of_draws_with_replacement():
-    differences = np.array([1.0] * 30 + [0.0] * 50 + [-1.0] * 20)
-    means = resampled_means(differences, name="x")
-    assert means.mean() == pytest.approx(0.1, abs=0.005)
-    assert means.std() == pytest.approx(differences.std() / 10, rel=0.06)
-    assert not np.array_equal(means, resampled_means(differences, name="y"))
 
 
 def test_examples_have_the_answers_of_every_evaluation_and_say_how_many_there_are(tmp_path):

@@ -139,7 +139,7 @@ def benchmark_suite(request: BenchmarkRequest, reader: PromptReader) -> Benchmar
             *fit.notes(request.wanted_shots, reader.room, chat=reader.chat is not None),
             *_vocabulary_notes(reader, examples),
         )
-        asked = {"task": task.name, "mode": declared.name, "shots": request.wanted_shots}
+        asked: dict[str, str | int] = {"task": task.name, "mode": declared.name, "shots": request.wanted_shots}
         made = _eval_task(declared, task, f"{task.name}{request.suffix}", examples, notes)
         tasks.append(dataclasses.replace(made, asked=asked))
         places[tasks[-1].name] = {(q.example_id, q.order): q.places for q in task.questions}

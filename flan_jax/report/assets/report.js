@@ -59,7 +59,7 @@ function render() {
     head(),
     h("nav", { "aria-label": "Sections" }, h("ul", { class: "wrap" }, links)),
     h("main", { class: "wrap", id: "main" }, h("div", { style: "display:contents" }, warningsBlock()), built.map(([, , , node]) => node)),
-    h("footer", { class: "wrap" }, `flan_jax ${data.version}. Intervals are 95% bootstrap intervals; changes are paired over the same examples. One file, which loads nothing.`));
+    h("footer", { class: "wrap" }, `flan_jax ${data.version}. Intervals are 95% intervals over examples; changes are paired over the same examples. One file, which loads nothing.`));
   spy(links.map((item) => item.firstChild));
 }
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Int, UInt32
 from flan_jax.eval.decoding.beam import beam_search
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.filters import prompt_tokens_seen
-from flan_jax.eval.decoding.sampling import sample
+from flan_jax.eval.decoding.sampling import SamplingRule, SamplingState, continue_sampling, start_sampling
 from flan_jax.models.build import merge
 
 
@@ -53,7 +53,48 @@ def generate(
     state = model.prefill(tokens_BS, lengths_B, max_length)
     penalizes = decoding.repetition_penalty != 1
     seen = prompt_tokens_seen(tokens_BS, lengths_B, model.config, model.config.vocab_size) if penalizes else None
-    sizes: dict[str, Any] = {"max_length": max_length, "vocabulary_size": vocabulary_size, "decoding": decoding}
     if decoding.method == "beam" and decoding.beams > 1:
+        sizes: dict[str, Any] = {"max_length": max_length, "vocabulary_size": vocabulary_size, "decoding": decoding}
         return beam_search(model, state, lengths_B == 0, stops_NM, seen, **sizes).tokens[:, 0]
-    return sample(model, state, lengths_B == 0, keys_B2, stops_NM, seen, **sizes)
+    rule = SamplingRule(decoding, keys_B2, stops_NM, vocabulary_size)
+    begun = start_sampling(model, state, lengths_B == 0, rule, seen, max_length=max_length)
+    return continue_sampling(model, begun, rule, max_length).output
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "max_length", "vocabulary_size", "decoding"))
+def start_texts(
+    params: Mapping[str, Any],
+    tokens_BS: Int[Array, "B S"],
+    lengths_B: Int[Array, "B"],
+    keys_B2: UInt32[Array, "B 2"] | None = None,
+    stops_NM: Int[Array, "N M"] | None = None,
+    *,
+    graphdef: nnx.GraphDef,
+    max_length: int,
+    vocabulary_size: int | None = None,
+    decoding: DecodingConfig = GREEDY,
+) -> SamplingState:
+    """Reads prompts and begins their texts, which ``continue_texts`` goes on with; arguments as those of ``generate``."""
+    model = merge(graphdef, params)
+    state = model.prefill(tokens_BS, lengths_B, max_length)
+    penalizes = decoding.repetition_penalty != 1
+    seen = prompt_tokens_seen(tokens_BS, lengths_B, model.config, model.config.vocab_size) if penalizes else None
+    rule = SamplingRule(decoding, keys_B2, stops_NM, vocabulary_size)
+    return start_sampling(model, state, lengths_B == 0, rule, seen, max_length=max_length)
+
+
+@functools.partial(jax.jit, static_argnames=("graphdef", "vocabulary_size", "decoding"), donate_argnames=("state",))
+def continue_texts(
+    params: Mapping[str, Any],
+    state: SamplingState,
+    limit: Int[Array, ""],
+    keys_B2: UInt32[Array, "B 2"] | None = None,
+    stops_NM: Int[Array, "N M"] | None = None,
+    *,
+    graphdef: nnx.GraphDef,
+    vocabulary_size: int | None = None,
+    decoding: DecodingConfig = GREEDY,
+) -> SamplingState:
+    """Goes on with texts until each has ended or has ``limit`` tokens; the other arguments as those of ``generate``."""
+    rule = SamplingRule(decoding, keys_B2, stops_NM, vocabulary_size)
+    return continue_sampling(merge(graphdef, params), state, rule, limit)

@@ -1,5 +1,7 @@
 """Answers to instructions that a person types."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from flan_jax.data.chat.prompts import ChatPrompts
@@ -11,7 +13,7 @@ from flan_jax.data.tokenizers.registry import VOCABULARIES, load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.examples import EvalExample
-from flan_jax.eval.predictor import Predictor
+from flan_jax.eval.streaming import StreamingPredictor
 from flan_jax.experiments.chat_template import run_template, with_stop_ids
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import resolve_vocabulary
@@ -55,7 +57,7 @@ class Answerer:
         ended = ended and not (chat and config.model.decoder_only)
         self._end = input_end_ids(self._vocabulary, config.tokenize.separator).tolist() if ended else []
         weights = load_weights(config, step=step)
-        self._predictor = Predictor(
+        self._predictor = StreamingPredictor(
             weights.graphdef,
             weights.params,
             encode=self._vocabulary.encode,
@@ -76,6 +78,14 @@ class Answerer:
         Raises:
             UserError: an instruction that is empty, longer than the model reads, or refused by the chat template.
         """
+        return self._predictor.generate([self._example(text, index)])[0]
+
+    def stream(self, text: str, index: int = 0) -> Iterator[str]:
+        """Yields the answer while it is written: each time all of it that is certain, at last the whole; as ``answer``."""
+        yield from self._predictor.stream(self._example(text, index))
+
+    def _example(self, text: str, index: int) -> EvalExample:
+        """The instruction as the model reads it."""
         tokens = self._tokens(text)
         limit = self._lengths["inputs"] - max(1, len(self._end))
         if not tokens:
@@ -87,7 +97,7 @@ class Answerer:
         inputs = np.array([*tokens, *self._end], np.int32)
         example = EvalExample(inputs, (), ("",), example_id=index, template_id=0)
         self._predictor.check_room(example)
-        return self._predictor.generate([example])[0]
+        return example
 
     def _tokens(self, text: str) -> list[int]:
         if self._chat is None or not text.strip():

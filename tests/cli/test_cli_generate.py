@@ -1,6 +1,7 @@
 """What the options of ``flan-jax generate`` say of how an answer is written."""
 
 import argparse
+import io
 
 import pytest
 
@@ -79,3 +80,57 @@ def test_the_folder_of_an_adapter_is_answered_with_the_way_to_use_it(tmp_path, c
     assert f"flan-jax generate --model_dir some/base --adapter {tmp_path}" in said
     assert main(["generate", "--model_dir", "runs/a", "--adapter", str(tmp_path), "Hello"]) == 2
     assert "INITIAL_ADAPTER" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--mode", "zs_opt", "Hello"), "--mode is of a task's template, and none is named"),
+        (("--slot", "review=Fine.", "Hello"), "--slot is of a task's template"),
+        (("--task", "review_sentiment", "Hello"), "fills a template, and a text is given too"),
+        (("--task", "reviw_sentiment"), "Did you mean 'review_sentiment'"),
+        (("--task", "review_sentiment", "--mode", "zs_op"), "Did you mean 'zs_opt'"),
+        (("--task", "review_sentiment", "--template", "99"), "no template 99 that asks for the answer"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_is_told_in_a_sentence(options, message, tmp_path, capsys):
+    assert main(["generate", "--model_dir", str(tmp_path), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+class Echo:
+    """Answers with what it is asked."""
+
+    def answer(self, text, index=0):
+        return f"{index} {text}"
+
+    def stream(self, text, index=0):
+        yield from (text[:3], text)
+
+
+def asked(monkeypatch, *options, given="", terminal=False):
+    monkeypatch.setattr(generate, "_answerer", lambda arguments, model_dir: Echo())
+    monkeypatch.setattr("sys.stdin", io.StringIO(given))
+    if terminal:
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    return main(["generate", "--model_dir", "a", *options])
+
+
+def test_slots_come_from_options_or_as_objects_a_line(monkeypatch, capsys):
+    assert asked(monkeypatch, "--task", "review_sentiment", "--slot", "review=Fine.", "--compare", "b") == 0
+    first, second = capsys.readouterr().out.split("b: ")
+    assert first == f"a: {second}"
+    assert "Fine." in first
+    lines = '{"review": "Fine."}\n\n{"review": "Cold."}\n'
+    assert asked(monkeypatch, "--task", "review_sentiment", "--mode", "no_template", given=lines) == 0
+    assert capsys.readouterr().out.splitlines() == ["0 Fine.", "1 Cold."]
+    assert asked(monkeypatch, "--task", "review_sentiment", given="Fine.\n") == 2
+    assert "Standard input, line 1 is no JSON object" in capsys.readouterr().err
+
+
+def test_a_terminal_sees_an_answer_grow(monkeypatch, capsys):
+    written = []
+    monkeypatch.setattr("builtins.print", lambda *parts, end="\n", **kwargs: written.append("".join(parts) + end))
+    assert asked(monkeypatch, "Hello", terminal=True) == 0
+    assert "".join(written) == "Hello\n"
+    assert "Hel" in written

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from flan_jax.cli.escapes import visible
+from flan_jax.cli.instructions import add_template_options, instructions, template_form
 from flan_jax.cli.paths import given_path, local_path, name_or_path
 from flan_jax.errors import UserError
 
@@ -82,6 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="... or in this one: 'plain', 'chatml', a tokenizer's folder or a *.jinja file",
     )
+    add_template_options(parser)
+    parser.add_argument(
+        "--compare",
+        type=given_path,
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="further models that answer the same, one below the other",
+    )
     parser.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end the answer before this text; may be repeated"
     )
@@ -97,32 +107,30 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UserError(f"--max_tokens {arguments.max_tokens} must be at least 1.")
     if arguments.max_tokens > LONGEST:
         raise UserError(f"--max_tokens {arguments.max_tokens} must be at most {LONGEST:,}.")
-    answerer = _answerer(arguments)
-    if arguments.text is not None:
-        print(_shown(answerer.answer(arguments.text)))
-        return 0
-    interactive = sys.stdin.isatty()
-    answered = 0
-    while True:
-        if interactive:
-            print("> ", end="", flush=True)
-        try:
-            line = sys.stdin.readline()
-        except UnicodeDecodeError as error:
-            raise UserError("Standard input is not UTF-8 text. Give instructions as text, a line each.") from error
-        if not line:
-            return 0
-        if line.strip():
-            print(_shown(answerer.answer(line.rstrip(), answered)), flush=True)
-            answered += 1
+    form = template_form(arguments)
+    models = [arguments.model_dir, *arguments.compare]
+    answerers = [_answerer(arguments, model) for model in models]
+    named = [f"{model}: " if len(models) > 1 else "" for model in models]
+    for index, instruction in enumerate(instructions(arguments, form)):
+        for name, answerer in zip(named, answerers, strict=True):
+            print(name, end="")
+            _answer(answerer, instruction, index)
+    return 0
 
 
-def _shown(answer: str) -> str:
-    """The answer as it is for a program, and as it can be shown on a terminal."""
-    return visible(answer) if sys.stdout.isatty() else answer
+def _answer(answerer: "Answerer", instruction: str, index: int) -> None:
+    """Prints an answer: on a terminal while it is written, elsewhere in one line."""
+    if not sys.stdout.isatty():
+        print(answerer.answer(instruction, index), flush=True)
+        return
+    shown = ""
+    for text in answerer.stream(instruction, index):
+        print(visible(text[len(shown) :]), end="", flush=True)
+        shown = text
+    print()
 
 
-def _answerer(arguments: argparse.Namespace) -> "Answerer":
+def _answerer(arguments: argparse.Namespace, model_dir: str) -> "Answerer":
     from flan_jax.cli import gin_config
     from flan_jax.cli.console import check_run_folder, is_huggingface, log, log_not_imported, modules_named
     from flan_jax.data.chat.templates import load_chat_template
@@ -130,19 +138,19 @@ def _answerer(arguments: argparse.Namespace) -> "Answerer":
     from flan_jax.experiments.generation_config import FolderSettings, folder_settings
     from flan_jax.experiments.model_snapshot import vocabulary_place
 
-    published = is_huggingface(arguments.model_dir)
+    published = is_huggingface(model_dir)
     settings = FolderSettings()
-    _check_adapter(arguments, published)
+    _check_adapter(arguments, model_dir, published)
     if published:
         from flan_jax.data.sources.hub_models import model_folder
         from flan_jax.experiments.weights.pretrained import run_of_folder
 
         if arguments.step is not None:
-            raise UserError(f"{arguments.model_dir!r} is no run, so it has no --step {arguments.step}. Leave it out.")
-        settings = folder_settings(model_folder(arguments.model_dir))
+            raise UserError(f"{model_dir!r} is no run, so it has no --step {arguments.step}. Leave it out.")
+        settings = folder_settings(model_folder(model_dir))
         decoding = decoding_of(arguments, settings.decoding)
         config = run_of_folder(
-            arguments.model_dir,
+            model_dir,
             max_tokens=arguments.max_tokens,
             suggested=settings.max_tokens,
             adapter=arguments.adapter,
@@ -151,10 +159,10 @@ def _answerer(arguments: argparse.Namespace) -> "Answerer":
             log(line)
     else:
         decoding = decoding_of(arguments)
-        check_run_folder(arguments.model_dir)
-        bindings = [f"run.model_dir={str(arguments.model_dir)!r}"]
-        with modules_named(arguments.model_dir):
-            run = gin_config.load([], bindings, folder=arguments.model_dir)
+        check_run_folder(model_dir)
+        bindings = [f"run.model_dir={str(model_dir)!r}"]
+        with modules_named(model_dir):
+            run = gin_config.load([], bindings, folder=model_dir)
         log_not_imported(run)
         config = run.config
     chat = None
@@ -172,20 +180,20 @@ def _answerer(arguments: argparse.Namespace) -> "Answerer":
     )
 
 
-def _check_adapter(arguments: argparse.Namespace, published: bool) -> None:
+def _check_adapter(arguments: argparse.Namespace, model_dir: str, published: bool) -> None:
     """Raises a UserError where adapters stand in the place of a model, or beside one that takes none."""
-    path = Path(arguments.model_dir).expanduser() / "adapter_config.json"
+    path = Path(model_dir).expanduser() / "adapter_config.json"
     if path.is_file() and not published:
         from flan_jax.models.huggingface.reader import read_json
 
         base = read_json(path).get("base_model_name_or_path") or "BASE"
         raise UserError(
-            f"{arguments.model_dir!r} holds adapters of PEFT, which are nothing without their model. Name that as --model_dir "
-            f"and this folder as --adapter: flan-jax generate --model_dir {base} --adapter {arguments.model_dir}"
+            f"{model_dir!r} holds adapters of PEFT, which are nothing without their model. Name that as --model_dir "
+            f"and this folder as --adapter: flan-jax generate --model_dir {base} --adapter {model_dir}"
         )
     if arguments.adapter and not published:
         raise UserError(
-            f"--adapter {arguments.adapter!r} is added to a model of Hugging Face's, and {arguments.model_dir!r} is a run. "
+            f"--adapter {arguments.adapter!r} is added to a model of Hugging Face's, and {model_dir!r} is a run. "
             "Train or measure a run with it by INITIAL_ADAPTER, or export the run first (flan-jax export-hf)."
         )
 

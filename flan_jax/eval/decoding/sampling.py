@@ -44,7 +44,9 @@ def draw(logits_BV: Float[Array, "B V"], keys_B2: UInt32[Array, "B 2"], step: In
     return jax.vmap(one)(keys_B2, logits_BV)
 
 
-class _Carry(NamedTuple):
+class SamplingState(NamedTuple):
+    """A batch of texts that are being written: T places for tokens, ``step`` of them taken."""
+
     step: Int[Array, ""]
     cache: Any
     last: Int[Array, "B"]
@@ -53,67 +55,84 @@ class _Carry(NamedTuple):
     seen: Bool[Array, "B V"] | None
 
 
-def sample(
+class SamplingRule(NamedTuple):
+    """How the next token is chosen.
+
+    Attributes:
+        decoding: the method and its settings.
+        keys: of ``draw_key``, for the method ``sample``.
+        stops: of ``stop_table``.
+        vocabulary_size: ids from here on are never written.
+    """
+
+    decoding: DecodingConfig
+    keys: UInt32[Array, "B 2"] | None
+    stops: Int[Array, "N M"] | None
+    vocabulary_size: int | None
+
+
+def start_sampling(
     model: Model,
     state: DecodeState,
     finished_B: Bool[Array, "B"],
-    keys_B2: UInt32[Array, "B 2"] | None,
-    stops_NM: Int[Array, "N M"] | None,
+    rule: SamplingRule,
     seen_BV: Bool[Array, "B V"] | None = None,
     *,
-    decoding: DecodingConfig,
     max_length: int,
-    vocabulary_size: int | None,
-) -> Int[Array, "B T"]:
-    """Decodes greedily or by sampling; returns ids ``[B, T]``, padding behind the token that ended a row.
+) -> SamplingState:
+    """Begins texts; their first token is written where the prompt's logits are known.
 
     Args:
-        model: its ``decode_step`` is called.
+        model: of the prompts.
         state: of ``model.prefill``.
         finished_B: rows that write nothing.
-        keys_B2: of ``draw_key``, for ``sample``.
-        stops_NM: of ``stop_table``.
+        rule: chooses tokens.
         seen_BV: of ``prompt_tokens_seen``, where the method penalises repetition.
-        decoding: the method and its settings.
         max_length: T.
-        vocabulary_size: ids from here on are never written.
     """
-    config, ends = model.config, end_ids(model.config)
-
-    def accept(carry: _Carry, logits_BV: Float[Array, "B V"]) -> _Carry:
-        logits_BV = mask_disallowed(
-            penalize_repetition(logits_BV, carry.seen, decoding.repetition_penalty),
-            carry.step,
-            ends=ends,
-            min_length=decoding.min_length,
-            vocabulary_size=vocabulary_size,
-        )
-        if decoding.method == "sample":
-            assert keys_B2 is not None, "sampling needs a key a row"
-            next_B = draw(sampling_logits(logits_BV, decoding), keys_B2, carry.step)
-        else:
-            next_B = jnp.argmax(logits_BV, axis=-1)
-        next_B = jnp.where(carry.finished, config.pad_id, next_B.astype(jnp.int32))
-        output_BT = carry.output.at[:, carry.step].set(next_B)
-        ended_B = is_end(next_B, ends) | stopped(output_BT, carry.step, stops_NM)
-        seen_BV = mark_seen(carry.seen, next_B)
-        return _Carry(carry.step + 1, carry.cache, next_B, output_BT, carry.finished | ended_B, seen_BV)
-
-    def advance(carry: _Carry) -> _Carry:
-        logits_BV, cache = model.decode_step(carry.cache, carry.last)
-        return accept(carry._replace(cache=cache), logits_BV)
-
-    def unfinished(carry: _Carry) -> Bool[Array, ""]:
-        return (carry.step < max_length) & ~carry.finished.all()
-
-    first = _Carry(
+    first = SamplingState(
         step=jnp.zeros((), jnp.int32),
         cache=state.cache,
         last=state.last,
-        output=jnp.full((state.last.shape[0], max_length), config.pad_id, jnp.int32),
+        output=jnp.full((state.last.shape[0], max_length), model.config.pad_id, jnp.int32),
         finished=finished_B,
         seen=seen_BV,
     )
-    if state.logits is not None:
-        first = accept(first, state.logits)
-    return jax.lax.while_loop(unfinished, advance, first).output
+    return first if state.logits is None else _accept(model, rule, first, state.logits)
+
+
+def continue_sampling(
+    model: Model, state: SamplingState, rule: SamplingRule, limit: Int[Array, ""] | int
+) -> SamplingState:
+    """Writes tokens until every row has ended or has ``limit`` of them."""
+
+    def advance(state: SamplingState) -> SamplingState:
+        logits_BV, cache = model.decode_step(state.cache, state.last)
+        return _accept(model, rule, state._replace(cache=cache), logits_BV)
+
+    def unfinished(state: SamplingState) -> Bool[Array, ""]:
+        return (state.step < limit) & ~state.finished.all()
+
+    return jax.lax.while_loop(unfinished, advance, state)
+
+
+def _accept(model: Model, rule: SamplingRule, state: SamplingState, logits_BV: Float[Array, "B V"]) -> SamplingState:
+    """Chooses the next token of each row from its logits."""
+    config, decoding, ends = model.config, rule.decoding, end_ids(model.config)
+    logits_BV = mask_disallowed(
+        penalize_repetition(logits_BV, state.seen, decoding.repetition_penalty),
+        state.step,
+        ends=ends,
+        min_length=decoding.min_length,
+        vocabulary_size=rule.vocabulary_size,
+    )
+    if decoding.method == "sample":
+        assert rule.keys is not None, "sampling needs a key a row"
+        next_B = draw(sampling_logits(logits_BV, decoding), rule.keys, state.step)
+    else:
+        next_B = jnp.argmax(logits_BV, axis=-1)
+    next_B = jnp.where(state.finished, config.pad_id, next_B.astype(jnp.int32))
+    output_BT = state.output.at[:, state.step].set(next_B)
+    ended_B = is_end(next_B, ends) | stopped(output_BT, state.step, rule.stops)
+    seen_BV = mark_seen(state.seen, next_B)
+    return SamplingState(state.step + 1, state.cache, next_B, output_BT, state.finished | ended_B, seen_BV)

@@ -89,3 +89,17 @@ def cut_at_stop(
     text = decode(ids[: min(ends)] if ends else ids)
     found = [text.find(stop) for stop in stops if isinstance(stop, str) and stop in text]
     return text[: min(found)] if found else text
+
+
+def certain_part(text: str, stops: Sequence[str | tuple[int, ...]]) -> str:
+    """Cuts from a text that is being written what its next tokens may change: half a letter, or the beginning of a stop.
+
+    >>> certain_part("The end.\nQ", ("\nQ:",)), certain_part("caf\ufffd", ())
+    ('The end.', 'caf')
+    """
+    text = text.rstrip("\ufffd")
+    for length in range(max((len(stop) for stop in stops if isinstance(stop, str)), default=0), 0, -1):
+        tail = text[-length:]
+        if len(tail) == length and any(isinstance(stop, str) and stop.startswith(tail) for stop in stops):
+            return text[:-length]
+    return text

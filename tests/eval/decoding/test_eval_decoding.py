@@ -15,7 +15,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval.decoding.beam import beam_search
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.filters import sampling_logits
-from flan_jax.eval.decoding.sampling import draw_key, sample
+from flan_jax.eval.decoding.sampling import SamplingRule, continue_sampling, draw_key, start_sampling
 from flan_jax.eval.decoding.state import repeat_rows
 from flan_jax.eval.decoding.stopping import cut_at_stop, stop_table, token_stops
 from flan_jax.eval.generation import generate
@@ -79,7 +79,9 @@ def _written(prompts, finished, keys, stops, *, seed, decoding, read, length, st
     settings = {"decoding": decoding, "max_length": length, "vocabulary_size": None}
     if decoding.method == "beam":
         return beam_search(model, model.started(prompts, read), finished, stops, **settings)
-    return sample(model, model.started(prompts, read), finished, keys, stops, **settings)
+    rule = SamplingRule(decoding, keys, stops, None)
+    begun = start_sampling(model, model.started(prompts, read), finished, rule, max_length=length)
+    return continue_sampling(model, begun, rule, length).output
 
 
 def written(

@@ -1,4 +1,4 @@
-"""What ``flan-jax generate`` is asked: a text, lines of standard input, or a task's template filled by hand."""
+"""Instructions of ``flan-jax generate``: a text, lines of standard input, or a task's template filled by hand."""
 
 import argparse
 import json

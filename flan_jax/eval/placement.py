@@ -11,7 +11,7 @@ from jax.experimental import multihost_utils
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where the arrays of a batch lie.
+    """Placement of the arrays of a batch on devices.
 
     Transfers are explicit: evaluation may run inside a training loop that forbids others. With several processes each
     sends the rows of its own devices; all of them must go through the same batches.

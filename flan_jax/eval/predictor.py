@@ -207,7 +207,7 @@ class Predictor:
 
     @property
     def empty_prompt(self) -> np.ndarray:
-        """What is read before an option that follows nothing, int32 ``[length]``.
+        """The prompt of an option that follows nothing, int32 ``[length]``.
 
         The end-of-sequence token, which an encoder reads behind every input and which begins a text where a decoder has
         no token for that; of a decoder that has one, nothing behind it. lm-evaluation-harness takes the same.

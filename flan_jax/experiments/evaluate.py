@@ -92,7 +92,7 @@ def _kept_text(stored: StoredTask, name: str, index: int) -> str:
 
 
 def _shot_notes(task: Prompted, stored: StoredTask, config: RunConfig) -> tuple[str, ...]:
-    """How many solved examples stand before each question, where the run chose that; else nothing."""
+    """Says how many solved examples stand before each question, where the run chose that; else nothing."""
     if not config.evaluation.shots:
         return ()
     room = task.few_shot.budget or config.tokenize.lengths["inputs"] * 15 // 16

@@ -177,7 +177,7 @@ def run_suites(mixture: Mixture, evaluation: EvalConfig) -> tuple[Suite, ...]:
 
 
 def _asks_otherwise(evaluation: EvalConfig) -> bool:
-    """Whether a run measures its suites otherwise than its mixture declares them."""
+    """Tells whether a run measures its suites otherwise than its mixture declares them."""
     return bool(evaluation.tasks or evaluation.templates or evaluation.shots is not None)
 
 

@@ -158,7 +158,7 @@ class EvalConfig:
 
     @property
     def suite_suffix(self) -> str:
-        """What names of suites say of how their tasks are asked, and which: ``_5shot_limit20:entailment``."""
+        """The part of suite names that says how their tasks are asked, and which: ``_5shot_limit20:entailment``."""
         asked = "".join(f"_{word}" for word in asked_words(self.shots, self.templates))
         return f"{asked}{self.label}{':' if self.tasks else ''}{','.join(self.tasks)}"
 

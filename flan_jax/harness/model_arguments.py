@@ -17,7 +17,7 @@ AUTO_ROWS = 32
 
 @dataclasses.dataclass(frozen=True)
 class ModelArguments:
-    """What a user says of the model.
+    """Arguments of the model as a user writes them.
 
     Attributes:
         path: a run's folder; or a model of Hugging Face's, its folder or ``hf:OWNER/NAME``.

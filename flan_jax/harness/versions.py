@@ -1,4 +1,4 @@
-"""Which releases of lm-evaluation-harness the backend is written for: others are refused, and named."""
+"""Supported releases of lm-evaluation-harness: others are refused, and named."""
 
 import importlib.metadata
 import re

@@ -1,4 +1,4 @@
-"""How much a score changed between two evaluations of the same examples, with an interval of the paired differences."""
+"""Change of a score between two evaluations of the same examples, with an interval of the paired differences."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -56,7 +56,7 @@ class SamplingState(NamedTuple):
 
 
 class SamplingRule(NamedTuple):
-    """How the next token is chosen.
+    """Choice of the next token.
 
     Attributes:
         decoding: the method and its settings.

@@ -184,7 +184,7 @@ def select_tasks(patterns: Sequence[str], known: Mapping[str, str], benchmark: s
 
 
 def _vocabulary_notes(reader: PromptReader, examples: Sequence[EvalExample]) -> tuple[str, ...]:
-    """What the vocabulary does to the prompts' texts, a sentence each."""
+    """Says what the vocabulary does to the prompts' texts, a sentence each."""
     notes = []
     if not keeps_newlines(reader.vocabulary):
         notes.append("The vocabulary drops line ends, so prompts are read in one line.")

@@ -12,7 +12,7 @@ import mixtures  # noqa: F401  (registered before a test's own module is, and so
 from flan_jax.cli import ansi
 from flan_jax.tasks.modes import PromptMode
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "inspect.txt"
+GOLDEN = Path(__file__).parents[2] / "golden" / "inspect.txt"
 IMPORT = ("--module_import", "own_inspected")
 MODULE = r'''
 import dataclasses

@@ -1,9 +1,7 @@
-"""Rates of nested mixtures beside seqio's own, in a process of its own: TensorFlow stays out of this one."""
+"""Rates of nested mixtures beside seqio's own."""
 
-import json
+import functools
 import random
-import subprocess
-import sys
 
 import pytest
 
@@ -18,43 +16,40 @@ SIZES = {"a": 100, "b": 5000, "c": 300, "d": 40_000, "e": 7}
 BY_HAND = ["outer", [["a", None], [["left", [["a", 1.5], ["b", None]]], 700.0],
                      [["right", [["b", 2.0], ["c", None], [["deep", [["d", None], ["c", 9.0]]], 40.0]]], 80.0]]]  # fmt: skip
 
-# Prints mixture → task → rate, and the examples of every mixture that is named in another.
-IN_SEQIO = """
-import functools, json, sys
-import seqio
 
-cap, sizes, described = json.load(sys.stdin)
-rate = functools.partial(seqio.mixing_rate_num_examples, maximum=cap)
-feature = seqio.Feature(seqio.ByteVocabulary())
-names = [f"flan_jax_test_rates_{name}" for name in sizes]
-for name, size in zip(names, sizes.values()):
-    seqio.TaskRegistry.add(name, seqio.FunctionDataSource(lambda split, shuffle_files: None, ["train"], {"train": size}),
-                           preprocessors=[], output_features={"inputs": feature, "targets": feature})
-made = []
+def in_seqio_registered(described: list) -> dict[str, dict]:
+    """Mixture → its rates and its examples, as seqio has them; its registries are left as they were."""
+    import seqio
 
-def add(description):
-    name, entries = description
-    tasks = []
-    for task, own in entries:
-        name_or_mixture = f"flan_jax_test_rates_{task}" if isinstance(task, str) else add(task)
-        tasks.append((name_or_mixture, rate if own is None else own))
-    made.append(f"flan_jax_test_rates_{name}")
-    seqio.MixtureRegistry.add(made[-1], tasks)
-    return made[-1]
+    prefix = "flan_jax_test_rates_"
+    capped = functools.partial(seqio.mixing_rate_num_examples, maximum=CAP)
+    feature = seqio.Feature(seqio.ByteVocabulary())
+    for name, size in SIZES.items():
+        source = seqio.FunctionDataSource(lambda split, shuffle_files: None, ["train"], {"train": size})
+        features = {"inputs": feature, "targets": feature}
+        seqio.TaskRegistry.add(prefix + name, source, preprocessors=[], output_features=features)
+    made = []
 
-result = {}
-for description in described:
-    mixture = seqio.MixtureRegistry.get(add(description))
-    result[description[0]] = {
-        "rates": {task.name.removeprefix("flan_jax_test_rates_"): mixture.get_rate(task) for task in mixture.tasks},
-        "examples": mixture.num_input_examples("train"),
-    }
-for name in made:
-    seqio.MixtureRegistry.remove(name)
-for name in names:
-    seqio.TaskRegistry.remove(name)
-json.dump(result, sys.stdout)
-"""
+    def add(description: list) -> str:
+        name, entries = description
+        tasks = [
+            (prefix + task if isinstance(task, str) else add(task), capped if rate is None else rate)
+            for task, rate in entries
+        ]
+        made.append(prefix + name)
+        seqio.MixtureRegistry.add(made[-1], tasks)
+        return made[-1]
+
+    found = {}
+    for description in described:
+        mixture = seqio.MixtureRegistry.get(add(description))
+        rates = {task.name.removeprefix(prefix): mixture.get_rate(task) for task in mixture.tasks}
+        found[description[0]] = {"rates": rates, "examples": mixture.num_input_examples("train")}
+    for name in made:
+        seqio.MixtureRegistry.remove(name)
+    for name in SIZES:
+        seqio.TaskRegistry.remove(prefix + name)
+    return found
 
 
 def at_random(numbers: random.Random, name: str, depth: int = 0) -> list:
@@ -71,13 +66,8 @@ DESCRIBED = [BY_HAND, *(at_random(random.Random(seed), f"random_{seed}") for see
 
 
 @pytest.fixture(scope="module")
-def in_seqio():
-    """Mixture → its rates and its examples, as seqio has them."""
-    done = subprocess.run(
-        [sys.executable, "-c", IN_SEQIO], input=json.dumps([CAP, SIZES, DESCRIBED]), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
+def in_seqio() -> dict[str, dict]:
+    return in_seqio_registered(DESCRIBED)
 
 
 class Named(BaseTask):

@@ -17,6 +17,7 @@ from flan_jax.data.prepare.config import PrepareConfig, RecordCounts, TokenizeCo
 from flan_jax.data.prepare.gin_bindings import binds_functions_of_others
 from flan_jax.data.prepare.prepare import prepare
 from flan_jax.data.prepare.preprocessors import make_preprocessor
+from flan_jax.data.prepare.split_job import write_split
 from flan_jax.data.seqio_bridge.fingerprints import callable_text, source_parts
 from flan_jax.data.seqio_bridge.mixtures import seqio_mixture
 from flan_jax.data.seqio_bridge.register import SeqioVocabulary, register_mixture
@@ -347,42 +348,32 @@ def test_a_pickled_task_names_the_modules_to_import(monkeypatch, tmp_path):
 
 
 def test_workers_prepare_the_same(tmp_path, monkeypatch):
+    """Also a task that they cannot find: a script imports one module by name and registers more itself."""
+    monkeypatch.setattr(workers, "PATIENCE_S", 0.0)
     monkeypatch.setattr(user_modules, "_imported", {})
     user_modules.import_modules(["third_party_tasks"])
-    names = ("their_parity", "their_reading")
+    add("their_own_here", theirs.SOURCE, [functools.partial(theirs.question, labels=theirs.LABELS), *theirs.TOKENS],
+        metric_fns=[theirs.accuracy])  # fmt: skip
+    names = ("their_parity", "their_reading", "their_own_here")
     wanted = [(SeqioTask(name), ["train", "validation"]) for name in names]
+    config = PrepareConfig(wanted[0][0].own_vocabulary())
+    done_here = []
+    monkeypatch.setattr(
+        workers, "write_split", lambda job, *rest: done_here.append(job.task.name) or write_split(job, *rest)
+    )
     for folder, processes in (("one", 1), ("two", 2)):
-        prepare(
-            wanted,
-            PrepareConfig(wanted[0][0].own_vocabulary()),
-            store=TokenStore(tmp_path / folder),
-            processes=processes,
-        )
+        done_here.clear()
+        modules = user_modules.imported_modules()
+        report = prepare(wanted, config, store=TokenStore(tmp_path / folder), processes=processes, modules=modules)
+        assert {(split.task, split.split): split.examples for split in report.splits} == {
+            (name, split): count for name in names for split, count in (("train", 40), ("validation", 12))
+        }
+        assert set(done_here) == (set(names) if processes == 1 else {"their_own_here"})
     one, two = (
         {p.relative_to(tmp_path / f): p.read_bytes() for p in (tmp_path / f).rglob("*.arrow")} for f in ("one", "two")
     )
     assert one == two
-    assert len(one) == 4
-
-
-def test_a_task_that_no_module_registers_is_prepared_beside_the_workers(tmp_path, monkeypatch):
-    # A script imports one module by name and registers more itself: no other process can find those.
-    monkeypatch.setattr(workers, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(user_modules, "_imported", {})
-    user_modules.import_modules(["third_party_tasks"])
-    if "their_own_here" not in seqio.TaskRegistry.names():
-        seqio.TaskRegistry.add(
-            "their_own_here", source=theirs.SOURCE, preprocessors=[functools.partial(theirs.question, labels=theirs.LABELS), *theirs.TOKENS],
-            output_features=theirs.FEATURES, metric_fns=[theirs.accuracy],
-        )  # fmt: skip
-    wanted = [(SeqioTask(name), ["train", "validation"]) for name in ("their_parity", "their_own_here")]
-    store, vocabulary = TokenStore(tmp_path), wanted[0][0].own_vocabulary()
-    report = prepare(
-        wanted, PrepareConfig(vocabulary), store=store, processes=2, modules=user_modules.imported_modules()
-    )
-    assert {(split.task, split.split): split.examples for split in report.splits} == {
-        (task.name, split): count for task, splits in wanted for split, count in zip(splits, (40, 12), strict=True)
-    }
+    assert len(one) == 6
 
 
 def test_nested_mixtures_and_unimax_reach_seqio_as_shares():

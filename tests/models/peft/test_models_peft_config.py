@@ -103,7 +103,13 @@ def test_every_layer_computes_with_its_addition():
     graphdef, _ = abstract_model(T5)
     tuning = TuningConfig(lora_rank=2, lora_patterns=EVERYTHING)
     trained, frozen = split(tuned(T5, tuning), tuning)
-    grads = jax.grad(lambda tree: jnp.sum(apply(graphdef, join(tree, frozen, tuning), batch_of(T5)) ** 2))(trained)
+
+    @jax.jit
+    @jax.grad
+    def gradient(tree):
+        return jnp.sum(apply(graphdef, join(tree, frozen, tuning), batch_of(T5)) ** 2)
+
+    grads = gradient(trained)
     flat = traverse_util.flatten_dict(grads)
     assert len(flat) == 2 * (7 + 11)  # four kernels an attention, three a gated feed-forward
     for path, grad in flat.items():

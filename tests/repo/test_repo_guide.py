@@ -59,14 +59,14 @@ def steps(page: str) -> Iterator[Step]:
 def surroundings() -> dict[str, str]:
     """The environment of the commands: a user's, in which ``flan-jax`` has its imports done."""
     # As few optimisations as XLA can do with: the runs are of a few steps, and compiling them is what takes time.
-    # The Makefile says what the flag is.
+    # The Makefile says what the flags are.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLAN_JAX_", "XLA_FLAGS"))}
     environment = {
         **kept,
         "FLAN_JAX_CACHE": os.environ["FLAN_JAX_CACHE"],  # nothing is noted in the home of whoever runs this
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
+        "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
         "JAX_PLATFORMS": "cpu",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "HF_HUB_OFFLINE": "1",

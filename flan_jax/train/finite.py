@@ -47,7 +47,11 @@ class DivergedError(UserError):
 
 def not_finite(tree: Any) -> str | None:
     """Names the first array of a tree that holds an infinite number or none at all, with their count; None if none does."""
-    for name, worst in largest(tree).items():
+    return _first_not_finite(tree, largest(tree))
+
+
+def _first_not_finite(tree: Any, sizes: Mapping[str, float]) -> str | None:
+    for name, worst in sizes.items():
         if not math.isfinite(worst):
             leaf = _floats(tree)[name]
             count = int(jnp.sum(~jnp.isfinite(leaf)))
@@ -57,10 +61,13 @@ def not_finite(tree: Any) -> str | None:
 
 def destroyed(state: TrainState) -> str | None:
     """Returns the sign that a step's update destroyed a state, in a few words; None where there is none."""
-    wrong = not_finite({"params": state.params, "opt_state": state.opt_state})
+    tree = {"params": state.params, "opt_state": state.opt_state}
+    sizes = largest(tree)
+    wrong = _first_not_finite(tree, sizes)
     if wrong is not None:
         return f"after its update {wrong}"
-    name, worst = max(largest({"params": state.params}).items(), key=lambda item: item[1], default=("", 0.0))
+    params = [(name, size) for name, size in sizes.items() if name.startswith("params/")]
+    name, worst = max(params, key=lambda item: item[1], default=("", 0.0))
     return f"after its update {name} holds a number of size {worst:.3g}" if worst > TOO_LARGE else None
 
 
@@ -75,12 +82,8 @@ def largest(tree: Any) -> dict[str, float]:
 @jax.jit
 def _largest(leaves: list[Array]) -> Float[Array, " leaves"]:
     # A maximum is not trusted with NaN: XLA's of the CPU passes it over.
-    return jnp.stack(
-        [
-            jnp.where(jnp.all(jnp.isfinite(leaf)), jnp.max(jnp.abs(leaf), initial=0).astype(jnp.float32), jnp.inf)
-            for leaf in leaves
-        ]
-    )
+    sizes = [jnp.where(jnp.isfinite(leaf), jnp.abs(leaf), jnp.inf) for leaf in leaves]
+    return jnp.stack([jnp.max(size, initial=0).astype(jnp.float32) for size in sizes])
 
 
 def _floats(tree: Any) -> Mapping[str, Any]:

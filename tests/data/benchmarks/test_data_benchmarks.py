@@ -62,6 +62,8 @@ def test_a_question_in_other_orders_has_the_same_right_choice(tmp_path, read):
     assert [(q.example_id, q.order) for q in asked.questions] == [(i, order) for i in (0, 1) for order in range(5)]
     assert [q.text for q in asked.questions if q.order == 0] == [q.text for q in once.questions]
     assert len({q.text for q in asked.questions}) == 10
+    first, second = ([q.places for q in asked.questions if q.example_id == index] for index in (0, 1))
+    assert first != second
     for question in asked.questions:
         listed = dict(line.split(". ", 1) for line in question.text.split("\n")[1:-1])
         assert listed[question.references[0]] == ("Hill", "Bea")[question.example_id]

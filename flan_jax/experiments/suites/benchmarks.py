@@ -86,37 +86,42 @@ def evaluate_benchmarks(
     run_dir.check_writable(folder, "Name another for the results (--output_dir).")
     set_folders(config.data.data_dir, config.data.source_dir)
     vocabulary = answering_vocabulary(config)
-    ready = []
-    for request in requests:
-        reader = prompt_reader(config, vocabulary, request, published=published, limits=limits)
-        ready.append((benchmark_suite(request, reader), reader))
+    readers = [prompt_reader(config, vocabulary, request, published=published, limits=limits) for request in requests]
+    suites = [benchmark_suite(request, reader) for request, reader in zip(requests, readers, strict=True)]
     if not published:
-        labeled = label_benchmarks([suite for suite, _ in ready], config, log=log)
-        ready = [(suite, reader) for suite, (_, reader) in zip(labeled, ready, strict=True)]
+        suites = label_benchmarks(suites, config, log=log)
     weights = load_weights(config, step=step)
     run_dir.create(folder)
-    digest = params_digest(weights.params)
     results = None
-    for suite, reader in ready:
+    for suite, reader in zip(suites, readers, strict=True):
         predictor = make_predictor(config, vocabulary, weights, suite, reader, limits)
         settings = _settings(config, suite, reader, predictor)
-        name = suite.request.suite
-        outdated = outdated_suites(folder, weights.step, {name: suite.tasks}, digest, settings)
-        log_measured_again(folder, weights.step, outdated, digest, log)
-        measured = evaluate_suites(
-            predictor,
-            {name: suite.tasks},
-            step=weights.step,
-            progress=progress,
-            seed=config.seed,
-            weights=digest,
-            settings=settings,
-        )
-        told = [with_sensitivity(result, suite.places[result.name]) for result in measured.suites[name]]
-        results = merge_results(folder, dataclasses.replace(measured, suites={name: told}))
-        write_results(folder, results)
+        results = _measure(predictor, suite, settings, folder, weights.step, config.seed, progress, log)
     assert results is not None
     write_report([folder], folder / run_files.REPORT)
+    return results
+
+
+def _measure(
+    predictor: Predictor,
+    suite: BenchmarkSuite,
+    settings: dict[str, Any],
+    folder: Path,
+    step: int,
+    seed: int,
+    progress: EvalProgress | None,
+    log: Callable[[str], None],
+) -> StepResults:
+    """Measures one benchmark, and writes its results into those of the step; returns all of them."""
+    name, digest = suite.request.suite, params_digest(predictor.params)
+    tasks = {name: suite.tasks}
+    log_measured_again(folder, step, outdated_suites(folder, step, tasks, digest, settings), digest, log)
+    measured = evaluate_suites(
+        predictor, tasks, step=step, progress=progress, seed=seed, weights=digest, settings=settings
+    )
+    told = [with_sensitivity(result, suite.places[result.name]) for result in measured.suites[name]]
+    results = merge_results(folder, dataclasses.replace(measured, suites={name: told}))
+    write_results(folder, results)
     return results
 
 

@@ -54,13 +54,13 @@ def example_deviations(sample: TaskSample, *, seed: int) -> Deviations:
     """
     kinds = score_kinds(sample)
     if kinds is not None:
-        counts = np.asarray([np.sum(sample.rows[:, 0] == kind) for kind in kinds]) + _PRIOR
+        counts = kind_counts(sample, kinds) + _PRIOR
         shares = generator(seed, sample.name).dirichlet(counts, size=RESAMPLES)
         # To the unbiased variance of a share: that of the distribution is smaller by (n - 1) / (n + 2).
-        scale = np.sqrt((counts.sum() + 1) / max(len(sample.rows) - 1, 1))
+        scale = np.sqrt((counts.sum() + 1) / max(sample.records - 1, 1))
         return Deviations((shares - counts / counts.sum()) @ np.asarray(kinds) * scale, np.inf)
     units = sample.examples if sample.has_repeats else None
-    count = len(sample.rows) if units is None else len(np.unique(units))
+    count = sample.records
     if count == 1:  # a score of one example says next to nothing
         lowest = sample.metric.lowest
         share = (sample.value - lowest) / (1 - lowest)
@@ -102,11 +102,20 @@ def unit_deviations(sums: np.ndarray, sizes: np.ndarray, *, name: str, seed: int
 
 
 def score_kinds(sample: TaskSample) -> tuple[float, ...] | None:
-    """Returns the scores that the examples of a mean can have: (0, 1), or (-1, 0, 1) of a difference, else ``None``."""
-    if not sample.metric.is_mean or sample.has_repeats:
+    """Returns the scores that the examples of a mean can have: (0, 1), or (-1, 0, 1) of a difference, else ``None``.
+
+    ``None`` too where records are in several rows, unless all of them score the same.
+    """
+    if not sample.metric.is_mean or (sample.has_repeats and np.ptp(sample.rows) > 0):
         return None
     kinds = (0.0, 1.0) if sample.metric.lowest == 0 else (-1.0, 0.0, 1.0)
     return kinds if np.isin(sample.rows[:, 0], kinds).all() else None
+
+
+def kind_counts(sample: TaskSample, kinds: Sequence[float]) -> np.ndarray:
+    """Counts the records of each kind of score, ``[kinds]``."""
+    rows = np.asarray([np.sum(sample.rows[:, 0] == kind) for kind in kinds])
+    return rows * sample.records // len(sample.rows)
 
 
 def effective_number(sizes: np.ndarray) -> float:

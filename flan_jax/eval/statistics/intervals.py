@@ -17,6 +17,7 @@ from flan_jax.eval.statistics.deviations import (
     CONFIDENCE,
     Deviations,
     example_deviations,
+    kind_counts,
     mean_deviations,
     score_kinds,
     template_deviations,
@@ -148,10 +149,8 @@ def _of_examples(sample: TaskSample, seed: int) -> Interval | None:
         if sample.has_repeats or len(sample.rows) < 2:
             return None
         return bca_interval(sample.metric, sample.rows, name=sample.name, seed=seed)
-    scores = sample.rows[:, 0]
-    if len(kinds) == 2:
-        return wilson(int(scores.sum()), len(scores))
-    return bonett_price(int((scores > 0).sum()), int((scores < 0).sum()), len(scores))
+    counts = kind_counts(sample, kinds).tolist()
+    return wilson(counts[1], sum(counts)) if len(kinds) == 2 else bonett_price(counts[2], counts[0], sum(counts))
 
 
 def wilson(right: int, count: int) -> Interval:

@@ -34,9 +34,14 @@ class TaskSample:
         return self.metric.of(self.rows)
 
     @property
+    def records(self) -> int:
+        """The number of records, or of groups."""
+        return len(self.rows) if self.examples is None else len(np.unique(self.examples))
+
+    @property
     def has_repeats(self) -> bool:
         """Tells whether records occur in several rows."""
-        return self.examples is not None and len(np.unique(self.examples)) < len(self.examples)
+        return self.records < len(self.rows)
 
     @property
     def is_crossed(self) -> bool:

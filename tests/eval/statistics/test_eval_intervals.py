@@ -154,6 +154,14 @@ def test_records_asked_under_several_templates_are_drawn_as_one():
     assert not nested.is_crossed
 
 
+def test_a_solved_task_has_width_however_often_its_records_are_asked():
+    ids = np.repeat(np.arange(20), 3)
+    solved = sample(np.ones(60), examples=ids, templates=np.tile(np.arange(3), 20))
+    assert task_intervals(solved)["example"] == pytest.approx(wilson(20, 20))
+    suite_of_two = [solved, dataclasses.replace(solved, name="other")]
+    assert suite_intervals(suite_of_two)["example"][0] < 0.97
+
+
 def test_chance_of_templates_and_of_the_examples_that_they_share_adds_up():
     rng = np.random.default_rng(0)
     hard, ease = rng.normal(0.5, 0.1, 60), np.tile([-0.04, 0.04], 10)

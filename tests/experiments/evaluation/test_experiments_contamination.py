@@ -8,8 +8,8 @@ import pytest
 
 from flan_jax.data.sources.json_files import jsonl
 from flan_jax.errors import UserError
-from flan_jax.experiments import contamination
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.evaluation import contamination
 from flan_jax.experiments.evaluation.contamination import check_contamination, seen_tasks, unseen_tasks
 from flan_jax.experiments.evaluation_hook import EvaluationHook
 from flan_jax.experiments.options import CheckpointConfig, EvalConfig

@@ -5,7 +5,7 @@ an encoder the token that ends one. Special tokens that a text spells are read a
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from flan_jax.data.tokenizers.protocol import Vocabulary, encode_with_special_tokens
 
@@ -28,7 +28,7 @@ class RequestTokenizer:
     ) -> None:
         self.vocabulary = vocabulary
         self.begin, self.end, self.separate, self.strips = begin, end, separate, strips
-        special: Mapping[str, int] = getattr(vocabulary, "special_tokens", {})
+        special = vocabulary.special_tokens
         longest_first = sorted(special, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, longest_first))) if special else None
         # What ends a text stays: decoding stops there.
@@ -37,7 +37,7 @@ class RequestTokenizer:
     @property
     def prefix_id(self) -> int:
         """The token that stands for an empty context: what begins a sequence, or where nothing does, what ends one."""
-        bos_id = getattr(self.vocabulary, "bos_id", None)
+        bos_id = self.vocabulary.bos_id
         return self.begin[0] if self.begin else self.vocabulary.eos_id if bos_id is None else bos_id
 
     def encode(self, text: str, *, whole: bool = True) -> Ids:

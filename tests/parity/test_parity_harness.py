@@ -65,6 +65,11 @@ def name_tokenizer(folder):
     path.write_text(json.dumps({**config, "tokenizer_class": "PreTrainedTokenizerFast"}), encoding="utf-8")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    register()
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def model(request, tmp_path_factory):
     """Kind and folder of a model with random weights."""
@@ -88,7 +93,6 @@ def tasks(model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def both(model, tasks):
     """The harness's results by its ``hf`` backend and by ours."""
-    register()
     _, folder = model
     theirs = evaluate("hf", {"pretrained": str(folder), "dtype": "float32"}, *tasks, batch_size=3)
     return theirs, evaluate("flan_jax", {"path": str(folder)}, *tasks, batch_size=4)
@@ -139,7 +143,7 @@ def test_chat_templates_give_the_same_prompts_and_numbers(model, tasks, multitur
 def test_the_harness_s_own_models_are_still_there():
     from lm_eval.api.registry import get_model
 
-    register()
+    register()  # once more
     assert get_model("hf").__name__ == "HFLM"
     assert get_model("flan_jax").__name__ == "FlanJaxLM"
 

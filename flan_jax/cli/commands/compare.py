@@ -26,6 +26,7 @@ from flan_jax.cli.paths import given_path, local_path
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
+    from flan_jax.eval.examples import TaskResult
     from flan_jax.eval.paired_runs import Measured
     from flan_jax.eval.statistics.paired import PairedComparison, PairedDifference
     from flan_jax.experiments.compare import ComparedModel
@@ -212,19 +213,25 @@ def _tables(places: Places, names: Sequence[str], arguments: argparse.Namespace)
 
     parts = []
     for suite, compared in _comparisons(places, names, arguments).items():
-        columns = ["", "n", names[0]]
+        columns = ["", "n", "chance", "majority", names[0]]
         for name, _, _ in compared:
             columns += [name, "difference", "95% interval", "p", "won/tied/lost"]
-        first, cluster_of = compared[0][1], _clusters(places[names[0]][0], suite)
-        lines = [("all", [own.average for _, own, _ in compared])]
+        first, results = compared[0][1], _results(places[names[0]][0], suite)
+        measured = [results[task.name] for task in first.tasks]
+        rows = [_row("all", [own.average for _, own, _ in compared], measured)]
         for at, cluster in enumerate(first.clusters):
-            lines.append((f"  {cluster.name}", [own.clusters[at] for _, own, _ in compared]))
-            lines += [
-                (f"    {task.name}", [own.tasks[place] for _, own, _ in compared])
-                for place, task in enumerate(first.tasks)
-                if cluster_of[task.name] == cluster.name
+            inside = [place for place, result in enumerate(measured) if result.cluster == cluster.name]
+            rows.append(
+                _row(
+                    f"  {cluster.name}",
+                    [own.clusters[at] for _, own, _ in compared],
+                    [measured[place] for place in inside],
+                )
+            )
+            rows += [
+                _row(f"    {measured[place].name}", [own.tasks[place] for _, own, _ in compared], [measured[place]])
+                for place in inside
             ]
-        rows = [_row(label, own) for label, own in lines]
         swapped = {"example": "examples", "task": "tasks", "cluster": "clusters"}[arguments.swapped]
         parts.append(f"Suite {suite}, {first.average.tasks} tasks: per cent; differences are to {names[0]}\n")
         parts.append(text_table(columns, rows))
@@ -237,15 +244,18 @@ def _tables(places: Places, names: Sequence[str], arguments: argparse.Namespace)
     return visible("\n".join(parts))
 
 
-def _clusters(place: "Measured", suite: str) -> dict[str, str]:
-    """Task → its cluster."""
+def _results(place: "Measured", suite: str) -> "dict[str, TaskResult]":
+    """Task → its result."""
     from flan_jax.eval.results import read_results
 
-    return {result.name: result.cluster for result in read_results(place.folder, place.step).suites[suite]}
+    return {result.name: result for result in read_results(place.folder, place.step).suites[suite]}
 
 
-def _row(label: str, found: "Sequence[PairedDifference]") -> list[str]:
-    cells = [label, f"{found[0].n:,}", f"{100 * found[0].first:.1f}"]
+def _row(label: str, found: "Sequence[PairedDifference]", tasks: "Sequence[TaskResult]") -> list[str]:
+    """Formats what is known of some tasks; chance and majority are means over them, as the scores are."""
+    yardsticks = [[task.chance for task in tasks], [task.majority for task in tasks]]
+    cells = [label, f"{found[0].n:,}", *(f"{100 * sum(own) / len(own):.1f}" for own in yardsticks)]
+    cells.append(f"{100 * found[0].first:.1f}")
     for own in found:
         low, high = own.interval
         cells += [

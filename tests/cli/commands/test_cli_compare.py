@@ -52,13 +52,18 @@ def test_checkpoints_and_a_published_folder_answer_the_same_prompts(compared, ru
     assert own["averages"]["held_out"]["value"] == pytest.approx(tuned["second"])
 
 
-def test_what_was_measured_is_not_measured_again_and_the_table_groups_tasks(compared):
+def test_what_was_measured_is_not_measured_again_and_the_table_groups_tasks(compared, runs):
     assert compared("tuned@0", "tuned").code == 0
     again = compared("tuned@0", "tuned")
     assert again.err.count("measured before, with the same weights and settings") == 2
     lines = [line.split() for line in again.out.splitlines()]
     names = [line[0] for line in lines if line and line[0] in ("all", "topic", "sentence_topic_zs_opt", "p:")]
     assert names == ["all", "topic", "sentence_topic_zs_opt", "p:"]
+    # Chance and majority stand before the scores.
+    own = json.loads((runs / "tuned/eval/3/results.json").read_text(encoding="utf-8"))
+    (task,) = [row for row in own["suites"]["held_out"] if row["task"] == "sentence_topic_zs_opt"]
+    (shown,) = [line for line in lines if line and line[0] == task["task"]]
+    assert shown[1:4] == ["6", f"{100 * task['chance']:.1f}", f"{100 * task['majority']:.1f}"]
     fewer = compared("tuned@0", "tuned", "--limit", "2")
     assert "measuring held_out" in fewer.err
     assert "again: it was measured with other settings (max_examples: 6 → 2" in fewer.err

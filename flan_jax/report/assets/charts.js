@@ -29,7 +29,8 @@ function rowLabels(rows, narrow, left, raise = 13) {
 
 /**
  * Scores from 0 to 100 with intervals, one row a task.
- * rows: {key, header} or {key, label, chance, marks: [{run, value, interval, before, templates, quantiles, tint, words}]}
+ * rows: {key, header} or {key, label, chance, marks: [{run, value, interval, band, before, templates, tint, words}]}; band: 5 and
+ * 95% of templates.
  */
 function scoreRows(rows, { label = "Score (%)", runs = 1, left = 215 } = {}) {
   return (width) => {
@@ -48,6 +49,7 @@ function scoreRows(rows, { label = "Score (%)", runs = 1, left = 215 } = {}) {
       marks.push(
         Plot.ruleY(pairs, { x1: (m) => 100 * m.interval[0], x2: (m) => 100 * m.interval[1], y: "key", stroke: "tint", strokeWidth: 7, strokeOpacity: 0.28, strokeLinecap: "round", dy }),
         Plot.ruleY(own.filter((m) => isNumber(m.before)), { x1: (m) => 100 * m.before, x2: (m) => 100 * m.value, y: "key", stroke: "tint", strokeOpacity: 0.5, strokeWidth: 1.2, dy }),
+        Plot.ruleY(own.filter((m) => m.band), { x1: (m) => 100 * m.band[0], x2: (m) => 100 * m.band[1], y: "key", stroke: "tint", strokeWidth: 1, strokeOpacity: 0.6, dy: dy + 7 }),
         Plot.dot(own.flatMap((m) => m.templates.map((value) => ({ key: m.key, tint: m.tint, value }))), { x: (d) => 100 * d.value, y: "key", r: 2.1, fill: "tint", fillOpacity: 0.5, dy: dy + 7 }),
         Plot.dot(own.filter((m) => isNumber(m.before)), { x: (m) => 100 * m.before, y: "key", r: 4, stroke: "tint", fill: SURFACE, strokeWidth: 1.4, dy }),
         Plot.dot(own, { x: (m) => 100 * m.value, y: "key", r: 5, fill: "tint", stroke: SURFACE, strokeWidth: 1, dy }),

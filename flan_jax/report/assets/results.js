@@ -111,6 +111,7 @@ function resultChart(suite, tasks) {
     if (rows.at(-1)?.cluster !== task.cluster) rows.push({ key: `cluster ${task.cluster}`, header: task.cluster || "no cluster", cluster: task.cluster });
     const marks = task.results.flatMap((result, run) => result ? [{
       run, value: result.value, interval: result.interval, before: several() ? null : result.before, tint: runColor(run),
+      band: isNumber(result.template_quantiles[5]) && isNumber(result.template_quantiles[95]) ? [result.template_quantiles[5], result.template_quantiles[95]] : null,
       templates: Object.values(result.per_template).length > 1 ? Object.values(result.per_template).filter(isNumber) : [],
       words: describe(result, run),
     }] : []);
@@ -119,7 +120,7 @@ function resultChart(suite, tasks) {
   const before = !several() && drawn.some((task) => isNumber(task.before));
   const key = several()
     ? [...data.runs.map((run, index) => [run.name, runColor(index)]), ["one template", MUTED, "point"], ["chance", CHANCE, "tick"]]
-    : [["score", runColor(0)], ["95% interval", runColor(0), "bar"], ["one template", runColor(0), "point"], ...(before ? [[`step ${data.runs[0].before_step}`, runColor(0), "ring"]] : []), ["chance", CHANCE, "tick"]];
+    : [["score", runColor(0)], ["95% interval", runColor(0), "bar"], ["one template", runColor(0), "point"], ...(drawn.some((task) => isNumber(task.template_quantiles[5])) ? [["90% of templates, estimated", runColor(0), "thin"]] : []), ...(before ? [[`step ${data.runs[0].before_step}`, runColor(0), "ring"]] : []), ["chance", CHANCE, "tick"]];
   const label = `Scores of ${drawn.length} tasks of ${suite.name} by cluster, from 0 to 100; the table below has the numbers.`;
   return h("div", {}, legend(key), figure(label, scoreRows(rows, { runs: data.runs.length })));
 }
@@ -156,6 +157,8 @@ function describe(result, run) {
   if (isNumber(result.before)) lines.push(`before ${score(result, result.before)}`);
   const templates = Object.values(result.per_template).filter(isNumber);
   if (templates.length > 1) lines.push(`${templates.length} templates: ${percent(Math.min(...templates))} to ${percent(Math.max(...templates))}`);
+  const { 5: low, 50: middle, 95: high } = result.template_quantiles;
+  if ([low, middle, high].every(isNumber)) lines.push(`over templates, noise taken out: median ${percent(middle)}, 5 to 95% ${percent(low)} to ${percent(high)}`);
   lines.push(`chance ${percent(result.chance)}, n = ${count(result.n)}`);
   return lines.join("\n");
 }
@@ -187,6 +190,7 @@ function resultTable(suite, tasks) {
       { name: "Majority", title: "The score of always giving the most frequent answer, which looks at the labels", number: true, of: (task) => task.majority, show: (task) => percent(task.majority) },
       { name: "Templates", title: "Standard deviation of the score over templates, with the worst and the best one, or the 5% and 95% quantiles where they were estimated", number: true, of: (task) => task.template_spread, show: templateCell },
       { name: "n", number: true, of: (task) => task.n, show: (task) => count(task.n) });
+    if (tasks.some((task) => task.noise)) columns.push({ name: "Noise", title: "Standard deviation of the score over the last evaluations, and the ratio of signal (how far the score moved) to it", number: true, of: (task) => task.noise?.deviation, show: (task) => (task.noise ? [`± ${percent(task.noise.deviation)}`, isNumber(task.noise.ratio) && h("span", { class: "sub" }, `signal ${task.noise.ratio.toFixed(1)} ×`)] : NOTHING) });
     if (tasks.some((task) => Object.keys(task.metrics).length)) columns.push({ name: "Other metrics", of: (task) => Object.keys(task.metrics).length, show: otherMetrics });
     if (own.average) pinned.push({ ...own.average, name: `mean of ${counted(own.average.tasks, "task")}`, cluster: "", metric: "", before: own.before?.value, delta: own.delta, metrics: {}, per_template: {}, template_quantiles: {} });
   }

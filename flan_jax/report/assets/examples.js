@@ -20,6 +20,8 @@ function examples() {
   const update = () => {
     const found = matching(names);
     list.replaceChildren(...found.slice(0, state.page * PAGE).map(([name, row]) => example(name, row, clusterOf.get(name))));
+    // Of a long prompt the end is shown, where its question and options stand.
+    requestAnimationFrame(() => { for (const prompt of list.querySelectorAll("pre")) if (prompt.querySelector("mark")) prompt.scrollTop = prompt.scrollHeight; });
     more.hidden = found.length <= state.page * PAGE;
     const task = state.exampleTask === "*" ? null : data.examples[state.exampleTask];
     const [kept, all] = task ? [task.shown, task.total] : [shown, totals];

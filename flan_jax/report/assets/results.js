@@ -54,9 +54,11 @@ function costs(run) {
     ["Parameters", compact(cost.parameters), cost.trained_parameters !== null && cost.trained_parameters !== cost.parameters && `${compact(cost.trained_parameters)} trained`],
     ["Hardware", devices ?? NOTHING, hardware && `${hardware.processor}, ${hardware.cores} cores${hardware.processes > 1 ? `, ${hardware.processes} processes` : ""}`],
     ["Commit", cost.commit ? h("span", { class: "mono", title: cost.commit }, cost.commit.slice(0, 10)) : NOTHING, cost.commit ? cost.changed && "with changes" : "not recorded"],
-    ["Last loss", isNumber(cost.last_loss) ? cost.last_loss.toFixed(3) : NOTHING, "nats a token"],
-    ["Examples drawn", compact(cost.examples), run.mixture.length && counted(run.mixture.length, "task")],
+    ["Last loss", isNumber(cost.last_loss) ? cost.last_loss.toFixed(3) : NOTHING, isNumber(cost.last_loss) && "nats a token"],
+    ["Examples drawn", compact(cost.examples), run.mixture.length > 0 && counted(run.mixture.length, "task")],
   ];
+  // A run says what it did not record; of a published model that was only measured, none of it is to be expected.
+  if (facts.every(([, value]) => value === NOTHING)) return h("p", { class: "muted small" }, "The folder has no record of a training: neither its cost nor its curves are known.");
   return h("dl", { class: "facts" }, facts.map(([name, value, more]) => h("div", {}, h("dt", {}, name), h("dd", {}, value, more && h("small", {}, more)))));
 }
 

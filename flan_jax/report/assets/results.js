@@ -179,7 +179,7 @@ function resultTable(suite, tasks) {
     }
     const [, first] = runs[0];
     for (const [run, index] of runs.slice(1)) columns.push({ name: `${run.name} − ${data.runs[first].name}`, number: true, of: (task) => task.results[index]?.versus?.value, show: (task) => (task.results[index]?.versus ? changeCell({ ...task, delta: task.results[index].versus }) : NOTHING) });
-    columns.push({ name: "Chance", number: true, of: (task) => task.chance, show: (task) => percent(task.chance) }, { name: "n", number: true, of: (task) => task.n, show: (task) => count(task.n) });
+    columns.push({ name: "Chance", number: true, of: (task) => task.chance, show: (task) => percent(task.chance) }, MAJORITY, { name: "n", number: true, of: (task) => task.n, show: (task) => count(task.n) });
     if (suite.runs.some((own) => own?.average)) pinned.push(meanRow(suite, runs));
   } else {
     const own = suite.runs[0];
@@ -189,7 +189,7 @@ function resultTable(suite, tasks) {
     if (data.runs[0].before_step !== null) columns.push({ name: "Change", number: true, of: (task) => task.delta?.value, show: (task) => task.delta ? changeCell(task) : NOTHING });
     columns.push(
       { name: "Chance", number: true, of: (task) => task.chance, show: (task) => percent(task.chance) },
-      { name: "Majority", title: "The score of always giving the most frequent answer, which looks at the labels", number: true, of: (task) => task.majority, show: (task) => percent(task.majority) },
+      MAJORITY,
       { name: "Templates", title: "Standard deviation of the score over templates, with the worst and the best one, or the 5% and 95% quantiles where they were estimated", number: true, of: (task) => task.template_spread, show: templateCell },
       { name: "n", number: true, of: (task) => task.n, show: (task) => count(task.n) });
     if (tasks.some((task) => task.noise)) columns.push({ name: "Noise", title: "Standard deviation of the score over the last evaluations, and the ratio of signal (how far the score moved) to it", number: true, of: (task) => task.noise?.deviation, show: (task) => (task.noise ? [`± ${percent(task.noise.deviation)}`, isNumber(task.noise.ratio) && h("span", { class: "sub" }, `signal ${task.noise.ratio.toFixed(1)} ×`)] : NOTHING) });
@@ -204,8 +204,10 @@ function meanRow(suite, runs) {
   const known = averages.find(Boolean);
   const counts = new Set(averages.filter(Boolean).map((average) => average.tasks));
   const name = counts.size === 1 ? `mean of ${counted(known.tasks, "task")}` : "mean of each run's own tasks";
-  return { name, cluster: "", metric: "", chance: known.chance, n: known.n, results: data.runs.map((_, index) => averages[index] && { ...averages[index], versus: suite.runs[index].versus }) };
+  return { name, cluster: "", metric: "", chance: known.chance, majority: known.majority, n: known.n, results: data.runs.map((_, index) => averages[index] && { ...averages[index], versus: suite.runs[index].versus }) };
 }
+
+const MAJORITY = { name: "Majority", title: "The score of always giving the most frequent answer, which looks at the labels", number: true, of: (task) => task.majority, show: (task) => percent(task.majority) };
 
 function changeCell(task) {
   const { value, interval: pair } = task.delta;

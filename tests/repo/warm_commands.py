@@ -67,7 +67,10 @@ def serve(address: str) -> None:
 
     The process ends with its input, so with the process that started it.
     """
-    # No mixture and no task: commands register those.
+    # And what it imports as late as it measures; no mixture and no task: commands register those.
+
+    import scipy.stats  # noqa: F401
+
     import flan_jax.cli.console
     import flan_jax.cli.gin_config
     import flan_jax.experiments.evaluate

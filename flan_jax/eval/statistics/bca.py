@@ -6,7 +6,6 @@ variance, as in ``flan_jax.eval.statistics.deviations``, without which few examp
 """
 
 import numpy as np
-import scipy.stats
 
 from flan_jax.eval.metrics.metric import Metric
 from flan_jax.eval.statistics.bootstrap import generator, resampled_scores
@@ -25,6 +24,8 @@ def bca_interval(metric: Metric, rows: np.ndarray, *, name: str, seed: int = 0) 
         name: what tells these draws from others.
         seed: another seed, another set of resamples.
     """
+    import scipy.stats
+
     count, value = len(rows), metric.of(rows)
     scores = resampled_scores(metric, rows, name=name, seed=seed)
     below = np.mean(scores < value) + np.mean(scores == value) / 2

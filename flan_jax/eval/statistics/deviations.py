@@ -10,13 +10,11 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.stats
 
 from flan_jax.eval.statistics.bootstrap import RESAMPLES, generator, resampled_scores
 from flan_jax.eval.statistics.sample import TaskSample
 
 CONFIDENCE = 0.95
-_Z = float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))
 # Pseudo-counts of Jeffreys' prior, which keep some width where all scores are equal.
 _PRIOR = 0.5
 # Units of very different sizes count as this many at least, or their scale would be infinite.
@@ -43,7 +41,10 @@ class Deviations:
 
 def widening(freedom: float) -> float:
     """Computes the factor from percentiles of a normal to those of a t distribution; at least 1."""
-    return 1.0 if np.isinf(freedom) else float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) / _Z
+    import scipy.stats
+
+    level = (1 + CONFIDENCE) / 2
+    return 1.0 if np.isinf(freedom) else float(scipy.stats.t.ppf(level, freedom)) / float(scipy.stats.norm.ppf(level))
 
 
 def example_deviations(sample: TaskSample, *, seed: int) -> Deviations:

@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import scipy.stats
 
 from flan_jax.eval.statistics.bca import bca_interval
 from flan_jax.eval.statistics.deviations import (
@@ -159,6 +158,8 @@ def wilson(right: int, count: int) -> Interval:
     >>> [round(bound, 3) for bound in wilson(20, 20)]
     [0.839, 1.0]
     """
+    import scipy.stats
+
     found = scipy.stats.binomtest(right, count).proportion_ci(CONFIDENCE, method="wilson")
     return float(found.low), float(found.high)
 
@@ -171,6 +172,8 @@ def bonett_price(won: int, lost: int, count: int) -> Interval:
         lost: examples that only the first has right.
         count: all examples.
     """
+    import scipy.stats
+
     gain, loss = (won + 1) / (count + 2), (lost + 1) / (count + 2)
     half = float(scipy.stats.norm.ppf(_TAILS[1])) * np.sqrt((gain + loss - (gain - loss) ** 2) / (count + 2))
     return max(-1.0, gain - loss - float(half)), min(1.0, gain - loss + float(half))

@@ -10,8 +10,6 @@ import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import scipy.integrate
-import scipy.stats
 
 LAST = 5
 """Most checkpoints at the end of a run whose spread is noise, as the paper takes of small models."""
@@ -106,6 +104,8 @@ def expected_range(count: int) -> float:
     >>> round(expected_range(5), 3)
     2.326
     """
+    import scipy.integrate
+    import scipy.stats
 
     def outside(x: float) -> float:
         below = float(scipy.stats.norm.cdf(x))

@@ -10,7 +10,6 @@ intercept, templates and covariates.
 import dataclasses
 
 import numpy as np
-import scipy.optimize
 
 _ROUNDS = 60
 _NEWTON = 25
@@ -111,6 +110,8 @@ def _calibrated(fit: RaschFit, scores: np.ndarray, asked: np.ndarray) -> RaschFi
 
     A Laplace approximation takes the modes of skewed posteriors of examples, which lie too near to the prior's mean.
     """
+    import scipy.optimize
+
     mean = float(np.clip(scores.mean(), 0.5 / (len(scores) + 1), 1 - 0.5 / (len(scores) + 1)))
 
     def missing(shift: float) -> float:

@@ -8,7 +8,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.stats
 
 from flan_jax.eval.metrics.metric import Metric
 from flan_jax.eval.statistics.bootstrap import generator
@@ -68,6 +67,8 @@ def flip_examples(tasks: Sequence[Pairs], *, observed: float, name: str, seed: i
     Returns:
         (p, ``exact`` or ``sampled``).
     """
+    import scipy.stats
+
     if all(task.metric.is_mean for task in tasks):
         weights = np.concatenate([(t.second - t.first)[:, 0] / (t.count * len(tasks)) for t in tasks])
         weights = np.abs(weights[weights != 0])

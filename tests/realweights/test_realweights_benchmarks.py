@@ -14,16 +14,16 @@ pytestmark = [pytest.mark.realweights, pytest.mark.filterwarnings("default"), py
 
 
 def test_letters_of_mmlu_have_transformers_log_likelihoods(realweights, peer, tmp_path):
-    request = BenchmarkRequest("mmlu", str(write_mmlu(tmp_path / "mmlu")), tasks=("astronomy",))
+    request = BenchmarkRequest("mmlu", str(write_mmlu(tmp_path / "mmlu")), tasks=("astronomy",), shots=2, limit=3)
     out = tmp_path / "out"
-    limits = AnswerLimits(batch_size=6)
+    limits = AnswerLimits(batch_size=3)
     results = evaluate_benchmarks(
         run_of_folder(realweights), [request], output_dir=str(out), published=True, limits=limits
     )
-    assert results.suites["mmlu:astronomy"][0].n == 6
+    assert results.suites["mmlu_2shot_limit3:astronomy"][0].n == 3
     letters = [peer.tokenizer.encode(f" {letter}", add_special_tokens=False) for letter in "ABCD"]
     assert [len(ids) for ids in letters] == [1, 1, 1, 1]
-    for row in read_predictions(out, 0, "mmlu_astronomy"):
+    for row in read_predictions(out, 0, "mmlu_astronomy_2shot_limit3"):
         prompt = peer.tokenizer.encode(row.inputs, add_special_tokens=False)
         theirs = [peer.log_likelihood(prompt, ids) for ids in letters]
         assert small_enough(np.array(row.option_scores) - np.array(theirs))

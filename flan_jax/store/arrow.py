@@ -108,10 +108,10 @@ def _extra_column(name: str, extra: Extra, examples: list[StoredExample], where:
 
 
 def _concatenate(parts: list[np.ndarray], where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Joins token lists: tokens in the narrowest type that fits, and 32-bit offsets [n + 1]."""
+    """Joins one or more token lists: tokens in the narrowest type that fits, and 32-bit offsets [n + 1]."""
     offsets = np.zeros(len(parts) + 1, np.int32)
     np.cumsum([len(part) for part in parts], out=offsets[1:])
-    tokens = np.concatenate([np.asarray(part, np.int64) for part in parts]) if parts else np.zeros(0, np.int64)
+    tokens = np.concatenate([np.asarray(part, np.int64) for part in parts])
     if tokens.size and tokens.min() < 0:
         raise UserError(f"{where}: token id {tokens.min()} is negative. Check the vocabulary.")
     return tokens.astype(smallest_uint_type(int(tokens.max()) if tokens.size else 0)), offsets

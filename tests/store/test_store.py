@@ -105,7 +105,7 @@ def test_token_ids_out_of_range_are_refused(store):
     with pytest.raises(UserError, match=r"'t'.*token id 7 is outside the vocabulary of 7"):
         store.write("t", "train", A, [StoredExample(np.array([7]), np.array([0]))], {"vocabulary_size": 7})
     with pytest.raises(UserError, match=r"-1 is negative"):
-        store.write("t", "train", A, [StoredExample(np.array([-1]), np.array([0]))], {})
+        store.write("t", "train", A, [StoredExample(np.array([7, -1, 3]), np.array([0]))], {})
     assert not store.has("t", "train", A)
 
 
@@ -197,6 +197,9 @@ def test_several_fingerprints_must_be_told_apart(store):
     with pytest.raises(UserError, match=r"2 ways.*They differ in lengths"):
         store.open("rte", "train")
     assert store.open("rte", "train", B).fingerprint == B
+    for letter in "fdce":
+        store.write("rte", "train", letter * 32, examples(), {})
+    assert store.fingerprints("rte", "train") == tuple(letter * 16 for letter in "abcdef")
 
 
 def failing(after):

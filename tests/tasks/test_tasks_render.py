@@ -100,6 +100,39 @@ def test_without_options_no_gap_is_left_and_the_records_own_blank_lines_stay():
     assert braces.inputs == "{options} {x}\n\nIs it?"
 
 
+def test_blank_lines_of_a_template_without_the_options_slot_stay():
+    free = {"options": (), "predict": "generate", "templates": (Template("{question}\n\n\n\nSo?"),)}
+    assert shown(mode="zs_noopt", **free).inputs == "Is it?\n\n\n\nSo?"
+
+
+@pytest.mark.parametrize(
+    ("record", "changes", "side"),
+    [
+        ({"question": "Is\0 it?"}, {}, "input"),
+        (
+            {"answer": "y\ud800"},
+            {"options": (), "predict": "generate", "templates": (Template("{question}"),)},
+            "target",
+        ),
+        (
+            {"answer": ["yes", "a\0"]},
+            {"options": (), "predict": "generate", "templates": (Template("{question}"),)},
+            "target",
+        ),
+    ],
+)
+def test_what_no_vocabulary_can_encode_is_refused_with_its_side(record, changes, side):
+    with pytest.raises(
+        UserError, match=f"record 0: its {side} (holds a NUL character|is not valid Unicode).*Correct or remove"
+    ):
+        shown({**RECORD, **record}, mode="zs_noopt", **changes)
+
+
+def test_options_that_no_vocabulary_can_encode_are_refused():
+    with pytest.raises(UserError, match="its options holds a NUL character"):
+        shown(mode="zs_noopt", options=("yes", "no\0"))
+
+
 def test_an_inverted_template_shows_the_answer_and_asks_for_something_else():
     example = shown(template_id=3)
     assert (example.inputs, example.targets) == ("Ask what is yes.", "Is it?")
@@ -283,6 +316,8 @@ def test_a_template_of_another_language_reads_the_record_itself():
     marked = said(choice, style=dataclasses.replace(FLAN_2021, options=(OptionStyle(bullet="{n}. ", numbering="1"),)))
     assert marked.inputs == "Which?\n\nOPTIONS:\n1. a\n2. b"
     assert (marked.targets, marked.options, marked.references) == ("2.", ("1.", "2."), ("2.",))
+    # A template that says nothing of it does not list them in words of its own.
+    assert not Parts("x", "y", ("a", "b")).lists_options
     # Further accepted answers never take the place of the target.
     several = said({"x": "Who?", "y": "Ann", "also": ["A.", "Ann "]})
     assert (several.targets, several.references) == ("Ann", ("Ann", "A."))

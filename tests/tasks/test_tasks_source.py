@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+from pathlib import Path
 
 import pytest
 from task_toys import make
@@ -110,7 +111,36 @@ def test_what_such_a_class_answers_is_its_answer():
     assert answers(as_source(Telling(), "Task 'a'")) == said
 
 
+@dataclasses.dataclass(frozen=True)
+class Published(Two):
+    """A published data set of so many records, perhaps with a copy here."""
+
+    records_in_all: int | None
+    copy: Path | None = None
+    is_published = True
+
+    def count(self, split):
+        return self.records_in_all
+
+    def local(self):
+        return self.copy
+
+
+def test_what_follows_from_a_count_and_from_a_copy():
+    assert [Published(count).is_empty("train") for count in (0, 1, None)] == [True, False, False]
+    assert [Published(3).published_count(split) for split in ("train", "test")] == [3, None]
+    assert [Published(3, copy).is_elsewhere for copy in (None, Path("here"))] == [True, False]
+
+
 def test_what_has_not_the_methods_is_refused():
+    class Half:
+        splits = ("train",)
+
+        def records(self, split):
+            yield {}
+
+    with pytest.raises(UserError, match=r"source is Half, which has no records\(\), splits, fingerprint\(\)"):
+        as_source(Half(), "Task 'a'")
     with pytest.raises(UserError, match=r"Task 'a': source is str, which has no records\(\), splits"):
         as_source("birds.txt", "Task 'a'")
 

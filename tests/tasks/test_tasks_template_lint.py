@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +50,21 @@ def test_each_fault_is_found_by_itself(bad, finding):
     found = review(make(templates=(*GOOD, bad)))
     assert len([line for line in found if finding in line]) == 1, found
     assert all(line.startswith("quiz, template 5: ") for line in found)
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """A template in a language of its own."""
+
+    inverted: bool = False
+
+    def render(self, record):
+        return Parts(record["x"], record["y"])
+
+
+def test_templates_in_a_language_of_their_own_are_not_read():
+    templates = (Said(), *[Said(inverted=True)] * (MOST_INVERTED + 1))
+    assert review(make(templates=templates, slots=(), answer="", options=(), rationale="", cot_templates=())) == []
 
 
 def test_the_answer_goes_by_two_names():

@@ -265,6 +265,13 @@ def test_a_large_training_split_is_sampled_fairly_and_by_place():
     assert all(len(set(pool.indices) & set(other)) < 20 for other in others)
 
 
+def test_a_choice_of_candidates_stays_what_it_is():
+    """Every prepared store of a few-shot mode depends on it."""
+    pool = Exemplars.of("task", 0, [(place, {"x": str(place)}) for place in range(12)], limit=10)
+    assert pool.indices == (0, 1, 2, 3, 4, 6, 7, 9, 10, 11)
+    assert list(pool.candidates("task", 0, "test", 7, {"x": "none"})) == [0, 3, 6, 9, 2, 5, 8, 1, 4, 7]
+
+
 @given(st.integers(1, 40), st.integers(0, 1000))
 def test_candidates_go_through_the_whole_pool_once(count, index):
     pool = Exemplars.of("task", 0, [(place, {"x": str(place)}) for place in range(count)])

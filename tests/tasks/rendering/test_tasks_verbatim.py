@@ -85,6 +85,13 @@ def test_what_is_left_of_a_block_in_a_set_without_options_is_text():
     assert (example.options, example.references) == ((), (example.targets,))
 
 
+def test_options_in_literal_braces_are_text():
+    spec = made(FIELDS, ("{question}", "{answer}"), ("{fact}", "{question}\n\n{options_}", True), options=False)
+    literal = spec.templates[1].__class__("{question}\n\n{{options}}", "{answer}")
+    spec = dataclasses.replace(spec, templates=(literal,))
+    assert shown(spec, "zs_noopt").inputs == " is it red\n\n{options}"
+
+
 def test_inverted_templates_show_options_too():
     spec = made(FIELDS, ("{question}", "{answer}"), ("{answer}, of\n{options_}", "{question}", True))
     assert shown(spec, template_id=1).inputs == "yes, of\nOPTIONS:\n- no\n- yes"
@@ -175,6 +182,15 @@ def test_solved_examples_are_set_with_published_templates():
     assert query == " is it red| X 1 FLAN"
     assert first.startswith("0 q")
     assert second.partition("| X 1 ")[2] in NO_YES
+
+
+def test_training_records_that_lack_every_column_are_passed_over():
+    lacking = [{"asked": f"lacks {i}", "holds": True} for i in range(3)]
+    whole = [{**RECORD, "asked": f"whole {i}"} for i in range(3)]
+    records = [record for both in zip(lacking, whole, strict=True) for record in both]
+    spec = made(FIELDS, ("{fact} {question}", "{answer}"), records=records)
+    task = Prompted(spec, PromptMode.FS_OPT, few_shot=FewShot(6, "mixed"))
+    assert sorted(Renderer(task)(RECORD, index=0, split="test").exemplars) == [1, 3, 5]
 
 
 def test_an_answer_outside_the_options_is_named():

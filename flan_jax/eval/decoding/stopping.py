@@ -92,7 +92,7 @@ def cut_at_stop(
 
 
 def certain_part(text: str, stops: Sequence[str | tuple[int, ...]]) -> str:
-    """Cuts from a text that is being written what its next tokens may change: half a letter, or the beginning of a stop.
+    r"""Cuts from a text that is being written what its next tokens may change: half a letter, or the beginning of a stop.
 
     >>> certain_part("The end.\nQ", ("\nQ:",)), certain_part("caf\ufffd", ())
     ('The end.', 'caf')

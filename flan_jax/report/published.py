@@ -50,6 +50,8 @@ def _measured(run: Run, figure: Mapping[str, Any]) -> dict[str, Any] | None:
             # The name of a result is not taken apart: which task it measures is written down beside it.
             prompt = mapping(asked.get(result.name))
             of_task = prompt.get("task") in match.get("tasks", ()) and prompt.get("mode") in match.get("modes", ())
+            # The paper's are of tasks that were not trained on.
+            of_task = of_task and run.held_out(suite)
             if suite in match.get("suites", ()) or of_task:
                 found[result.name] = result
     found = {name: r for name, r in found.items() if not r.native_scale and math.isfinite(r.value)}

@@ -98,9 +98,9 @@ def many_predictions(folder, count):
 def test_of_many_predictions_a_fixed_choice_is_embedded(tmp_path):
     folder = make_run(tmp_path / "r")
     many_predictions(folder, 30_000)
-    began = time.monotonic()
+    began = time.process_time()  # of this process: others may have the machine
     document = report_document([folder])
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     topic = document["examples"]["topic"]
     assert topic["total"] == 30_000
     assert topic["shown"] == len(topic["rows"]) == MOST_OF_A_TASK
@@ -193,6 +193,10 @@ def test_published_figures_stand_only_beside_what_was_measured(tmp_path):
     assert report_document([make_run(folder, asked=asked, settings={"seed": 0})])["published"] == []
     make_run(folder, asked={"rte": {"task": "rte", "mode": "zs_opt"}}, settings={"seed": 0})
     (figure,) = report_document([folder])["published"]
+    trained_on = make_run(
+        tmp_path / "held_in", asked={"topic": {"task": "rte", "mode": "zs_opt"}}, settings={"seed": 0}
+    )
+    assert report_document([trained_on])["published"] == []
     assert figure["ours"] == [{"run": 0, "value": 1.0, "tasks": 1, "n": 6, "of": 18}]
     assert {"source", "differs", "values"} <= set(figure)
     edit_results(folder, 100, lambda content: content["suites"].update(mmlu=content["suites"]["held_in"]))

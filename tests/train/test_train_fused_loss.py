@@ -142,6 +142,19 @@ def test_every_mesh_computes_the_same(sizes: tuple[int, int, int], tied: bool) -
     assert not any(f"{shape}" in line and "all-reduce" in line for part in loops for line in part.splitlines())
 
 
+@pytest.mark.parametrize(("sizes", "groups"), [((2, 2, 2), 4), ((8, 1, 1), 8), ((1, 1, 8), 1)], ids=str)
+def test_each_device_adds_up_the_kernel_s_gradient_over_its_own_rows(sizes: Any, groups: int) -> None:
+    kernel, x, batch = operands(8, 4, 4, 16, tied=True, seed=0)
+    partitioner = make_partitioner(MeshConfig(*sizes))
+
+    def loss(kernel: Any) -> Any:
+        model = Fixed(x, Head(kernel, True))
+        return model_loss(model, batch, num_tasks=NUM_TASKS, partitioner=partitioner).objective
+
+    # One sum a group of rows through the whole loop, added to one kernel's gradient behind it.
+    assert f"f32[{groups},16,4]" in str(jax.make_jaxpr(jax.grad(loss))(kernel))
+
+
 def test_no_array_holds_all_logits() -> None:
     rows, length, width, vocab = 4, 64, 8, 4096
     kernel, x, batch = operands(rows, length, width, vocab, tied=True, seed=0)

@@ -21,7 +21,7 @@ _LEFT = {
     "prepare": "the splits finished before stay in the store; run the same command again to go on",
     "train": "nothing was saved yet; the same command begins anew",
     "quickstart": "nothing was saved yet; the same command begins anew",
-    "eval": "no results were written; run the same command again",
+    "eval": "what was answered so far is kept; the same command goes on with it",
     "compare": "models that were measured stay so; run the same command again to go on",
 }
 _NOTHING_LEFT = "nothing half-written is left; run the same command again"

@@ -116,11 +116,14 @@ class Prediction:
     Attributes:
         example_id, template_id, inputs, options, references: as in ``EvalExample``.
         prediction: the chosen option or the generated text; ``""`` where only the target is scored.
-        option_scores: one log-likelihood (nats) an option, ``()`` where text was generated.
+        option_scores: one log-likelihood (nats) an option, summed over its tokens whatever decides; ``()`` where text
+            was generated.
         score: the metric on this example alone, from 0 to 1. A task's own metrics have no score for one example:
             there it is 1 where the answer equals the target, else 0.
         log_likelihood: of the target, in nats, where ``task_metrics`` read it.
         group, overlap: as in ``EvalExample``.
+        option_tokens: of each option, the tokens that were scored; ``()`` where they are not known.
+        prior_scores: of each option, the log-likelihood (nats) behind no prompt; ``()`` where not computed.
     """
 
     example_id: int
@@ -134,6 +137,8 @@ class Prediction:
     log_likelihood: float | None = None
     group: str = ""
     overlap: str = ""
+    option_tokens: tuple[int, ...] = ()
+    prior_scores: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +158,8 @@ class TaskResult:
         predictions: one an example, in the task's order; ``()`` when read back from a file.
         sample: what ``value`` was computed from, for resampling; ``None`` when read back from a file.
         notes: what a reader of the value must know, a sentence each.
-        metrics: by name, the task's other metrics over all examples; with ``task_metrics``, all their values.
+        metrics: by name, the task's other metrics over all examples, and of ranked tasks ``option_scores.RANK_METRICS``;
+            with ``task_metrics``, all their values.
         native_scale: the value is on the scale of the task's own metric functions, often 0 to 100: it is shown
             as it is and averaged with no other. Chance, majority and spread are not known then, and 0.
         by_overlap: definition of overlap with the training data → ``clean``, ``overlapping`` and ``short`` → the score of these

@@ -76,5 +76,12 @@ class BatchedModel(Protocol):
             BatchError: a batch could not be answered; those yielded before it hold.
         """
 
+    @property
+    def empty_prompt(self) -> np.ndarray:
+        """The token ids that are read before an option that follows nothing, ``[length]``."""
+
+    def option_tokens(self, options: Sequence[str]) -> list[int]:
+        """Returns how many tokens of each option are scored."""
+
     def notes(self, request: Request, examples: Sequence[EvalExample]) -> list[str]:
         """Says what a reader must know of how these examples are answered, a sentence each."""

@@ -172,8 +172,9 @@ class Predictor:
 
     def notes(self, request: Request, examples: Sequence[EvalExample]) -> list[str]:
         """Says how many of the examples have no room for an answer, or options that are cut, a sentence each."""
-        prompts, follow = self._prompts(examples), self._follow(request, examples)
-        full = self._without_room(prompts, follow, self._positions)
+        full = []
+        if self._positions is not None:
+            full = self._without_room(self._prompts(examples), self._follow(request, examples), self._positions)
         said = []
         if full:
             said.append(
@@ -182,6 +183,8 @@ class Predictor:
             )
         if request == "rank":
             said += self._cut_notes(examples)
+        if request == "text":
+            said += self._short_notes(examples)
         return said
 
     def rank_notes(self, examples: Sequence[EvalExample]) -> list[str]:
@@ -222,6 +225,20 @@ class Predictor:
         return [
             f"{cut} of {len(examples)} examples have options longer than {self.target_length} tokens, which were scored "
             "up to there."
+        ]
+
+    def _short_notes(self, examples: Sequence[EvalExample]) -> list[str]:
+        """Says how many examples accept only answers that are longer than what is written."""
+        longest = self._max_length
+        short = sum(
+            bool(example.references) and all(self._option_length(text) > longest for text in example.references)
+            for example in examples
+        )
+        if not short:
+            return []
+        return [
+            f"{short} of {len(examples)} examples accept only answers of more than the {longest} tokens that are written, "
+            "with the one that ends them."
         ]
 
     @functools.cached_property

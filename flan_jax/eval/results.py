@@ -51,6 +51,8 @@ def write_results(model_dir: Path, results: StepResults) -> Path:
         "settings": {name: dict(settings) for name, settings in results.settings.items()},
         "suites": {name: [_result_json(r) for r in members] for name, members in results.suites.items()},
         "averages": {name: dataclasses.asdict(average) for name, average in results.averages.items()},
+        "failed": dict(results.failed),
+        "refused": list(results.refused),
     }
     atomic_write_text(folder / RESULTS_FILE, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return folder
@@ -63,12 +65,21 @@ def merge_results(model_dir: Path, results: StepResults) -> StepResults:
     before = read_results(model_dir, results.step)
     if before.weights != results.weights:
         return results
+    # A suite all of whose tasks failed now has no result, and what it had before holds no longer.
+    again = {*results.suites, *results.settings}
+    earlier = [name for name in before.suites if name in results.suites or name not in again]
+    order = list(dict.fromkeys([*earlier, *results.suites]))
+    averages = {**{name: own for name, own in before.averages.items() if name not in again}, **results.averages}
+    asked = {name for suite, own in before.settings.items() if suite not in again for name in own.get("tasks", ())}
+    failed = {name: why for name, why in before.failed.items() if name in asked}
     return StepResults(
         results.step,
-        {**before.suites, **results.suites},
-        {**before.averages, **results.averages},
+        {name: results.suites.get(name) or before.suites[name] for name in order},
+        {name: averages[name] for name in order if name in averages},
         results.weights,
         {**before.settings, **results.settings},
+        {**failed, **results.failed},
+        tuple(dict.fromkeys((*(name for name in before.refused if name in failed), *results.refused))),
     )
 
 
@@ -89,7 +100,10 @@ def why_not_current(before: StepResults, suite: str, weights: str, settings: Set
         return "was measured with other weights"
     # As JSON reads it back, so that tuples and lists compare equal.
     changed = changed_settings(before.settings[suite], json.loads(json.dumps(settings)))
-    return f"was measured with other settings ({changed})" if changed else ""
+    if changed:
+        return f"was measured with other settings ({changed})"
+    failed = [name for name in before.failed if name in before.settings[suite].get("tasks", ())]
+    return f"lacks {', '.join(failed)}, which failed" if failed else ""
 
 
 def read_results(model_dir: Path, step: int) -> StepResults:
@@ -107,6 +121,8 @@ def read_results(model_dir: Path, step: int) -> StepResults:
             averages={name: _average(row) for name, row in content["averages"].items()},
             weights=str(content.get("weights", "")),
             settings=dict(content.get("settings", {})),
+            failed={str(name): str(why) for name, why in content.get("failed", {}).items()},
+            refused=tuple(map(str, content.get("refused", ()))),
         )
     except FileNotFoundError as error:
         steps = saved_steps(model_dir)
@@ -226,12 +242,18 @@ def _prediction_json(prediction: Prediction) -> dict[str, Any]:
     for name in ("group", "overlap"):
         if not row[name]:
             del row[name]
+    if row["options"]:
+        row["prior_scores"] = [_number(score) for score in prediction.prior_scores]
+    else:
+        del row["option_tokens"], row["prior_scores"]
     return row if likelihood is None else {**row, "log_likelihood": _number(likelihood)}
 
 
 def _prediction(row: dict[str, Any]) -> Prediction:
     scores = tuple(_read_number(score) for score in row["option_scores"])
     sequences = {key: tuple(row[key]) for key in ("options", "references")}
+    sequences["option_tokens"] = tuple(row.get("option_tokens", ()))
+    sequences["prior_scores"] = tuple(_read_number(score) for score in row.get("prior_scores", ()))
     if "log_likelihood" in row:
         row = {**row, "log_likelihood": _read_number(row["log_likelihood"])}
     return Prediction(**{**row, **sequences, "option_scores": scores})

@@ -1,33 +1,46 @@
 """``evaluate(model, tasks)``: requests of all tasks pooled by kind, answered by a ``LanguageModel``, scored by task."""
 
 import collections
+import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
-from flan_jax.eval.examples import EvalExample, EvalTask, Prediction, TaskResult
-from flan_jax.eval.language_model import LanguageModel
+from flan_jax.errors import UserError
+from flan_jax.eval.examples import EvalTask, Prediction, TaskResult
+from flan_jax.eval.journal import Journal
+from flan_jax.eval.language_model import BatchedModel, LanguageModel, Request
 from flan_jax.eval.metrics.metric import Metric
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.metrics.task_metrics import headline, resampled_interval
+from flan_jax.eval.option_scores import (
+    OptionScore,
+    ScoredOptions,
+    best_option,
+    judge_options,
+    option_notes,
+    rank_metrics,
+)
 from flan_jax.eval.overlap import overlap_scores
 from flan_jax.eval.statistics.intervals import task_intervals
 from flan_jax.eval.statistics.levels import DEFAULT_LEVELS
 from flan_jax.eval.statistics.sample import task_sample
 from flan_jax.eval.statistics.template_distribution import sample_templates
-
-
-class EvalProgress(Protocol):
-    """Shows people how far an evaluation is."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """``done`` of ``total`` examples are predicted."""
+from flan_jax.eval.task_answers import EvalProgress, TaskAnswers
 
 
 def evaluate(
-    predictor: LanguageModel, tasks: Sequence[EvalTask], *, progress: EvalProgress | None = None, seed: int = 0
+    predictor: LanguageModel,
+    tasks: Sequence[EvalTask],
+    *,
+    progress: EvalProgress | None = None,
+    seed: int = 0,
+    option_score: OptionScore = "sum",
+    journal: Journal | None = None,
+    asked_with: tuple[str, Any] = ("", None),
+    failed: dict[str, Exception] | None = None,
 ) -> list[TaskResult]:
     """Evaluates every task.
 
@@ -39,51 +52,77 @@ def evaluate(
         tasks: what to evaluate.
         progress: told after every batch.
         seed: of the bootstrap.
+        option_score: what of the options' log-likelihoods decides which is chosen.
+        journal: keeps the answers as they come, and knows those of an evaluation that was killed.
+        asked_with: digest of the weights and JSON of the settings, of which the journal's answers are.
+        failed: gets the tasks that cannot be answered or scored, which are left out of the results: name → why. Where
+            not given, the first such failure is raised.
 
     Raises:
-        UserError: a task with an unknown metric; before anything is predicted.
+        UserError: a task with an unknown metric, or an ``option_score`` that the predictor has not what it takes for;
+            before anything is predicted.
     """
-    metrics = [None if task.task_metrics is not None else METRICS.get(task.metric) for task in tasks]
-    for name in dict.fromkeys(name for task in tasks for name in task.other_metrics):
+    for name in dict.fromkeys(name for task in tasks for name in (*_metric_names(task), *task.other_metrics)):
         METRICS.get(name)
-    ranked, written, scored = (_pool(tasks, wanted) for wanted in ("rank", "text", "score"))
-    done, total = 0, len(ranked) + len(written) + len(scored)
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(done, total)
-
-    option_scores = iter(predictor.rank(ranked, advance) if ranked else [])
-    texts = iter(predictor.generate(written, advance) if written else [])
-    scores = iter(predictor.loglikelihood(scored, advance) if scored else [])
+    if option_score in ("per_token", "unconditional") and not isinstance(predictor, BatchedModel):
+        raise UserError(
+            f"option_score={option_score!r} needs the tokens of options, which a {type(predictor).__name__} does not tell. "
+            "Score by 'sum' or 'per_character'."
+        )
+    answers = TaskAnswers(
+        predictor,
+        tasks,
+        option_score,
+        progress=progress,
+        journal=journal,
+        asked_with=asked_with,
+        failures=failed,
+    )
     results = []
-    for task, metric in zip(tasks, metrics, strict=True):
-        count = len(task.examples)
-        if metric is None:
-            answers = [next(texts) for _ in range(count)] if "text" in _outputs(task) else []
-            likelihoods = [next(scores) for _ in range(count)] if "score" in _outputs(task) else []
-            results.append(_result_of_task_metrics(task, answers, np.asarray(likelihoods, np.float64), seed))
-        elif task.predict == "rank":
-            rows = [next(option_scores) for _ in range(count)]
-            answers = [_choice(example, row) for example, row in zip(task.examples, rows, strict=True)]
-            notes = predictor.rank_notes(task.examples)
-            results.append(_result(task, metric, answers, rows, seed, notes))
-        else:
-            results.append(_result(task, metric, [next(texts) for _ in range(count)], [np.zeros(0)] * count, seed))
+    for number, task in enumerate(tasks):
+        try:
+            if number not in answers.failed:
+                results.append(_task_result(predictor, task, answers, number, option_score, seed))
+        except Exception as error:
+            answers.give_up(number, error)
     return results
 
 
-def _outputs(task: EvalTask) -> frozenset[str]:
-    """The kinds of request that the task makes: ``rank``, ``text`` or ``score``."""
+def _metric_names(task: EvalTask) -> list[str]:
+    return [] if task.task_metrics is not None else [task.metric]
+
+
+def _task_result(
+    predictor: LanguageModel, task: EvalTask, answers: TaskAnswers, number: int, way: OptionScore, seed: int
+) -> TaskResult:
     if task.task_metrics is not None:
-        return task.task_metrics.outputs
-    return frozenset(["rank" if task.predict == "rank" else "text"])
+        texts = answers.of["text"].get(number, [])
+        scores = np.asarray(answers.of["score"].get(number, []), np.float64)
+        result = _result_of_task_metrics(task, texts, scores, seed)
+        requests = [request for request in ("text", "score") if request in task.task_metrics.outputs]
+        return dataclasses.replace(result, notes=(*result.notes, *_asking_notes(predictor, task, requests)))
+    metric = METRICS.get(task.metric)
+    if task.predict != "rank":
+        texts = answers.of["text"][number]
+        return _result(task, metric, texts, seed, notes=_asking_notes(predictor, task, ["text"]))
+    scored, judged = answers.scored_options(number), judge_options(task.examples, metric)
+    best = [best_option(own.values(way)) for own in scored]
+    chosen = ["" if place is None else own.options[place] for place, own in zip(best, scored, strict=True)]
+    result = _result(
+        task,
+        metric,
+        chosen,
+        seed,
+        scored,
+        notes=(*predictor.rank_notes(task.examples), *option_notes(scored, judged, way)),
+    )
+    return dataclasses.replace(result, metrics={**result.metrics, **rank_metrics(scored, judged, way)})
 
 
-def _pool(tasks: Sequence[EvalTask], wanted: str) -> list[EvalExample]:
-    return [example for task in tasks if wanted in _outputs(task) for example in task.examples]
+def _asking_notes(predictor: LanguageModel, task: EvalTask, requests: Sequence[Request]) -> list[str]:
+    if not isinstance(predictor, BatchedModel):
+        return []
+    return [note for request in requests for note in predictor.notes(request, task.examples)]
 
 
 def chance(task: EvalTask) -> float:
@@ -122,19 +161,15 @@ def _groups(task: EvalTask) -> list[str]:
     return [example.group for example in task.examples]
 
 
-def _choice(example: EvalExample, scores: np.ndarray) -> str:
-    """The option with the highest score (the first of equals), or ``""`` for scores that are not numbers."""
-    return example.options[int(np.argmax(scores))] if np.isfinite(scores).all() else ""
-
-
 def _result(
     task: EvalTask,
     metric: Metric,
     answers: Sequence[str],
-    option_scores: Sequence[np.ndarray],
     seed: int,
+    scored: Sequence[ScoredOptions] = (),
     notes: Sequence[str] = (),
 ) -> TaskResult:
+    """The result of a task from the answer to each example, and the options that it was chosen among."""
     references, groups = _references(task), _groups(task)
     labels = [example.overlap for example in task.examples]
     compared = [example.strip_ending(answer) for example, answer in zip(task.examples, answers, strict=True)]
@@ -158,6 +193,7 @@ def _result(
         for template, own in sorted(by_template.items())
     }
     others = {name: METRICS.get(name) for name in task.other_metrics if name != task.metric}
+    options: list[ScoredOptions | None] = [*scored] if scored else [None] * len(answers)
     predictions = tuple(
         Prediction(
             example_id=example.example_id,
@@ -166,13 +202,15 @@ def _result(
             options=example.options,
             references=example.references,
             prediction=answer,
-            option_scores=tuple(row.tolist()),
+            option_scores=() if own is None else tuple(own.sums.tolist()),
             score=float(score),
             group=example.group,
             overlap=example.overlap,
+            option_tokens=() if own is None or own.tokens is None else tuple(own.tokens.tolist()),
+            prior_scores=() if own is None or own.priors is None else tuple(own.priors.tolist()),
         )
-        for example, answer, row, score in zip(
-            task.examples, answers, option_scores, metric.example_scores(rows), strict=True
+        for example, answer, own, score in zip(
+            task.examples, answers, options, metric.example_scores(rows), strict=True
         )
     )
     return TaskResult(
@@ -194,7 +232,7 @@ def _result(
         notes=(
             *task.notes,
             *notes,
-            *_notes(option_scores),
+            *_empty_notes(references),
             *_group_notes([metric, *others.values()], groups),
             *_signatures([metric, *others.values()], references),
         ),
@@ -251,22 +289,9 @@ def _result_of_task_metrics(task: EvalTask, answers: Sequence[str], scores: np.n
     )
 
 
-def _notes(option_scores: Sequence[np.ndarray]) -> list[str]:
-    notes = []
-    broken = sum(not np.isfinite(row).all() for row in option_scores)
-    if broken:
-        notes.append(f"{broken} examples have option scores that are not numbers; they count as wrong.")
-    tied = sum(bool(len(row)) and int((row == row.max()).sum()) > 1 for row in option_scores)
-    if tied:
-        notes.append(
-            f"{tied} examples have equal best scores, and the first such option was taken: "
-            "the vocabulary may be unable to tell the options apart."
-        )
-    return notes
-
-
-def _signatures(metrics: Sequence[Metric], references: Sequence[Sequence[str]]) -> list[str]:
-    return [f"{metric.name} is {metric.signature(references)}." for metric in metrics if metric.signature is not None]
+def _empty_notes(references: Sequence[Sequence[str]]) -> list[str]:
+    empty = sum(not any(text.strip() for text in accepted) for accepted in references)
+    return [f"{empty} examples accept no answer but an empty one."] if empty else []
 
 
 def _group_notes(metrics: Sequence[Metric], groups: Sequence[str]) -> list[str]:
@@ -278,3 +303,7 @@ def _group_notes(metrics: Sequence[Metric], groups: Sequence[str]) -> list[str]:
         f"{alone} of {len(groups)} examples do not say which group they belong to, so {' and '.join(names)} "
         "take each for a group of its own: the task declares no `group`, or was prepared without it. Prepare it again."
     ]
+
+
+def _signatures(metrics: Sequence[Metric], references: Sequence[Sequence[str]]) -> list[str]:
+    return [f"{metric.name} is {metric.signature(references)}." for metric in metrics if metric.signature is not None]

@@ -1,17 +1,22 @@
 """Suites: tasks that are read together, their averages, and the spread over templates."""
 
 import dataclasses
+import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalTask, TaskResult
+from flan_jax.eval.journal import Journal
 from flan_jax.eval.language_model import LanguageModel
+from flan_jax.eval.option_scores import OptionScore
 from flan_jax.eval.provenance import Settings, suite_settings
-from flan_jax.eval.runner import EvalProgress, evaluate
+from flan_jax.eval.runner import evaluate
 from flan_jax.eval.statistics.intervals import suite_intervals
 from flan_jax.eval.statistics.levels import DEFAULT_LEVELS
+from flan_jax.eval.task_answers import EvalProgress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +74,8 @@ class StepResults:
         averages: suite → its average; a suite whose tasks are all scored on a scale of their own has none.
         weights: digest of the parameters (``provenance.params_digest``); ``""`` where it is not known.
         settings: suite → what else decided its numbers (``provenance.suite_settings``); only of those that say it.
+        failed: task → why it could not be measured, in a sentence. It stands in no suite, and no average counts it.
+        refused: those of ``failed`` where it is something that a user gave, and no fault of the program's.
     """
 
     step: int
@@ -76,6 +83,26 @@ class StepResults:
     averages: dict[str, SuiteAverage]
     weights: str = ""
     settings: Mapping[str, Settings] = dataclasses.field(default_factory=dict)
+    failed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+
+    def with_failures(self, errors: Mapping[str, Exception]) -> "StepResults":
+        """Returns the results with further tasks that failed."""
+        return dataclasses.replace(
+            self,
+            failed={**self.failed, **{name: sentence(error) for name, error in errors.items()}},
+            refused=(*self.refused, *(name for name, error in errors.items() if isinstance(error, UserError))),
+        )
+
+
+def sentence(error: Exception) -> str:
+    """Says an error in one line: its first, and where it is not meant for users its type, and where it arose."""
+    text = next(iter(str(error).splitlines()), "")
+    if isinstance(error, UserError):
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {text}".rstrip(": ") + place
 
 
 def evaluate_suites(
@@ -87,8 +114,13 @@ def evaluate_suites(
     seed: int = 0,
     weights: str = "",
     settings: Settings | None = None,
+    option_score: OptionScore = "sum",
+    journal: Journal | None = None,
 ) -> StepResults:
     """Measures all suites in one pass; a task that stands in several is predicted once.
+
+    A task that cannot be measured is left out, and said in ``failed``; so is a suite all of whose tasks are. Where none
+    can be measured, the first error is raised.
 
     Args:
         predictor: answers the examples.
@@ -98,6 +130,8 @@ def evaluate_suites(
         seed: of the bootstrap.
         weights: digest of what the predictor answers with.
         settings: JSON values that decide how it answers and what it is asked, for all suites.
+        option_score: what of the options' log-likelihoods decides which is chosen.
+        journal: keeps the answers as they come, and knows those of an evaluation that was killed.
 
     Raises:
         UserError: an empty suite, an unknown metric, or two different tasks of one name (their
@@ -113,10 +147,26 @@ def evaluate_suites(
                     f"Suite {suite!r} holds a second, different task named {task.name!r}. "
                     "Give one of them another `variant`."
                 )
-    results = {r.name: r for r in evaluate(predictor, list(tasks.values()), progress=progress, seed=seed)}
-    grouped = {suite: [results[task.name] for task in members] for suite, members in suites.items()}
+    errors: dict[str, Exception] = {}
+    measured = evaluate(
+        predictor,
+        list(tasks.values()),
+        progress=progress,
+        seed=seed,
+        option_score=option_score,
+        journal=journal,
+        asked_with=(weights, settings),
+        failed=errors,
+    )
+    if errors and not measured:
+        raise next(iter(errors.values()))
+    results = {result.name: result for result in measured}
+    grouped = {
+        suite: [results[task.name] for task in members if task.name in results] for suite, members in suites.items()
+    }
+    grouped = {suite: members for suite, members in grouped.items() if members}
     said = {suite: suite_settings(members, settings) for suite, members in suites.items()} if settings else {}
-    return StepResults(step, grouped, averages(grouped, seed=seed), weights, said)
+    return StepResults(step, grouped, averages(grouped, seed=seed), weights, said).with_failures(errors)
 
 
 def averages(suites: Mapping[str, Sequence[TaskResult]], *, seed: int = 0) -> dict[str, SuiteAverage]:

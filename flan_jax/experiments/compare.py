@@ -9,18 +9,16 @@ from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalTask
 from flan_jax.eval.paired_runs import Measured
 from flan_jax.eval.provenance import params_digest
-from flan_jax.eval.results import merge_results, write_results
-from flan_jax.eval.runner import EvalProgress
-from flan_jax.eval.suites import evaluate_suites
+from flan_jax.eval.task_answers import EvalProgress
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData, prepare_run, run_vocabulary, store_path
-from flan_jax.experiments.evaluate import (
-    eval_settings,
-    eval_suites,
+from flan_jax.experiments.evaluate import eval_settings, eval_suites, make_predictor
+from flan_jax.experiments.evaluation.measuring import (
     log_measured_again,
-    make_predictor,
+    measure_suites,
     outdated_suites,
+    save_results,
 )
 from flan_jax.experiments.generate import answering_vocabulary
 from flan_jax.experiments.mixture import check_folders, run_mixture, run_suites
@@ -125,15 +123,18 @@ def _measure(
         return weights.step
     log(f"{model.name}: measuring {', '.join(outdated)} at step {weights.step}")
     log_measured_again(folder, weights.step, outdated, digest, log)
-    results = evaluate_suites(
+    run_dir.create(folder)
+    results = measure_suites(
         make_predictor(weights.graphdef, weights.params, data, config),
         {name: tasks for name, tasks in suites.items() if name in outdated},
+        folder,
         step=weights.step,
-        progress=progress,
-        seed=config.seed,
         weights=digest,
         settings=settings,
+        seed=config.seed,
+        option_score=config.evaluation.option_score,
+        progress=progress,
+        log=log,
     )
-    run_dir.create(folder)
-    write_results(folder, merge_results(folder, results))
+    save_results(folder, results)
     return weights.step

@@ -3,10 +3,11 @@
 import collections
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from flan_jax.data.prepare.split_job import read_outcome
@@ -15,14 +16,19 @@ from flan_jax.data.tokenizers.token_display import decode_turns
 from flan_jax.errors import UserError
 from flan_jax.eval.examples import EvalExample, EvalTask
 from flan_jax.eval.predictor import Predictor
-from flan_jax.eval.provenance import Settings, params_digest, suite_settings
-from flan_jax.eval.results import merge_results, read_results, saved_steps, why_not_current, write_results
-from flan_jax.eval.runner import EvalProgress
-from flan_jax.eval.suites import StepResults, evaluate_suites
+from flan_jax.eval.provenance import params_digest
+from flan_jax.eval.suites import StepResults
+from flan_jax.eval.task_answers import EvalProgress
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.chat_template import run_prompts, with_stop_ids
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData, open_data, open_tasks, prepare_run
+from flan_jax.experiments.evaluation.measuring import (
+    log_measured_again,
+    measure_suites,
+    outdated_suites,
+    save_results,
+)
 from flan_jax.experiments.evaluation.overlap import label_overlap
 from flan_jax.experiments.mixture import check_folders, log_dropped
 from flan_jax.experiments.run_folder import run_files
@@ -72,7 +78,12 @@ def _prompted_eval_task(task: Prompted, stored: StoredTask, data: RunData, confi
         [_scored_example(stored, index, data) for index in chosen],
         other_metrics=() if task.mode.reasons else task.spec.other_metrics,
         data=stored.fingerprint,
-        notes=(*_shot_notes(task, stored, config), *_ending_notes(task, stored), *_group_notes(stored, chosen)),
+        notes=(
+            *_cut_notes(stored),
+            *_shot_notes(task, stored, config),
+            *_ending_notes(task, stored),
+            *_group_notes(stored, chosen),
+        ),
         asked={
             "task": task.spec_name,
             "mode": str(task.mode),
@@ -101,6 +112,18 @@ def _shot_notes(task: Prompted, stored: StoredTask, config: RunConfig) -> tuple[
         f"Asked with up to {config.evaluation.shots} solved examples of the training split, as many as fit {room} tokens, "
         "drawn by (seed, task, example) and never one that asks the same. "
         f"{left_out} records are left out: there is room for none before them, or they are no examples of the task.",
+    )
+
+
+def _cut_notes(stored: StoredTask) -> tuple[str, ...]:
+    """Says how many prompts and targets of the split were cut when it was prepared; nothing where none was."""
+    outcome = read_outcome(stored, None)
+    sides = (("prompts", outcome.truncated_inputs), ("targets", outcome.truncated_targets))
+    return tuple(
+        f"{count:,} of {len(stored):,} {side} of this split were longer than the run's lengths and were cut when it was "
+        "prepared; what is measured of them is the part that is left."
+        for side, count in sides
+        if count
     )
 
 
@@ -157,6 +180,7 @@ def _shown(vocabulary: Vocabulary, ids: np.ndarray) -> str:
 def eval_suites(
     data: RunData,
     config: RunConfig,
+    refused: dict[str, Exception] | None = None,
     *,
     overlap: bool = True,
     log: Callable[[str], None] = lambda line: None,
@@ -167,28 +191,44 @@ def eval_suites(
     The run's label stands behind each name, and behind a suite's how its tasks are asked and which were chosen.
 
     Args:
-        data: the run's.
+        data: of the run.
         config: of the run.
+        refused: gets the tasks that cannot be measured, which are left out: name → why. Where not given, the first is
+            raised.
         overlap: label examples by their overlap with the run's training data.
         log: told of a search that takes time.
+
+    Raises:
+        UserError: a task that cannot be measured, or none that can.
     """
     wanted = {(task.name, suite.split): task for suite in data.suites for task in suite.tasks}
     opened = open_tasks(data.store, [(task, split) for (_, split), task in wanted.items()], data.vocabulary, config)
-    made = {
-        key: eval_task(task, stored, data, config) for (key, task), stored in zip(wanted.items(), opened, strict=True)
-    }
-    if overlap:
-        made = label_overlap(made, wanted, data, config, log=log)
     # Of all suites, so that a name does not depend on which of them a run measures.
     splits: dict[str, set[str]] = {}
     for suite in data.mixture.suites:
         for task in suite.tasks:
             splits.setdefault(task.name, set()).add(suite.split)
-    for (name, split), own in made.items():
-        shown = f"{name}_{split}" if len(splits[name]) > 1 else name
-        made[name, split] = dataclasses.replace(own, name=f"{shown}{config.evaluation.label}")
+    made: dict[tuple[str, str], EvalTask] = {}
+    for ((name, split), task), stored in zip(wanted.items(), opened, strict=True):
+        shown = (f"{name}_{split}" if len(splits[name]) > 1 else name) + config.evaluation.label
+        try:
+            made[name, split] = dataclasses.replace(eval_task(task, stored, data, config), name=shown)
+        except UserError as error:
+            if refused is None:
+                raise
+            refused[shown] = error
+    if refused and not made:
+        raise next(iter(refused.values()))
+    if overlap:
+        made = label_overlap(made, wanted, data, config, log=log)
     suffix = config.evaluation.suite_suffix
-    return {f"{suite.name}{suffix}": [made[task.name, suite.split] for task in suite.tasks] for suite in data.suites}
+    suites = {
+        f"{suite.name}{suffix}": [
+            made[task.name, suite.split] for task in suite.tasks if (task.name, suite.split) in made
+        ]
+        for suite in data.suites
+    }
+    return {name: tasks for name, tasks in suites.items() if tasks or not refused}
 
 
 def eval_settings(config: RunConfig) -> dict[str, Any]:
@@ -204,22 +244,10 @@ def eval_settings(config: RunConfig) -> dict[str, Any]:
                 **({"chat_template": config.tokenize.chat_template} if config.tokenize.chat_template else {}),
                 **({"shots": asked.shots} if asked.shots is not None else {}),
                 **({"templates": asked.templates} if asked.templates else {}),
+                **({"option_score": config.evaluation.option_score} if config.evaluation.option_score != "sum" else {}),
             }
         )
     )
-
-
-def outdated_suites(
-    folder: Path, step: int, suites: Mapping[str, Sequence[EvalTask]], weights: str, settings: Settings
-) -> dict[str, str]:
-    """Finds the suites whose results of a step are not there or of other weights or settings: suite → why."""
-    if step not in saved_steps(folder):
-        return dict.fromkeys(suites, "was not measured before")
-    before = read_results(folder, step)
-    reasons = {
-        name: why_not_current(before, name, weights, suite_settings(tasks, settings)) for name, tasks in suites.items()
-    }
-    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def make_predictor(graphdef: Any, params: Any, data: RunData, config: RunConfig) -> Predictor:
@@ -239,28 +267,14 @@ def make_predictor(graphdef: Any, params: Any, data: RunData, config: RunConfig)
     )
 
 
-def log_measured_again(
-    folder: Path, step: int, outdated: Mapping[str, str], weights: str, log: Callable[[str], None]
-) -> None:
-    """Says which results of a step are measured again and why, and which are dropped as they are of other weights."""
-    if step not in saved_steps(folder):
-        return
-    before = read_results(folder, step)
-    for suite, reason in outdated.items():
-        if suite in before.suites:
-            log(f"measuring suite {suite!r} of step {step} again: it {reason}")
-    if before.weights != weights:
-        gone = [suite for suite in before.suites if suite not in outdated]
-        if gone:
-            log(f"dropping the results of {', '.join(gone)} at step {step}: they are not known to be of these weights")
-
-
-def _suites_to_measure(data: RunData, config: RunConfig, log: Callable[[str], None]) -> dict[str, list[EvalTask]]:
+def _suites_to_measure(
+    data: RunData, config: RunConfig, refused: dict[str, Exception], log: Callable[[str], None]
+) -> dict[str, list[EvalTask]]:
     """Opens the suites; overlap is that with what the weights were trained on, so only of a run with checkpoints of its own."""
     own = run_files.has_checkpoint(Path(config.model_dir))
     if not own and config.evaluation.overlap_ngram:
         log("overlap with training data is not measured: these weights were not trained in this folder")
-    return eval_suites(data, config, overlap=own, log=log)
+    return eval_suites(data, config, refused, overlap=own, log=log)
 
 
 def evaluate_run(
@@ -272,6 +286,9 @@ def evaluate_run(
     log: Callable[[str], None] = lambda line: None,
 ) -> StepResults:
     """Measures a checkpoint on the run's suites and writes ``eval/STEP`` and the page.
+
+    Where it was killed before it came to its end, it goes on from there. With several processes all of them call it, each
+    computes a part, and the first writes.
 
     The checkpoint is the newest in MODEL_DIR (or that of ``step``), or else what
     ``initial_checkpoint`` names.
@@ -297,20 +314,31 @@ def evaluate_run(
             f"Mixture {data.mixture.name!r} has no suites to measure. Give it some, or name a mixture that has."
         )
     log_dropped(data.mixture, log)
-    run_dir.create(folder)
-    run_dir.write_description(folder, config, data, operative=operative, params=weights.params)
     predictor = make_predictor(weights.graphdef, weights.params, data, config)
-    suites, settings, digest = (
-        _suites_to_measure(data, config, log),
-        eval_settings(config),
-        params_digest(weights.params),
-    )
+    refused: dict[str, Exception] = {}
+    suites = _suites_to_measure(data, config, refused, log)
+    settings, digest = eval_settings(config), params_digest(weights.params)
+    first = jax.process_index() == 0
+    if first:
+        run_dir.create(folder)
+        run_dir.write_description(folder, config, data, operative=operative, params=weights.params)
     log_measured_again(
         folder, weights.step, outdated_suites(folder, weights.step, suites, digest, settings), digest, log
     )
-    results = evaluate_suites(
-        predictor, suites, step=weights.step, progress=progress, seed=config.seed, weights=digest, settings=settings
+    results = measure_suites(
+        predictor,
+        suites,
+        folder,
+        step=weights.step,
+        weights=digest,
+        settings=settings,
+        seed=config.seed,
+        option_score=config.evaluation.option_score,
+        refused=refused,
+        progress=progress,
+        log=log,
     )
-    write_results(folder, merge_results(folder, results))
-    write_report([Path(folder)], Path(folder) / run_files.REPORT)
+    save_results(folder, results)
+    if first:
+        write_report([Path(folder)], Path(folder) / run_files.REPORT)
     return results

@@ -1,25 +1,22 @@
 """Measuring a run's suites while it trains."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from flan_jax.eval.predictor import Predictor
-from flan_jax.eval.provenance import params_digest
-from flan_jax.eval.results import merge_results, write_results
-from flan_jax.eval.suites import evaluate_suites
+from flan_jax.eval.provenance import Settings, params_digest
+from flan_jax.eval.suites import StepResults, sentence
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData
-from flan_jax.experiments.evaluate import (
-    EvalProgress,
-    eval_settings,
-    eval_suites,
+from flan_jax.experiments.evaluate import EvalProgress, eval_settings, eval_suites, make_predictor
+from flan_jax.experiments.evaluation.measuring import (
     log_measured_again,
-    make_predictor,
+    measure_suites,
     outdated_suites,
+    save_results,
 )
+from flan_jax.files import WritingError
 from flan_jax.train.metrics_accumulator import HostMetrics
 from flan_jax.train.state import TrainState, whole_params
 
@@ -49,7 +46,10 @@ class EvaluationHook:
             self.measure(step, whole_params(state, self._config.tuning))
 
     def measure(self, step: int, params: Any) -> None:
-        """Evaluates the suites whose results of this step, these weights and these settings are not there."""
+        """Evaluates the suites whose results of this step, these weights and these settings are not there.
+
+        A task that fails is logged and stands in the results, or all of them are logged; training goes on.
+        """
         if not self._suites:
             return
         folder, settings, weights = Path(self._config.model_dir), eval_settings(self._config), params_digest(params)
@@ -57,14 +57,27 @@ class EvaluationHook:
         if not outdated:
             return
         log_measured_again(folder, step, outdated, weights, self._log)
-        results = evaluate_suites(
+        try:
+            results = self._measured(step, params, outdated, weights, settings)
+        except WritingError:
+            raise
+        except Exception as error:
+            self._log(f"nothing could be measured at step {step}: {sentence(error)}")
+            return
+        save_results(folder, results)
+
+    def _measured(
+        self, step: int, params: Any, outdated: Mapping[str, str], weights: str, settings: Settings
+    ) -> StepResults:
+        return measure_suites(
             self._predictor.with_params(params),
             {name: tasks for name, tasks in self._suites.items() if name in outdated},
+            Path(self._config.model_dir),
             step=step,
-            progress=self._progress,
-            seed=self._config.seed,
             weights=weights,
             settings=settings,
+            seed=self._config.seed,
+            option_score=self._config.evaluation.option_score,
+            progress=self._progress,
+            log=self._log,
         )
-        if jax.process_index() == 0:
-            write_results(folder, merge_results(folder, results))

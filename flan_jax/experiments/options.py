@@ -17,6 +17,7 @@ from flan_jax.data.instructions.reading_options import ReadingOptions
 from flan_jax.data.prepare.config import TokenizeConfig
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
+from flan_jax.eval.option_scores import OptionScore
 from flan_jax.feed.config import FeedConfig
 from flan_jax.mixing.asked_suites import asked_words
 from flan_jax.option_groups import FREE, OptionGroup
@@ -134,6 +135,9 @@ class EvalConfig:
         decoding: how texts are written; ``max_length`` ``None`` is the run's target length.
         overlap_ngram: words of the n-grams by which measured records are looked for in the training data; 0 does not look.
         overlap_share: a record overlaps where more than this share of its n-grams stand in the training data.
+        option_score: what of the log-likelihoods of an example's options decides which one is the answer: their ``sum``, as
+            in FLAN; ``per_token`` or ``per_character``, which do not favor short options; or ``unconditional``, less that
+            of the option without the prompt. The accuracy by each of them is in the results.
     """
 
     suites: tuple[str, ...] | None = None
@@ -148,6 +152,7 @@ class EvalConfig:
     decoding: DecodingConfig = GREEDY
     overlap_ngram: Natural = 13
     overlap_share: Share = 0.0
+    option_score: OptionScore = "sum"
 
     def __post_init__(self) -> None:
         check_fields(self)

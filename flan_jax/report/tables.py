@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flan_jax.eval.examples import TaskResult
+from flan_jax.eval.option_scores import RANK_METRICS
 from flan_jax.eval.suites import SuiteAverage
 from flan_jax.report.noise import noise_heading, noise_rows
 from flan_jax.report.run import Run, by_task, read_run
@@ -59,8 +60,11 @@ def yardstick(result: TaskResult | SuiteAverage, value: float) -> str:
 
 
 def other_metrics(result: TaskResult) -> tuple[str, ...]:
-    """The metrics shown below a result's own, each in a row; values on a task's own scale have no such rows."""
-    return () if own_scale(result) else tuple(result.metrics)
+    """The metrics shown below a result's own, each in a row; values on a task's own scale have no such rows.
+
+    What every ranked task has (``RANK_METRICS``) would be six rows of each: that is in the results' file.
+    """
+    return () if own_scale(result) else tuple(name for name in result.metrics if name not in RANK_METRICS)
 
 
 def other_text(result: TaskResult | None, name: str) -> str:
@@ -128,6 +132,7 @@ def results_table(model_dir: Path) -> str:
         ]
     lines += [f"note: {line}" for line in run.unlike()]
     lines += [f"note: {result.name}: {note}" for r in run.last.suites.values() for result in r for note in result.notes]
+    lines += [f"not measured: {name}: {why}" for name, why in run.last.failed.items()]
     return "\n".join(lines).rstrip()
 
 

@@ -11,6 +11,7 @@ from flan_jax.data.sources.generated import generated
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.errors import UserError
 from flan_jax.eval.runner import evaluate
+from flan_jax.experiments import evaluate as evaluate_module
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData
 from flan_jax.experiments.evaluate import eval_suites
@@ -165,3 +166,39 @@ def test_a_store_from_before_groups_is_read_and_the_result_says_so(tmp_path):
     assert {example.group for example in measured(tmp_path, MULTIRC, answered).examples} > {"7.0", "7.1"}
     with pytest.raises(UserError, match="changed since: group"):
         measured(tmp_path / "b", dataclasses.replace(MULTIRC, group=lambda record: "one"), answered, prepared=MULTIRC)
+
+
+def test_a_task_that_cannot_be_asked_is_left_out_and_named(tmp_path, monkeypatch):
+    parity, copy = Prompted(PARITY), Prompted(COPY)
+    suites = (Suite("all", (parity, copy)), Suite("odd", (copy,)))
+    store, vocabulary = TokenStore(tmp_path / "store"), ByteVocabulary()
+    wanted = [(parity, ["test"]), (copy, ["test"])]
+    prepare(wanted, PrepareConfig(vocabulary, TokenizeConfig(LENGTHS)), store=store)
+    config = RunConfig.from_options(
+        model_dir=str(tmp_path / "run"), mixture="m", lengths=LENGTHS, model=T5Config(384, 8, 4, 2, 8, 1, 1), steps=1,
+        optimizer=OptimizerConfig(), batch_size=8,
+    )  # fmt: skip
+    data = RunData(Mixture("m", (Entry(parity), Entry(copy)), suites=suites), vocabulary, store, (), {}, {}, suites)
+    convert = evaluate_module.eval_task
+
+    def refusing(task, *others):
+        if task is copy:
+            raise UserError("It has no example to score.")
+        return convert(task, *others)
+
+    monkeypatch.setattr(evaluate_module, "eval_task", refusing)
+    refused = {}
+    found = eval_suites(data, config, refused)
+    assert {name: [task.name for task in members] for name, members in found.items()} == {"all": [parity.name]}
+    assert {name: str(error) for name, error in refused.items()} == {copy.name: "It has no example to score."}
+    for chosen, options in ((suites, (None,)), (suites[1:], ({},))):
+        with pytest.raises(UserError, match="no example to score"):
+            eval_suites(dataclasses.replace(data, suites=chosen), config, *options)
+
+
+def test_prompts_that_were_cut_are_counted(tmp_path):
+    def long(split):
+        return [{**record, "paragraph": record["paragraph"] * 20} for record in answered(split)]
+
+    notes = measured(tmp_path, MULTIRC, long).notes
+    assert notes[0].startswith("8 of 8 prompts of this split were longer than the run's lengths and were cut")

@@ -1,6 +1,7 @@
 """One run wired together: what it leaves behind, resuming, measuring, starting from other weights."""
 
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -13,11 +14,14 @@ import jax
 import numpy as np
 import pytest
 
+from flan_jax import signals
 from flan_jax.errors import UserError
+from flan_jax.eval import generation, runner, scoring
 from flan_jax.eval.results import read_predictions, read_results
 from flan_jax.experiments import evaluation_hook
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.evaluate import evaluate_run
+from flan_jax.experiments.data import open_data
+from flan_jax.experiments.evaluate import eval_suites, evaluate_run
 from flan_jax.experiments.generate import Answerer
 from flan_jax.experiments.options import CheckpointConfig, EvalConfig
 from flan_jax.experiments.run_folder.run_identity import difference
@@ -111,6 +115,7 @@ def test_the_folder_is_complete(tmp_path):
         "events",
         "metrics.jsonl",
         "eval",
+        "overlap.json",
         "report.html",
     }
     assert names == {path.name for path in folder.iterdir()}
@@ -131,13 +136,80 @@ def test_the_folder_is_complete(tmp_path):
     assert abs(sum(line["task_share"].values()) - 1) < 1e-6
 
 
-def test_evaluation_reads_the_checkpoint(tmp_path):
+def _kill_and_go_on(config, folder, monkeypatch):
+    """An evaluation that is killed in its third batch leaves what was answered, and the next one computes the rest."""
+    small = config.with_options(evaluation=EvalConfig(suites=("held_out",), max_examples=4, batch_size=8))
+    calls = []
+
+    def counted(*arguments, last=1000, **keywords):
+        calls.append(1)
+        if len(calls) > last:
+            raise signals.Interrupted(signal.SIGTERM)
+        return prefill(*arguments, **keywords)
+
+    prefill = scoring.prefill
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring, "prefill", counted)
+        evaluate_run(small)
+        whole, batches = folder_bytes(folder), len(calls)
+        assert batches > 3
+        calls.clear()
+        patched.setattr(scoring, "prefill", functools.partial(counted, last=2))
+        with pytest.raises(signals.Interrupted):
+            evaluate_run(small)
+        assert (folder / "answers.journal").is_file()
+        calls.clear()
+        patched.setattr(scoring, "prefill", counted)
+        said = []
+        evaluate_run(small, log=said.append)
+    assert len(calls) == batches - 2
+    assert folder_bytes(folder) == whole
+    assert any("did not come to its end left" in line for line in said)
+
+
+def folder_bytes(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_task_that_fails_is_logged_and_training_goes_on(tmp_path, monkeypatch):
+    config = run_config(
+        tmp_path / "run", steps=1, evaluation=EvalConfig(suites=("held_out",), max_examples=1, batch_size=8)
+    )
+    chance, said = runner.chance, []
+
+    def broken(task):
+        if task.name == names[1]:
+            raise RuntimeError("no such luck")
+        return chance(task)
+
+    train(config.with_options(evaluation=EvalConfig(suites=())))
+    names = [task.name for task in eval_suites(open_data(config, training=False), config)["held_out"]]
+    with monkeypatch.context() as patched:
+        patched.setattr(runner, "chance", broken)
+        assert train(config, log=said.append).step == 1
+    sentence = "RuntimeError: no such luck (test_experiments_train.py, line "
+    assert any(line.startswith(f"task {names[1]!r} could not be measured, the others are: {sentence}") for line in said)
+    results = read_results(config.model_dir, 1)
+    assert list(results.failed) == [names[1]]
+    assert results.failed[names[1]].startswith(sentence)
+    assert results.averages["held_out"].tasks == len(names) - 1
+    # Mended: the same command measures the suite again, with the answers that are there.
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring, "prefill", None)
+        patched.setattr(generation, "generate", None)
+        train(config, log=said.append)
+    assert read_results(config.model_dir, 1).averages["held_out"].tasks == len(names)
+    assert not list(Path(config.model_dir).rglob("*.journal"))
+
+
+def test_evaluation_reads_the_checkpoint(tmp_path, monkeypatch):
     config = run_config(tmp_path / "run", steps=2)
     train(config)
     measured = config.with_options(evaluation=EvalConfig(suites=("held_out",), max_examples=4))
     results = evaluate_run(measured)
     assert results.step == 2
     assert (tmp_path / "run" / "eval" / "2" / "results.json").is_file()
+    _kill_and_go_on(config, tmp_path / "run" / "eval" / "2", monkeypatch)
     # Another suite at the same step joins the first.
     evaluate_run(config.with_options(evaluation=EvalConfig(suites=("held_in",), max_examples=2)))
     both = read_results(tmp_path / "run", 2)
@@ -221,7 +293,7 @@ def test_an_evaluation_that_was_interrupted_is_made_up_for(tmp_path, monkeypatch
         raise AssertionError("went on")
 
     with monkeypatch.context() as patched:
-        patched.setattr(evaluation_hook, "evaluate_suites", interrupted)
+        patched.setattr(evaluation_hook, "measure_suites", interrupted)
         stopped = train(config)
     assert (stopped.stopped, stopped.step, stopped.signum, calls) == (True, 2, signal.SIGTERM, [2])
     assert not (tmp_path / "run" / "eval").exists()

@@ -176,6 +176,21 @@ def test_models_are_compared_and_planned_as_the_guide_says(tmp_path):
     follow("statistics.md", tmp_path)
 
 
+def test_a_checkpoint_is_measured_as_the_guide_says(tmp_path):
+    follow("evaluation.md", tmp_path)
+    folder = tmp_path / "runs/moods/eval/2"
+    (result,) = json.loads((folder / "results.json").read_text(encoding="utf-8"))["suites"]["moods"]
+    right = [
+        line["prediction"] in line["references"]
+        for line in lines_of(folder / "predictions/mood_of_review_zs_opt.jsonl")
+    ]
+    assert result["value"] == sum(right) / len(right)
+    for line in lines_of(folder / "predictions/mood_of_review_zs_opt.jsonl"):
+        values = [score / len(option) for score, option in zip(line["option_scores"], line["options"], strict=True)]
+        assert line["prediction"] == line["options"][values.index(max(values))]
+    assert sorted(path.name for path in folder.iterdir()) == ["predictions", "results.json"]
+
+
 def test_a_weighting_method_is_added_as_the_guide_says(tmp_path):
     assert "by Logarithmic(scale=1.0)" in follow("add_a_weighting_method.md", tmp_path)
 

@@ -8,6 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from flan_jax.eval.examples import EvalExample, EvalTask
+from flan_jax.eval.journal import Journal
+from flan_jax.eval.predictor import Predictor
+from flan_jax.eval.runner import evaluate
 from flan_jax.models.build import logical_axes
 from flan_jax.testing.models import random_batch, tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
@@ -106,6 +110,29 @@ def make_batch(index: int) -> dict[str, np.ndarray]:
     batch["decoder_task_ids"] = np.where(batch["decoder_segment_ids"] > 0, tasks, -1).astype(np.int32)
     batch["decoder_loss_weights"] *= (rng.random(batch["decoder_loss_weights"].shape) < 0.9).astype(np.float32)
     return batch
+
+
+def answers(run: TinyRun, journal: Journal | None = None) -> tuple[list[list[float]], list[str]]:
+    """Option scores and texts of a few examples by the weights before training, and the texts."""
+    rng = np.random.default_rng(7)
+    examples = [
+        EvalExample(np.array([*rng.integers(3, 60, 2 + index), 1]), ("5 6", "7"), ("7",), index, 0)
+        for index in range(7)
+    ]
+    predictor = Predictor(
+        run.graphdef,
+        run.start().params,
+        encode=lambda text: list(map(int, text.split())),
+        decode=lambda ids: " ".join(map(str, ids)),
+        batch_size=5,
+        target_length=4,
+        rows_sharding=run.partitioner.batch(),
+    )
+    ranked = EvalTask("r", "c", "accuracy", "rank", examples)
+    written = EvalTask("w", "c", "exact_match", "generate", examples)
+    with jax.transfer_guard("disallow"):
+        one, other = evaluate(predictor, [ranked, written], journal=journal, asked_with=("weights", {}))
+    return [list(p.option_scores) for p in one.predictions], [p.prediction for p in other.predictions]
 
 
 def batches(start: int = 0) -> Iterator[dict[str, np.ndarray]]:

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from run_tiny import TinyRun, answers
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "train_losses.json"
 
 
-def test_two_processes_train_like_one_and_stop_together(tmp_path: Path) -> None:
-    """Real processes, two devices each: the one-device losses; and a SIGTERM to one stops both after the same step."""
+def test_two_processes_train_and_measure_like_one_and_stop_together(tmp_path: Path, tiny_run: TinyRun) -> None:
+    """Real processes, two devices each: the one-device losses and answers; a SIGTERM to one stops both after the same step."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -50,5 +51,8 @@ def test_two_processes_train_like_one_and_stop_together(tmp_path: Path) -> None:
     assert first["devices"] == 4
     np.testing.assert_allclose(first["losses"], json.loads(GOLDEN.read_text())["adamw"][:3], rtol=1e-5)
     assert first["first"] == 4  # went on behind the restored step
+    scores, texts = answers(tiny_run)
+    np.testing.assert_allclose(first["scores"], scores, rtol=1e-5, atol=1e-5)
+    assert (first["texts"], first["recalled"]) == (texts, True)
     step, signum = first["stopped"]
     assert (signum, first["saved"]) == (signal.SIGTERM, [3, step])

@@ -15,8 +15,10 @@ STEPS = 3
 # Before anything asks for devices.
 jax.distributed.initialize(f"127.0.0.1:{PORT}", num_processes=COUNT, process_id=INDEX)
 
-from run_tiny import ROWS, TinyRun, batches  # noqa: E402
+from run_tiny import ROWS, TinyRun, answers, batches  # noqa: E402
 
+from flan_jax.eval import scoring  # noqa: E402
+from flan_jax.eval.journal import Journal  # noqa: E402
 from flan_jax.train.checkpoint import Checkpointer  # noqa: E402
 from flan_jax.train.loop import Preempted, fit  # noqa: E402
 from flan_jax.train.sharding import MeshConfig  # noqa: E402
@@ -53,8 +55,31 @@ def main() -> None:
         except Preempted as stop:
             stopped = (stop.step, stop.signum)
         saved = checkpointer.steps()
-    result = {"losses": losses, "first": seen[0], "stopped": stopped, "saved": saved, "devices": jax.device_count()}
+    evaluated = measure(run)
+    result = {
+        "losses": losses,
+        "first": seen[0],
+        "stopped": stopped,
+        "saved": saved,
+        "devices": jax.device_count(),
+        **evaluated,
+    }
     (FOLDER / f"result_{INDEX}.json").write_text(json.dumps(result))
+
+
+def measure(run: TinyRun) -> dict[str, Any]:
+    """Answers of all processes together; the second time from the journal alone, which the first process wrote."""
+    path = FOLDER / "eval" / "answers.journal"
+    scores, texts = answers(run, Journal(path))
+    compiled = scoring.target_scores
+
+    def computed(*_: Any, **__: Any) -> None:
+        raise AssertionError("computed again")
+
+    scoring.target_scores = computed
+    again = answers(run, Journal(path))
+    scoring.target_scores = compiled
+    return {"scores": scores, "texts": texts, "recalled": again == (scores, texts)}
 
 
 main()

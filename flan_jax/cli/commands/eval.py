@@ -1,6 +1,7 @@
 """Measure a checkpoint on the suites of a mixture, or on published benchmarks: ranking and generation, with intervals."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from flan_jax.cli.benchmark_options import (
     add_asking_options,
@@ -14,6 +15,9 @@ from flan_jax.cli.benchmark_options import (
 from flan_jax.cli.commands._gin_arguments import add_gin_arguments, load_gin
 from flan_jax.cli.paths import local_path
 from flan_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from flan_jax.eval.suites import StepResults
 
 EXAMPLE = (
     "flan-jax eval --model_dir runs/first   or   flan-jax eval --model_dir runs/first --benchmark mmlu "
@@ -72,7 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
                     f"--chat puts the prompts of a model of Hugging Face's into its chat template, and {arguments.model_dir!r} "
                     "is a run, which reads them as it was trained (run.chat_template). Leave it out."
                 )
-            evaluate_benchmarks(
+            results = evaluate_benchmarks(
                 run.config,
                 requests_of(arguments, run.config.seed),
                 output_dir=arguments.output_dir,
@@ -82,9 +86,26 @@ def _run(arguments: argparse.Namespace) -> int:
                 log=log,
             )
         else:
-            evaluate_run(run.config, step=arguments.step, operative=run.operative, progress=eval_progress(), log=log)
+            results = evaluate_run(
+                run.config, step=arguments.step, operative=run.operative, progress=eval_progress(), log=log
+            )
     show_results(arguments.output_dir or run.config.model_dir)
-    return 0
+    return _exit_code(results)
+
+
+def _exit_code(results: "StepResults") -> int:
+    """Names the tasks that could not be measured: 0 where there are none, 2 where the input of each is wrong, else 1."""
+    from flan_jax.cli.console import log
+    from flan_jax.cli.main import DONE, OUR_FAULT, WRONG_INPUT
+
+    if not results.failed:
+        return DONE
+    measured = {result.name for members in results.suites.values() for result in members}
+    log(
+        f"{len(results.failed)} of {len(results.failed) + len(measured)} tasks could not be measured: "
+        f"{', '.join(results.failed)}. No average counts them; results.json says why."
+    )
+    return WRONG_INPUT if set(results.failed) <= set(results.refused) else OUR_FAULT
 
 
 def _published_model(arguments: argparse.Namespace) -> int:
@@ -106,7 +127,7 @@ def _published_model(arguments: argparse.Namespace) -> int:
             "for them (--output_dir)."
         )
     requests = requests_of(arguments, 0)
-    evaluate_benchmarks(
+    results = evaluate_benchmarks(
         run_of_folder(arguments.model_dir),
         requests,
         output_dir=arguments.output_dir,
@@ -116,4 +137,4 @@ def _published_model(arguments: argparse.Namespace) -> int:
         log=log,
     )
     show_results(arguments.output_dir)
-    return 0
+    return _exit_code(results)

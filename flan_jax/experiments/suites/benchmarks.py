@@ -12,13 +12,17 @@ from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.provenance import params_digest
-from flan_jax.eval.results import merge_results, write_results
-from flan_jax.eval.runner import EvalProgress
-from flan_jax.eval.suites import StepResults, evaluate_suites
+from flan_jax.eval.suites import StepResults
+from flan_jax.eval.task_answers import EvalProgress
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.chat_template import run_prompts, with_stop_ids
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.evaluate import log_measured_again, outdated_suites
+from flan_jax.experiments.evaluation.measuring import (
+    log_measured_again,
+    measure_suites,
+    outdated_suites,
+    save_results,
+)
 from flan_jax.experiments.generate import answering_vocabulary
 from flan_jax.experiments.mixture import set_folders
 from flan_jax.experiments.run_folder import run_files
@@ -28,6 +32,7 @@ from flan_jax.experiments.suites.option_sensitivity import with_sensitivity
 from flan_jax.experiments.suites.prompts import PromptReader
 from flan_jax.experiments.weights.initial import Weights, load_weights
 from flan_jax.report.page import write_report
+from flan_jax.train.sharding import make_partitioner
 
 _SHORTEST = 16
 """Tokens of a prompt below which no question fits."""
@@ -96,7 +101,7 @@ def evaluate_benchmarks(
     for suite, reader in zip(suites, readers, strict=True):
         predictor = make_predictor(config, vocabulary, weights, suite, reader, limits)
         settings = _settings(config, suite, reader, predictor)
-        results = _measure(predictor, suite, settings, folder, weights.step, config.seed, progress, log)
+        results = _measure(predictor, suite, settings, folder, weights.step, config, progress, log)
     assert results is not None
     write_report([folder], folder / run_files.REPORT)
     return results
@@ -108,7 +113,7 @@ def _measure(
     settings: dict[str, Any],
     folder: Path,
     step: int,
-    seed: int,
+    config: RunConfig,
     progress: EvalProgress | None,
     log: Callable[[str], None],
 ) -> StepResults:
@@ -116,13 +121,20 @@ def _measure(
     name, digest = suite.request.suite, params_digest(predictor.params)
     tasks = {name: suite.tasks}
     log_measured_again(folder, step, outdated_suites(folder, step, tasks, digest, settings), digest, log)
-    measured = evaluate_suites(
-        predictor, tasks, step=step, progress=progress, seed=seed, weights=digest, settings=settings
+    measured = measure_suites(
+        predictor,
+        tasks,
+        folder,
+        step=step,
+        weights=digest,
+        settings=settings,
+        seed=config.seed,
+        option_score=config.evaluation.option_score,
+        progress=progress,
+        log=log,
     )
     told = [with_sensitivity(result, suite.places[result.name]) for result in measured.suites[name]]
-    results = merge_results(folder, dataclasses.replace(measured, suites={name: told}))
-    write_results(folder, results)
-    return results
+    return save_results(folder, dataclasses.replace(measured, suites={name: told}))
 
 
 def _check_names(requests: Sequence[BenchmarkRequest]) -> None:
@@ -199,6 +211,7 @@ def make_predictor(
         vocabulary_size=vocabulary.size,
         decoding=decoding,
         option_ids=reader.answer_ids,
+        rows_sharding=make_partitioner(config.mesh).batch(),
     )
 
 
@@ -210,5 +223,6 @@ def _settings(config: RunConfig, suite: BenchmarkSuite, reader: PromptReader, pr
         "lengths": {"inputs": reader.room, "targets": predictor.target_length},
         "decoding": dataclasses.asdict(predictor.decoding),
         **({"chat_template": template} if template else {}),
+        **({"option_score": config.evaluation.option_score} if config.evaluation.option_score != "sum" else {}),
     }
     return json.loads(json.dumps(settings))

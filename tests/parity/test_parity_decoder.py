@@ -30,6 +30,9 @@ def decoder_to_huggingface(config, params):
     return fields_from_config(config), tensors_from_params(layout(config), params)
 
 
+# Op by op, a model is some eighty small programs to compile, and then as many for the next sizes.
+apply = jax.jit(build.apply, static_argnums=0)
+
 LENGTH = 23
 SEEDS = range(3)
 SCALINGS = [
@@ -139,7 +142,7 @@ def test_logits(kind, seed):
     tokens = some_tokens(fields, (2, LENGTH), seed)
     with torch.no_grad():
         expected = model(torch.from_numpy(tokens)).logits.numpy()
-    logits = build.apply(graphdef, params, {"decoder_input_tokens": tokens})
+    logits = apply(graphdef, params, {"decoder_input_tokens": tokens})
     assert np.abs(expected).max() > 0.3
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
     # The windows and scalings drawn must matter, or the comparison says nothing of them.
@@ -150,7 +153,7 @@ def test_logits(kind, seed):
         *([{"logit_softcap": None}] if config.logit_softcap else []),
     ]:
         other = build.abstract_model(type(config)(**{**vars(config), **change}))[0]
-        assert np.abs(build.apply(other, params, {"decoder_input_tokens": tokens}) - expected).max() > 1e-3, change
+        assert np.abs(apply(other, params, {"decoder_input_tokens": tokens}) - expected).max() > 1e-3, change
 
 
 @pytest.mark.parametrize(("kind", "seed"), CASES)
@@ -217,8 +220,8 @@ def test_greedy_generation(kind):
         max_new_tokens=steps, min_new_tokens=steps, do_sample=False, num_beams=1, pad_token_id=0,
     ).numpy()[:, 9:]  # fmt: skip
 
-    decoder = build.merge(graphdef, params)
-    cache, _, logits = decoder.prefill(prompts, lengths, steps)
+    prefill = jax.jit(lambda params: build.merge(graphdef, params).prefill(prompts, lengths, steps))
+    cache, _, logits = prefill(params)
     step = jax.jit(lambda cache, token: build.merge(graphdef, params).decode_step(cache, token))
     generated = []
     for _ in range(steps):

@@ -1,5 +1,6 @@
 """The same weights in transformers' PyTorch T5 and here: logits, greedy generation, files, buckets."""
 
+import functools
 import random
 
 import jax
@@ -21,6 +22,10 @@ pytestmark = [
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+
+
+# Op by op, a model is some eighty small programs to compile, and then as many for the next sizes.
+apply = jax.jit(build.apply, static_argnums=0)
 
 
 def params_from_hf(config, tensors):
@@ -98,7 +103,7 @@ def test_logits(seed):
         "encoder_segment_ids": mask.astype(np.int32),
         "decoder_input_tokens": decoder,
     }
-    logits = build.apply(graphdef, params, batch)
+    logits = apply(graphdef, params, batch)
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * max(1.0, np.abs(expected).max()))
 
 
@@ -108,7 +113,7 @@ def test_logits_of_a_model_that_transformers_left_tied_but_unscaled():
     graphdef, params = ours(model, fields)
     inputs, decoder = tokens(fields, (2, 9), 0), tokens(fields, (2, 5), 1)
     expected = torch_logits(model, inputs, np.ones_like(inputs), decoder)
-    logits = build.apply(graphdef, params, {"encoder_input_tokens": inputs, "decoder_input_tokens": decoder})
+    logits = apply(graphdef, params, {"encoder_input_tokens": inputs, "decoder_input_tokens": decoder})
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * max(1.0, np.abs(expected).max()))
 
 
@@ -165,15 +170,19 @@ def test_greedy_generation():
         min_new_tokens=15, do_sample=False, num_beams=1,
     ).numpy()[:, 1:]  # fmt: skip
 
-    def step(carry, _):
+    def step(model_here, carry, _):
         cache, token = carry
         logits, cache = model_here.decode_step(cache, token)
         token = logits.at[:, 1].set(-jnp.inf).argmax(-1)
         return (cache, token), token
 
-    model_here = build.merge(graphdef, params)
-    cache = model_here.init_cache(model_here.encode(inputs), mask, 15)
-    _, generated = jax.lax.scan(step, (cache, jnp.zeros(3, jnp.int32)), length=15)
+    @jax.jit
+    def written(params):
+        model_here = build.merge(graphdef, params)
+        cache = model_here.init_cache(model_here.encode(inputs), mask, 15)
+        return jax.lax.scan(functools.partial(step, model_here), (cache, jnp.zeros(3, jnp.int32)), length=15)[1]
+
+    generated = written(params)
     np.testing.assert_array_equal(generated.T, expected)
 
 
@@ -185,7 +194,7 @@ def test_transformers_loads_what_is_saved_here_and_the_reverse(tied, tmp_path):
     writer.save(tmp_path / "ours", config, params)
     model = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "ours").eval()
     inputs, decoder = tokens(fields, (2, 9), 0), tokens(fields, (2, 5), 1)
-    logits = build.apply(graphdef, params, {"encoder_input_tokens": inputs, "decoder_input_tokens": decoder})
+    logits = apply(graphdef, params, {"encoder_input_tokens": inputs, "decoder_input_tokens": decoder})
     expected = torch_logits(model, inputs, np.ones_like(inputs), decoder)
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * max(1.0, np.abs(expected).max()))
     model.save_pretrained(tmp_path / "theirs")

@@ -11,7 +11,7 @@ from flan_jax.cli.paths import name_or_path
 from flan_jax.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from flan_jax.tasks.rendering.prompt_form import PromptForm
+    from flan_jax.tasks.prompt_form import PromptForm
 
 
 def add_template_options(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +104,7 @@ def template_form(arguments: argparse.Namespace) -> "PromptForm | None":
         return None
     import mixtures  # noqa: F401  (registers the tasks)
     from flan_jax.tasks.catalog import TASKS
-    from flan_jax.tasks.rendering.prompt_form import PromptForm
+    from flan_jax.tasks.prompt_form import PromptForm
     from flan_jax.tasks.spec import Prompted, PromptMode
 
     if arguments.text is not None:

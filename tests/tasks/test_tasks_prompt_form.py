@@ -4,8 +4,8 @@ import pytest
 
 from flan_jax.data.sources.generated import generated
 from flan_jax.errors import UserError
+from flan_jax.tasks.prompt_form import PromptForm
 from flan_jax.tasks.render import Renderer
-from flan_jax.tasks.rendering.prompt_form import PromptForm
 from flan_jax.tasks.spec import Prompted, PromptMode, TaskSpec, Template
 
 RECORDS = [{"text": "The soup was cold.", "choices": ("good", "bad"), "label": "bad", "more": "x"}]

@@ -121,7 +121,8 @@ def test_every_argument_that_names_a_place_is_checked():
         for action in command._actions
         if any(word in action.dest for word in places) and action.type is None and action.nargs != 0
     ]
-    assert found == [("inspect", "exemplar_templates")]  # a choice of three words
+    # A choice of three words, and numbers.
+    assert found == [("inspect", "exemplar_templates"), ("eval", "templates"), ("compare", "templates")]
 
 
 @pytest.mark.parametrize("command", ["import-hf", "export-hf"])

@@ -264,7 +264,7 @@ def test_an_answer_is_no_longer_than_a_machine_can_hold(refused):
 
 
 def test_binary_on_standard_input_is_refused(refused, monkeypatch):
-    monkeypatch.setattr("flan_jax.cli.commands.generate._answerer", lambda arguments: None)
+    monkeypatch.setattr("flan_jax.cli.commands.generate._answerer", lambda arguments, model_dir: None)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\x00\n"), encoding="utf-8"))
     assert "Standard input is not UTF-8" in refused("generate", "--model_dir", "nowhere")
 

@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -98,26 +99,31 @@ def test_an_option_that_came_later_is_the_default_or_another_run(folder, capsys)
     assert "resuming at step 2 of 3" in capsys.readouterr().err
 
 
+# Of four examples, and of the options that are scored without a prompt too.
+FINISHED = re.compile(r"evaluate (\d+)/\1 examples")
+
+
 def results_of(folder: Path) -> dict:
     return json.loads((folder / "eval" / "2" / "results.json").read_text(encoding="utf-8"))
 
 
 def test_results_are_measured_again_where_weights_or_settings_are_not_theirs(folder, capsys):
-    def said(*more: str) -> list[str]:
+    def said(*more: str, measured: bool = False) -> list[str]:
         assert resumed(2, *more) == 0
-        return [line for line in capsys.readouterr().err.splitlines() if "again" in line or "evaluate 4/4" in line]
+        lines = capsys.readouterr().err.splitlines()
+        assert any(map(FINISHED.fullmatch, lines)) == measured
+        return [line for line in lines if "again" in line]
 
-    first, measured = said()
+    (first,) = said(measured=True)
     assert first == (
         "measuring suite 'held_out' of step 2 again: it was measured by an earlier version, which did not note "
         "weights and settings"
     )
-    assert "evaluate" in measured
     noted = results_of(folder)
     assert len(noted["weights"]) == 16
     assert noted["settings"]["held_out"]["tasks"]["old_unseen_zs_opt"]["examples"] == 4
     assert said() == []  # nothing changed, nothing is measured
-    (changed,) = said("--gin.EvalConfig.max_examples=3")
+    (changed,) = said("--gin.EvalConfig.max_examples=3", measured=True)
     assert (
         "again: it was measured with other settings (max_examples: 0 → 3; examples of old_unseen_zs_opt: 4 → 3)"
         in changed
@@ -126,7 +132,7 @@ def test_results_are_measured_again_where_weights_or_settings_are_not_theirs(fol
     # Weights that are others now: the results say of which they are.
     tampered = {**results_of(folder), "weights": "0" * 16}
     (folder / "eval" / "2" / "results.json").write_text(json.dumps(tampered), encoding="utf-8")
-    assert said("--gin.EvalConfig.max_examples=3") == [
+    assert said("--gin.EvalConfig.max_examples=3", measured=True) == [
         "measuring suite 'held_out' of step 2 again: it was measured with other weights"
     ]
     # What `eval` measures belongs to the same weights as what `train` measured.

@@ -164,6 +164,17 @@ def _difference(theirs: Any, ours: Any) -> float:
     return abs(float(theirs[0]) - float(ours[0]))
 
 
+def ties_of(results: Any, tolerance: float) -> dict[str, float]:
+    """Task → share of its questions whose two best options lie so near (nats) that rounding decides between them."""
+    found = {}
+    for task, samples in results["samples"].items():
+        scores = [
+            sorted((float(np.ravel(answer)[0]) for answer in sample["resps"]), reverse=True) for sample in samples
+        ]
+        found[task] = sum(best - second <= tolerance for best, second, *_ in scores) / len(scores)
+    return found
+
+
 def numbers_of(results: Any) -> dict[str, dict[str, float]]:
     """Task → metric → value."""
     return {

@@ -5,7 +5,7 @@ import shutil
 import sys
 
 import pytest
-from harness_peer import differences, evaluate, invented_tasks, numbers_of, samples_of, write_mmlu
+from harness_peer import differences, evaluate, invented_tasks, numbers_of, samples_of, ties_of, write_mmlu
 
 from flan_jax.cli.lm_eval import register
 from flan_jax.cli.main import main
@@ -14,6 +14,9 @@ from flan_jax.models.huggingface import writer
 from flan_jax.testing import tokenizers
 from flan_jax.testing.folders import BEGIN, END, PAD, TURN, chat_model
 from flan_jax.testing.models import random_params, tiny_t5
+
+CLOSE = 1e-3
+"""Nats by which log-likelihoods of two backends may differ."""
 
 pytestmark = [
     pytest.mark.parity,
@@ -200,5 +203,9 @@ def test_real_subjects_of_mmlu(model, subject, realdata, tmp_path):
     options = {"batch_size": 8, "limit": 8}
     theirs = evaluate("hf", {"pretrained": str(folder), "dtype": "float32"}, names, tmp_path, **options)
     ours = evaluate("flan_jax", {"path": str(folder)}, names, tmp_path, **options)
-    assert max(differences(theirs, ours).values()) < 1e-3
-    assert numbers_of(theirs) == numbers_of(ours)
+    assert max(differences(theirs, ours).values()) < CLOSE
+    # A model of random weights finds some letters equally likely: rounding may choose another of them.
+    ties = ties_of(theirs, 2 * CLOSE)
+    for task, numbers in numbers_of(theirs).items():
+        assert numbers_of(ours)[task] == pytest.approx(numbers, abs=ties[task] + 1e-9)
+    assert kind == "t5" or not any(ties.values())

@@ -18,6 +18,7 @@ from flan_jax.cli.main import main
 from flan_jax.experiments.data import open_data
 from flan_jax.experiments.evaluate import eval_suites, make_predictor
 from flan_jax.experiments.weights.initial import load_weights
+from flan_jax.report.document import report_document
 
 pytestmark = [
     pytest.mark.realweights,
@@ -93,9 +94,12 @@ def test_a_decoder_is_tuned_without_dropout(trained):
 
 
 def test_the_page_shows_what_it_answers_before_and_after(trained):
-    page = (trained[0] / "report.html").read_text(encoding="utf-8")
-    assert page.count("step 0: ") >= 6
-    assert page.count("step 0: ") == page.count(f"step {STEPS}: ")
+    document = report_document([trained[0]])
+    assert [source["step"] for source in document["sources"]] == [0, STEPS]
+    rows = [row for task in document["examples"].values() for row in task["rows"]]
+    assert len(rows) >= 6
+    assert all(answer is not None for row in rows for answer in row["answers"])
+    assert (trained[0] / "report.html").is_file()
 
 
 def our_scores(run):

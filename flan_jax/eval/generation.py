@@ -10,13 +10,14 @@ from typing import Any
 
 import jax
 from flax import nnx
-from jaxtyping import Array, Int, UInt32
+from jaxtyping import Array, Bool, Int, UInt32
 
 from flan_jax.eval.decoding.beam import beam_search
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.filters import prompt_tokens_seen
 from flan_jax.eval.decoding.sampling import SamplingRule, SamplingState, continue_sampling, start_sampling
 from flan_jax.models.build import merge
+from flan_jax.models.protocol import DecodeState, Model
 
 
 @functools.partial(jax.jit, static_argnames=("graphdef", "max_length", "vocabulary_size", "decoding"))
@@ -50,15 +51,23 @@ def generate(
         Ids ``[B, T]``; padding behind the EOS or the stop sequence that ended a row.
     """
     model = merge(graphdef, params)
-    state = model.prefill(tokens_BS, lengths_B, max_length)
-    penalizes = decoding.repetition_penalty != 1
-    seen = prompt_tokens_seen(tokens_BS, lengths_B, model.config, model.config.vocab_size) if penalizes else None
+    state, seen = _read(model, tokens_BS, lengths_B, max_length, decoding)
     if decoding.method == "beam" and decoding.beams > 1:
         sizes: dict[str, Any] = {"max_length": max_length, "vocabulary_size": vocabulary_size, "decoding": decoding}
         return beam_search(model, state, lengths_B == 0, stops_NM, seen, **sizes).tokens[:, 0]
     rule = SamplingRule(decoding, keys_B2, stops_NM, vocabulary_size)
     begun = start_sampling(model, state, lengths_B == 0, rule, seen, max_length=max_length)
     return continue_sampling(model, begun, rule, max_length).output
+
+
+def _read(
+    model: Model, tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], max_length: int, decoding: DecodingConfig
+) -> tuple[DecodeState, Bool[Array, "B V"] | None]:
+    """Prefills prompts, and marks their tokens where the method penalizes repetition."""
+    state = model.prefill(tokens_BS, lengths_B, max_length)
+    if decoding.repetition_penalty == 1:
+        return state, None
+    return state, prompt_tokens_seen(tokens_BS, lengths_B, model.config, model.config.vocab_size)
 
 
 @functools.partial(jax.jit, static_argnames=("graphdef", "max_length", "vocabulary_size", "decoding"))
@@ -76,9 +85,7 @@ def start_texts(
 ) -> SamplingState:
     """Reads prompts and begins their texts, which ``continue_texts`` goes on with; arguments as those of ``generate``."""
     model = merge(graphdef, params)
-    state = model.prefill(tokens_BS, lengths_B, max_length)
-    penalizes = decoding.repetition_penalty != 1
-    seen = prompt_tokens_seen(tokens_BS, lengths_B, model.config, model.config.vocab_size) if penalizes else None
+    state, seen = _read(model, tokens_BS, lengths_B, max_length, decoding)
     rule = SamplingRule(decoding, keys_B2, stops_NM, vocabulary_size)
     return start_sampling(model, state, lengths_B == 0, rule, seen, max_length=max_length)
 

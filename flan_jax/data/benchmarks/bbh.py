@@ -11,6 +11,7 @@ Both are the prompts of the published outputs of Codex. The metric is exact matc
 published average is over tasks, where logical deduction and tracking shuffled objects, of three files each, count once.
 """
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -128,20 +129,13 @@ BBH = Benchmark(
     answer_tokens=64,
     stop=("\n\n", "Q:"),
 )
-BBH_COT = Benchmark(
+BBH_COT = dataclasses.replace(
+    BBH,
     name="bbh_cot",
     title="BIG-Bench Hard with a chain of thought (Suzgun et al. 2022)",
     follows="suzgunmirac/BIG-Bench-Hard: cot-prompts, the answer behind 'the answer is'",
-    version=1,
-    shots=3,
     metric="stated_answer",
-    predict="generate",
-    files=_FILES,
-    folders=_FOLDERS,
-    marker="cot-prompts",
-    tasks=tasks,
     read=functools.partial(read_task, reasons=True),
     exemplars_from="cot-prompts",
     answer_tokens=512,
-    stop=("\n\n", "Q:"),
 )

@@ -44,6 +44,10 @@ class ComparedModel:
 def asked_as(asking: RunConfig, model: RunConfig) -> RunConfig:
     """Returns the model's configuration with what is asked of another run: weights, adapters and vocabulary stay its own."""
     vocabulary = model.data.vocabulary or answering_vocabulary(model).name
+    # A relative path is below the data folder, and that of the other run is another.
+    place = Path(model.data.data_dir).expanduser() / vocabulary
+    if place.exists():
+        vocabulary = str(place.absolute())
     return dataclasses.replace(
         model,
         mixture=asking.mixture,

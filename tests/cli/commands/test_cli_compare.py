@@ -90,3 +90,8 @@ def test_published_models_alone_do_not_say_what_they_are_asked(runs, refused, mo
     (tmp_path / "other").symlink_to(runs / "published")
     monkeypatch.chdir(runs)
     assert "None of the models is a run" in refused("compare", "published", str(tmp_path / "other"))
+
+
+def test_a_published_model_is_found_from_here_whatever_data_folder_the_asking_run_has(compared, tmp_path):
+    outcome = compared("published", "tuned", "--of", "tuned", f"--gin.DATA_DIR={tmp_path}", "--limit", "1")
+    assert outcome.code == 0, outcome.err

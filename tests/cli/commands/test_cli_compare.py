@@ -1,10 +1,13 @@
 """``flan-jax compare``: several models on the same prompts, from weights to the table."""
 
+import dataclasses
 import json
 
 import pytest
 
 from flan_jax.cli.main import main
+from flan_jax.experiments.compare import asked_as
+from flan_jax.experiments.weights.pretrained import run_of_folder
 from flan_jax.testing import tokenizers
 
 RUN = (
@@ -92,6 +95,8 @@ def test_published_models_alone_do_not_say_what_they_are_asked(runs, refused, mo
     assert "None of the models is a run" in refused("compare", "published", str(tmp_path / "other"))
 
 
-def test_a_published_model_is_found_from_here_whatever_data_folder_the_asking_run_has(compared, tmp_path):
-    outcome = compared("published", "tuned", "--of", "tuned", f"--gin.DATA_DIR={tmp_path}", "--limit", "1")
-    assert outcome.code == 0, outcome.err
+def test_a_tokenizer_is_found_from_where_it_is_named_whatever_data_folder_the_asking_run_has(runs, monkeypatch):
+    monkeypatch.chdir(runs)
+    model = run_of_folder("published")
+    asking = dataclasses.replace(model, data=dataclasses.replace(model.data, data_dir="elsewhere"))
+    assert asked_as(asking, model).data.vocabulary == str(runs / "published")

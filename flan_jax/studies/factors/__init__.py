@@ -1,0 +1,1 @@
+"""What a study varies: one module a kind of factor."""

@@ -1,0 +1,1 @@
+"""Methods that learn a mixture's weights while a run trains."""

@@ -1,9 +1,9 @@
 """The options of a run, in the groups of those who read them.
 
 An option is one field of a group with its documentation, and a macro in one gin file. A group stands with those who read
-it, ``TokenizeConfig`` in ``data``, ``FeedConfig`` in ``feed``, ``StepConfig`` in ``train``; the others are here. gin knows
-the fields of an ``OptionGroup`` as parameters of ``run`` (``run.pack``), and so do manifests and checkpoints; those of the
-other groups by their class (``EvalConfig.period``).
+it, ``TokenizeConfig`` in ``data``, ``FeedConfig`` in ``feed``, ``StepConfig`` and ``CheckpointConfig`` in ``train``; the
+others are here. gin knows the fields of an ``OptionGroup`` as parameters of ``run`` (``run.pack``), and so do manifests
+and checkpoints; those of the other groups by their class (``EvalConfig.period``).
 """
 
 import dataclasses
@@ -22,8 +22,9 @@ from flan_jax.feed.config import FeedConfig
 from flan_jax.mixing.asked_suites import asked_words
 from flan_jax.option_groups import FREE, OptionGroup
 from flan_jax.tasks.chat.conversation import Opening
+from flan_jax.train.checkpoint_config import CheckpointConfig
 from flan_jax.train.step_config import StepConfig
-from flan_jax.typed import AnyPath, LocalPath, Natural, Positive, Rows, Share, check_fields, unread
+from flan_jax.typed import AnyPath, LocalPath, Natural, Rows, Share, check_fields, unread
 
 __all__ = [
     "CheckpointConfig",
@@ -98,24 +99,6 @@ class DataConfig(OptionGroup):
     def unread(self) -> Iterator[tuple[str, str]]:
         """Yields a tolerance of an audit that does not look, as ``OptionGroup.unread``."""
         yield from unread(self, "audit", {"audit_tolerance": ("refuse", "warn")}, owner="run")
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckpointConfig:
-    """Options of when checkpoints are written and which are kept.
-
-    Attributes:
-        period: steps between checkpoints; the last step is always saved.
-        keep: how many of the newest stay.
-        keep_period: checkpoints at multiples of this stay for good; 0 for none.
-    """
-
-    period: Positive = 1000
-    keep: Positive = 3
-    keep_period: Natural = 0
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,8 +70,7 @@ def train(
         run_lock(built.folder, log),
         Checkpointer(
             built.folder / run_files.CHECKPOINTS,
-            keep=config.checkpoint.keep,
-            keep_every=config.checkpoint.keep_period or None,
+            config.checkpoint,
             config=built.identity,
         ) as checkpointer,
     ):
@@ -106,7 +105,6 @@ def _run(
                 measures=[started.evaluation],
                 log_every=config.log_period,
                 checkpointer=checkpointer,
-                save_every=config.checkpoint.period,
                 data_position=batches.get_state,
                 resumed=started.resumed,
                 stop_at_data_end=config.feed.exhausted != "repeat",

@@ -27,10 +27,12 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, EveryNSt
 
 from flan_jax import files
 from flan_jax.errors import UserError
+from flan_jax.train.checkpoint_config import CheckpointConfig
 from flan_jax.train.checksums import CHECKSUMS, MARK, STEP, SummedPath, damage
 from flan_jax.train.state import TrainState, check_same_shapes
 from flan_jax.train.step_folders import DELETED, check_name, purge, set_aside, set_bad_aside, step_folders, take_back
 
+PLAIN = CheckpointConfig()
 _LOG = logging.getLogger(__name__)
 _QUIET = "flan_jax_ends_pending_quietly"
 
@@ -50,29 +52,26 @@ class Checkpointer:
 
     Args:
       directory: made where it does not exist, unless `create` is false.
-      keep: how many of the newest checkpoints stay.
-      keep_every: checkpoints whose step is a multiple of this stay too, for good.
+      options: which checkpoints stay; `fit` reads there how often one is saved.
       config: JSON-like; what the run that saves is. It is written into every checkpoint, for the caller to
         judge (`config`).
       create: false where a checkpoint is only read. Otherwise the newest step is compared with its
         checksums, and what is damaged is set aside (`step_folders.set_bad_aside`).
 
     Raises:
-      UserError: `keep` or `keep_every` is below 1, there is no such folder and `create` is false, its
-        name is read as a pattern, or no step in it is whole.
+      UserError: there is no such folder and `create` is false, its name is read as a pattern, or no step in it is
+        whole.
     """
 
     def __init__(
         self,
         directory: str | os.PathLike[str],
+        options: CheckpointConfig = PLAIN,
         *,
-        keep: int = 3,
-        keep_every: int | None = None,
         config: Mapping[str, Any] | None = None,
         create: bool = True,
     ) -> None:
-        if keep < 1 or (keep_every is not None and keep_every < 1):
-            raise UserError(f"Checkpoints to keep: keep={keep}, keep_every={keep_every}; both must be at least 1.")
+        self.options = options
         self.directory = check_name(Path(directory).absolute())
         if not create and not self.directory.is_dir():
             raise UserError(
@@ -86,7 +85,7 @@ class Checkpointer:
         if create:
             set_bad_aside(self.directory, self._damage, writes=self._writes)
             _together("checkpoints that are whole")
-        policies = [LatestN(keep), *([EveryNSteps(keep_every)] if keep_every else [])]
+        policies = [LatestN(options.keep), *([EveryNSteps(options.keep_period)] if options.keep_period else [])]
         with self._reading("The checkpoints"), files.writing(self.directory):
             self._manager = ocp.CheckpointManager(
                 self.directory,

@@ -98,7 +98,6 @@ def fit(
     measures: Sequence[Hook] = (),
     log_every: int = 10,
     checkpointer: Checkpointer | None = None,
-    save_every: int = 0,
     data_position: Callable[[], Mapping[str, Any]] = dict,
     extra: Callable[[], Mapping[str, Any]] = dict,
     resumed: Mapping[str, Any] | None = None,
@@ -115,8 +114,7 @@ def fit(
       hooks: called every `log_every` steps and after the last one, in this order.
       measures: called as the hooks are, but when a step that is to be saved is saved, since they take
         long; a signal ends them at once, and then training.
-      save_every: steps between checkpoints; one more is saved after the last step, and when training
-        is told to stop. 0: only those.
+      checkpointer: saves as often as its options say, after the last step, and when training is told to stop.
       data_position: where `batches` stands, asked for when a checkpoint is saved.
       extra: JSON-like, saved beside it.
       resumed: the `extra` that the checkpoint of `state` held, where it comes from one.
@@ -132,8 +130,9 @@ def fit(
         state is left in the list: that of the step before is taken out of it.
       UserError: a batch has no loss token, the batches ended too early, or the disk is full.
     """
-    if log_every < 1 or save_every < 0:
-        raise UserError(f"log_every is {log_every} and save_every {save_every}; they must be at least 1 and 0.")
+    if log_every < 1:
+        raise UserError(f"log_every is {log_every}; it must be at least 1.")
+    period = checkpointer.options.period if checkpointer else steps
     loop = _Loop(state, hooks, measures, checkpointer, data_position, extra, resumed)
     first = loop.saved + 1
     # Whatever ends training, a save that has begun is completed first.
@@ -158,7 +157,7 @@ def fit(
             loop.window.add(step, metrics)
             line = loop.log(step) if step % log_every == 0 or step == steps else None
             signum = stop.after(step)
-            if signum or step == steps or (save_every and step % save_every == 0):
+            if signum or step == steps or step % period == 0:
                 loop.save(step)
             if line is not None and not signum and step < steps:
                 signum = loop.measure(step, line, stop)

@@ -8,6 +8,7 @@ from run_tiny import MODEL, TinyRun
 from flan_jax.errors import UserError
 from flan_jax.models.build import logical_axes
 from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.checkpoint_config import CheckpointConfig
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
 from flan_jax.train.sharding import MeshConfig, make_partitioner
 from flan_jax.train.state import TrainState, abstract_sharded_state
@@ -27,7 +28,7 @@ def other_state(mesh: MeshConfig | None = None, optimizer: str = "adamw", **mode
 
 
 def test_the_last_ones_and_every_nth_are_kept(state: TrainState, tmp_path: Path) -> None:
-    with Checkpointer(tmp_path, keep=2, keep_every=4) as checkpointer:
+    with Checkpointer(tmp_path, CheckpointConfig(keep=2, keep_period=4)) as checkpointer:
         for step in range(1, 8):
             checkpointer.save(step, state, {})
         checkpointer.wait()
@@ -115,7 +116,7 @@ def test_the_configuration_is_kept_and_left_to_the_caller_to_judge(state: TrainS
         assert int(checkpointer.restore(state).state.step) == int(state.step)
 
 
-@pytest.mark.parametrize("policy", [{"keep": 0}, {"keep_every": 0}])
-def test_keeping_nothing_is_refused(policy: dict, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", [{"keep": 0}, {"period": 0}])
+def test_keeping_nothing_is_refused(option: dict) -> None:
     with pytest.raises(UserError, match="at least 1"):
-        Checkpointer(tmp_path, **policy)
+        CheckpointConfig(**option)

@@ -12,6 +12,7 @@ from run_tiny import TinyRun
 
 from flan_jax.errors import UserError
 from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.checkpoint_config import CheckpointConfig
 from flan_jax.train.checkpoint_stream import StoredParams
 from flan_jax.train.checksums import CHECKSUMS
 from flan_jax.train.state import TrainState
@@ -95,7 +96,7 @@ def test_a_resumed_run_takes_the_newest_that_is_whole(
     harm: str, directory: Path, state: TrainState, caplog: pytest.LogCaptureFixture
 ) -> None:
     HARMS[harm][0](directory / "2")
-    with Checkpointer(directory, keep=1) as checkpointer:
+    with Checkpointer(directory, CheckpointConfig(keep=1)) as checkpointer:
         assert checkpointer.latest_step() == 1
         assert checkpointer.restore(state).data_position == {"drawn": 1}
         checkpointer.save(2, state, {"drawn": 22})  # the damaged one is not in its way
@@ -178,11 +179,11 @@ def test_deleting_takes_a_step_from_the_list_at_once(
     directory: Path, state: TrainState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flan_jax.train.checkpoint.purge", lambda *_: None)  # the process is killed before it
-    with Checkpointer(directory, keep=1) as checkpointer:
+    with Checkpointer(directory, CheckpointConfig(keep=1)) as checkpointer:
         checkpointer.save(3, state, {})
     assert sorted(path.name for path in directory.iterdir()) == [".deleted", "3"]
     monkeypatch.undo()
-    with Checkpointer(directory, keep=1):
+    with Checkpointer(directory, CheckpointConfig(keep=1)):
         pass
     assert sorted(path.name for path in directory.iterdir()) == ["3"]
 
@@ -190,7 +191,7 @@ def test_deleting_takes_a_step_from_the_list_at_once(
 @pytest.mark.parametrize("keep", [1, 2])
 def test_a_step_that_is_withdrawn_leaves_the_one_before(keep: int, tmp_path: Path, state: TrainState) -> None:
     """Also where that one was deleted for it."""
-    with Checkpointer(tmp_path, keep=keep) as checkpointer:
+    with Checkpointer(tmp_path, CheckpointConfig(keep=keep)) as checkpointer:
         for step in (1, 2):
             checkpointer.save(step, state, {"drawn": step})
         assert checkpointer.withdraw(2, "diverged") == 1

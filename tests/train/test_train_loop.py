@@ -15,6 +15,7 @@ from run_tiny import TinyRun, batches, make_batch
 from flan_jax.errors import UserError
 from flan_jax.signals import Interrupted
 from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.checkpoint_config import CheckpointConfig
 from flan_jax.train.finite import DivergedError
 from flan_jax.train.hooks import MetricsWriter, read_metrics
 from flan_jax.train.loop import Preempted, fit
@@ -65,8 +66,8 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(
     Steps are logged in pairs, so step 3 lies in the middle of an average.
     """
     straight = MetricsWriter(tmp_path / "straight.jsonl", NAMES)
-    with Checkpointer(tmp_path / "checkpoints") as checkpointer:
-        final = train(steps=6, log_every=2, hooks=[straight], checkpointer=checkpointer, save_every=3)
+    with Checkpointer(tmp_path / "checkpoints", CheckpointConfig(period=3)) as checkpointer:
+        final = train(steps=6, log_every=2, hooks=[straight], checkpointer=checkpointer)
         assert checkpointer.steps() == [3, 6]
 
     (tmp_path / "resumed.jsonl").write_bytes((tmp_path / "straight.jsonl").read_bytes())
@@ -105,12 +106,11 @@ def test_data_position_and_extra_travel_with_the_state(
             drawn.append(index)
             yield batch
 
-    with Checkpointer(tmp_path) as checkpointer:
+    with Checkpointer(tmp_path, CheckpointConfig(period=2)) as checkpointer:
         train(
             steps=4,
             batches=counted(),
             checkpointer=checkpointer,
-            save_every=2,
             data_position=lambda: {"drawn": len(drawn)},
             extra=lambda: {"note": "seen"},
         )
@@ -148,9 +148,9 @@ def test_a_signal_ends_a_measurement_at_once_behind_the_save(
     signum: int, train: Callable[..., TrainState], tiny_run: TinyRun, tmp_path: Path
 ) -> None:
     """Of a step that is saved anyway the checkpoint lies before it is measured; of another it is made then."""
-    for save_every in (2, 50):
+    for period in (2, 50):
         seen: list[list[int]] = []
-        with Checkpointer(tmp_path / str(save_every)) as checkpointer:
+        with Checkpointer(tmp_path / str(period), CheckpointConfig(period=period)) as checkpointer:
 
             def measure(
                 step: int, metrics: dict, state: TrainState, checkpointer: Any = checkpointer, seen: Any = seen
@@ -162,9 +162,9 @@ def test_a_signal_ends_a_measurement_at_once_behind_the_save(
                     raise AssertionError("went on measuring")
 
             with pytest.raises(Preempted) as stopped:
-                train(steps=50, log_every=2, measures=[measure], checkpointer=checkpointer, save_every=save_every)
+                train(steps=50, log_every=2, measures=[measure], checkpointer=checkpointer)
             assert (stopped.value.step, stopped.value.signum) == (4, signum)
-            assert seen == [[2, 4] if save_every == 2 else []]
+            assert seen == [[2, 4] if period == 2 else []]
             assert checkpointer.latest_step() == 4
 
 
@@ -190,16 +190,16 @@ def test_a_second_interrupt_does_not_wait_for_the_step(train: Callable[..., Trai
 
 
 @pytest.mark.parametrize(
-    ("save_every", "kept", "says"), [(1, [1], "of step 1. The checkpoint of step 2 holds"), (2, [], "")]
+    ("period", "kept", "says"), [(1, [1], "of step 1. The checkpoint of step 2 holds"), (2, [], "")]
 )
 def test_divergence_names_the_step_and_what_caused_it_is_not_kept(
-    save_every: int, kept: list[int], says: str, tiny_run: TinyRun, tmp_path: Path
+    period: int, kept: list[int], says: str, tiny_run: TinyRun, tmp_path: Path
 ) -> None:
     def poisoned(state: TrainState, batch: Any) -> Any:
         state, metrics = tiny_run.step(state, batch)
         return state, {**metrics, "loss": metrics["loss"] * (np.nan if int(state.step) == 3 else 1.0)}
 
-    with Checkpointer(tmp_path) as checkpointer:
+    with Checkpointer(tmp_path, CheckpointConfig(period=period)) as checkpointer:
         with (
             jax.transfer_guard("allow"),
             pytest.raises(UserError, match=f"diverged at step 3: the loss is nan.*{says}"),
@@ -212,10 +212,9 @@ def test_divergence_names_the_step_and_what_caused_it_is_not_kept(
                 shard_batch=tiny_run.put,
                 log_every=9,
                 checkpointer=checkpointer,
-                save_every=save_every,
             )
         assert checkpointer.steps() == kept
-    aside = {f"diverged-{step}" for step in (2,) if save_every < 3}
+    aside = {f"diverged-{step}" for step in (2,) if period < 3}
     assert {path.name for path in tmp_path.iterdir() if path.name.startswith("diverged")} == aside
 
 
@@ -230,7 +229,7 @@ def test_a_state_that_its_last_update_destroyed_is_not_saved(size: float, tiny_r
             state = dataclasses.replace(state, params={**state.params, "embedding": embedding})
         return state, metrics
 
-    with Checkpointer(tmp_path) as checkpointer:
+    with Checkpointer(tmp_path, CheckpointConfig(period=2)) as checkpointer:
         with (
             jax.transfer_guard("allow"),
             pytest.raises(UserError, match="diverged at step 4: after its update") as caught,
@@ -242,7 +241,6 @@ def test_a_state_that_its_last_update_destroyed_is_not_saved(size: float, tiny_r
                 steps=9,
                 shard_batch=tiny_run.put,
                 checkpointer=checkpointer,
-                save_every=2,
             )
         assert "The last good checkpoint is of step 2." in str(caught.value)
         assert checkpointer.steps() == [2]
@@ -305,10 +303,9 @@ def test_a_finished_run_takes_no_step(train: Callable[..., TrainState], tiny_run
     assert hook.lines == []
 
 
-@pytest.mark.parametrize("arguments", [{"log_every": 0}, {"save_every": -1}])
-def test_bad_periods(arguments: dict, train: Callable[..., TrainState]) -> None:
-    with pytest.raises(UserError, match="at least 1 and 0"):
-        train(steps=1, **arguments)
+def test_a_bad_period(train: Callable[..., TrainState]) -> None:
+    with pytest.raises(UserError, match="log_every is 0; it must be at least 1"):
+        train(steps=1, log_every=0)
 
 
 def test_metrics_are_json(train: Callable[..., TrainState], tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ def test_every_mesh_computes_the_same_losses_in_one_compilation(
     compilations.clear()
     losses = run.losses(5)
     assert len(compilations) == 1
+    state, metrics = run.step(run.start(), run.put(make_batch(0)))
+    assert shardings_of(state) == shardings_of(run.abstract)  # where they went in they come out
+    assert all(value.sharding.is_fully_replicated for value in metrics.values())
     np.testing.assert_allclose(losses, one_device_losses, rtol=0, atol=1e-5)
 
 

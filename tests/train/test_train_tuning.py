@@ -165,7 +165,11 @@ def test_every_mesh_computes_the_same_losses(mesh: tuple[int, int, int]) -> None
     names = kernel.sharding.spec
     assert q["lora_a"].sharding.spec == jax.sharding.PartitionSpec(*names[:2])
     assert q["lora_b"].sharding.spec == jax.sharding.PartitionSpec(*(None, None, *names[2:]) if names[2:] else ())
+    own = jax.tree.leaves((state.step, state.params, state.opt_state))
     state, losses = run.go(state, 0, 4)
+    assert all(leaf.is_deleted() for leaf in own)  # donated; what is frozen is not
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state.frozen))
+    assert shardings_of(state) == shardings_of(run.abstract)
     alone, expected = tuned("lora").go(tuned("lora").start(), 0, 4)
     np.testing.assert_allclose(losses, expected, rtol=2e-5)
     jax.tree.map(

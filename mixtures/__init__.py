@@ -7,6 +7,7 @@ from mixtures import flan2021 as flan2021
 from mixtures import flan2022 as flan2022
 from mixtures import local as local
 from mixtures import mini as mini
+from mixtures import mini_wide as mini_wide
 from mixtures import open_tasks as open_tasks
 from mixtures import program_synthesis as program_synthesis
 from mixtures import superni as superni

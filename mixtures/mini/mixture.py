@@ -1,5 +1,6 @@
 """The mixture ``mini``: what the quickstart trains on and what it measures."""
 
+from collections.abc import Sequence
 from importlib import resources
 
 from flan_jax.data.tokenizers.registry import register_vocabulary
@@ -92,9 +93,10 @@ def scored(spec: TaskSpec) -> Prompted:
     return Prompted(spec, mode, template_ids=trained_templates(spec))
 
 
-def _entries(spec: TaskSpec, share: float) -> list[Entry]:
+def training_entries(spec: TaskSpec, share: float, options_needed: Sequence[TaskSpec] = OPTIONS_NEEDED) -> list[Entry]:
+    """Divides the share of a task between its prompts: with options, without, and inverted, where it has them."""
     inverted = trained_templates(spec, inverted=True)
-    noopt = bool(spec.options) and spec not in OPTIONS_NEEDED
+    noopt = bool(spec.options) and spec not in options_needed
     inverted_rate = share * INVERTED_PART if inverted else 0.0
     noopt_rate = share * NOOPT_PART if noopt else 0.0
     entries = [Entry(scored(spec), share - noopt_rate - inverted_rate)]
@@ -110,7 +112,7 @@ def mini() -> Mixture:
     specs = [spec for spec, _ in SHARES]
     return Mixture(
         name=NAME,
-        entries=tuple(entry for spec, share in SHARES for entry in _entries(spec, share)),
+        entries=tuple(entry for spec, share in SHARES for entry in training_entries(spec, share)),
         policy=Equal(),
         suites=(
             Suite("held_in", tuple(scored(spec) for spec in specs)),
@@ -128,21 +130,26 @@ def mini() -> Mixture:
         curriculum=tuple(
             (task.name, entry.rate or 0.0)
             for spec, share in CURRICULUM
-            for entry in _entries(spec, share)
+            for entry in training_entries(spec, share)
             for task in prompted(entry.tasks)
             if task.variant != INVERTED
         ),
     )
 
 
-def mini_vocabulary() -> WordVocabulary:
-    """Every word of the world and of its templates, from the list that ships beside this file.
+def read_vocabulary(package: str, name: str) -> WordVocabulary:
+    """Reads the words of a world and of its templates from the list that ships in ``package``.
 
     The list is kept rather than collected, so that an id means the same word until the list
     is changed on purpose.
     """
-    words = resources.files(__package__).joinpath(VOCABULARY_FILE).read_text(encoding="utf-8").split()
-    return WordVocabulary(words, NAME)
+    words = resources.files(package).joinpath(VOCABULARY_FILE).read_text(encoding="utf-8").split()
+    return WordVocabulary(words, name)
+
+
+def mini_vocabulary() -> WordVocabulary:
+    """Every word of the world and of its templates."""
+    return read_vocabulary(__package__, NAME)
 
 
 register_mixture(NAME, mini)

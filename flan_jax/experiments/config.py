@@ -11,6 +11,7 @@ from flan_jax.experiments.options import (
     DataConfig,
     EvalConfig,
     FeedConfig,
+    MixingConfig,
     OnVocabularyChange,
     StepConfig,
     TokenizeConfig,
@@ -39,6 +40,7 @@ class RunConfig:
         tokenize: how records become the tokens of examples.
         feed: how examples become batches.
         data: which data are read, and where they lie.
+        mixing: what of the mixture is trained on, in which prompts, and how much of it.
         step: what a training step does beside the model and the optimizer.
         initial_checkpoint: where the weights start: another run's folder or a Hugging Face
             folder; ``""`` starts from the initialiser.
@@ -63,6 +65,7 @@ class RunConfig:
     tokenize: TokenizeConfig
     feed: FeedConfig
     data: DataConfig = field(default_factory=DataConfig)
+    mixing: MixingConfig = field(default_factory=MixingConfig)
     initial_checkpoint: LocalPath = ""
     initial_adapter: LocalPath = ""
     on_vocabulary_change: OnVocabularyChange = field(default="refuse", metadata=FREE)

@@ -196,7 +196,9 @@ def _mean_tokens(task: StoredTask) -> float:
 
 def prepare_config(config: RunConfig, vocabulary: Vocabulary) -> PrepareConfig:
     """Makes the configuration by which a run's tasks become tokens."""
-    return PrepareConfig(vocabulary, config.tokenize, config.seed, run_template(config))
+    template_seed = config.mixing.template_seed
+    seed = config.seed if template_seed is None else template_seed
+    return PrepareConfig(vocabulary, config.tokenize, seed, run_template(config))
 
 
 def open_tasks(

@@ -16,13 +16,16 @@ from flan_jax.errors import UserError, unknown
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.options import EvalConfig
 from flan_jax.mixing.asked_suites import select_tasks, with_prompts
+from flan_jax.mixing.config import MixingConfig
 from flan_jax.mixing.holdout import hold_out_of
 from flan_jax.mixing.mixture import MIXTURES, Mixture, Suite, get_mixture
+from flan_jax.mixing.training import chosen_training
 from flan_jax.tasks.catalog import TASKS
 from flan_jax.tasks.modes import PromptMode
 
 HUB = "hf:"
 """Begins the name of a data set of the Hugging Face hub, where a mixture is asked for."""
+_AS_DECLARED = MixingConfig()
 
 
 def resolve_mixture(name: str, reading: ReadingOptions = DEFAULT_READING) -> Mixture:
@@ -136,8 +139,10 @@ def select_mixture(
     templates: str = "",
     reading: ReadingOptions = DEFAULT_READING,
     outlined: bool = False,
+    mixing: MixingConfig = _AS_DECLARED,
+    seed: int = 0,
 ) -> Mixture:
-    """Finds the mixture or task of that name, with other templates or with a part held out, where asked for.
+    """Finds the mixture or task of that name, with other templates, a part held out or other training, where asked for.
 
     Args:
         name: as for ``resolve_mixture``.
@@ -146,23 +151,32 @@ def select_mixture(
         templates: a file of templates that take the place of the tasks' own.
         reading: as for ``resolve_mixture``.
         outlined: only its rates are asked for; see ``mixture_outline``.
+        mixing: what of it is trained on, in which prompts, and how much of it.
+        seed: of the run, which chooses templates.
 
     Raises:
-        UserError: as ``resolve_mixture`` and ``hold_out_of``; a file that holds no templates.
+        UserError: as ``resolve_mixture``, ``hold_out_of`` and ``chosen_training``; a file that holds no templates.
     """
     from mixtures.rules import RULES, named
 
     mixture = mixture_outline(name) if outlined and not reading.as_flags else resolve_mixture(name, reading)
     if templates:
         mixture = with_templates(mixture, load_template_set(templates))
-    return hold_out_of(mixture, named(mixture, hold_out), RULES) if hold_out else mixture
+    if hold_out:
+        mixture = hold_out_of(mixture, named(mixture, hold_out), RULES)
+    return chosen_training(mixture, mixing, seed)
 
 
 def run_mixture(config: RunConfig) -> Mixture:
     """Finds the mixture of a run, its suites asked as the run says, and chooses its folders for this process."""
     set_folders(config.data.data_dir, config.data.source_dir)
     mixture = select_mixture(
-        config.mixture, hold_out=config.data.hold_out, templates=config.data.templates, reading=config.data.reading
+        config.mixture,
+        hold_out=config.data.hold_out,
+        templates=config.data.templates,
+        reading=config.data.reading,
+        mixing=config.mixing,
+        seed=config.seed,
     )
     asked = config.evaluation
     if not _asks_otherwise(asked):

@@ -1,15 +1,15 @@
 """The options of a run, in the groups of those who read them.
 
 An option is one field of a group with its documentation, and a macro in one gin file. A group stands with those who read
-it, ``TokenizeConfig`` in ``data``, ``FeedConfig`` in ``feed``, ``StepConfig`` and ``CheckpointConfig`` in ``train``; the
-others are here. gin knows the fields of an ``OptionGroup`` as parameters of ``run`` (``run.pack``), and so do manifests
-and checkpoints; those of the other groups by their class (``EvalConfig.period``).
+it, ``TokenizeConfig`` in ``data``, ``MixingConfig`` in ``mixing``, ``FeedConfig`` in ``feed``, ``StepConfig`` and
+``CheckpointConfig`` in ``train``; the others are here. gin knows the fields of an ``OptionGroup`` as parameters of ``run``
+(``run.pack``), and so do manifests and checkpoints; those of the other groups by their class (``EvalConfig.period``).
 """
 
 import dataclasses
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import field
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.option_scores import OptionScore
 from flan_jax.feed.config import FeedConfig
 from flan_jax.mixing.asked_suites import asked_words
+from flan_jax.mixing.config import MixingConfig, parse_names
 from flan_jax.option_groups import FREE, OptionGroup
 from flan_jax.tasks.chat.conversation import Opening
 from flan_jax.train.checkpoint_config import CheckpointConfig
@@ -31,6 +32,7 @@ __all__ = [
     "DataConfig",
     "EvalConfig",
     "FeedConfig",
+    "MixingConfig",
     "StepConfig",
     "TokenizeConfig",
     "expand_home",
@@ -166,15 +168,3 @@ def expand_home(config: Any, name: str) -> None:
     """Writes out ``~`` in a field of a frozen configuration: no shell does so behind ``--gin.MODEL_DIR=``."""
     if getattr(config, name).startswith("~"):
         object.__setattr__(config, name, os.path.expanduser(getattr(config, name)))
-
-
-def parse_names(given: str | Sequence[str], what: str = "HOLD_OUT") -> tuple[str, ...]:
-    """Returns names from a sequence, or from one text with commas, as a command line has them.
-
-    >>> parse_names("rte, cb"), parse_names(("rte",)), parse_names("")
-    (('rte', 'cb'), ('rte',), ())
-    """
-    names = given.split(",") if isinstance(given, str) else given
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{what} is {given!r}, but names are texts. Write them with commas: 'one,another'.")
-    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))

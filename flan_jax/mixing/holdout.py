@@ -283,7 +283,7 @@ def hold_out_of(mixture: Mixture, names: Sequence[str], rules: HoldoutRules | No
         return task.spec_name not in held and not left_out(task)
 
     earlier_held = {task.spec_name for task in tasks} - {task.spec_name for task in mixture.train_tasks}
-    pruned = _without(mixture, kept, lambda task: kept(task) or task.spec_name in earlier_held - held)
+    pruned = without(mixture, kept, lambda task: kept(task) or task.spec_name in earlier_held - held)
     if pruned is None or not pruned.drawn_tasks:
         raise UserError(
             f"Mixture {mixture.name!r} without {', '.join(names)} has nothing left to train on. Hold less out."
@@ -341,12 +341,12 @@ def _preference(split: str) -> tuple[int, str]:
     return _SCORED_SPLITS.index(split) if split in _SCORED_SPLITS else len(_SCORED_SPLITS), split
 
 
-def _without(mixture: Mixture, kept: Callable[[Task], bool], measured: Callable[[Task], bool]) -> Mixture | None:
-    """The mixture trained on what ``kept`` keeps; ``None`` where it keeps none. Suites keep what is ``measured``."""
+def without(mixture: Mixture, kept: Callable[[Task], bool], measured: Callable[[Task], bool]) -> Mixture | None:
+    """Returns the mixture trained on what ``kept`` keeps; ``None`` where it keeps none. Suites keep what is ``measured``."""
     entries: list[Entry] = []
     for entry in mixture.entries:
         if isinstance(entry.task, Mixture):
-            inner = _without(entry.task, kept, measured)
+            inner = without(entry.task, kept, measured)
             # What is left of it may have the rate 0, and nothing can be drawn from that.
             drawn = inner is not None and (inner.drawn_tasks or not entry.task.drawn_tasks)
             entries += [dataclasses.replace(entry, task=inner)] if inner is not None and drawn else []

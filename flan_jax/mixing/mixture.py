@@ -20,10 +20,12 @@ class Entry:
         task: the task as the model sees it, or a mixture that stands for its tasks.
         rate: its rate, in the unit of the mixture and of its policy; ``None`` lets the policy
             decide, 0 leaves the task out of training.
+        scale: multiplies the rate, its own or the policy's, as where several prompts share what one task gets.
     """
 
     task: "Task | Mixture"
     rate: float | None = None
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if isinstance(self.task, str | TaskSpec):
@@ -35,6 +37,10 @@ class Entry:
             raise UserError(
                 f"{_kind(self.task)} {self.task.name!r} has the rate {self.rate}, "
                 "which must be a finite number of at least 0."
+            )
+        if not math.isfinite(self.scale) or self.scale <= 0:
+            raise UserError(
+                f"{_kind(self.task)} {self.task.name!r} has the scale {self.scale}, which must be a positive number."
             )
 
     @property
@@ -48,6 +54,21 @@ class Entry:
         if self.rate == 0:
             return ()
         return self.task.drawn_tasks if isinstance(self.task, Mixture) else (self.task,)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UnitRate:
+    """A rate of several tasks together, which they share in proportion to their own.
+
+    Attributes:
+        name: what results call it: a task, a cluster, a nested mixture, a collection.
+        rate: in the mixture's unit, above 0.
+        tasks: names of the tasks that share it.
+    """
+
+    name: str
+    rate: float
+    tasks: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,6 +140,8 @@ class Mixture:
             a rate is how often a task is gone through relative to the others, so that ``Equal``
             means the same number of epochs for all.
         dropped: what belongs to the collection and is neither trained on nor measured; a run says it.
+        unit_rates: rates of groups of tasks that take the place of the entries' own, which divide them inside a group;
+            every task that is drawn belongs to one. ``()`` for none. Those of a nested mixture do not count.
         notes: what is to be said where its data is read, such as files that are not used; no part of what it is.
 
     Raises:
@@ -135,6 +158,7 @@ class Mixture:
     curriculum: tuple[tuple[str, float], ...] = ()
     unit: units.Unit = "examples"
     dropped: tuple[Dropped, ...] = ()
+    unit_rates: tuple[UnitRate, ...] = ()
     notes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -171,6 +195,11 @@ class Mixture:
                 f"{where}: policy={self.policy!r} has no rates(sizes). Write Proportional(), Equal() or UniMax(…)."
             )
         resolve.check_explicit(self.policy, self.explicit_rates)
+        if isinstance(self.policy, policies.UniMax) and any(entry.scale != 1 for entry in self.entries):
+            raise UserError(
+                f"{where} spreads one budget by UniMax, so no task can get a part of a rate. Choose run.rates, or leave the "
+                "prompts of its tasks as they are."
+            )
         decided = any(entry.rate is None for entry in self.entries)
         if self.unit == "epochs" and decided and isinstance(self.policy, policies.Proportional | policies.UniMax):
             raise UserError(
@@ -307,11 +336,13 @@ class Mixture:
                 entry.rate,
                 tuple(task.name for task in entry.drawn_tasks),
                 entry.task._rate_tree if isinstance(entry.task, Mixture) else None,
+                entry.scale,
             )
             for entry in self.entries
         )
         names = tuple(task.name for task in self.train_tasks)
-        return resolve.RateTree(self.name, self.unit, self.policy, entries, names)
+        units = tuple((unit.rate, unit.tasks) for unit in self.unit_rates)
+        return resolve.RateTree(self.name, self.unit, self.policy, entries, names, units)
 
 
 def _kind(task: Task | Mixture) -> str:

@@ -127,12 +127,14 @@ class RateEntry:
         rate: its own, in the unit and policy of the mixture; ``None`` where the policy decides.
         drawn: the tasks it draws from; none where the rate is 0.
         nested: the nested mixture; ``None`` for a task.
+        scale: multiplies the rate.
     """
 
     name: str
     rate: float | None
     drawn: tuple[str, ...]
     nested: "RateTree | None" = None
+    scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ class RateTree:
         policy: gives a rate to every entry without one.
         entries: what it draws from.
         tasks: all of its tasks, those of nested mixtures included, in the order of results.
+        units: rates of groups of tasks, each with the names of its tasks, in the place of the entries' own.
     """
 
     name: str
@@ -155,6 +158,7 @@ class RateTree:
     policy: Policy
     entries: tuple[RateEntry, ...]
     tasks: tuple[str, ...]
+    units: tuple[tuple[float, tuple[str, ...]], ...] = ()
 
     @property
     def drawn(self) -> tuple[str, ...]:
@@ -183,8 +187,16 @@ class RateTree:
 
     def entry_rates(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float]) -> dict[str, float]:
         """Entry → rate in the mixture's unit, not normalized; a nested mixture is one entry."""
+        if self.units:
+            found = self._parts(sizes, mean_tokens)
+            return {entry.name: math.fsum(found.get(entry.name, {}).values()) for entry in self.entries}
+        return self._own_entry_rates(sizes, mean_tokens)
+
+    def _own_entry_rates(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float]) -> dict[str, float]:
+        """As ``entry_rates``, by the entries and the policy alone."""
         explicit = {entry.name: entry.rate for entry in self.entries if entry.rate is not None}
-        return rates(self.policy, self._entry_sizes(sizes, mean_tokens), explicit)
+        found = rates(self.policy, self._entry_sizes(sizes, mean_tokens), explicit)
+        return {entry.name: found[entry.name] * entry.scale for entry in self.entries}
 
     def entry_weights(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float]) -> dict[str, float]:
         """Entry → share of draws; a nested mixture is one entry."""
@@ -195,7 +207,12 @@ class RateTree:
         return self._shares(draws)
 
     def caps(self, sizes: Mapping[str, int], mean_tokens: Mapping[str, float]) -> dict[str, float]:
-        """Task → the limit that its rate was held to, in the unit of the mixture that lists it; the lowest of several."""
+        """Task → the limit that its rate was held to, in the unit of the mixture that lists it; the lowest of several.
+
+        Rates of groups hold to no limit.
+        """
+        if self.units:
+            return {}
         decided = {entry.name for entry in self.entries if entry.rate is None}
         own = {name: size for name, size in self._entry_sizes(sizes, mean_tokens).items() if name in decided}
         held = caps(self.policy, own)
@@ -225,14 +242,33 @@ class RateTree:
             for entry in self.entries
             if entry.nested is not None and entry.rate != 0
         }
-        own = self.entry_rates(sizes, mean_tokens)
-        return {
+        own = self._own_entry_rates(sizes, mean_tokens)
+        found = {
             entry.name: {
                 name: own[entry.name] * part for name, part in inside.get(entry.name, {entry.name: 1.0}).items()
             }
             for entry in self.entries
             if entry.name in inside or entry.nested is None
         }
+        return self._by_units(found) if self.units else found
+
+    def _by_units(self, own: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+        """Scales the tasks of every group alike, so that together they have the group's rate."""
+        sums = dict.fromkeys(self.tasks, 0.0)
+        for parts in own.values():
+            for name, rate in parts.items():
+                sums[name] += rate
+        # What belongs to no group has no rate of its own to be drawn by.
+        factors = dict.fromkeys(self.tasks, 0.0)
+        for rate, tasks in self.units:
+            whole = math.fsum(sums[name] for name in tasks)
+            if not whole:
+                raise UserError(
+                    f"Mixture {self.name!r} gives {tasks[0]!r} and what shares its rate nothing, so there are no shares to divide "
+                    f"the rate {rate:g} by. Leave it out."
+                )
+            factors.update(dict.fromkeys(tasks, rate / whole))
+        return {entry: {name: rate * factors[name] for name, rate in parts.items()} for entry, parts in own.items()}
 
     def _inside(
         self, nested: "RateTree", sizes: Mapping[str, int], mean_tokens: Mapping[str, float]

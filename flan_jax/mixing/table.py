@@ -262,7 +262,12 @@ def _notes(mixture: Mixture, sizes: Mapping[str, int], mean_tokens: Mapping[str,
         for note in _notes(entry.task, sizes, mean_tokens)
     ]
     policy = mixture.policy
-    if isinstance(policy, policies.UniMax):
+    if mixture.unit_rates:
+        notes.append(
+            f"{mixture.name}: rates are given by run.weights to {', '.join(unit.name for unit in mixture.unit_rates[:5])}"
+            f"{' and others' if len(mixture.unit_rates) > 5 else ''}; inside each they are divided as the mixture's own."
+        )
+    if isinstance(policy, policies.UniMax) and not mixture.unit_rates:
         most = math.fsum(mixture.entry_rates(sizes, mean_tokens).values())
         if most * (1 + 1e-9) < policy.budget:
             notes.append(

@@ -262,3 +262,30 @@ def test_published_sizes_beside_a_store_are_refused(cli, module, own_tasks, tmp_
     outcome = cli("rates", "own_mixture", *IMPORT, "--store", str(tmp_path), "--sizes", "published")
     assert outcome.code == 2
     assert "Give --store or --sizes." in outcome.err
+
+
+def test_rates_of_parts_and_of_what_is_kept(cli, store):
+    options = ("--keep", "own_parity", "--weights", "own_parity=2")
+    outcome = cli("rates", "own_outer", *IMPORT, "--json", *options)
+    assert outcome.code == 0, outcome.err
+    told = json.loads(outcome.out)
+    assert told["weights"] == {"own_parity": 2.0}
+    assert {row["cluster"] for row in told["tasks"]} == {told["tasks"][0]["cluster"]}
+    assert sum(row["rate"] for row in told["tasks"]) == pytest.approx(2)
+    assert "by the weights of 1 part: own_parity 2." in cli("rates", "own_outer", *IMPORT, *options).out
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--weights", "own_party=2"), "Did you mean 'own_parity'"),
+        (("--weights", "own_parity=-2"), "must be a finite number of at least 0"),
+        (("--weights", "own_parity"), "is no NAME=NUMBER"),
+        (("--leave_out", "own_party"), "Did you mean 'own_parity'"),
+        (("--rates", "eqal"), "Did you mean 'equal'"),
+    ],
+)
+def test_training_that_cannot_be_is_refused(cli, store, options, sentence):
+    outcome = cli("rates", "own_outer", *IMPORT, *options)
+    assert outcome.code == 2
+    assert sentence in outcome.err

@@ -6,12 +6,16 @@ import pytest
 
 from flan_jax.cli import gin_config
 from flan_jax.cli.gin_reader import annotations
+from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig, run_options
+from flan_jax.experiments.data import prepare_config, run_vocabulary
+from flan_jax.experiments.mixture import run_mixture
 from flan_jax.experiments.options import (
     CheckpointConfig,
     DataConfig,
     EvalConfig,
     FeedConfig,
+    MixingConfig,
     StepConfig,
     TokenizeConfig,
 )
@@ -25,7 +29,7 @@ CONFIG = RunConfig.from_options(
     model_dir="runs/a", mixture="mini", lengths={"inputs": 8, "targets": 8}, model=tiny_t5(), steps=1, batch_size=8,
     optimizer=OptimizerConfig(),
 )  # fmt: skip
-GROUPS = (RunConfig, DataConfig, TokenizeConfig, FeedConfig, StepConfig, CheckpointConfig, EvalConfig)
+GROUPS = (RunConfig, DataConfig, MixingConfig, TokenizeConfig, FeedConfig, StepConfig, CheckpointConfig, EvalConfig)
 
 
 def test_gin_knows_every_option_by_its_name():
@@ -62,6 +66,25 @@ def test_what_gin_resolves_is_what_the_options_say():
     loaded = gin_config.load(["runs/quickstart.gin"], ["run.pack=False", "HOLD_OUT=rte,cb"]).config
     assert (loaded.feed.pack, loaded.data.hold_out) == (False, ("rte", "cb"))
     assert loaded.feed.curriculum_steps == 400
+
+
+def test_weights_make_another_run_of_the_same_tasks():
+    weighted = CONFIG.with_options(weights={"sentiment": 2, "arithmetic": 1}, keep="sentiment,arithmetic")
+    with pytest.raises(UserError, match="weights"):
+        check_same_config(CONFIG.with_options(keep="sentiment,arithmetic").identity(), weighted, "MODEL_DIR holds")
+    turned = weighted.with_options(weights={"arithmetic": 1.0, "sentiment": 2.0})
+    check_same_config(weighted.identity(), turned, "MODEL_DIR holds")  # neither order nor 2 for 2.0 is a difference
+    own = {task.name: task for task in run_mixture(CONFIG).drawn_tasks}
+    drawn = run_mixture(weighted).drawn_tasks
+    assert len(drawn) == 7
+    assert all(own[task.name] == task for task in drawn)  # so that what is prepared of it stays
+
+
+def test_runs_of_other_seeds_share_what_is_prepared_where_templates_have_a_seed():
+    vocabulary = run_vocabulary(CONFIG, run_mixture(CONFIG))
+    seeds = [prepare_config(CONFIG.with_options(seed=seed), vocabulary).seed for seed in (1, 2)]
+    shared = [prepare_config(CONFIG.with_options(seed=seed, template_seed=5), vocabulary).seed for seed in (1, 2)]
+    assert (seeds, shared) == ([1, 2], [5, 5])
 
 
 def test_how_suites_are_measured_has_no_reader_where_none_is():

@@ -103,7 +103,7 @@ def execute(arguments: argparse.Namespace) -> int:
     for option, number, least in (("-n", arguments.n, 1), ("--inputs", arguments.inputs, 2)):
         if number < least:
             raise UserError(f"{option} {number} must be at least {least}.")
-    mixture = mixture_of(arguments, arguments.name)
+    mixture = mixture_of(arguments, arguments.name, seed=arguments.seed)
     tasks = _chosen(mixture, arguments)
     vocabulary = _vocabulary(mixture, tasks, arguments)
     chat = _chat(mixture, vocabulary, arguments)

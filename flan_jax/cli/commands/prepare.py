@@ -115,13 +115,14 @@ def _prepare(arguments: argparse.Namespace, progress: Any) -> "tuple[PrepareRepo
     from flan_jax.option_groups import group_of
     from flan_jax.store.store import TokenStore
 
-    mixture = mixture_of(arguments, arguments.mixture)
+    mixture = mixture_of(arguments, arguments.mixture, seed=arguments.seed)
     template = template_of(arguments.chat_template, arguments.vocabulary or mixture.vocabulary)
     check_tasks(template, mixture)
     vocabulary = resolve_vocabulary(arguments.vocabulary, mixture)
     lengths = {"inputs": arguments.inputs, "targets": arguments.targets}
+    seed = arguments.seed if arguments.template_seed is None else arguments.template_seed
     config = PrepareConfig(
-        vocabulary, group_of(TokenizeConfig, {**vars(arguments), "lengths": lengths}), arguments.seed, template
+        vocabulary, group_of(TokenizeConfig, {**vars(arguments), "lengths": lengths}), seed, template
     )
     common: dict[str, Any] = {
         "store": TokenStore(arguments.store),

@@ -7,11 +7,14 @@ FLAN's public code counts of a task in its prompt mode, which its rates rest on,
 
 import argparse
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
 from flan_jax.cli.escapes import json_text, visible, visible_line
 from flan_jax.cli.paths import any_path, given_name_or_path
+
+if TYPE_CHECKING:
+    from flan_jax.mixing.mixture import Mixture
 
 EXAMPLE = "flan-jax rates mini --store store --draws 100000 --sort share"
 
@@ -73,7 +76,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.sort == "epochs" and not arguments.draws:
         raise UserError("--sort epochs needs the length of the run. Give it with --draws N.")
     try:
-        mixture = mixture_of(arguments, arguments.mixture, outlined=arguments.sizes == "published")
+        mixture = mixture_of(arguments, arguments.mixture, outlined=arguments.sizes == "published", seed=arguments.seed)
     except UserError as error:
         if arguments.sizes != "published" and has_outline(arguments.mixture):
             raise UserError(
@@ -92,6 +95,7 @@ def execute(arguments: argparse.Namespace) -> int:
             "mixture": mixture.name,
             "unit": mixture.unit,
             "policy": repr(mixture.policy),
+            "weights": {unit.name: unit.rate for unit in mixture.unit_rates},
             "draws": arguments.draws or None,
             "seed": arguments.seed,
             "store": arguments.store or None,
@@ -116,7 +120,7 @@ def execute(arguments: argparse.Namespace) -> int:
     total["task"] = f"total of {len(rows):,} tasks"
     printed = [[_shown(column, row[column]) for column in columns] for row in (*rows, total)]
     print(
-        f"Rates of {visible_line(mixture.name)} in {mixture.unit}, by {mixture.policy!r}.\nSizes: {table.sizes_from or 'of no task'}.\n"
+        f"Rates of {visible_line(mixture.name)} in {mixture.unit}, by {_decided_by(mixture)}.\nSizes: {table.sizes_from or 'of no task'}.\n"
     )
     lines = visible(text_table([HEADINGS[column] for column in columns], printed)).split("\n")
     rule = "-" * max(map(len, lines))
@@ -129,6 +133,19 @@ def execute(arguments: argparse.Namespace) -> int:
     for note in table.notes:
         print(f"\nnote: {visible_line(note)}")
     return 0
+
+
+def _decided_by(mixture: "Mixture") -> str:
+    """Says what decides the rates, in a few words."""
+    units = mixture.unit_rates
+    if not units:
+        return repr(mixture.policy)
+    some = ", ".join(f"{unit.name} {unit.rate:g}" for unit in units[:_UNITS])
+    more = f" and {len(units) - _UNITS:,} more" if len(units) > _UNITS else ""
+    return visible_line(f"the weights of {len(units):,} {'part' if len(units) == 1 else 'parts'}: {some}{more}")
+
+
+_UNITS = 12
 
 
 def _shown(column: str, value: Any) -> str:

@@ -55,7 +55,7 @@ class DoReMi(WeightingMethod):
         units, own = len(weights), self.variant == "repository"
         self.weights = weights if own else np.full(units, 1 / units)
         self.excess = np.full(units, float(self.initial_excess))
-        self.summed, self.updates = (weights, 1) if own else (np.zeros(units), 0)
+        self.summed, self.updates = weights * own, int(own)
 
     def update(self, losses: np.ndarray, step: int) -> np.ndarray:
         """Moves the weights by the excess losses [U], clipped at 0 token by token."""

@@ -92,7 +92,7 @@ def tasks_of_unit(mixture: Mixture, name: str, tasks: Sequence[str], what: str) 
     Raises:
         UserError: nothing that is drawn has the name.
     """
-    found = {task.name: (task.name,) for task in mixture.drawn_tasks}
+    found: dict[str, tuple[str, ...]] = {task.name: (task.name,) for task in mixture.drawn_tasks}
     for entry in mixture.entries:
         found.setdefault(entry.task.name, tuple(task.name for task in entry.drawn_tasks))
     clusters: dict[str, list[str]] = {}

@@ -73,7 +73,8 @@ def test_weights_are_shares_and_know_no_order(variant):
     for step in range(100, 2100, 100):
         drawn = np.where(rng.random(40) < 0.3, np.nan, rng.exponential(2.0, 40))
         weights, shuffled = ours.update(drawn, step), theirs.update(drawn[order], step)
-        assert weights.sum() == pytest.approx(1) and weights.min() >= ours.exploration * (1 - 1e-12)
+        assert weights.sum() == pytest.approx(1)
+        assert weights.min() >= ours.exploration * (1 - 1e-12)
         np.testing.assert_allclose(weights[order], shuffled, rtol=1e-12)
 
 
@@ -110,15 +111,16 @@ def test_a_bandit_goes_where_theory_says():
 def test_nothing_seen_changes_no_reward():
     method = begun(variant="smoothed_mean")
     weights = method.update(np.full(3, np.nan), 1000)
-    assert weights.argsort().tolist() == PRIOR.argsort().tolist() and not method.rewards.any()
+    assert weights.argsort().tolist() == PRIOR.argsort().tolist()
+    assert not method.rewards.any()
 
 
 def test_settings_are_checked():
-    with pytest.raises(UserError, match="smoothing is 0.5, but variant 'exp3'"):
+    with pytest.raises(UserError, match=r"smoothing is 0\.5, but variant 'exp3'"):
         OnlineDataMixing(variant="exp3", smoothing=0.5)
-    with pytest.raises(UserError, match="OnlineDataMixing.period is 0"):
+    with pytest.raises(UserError, match=r"OnlineDataMixing\.period is 0"):
         OnlineDataMixing(period=0)
-    with pytest.raises(UserError, match="Did you mean 'cluster'"):
+    with pytest.raises(UserError, match=r"Did you mean 'cluster'"):
         OnlineDataMixing(units="clusters")
     assert OnlineDataMixing(units="cluster").settings() == {
         "method": "OnlineDataMixing", "period": 100, "units": "cluster", "variant": "paper", "smoothing": 0.9,

@@ -33,7 +33,8 @@ def test_tasks_and_clusters_are_units_too():
 def test_losses_of_units_are_means_over_their_tokens():
     units = Units.of(OUTER, "entry", WEIGHTS)
     found = units.means(np.array([0.0, 6.0, 2.0]), np.array([0.0, 3.0, 1.0]))
-    assert np.isnan(found[0]) and found[1] == 2.0
+    assert np.isnan(found[0])
+    assert found[1] == 2.0
 
 
 def test_a_task_of_two_entries_has_no_entry_of_its_own():

@@ -240,5 +240,10 @@ def _check_reference(name: str, reference: Any, annotation: Any) -> None:
             raise UserError(
                 f"{name} is @{_short(selector)}; it must be {expected(annotation)}. Write @{_short(selector)}() for a part."
             )
-    elif dataclasses.is_dataclass(wrapped) and Any not in members(annotation) and wrapped not in members(annotation):
+    elif dataclasses.is_dataclass(wrapped) and Any not in members(annotation) and not _is_kind(wrapped, annotation):
         raise UserError(f"{name} is @{_short(selector)}(); it must be {expected(annotation)}.")
+
+
+def _is_kind(wrapped: Any, annotation: Any) -> bool:
+    """Tells whether an annotation allows a class, or one that it derives from."""
+    return any(isinstance(kind, type) and issubclass(wrapped, kind) for kind in members(annotation))

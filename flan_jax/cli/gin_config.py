@@ -25,6 +25,8 @@ from flan_jax.experiments.config import RunConfig, run_options
 from flan_jax.experiments.options import CheckpointConfig, DataConfig, EvalConfig
 from flan_jax.experiments.settings_summary import unread
 from flan_jax.experiments.weights.pretrained import pretrained_model
+from flan_jax.mixing.online.doremi import DoReMi
+from flan_jax.mixing.online.odm import OnlineDataMixing
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.ops.rope import RopeScaling
@@ -51,6 +53,8 @@ for _configurable in (
     CheckpointConfig,
     EvalConfig,
     DecodingConfig,
+    OnlineDataMixing,
+    DoReMi,
 ):
     gin.external_configurable(_configurable, module="flan_jax")
 

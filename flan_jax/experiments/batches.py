@@ -45,6 +45,12 @@ class WeightsLog:
             with writing(self._path), self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
+    def of_loss(self, step: int, weights: Mapping[str, float]) -> None:
+        """Notes that a unit's weight of the loss in ``step`` is this one; they sum to 1."""
+        if jax.process_index() == 0:
+            with writing(self._path), self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "loss_weights": weights}) + "\n")
+
 
 def make_batches(
     config: RunConfig,

@@ -17,6 +17,7 @@ from flan_jax.experiments.options import (
     TokenizeConfig,
     expand_home,
 )
+from flan_jax.mixing.online.method import WeightingMethod
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.option_groups import FREE, OptionGroup, flat_fields, group_of, is_free
@@ -52,6 +53,7 @@ class RunConfig:
         log_period: steps between lines of ``metrics.jsonl``.
         tuning: which part of the model is trained; by default all of it. The rest comes from ``initial_checkpoint``
             whenever the run is continued or measured.
+        weighting: the method that learns the mixture's weights while the run trains; ``None`` for none.
         mesh: how the devices are laid out.
         checkpoint: when checkpoints are written and which are kept.
         evaluation: what is measured, and when.
@@ -73,6 +75,7 @@ class RunConfig:
     seed: Seed = 0
     log_period: Positive = field(default=100, metadata=FREE)
     tuning: TuningConfig = field(default_factory=TuningConfig)
+    weighting: WeightingMethod | None = None
     mesh: MeshConfig = field(default_factory=MeshConfig, metadata=FREE)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig, metadata=FREE)
     evaluation: EvalConfig = field(default_factory=EvalConfig, metadata=FREE)
@@ -155,6 +158,8 @@ def run_options() -> Iterator[tuple[Field[Any], Any]]:
 
 def plain(value: Any) -> Any:
     """Returns a value as JSON would hold it."""
+    if isinstance(value, WeightingMethod):
+        return plain(value.settings())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return plain(dataclasses.asdict(value))
     if isinstance(value, Mapping):

@@ -31,6 +31,8 @@ from flan_jax.experiments.preflight import check_startable
 from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.run_folder.run_identity import check_same_config
 from flan_jax.experiments.settings_summary import check_schedule, main_settings
+from flan_jax.experiments.weighting.build_method import MethodParts, learned_weights, method_parts
+from flan_jax.experiments.weighting.learned_weights import LearnedWeights
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.frozen_base import BASE, base_identity, check_no_soft_prompt, check_same_base
 from flan_jax.experiments.weights.initial import initial_params
@@ -59,6 +61,7 @@ class Built:
         partitioner: the mesh of devices, and the rules by which arrays are sharded over it.
         optimizer: of the trained parameters.
         params: initial weights; ``None`` where a checkpoint holds all of them, and once a state has them.
+        method_parts: of the method that learns the mixture's weights; ``None`` where they are given.
     """
 
     config: RunConfig
@@ -70,6 +73,7 @@ class Built:
     partitioner: Partitioner
     optimizer: optax.GradientTransformation
     params: Any
+    method_parts: MethodParts | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -109,6 +113,7 @@ def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None,
         check_same_vocabulary(config, data.vocabulary, log=log)
     params = initial_params(config) if base or not run_files.has_checkpoint(folder) else None
     check_no_soft_prompt(params, config)
+    parts = method_parts(config, data)
     partitioner = make_partitioner(config.mesh)
     log(main_settings(config))
     for note in notes:
@@ -116,7 +121,7 @@ def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None,
     if lacking := missing_template_note(config, data.mixture):
         log(lacking)
     optimizer = make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))
-    return Built(config, folder, data, change, audited, base, partitioner, optimizer, params)
+    return Built(config, folder, data, change, audited, base, partitioner, optimizer, params, parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +133,7 @@ class Started:
         state: weights, moments and step.
         batches: from that step on.
         evaluation: measures the suites.
+        learned: learns the weights; ``None`` where they are given.
         step: steps taken so far.
         resumed: what the checkpoint held beside state and position; ``None`` in a new run.
     """
@@ -136,6 +142,7 @@ class Started:
     state: TrainState
     batches: BatchStream
     evaluation: EvaluationHook
+    learned: LearnedWeights | None
     step: int
     resumed: Mapping[str, Any] | None
 
@@ -181,6 +188,11 @@ def start(
     weights_log = WeightsLog(folder / run_files.WEIGHTS, resume_step=step)
     batches = make_batches(config, data.train, data.weights, data.curriculum, on_weights=weights_log)
     evaluation = EvaluationHook(config, data, graphdef, params, eval_progress, log)
+    learned = (
+        None
+        if built.method_parts is None
+        else learned_weights(config, built.method_parts, built.partitioner, graphdef, state, batches, weights_log)
+    )
     del params  # restoring donates nothing, and two states may not fit
     resumed = None
     if step:
@@ -189,15 +201,17 @@ def start(
             if step < config.steps
             else f"nothing is left to train: step {step} is saved, and the run has {config.steps} steps (TRAIN_STEPS)"
         )
-        state, resumed = _restored(built, checkpointer, state, batches, log)
+        state, resumed = _restored(built, checkpointer, state, batches, learned, log)
         if step < config.steps:  # a step is saved before it is measured, which may have been interrupted
             evaluation(step, {}, state)
-    elif config.evaluation.before:
+    if learned is not None and not step:
+        learned.begin()
+    if config.evaluation.before and not step:
         log("measuring before training")
         evaluation.measure(0, whole_params(state, config.tuning))
     if built.change and first:
         run_dir.record_change(folder, data, step=step)
-    return Started(graphdef, state, batches, evaluation, step, resumed)
+    return Started(graphdef, state, batches, evaluation, learned, step, resumed)
 
 
 def _check_same_checkpoint(saved: Mapping[str, Any], config: RunConfig, step: int) -> None:
@@ -217,9 +231,14 @@ def _check_same_checkpoint(saved: Mapping[str, Any], config: RunConfig, step: in
 
 
 def _restored(
-    built: Built, checkpointer: Checkpointer, like: TrainState, batches: BatchStream, log: Log
+    built: Built,
+    checkpointer: Checkpointer,
+    like: TrainState,
+    batches: BatchStream,
+    learned: LearnedWeights | None,
+    log: Log,
 ) -> tuple[TrainState, Mapping[str, Any]]:
-    """The state of the newest checkpoint and what was saved beside it; ``batches`` go on where it stood."""
+    """The state of the newest checkpoint and what was saved beside it; ``batches`` and ``learned`` go on where it stood."""
     state, position, resumed = checkpointer.restore(like)
     ours = run_dir.task_table(built.data)
     earlier = run_dir.earlier_tables(built.folder)
@@ -227,4 +246,8 @@ def _restored(
     if before is not ours:
         log(f"going on with changed data ({DataChange.between(before, ours)})")
         resumed = {**resumed, WINDOW: reordered_window(resumed.get(WINDOW, {}), list(before), list(ours))}
+    if learned is not None and not learned.restore(resumed, batches.step, same_tasks=before is ours):
+        log(
+            f"{type(learned.method).__name__} begins anew: the checkpoint holds no weights that it learned of these tasks"
+        )
     return state, resumed

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import jax
 
+from flan_jax.errors import UserError
 from flan_jax.experiments import run_dir
 from flan_jax.experiments.batches import Reweight, Reweighting, sampling_report
 from flan_jax.experiments.config import RunConfig
@@ -14,6 +15,7 @@ from flan_jax.experiments.evaluate import EvalProgress
 from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.run_folder.run_lock import run_lock
 from flan_jax.experiments.setup import Built, Log, Started, build, start
+from flan_jax.experiments.weighting.build_method import save_result
 from flan_jax.feed.sampling_stats import SamplingStats
 from flan_jax.report.page import write_report
 from flan_jax.train.checkpoint import Checkpointer
@@ -64,6 +66,10 @@ def train(
     Raises:
         UserError: the folder holds another run or other data, or anything the layers below refuse.
     """
+    if reweight is not None and config.weighting is not None:
+        raise UserError(
+            "A run is given weights by a function (reweight) or by run.weighting, not by both. Leave one out."
+        )
     built = build(config, prepare_progress=prepare_progress, log=log)
     run_dir.create(built.folder)
     with (
@@ -82,7 +88,7 @@ def _run(
     built: Built, started: Started, checkpointer: Checkpointer, reweight: Reweighting | None, log: Log
 ) -> TrainResult:
     """Trains to the last step, measures what is reached, and writes the page of the run."""
-    config, folder, batches = built.config, built.folder, started.batches
+    config, folder, batches, learned = built.config, built.folder, started.batches, started.learned
     step_fn = compile_train_step(
         shardings_of(started.state),
         built.partitioner,
@@ -107,6 +113,9 @@ def _run(
                 checkpointer=checkpointer,
                 data_position=batches.get_state,
                 resumed=started.resumed,
+                extra=dict if learned is None else learned.state,
+                before_step=None if learned is None else learned.before_step,
+                after_step=None if learned is None else learned.after_step,
                 stop_at_data_end=config.feed.exhausted != "repeat",
             )
         except Preempted as stop:
@@ -119,6 +128,8 @@ def _run(
         log(
             f"the data ended after step {reached} of {config.steps}, as run.exhausted={config.feed.exhausted!r} asks for"
         )
+    if learned is not None and learned.method.result is not None:
+        log(f"the weights that {type(learned.method).__name__} learned are in {save_result(folder, learned)}")
     log(f"measuring step {reached}")
     started.evaluation.measure(reached, whole_params(state, config.tuning))
     if jax.process_index() == 0:

@@ -47,6 +47,10 @@ class BatchStream(Protocol):
     def weights(self) -> dict[str, float]:
         """The shares of draws in force, by task; they sum to 1."""
 
+    @property
+    def shares_of_mixture(self) -> dict[str, float]:
+        """The shares of draws that the mixture itself declares, by task, whatever is in force; they sum to 1."""
+
     def __iter__(self) -> Iterator[Batch]: ...
 
     def __next__(self) -> Batch: ...

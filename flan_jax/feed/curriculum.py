@@ -52,6 +52,11 @@ class CurriculumBatches(Iterator[Batch]):
         """The shares of draws in force, by task: the curriculum's until it ends."""
         return self._active.weights
 
+    @property
+    def shares_of_mixture(self) -> dict[str, float]:
+        """The shares of draws that the mixture declares, by task."""
+        return self._mixture.shares_of_mixture
+
     def get_state(self) -> dict[str, Any]:
         """Returns the position after the last batch consumed: a dozen integers."""
         return {

@@ -123,6 +123,12 @@ class PackedBatches(Iterator[Batch]):
         shares = self._row_index.sampler.shares_at(self._consumed())
         return dict(zip(self._names, shares.tolist(), strict=True))
 
+    @property
+    def shares_of_mixture(self) -> dict[str, float]:
+        """The shares of draws that these batches were made with, by task; they sum to 1."""
+        weights = self._initial_config.weights
+        return dict(zip(self._names, (weights / weights.sum()).tolist(), strict=True))
+
     def _consumed(self) -> int:
         """Examples consumed in this part of the run."""
         return int(self._part_counts()[0].sum())

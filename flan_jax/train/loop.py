@@ -17,7 +17,7 @@ from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.finite import DivergedError, destroyed
 from flan_jax.train.metrics_accumulator import HostMetrics, MetricsAccumulator
 from flan_jax.train.state import TrainState
-from flan_jax.train.step import Batch, StepFn
+from flan_jax.train.step import Batch, Metrics, StepFn
 
 WINDOW = "metrics_window"
 """Under this name a checkpoint's extra holds the unfinished metrics window."""
@@ -27,6 +27,20 @@ class Hook(Protocol):
     """Called in every process after each logged step, with host-side metrics (`MetricsAccumulator.flush`)."""
 
     def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
+        """Does what it does; the state must not be kept, its buffers are donated to the next step."""
+
+
+class BeforeStep(Protocol):
+    """Called in every process with each batch, once it is on the devices."""
+
+    def __call__(self, step: int, state: TrainState, batch: Batch, /) -> Batch:
+        """Returns the batch that the 1-based `step` trains on; `state` is that of the step before."""
+
+
+class AfterStep(Protocol):
+    """Called in every process after each step, whose metrics may still be computing."""
+
+    def __call__(self, step: int, state: TrainState, metrics: Metrics, /) -> None:
         """Does what it does; the state must not be kept, its buffers are donated to the next step."""
 
 
@@ -102,6 +116,8 @@ def fit(
     extra: Callable[[], Mapping[str, Any]] = dict,
     resumed: Mapping[str, Any] | None = None,
     stop_at_data_end: bool = False,
+    before_step: BeforeStep | None = None,
+    after_step: AfterStep | None = None,
 ) -> TrainState:
     """Trains until `steps` steps have been taken in all, those before a resumption included.
 
@@ -119,6 +135,8 @@ def fit(
       extra: JSON-like, saved beside it.
       resumed: the `extra` that the checkpoint of `state` held, where it comes from one.
       stop_at_data_end: training ends where the batches do, as if that had been the last step asked for.
+      before_step: gives each batch its last form; moves between host and devices must be explicit.
+      after_step: called after every step, before what is due of logging and saving.
 
     Returns:
       The state after the last step, saved and complete on disk where there is a checkpointer.
@@ -152,9 +170,14 @@ def fit(
                 loop.save(step - 1)
                 break
             with jax.transfer_guard("disallow"):
-                loop.state, metrics = step_fn(loop.state, shard_batch(batch))
+                given = shard_batch(batch)
+                if before_step is not None:
+                    given = before_step(step, loop.state, given)
+                loop.state, metrics = step_fn(loop.state, given)
             stop.at_once(False)
             loop.window.add(step, metrics)
+            if after_step is not None:
+                after_step(step, loop.state, metrics)
             line = loop.log(step) if step % log_every == 0 or step == steps else None
             signum = stop.after(step)
             if signum or step == steps or step % period == 0:

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from flan_jax.train.fused_loss import TokenValues, fused_loss
 from flan_jax.train.sharding import Partitioner
@@ -95,17 +95,53 @@ def token_loss(
 
 def _sums(objective: Array, values: TokenValues, batch: Mapping[str, Array], num_tasks: int, z_loss: float) -> LossSums:
     weights, tasks = batch["decoder_loss_weights"].astype(jnp.float32), batch["decoder_task_ids"]
-
-    def by_task(values: Float[Array, "B T"]) -> Float[Array, "K"]:
-        slots = jnp.where(tasks < 0, num_tasks, tasks)  # one slot more, for what belongs to no task
-        return jax.ops.segment_sum(values.ravel(), slots.ravel(), num_segments=num_tasks + 1)[:num_tasks]
-
     return LossSums(
         objective=objective,
         loss=jnp.sum(values.cross_entropy * weights),
         z_loss=z_loss * jnp.sum(jnp.square(values.log_normalizer) * weights),
         weight=jnp.sum(weights),
         correct=jnp.sum(values.correct * weights),
-        task_loss=by_task(values.cross_entropy * weights),
-        task_weight=by_task(weights),
+        task_loss=_by_task(values.cross_entropy * weights, tasks, num_tasks),
+        task_weight=_by_task(weights, tasks, num_tasks),
     )
+
+
+def _by_task(values: Float[Array, "B T"], tasks: Int[Array, "B T"], num_tasks: int) -> Float[Array, "K"]:
+    slots = jnp.where(tasks < 0, num_tasks, tasks)  # one slot more, for what belongs to no task
+    return jax.ops.segment_sum(values.ravel(), slots.ravel(), num_segments=num_tasks + 1)[:num_tasks]
+
+
+def excess_by_task(
+    model: Any,
+    reference: Any,
+    batch: Mapping[str, Array],
+    *,
+    num_tasks: int,
+    partitioner: Partitioner | None = None,
+) -> tuple[Float[Array, "K"], Float[Array, "K"]]:
+    """Sums by task how far a model is behind a reference model: max(loss - reference loss, 0) of every loss token.
+
+    Dropout is off. DoReMi (arXiv 2305.10429, algorithm 1) clips each token so before it takes the mean.
+
+    Args:
+      model, reference: as for ``model_loss``.
+      batch: as for ``model_loss``.
+      num_tasks: K.
+      partitioner: as for ``model_loss``.
+
+    Returns:
+      The sums, each token weighted by `decoder_loss_weights`, and the weights of each task.
+    """
+    weights, tasks = batch["decoder_loss_weights"].astype(jnp.float32), batch["decoder_task_ids"]
+    losses = [
+        fused_loss(
+            each.head(),
+            each.hidden(batch, dropout_key=None),
+            batch["decoder_target_tokens"],
+            weights,
+            partitioner=partitioner,
+        )[1].cross_entropy
+        for each in (model, reference)
+    ]
+    excess = jnp.maximum(losses[0] - losses[1], 0.0)
+    return _by_task(excess * weights, tasks, num_tasks), _by_task(weights, tasks, num_tasks)

@@ -15,7 +15,7 @@ from flan_jax.errors import UserError
 from flan_jax.models.build import merge
 from flan_jax.models.peft.adapters import join
 from flan_jax.models.peft.config import TuningConfig
-from flan_jax.train.loss import LossSums, model_loss
+from flan_jax.train.loss import LossSums, excess_by_task, model_loss
 from flan_jax.train.sharding import Partitioner
 from flan_jax.train.state import TrainState
 from flan_jax.train.step_config import StepConfig
@@ -194,3 +194,32 @@ def compile_loss_step(
         return model_loss(merge(graphdef, params), batch, num_tasks=num_tasks, partitioner=partitioner)
 
     return jax.jit(loss_step, in_shardings=(whole, partitioner.batch()), out_shardings=partitioner.replicated())
+
+
+def compile_excess_step(
+    shardings: TrainState,
+    reference: Any,
+    partitioner: Partitioner,
+    *,
+    graphdef: nnx.GraphDef,
+    num_tasks: int,
+    tuning: TuningConfig = ALL,
+) -> Callable[[TrainState, Batch], tuple[Array, Array]]:
+    """Compiles (state, batch) -> `excess_by_task` of the state's model over a reference model of the same kind.
+
+    Args:
+      reference: its parameters, whole; they stay on the devices.
+      others: as for `compile_train_step`.
+    """
+    places = jax.tree.map(lambda leaf: leaf.sharding, reference)
+
+    def excess(params: Any, frozen: Any, reference: Any, batch: Batch) -> tuple[Array, Array]:
+        model = merge(graphdef, join(params, frozen, tuning))
+        return excess_by_task(model, merge(graphdef, reference), batch, num_tasks=num_tasks, partitioner=partitioner)
+
+    compiled = jax.jit(
+        excess,
+        in_shardings=(shardings.params, shardings.frozen, places, partitioner.batch()),
+        out_shardings=partitioner.replicated(),
+    )
+    return lambda state, batch: compiled(state.params, state.frozen, reference, batch)

@@ -101,9 +101,15 @@ class RunTable:
         return dataclasses.replace(self, units=tuple(units), weights=weights)
 
     def points(self) -> np.ndarray:
-        """Numbers the runs by their weights: [n] integers, equal where runs are replicates of one point."""
-        # Nine digits: what is written and read again may differ in the last.
-        return np.unique(np.round(self.weights, 9), axis=0, return_inverse=True)[1].reshape(-1)
+        """Numbers points as they first appear: [n] integers, equal where runs have equal weights (replicates)."""
+        return points_of(self.weights)
+
+
+def points_of(weights: np.ndarray) -> np.ndarray:
+    """Numbers the points of [n, K] weights as they first appear, whatever the order of the units: [n] integers."""
+    # Nine digits: what is written and read again may differ in the last.
+    _, first, inverse = np.unique(np.round(weights, 9), axis=0, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse.reshape(-1)]
 
 
 def joined(tables: Sequence[RunTable]) -> RunTable:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gin
@@ -13,12 +13,16 @@ from flan_jax.cli.gin_values import macro_of
 from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.typed import check, expected, members, problem
 
-RUN = f"{OURS}run"
+RUN, STUDY = f"{OURS}run", f"{OURS}study"
 _CONSTANT = "gin.constant"
 
 
-def check_bindings(origins: Mapping[Key, Origin]) -> None:
+def check_bindings(origins: Mapping[Key, Origin], roots: Sequence[str] = (RUN,)) -> None:
     """Checks everything that is bound, before anything is called.
+
+    Args:
+        origins: of all that is bound.
+        roots: selectors of what will be called; what they refer to is read.
 
     A part whose settings are bound and that nobody refers to is referred to where there is one place for it:
     ``TuningConfig.lora_rank = 8`` alone is read, as if ``run.tuning = @TuningConfig()`` stood beside it.
@@ -28,9 +32,9 @@ def check_bindings(origins: Mapping[Key, Origin]) -> None:
             another type than its field's.
     """
     _check_circles()
-    _refer_to_parts(origins)
+    _refer_to_parts(origins, roots)
     _check_macros(origins)
-    read = _Reachable()
+    read = _Reachable(roots)
     for key, origin in origins.items():
         if origin.own:
             _check_is_read(key, origin, read, origins)
@@ -56,10 +60,11 @@ def _references(value: Any) -> Iterator[Any]:
 class _Reachable:
     """The parts that a run reads, with scopes and macros; and for each the reference through which it is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, roots: Sequence[str]) -> None:
         self.parts: set[tuple[str, str]] = set()
         self.macros: set[str] = set()
-        self._follow("", RUN)
+        for root in roots:
+            self._follow("", root)
 
     def _follow(self, scope: str, selector: str) -> None:
         prefixes = scope.split("/")
@@ -102,10 +107,10 @@ def _check_circle(name: str, path: tuple[str, ...]) -> None:
             _check_circle(other, (*path, name))
 
 
-def _refer_to_parts(origins: Mapping[Key, Origin]) -> None:
+def _refer_to_parts(origins: Mapping[Key, Origin], roots: Sequence[str]) -> None:
     """Binds ``@Part()`` where a part that the user set has one place, and nothing stands there."""
     for key, origin in origins.items():
-        read = _Reachable()
+        read = _Reachable(roots)
         if origin.own and key[0] == "" and key[1].startswith(OURS) and key not in read:
             places = list(_places(key[1], read))
             if len(places) == 1 and places[0][1] not in _bound("", places[0][0]):

@@ -15,7 +15,7 @@ from typing import Any
 import gin
 import jax
 
-from flan_jax.cli.gin_checks import MACRO, RUN, check_bindings, macros_read
+from flan_jax.cli.gin_checks import MACRO, RUN, STUDY, check_bindings, macros_read
 from flan_jax.cli.gin_order import FileOrder
 from flan_jax.cli.gin_reader import OURS, GinReader, Key, Origin, shipped_gin_dir
 from flan_jax.cli.gin_values import as_gin, fields_of, in_order
@@ -33,6 +33,12 @@ from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.t5.config import T5Config
 from flan_jax.option_groups import group_of
+from flan_jax.studies.config import StudyConfig
+from flan_jax.studies.factors.dirichlet import Dirichlet
+from flan_jax.studies.factors.nested import Nested
+from flan_jax.studies.factors.parts import AddOne, LeaveOneOut, NumberOfClusters, TasksPerCluster
+from flan_jax.studies.factors.random import Choice, LogUniform, Uniform
+from flan_jax.studies.factors.values import Seeds, Values
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig, ShardingRules, fitted
 from flan_jax.typed import Positive
@@ -55,8 +61,20 @@ for _configurable in (
     DecodingConfig,
     OnlineDataMixing,
     DoReMi,
+    AddOne,
+    Choice,
+    Dirichlet,
+    LeaveOneOut,
+    LogUniform,
+    Nested,
+    NumberOfClusters,
+    Seeds,
+    TasksPerCluster,
+    Uniform,
+    Values,
 ):
     gin.external_configurable(_configurable, module="flan_jax")
+make_study: Any = gin.external_configurable(StudyConfig, name="study", module="flan_jax")
 
 
 def _run(**given: Any) -> RunConfig:
@@ -180,6 +198,86 @@ def load(
         UserError: an unknown file, macro, configurable or parameter; a required macro not set; a file that undoes
             what one before it is there for (``gin_order``).
     """
+    reader = _read(files, bindings, search_paths, folder=folder)
+    if _study_keys(reader):
+        raise UserError(
+            f"{reader.origins[_study_keys(reader)[0]].where} describes a study, which is many runs. `flan-jax sweep` runs it; name "
+            "another file here."
+        )
+    config = _called(run, reader)
+    _check_unread(config, reader.origins)
+    told = any(
+        origin.own and (key[1].endswith(".MeshConfig") or key[1:] == (RUN, "mesh"))
+        for key, origin in reader.origins.items()
+    )
+    if folder and not told:
+        config = dataclasses.replace(config, mesh=fitted(config.mesh, jax.device_count()))
+    return GinRun(config, gin.operative_config_str(), tuple(reader.imports))
+
+
+@dataclasses.dataclass(frozen=True)
+class GinStudy:
+    """A resolved study.
+
+    Attributes:
+        study: the declaration.
+        base: the run that all of its runs are made from.
+        operative: gin's operative configuration of the base run.
+    """
+
+    study: StudyConfig
+    base: RunConfig
+    operative: str
+
+
+def load_study(
+    files: Sequence[str], bindings: Sequence[str] = (), search_paths: Sequence[str] = (), *, study_dir: str
+) -> GinStudy:
+    """Reads gin files and bindings, in this order, and resolves a study and its base run.
+
+    Args:
+        files: as for ``load``.
+        bindings: as for ``load``.
+        search_paths: as for ``load``.
+        study_dir: the study's folder, in which every run gets its own.
+
+    Raises:
+        UserError: as ``load``; no file describes a study; or the base run is given a folder.
+    """
+    given = next((name for name in map(_name_of, bindings) if name in ("MODEL_DIR", "run.model_dir")), None)
+    if given:
+        raise UserError(f"--gin.{given} names the folder of one run, and a study gives each run its own. Leave it out.")
+    base_dir = f"run.model_dir={Path(study_dir) / 'runs' / 'base'}"
+    reader = _read(files, [*bindings, base_dir], search_paths, roots=(RUN, STUDY))
+    if not _study_keys(reader):
+        raise UserError(
+            f"None of {', '.join(files) or 'no files'} describes a study: nothing sets study.factors. Name a file from sweeps/, or "
+            "one of your own."
+        )
+    base = _called(run, reader)
+    operative = gin.operative_config_str()
+    study = _called(make_study, reader)
+    _check_unread(base, reader.origins)
+    return GinStudy(study, base, operative)
+
+
+def _name_of(binding: str) -> str:
+    return binding.partition("=")[0].strip()
+
+
+def _study_keys(reader: GinReader) -> list[Key]:
+    return [key for key in reader.origins if key[1] == STUDY]
+
+
+def _read(
+    files: Sequence[str],
+    bindings: Sequence[str],
+    search_paths: Sequence[str],
+    *,
+    folder: str = "",
+    roots: Sequence[str] = (RUN,),
+) -> GinReader:
+    """Reads files and bindings into gin's configuration and checks them, for calls of the roots."""
     gin.clear_config()
     reader = GinReader(search_paths)
     order = FileOrder(shipped_gin_dir(), search_paths)
@@ -198,22 +296,20 @@ def load(
             key: origin
             for key, origin in reader.origins.items()
             if key[1] != MACRO or key[0] not in fed or origin.where.startswith("--gin.")
-        }
+        },
+        roots,
     )
+    return reader
+
+
+def _called(configurable: Any, reader: GinReader) -> Any:
+    """Calls what gin has the values of; what it raises is put into a sentence."""
     try:
-        config = run()
+        return configurable()
     except UserError as error:
         raise UserError(_without_gin_trace(str(error))) from None
     except (RuntimeError, TypeError, ValueError) as error:
         raise _resolution_error(error, reader.written) from error
-    _check_unread(config, reader.origins)
-    told = any(
-        origin.own and (key[1].endswith(".MeshConfig") or key[1:] == (RUN, "mesh"))
-        for key, origin in reader.origins.items()
-    )
-    if folder and not told:
-        config = dataclasses.replace(config, mesh=fitted(config.mesh, jax.device_count()))
-    return GinRun(config, gin.operative_config_str(), tuple(reader.imports))
 
 
 def _check_unread(config: RunConfig, origins: Mapping[Key, Origin]) -> None:

@@ -1,0 +1,82 @@
+"""Studies from gin: every shipped sweep resolves and expands, and what is no study says so."""
+
+import pytest
+
+from flan_jax.cli import gin_config
+from flan_jax.errors import UserError
+from flan_jax.studies.expand import check_plan, expand
+
+# Every shipped study, of some a shorter one: number of its runs, and the levels of the last.
+SWEEPS = {
+    "sweeps/balancing.gin": (24, {"rates": "proportional", "cap": 3000, "temperature": 2.0, "seed": 2}),
+    "sweeps/clusters.gin": (16, {"clusters": 11, "order": 0}),
+    "sweeps/few_shot_and_inversion.gin": (18, {"few_shot_share": 0.5, "inversion": False, "seed": 2}),
+    "sweeps/instructions.gin": (9, {"modes": "no_template", "seed": 2}),
+    "sweeps/learning_rate.gin": (8, {"draw": 1, "learning_rate": 2.5e-3}),
+    "sweeps/leave_one_cluster_out.gin": (36, {"left_out": "dialogue", "seed": 2}),
+    "sweeps/mini_weights.gin": (16, {"draw": 3}),
+    "sweeps/mini_weights_designed.gin": (30, {"draw": 23}),
+    "sweeps/tasks_per_cluster.gin": (12, {"clusters": 11, "tasks_per_cluster": 2, "seed": 2}),
+    "sweeps/templates_per_task.gin": (12, {"templates": 8, "seed": 2}),
+}
+
+# Fewer draws say the same of the file.
+SHORTER = {
+    "sweeps/learning_rate.gin": ("study.draws=2",),
+    "sweeps/mini_weights.gin": ("study.draws=4",),
+    "sweeps/mini_weights_designed.gin": ("Dirichlet.candidates=60",),
+}
+
+
+def load(name: str, *bindings: str):
+    return gin_config.load_study([name], bindings, study_dir="studies/s")
+
+
+def test_every_shipped_sweep_is_listed_here():
+    root = gin_config.shipped_gin_dir()
+    assert sorted(path.relative_to(root).as_posix() for path in (root / "sweeps").glob("*.gin")) == sorted(SWEEPS)
+
+
+@pytest.mark.parametrize("name", sorted(SWEEPS))
+def test_a_shipped_sweep_becomes_runs(name):
+    found = load(name, *SHORTER.get(name, ()))
+    plans = expand(found.study, found.base)
+    assert found.base.model_dir == "studies/s/runs/base"
+    assert found.study.name == name.removeprefix("sweeps/").removesuffix(".gin")
+    assert (len(plans), plans[-1].levels) == SWEEPS[name]
+    suite = found.study.objective.partition("/")[0]
+    assert suite in (found.base.evaluation.suites or ())
+    for plan in (plans[0], plans[len(plans) // 2], plans[-1]):
+        check_plan(found.base, plan)
+    assert "study" not in found.operative
+
+
+def test_factors_of_one_kind_have_scopes():
+    found = load("sweeps/few_shot_and_inversion.gin", "few_shot/Values.values=(0.5,)")
+    assert [factor.values for factor in found.study.factors[:2]] == [(0.5,), (True, False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "binding", "sentence"),
+    [
+        ("runs/quickstart.gin", "run.seed=1", "None of runs/quickstart.gin describes a study"),
+        ("sweeps/clusters.gin", "MODEL_DIR=a", "a study gives each run its own. Leave it out"),
+        ("sweeps/clusters.gin", "study.drows=3", "Did you mean 'draws'"),
+        ("sweeps/clusters.gin", "study.draws=2.5", "study.draws is 2.5; it must be a whole number"),
+        ("sweeps/clusters.gin", "study.draws=2", "no factor is drawn"),
+        ("sweeps/clusters.gin", "Seeds.count=3", r"Nothing in this run reads Seeds\.count"),
+        ("sweeps/clusters.gin", "NumberOfClusters.counts=3", "it must be a tuple of a whole number"),
+        ("sweeps/mini_weights.gin", "Dirichlet.over=cluster", "Did you mean 'clusters'"),
+        ("sweeps/mini_weights.gin", "study.factors=(@Dirichlet,)", "study.factors is"),
+    ],
+)
+def test_what_is_no_study_is_refused(name, binding, sentence):
+    with pytest.raises(UserError, match=sentence):
+        load(name, binding)
+
+
+def test_a_study_is_no_run():
+    with pytest.raises(
+        UserError, match=r"sweeps/clusters\.gin, line 10 describes a study, .* `flan-jax sweep` runs it"
+    ):
+        gin_config.load(["sweeps/clusters.gin"], ["MODEL_DIR=runs/a"])

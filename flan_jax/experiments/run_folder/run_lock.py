@@ -20,7 +20,8 @@ from typing import Any
 import jax
 
 from flan_jax.errors import UserError
-from flan_jax.files import is_alive, writing
+from flan_jax.experiments.run_folder.process_identity import lives_here, this_process
+from flan_jax.files import writing
 
 LOCK = "run.lock"
 HEARTBEAT_S = 30.0
@@ -35,7 +36,7 @@ def run_lock(folder: Path, log: Callable[[str], None]) -> Iterator[None]:
     """Holds the lock of a run's folder; of several processes of one run, the first does.
 
     Raises:
-        UserError: another run is writing there.
+        RunHeldError: another run is writing there.
     """
     if jax.process_index() != 0:
         yield
@@ -106,10 +107,9 @@ def _owner(descriptor: int) -> dict[str, Any]:
 
 
 def _lives(owner: Mapping[str, Any], path: Path, *, free: bool | None) -> bool:
-    if owner.get("host") == socket.gethostname() and owner.get("boot") == _boot():
-        # The system's lock ends with its owner. Without one, a number may have been given to another process since.
-        pid = owner.get("pid")
-        return free is not True and isinstance(pid, int) and is_alive(pid) and _started(pid) == owner.get("started")
+    here = lives_here(owner)
+    if here is not None:
+        return here and free is not True  # the system's lock ends with its owner
     # This machine may have been started again since, or two may have one name.
     silent = SILENT_S if owner.get("host") == socket.gethostname() else DEAD_AFTER_S
     with contextlib.suppress(OSError):
@@ -117,8 +117,12 @@ def _lives(owner: Mapping[str, Any], path: Path, *, free: bool | None) -> bool:
     return False
 
 
-def _held(path: Path, owner: Mapping[str, Any]) -> UserError:
-    return UserError(
+class RunHeldError(UserError):
+    """Another process is writing into the run's folder: nothing is wrong with the run, and it may be tried again."""
+
+
+def _held(path: Path, owner: Mapping[str, Any]) -> RunHeldError:
+    return RunHeldError(
         f"Another run is writing into {str(path.parent)!r}: process {owner.get('pid')} on {owner.get('host')}, since "
         f"{owner.get('since', 'just now')}. Wait for it or stop it, or choose another MODEL_DIR. (If it is dead on another "
         f"machine, its lock ends by itself {DEAD_AFTER_S / 60:.0f} minutes after its last sign of life.)"
@@ -126,34 +130,9 @@ def _held(path: Path, owner: Mapping[str, Any]) -> UserError:
 
 
 def _sign(descriptor: int) -> None:
-    pid = os.getpid()
-    owner = {
-        "host": socket.gethostname(),
-        "boot": _boot(),
-        "pid": pid,
-        "started": _started(pid),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
-    }
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, (json.dumps(owner) + "\n").encode(), 0)
+    os.pwrite(descriptor, (json.dumps(this_process()) + "\n").encode(), 0)
     os.fsync(descriptor)
-
-
-def _started(pid: int) -> str:
-    """Returns when a process of this machine started, in ticks since the machine did; empty where nobody says."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        return fields[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def _boot() -> str:
-    """Tells one start of this machine from another; empty where nobody says."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
 
 
 def _beat(path: Path, ended: threading.Event) -> None:

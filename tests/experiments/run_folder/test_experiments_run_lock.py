@@ -13,6 +13,8 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.run_folder import run_lock
+from flan_jax.experiments.run_folder.process_identity import boot
+from flan_jax.experiments.run_folder.process_identity import started as started_at
 from flan_jax.experiments.run_folder.run_lock import LOCK
 
 HOLDS = """
@@ -33,7 +35,7 @@ def held(folder: Path, said: list[str] | None = None) -> None:
 
 def signed(folder: Path, age_s: float = 0.0, **owner: object) -> None:
     path = folder / LOCK
-    path.write_text(json.dumps({"host": socket.gethostname(), "boot": run_lock._boot(), "since": "noon", **owner}))
+    path.write_text(json.dumps({"host": socket.gethostname(), "boot": boot(), "since": "noon", **owner}))
     os.utime(path, (time.time() - age_s,) * 2)
 
 
@@ -89,7 +91,7 @@ def test_where_the_file_system_has_no_locks(
 ) -> None:
     """The number and the start of the process decide: numbers are given again."""
     monkeypatch.setattr(run_lock, "_flock", lambda descriptor: None)
-    signed(tmp_path, pid=os.getpid(), started=run_lock._started(os.getpid()) if started is None else started)
+    signed(tmp_path, pid=os.getpid(), started=started_at(os.getpid()) if started is None else started)
     if lives:
         with pytest.raises(UserError, match="Another run is writing"):
             held(tmp_path)

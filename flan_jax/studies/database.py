@@ -1,0 +1,247 @@
+"""The results of a study as one SQLite file, which pandas and the sqlite3 shell open; made from the runs' folders alone.
+
+Nothing depends on it: where it is missing, damaged or of another version, it is made anew.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flan_jax import files
+from flan_jax.errors import UserError, unknown
+from flan_jax.studies.claims import Claims
+from flan_jax.studies.database_schema import SCHEMA_VERSION, TABLES, VIEWS
+from flan_jax.studies.fits.table import RunTable
+from flan_jax.studies.objectives import DEFAULT, Objective, parse_objective
+from flan_jax.studies.run_rows import RunRows, rows_of, stamp_of
+from flan_jax.studies.run_states import RunState, run_states
+from flan_jax.studies.scheduler import read_groups
+from flan_jax.studies.study_dir import DATABASE, StudyDir
+
+_BUSY_S = 60.0
+_ROW_TABLES = ("levels", "weights", "scores", "losses")
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyDatabase:
+    """The database of a study.
+
+    Attributes:
+        path: of the file.
+    """
+
+    path: Path
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[sqlite3.Connection]:
+        """Yields a connection that reads; it is closed at the end.
+
+        Raises:
+            UserError: there is no such file, or it is no database of a study.
+        """
+        if not self.path.is_file():
+            raise UserError(
+                f"There is no {str(self.path)!r}. `flan-jax sweep --study_dir {self.path.parent}` makes it from the runs' folders."
+            )
+        with contextlib.closing(
+            sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)
+        ) as it:
+            it.row_factory = sqlite3.Row
+            version = _version(it)
+            if version != SCHEMA_VERSION:
+                raise UserError(
+                    f"{str(self.path)!r} is no database of a study, or one of another version. `flan-jax sweep --study_dir "
+                    f"{self.path.parent}` makes it anew from the runs' folders."
+                )
+            yield it
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Returns what a query finds, a mapping a row."""
+        with self.connected() as connection:
+            return [dict(row) for row in connection.execute(query, values)]
+
+    def objectives(self) -> list[str]:
+        """Lists the objectives that at least one run which is done has."""
+        found = self.rows(
+            "SELECT DISTINCT s.suite, s.metric FROM scores s JOIN runs r ON r.run = s.run AND r.state = 'done' "
+            "WHERE s.newest AND s.kind = 'suite' ORDER BY s.suite, s.metric"
+        )
+        return [f"{row['suite']}/{row['metric']}" for row in found]
+
+    def left_out(self) -> dict[str, str]:
+        """Returns the runs that no fit reads, by name, and why not."""
+        found = self.rows("SELECT run, state, reason FROM runs WHERE state <> 'done' ORDER BY number")
+        return {row["run"]: f"{row['state']}{': ' if row['reason'] else ''}{row['reason']}" for row in found}
+
+    def run_table(self, objectives: Sequence[str] = ()) -> RunTable:
+        """Returns weights and scores of the runs that are done; ``left_out`` names the others.
+
+        Args:
+            objectives: as ``parse_objective`` reads them; none for the study's own.
+
+        Raises:
+            UserError: no run is done, none has weights of its own, or none has one of the objectives.
+        """
+        names = tuple(objectives) or (self._about()["objective"],)
+        runs = [row["run"] for row in self.rows("SELECT run FROM runs WHERE state = 'done' ORDER BY number")]
+        if not runs:
+            raise UserError(f"No run of the study in {str(self.path.parent)!r} is done, so there is nothing to fit.")
+        found = self.rows("SELECT run, unit, weight FROM weights")
+        units = tuple(dict.fromkeys(row["unit"] for row in found))
+        if not units:
+            raise UserError(
+                f"The study in {str(self.path.parent)!r} gives its runs no weights of their own, so nothing can be fitted to them."
+            )
+        weights = np.zeros((len(runs), len(units)))
+        rows, columns = ({name: place for place, name in enumerate(names)} for names in (runs, units))
+        for row in found:
+            if row["run"] in rows:
+                weights[rows[row["run"]], columns[row["unit"]]] = row["weight"]
+        parsed = {name: parse_objective(name) for name in names}
+        return RunTable(
+            tuple(runs),
+            units,
+            weights,
+            {name: self._scores(objective, runs) for name, objective in parsed.items()},
+            {name: objective.higher_is_better for name, objective in parsed.items()},
+        )
+
+    def _scores(self, objective: Objective, runs: Sequence[str]) -> np.ndarray:
+        part = "kind = 'suite'"
+        values = [objective.suite, objective.metric]
+        if objective.part:
+            part = "(kind = 'cluster' AND cluster = ? OR kind = 'task' AND task = ?)"
+            values += [objective.part, objective.part]
+        found = {
+            row["run"]: row["value"]
+            for row in self.rows(
+                f"SELECT run, value FROM scores WHERE newest AND suite = ? AND metric = ? AND {part}", values
+            )
+        }
+        if not any(run in found for run in runs):
+            raise unknown("objective", str(objective), self.objectives(), remedy="No run that is done has it.")
+        return np.array([found.get(run, math.nan) for run in runs])
+
+    def _about(self) -> dict[str, str]:
+        return {row["key"]: row["value"] for row in self.rows("SELECT key, value FROM about")}
+
+    def update(self, study: StudyDir, claims: Claims, names: Iterable[str] | None = None) -> list[str]:
+        """Brings the rows of runs up to date, of all of them or of some; call it under a claim, so that one process writes.
+
+        A file that is missing, damaged or of another version is made anew. Rows of runs whose files have not changed stay.
+
+        Returns:
+            What of the runs' folders could not be read, in sentences.
+
+        Raises:
+            WritingError: the file system takes no more.
+        """
+        states = run_states(study, claims)
+        try:
+            with _writing(self.path), contextlib.closing(sqlite3.connect(self.path, timeout=_BUSY_S)) as connection:
+                if _version(connection) == SCHEMA_VERSION:
+                    return _update(connection, study, states, names)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+                raise UserError(
+                    f"{str(self.path)!r} is locked by another program for {_BUSY_S:.0f} s now. Let it finish, and run the same "
+                    "command again."
+                ) from error
+        return self._made_anew(study, states)
+
+    def _made_anew(self, study: StudyDir, states: Mapping[str, RunState]) -> list[str]:
+        with files.atomic_file(self.path) as temporary:
+            with _writing(self.path), contextlib.closing(sqlite3.connect(temporary)) as connection:
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                connection.executescript(TABLES)
+                for name, (question, query) in VIEWS.items():
+                    connection.execute(f"CREATE VIEW {name} AS {query}")
+                    connection.execute("INSERT INTO views VALUES (?, ?)", (name, question))
+                unread = _update(connection, study, states, None)
+            # That of a process which was killed belongs to the file that goes.
+            self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
+        return unread
+
+
+def database_of(study: StudyDir) -> StudyDatabase:
+    """Returns the database of a study, which need not be there yet."""
+    return StudyDatabase(study.database)
+
+
+def open_database(study_dir: Path) -> StudyDatabase:
+    """Returns the database in a study's folder, to be read."""
+    return StudyDatabase(study_dir / DATABASE)
+
+
+def _update(
+    connection: sqlite3.Connection, study: StudyDir, states: Mapping[str, RunState], names: Iterable[str] | None
+) -> list[str]:
+    """Writes what changed, in one transaction."""
+    stamps = dict(connection.execute("SELECT run, stamp FROM runs").fetchall())
+    unread: list[str] = []
+    with connection:
+        for name in states if names is None else names:
+            record, state = states[name].record, states[name].state
+            folder = study.model_dir(name)
+            if stamps.get(name) != stamp_of(folder, record, state):
+                rows = rows_of(study.plan(name), folder, record, state)
+                _replace(connection, rows)
+                unread += [f"{name}: {line}" for line in rows.unread] if state == "done" else []
+        objective = parse_objective(str(study.description.get("objective") or DEFAULT))
+        better = "higher" if objective.higher_is_better else "lower"
+        about = {"objective": str(objective), "better": better, "study": json.dumps(study.description)}
+        connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about.items())
+        connection.execute("DELETE FROM groups")
+        pairs = [(group.name, run) for group in read_groups(study) for run in group.runs]
+        connection.executemany("INSERT OR REPLACE INTO groups VALUES (?, ?)", pairs)
+    return unread
+
+
+def _replace(connection: sqlite3.Connection, rows: RunRows) -> None:
+    for table in _ROW_TABLES:
+        connection.execute(f"DELETE FROM {table} WHERE run = ?", (rows.run["run"],))
+    found = {
+        "runs": [rows.run],
+        "levels": rows.levels,
+        "weights": rows.weights,
+        "scores": rows.scores,
+        "losses": rows.losses,
+    }
+    for table, own in found.items():
+        columns = [column[1] for column in connection.execute(f"PRAGMA table_info({table})")]
+        marks = ", ".join("?" for _ in columns)
+        connection.executemany(
+            f"INSERT OR REPLACE INTO {table} VALUES ({marks})", [[row.get(column) for column in columns] for row in own]
+        )
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    try:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):  # it is locked, or the disk fails
+            raise
+        return -1  # it is no database
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Says in one sentence that the disk is full."""
+    try:
+        with files.writing(path):
+            yield
+    except sqlite3.OperationalError as error:
+        if "full" not in str(error) and "readonly" not in str(error):
+            raise
+        code = errno.ENOSPC if "full" in str(error) else errno.EROFS
+        raise files.WritingError(
+            files.sentence(code, path, "The runs' folders hold everything that it is made from.")
+        ) from error

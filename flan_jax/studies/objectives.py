@@ -1,0 +1,116 @@
+"""What a study's runs are compared by: one number a run, named ``SUITE/METRIC``."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from flan_jax.errors import UserError
+from flan_jax.eval.examples import TaskResult
+
+SCORE = "score"
+"""The name of every task's own metric, whichever that is."""
+DEFAULT = "held_out/choice_probability"
+LOWER_IS_BETTER = ("brier", "calibration_error", "loss")
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A suite's mean by one metric: over its clusters, of each the mean over its tasks.
+
+    Attributes:
+        suite: its name.
+        metric: ``score`` for every task's own metric, or the name of one of its others (``choice_probability``).
+        part: a cluster or a task of the suite, whose mean alone counts; ``""`` for the whole suite.
+    """
+
+    suite: str
+    metric: str
+    part: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(word for word in (self.suite, self.metric, self.part) if word)
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The direction of the metric."""
+        return self.metric not in LOWER_IS_BETTER
+
+
+def parse_objective(text: str) -> Objective:
+    """Reads ``SUITE/METRIC`` or ``SUITE/METRIC/CLUSTER``, the last also a task.
+
+    >>> parse_objective("held_out/choice_probability")
+    Objective(suite='held_out', metric='choice_probability', part='')
+
+    Raises:
+        UserError: it is neither.
+    """
+    words = text.split("/", 2)
+    if len(words) < 2 or not all(words):
+        raise UserError(
+            f"The objective {text!r} names no suite and metric. Write SUITE/METRIC, such as {DEFAULT}, or SUITE/METRIC/CLUSTER."
+        )
+    return Objective(*words)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mean:
+    """A mean over tasks.
+
+    Attributes:
+        cluster: whose tasks they are; ``""`` for the mean over clusters.
+        metric: of which.
+        value: the mean.
+        tasks: number of tasks that have the metric.
+        n: examples of these tasks.
+    """
+
+    cluster: str
+    metric: str
+    value: float
+    tasks: int
+    n: int
+
+
+def metrics_of(result: TaskResult) -> dict[str, float]:
+    """Returns every number that was computed of a task, by the name of its metric; its own one also as ``score``.
+
+    A value on a scale of its own (``native_scale``) is no ``score``: it is averaged with no other.
+    """
+    found = {name: float(value) for name, value in result.metrics.items() if not isinstance(value, str)}
+    found[result.metric] = result.value
+    if not result.native_scale:
+        found[SCORE] = result.value
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def means(results: Sequence[TaskResult]) -> Iterator[Mean]:
+    """Yields the means of a suite's clusters, and of the clusters' means, by every metric.
+
+    A task that does not have a metric is in none of its means, and a cluster without any such task is not either; a
+    reader sees by ``tasks`` of how many a mean is.
+    """
+    scored = [(result, metrics_of(result)) for result in results]
+    for metric in dict.fromkeys(name for _, found in scored for name in found):
+        clusters: dict[str, list[tuple[float, int]]] = {}
+        for result, found in scored:
+            if metric in found:
+                clusters.setdefault(result.cluster, []).append((found[metric], result.n))
+        of_clusters = [_mean(cluster, metric, own) for cluster, own in clusters.items()]
+        yield from of_clusters
+        yield Mean(
+            "",
+            metric,
+            _average(mean.value for mean in of_clusters),
+            sum(mean.tasks for mean in of_clusters),
+            sum(mean.n for mean in of_clusters),
+        )
+
+
+def _mean(cluster: str, metric: str, own: Sequence[tuple[float, int]]) -> Mean:
+    return Mean(cluster, metric, _average(value for value, _ in own), len(own), sum(n for _, n in own))
+
+
+def _average(values: Iterable[float]) -> float:
+    found = list(values)
+    return math.fsum(found) / len(found)

@@ -19,8 +19,8 @@ GRACE_S = 5.0
 """After so long a signal ends the process also where Python does not come to it, as while a program is compiled."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-Newest = Callable[[], int | None]
-"""Asked which step's checkpoint a command would continue from; None where there is none."""
+Newest = Callable[[], int | str | None]
+"""Asked what a command would continue from: the step of a checkpoint, or the words for it; None where there is nothing."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -73,7 +73,8 @@ def last_words(signum: int, otherwise: str = "nothing was saved") -> tuple[str, 
     if step is None:
         return f"stopped by {name_of(signum)}: {otherwise}", 128 + signum
     code = TEMPORARY_FAILURE if signum == signal.SIGTERM else 128 + signum
-    words = f"the checkpoint of step {step} is saved; run the same command again to continue from it"
+    saved = step if isinstance(step, str) else f"the checkpoint of step {step} is saved"
+    words = f"{saved}; run the same command again to continue from it"
     return f"stopped by {name_of(signum)}: {words}", code
 
 

@@ -157,11 +157,20 @@ class Claims:
             atomic_write_text(claim.path, json.dumps({**this_process(), "released": True}) + "\n")
 
     @contextlib.contextmanager
-    def holding(self, name: str) -> Iterator[Claim]:
-        """Holds ``name`` inside, for work that takes a moment; waits until it is free."""
-        pause = _POLL_S
+    def holding(self, name: str, waiting: Callable[[Owner], None] = lambda owner: None) -> Iterator[Claim]:
+        """Holds ``name`` inside; waits until it is free.
+
+        Args:
+            name: what is claimed.
+            waiting: told once who holds it, where that takes more than a moment.
+        """
+        pause, told = _POLL_S, False
         while (claim := self.take(name)) is None:
             time.sleep(pause)
+            owner = self.owner(name) if pause == _LONGEST_POLL_S and not told else None
+            if owner is not None:
+                waiting(owner)
+                told = True
             pause = min(2 * pause, _LONGEST_POLL_S)
         try:
             yield claim
@@ -175,9 +184,12 @@ class Claims:
             return None
         found = _read(newest)
         pid = found.get("pid")
-        return Owner(
-            str(found.get("host", "")), pid if isinstance(pid, int) else 0, str(found.get("since", "")), _age(newest)
-        )
+        with contextlib.suppress(FileNotFoundError):  # it was succeeded this moment, which the next look will show
+            age = _age(newest)
+            return Owner(
+                str(found.get("host", "")), pid if isinstance(pid, int) else 0, str(found.get("since", "")), age
+            )
+        return None
 
     def _lives(self, path: Path) -> bool:
         found = _read(path)

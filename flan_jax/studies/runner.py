@@ -15,7 +15,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval.suites import sentence
 from flan_jax.experiments.run_folder.run_lock import RunHeldError
 from flan_jax.files import WritingError, refusal
-from flan_jax.studies.claims import Claims, LostClaimError
+from flan_jax.studies.claims import Claims, LostClaimError, Owner
 from flan_jax.studies.executor import Executor, Progress, RunEnd
 from flan_jax.studies.run_records import Outcome, State
 from flan_jax.studies.scheduler import Group, Scheduler, Work, group_folder
@@ -99,7 +99,7 @@ def sweep(
     scheduler = Scheduler(study, claims, executor, selected=selected, retries=retries)
     wanted = scheduler.wanted()
     if wanted:
-        with claims.holding(PREPARING):
+        with claims.holding(PREPARING, lambda owner: listener.say(_prepares(owner))):
             executor.prepare([study.plan(name) for name in wanted])
     sweeping = _Sweep(study, executor, listener, claims, store)
     pause = _WAIT_S
@@ -175,7 +175,6 @@ class _Sweep:
             if refusal(error) in (errno.ENOSPC, errno.EDQUOT):  # no fault of the runs, and none of them could be noted
                 raise
             failure = error
-        self._listener.say(f"{', '.join(group.runs[:3])}{'' if len(plans) < 4 else ', …'} failed: {sentence(failure)}")
         return tuple(RunEnd(plan.name, "failed", 0, sentence(failure)) for plan in plans)
 
     def _note_begin(self, group: Group) -> None:
@@ -207,6 +206,10 @@ class _Sweep:
     def _changed(self, names: Sequence[str]) -> None:
         with self._claims.holding(DATABASE):
             self._store(names)
+
+
+def _prepares(owner: Owner) -> str:
+    return f"waiting for process {owner.pid} on {owner.host}, which prepares the study's tasks"
 
 
 def _words(stop: BaseException) -> str:

@@ -103,9 +103,10 @@ class Scheduler:
         first = ordered[0]
         if records[first].failures:
             return (first,)
-        size = max(1, self._executor.group_size(self._study.plan(first)))
         alike = [name for name in ordered if not records[name].failures and self._keys[name] == self._keys[first]]
-        return tuple(alike[:size])
+        most = max(1, self._executor.group_size(self._study.plan(first)))
+        groups = -(-len(alike) // most)
+        return tuple(alike[: -(-len(alike) // groups)])  # groups of about one size need few programs
 
 
 def _is_begun(group: Group, records: Mapping[str, RunRecord]) -> bool:

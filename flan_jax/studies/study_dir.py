@@ -146,33 +146,54 @@ def begin_study(
     Raises:
         UserError: the folder holds another study, or something else; or no run is planned.
     """
+    study, found = _resolved(root, plans, description=description, base=base, extend=extend)
+    asked = [plan.digest() for plan in plans]
+    if found is None:
+        _write(study, asked=asked, text=text, history=[])
+        return study
+    added = len(study.plans) - len(found["runs"])
+    same = not added and asked == found["asked"] and study.description == found["study"]
+    if not same or (root / TEXT).read_text(encoding="utf-8") != text:
+        extension = {"at": now(), "before": len(found["runs"]), "added": added}
+        _write(study, asked=asked, text=text, history=[*found["history"], *([extension] if added else [])])
+    return study
+
+
+def planned(
+    root: Path,
+    plans: Sequence[RunPlan],
+    *,
+    description: Mapping[str, Any],
+    base: Mapping[str, Any],
+    extend: bool = False,
+) -> tuple[RunPlan, ...]:
+    """Returns the runs that a study would have after ``begin_study``; nothing is written.
+
+    Raises:
+        UserError: as ``begin_study``.
+    """
+    return _resolved(root, plans, description=description, base=base, extend=extend)[0].plans
+
+
+def _resolved(
+    root: Path, plans: Sequence[RunPlan], *, description: Mapping[str, Any], base: Mapping[str, Any], extend: bool
+) -> tuple[StudyDir, dict[str, Any] | None]:
+    """The study that a file declares, with the runs that its folder has already, and what the folder says."""
     if not plans:
         raise UserError("The study file comes to no run. Give its space at least one point.")
+    # As JSON reads it back, so that 1 and 1.0, tuples and lists compare equal.
+    ours = StudyDir(root, tuple(plans), json.loads(json.dumps(plain(description))), json.loads(json.dumps(plain(base))))
     if not (root / PLANS).is_file():
         _check_free(root)
-        study = StudyDir(root, tuple(plans), plain(description), plain(base))
-        _write(study, asked=plans, text=text, history=[])
-        return study
+        return ours, None
     study, found = open_study(root), _read(root)
-    ours = StudyDir(root, tuple(plans), json.loads(json.dumps(plain(description))), json.loads(json.dumps(plain(base))))
     changed_base = difference(ours.base, study.base)
     asked = [plan.digest() for plan in plans]
     if not changed_base and asked == found["asked"]:
-        if ours.description != study.description or (root / TEXT).read_text(encoding="utf-8") != text:
-            _write(
-                dataclasses.replace(study, description=ours.description),
-                asked=plans,
-                text=text,
-                history=found["history"],
-            )
-        return dataclasses.replace(study, description=ours.description)
+        return dataclasses.replace(study, description=ours.description), found
     if changed_base or not extend:
         raise _changed(study, found["asked"], plans, changed_base, extend=extend)
-    extended = dataclasses.replace(study, plans=_extended(study.plans, plans), description=ours.description)
-    added = len(extended.plans) - len(study.plans)
-    history = [*found["history"], {"at": now(), "before": len(study.plans), "added": added}]
-    _write(extended, asked=plans, text=text, history=history)
-    return extended
+    return dataclasses.replace(study, plans=_extended(study.plans, plans), description=ours.description), found
 
 
 def _check_free(root: Path) -> None:
@@ -257,7 +278,7 @@ def _read(root: Path) -> dict[str, Any]:
 _KEYS = {"runs": list, "study": dict, "base": dict, "asked": list, "history": list}
 
 
-def _write(study: StudyDir, *, asked: Sequence[RunPlan], text: str, history: Sequence[Any]) -> None:
+def _write(study: StudyDir, *, asked: Sequence[str], text: str, history: Sequence[Any]) -> None:
     content = {
         "format": FORMAT,
         "version": __version__,
@@ -265,7 +286,7 @@ def _write(study: StudyDir, *, asked: Sequence[RunPlan], text: str, history: Seq
         "base": study.base,
         "runs": [{**plain(plan), "digest": plan.digest()} for plan in study.plans],
         # Of the file as it was last accepted: after an extension it need not name the runs that were there before.
-        "asked": [plan.digest() for plan in asked],
+        "asked": list(asked),
         "history": list(history),
     }
     atomic_write_text(study.root / TEXT, text)

@@ -139,7 +139,7 @@ def test_a_process_whose_heart_stopped_is_succeeded_and_finds_out(tmp_path: Path
         process.send_signal(signal.SIGCONT)
         assert ask(process) == "lost"
         process.communicate()  # it ends, and releases nothing that is not its own
-        assert claim.held
+        assert [path.name for path in claim.path.parent.iterdir()] == [claim.path.name]
     assert Claims(tmp_path).owner("work") is None
 
 

@@ -159,13 +159,12 @@ def test_a_failed_run_is_tried_again_alone_and_then_left(tmp_path: Path) -> None
             raise RuntimeError("the device fell over")
 
     study = toy_study(tmp_path / "study", toy_plans(4))
-    executor, heard = ToyExecutor(study, size=2, hinder=hinder), Heard()
-    assert swept(study, executor, heard, retries=2) == SweepResult({"done": 3, "failed": 1})
+    executor = ToyExecutor(study, size=2, hinder=hinder)
+    assert swept(study, executor, retries=2) == SweepResult({"done": 3, "failed": 1})
     pair, bad = ("run_0000", "run_0001"), ("run_0001",)
     assert executor.trained == [pair, ("run_0002", "run_0003"), ("run_0000",), bad, bad]
     reason = "RuntimeError: the device fell over (test_studies_runner.py, line"
     assert study.record("run_0001").reason.startswith(reason)
-    assert any(line.startswith(f"run_0000, run_0001 failed: {reason}") for line in heard.lines)
     database = database_of(study)
     assert [dict(row, reason="") for row in database.rows("SELECT * FROM failed_runs")] == [
         {"run": "run_0001", "state": "failed", "attempts": 3, "failures": 3, "step": 2 - 1, "reason": ""}
@@ -253,6 +252,13 @@ def test_unlike_runs_are_not_grouped(tmp_path: Path) -> None:
     executor = ToyExecutor(study, size=8)
     swept(study, executor)
     assert executor.trained == [("run_0000", "run_0001"), ("run_0002", "run_0003")]
+
+
+def test_groups_are_of_about_one_size(tmp_path: Path) -> None:
+    study = toy_study(tmp_path / "study", toy_plans(9))
+    executor = ToyExecutor(study, size=8)
+    swept(study, executor)
+    assert [len(runs) for runs in executor.trained] == [5, 4], "so that they share a program"
 
 
 def test_a_group_that_was_taken_over_is_left_to_its_new_owner(tmp_path: Path) -> None:

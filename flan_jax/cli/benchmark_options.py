@@ -21,7 +21,7 @@ _OF_BENCHMARKS = (
     "seed",
     "chat",
 )
-"""Options that only benchmarks read, with ``--option_orders``."""
+"""Options that only benchmarks read."""
 
 
 def add_asking_options(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +35,20 @@ def add_asking_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--templates", default="", metavar="I,J,…", help="of a mixture's tasks, only these templates, counted from 0"
+    )
+    parser.add_argument(
+        "--template_budget",
+        type=int,
+        default=None,
+        metavar="N",
+        help="of a mixture's tasks, ask each example under N templates (2 estimates the spread over all of them)",
+    )
+    parser.add_argument(
+        "--option_orders",
+        type=int,
+        default=1,
+        metavar="R",
+        help="ask with the listed options in R orders, and report the spread; of benchmarks, mmlu can",
     )
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="the first N examples of each task")
 
@@ -70,13 +84,6 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
         choices=("published", "drawn"),
         default=None,
         help="the first of the solved examples, or drawn by (seed, task, example); default: the benchmark's own way",
-    )
-    group.add_argument(
-        "--option_orders",
-        type=int,
-        default=1,
-        metavar="R",
-        help="ask each question of mmlu in R orders of its options, and report the spread",
     )
     group.add_argument("--max_tokens", type=int, default=0, help="longest answer; default: the benchmark's")
     group.add_argument(
@@ -115,13 +122,13 @@ def check_unread(arguments: argparse.Namespace, *, read: tuple[str, ...] = ()) -
     if arguments.limit < 0:
         raise UserError(f"--limit {arguments.limit} must be at least 1.")
     if arguments.benchmark:
-        if arguments.templates:
-            raise UserError(
-                "--templates chooses among those of a mixture's tasks, and a published benchmark has one prompt. Leave it out."
-            )
+        for name in ("templates", "template_budget"):
+            if getattr(arguments, name):
+                raise UserError(
+                    f"--{name} chooses among those of a mixture's tasks, and a published benchmark has one prompt. Leave it out."
+                )
         return
     given = [name for name in _OF_BENCHMARKS if name not in read and getattr(arguments, name) not in ("", 0, None, [])]
-    given += ["option_orders"] * (arguments.option_orders != 1)
     if given:
         raise UserError(
             f"--{given[0]} is read for a published benchmark only, and none is named. Name one (--benchmark)."
@@ -147,6 +154,8 @@ def asked_bindings(arguments: argparse.Namespace, *, label: bool = True) -> tupl
     chosen = {
         "shots": arguments.shots,
         "templates": templates or None,
+        "template_budget": arguments.template_budget,
+        "option_orders": arguments.option_orders if arguments.option_orders != 1 else None,
         "max_examples": arguments.limit or None,
         "tasks": parse_names(arguments.tasks, "--tasks") or None,
         "label": f"_limit{arguments.limit}" if arguments.limit and label else None,

@@ -9,6 +9,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval.metrics.task_metrics import TaskMetrics, Value
 from flan_jax.eval.overlap import PartScore
 from flan_jax.eval.statistics.sample import TaskSample
+from flan_jax.tasks.option_orders import OptionOrder
 from flan_jax.tasks.spec import Predict
 
 
@@ -29,6 +30,7 @@ class EvalExample:
         ending: words behind every one of its answers that are no part of what metrics compare.
         overlap: the narrowest definition (``flan_jax.eval.overlap``) by which its record stands in what was trained on,
             ``clean`` or ``short``; ``""`` where nobody looked.
+        option_order: the order in which the prompt lists the options, where it is asked in several.
     """
 
     inputs: np.ndarray
@@ -41,6 +43,7 @@ class EvalExample:
     group: str = ""
     ending: str = ""
     overlap: str = ""
+    option_order: OptionOrder | None = None
 
     def strip_ending(self, answer: str) -> str:
         """Returns an answer without the ``ending``, which metrics do not compare."""
@@ -121,7 +124,7 @@ class Prediction:
         score: the metric on this example alone, from 0 to 1. A task's own metrics have no score for one example:
             there it is 1 where the answer equals the target, else 0.
         log_likelihood: of the target, in nats, where ``task_metrics`` read it.
-        group, overlap: as in ``EvalExample``.
+        group, overlap, option_order: as in ``EvalExample``.
         option_tokens: of each option, the tokens that were scored; ``()`` where they are not known.
         prior_scores: of each option, the log-likelihood (nats) behind no prompt; ``()`` where not computed.
     """
@@ -139,6 +142,7 @@ class Prediction:
     overlap: str = ""
     option_tokens: tuple[int, ...] = ()
     prior_scores: tuple[float, ...] = ()
+    option_order: OptionOrder | None = None
 
 
 @dataclasses.dataclass(frozen=True)

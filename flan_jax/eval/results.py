@@ -13,6 +13,7 @@ from flan_jax.eval.provenance import Settings, changed_settings
 from flan_jax.eval.statistics.levels import DEFAULT_LEVELS
 from flan_jax.eval.suites import ClusterAverage, StepResults, SuiteAverage
 from flan_jax.files import atomic_write_text
+from flan_jax.tasks.option_orders import OptionOrder
 
 RESULTS_FILE = "results.json"
 PREDICTIONS_FOLDER = "predictions"
@@ -53,6 +54,7 @@ def write_results(model_dir: Path, results: StepResults) -> Path:
         "averages": {name: dataclasses.asdict(average) for name, average in results.averages.items()},
         "failed": dict(results.failed),
         "refused": list(results.refused),
+        "held_out": list(results.held_out),
     }
     atomic_write_text(folder / RESULTS_FILE, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return folder
@@ -80,6 +82,7 @@ def merge_results(model_dir: Path, results: StepResults) -> StepResults:
         {**before.settings, **results.settings},
         {**failed, **results.failed},
         tuple(dict.fromkeys((*(name for name in before.refused if name in failed), *results.refused))),
+        (*(name for name in before.held_out if name not in again), *results.held_out),
     )
 
 
@@ -123,6 +126,7 @@ def read_results(model_dir: Path, step: int) -> StepResults:
             settings=dict(content.get("settings", {})),
             failed={str(name): str(why) for name, why in content.get("failed", {}).items()},
             refused=tuple(map(str, content.get("refused", ()))),
+            held_out=tuple(map(str, content.get("held_out", ()))),
         )
     except FileNotFoundError as error:
         steps = saved_steps(model_dir)
@@ -242,6 +246,10 @@ def _prediction_json(prediction: Prediction) -> dict[str, Any]:
     for name in ("group", "overlap"):
         if not row[name]:
             del row[name]
+    if prediction.option_order is None:
+        del row["option_order"]
+    else:
+        row["option_order"] = prediction.option_order.as_text()
     if row["options"]:
         row["prior_scores"] = [_number(score) for score in prediction.prior_scores]
     else:
@@ -256,4 +264,5 @@ def _prediction(row: dict[str, Any]) -> Prediction:
     sequences["prior_scores"] = tuple(_read_number(score) for score in row.get("prior_scores", ()))
     if "log_likelihood" in row:
         row = {**row, "log_likelihood": _read_number(row["log_likelihood"])}
-    return Prediction(**{**row, **sequences, "option_scores": scores})
+    order = OptionOrder.from_text(row["option_order"]) if "option_order" in row else None
+    return Prediction(**{**row, **sequences, "option_scores": scores, "option_order": order})

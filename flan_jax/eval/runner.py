@@ -23,6 +23,7 @@ from flan_jax.eval.option_scores import (
     option_notes,
     rank_metrics,
 )
+from flan_jax.eval.option_sensitivity import option_sensitivity
 from flan_jax.eval.overlap import overlap_scores
 from flan_jax.eval.statistics.intervals import task_intervals
 from flan_jax.eval.statistics.levels import DEFAULT_LEVELS
@@ -206,6 +207,7 @@ def _result(
             score=float(score),
             group=example.group,
             overlap=example.overlap,
+            option_order=example.option_order,
             option_tokens=() if own is None or own.tokens is None else tuple(own.tokens.tolist()),
             prior_scores=() if own is None or own.priors is None else tuple(own.priors.tolist()),
         )
@@ -213,6 +215,7 @@ def _result(
             task.examples, answers, options, metric.example_scores(rows), strict=True
         )
     )
+    sensitivity = option_sensitivity(metric, rows, task.examples, answers, ranked=bool(scored))
     return TaskResult(
         name=task.name,
         cluster=task.cluster,
@@ -235,8 +238,12 @@ def _result(
             *_empty_notes(references),
             *_group_notes([metric, *others.values()], groups),
             *_signatures([metric, *others.values()], references),
+            *sensitivity.notes,
         ),
-        metrics={name: other(compared, references, groups) for name, other in others.items()},
+        metrics={
+            **{name: other(compared, references, groups) for name, other in others.items()},
+            **sensitivity.metrics,
+        },
         by_overlap=overlap_scores(metric, rows, groups, labels, name=task.name, seed=seed),
     )
 

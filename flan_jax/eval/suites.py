@@ -76,6 +76,7 @@ class StepResults:
         settings: suite → what else decided its numbers (``provenance.suite_settings``); only of those that say it.
         failed: task → why it could not be measured, in a sentence. It stands in no suite, and no average counts it.
         refused: those of ``failed`` where it is something that a user gave, and no fault of the program's.
+        held_out: suites whose clusters the run kept out of its training; of files of older versions none.
     """
 
     step: int
@@ -85,6 +86,7 @@ class StepResults:
     settings: Mapping[str, Settings] = dataclasses.field(default_factory=dict)
     failed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     refused: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
 
     def with_failures(self, errors: Mapping[str, Exception]) -> "StepResults":
         """Returns the results with further tasks that failed."""

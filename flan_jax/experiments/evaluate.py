@@ -1,6 +1,5 @@
 """Measuring a run: prepared tasks become evaluation tasks, a checkpoint becomes a predictor."""
 
-import collections
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
@@ -10,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from flan_jax.data.prepare.split_job import read_outcome
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.data.tokenizers.token_display import decode_turns
 from flan_jax.errors import UserError
@@ -30,13 +28,15 @@ from flan_jax.experiments.evaluation.measuring import (
     save_results,
 )
 from flan_jax.experiments.evaluation.overlap import label_overlap
+from flan_jax.experiments.evaluation.task_notes import kept_text, task_notes
 from flan_jax.experiments.mixture import check_folders, log_dropped
 from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.initial import load_weights
 from flan_jax.report.page import write_report
 from flan_jax.store.store import StoredTask
-from flan_jax.tasks.spec import ENDING, GROUP, Prompted
+from flan_jax.tasks.option_orders import OptionOrder
+from flan_jax.tasks.spec import ENDING, GROUP, ORDER, Prompted
 from flan_jax.tasks.task import Task, as_prompted
 from flan_jax.train.sharding import make_partitioner
 
@@ -53,7 +53,7 @@ def eval_task(task: Task, stored: StoredTask, data: RunData, config: RunConfig) 
     own = as_prompted(task)
     if own is not None:
         return _prompted_eval_task(own, stored, data, config)
-    chosen = _first(range(len(stored)), config)
+    chosen = _first(range(len(stored)), stored, config)
     task_metrics = task.own_metrics(stored, chosen)
     if task_metrics is None:
         raise UserError(
@@ -65,7 +65,8 @@ def eval_task(task: Task, stored: StoredTask, data: RunData, config: RunConfig) 
 
 def _prompted_eval_task(task: Prompted, stored: StoredTask, data: RunData, config: RunConfig) -> EvalTask:
     scored = set(task.scored_templates)
-    chosen = _first([index for index, id_ in enumerate(stored.template_ids) if int(id_) in scored], config)
+    rows = [index for index, id_ in enumerate(stored.template_ids) if int(id_) in scored]
+    chosen = _first(rows, stored, config)
     if not chosen:
         raise UserError(
             f"Task {task.name!r}, split {stored.split!r} has no example to score. Give it templates that are not inverted."
@@ -78,77 +79,25 @@ def _prompted_eval_task(task: Prompted, stored: StoredTask, data: RunData, confi
         [_scored_example(stored, index, data) for index in chosen],
         other_metrics=() if task.mode.reasons else task.spec.other_metrics,
         data=stored.fingerprint,
-        notes=(
-            *_cut_notes(stored),
-            *_shot_notes(task, stored, config),
-            *_ending_notes(task, stored),
-            *_group_notes(stored, chosen),
-        ),
+        notes=task_notes(task, stored, chosen, config),
         asked={
             "task": task.spec_name,
             "mode": str(task.mode),
             **({"shots": task.few_shot.shots} if task.mode.few_shot else {}),
+            **({"template_budget": task.repeats.templates} if task.repeats.templates > 1 else {}),
+            **({"option_orders": task.repeats.option_orders} if task.repeats.option_orders > 1 else {}),
         },
     )
 
 
-def _first(rows: Sequence[int], config: RunConfig) -> Sequence[int]:
-    return rows[: config.evaluation.max_examples] if config.evaluation.max_examples else rows
-
-
-def _kept_text(stored: StoredTask, name: str, index: int) -> str:
-    """A text that was kept beside the tokens of an example; ``""`` where the store has none of that name."""
-    kind = stored.extra_types.get(name)
-    return "" if kind is None else bytes(np.asarray(stored.tokens.extra(name, kind, index))[()]).decode()
-
-
-def _shot_notes(task: Prompted, stored: StoredTask, config: RunConfig) -> tuple[str, ...]:
-    """Says how many solved examples stand before each question, where the run chose that; else nothing."""
-    if not config.evaluation.shots:
-        return ()
-    room = task.few_shot.budget or config.tokenize.lengths["inputs"] * 15 // 16
-    left_out = read_outcome(stored, None).filtered
-    return (
-        f"Asked with up to {config.evaluation.shots} solved examples of the training split, as many as fit {room} tokens, "
-        "drawn by (seed, task, example) and never one that asks the same. "
-        f"{left_out} records are left out: there is room for none before them, or they are no examples of the task.",
-    )
-
-
-def _cut_notes(stored: StoredTask) -> tuple[str, ...]:
-    """Says how many prompts and targets of the split were cut when it was prepared; nothing where none was."""
-    outcome = read_outcome(stored, None)
-    sides = (("prompts", outcome.truncated_inputs), ("targets", outcome.truncated_targets))
-    return tuple(
-        f"{count:,} of {len(stored):,} {side} of this split were longer than the run's lengths and were cut when it was "
-        "prepared; what is measured of them is the part that is left."
-        for side, count in sides
-        if count
-    )
-
-
-def _ending_notes(task: Prompted, stored: StoredTask) -> tuple[str, ...]:
-    if ENDING not in task.spec.extras or ENDING in stored.extra_types:
-        return ()
-    return (
-        "Answers are compared with the words that stand behind all of them, which raises F1: the task was prepared "
-        "before it declared its `ending`. Prepare it again.",
-    )
-
-
-def _group_notes(stored: StoredTask, chosen: Sequence[int]) -> tuple[str, ...]:
-    """Says how many groups are not measured as a whole, in a sentence; nothing where all are."""
-    if GROUP not in stored.extra_types:
-        return ()
-    names = [_kept_text(stored, GROUP, index) for index in range(len(stored))]
-    whole, asked = collections.Counter(names), collections.Counter(names[index] for index in chosen)
-    parted = sum(count < whole[name] for name, count in asked.items())
-    if not parted:
-        return ()
-    return (
-        f"{parted} of {len(asked)} groups are measured by a part of their examples: the others are beyond max_examples, "
-        "or have templates that are not scored.",
-    )
+def _first(rows: Sequence[int], stored: StoredTask, config: RunConfig) -> Sequence[int]:
+    """The rows of the first records; one that is asked in several ways has as many rows, one behind the other."""
+    most = config.evaluation.max_examples
+    if not most or len(rows) <= most:
+        return rows
+    ids = stored.example_ids[np.asarray(rows)]
+    begins = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]])
+    return rows[: begins[most]] if len(begins) > most else rows
 
 
 def _example(stored: StoredTask, index: int, data: RunData) -> EvalExample:
@@ -167,8 +116,9 @@ def _scored_example(stored: StoredTask, index: int, data: RunData) -> EvalExampl
     """An example of a task of ours, with what its task keeps beside the tokens for metrics."""
     return dataclasses.replace(
         _example(stored, index, data),
-        group=_kept_text(stored, GROUP, index),
-        ending=_kept_text(stored, ENDING, index),
+        group=kept_text(stored, GROUP, index),
+        ending=kept_text(stored, ENDING, index),
+        option_order=OptionOrder.from_text(order) if (order := kept_text(stored, ORDER, index)) else None,
     )
 
 
@@ -231,6 +181,11 @@ def eval_suites(
     return {name: tasks for name, tasks in suites.items() if tasks or not refused}
 
 
+def held_out_suites(data: RunData, config: RunConfig) -> list[str]:
+    """Lists the suites whose clusters the run keeps out of training, as results call them."""
+    return [f"{suite.name}{config.evaluation.suite_suffix}" for suite in data.suites if suite.held_out]
+
+
 def eval_settings(config: RunConfig) -> dict[str, Any]:
     """Returns what decides a run's results beside its weights and tasks, as JSON values."""
     asked = config.evaluation
@@ -244,6 +199,8 @@ def eval_settings(config: RunConfig) -> dict[str, Any]:
                 **({"chat_template": config.tokenize.chat_template} if config.tokenize.chat_template else {}),
                 **({"shots": asked.shots} if asked.shots is not None else {}),
                 **({"templates": asked.templates} if asked.templates else {}),
+                **({"template_budget": asked.template_budget} if asked.template_budget > 1 else {}),
+                **({"option_orders": asked.option_orders} if asked.option_orders > 1 else {}),
                 **({"option_score": config.evaluation.option_score} if config.evaluation.option_score != "sum" else {}),
             }
         )
@@ -335,6 +292,7 @@ def evaluate_run(
         seed=config.seed,
         option_score=config.evaluation.option_score,
         refused=refused,
+        held_out=held_out_suites(data, config),
         progress=progress,
         log=log,
     )

@@ -9,7 +9,7 @@ from flan_jax.eval.provenance import Settings, params_digest
 from flan_jax.eval.suites import StepResults, sentence
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData
-from flan_jax.experiments.evaluate import EvalProgress, eval_settings, eval_suites, make_predictor
+from flan_jax.experiments.evaluate import EvalProgress, eval_settings, eval_suites, held_out_suites, make_predictor
 from flan_jax.experiments.evaluation.measuring import (
     log_measured_again,
     measure_suites,
@@ -38,6 +38,7 @@ class EvaluationHook:
         self._progress = progress
         self._log = log
         self._suites = eval_suites(data, config, log=log)
+        self._held_out = held_out_suites(data, config)
         self._predictor: Predictor = make_predictor(graphdef, params, data, config)
 
     def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
@@ -78,6 +79,7 @@ class EvaluationHook:
             settings=settings,
             seed=self._config.seed,
             option_score=self._config.evaluation.option_score,
+            held_out=self._held_out,
             progress=self._progress,
             log=self._log,
         )

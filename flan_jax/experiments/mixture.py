@@ -182,7 +182,8 @@ def run_mixture(config: RunConfig) -> Mixture:
     if not _asks_otherwise(asked):
         return mixture
     suites = select_tasks(select_suites(mixture, asked.suites), asked.tasks)
-    return dataclasses.replace(mixture, suites=with_prompts(suites, shots=asked.shots, templates=asked.templates))
+    prompted = with_prompts(suites, shots=asked.shots, templates=asked.templates, repeats=asked.repeats)
+    return dataclasses.replace(mixture, suites=prompted)
 
 
 def run_suites(mixture: Mixture, evaluation: EvalConfig) -> tuple[Suite, ...]:
@@ -192,7 +193,7 @@ def run_suites(mixture: Mixture, evaluation: EvalConfig) -> tuple[Suite, ...]:
 
 def _asks_otherwise(evaluation: EvalConfig) -> bool:
     """Tells whether a run measures its suites otherwise than its mixture declares them."""
-    return bool(evaluation.tasks or evaluation.templates or evaluation.shots is not None)
+    return bool(evaluation.tasks or evaluation.templates or evaluation.shots is not None or not evaluation.repeats.once)
 
 
 def select_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite, ...]:

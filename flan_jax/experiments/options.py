@@ -23,9 +23,10 @@ from flan_jax.mixing.asked_suites import asked_words
 from flan_jax.mixing.config import MixingConfig, parse_names
 from flan_jax.option_groups import FREE, OptionGroup
 from flan_jax.tasks.chat.conversation import Opening
+from flan_jax.tasks.repeats import Repeats
 from flan_jax.train.checkpoint_config import CheckpointConfig
 from flan_jax.train.step_config import StepConfig
-from flan_jax.typed import AnyPath, LocalPath, Natural, Rows, Share, check_fields, unread
+from flan_jax.typed import AnyPath, LocalPath, Natural, Positive, Rows, Share, check_fields, unread
 
 __all__ = [
     "CheckpointConfig",
@@ -116,6 +117,10 @@ class EvalConfig:
         tasks: patterns of names of tasks or clusters that are measured; none for all of the suites.
         shots: solved examples before each question, as many as fit; ``None`` for what the suites declare.
         templates: indices of the templates that are drawn from; none for what the suites declare.
+        template_budget: templates that each example is asked under, balanced over the templates: 2 for quantiles of the
+            score over templates at twice the cost of one; a number as large as a task's templates asks them all.
+        option_orders: orders in which the options that a prompt lists are shown, the published one first, others drawn;
+            the score is the mean over them, and their spread is in the results.
         label: stands behind the names of suites and tasks in results, so that a part of the examples replaces nothing.
         decoding: how texts are written; ``max_length`` ``None`` is the run's target length.
         overlap_ngram: words of the n-grams by which measured records are looked for in the training data; 0 does not look.
@@ -133,6 +138,8 @@ class EvalConfig:
     tasks: tuple[str, ...] = ()
     shots: Natural | None = None
     templates: tuple[Natural, ...] = ()
+    template_budget: Positive = 1
+    option_orders: Positive = 1
     label: str = ""
     decoding: DecodingConfig = GREEDY
     overlap_ngram: Natural = 13
@@ -147,9 +154,14 @@ class EvalConfig:
             )
 
     @property
+    def repeats(self) -> Repeats:
+        """The number of ways in which each example is asked."""
+        return Repeats(self.template_budget, self.option_orders)
+
+    @property
     def suite_suffix(self) -> str:
         """The part of suite names that says how their tasks are asked, and which: ``_5shot_limit20:entailment``."""
-        asked = "".join(f"_{word}" for word in asked_words(self.shots, self.templates))
+        asked = "".join(f"_{word}" for word in asked_words(self.shots, self.templates, self.repeats))
         return f"{asked}{self.label}{':' if self.tasks else ''}{','.join(self.tasks)}"
 
     def unread(self) -> Iterator[tuple[str, str]]:

@@ -136,6 +136,7 @@ def _suite(
         "average": _average(run.last.averages.get(name)),
         "before": _average(run.before.averages.get(name) if run.before else None),
         "delta": suite_delta(earlier, results, (before, last)),
+        "noise": dataclasses.asdict(noise[""]) if "" in noise else None,
         "settings": {key: value for key, value in mapping(run.last.settings.get(name)).items() if key != "tasks"},
         "tasks": tasks,
     }

@@ -113,7 +113,8 @@ class Run:
 
     def held_out(self, suite: str) -> bool:
         """Tells whether the run kept the suite's clusters out of training."""
-        return bool(mapping(mapping(self.manifest.get("suites")).get(suite)).get("held_out"))
+        said = any(suite in results.held_out for results in self.results)
+        return said or bool(mapping(mapping(self.manifest.get("suites")).get(suite)).get("held_out"))
 
     def asked(self, suite: str) -> dict[str, Mapping[str, Any]]:
         """Task → how the newest results of a suite were asked (``EvalTask.asked``), of those that say it."""

@@ -7,27 +7,29 @@ solved examples before it and the way options are listed.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import PlacedError, RecordError, UserError
 from flan_jax.tasks.hashing import counter_hash, finish_hash, hash_prefix
+from flan_jax.tasks.option_orders import OptionOrder, option_orders
+from flan_jax.tasks.rendering.by_itself import render_by_itself
 from flan_jax.tasks.rendering.fewshot import TRAIN_SPLIT, Exemplars, Slots, count_that_fit
 from flan_jax.tasks.rendering.fill import PromptAndTarget, check_unicode, content_of, fill_template, list_options
 from flan_jax.tasks.rendering.slots import accepted_references, read_extras, read_slots, record_options
 from flan_jax.tasks.rendering.verbatim import can_fill, no_fillable_template, render_verbatim
-from flan_jax.tasks.spec import Prompted, Record, TaskSpec
+from flan_jax.tasks.repeats import templates_in_turn
+from flan_jax.tasks.spec import ORDER, Prompted, Record, TaskSpec
 from flan_jax.tasks.style import OptionStyle
 from flan_jax.tasks.template import (
     ANSWER_SLOT,
     OPTIONS_SLOT,
     Rendered,
-    Rendering,
     Template,
     VerbatimTemplate,
     slots_of,
 )
-from flan_jax.tasks.unicode_check import block
 
 Length = Callable[[str], int]
 """Text → tokens, the end of sequence counted."""
@@ -89,15 +91,46 @@ class Renderer:
             UserError: a missing slot, an answer outside the options, an empty side.
         """
         try:
-            return self._render(record, index, split, template_id)
+            slots = read_slots(self.task.spec, record)
+            return None if slots is None else next(self._in_orders(record, slots, index, split, template_id, 1), None)
         except UserError as error:
             raise UserError(f"Task {self.task.spec.name!r}, record {index}: {error}") from error
 
-    def _render(self, record: Record, index: int, split: str, template_id: int | None) -> Rendered | None:
+    def in_all_ways(self, record: Record, *, index: int, split: str = TRAIN_SPLIT) -> list[Rendered]:
+        """Renders one record in each of the ways of ``task.repeats``: its templates in turn, each in its orders of options.
+
+        Returns:
+            The examples; none for a record that is no example of the task in any of these ways.
+
+        Raises:
+            UserError: as above.
+        """
+        orders = self.task.repeats.option_orders
+        try:
+            slots = read_slots(self.task.spec, record)
+            return [
+                made
+                for template_id in (() if slots is None else self._repeated(slots, index))
+                for made in self._in_orders(record, slots or {}, index, split, template_id, orders)
+            ]
+        except UserError as error:
+            raise UserError(f"Task {self.task.spec.name!r}, record {index}: {error}") from error
+
+    def _repeated(self, slots: Slots, index: int) -> Sequence[int | None]:
+        """Chooses the templates that a record is asked under; one ``None`` for the one that is drawn."""
+        task, count = self.task, self.task.repeats.templates
+        if count == 1:
+            return [None]
+        scored = tuple(one for one in task.drawn_templates if not task.templates[one].inverted)
+        turns = templates_in_turn(scored, index=index, seed=self.seed, task=task.spec.name)
+        # Where the record lacks a slot of each, drawing one says so.
+        return [one for one in turns if can_fill(task.templates[one], slots)][:count] or [None]
+
+    def _in_orders(
+        self, record: Record, slots: Slots, index: int, split: str, template_id: int | None, orders: int
+    ) -> Iterator[Rendered]:
+        """Yields the record under a template in so many orders of the options that it lists, or in as many as there are."""
         task = self.task
-        slots = read_slots(task.spec, record)
-        if slots is None:
-            return None
         if template_id is None:
             template_id = self._chosen(slots, index)
         if template_id is None:
@@ -105,15 +138,25 @@ class Renderer:
         style = self._option_style(split, index)
         query = self._single(slots, template_id, style)
         if query is None:
-            return None
-        inputs, exemplars = query.inputs, tuple[int, ...]()
+            return
+        exemplars: tuple[int, ...] = ()
+        surround: Callable[[str], str] = str
         if task.mode.few_shot:
-            shown = self._few_shot(query, slots, index, split, template_id, style)
-            if shown is None:
-                return None
-            inputs, exemplars = shown
+            found = self._few_shot(query, slots, index, split, template_id, style)
+            if found is None:
+                return
+            surround, exemplars = found
         extras = read_extras(task.spec, record)
-        return Rendered(inputs, query.targets, query.options, query.references, index, template_id, exemplars, extras)
+        wanted = min(orders, math.factorial(query.listed))
+        drawn = option_orders(query.listed, wanted, seed=self.seed, task=task.spec.name, example_id=index)
+        for number, places in enumerate(drawn):
+            single = query if not number else self._single(slots, template_id, style, places)
+            assert single is not None
+            order = {ORDER: OptionOrder(number, single.published).as_text()} if task.repeats.option_orders > 1 else {}
+            yield Rendered(
+                surround(single.inputs), single.targets, single.options, single.references, index, template_id, exemplars,
+                {**extras, **order},
+            )  # fmt: skip
 
     def _chosen(self, slots: Slots, index: int) -> int | None:
         """Draws the template of example ``index``, or the next that the record has every slot of; ``None`` for none."""
@@ -131,15 +174,17 @@ class Renderer:
             return styles[0]
         return styles[counter_hash("options", self.seed, self.task.spec.name, split, index) % len(styles)]
 
-    def _single(self, slots: Slots, template_id: int, style: OptionStyle) -> PromptAndTarget | None:
+    def _single(
+        self, slots: Slots, template_id: int, style: OptionStyle, places: Sequence[int] = ()
+    ) -> PromptAndTarget | None:
         template = self.task.templates[template_id]
         single: PromptAndTarget | None
         if isinstance(template, VerbatimTemplate) and self.task.mode.instructs:
-            single = self._verbatim(slots, template, style)
+            single = self._verbatim(slots, template, style, places)
         elif isinstance(template, Template):
-            single = self._from_slots(slots, template, style)
+            single = self._from_slots(slots, template, style, places)
         else:
-            single = self._by_itself(slots, template, style)
+            single = render_by_itself(template, slots, style, self.task.mode, places=places, mark=self.mark)
         if single is not None and not (single.inputs.strip() and single.targets.strip()):
             side = "target" if single.inputs.strip() else "input"
             raise UserError(
@@ -149,12 +194,16 @@ class Renderer:
             check_unicode(single)
         return single
 
-    def _verbatim(self, slots: Slots, template: VerbatimTemplate, style: OptionStyle) -> PromptAndTarget:
+    def _verbatim(
+        self, slots: Slots, template: VerbatimTemplate, style: OptionStyle, places: Sequence[int]
+    ) -> PromptAndTarget:
         task, shows = self.task, self.task.mode.shows_options
-        words = render_verbatim(task.spec, template, slots, style, shows_options=shows, mark=self.mark)
+        words = render_verbatim(task.spec, template, slots, style, shows_options=shows, places=places, mark=self.mark)
         return words._replace(options=()) if task.mode.reasons else words
 
-    def _from_slots(self, slots: Slots, template: Template, style: OptionStyle) -> PromptAndTarget:
+    def _from_slots(
+        self, slots: Slots, template: Template, style: OptionStyle, places: Sequence[int]
+    ) -> PromptAndTarget:
         task, spec = self.task, self.task.spec
         options = record_options(spec, slots)
         references = accepted_references(slots[spec.answer], options)
@@ -165,9 +214,9 @@ class Renderer:
             )
         text: dict[str, str] = {name: value for name, value in slots.items() if isinstance(value, str)}
         listed = bool(options) and task.mode.shows_options and not template.inverted
-        listing = ""
+        count, listing, published = len(options) if listed else 0, "", tuple[int, ...]()
         if listed:
-            listing, options, references = list_options(style, options, references)
+            listing, options, references, published = list_options(style, options, references, places)
         text[ANSWER_SLOT] = text[spec.answer] = references[0]
         if task.mode.instructs:
             inputs = template.inputs
@@ -184,7 +233,7 @@ class Renderer:
         inputs = fill_template(inputs, text)
         if template.inverted:
             options, references = (), (targets,)
-        return PromptAndTarget(inputs, targets, () if task.mode.reasons else options, references)
+        return PromptAndTarget(inputs, targets, () if task.mode.reasons else options, references, count, published)
 
     def _without_words(self, text: Mapping[str, str], spec: TaskSpec) -> str:
         """Joins the fields alone, in the order in which the first scored template names them."""
@@ -195,25 +244,6 @@ class Renderer:
             title = (spec.title or spec.name).replace("{", "{{").replace("}", "}}")
             return f"[Task: {title}] {fields}"
         return fields
-
-    def _by_itself(self, record: Slots, template: Rendering, style: OptionStyle) -> PromptAndTarget | None:
-        parts = template.render(record)
-        if parts is None:
-            return None
-        mode = self.task.mode
-        if not mode.instructs:
-            raise UserError(
-                "templates in a language of their own have no form without their words. Choose another mode."
-            )
-        inputs = block(parts.inputs)
-        # Two choices may read the same; only the first of them could be told apart.
-        options = tuple(dict.fromkeys(option.strip() for option in parts.options))
-        references = tuple(dict.fromkeys(accepted_references((parts.targets, *parts.references), options)))
-        wanted = options and mode.shows_options and not parts.lists_options and not template.inverted
-        if wanted and all(reference in options for reference in references):
-            listing, options, references = list_options(style, options, references)
-            inputs = f"{inputs}\n\n{self.mark(OPTIONS_SLOT, listing) if self.mark else listing}"
-        return PromptAndTarget(inputs, references[0], () if template.inverted else options, references)
 
     @functools.cached_property
     def _exemplars(self) -> Exemplars:
@@ -242,8 +272,8 @@ class Renderer:
 
     def _few_shot(
         self, asked: PromptAndTarget, slots: Slots, index: int, split: str, template_id: int, style: OptionStyle
-    ) -> tuple[str, tuple[int, ...]] | None:
-        """Puts solved examples before the prompt; returns it with their training indices, or ``None`` where none fits."""
+    ) -> tuple[Callable[[str], str], tuple[int, ...]] | None:
+        """Chooses solved examples; returns what puts them before a prompt, and their training indices; ``None`` where none fits."""
         task, pool, query = self.task, self._exemplars, asked.inputs
         # A record that templates read whole may differ from the query in a number of its own alone, so text is compared.
         seen = {content_of(asked)} if task.spec.renders_itself else None
@@ -284,12 +314,16 @@ class Renderer:
             kept = count_that_fit(solved, lambda some: setting.prompt(some, query), lambda text: count(text) <= budget)
         if not kept:
             return None
-        prompt = setting.prompt(solved[:kept], query)
-        if self.mark:
-            whole, last = prompt, setting.prompt([], query)
-            before = whole[: len(whole) - len(last)]
-            prompt = self.mark("exemplars", before) + last
-        return prompt, tuple(places[:kept])
+
+        def surround(text: str) -> str:
+            prompt = setting.prompt(solved[:kept], text)
+            if self.mark:
+                whole, last = prompt, setting.prompt([], text)
+                before = whole[: len(whole) - len(last)]
+                prompt = self.mark("exemplars", before) + last
+            return prompt
+
+        return surround, tuple(places[:kept])
 
 
 def render(
@@ -308,7 +342,7 @@ def render_stream(
     length: Length | None = None,
     max_length: int = 0,
 ) -> Iterator[Rendered | RecordError | None]:
-    """Yields what becomes of every record of ``split``, in the source's order.
+    """Yields what becomes of every record of ``split``, in the source's order; several examples where ``task.repeats`` says so.
 
     Args:
         task: the spec with its prompt mode and templates.
@@ -321,17 +355,22 @@ def render_stream(
         the source knows it; or ``None`` for one that is no example of the task.
     """
     renderer = Renderer(task, seed, newlines, length, max_length)
-    source = task.spec.source
+    source, once = task.spec.source, task.repeats.once
     for index, record in source.read(split):
-        made: Rendered | RecordError | None
         if isinstance(record, RecordError):
-            made = record
+            yield record
+            continue
+        made: Sequence[Rendered | None]
+        try:
+            made = (
+                [renderer(record, index=index, split=split)]
+                if once
+                else renderer.in_all_ways(record, index=index, split=split) or [None]
+            )
+        except UserError as error:
+            yield PlacedError(functools.partial(source.place, split, index), error)
         else:
-            try:
-                made = renderer(record, index=index, split=split)
-            except UserError as error:
-                made = PlacedError(functools.partial(source.place, split, index), error)
-        yield made
+            yield from made
 
 
 def render_split(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from flan_jax.errors import UserError, did_you_mean
 from flan_jax.tasks.modes import PromptMode
 from flan_jax.tasks.published_fields import PublishedFields
+from flan_jax.tasks.repeats import Repeats
 from flan_jax.tasks.source import Record, Source, as_source
 from flan_jax.tasks.spec_checks import check_options, check_templates
 from flan_jax.tasks.style import FLAN_2021, FewShot, PromptStyle
@@ -51,6 +52,8 @@ Fields = Callable[[Record], Mapping[str, Any] | None]
 """Record → slots; ``None`` for a record that is no example of the task (without a label, say) and is left out."""
 GROUP, ENDING = "group", "ending"
 """What is kept of a record beside its tokens where its task declares it: see ``TaskSpec``."""
+ORDER = "option_order"
+"""What is kept of an example beside its tokens where its options are listed in several orders: an ``OptionOrder`` as text."""
 RecordText = Callable[[Record], str]
 """Record → a text that is kept beside its tokens, for metrics to read."""
 Predict = Literal["rank", "generate"]
@@ -194,6 +197,7 @@ class Prompted:
         variant: tells apart two views of one spec and mode; part of the name.
         style: how options are listed and how solved examples are set.
         few_shot: how many solved examples, in the few-shot modes.
+        repeats: in how many ways each record is asked.
 
     Raises:
         UserError: a template that is not there, or a mode that reasons for a task without reasoning.
@@ -205,6 +209,7 @@ class Prompted:
     variant: str = ""
     style: PromptStyle = FLAN_2021
     few_shot: FewShot = dataclasses.field(default_factory=FewShot)
+    repeats: Repeats = dataclasses.field(default_factory=Repeats)
 
     def __post_init__(self) -> None:
         if self.mode.reasons and not self.spec.cot_templates:

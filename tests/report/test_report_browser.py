@@ -6,6 +6,7 @@ import pytest
 from chromium import Chromium, find_chromium
 from report_toys import EVIL, make_run
 
+from flan_jax.report.document import report_document
 from flan_jax.report.page import script_json, write_report
 
 WIDTHS = (390, 820, 1440)
@@ -117,6 +118,29 @@ def test_a_table_sorts_by_a_column(browser, pages):
         assert browser.run(f"{head}.parentNode.getAttribute('aria-sort')") == direction
         assert texts(browser, rows)[0].startswith(first)
     assert texts(browser, "#results tbody tr:first-child th") == ["mean of 2 tasks"]
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_noise_and_the_template_chosen_by_validation_stand_beside_the_score(browser, tmp_path, runs):
+    scores = tuple((step, right) for step, right in ((0, 1), (20, 3), (40, 4), (60, 6), (80, 5), (100, 6)))
+    folders = [make_run(tmp_path / name, scores=scores, settings={"seed": 0}) for name in ("first", "second")[:runs]]
+    page = write_report(folders, tmp_path / "page.html")
+    browser.size(1440)
+    browser.open(page)
+    choose(browser, "suite", "held_in")
+    head = texts(browser, "#results th")
+    rows = [text for text in texts(browser, "#results tbody tr") if "write" in text or "mean of" in text]
+    assert any("noise" in name.lower() for name in head)
+    assert len(rows) == 2
+    assert all("signal" in row for row in rows)
+    document = report_document(folders)["runs"][0]["suites"][0]
+    write = next(task for task in document["tasks"] if task["name"] == "write")
+    assert f"± {100 * write['noise']['deviation']:.1f}" in next(row for row in rows if "write" in row)
+    if runs == 1:
+        assert any(name.startswith("Best template") for name in head)
+        best = write["template_summary"]["best_by_validation"]
+        assert f"{100 * best:.1f}by validation" in next(row for row in rows if "write" in row).replace("%", "")
+    assert browser.errors() == []
 
 
 def test_examples_are_filtered_and_searched(browser, pages):

@@ -1,14 +1,16 @@
+import dataclasses
 import json
 import time
 
 import numpy as np
 import pytest
-from report_toys import EVIL, make_run
+from report_toys import EVIL, Scripted, make_run, suites
 
 from flan_jax.cli.main import main
 from flan_jax.eval.examples import Prediction
-from flan_jax.eval.results import read_predictions
+from flan_jax.eval.results import merge_results, read_predictions, write_results
 from flan_jax.eval.statistics.intervals import bonett_price
+from flan_jax.eval.suites import evaluate_suites
 from flan_jax.report.document import report_document
 from flan_jax.report.examples import MOST_OF_A_TASK
 from flan_jax.report.predictions import MOST_LABELS, read_task_predictions
@@ -47,6 +49,19 @@ def test_without_held_out_clusters_the_first_average_stands_on_top(tmp_path):
     (folder / "manifest.json").unlink()
     headline = report_document([folder])["runs"][0]["headline"]
     assert (headline["name"], headline["held_out"], headline["delta"]) == ("held_in", False, None)
+
+
+def test_a_suite_that_is_asked_otherwise_is_held_out_as_its_results_say(tmp_path):
+    folder = make_run(tmp_path / "run")
+    asked = {"held_in_5shot": suites()["held_in"], "held_out_5shot": suites()["held_out"]}
+    results = dataclasses.replace(evaluate_suites(Scripted(3), asked, step=100), held_out=("held_out_5shot",))
+    write_results(folder, merge_results(folder, results))
+    document = report_document([folder])
+    held = {own["name"]: own["held_out"] for own in document["runs"][0]["suites"]}
+    assert held == {"held_in": False, "held_out": True, "held_in_5shot": False, "held_out_5shot": True}
+    # Measured again without, they are not driven out.
+    write_results(folder, merge_results(folder, evaluate_suites(Scripted(3), suites(), step=100)))
+    assert suite(report_document([folder]), "held_out_5shot")["held_out"]
 
 
 def test_a_change_of_other_examples_or_of_another_metric_has_no_interval(tmp_path):

@@ -13,8 +13,8 @@ from pathlib import Path
 from flan_jax.data.benchmarks.benchmark import Benchmark, BenchmarkTask, Question, ReadingChoices, Shot
 from flan_jax.data.benchmarks.mmlu_files import LETTERS, ChoiceQuestion, read_subject, subjects
 from flan_jax.data.benchmarks.mmlu_subjects import CATEGORIES
-from flan_jax.data.benchmarks.option_orders import option_orders
 from flan_jax.errors import UserError
+from flan_jax.tasks.option_orders import option_orders
 
 
 def asks(row: ChoiceQuestion) -> dict[str, object]:

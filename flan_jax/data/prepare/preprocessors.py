@@ -18,7 +18,7 @@ from flan_jax.errors import RecordError, UserError
 from flan_jax.store.store import Extra, StoredExample
 from flan_jax.tasks.render import render_stream
 from flan_jax.tasks.rendering.fewshot import TRAIN_SPLIT
-from flan_jax.tasks.spec import Prompted, Rendered, Rendering, Template, VerbatimTemplate
+from flan_jax.tasks.spec import ORDER, Prompted, Rendered, Rendering, Template, VerbatimTemplate
 from flan_jax.tasks.style import FLAN_2021
 from flan_jax.tasks.task import Task, as_prompted
 
@@ -100,6 +100,8 @@ class PromptedPreprocessor:
             parts["exemplars"] = task.spec.source.fingerprint(TRAIN_SPLIT)
         if not task.mode.instructs:
             parts["title"] = digest(task.spec.title or task.spec.name)
+        if not task.repeats.once:
+            parts["repeats"] = digest(value_text(task.repeats))
         for name, function in task.spec.extras.items():
             parts[name] = callable_digest(function)
         return parts
@@ -152,7 +154,8 @@ class PromptedPreprocessor:
 
     def extras(self, split: str) -> Mapping[str, Extra]:
         """Returns the texts that the task keeps beside the tokens, as columns by name."""
-        return {name: Extra("string") for name in self.task.spec.extras}
+        orders = [ORDER] if self.task.repeats.option_orders > 1 else []
+        return {name: Extra("string") for name in (*self.task.spec.extras, *orders)}
 
 
 def _template_text(template: Template | Rendering) -> object:

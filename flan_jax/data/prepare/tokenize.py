@@ -38,9 +38,11 @@ def tokenize(
             an id that it must not return.
     """
     counts = RecordCounts() if counts is None else counts
-    examples = iter(rendered)
+    examples, last = iter(rendered), -1
     while batch := list(itertools.islice(examples, _BATCH)):
-        counts.records += len(batch)
+        for example in batch:  # a record that is asked in several ways has as many examples, one behind the other
+            counts.records += example.example_id != last
+            last = example.example_id
         ids = {
             "inputs": _encode_inputs(batch, config),
             "targets": config.vocabulary.encode_arrays([example.targets for example in batch])

@@ -51,6 +51,19 @@ class TaskSample:
         pairs = np.unique(np.stack([self.examples, self.templates]), axis=1)
         return pairs.shape[1] > len(np.unique(self.examples))
 
+    def cells(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The score of each pair of record and template of a metric that is a mean, the mean where it was asked several times.
+
+        Returns:
+            Scores, templates and records, ``[pairs]`` each.
+        """
+        assert self.templates is not None
+        records = np.arange(len(self.rows)) if self.examples is None else self.examples
+        pairs, place, times = np.unique(
+            np.stack([records, self.templates]), axis=1, return_inverse=True, return_counts=True
+        )
+        return np.bincount(place, self.rows[:, 0], len(times)) / times, pairs[1], pairs[0]
+
     @property
     def has_templates(self) -> bool:
         """Tells whether there are at least two templates to resample."""

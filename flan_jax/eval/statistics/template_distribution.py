@@ -14,6 +14,7 @@ import numpy as np
 from flan_jax.eval.statistics.bootstrap import generator
 from flan_jax.eval.statistics.rasch import RaschFit, fit_rasch, sigmoid
 from flan_jax.eval.statistics.sample import TaskSample
+from flan_jax.tasks.repeats import templates_in_turn
 
 QUANTILES = (5, 50, 95)
 _DRAWS = 500
@@ -64,9 +65,7 @@ def sample_templates(sample: TaskSample, *, seed: int = 0) -> TemplateDistributi
     """
     if not sample.has_templates or not sample.metric.is_mean or sample.metric.lowest < 0:
         return None
-    assert sample.templates is not None
-    examples = np.arange(len(sample.rows)) if sample.examples is None else sample.examples
-    return template_distribution(sample.rows[:, 0], sample.templates, examples, name=sample.name, seed=seed)
+    return template_distribution(*sample.cells(), name=sample.name, seed=seed)
 
 
 def template_distribution(
@@ -119,26 +118,15 @@ def template_distribution(
 
 
 def balanced_cells(examples: int, templates: int, *, each: int = 2, seed: int = 0) -> np.ndarray:
-    """Chooses under which templates to ask each example, ``[examples, each]``, all of a row different.
-
-    Every template is asked of as many examples as any other, give or take one or two, and pairs of templates meet evenly,
-    so that examples tell templates apart.
+    """Chooses under which templates to ask each example, as ``templates_in_turn`` does: ``[examples, each]``.
 
     Raises:
         ValueError: more templates for an example than there are.
     """
     if not 1 <= each <= templates:
         raise ValueError(f"each={each} must lie between 1 and the number of templates, {templates}.")
-    rng = generator("cells", seed, examples, templates)
-    first = rng.permutation(np.arange(examples) % templates)
-    chosen = [first]
-    # Others follow at distances that are drawn without repetition; over all examples each distance is as frequent.
-    distances = (
-        np.argsort(rng.random((examples, templates - 1)), axis=1) + 1 if templates > 1 else np.zeros((examples, 0))
-    )
-    for place in range(each - 1):
-        chosen.append((first + distances[:, place]) % templates)
-    return np.stack(chosen, axis=1)
+    ids = tuple(range(templates))
+    return np.array([templates_in_turn(ids, index=row, seed=seed, task="")[:each] for row in range(examples)])
 
 
 def _drawn_scores(

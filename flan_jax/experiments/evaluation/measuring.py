@@ -1,5 +1,6 @@
 """Suites measured into a run's folder: what holds of earlier results, what a killed evaluation left, what is written."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def measure_suites(
     seed: int = 0,
     option_score: OptionScore = "sum",
     refused: Mapping[str, Exception] | None = None,
+    held_out: Sequence[str] = (),
     progress: EvalProgress | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> StepResults:
@@ -77,6 +79,7 @@ def measure_suites(
         seed: of the bootstrap.
         option_score: what of the options' log-likelihoods decides which is chosen.
         refused: tasks that could not even be asked: name → why.
+        held_out: suites whose clusters are kept out of training; others may be among them.
         progress: told after every batch.
         log: told which tasks failed, and whether answers were there.
     """
@@ -102,6 +105,7 @@ def measure_suites(
         ).with_failures(refused or {})
     finally:
         journal.close()
+    results = dataclasses.replace(results, held_out=tuple(name for name in held_out if name in suites))
     for name, why in results.failed.items():
         log(f"task {name!r} could not be measured, the others are: {why}")
     return results

@@ -19,11 +19,13 @@ from flan_jax.store.stored_task import StoredTask
 from flan_jax.tasks.task import Task
 
 OVERLAP = "overlap.json"
-_VERSION = 1
+_VERSION = 2
 
 TaskSplit = tuple[str, str]
 _Labels = dict[int, Overlap]
 """Label by the record's index."""
+_Searched = tuple[str, str, _Labels]
+"""Task, split and labels of a search."""
 
 
 def label_overlap(
@@ -38,7 +40,7 @@ def label_overlap(
 
     Texts of training examples are those that were prepared: cut to the run's lengths, templates around them. Of a
     measured record the texts that its task reads are searched for, without a template; of one of seqio's registry the
-    whole prompt. The result is kept in ``overlap.json`` of the run's folder.
+    whole prompt. Results are kept in ``overlap.json`` of the run's folder, those of other ways of asking beside them.
 
     Args:
         tasks: what is measured, by task and split.
@@ -51,16 +53,24 @@ def label_overlap(
     if not options.overlap_ngram or not data.train or not tasks:
         return dict(tasks)
     trained = sorted(f"{task.name} {task.fingerprint}" for task in data.train)
-    measured = sorted(f"{name} {split} {task.data}" for (name, split), task in tasks.items())
-    key = digest("overlap", _VERSION, options.overlap_ngram, options.overlap_share, trained, measured)
+    searched = digest("overlap", _VERSION, options.overlap_ngram, options.overlap_share, trained)
+    keys = {place: _key(task, place[1]) for place, task in tasks.items()}
     path = Path(config.model_dir) / OVERLAP
-    labels = _read(path, key)
-    if labels is None:
-        log(f"looking for the records of {len(tasks)} measured tasks in {len(data.train)} training tasks")
-        labels = _search(tasks, declared, data, config)
+    kept = _read(path, searched)
+    missing = {place: task for place, task in tasks.items() if keys[place] not in kept}
+    if missing:
+        log(f"looking for the records of {len(missing)} measured tasks in {len(data.train)} training tasks")
+        found = _search(missing, declared, data, config)
+        kept |= {keys[place]: (*place, labels) for place, labels in found.items()}
         if jax.process_index() == 0 and path.parent.is_dir():
-            _write(path, key, labels)
-    return {key: _labeled(task, labels.get(key, {})) for key, task in tasks.items()}
+            _write(path, searched, kept)
+    return {place: _labeled(task, kept[keys[place]][2]) for place, task in tasks.items()}
+
+
+def _key(task: EvalTask, split: str) -> str:
+    """Digests which records of a task are looked for, however they are asked and whatever the result is called."""
+    records = sorted({example.example_id for example in task.examples})
+    return digest("records", split, task.data, records)
 
 
 def _search(
@@ -122,23 +132,25 @@ def _labeled(task: EvalTask, labels: Mapping[int, Overlap]) -> EvalTask:
     return dataclasses.replace(task, examples=examples)
 
 
-def _write(path: Path, key: str, labels: Mapping[TaskSplit, _Labels]) -> None:
+def _write(path: Path, searched: str, kept: Mapping[str, _Searched]) -> None:
     tasks = [
-        {"task": name, "split": split, "labels": {str(index): label for index, label in own.items()}}
-        for (name, split), own in labels.items()
+        {"key": key, "task": name, "split": split, "labels": {str(index): label for index, label in own.items()}}
+        for key, (name, split, own) in kept.items()
     ]
-    atomic_write_text(path, json.dumps({"key": key, "tasks": tasks}) + "\n")
+    atomic_write_text(path, json.dumps({"key": searched, "tasks": tasks}) + "\n")
 
 
-def _read(path: Path, key: str) -> dict[TaskSplit, _Labels] | None:
-    """Reads the labels that an earlier search of the same records found; ``None`` where there are none."""
+def _read(path: Path, searched: str) -> dict[str, _Searched]:
+    """Reads what earlier searches in the same training data found, by the key of the records; ``{}`` where there are none."""
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["key"] != key:
-            return None
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["key"] != searched:
+            return {}
         return {
-            (task["task"], task["split"]): {int(index): label for index, label in task["labels"].items()}
-            for task in kept["tasks"]
-        }
+            task["key"]: (
+                task["task"], task["split"], {int(index): label for index, label in task["labels"].items()}
+            )
+            for task in content["tasks"]
+        }  # fmt: skip
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None
+        return {}

@@ -16,7 +16,6 @@ from flan_jax.data.sources.base import digest, file_digest, resolve
 from flan_jax.data.tokenizers.protocol import keeps_newlines
 from flan_jax.errors import UserError, unknown
 from flan_jax.eval.examples import EvalExample, EvalTask
-from flan_jax.experiments.suites.option_sensitivity import Places
 from flan_jax.experiments.suites.prompts import PromptReader, read_questions
 
 
@@ -103,14 +102,12 @@ class BenchmarkSuite:
         request: what was asked for.
         tasks: of the suite.
         settings: what decides its numbers beside weights and tasks, as JSON values.
-        places: task → where its options stand in each order of them.
         texts: task → example → what is looked for in training data: the question and its options.
     """
 
     request: BenchmarkRequest
     tasks: tuple[EvalTask, ...]
     settings: Mapping[str, Any]
-    places: Mapping[str, Places]
     texts: Mapping[str, Mapping[int, Sequence[str]]]
 
 
@@ -126,7 +123,7 @@ def benchmark_suite(request: BenchmarkRequest, reader: PromptReader) -> Benchmar
     if exemplars is not None and not exemplars.exists():
         raise UserError(f"--exemplars {request.exemplars!r}: there is no such file. Name the file of solved examples.")
     choices = ReadingChoices(request.wanted_shots, exemplars, request.option_orders, request.limit, request.seed)
-    tasks, places, texts, orders, dropped = [], {}, {}, set(), 0
+    tasks, texts, orders, dropped = [], {}, set(), 0
     for name in select_tasks(request.tasks, declared.tasks(folder), declared.name):
         task = declared.read(folder, name, choices)
         orders.add(order := request.shot_order or task.shot_order)
@@ -142,7 +139,6 @@ def benchmark_suite(request: BenchmarkRequest, reader: PromptReader) -> Benchmar
         asked: dict[str, str | int] = {"task": task.name, "mode": declared.name, "shots": request.wanted_shots}
         made = _eval_task(declared, task, f"{task.name}{request.suffix}", examples, notes)
         tasks.append(dataclasses.replace(made, asked=asked))
-        places[tasks[-1].name] = {(q.example_id, q.order): q.places for q in task.questions}
         texts[tasks[-1].name] = {q.example_id: [q.asks["question"], *q.asks.get("choices", ())] for q in task.questions}
     settings = {
         "benchmark": declared.name,
@@ -155,7 +151,7 @@ def benchmark_suite(request: BenchmarkRequest, reader: PromptReader) -> Benchmar
         "option_orders": request.option_orders,
         "seed": request.seed,
     }
-    return BenchmarkSuite(request, tuple(tasks), settings, places, texts)
+    return BenchmarkSuite(request, tuple(tasks), settings, texts)
 
 
 def select_tasks(patterns: Sequence[str], known: Mapping[str, str], benchmark: str) -> list[str]:

@@ -28,7 +28,6 @@ from flan_jax.experiments.mixture import set_folders
 from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.suites.benchmark_overlap import label_benchmarks
 from flan_jax.experiments.suites.benchmark_suite import BenchmarkRequest, BenchmarkSuite, benchmark_suite
-from flan_jax.experiments.suites.option_sensitivity import with_sensitivity
 from flan_jax.experiments.suites.prompts import PromptReader
 from flan_jax.experiments.weights.initial import Weights, load_weights
 from flan_jax.report.page import write_report
@@ -133,8 +132,7 @@ def _measure(
         progress=progress,
         log=log,
     )
-    told = [with_sensitivity(result, suite.places[result.name]) for result in measured.suites[name]]
-    return save_results(folder, dataclasses.replace(measured, suites={name: told}))
+    return save_results(folder, measured)
 
 
 def _check_names(requests: Sequence[BenchmarkRequest]) -> None:

@@ -10,6 +10,7 @@ from flan_jax.data.benchmarks.shots import ShotChooser
 from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.eval.examples import EvalExample
+from flan_jax.tasks.option_orders import OptionOrder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +136,7 @@ def read_questions(
             fit.shortened += 1
             fit.dropped += len(solved[place]) - kept
             fit.fewest = min(fit.fewest, kept)
+    reordered = any(question.order for question in task.questions)
     examples = [
         EvalExample(
             inputs=own,
@@ -142,6 +144,7 @@ def read_questions(
             references=question.references,
             example_id=question.example_id,
             template_id=question.order,
+            option_order=OptionOrder(question.order, question.places) if reordered else None,
             inputs_text=text,
         )
         for question, text, own in zip(task.questions, prompts, ids, strict=True)

@@ -165,6 +165,8 @@ function describe(result, run) {
   if (templates.length > 1) lines.push(`${templates.length} templates: ${percent(Math.min(...templates))} to ${percent(Math.max(...templates))}`);
   const { 5: low, 50: middle, 95: high } = result.template_quantiles;
   if ([low, middle, high].every(isNumber)) lines.push(`over templates, noise taken out: median ${percent(middle)}, 5 to 95% ${percent(low)} to ${percent(high)}`);
+  if (isNumber(result.template_summary?.best_by_validation)) lines.push(`template chosen by validation ${percent(result.template_summary.best_by_validation)}`);
+  if (isNumber(result.noise?.deviation)) lines.push(`noise over checkpoints ± ${percent(result.noise.deviation)}`);
   lines.push(`chance ${percent(result.chance)}, n = ${count(result.n)}`);
   return lines.join("\n");
 }
@@ -181,6 +183,10 @@ function resultTable(suite, tasks) {
       const mine = (task) => task.results[index];
       columns.push({ name: run.name, number: true, of: (task) => mine(task)?.value, show: (task) => mine(task) ? [score(task, mine(task).value), h("span", { class: "sub" }, interval(mine(task).interval, (value) => score(task, value)))] : NOTHING });
     }
+    for (const [run, index] of runs) {
+      const noise = (task) => task.results[index]?.noise;
+      if (tasks.some(noise)) columns.push({ name: `${run.name}: noise`, title: NOISE, number: true, of: (task) => noise(task)?.deviation, show: (task) => noiseCell(task, task.results[index]) });
+    }
     const [, first] = runs[0];
     for (const [run, index] of runs.slice(1)) columns.push({ name: `${run.name} − ${data.runs[first].name}`, number: true, of: (task) => task.results[index]?.versus?.value, show: (task) => (task.results[index]?.versus ? changeCell({ ...task, delta: task.results[index].versus }) : NOTHING) });
     columns.push({ name: "Chance", number: true, of: (task) => task.chance, show: (task) => percent(task.chance) }, MAJORITY, { name: "n", number: true, of: (task) => task.n, show: (task) => count(task.n) });
@@ -195,10 +201,11 @@ function resultTable(suite, tasks) {
       { name: "Chance", number: true, of: (task) => task.chance, show: (task) => percent(task.chance) },
       MAJORITY,
       { name: "Templates", title: "Standard deviation of the score over templates, with the worst and the best one, or the 5% and 95% quantiles where they were estimated", number: true, of: (task) => task.template_spread, show: templateCell },
+      ...(tasks.some((task) => isNumber(task.template_summary.best_by_validation)) ? [{ name: "Best template", title: "The score, on one half of the examples, of the template that is best on the other half, both ways: what choosing a template by validation brings", number: true, of: (task) => task.template_summary?.best_by_validation, show: (task) => [percent(task.template_summary?.best_by_validation), isNumber(task.template_summary?.best_by_validation) && h("span", { class: "sub" }, "by validation")] }] : []),
       { name: "n", number: true, of: (task) => task.n, show: (task) => count(task.n) });
-    if (tasks.some((task) => task.noise)) columns.push({ name: "Noise", title: "Standard deviation of the score over the last evaluations, and the ratio of signal (how far the score moved) to it", number: true, of: (task) => task.noise?.deviation, show: (task) => (task.noise ? [`± ${percent(task.noise.deviation)}`, isNumber(task.noise.ratio) && h("span", { class: "sub" }, `signal ${task.noise.ratio.toFixed(1)} ×`)] : NOTHING) });
+    if (tasks.some((task) => task.noise)) columns.push({ name: "Noise", title: NOISE, number: true, of: (task) => task.noise?.deviation, show: (task) => noiseCell(task, task) });
     if (tasks.some((task) => Object.keys(task.metrics).length)) columns.push({ name: "Other metrics", of: (task) => Object.keys(task.metrics).length, show: otherMetrics });
-    if (own.average) pinned.push({ ...own.average, name: `mean of ${counted(own.average.tasks, "task")}`, cluster: "", metric: "", before: own.before?.value, delta: own.delta, metrics: {}, per_template: {}, template_quantiles: {} });
+    if (own.average) pinned.push({ ...own.average, name: `mean of ${counted(own.average.tasks, "task")}`, cluster: "", metric: "", before: own.before?.value, delta: own.delta, noise: own.noise, metrics: {}, per_template: {}, template_quantiles: {}, template_summary: {} });
   }
   return table(`Results of ${suite.name}`, columns, tasks, { pinned, key: `results ${suite.name}` });
 }
@@ -208,7 +215,15 @@ function meanRow(suite, runs) {
   const known = averages.find(Boolean);
   const counts = new Set(averages.filter(Boolean).map((average) => average.tasks));
   const name = counts.size === 1 ? `mean of ${counted(known.tasks, "task")}` : "mean of each run's own tasks";
-  return { name, cluster: "", metric: "", chance: known.chance, majority: known.majority, n: known.n, results: data.runs.map((_, index) => averages[index] && { ...averages[index], versus: suite.runs[index].versus }) };
+  return { name, cluster: "", metric: "", chance: known.chance, majority: known.majority, n: known.n, results: data.runs.map((_, index) => averages[index] && { ...averages[index], versus: suite.runs[index].versus, noise: suite.runs[index].noise }) };
+}
+
+const NOISE = "Standard deviation of the score over the last evaluations, and the ratio of signal (how far the score moved over all of them) to it, each relative to its mean";
+
+function noiseCell(task, result) {
+  if (!result?.noise) return NOTHING;
+  const { deviation, ratio } = result.noise;
+  return [`± ${task.native_scale ? Number(deviation.toPrecision(3)) : percent(deviation)}`, isNumber(ratio) && h("span", { class: "sub" }, `signal ${ratio.toFixed(1)} ×`)];
 }
 
 const MAJORITY = { name: "Majority", title: "The score of always giving the most frequent answer, which looks at the labels", number: true, of: (task) => task.majority, show: (task) => percent(task.majority) };

@@ -20,6 +20,10 @@ class PromptAndTarget(NamedTuple):
     targets: str
     options: tuple[str, ...]
     references: tuple[str, ...]
+    listed: int = 0
+    """Options that the prompt lists in an order of ours, duplicates counted; 0 where it lists none, or in words of its own."""
+    published: tuple[int, ...] = ()
+    """Of each of ``options``, its index in the published order, where the listing has another."""
 
 
 def content_of(single: PromptAndTarget) -> tuple[str, str]:
@@ -43,17 +47,36 @@ def check_unicode(single: PromptAndTarget) -> None:
                 raise UserError(f"its {side} {wrong}. Correct or remove the record.")
 
 
+class OptionListing(NamedTuple):
+    """A listing of options, with options and answers as it shows them: themselves, or their markers."""
+
+    block: str
+    options: tuple[str, ...]
+    references: tuple[str, ...]
+    published: tuple[int, ...]
+
+
 def list_options(
-    style: OptionStyle, options: Sequence[str], references: Sequence[str]
-) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """Lists the options; returns the block, and options and answers as it shows them: themselves, or their markers."""
+    style: OptionStyle, options: Sequence[str], references: Sequence[str], places: Sequence[int] = ()
+) -> OptionListing:
+    """Lists options.
+
+    Args:
+        style: of the listing.
+        options: in the published order. They may read the same.
+        references: the right ones.
+        places: of each place, the index of the option that stands there; ``()`` for the published order. Options that are
+            scored as they read come back in the published order all the same; markers in the order of their places.
+    """
     if not style.fits(options):
         style = OptionStyle()
-    block, markers = style.block(options), style.markers(len(options))
+    order = tuple(places) or tuple(range(len(options)))
+    shown = [options[index] for index in order]
+    block, markers = style.block(shown), style.markers(len(shown))
     if not markers:
-        return block, tuple(options), tuple(references)
-    marker_of = dict(zip(options, markers, strict=True))
-    return block, markers, tuple(marker_of[reference] for reference in references)
+        distinct = tuple(dict.fromkeys(options))
+        return OptionListing(block, distinct, tuple(references), tuple(range(len(distinct))))
+    return OptionListing(block, markers, tuple(markers[shown.index(one)] for one in references), order)
 
 
 def fill_template(text: str, slots: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.rendering.fewshot import Slots
-from flan_jax.tasks.rendering.fill import PromptAndTarget
+from flan_jax.tasks.rendering.fill import PromptAndTarget, list_options
 from flan_jax.tasks.rendering.slots import accepted_answers
 from flan_jax.tasks.spec import TaskSpec
 from flan_jax.tasks.style import OptionStyle
@@ -51,6 +51,7 @@ def render_verbatim(
     style: OptionStyle,
     *,
     shows_options: bool,
+    places: Sequence[int] = (),
     mark: Callable[[str, str], str] | None = None,
 ) -> PromptAndTarget:
     """Renders a record with a published template.
@@ -61,6 +62,7 @@ def render_verbatim(
         slots: what these fields made of the record.
         style: how options are listed.
         shows_options: whether the prompt mode lists them.
+        places: of each place of the listing, the index of the option that stands there; ``()`` for the published order.
         mark: puts marks around slots and options of the input.
 
     Raises:
@@ -75,13 +77,10 @@ def render_verbatim(
             f"the answer {stray!r:.80} is not one of its options {list(options)!s:.300}. Correct the record."
         )
     text = {name: value for name, value in slots.items() if isinstance(value, str)}
-    block = ""
+    block, listed, published = "", 0, tuple[int, ...]()
     if every and shows_options and OPTIONS_SLOT in template.slots:
-        if not style.fits(every):
-            style = OptionStyle()
-        block, markers = style.block(every), style.markers(len(every))
-        if markers:
-            options, references = markers, tuple(markers[every.index(reference)] for reference in references)
+        block, options, references, published = list_options(style, every, references, places)
+        listed = 0 if template.inverted else len(every)
     asked = template.asks or spec.answer
     text[spec.answer] = accepted_answers(slots[spec.answer])[0]  # of several accepted ones
     text[asked] = references[0]
@@ -96,7 +95,7 @@ def render_verbatim(
     if mark is not None:
         text = {name: mark(name, value) for name, value in text.items()}
     inputs = _filled(template.inputs, text, mark(OPTIONS_SLOT, block) if mark is not None and block else block)
-    return PromptAndTarget(inputs, targets, options, references)
+    return PromptAndTarget(inputs, targets, options, references, listed, published)
 
 
 def _options(spec: TaskSpec, slots: Slots) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def test_two_benchmarks_of_one_folder_are_measured(cli, published, data, tmp_pat
         (("--benchmark", "mmlu,gsm8k", "--exemplars", "a.txt"), "--exemplars 'a.txt' does not say for which benchmark. Write mmlu=FILE"),
         (("--benchmark", "gsm8k", "--exemplars", "a.txt", "--exemplars", "b.txt"), "--exemplars names two files for gsm8k"),
         (("--benchmark", "mmlu", "--max_tokens", "-1"), "--max_tokens -1 must be at least 1"),
-        (("--option_orders", "3"), "--option_orders is read for a published benchmark only"),
+        (("--benchmark", "mmlu", "--template_budget", "2"), "--template_budget chooses among those of a mixture's tasks"),
         (("--exemplars", "a.txt"), "--exemplars is read for a published benchmark only"),
     ],
 )  # fmt: skip
@@ -78,6 +78,10 @@ def test_a_published_model_needs_a_folder_for_results(refused, published, data):
     [
         ((), ()),
         (("--shots", "0"), ("EvalConfig.shots=0",)),
+        (
+            ("--template_budget", "2", "--option_orders", "3"),
+            ("EvalConfig.template_budget=2", "EvalConfig.option_orders=3"),
+        ),
         (
             ("--limit", "20", "--tasks", "ent*,rte", "--templates", "0,3"),
             (

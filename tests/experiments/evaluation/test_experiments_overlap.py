@@ -63,7 +63,7 @@ def run(tmp_path):
 
 
 def labels(data, config, **options):
-    (task,) = eval_suites(data, config, **options)["seen"]
+    ((task,),) = eval_suites(data, config, **options).values()
     return {MEASURED[example.example_id]: example.overlap for example in task.examples}
 
 
@@ -95,3 +95,20 @@ def test_the_search_is_made_once_for_a_run_and_again_for_other_settings(run, tmp
     labels(data, config)
     labels(data, dataclasses.replace(config, evaluation=EvalConfig(overlap_ngram=5)))
     assert len(scanned) == 3
+
+
+def test_other_ways_of_asking_do_not_drive_out_what_was_found(run, tmp_path, monkeypatch):
+    data, config = run
+    (tmp_path / "run").mkdir()
+    scanned = []
+    scan = OverlapIndex.scan
+    monkeypatch.setattr(OverlapIndex, "scan", lambda self, texts: scanned.append(1) or scan(self, texts))
+    fewer = dataclasses.replace(config, evaluation=EvalConfig(max_examples=2))
+    assert labels(data, config) == EXPECTED
+    assert labels(data, fewer) == dict(list(EXPECTED.items())[:2])
+    assert labels(data, config) == EXPECTED
+    assert labels(data, fewer) == dict(list(EXPECTED.items())[:2])
+    assert len(scanned) == 2
+    # Another name of the results is no other search.
+    labels(data, dataclasses.replace(fewer, evaluation=EvalConfig(max_examples=2, label="_limit2")))
+    assert len(scanned) == 2

@@ -71,6 +71,25 @@ def test_templates_and_tasks_are_chosen(measured):
     assert [len(task.examples) for tasks in chosen.values() for task in tasks] == [2, 2]
 
 
+def test_each_record_is_asked_under_so_many_templates_and_orders(measured):
+    plain = measured()["held_in"][0]
+    asked = measured(template_budget=2, option_orders=2, max_examples=5)["held_in_budget2_2orders"]
+    parity = next(task for task in asked if "parity" in task.name)
+    assert parity.name == "toy_parity_zs_opt_budget2_2orders"
+    assert parity.asked == {"task": "toy_parity", "mode": "zs_opt", "template_budget": 2, "option_orders": 2}
+    rows = [(example.example_id, example.template_id, example.option_order.number) for example in parity.examples]
+    # Five records, each under two templates, each with its two options in both orders.
+    assert len(rows) == len(set(rows)) == 20
+    assert len({record for record, _, _ in rows}) == 5
+    assert len({row[:2] for row in rows}) == 10
+    assert {example.options for example in parity.examples} == {plain.examples[0].options}
+    assert parity.notes[0].startswith("Each of 5 records is asked under 2 of ")
+    copy = next(task for task in asked if "copy" in task.name)
+    assert "no prompt lists any in an order of ours: each is asked once" in copy.notes[-1]
+    # What is trained on, and what is measured without a budget, stay where they were.
+    assert measured()["held_in"][0].data == plain.data
+
+
 def test_what_cannot_be_asked_is_refused(measured):
     with pytest.raises(
         UserError, match=r"Unknown task or cluster of the suites 'toy_parit'. Did you mean 'toy_parity'"

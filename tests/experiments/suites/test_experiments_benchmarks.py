@@ -10,11 +10,9 @@ from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.data.tokenizers.words import WordVocabulary
 from flan_jax.errors import UserError
-from flan_jax.eval.examples import Prediction, TaskResult
 from flan_jax.eval.results import read_predictions, read_results
 from flan_jax.experiments.suites.benchmark_suite import BenchmarkRequest, benchmark_suite
 from flan_jax.experiments.suites.benchmarks import AnswerLimits, evaluate_benchmarks, prompt_reader
-from flan_jax.experiments.suites.option_sensitivity import with_sensitivity
 from flan_jax.experiments.suites.prompts import PromptReader
 from flan_jax.experiments.weights.pretrained import run_of_folder
 from flan_jax.testing.benchmarks import write_bbh, write_gsm8k, write_mmlu
@@ -241,37 +239,6 @@ def test_a_benchmark_named_twice_is_refused(published, mmlu, tmp_path):
         evaluate_benchmarks(
             run_of_folder(published), [BenchmarkRequest("mmlu", mmlu)] * 2, output_dir=str(tmp_path), published=True
         )
-
-
-def ranked(orders, chosen):
-    """A result of two questions, each in ``orders``; ``chosen[question][order]`` is the letter."""
-    letters = ("A", "B", "C", "D")
-    rows = [
-        Prediction(question, order, "", letters, (letters[orders[order].index(0)],), letter, (0.0,) * 4, 0.0)
-        for question, answers in enumerate(chosen)
-        for order, letter in enumerate(answers)
-    ]
-    scores = {
-        order: float(np.mean([row.prediction == row.references[0] for row in rows if row.template_id == order]))
-        for order in range(len(orders))
-    }
-    value = float(np.mean(list(scores.values())))
-    return TaskResult("t", "c", "accuracy", "rank", value, 0.25, 0.5, None, len(rows), scores, tuple(rows))
-
-
-def test_agreement_counts_the_option_and_not_its_letter():
-    orders = [(0, 1, 2, 3), (3, 2, 1, 0)]
-    places = {(question, order): orders[order] for question in (0, 1) for order in (0, 1)}
-    # The first question gets option 0 in both orders; the second always the letter A.
-    told = with_sensitivity(ranked(orders, [("A", "D"), ("A", "A")]), places)
-    assert told.metrics["order_agreement"] == 0.5
-    assert (told.metrics["order_lowest"], told.metrics["order_highest"]) == (0.5, 1.0)
-    assert told.metrics["order_spread"] == pytest.approx(np.std([1.0, 0.5], ddof=1))
-    assert told.notes[-1].startswith(
-        "Asked in 2 orders of the options, of which order 0 is the published one: from 50.0 to 100.0"
-    )
-    once = ranked(orders[:1], [("A",), ("B",)])
-    assert with_sensitivity(once, places) is once
 
 
 def test_settings_are_json(mmlu):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
@@ -16,7 +17,10 @@ from flan_jax.feed.batch_stream import BatchStream
 from flan_jax.feed.curriculum import CurriculumBatches
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.feed.sampling_stats import SamplingStats
+from flan_jax.feed.staged import StagedBatches
 from flan_jax.files import writing
+from flan_jax.mixing.parts import known_part, parts
+from flan_jax.mixing.stages import StageSchedule
 from flan_jax.store.store import StoredTask, TokenStore
 from flan_jax.train.hooks import forget_later
 from flan_jax.train.metrics_accumulator import HostMetrics
@@ -59,6 +63,7 @@ def make_batches(
     curriculum: Mapping[str, float],
     *,
     on_weights: WeightsLog | None = None,
+    schedule: StageSchedule | None = None,
 ) -> BatchStream:
     """Makes a run's batches from the first step on, the rows of this process.
 
@@ -68,6 +73,7 @@ def make_batches(
         weights: share of draws by task name.
         curriculum: the same in the curriculum; empty for none.
         on_weights: told of every change of the weights.
+        schedule: by which the weights of the tasks change; ``None`` for none.
 
     Raises:
         UserError: the run begins with a curriculum and the mixture has none.
@@ -85,12 +91,36 @@ def make_batches(
     first_step = config.feed.curriculum_steps
     mixture = make([weights[task.name] for task in tasks], on_weights=on_weights, first_step=first_step)
     if not config.feed.curriculum_steps:
-        return mixture
+        return mixture if schedule is None else StagedBatches(mixture, schedule)
     if not curriculum:
         raise UserError(
             f"run.curriculum_steps is {config.feed.curriculum_steps}, but mixture {config.mixture!r} declares no curriculum. Set it to 0."
         )
-    return CurriculumBatches(make([curriculum[task.name] for task in tasks], on_weights=on_weights), mixture)
+    both = CurriculumBatches(make([curriculum[task.name] for task in tasks], on_weights=on_weights), mixture)
+    return both if schedule is None else StagedBatches(both, schedule)
+
+
+def stage_schedule(config: RunConfig, data: RunData) -> StageSchedule | None:
+    """Makes the schedule of a run's stages over its tasks; ``None`` for a run without stages.
+
+    Raises:
+        UserError: a part that the run does not draw from, or two that share a task.
+    """
+    feed, known = config.feed, parts(data.mixture)
+    if not feed.stages:
+        return None
+    own, names = np.array(list(data.weights.values())), list(data.weights)
+
+    def spread(part: str) -> np.ndarray:
+        members = set(known_part(data.mixture, known, part, "run.stages"))
+        kept = own * [name in members for name in names]
+        if not kept.any():
+            raise UserError(
+                f"run.stages names {part!r}, whose tasks mixture {data.mixture.name!r} leaves out with the rate 0. Leave it out."
+            )
+        return kept / kept.sum()
+
+    return StageSchedule.of(feed.stages, feed.stage_shape, feed.stage_interval, spread)
 
 
 def sampling_report(stats: SamplingStats) -> dict[str, dict[str, float]]:

@@ -111,6 +111,11 @@ class RunConfig:
                 f"INITIAL_ADAPTER {self.initial_adapter!r} was trained on top of a model. Name that model too: "
                 "INITIAL_CHECKPOINT_PATH."
             )
+        if self.feed.stages and self.weighting is not None:
+            raise UserError(
+                f"run.stages says the weights of every step, and run.weighting=@{type(self.weighting).__name__}() learns them. "
+                "Leave one of the two out."
+            )
         if self.tokenize.chat_template and not self.model.decoder_only:
             raise UserError(
                 f"run.chat_template is {self.tokenize.chat_template!r}, but the model is an encoder–decoder, which reads an "

@@ -84,4 +84,9 @@ def check_schedule(config: RunConfig) -> list[str]:
         notes.append(
             f"the curriculum of {config.feed.curriculum_steps:,} steps (run.curriculum_steps) takes all of the run's {steps:,}"
         )
+    late = [step for step, _ in config.feed.stages if step >= steps]
+    if late:
+        notes.append(
+            f"the run ends after {steps:,} steps, before its stage from step {late[0]:,} on (run.stages) begins"
+        )
     return notes

@@ -18,6 +18,7 @@ from flan_jax.experiments.batches import (
     continue_position,
     make_batches,
     reordered_window,
+    stage_schedule,
 )
 from flan_jax.experiments.chat_template import missing_template_note
 from flan_jax.experiments.config import RunConfig
@@ -38,6 +39,7 @@ from flan_jax.experiments.weights.frozen_base import BASE, base_identity, check_
 from flan_jax.experiments.weights.initial import initial_params
 from flan_jax.feed.batch_stream import BatchStream
 from flan_jax.files import atomic_write_text, remove_leftovers
+from flan_jax.mixing.stages import StageSchedule
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.loop import WINDOW
 from flan_jax.train.optimizer import make_optimizer
@@ -61,6 +63,7 @@ class Built:
         partitioner: the mesh of devices, and the rules by which arrays are sharded over it.
         optimizer: of the trained parameters.
         params: initial weights; ``None`` where a checkpoint holds all of them, and once a state has them.
+        schedule: of the stages of its weights; ``None`` for none.
         method_parts: of the method that learns the mixture's weights; ``None`` where they are given.
     """
 
@@ -73,6 +76,7 @@ class Built:
     partitioner: Partitioner
     optimizer: optax.GradientTransformation
     params: Any
+    schedule: StageSchedule | None = None
     method_parts: MethodParts | None = None
 
     @property
@@ -113,7 +117,7 @@ def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None,
         check_same_vocabulary(config, data.vocabulary, log=log)
     params = initial_params(config) if base or not run_files.has_checkpoint(folder) else None
     check_no_soft_prompt(params, config)
-    parts = method_parts(config, data)
+    schedule, parts = stage_schedule(config, data), method_parts(config, data)
     partitioner = make_partitioner(config.mesh)
     log(main_settings(config))
     for note in notes:
@@ -121,7 +125,7 @@ def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None,
     if lacking := missing_template_note(config, data.mixture):
         log(lacking)
     optimizer = make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))
-    return Built(config, folder, data, change, audited, base, partitioner, optimizer, params, parts)
+    return Built(config, folder, data, change, audited, base, partitioner, optimizer, params, schedule, parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +190,9 @@ def start(
         save_description(config.model_dir, config.initial_checkpoint, config.data.vocabulary)
         run_dir.write_description(folder, config, data, operative=operative, params=params)
     weights_log = WeightsLog(folder / run_files.WEIGHTS, resume_step=step)
-    batches = make_batches(config, data.train, data.weights, data.curriculum, on_weights=weights_log)
+    batches = make_batches(
+        config, data.train, data.weights, data.curriculum, on_weights=weights_log, schedule=built.schedule
+    )
     evaluation = EvaluationHook(config, data, graphdef, params, eval_progress, log)
     learned = (
         None

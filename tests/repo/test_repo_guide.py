@@ -193,6 +193,12 @@ def test_a_checkpoint_is_measured_as_the_guide_says(tmp_path):
 
 def test_a_weighting_method_is_added_as_the_guide_says(tmp_path):
     assert "by Logarithmic(scale=1.0)" in follow("add_a_weighting_method.md", tmp_path)
+    settings = json.loads((tmp_path / "runs/kinds/manifest.json").read_text(encoding="utf-8"))["config"]["weighting"]
+    assert settings == {"method": "LossPower", "period": 2, "units": "task", "power": 1.0, "smoothing": 0.5}
+    first, second = lines_of(tmp_path / "runs/kinds/weights.jsonl")
+    assert first["weights"] != second["weights"]
+    method = (tmp_path / "my_method.py").read_text(encoding="utf-8")
+    assert len(method[method.index("@gin.configurable") :].splitlines()) < 60
 
 
 def test_the_command_is_a_script_of_the_environment():

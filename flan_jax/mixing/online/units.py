@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from flan_jax.errors import UserError, unknown
+from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Mixture
 
 UnitKind = Literal["task", "cluster", "entry"]
@@ -78,30 +78,3 @@ def _unit_of(mixture: Mixture, kind: UnitKind, tasks: Sequence[str]) -> dict[str
                     f"both {other!r} and {entry.task.name!r}. Give them over tasks or clusters."
                 )
     return {task: entries[task] for task in tasks}
-
-
-def tasks_of_unit(mixture: Mixture, name: str, tasks: Sequence[str], what: str) -> tuple[str, ...]:
-    """Finds the tasks that a name stands for: a task, else an entry, else a cluster of the mixture.
-
-    Args:
-        mixture: that declares them.
-        name: of a unit.
-        tasks: the tasks that the run draws.
-        what: what a unit is given for, in messages.
-
-    Raises:
-        UserError: nothing that is drawn has the name.
-    """
-    found: dict[str, tuple[str, ...]] = {task.name: (task.name,) for task in mixture.drawn_tasks}
-    for entry in mixture.entries:
-        found.setdefault(entry.task.name, tuple(task.name for task in entry.drawn_tasks))
-    clusters: dict[str, list[str]] = {}
-    for task in mixture.drawn_tasks:
-        clusters.setdefault(task.cluster, []).append(task.name)
-    for cluster, members in clusters.items():
-        found.setdefault(cluster, tuple(members))
-    drawn = set(tasks)
-    known = {unit: kept for unit, names in found.items() if (kept := tuple(task for task in names if task in drawn))}
-    if name not in known:
-        raise unknown(f"task, entry or cluster of mixture {mixture.name!r} in {what}", name, known)
-    return known[name]

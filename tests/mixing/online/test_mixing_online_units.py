@@ -5,7 +5,7 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import Entry, Mixture
-from flan_jax.mixing.online.units import Units, tasks_of_unit
+from flan_jax.mixing.online.units import Units
 from flan_jax.tasks.spec import Prompted
 from flan_jax.testing import tasks as toys
 
@@ -41,14 +41,3 @@ def test_a_task_of_two_entries_has_no_entry_of_its_own():
     twice = Mixture("twice", (Entry(COPY, 1.0), Entry(INNER, 1.0)))
     with pytest.raises(UserError, match=rf"task '{COPY.name}' belongs to both '{COPY.name}' and 'inner'"):
         Units.of(twice, "entry", {COPY.name: 0.5, VOWEL.name: 0.5})
-
-
-def test_a_name_is_a_task_an_entry_or_a_cluster():
-    names = list(WEIGHTS)
-    assert tasks_of_unit(OUTER, PARITY.name, names, "run.stages") == (PARITY.name,)
-    assert tasks_of_unit(OUTER, "inner", names, "run.stages") == (COPY.name, VOWEL.name)
-    assert set(tasks_of_unit(OUTER, PARITY.cluster, names, "run.stages")) >= {PARITY.name}
-    with pytest.raises(UserError, match=r"in run\.stages.*Did you mean 'inner'"):
-        tasks_of_unit(OUTER, "iner", names, "run.stages")
-    with pytest.raises(UserError, match="Unknown"):  # of a task that the run does not draw there is nothing to weight
-        tasks_of_unit(OUTER, VOWEL.name, names[:2], "run.stages")

@@ -1,0 +1,160 @@
+"""Builds what learns a run's weights: its method with the units, the reference model and the log that it needs."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from flan_jax.errors import UserError
+from flan_jax.experiments.batches import WeightsLog
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.data import RunData
+from flan_jax.experiments.weighting.learned_weights import Excess, FactorsOfLoss, LearnedWeights, TaskSums
+from flan_jax.experiments.weights.base_check import check_same_vocabulary
+from flan_jax.experiments.weights.initial import initial_params
+from flan_jax.feed.batch_stream import BatchStream
+from flan_jax.files import atomic_write_text
+from flan_jax.mixing.online.doremi import DoReMi
+from flan_jax.mixing.online.units import Units
+from flan_jax.train.sharding import Partitioner
+from flan_jax.train.state import TrainState, shardings_of
+from flan_jax.train.step import Batch, compile_excess_step
+
+RESULT = "learned_weights.gin"
+"""The file of a run's folder with the weights that a method recommends for another run."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MethodParts:
+    """The parts of a run's method that are checked and read before its folder is made.
+
+    Attributes:
+        units: what has a weight.
+        reference: parameters of the reference model, on the devices; ``None`` for a method without one.
+    """
+
+    units: Units
+    reference: Any
+
+
+def method_parts(config: RunConfig, data: RunData) -> MethodParts | None:
+    """Reads what a run's method needs; ``None`` for a run whose weights are given.
+
+    Raises:
+        UserError: one unit alone, units that share a task, or a reference that is no run of this model.
+    """
+    method = config.weighting
+    if method is None:
+        return None
+    units = Units.of(data.mixture, method.units, data.weights)
+    if len(units.names) < 2:
+        raise UserError(
+            f"{type(method).__name__} weights the {method.units}s of the mixture against each other, and the run draws from one: "
+            f"{units.names[0]!r}. Leave run.weighting out, or name another mixture or other units."
+        )
+    if method.observes != "excess_loss":
+        return MethodParts(units, None)
+    if not isinstance(method, DoReMi):
+        raise UserError(f"{type(method).__name__} observes the excess loss, which only DoReMi names a reference for.")
+    if data.mixture.unit != "examples":
+        raise UserError(
+            f"DoReMi learns shares of the draws, and mixture {data.mixture.name!r} counts its rates in {data.mixture.unit}, in which "
+            "run.weights would read them. Name a mixture that counts in examples."
+        )
+    theirs = dataclasses.replace(config, initial_checkpoint=method.reference, initial_adapter="")
+    try:
+        check_same_vocabulary(theirs, data.vocabulary, log=lambda line: None)
+        return MethodParts(units, initial_params(theirs))
+    except UserError as error:
+        raise UserError(f"DoReMi.reference: {str(error).removeprefix('INITIAL_CHECKPOINT_PATH: ')}") from None
+
+
+def learned_weights(
+    config: RunConfig,
+    parts: MethodParts,
+    partitioner: Partitioner,
+    graphdef: nnx.GraphDef,
+    state: TrainState,
+    batches: BatchStream,
+    log: WeightsLog,
+) -> LearnedWeights:
+    """Builds a run's method at its first step.
+
+    Args:
+        config: the run, with a method.
+        parts: of it.
+        partitioner: of the run's arrays.
+        graphdef: of its model.
+        state: new or restored, for its places.
+        batches: of the run.
+        log: of its weights.
+    """
+    assert config.weighting is not None
+
+    def on_weights(step: int, weights: Mapping[str, float]) -> None:
+        if step % config.log_period == 0:  # each step has other ones
+            log.of_loss(step, weights)
+
+    count = len(batches.weights)
+    excess = None if parts.reference is None else _excess(config, parts, partitioner, graphdef, state, count)
+    return LearnedWeights(
+        config.weighting,
+        parts.units,
+        batches,
+        first_step=config.feed.curriculum_steps,
+        on_weights=on_weights,
+        excess=excess,
+        factors=_factors(partitioner),
+    )
+
+
+def _factors(partitioner: Partitioner) -> FactorsOfLoss:
+    """Multiplies the loss weights of a batch by a factor for each task."""
+    everywhere = partitioner.replicated()
+    # Padding counts for no task, and has the weight 0 whatever factor it is given.
+    multiplied = jax.jit(lambda weights, tasks, factors: weights * factors[tasks], out_shardings=partitioner.batch())
+
+    def factors(batch: Batch, values: np.ndarray) -> Batch:
+        placed = jax.device_put(values.astype(np.float32), everywhere)
+        weights = multiplied(batch["decoder_loss_weights"], batch["decoder_task_ids"], placed)
+        return {**batch, "decoder_loss_weights": weights}
+
+    return factors
+
+
+def _excess(
+    config: RunConfig,
+    parts: MethodParts,
+    partitioner: Partitioner,
+    graphdef: nnx.GraphDef,
+    state: TrainState,
+    count: int,
+) -> Excess:
+    """Sums by task the loss beyond that of the reference model."""
+    step = compile_excess_step(
+        shardings_of(state), parts.reference, partitioner, graphdef=graphdef, num_tasks=count, tuning=config.tuning
+    )
+
+    def excess(state: TrainState, batch: Batch) -> TaskSums:
+        sums, tokens = jax.device_get(step(state, batch))
+        return np.asarray(sums, np.float64), np.asarray(tokens, np.float64)
+
+    return excess
+
+
+def save_result(folder: Path, learned: LearnedWeights) -> Path:
+    """Writes the weights that a method recommends as ``run.weights``, for the gin file of another run."""
+    path, result = folder / RESULT, learned.method.result
+    assert result is not None
+    if jax.process_index() == 0:
+        method = type(learned.method).__name__
+        weights = json.dumps(learned.by_name(result / result.sum()), indent=4, ensure_ascii=False)
+        atomic_write_text(
+            path, f"# Learned by {method} over the {learned.method.units}s of the mixture.\nrun.weights = {weights}\n"
+        )
+    return path

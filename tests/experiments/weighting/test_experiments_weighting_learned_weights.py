@@ -1,0 +1,82 @@
+"""Runs that learn their weights: what is logged and saved, and that an interruption changes no digit."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from weighted_toys import COPY, PARITY, VOWEL, lines
+
+from flan_jax.errors import UserError
+from flan_jax.experiments.train import train
+from flan_jax.mixing.online.doremi import DoReMi
+from flan_jax.mixing.online.odm import OnlineDataMixing
+
+
+def losses_and_draws(config):
+    return [(line["step"], line["loss"], line["task_loss"], line["sampled"]) for line in lines(config)]
+
+
+def test_weights_learned_of_the_draws_are_logged_saved_and_resumed(config):
+    """Behind a curriculum of two steps a bandit over entries learns at steps 5 and 8; the run is stopped at step 6."""
+    method = OnlineDataMixing(period=3, units="entry", variant="smoothed_mean")
+    straight = config.with_options(weighting=method, curriculum_steps=2)
+    train(straight)
+    written = lines(straight, "weights.jsonl")
+    assert [line["step"] for line in written] == [5, 8]
+    for line in written:
+        assert sum(line["weights"].values()) == pytest.approx(1)
+        assert line["weights"][VOWEL.name] == pytest.approx(3 * line["weights"][COPY.name], rel=1e-9)
+    assert written[0]["weights"] != written[1]["weights"]
+
+    # Another number of steps between logged lines, and an interruption between two updates: the same run.
+    broken = straight.with_options(model_dir=config.model_dir + "_broken")
+    train(broken.with_options(steps=6, log_period=2))
+    train(broken.with_options(log_period=2))
+    assert lines(broken, "weights.jsonl") == written
+    *_, sixth, last = lines(broken)
+    whole = lines(straight)[-1]
+    assert last["sampled"] == whole["sampled"]
+    loss = sum(line["loss"] * line["weight"] for line in (sixth, last)) / whole["weight"]
+    assert loss == pytest.approx(whole["loss"], rel=1e-12)
+    manifest = json.loads((Path(broken.model_dir) / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["config"]["weighting"] == method.settings()
+    with pytest.raises(UserError, match=r"weighting\.variant: 'smoothed_mean' → 'paper'"):
+        train(straight.with_options(weighting=dataclasses.replace(method, variant="paper")))
+
+
+def test_a_proxy_moves_the_weights_of_its_loss_and_recommends_their_mean(config):
+    reference = config.with_options(model_dir=config.model_dir + "_reference", steps=4)
+    train(reference)
+    proxy = config.with_options(weighting=DoReMi(reference=reference.model_dir), log_period=2)
+    said = []
+    train(proxy, log=said.append)
+    written = lines(proxy, "weights.jsonl")
+    assert [line["step"] for line in written] == [2, 4, 6, 8]
+    assert all(sum(line["loss_weights"].values()) == pytest.approx(1) for line in written)
+    # Drawn as the mixture says, weighted otherwise.
+    drawn = {name: row["requested"] for name, row in lines(proxy)[-1]["sampled"].items()}
+    assert drawn == {PARITY.name: 0.5, COPY.name: 0.125, VOWEL.name: 0.375}
+    result = (Path(proxy.model_dir) / "learned_weights.gin").read_text(encoding="utf-8")
+    weights = json.loads(result.partition("run.weights = ")[2])
+    assert set(weights) == set(drawn)
+    assert sum(weights.values()) == pytest.approx(1)
+    assert any("learned_weights.gin" in line for line in said)
+
+    broken = proxy.with_options(model_dir=config.model_dir + "_broken")
+    train(broken.with_options(steps=5))
+    train(broken)
+    assert lines(broken, "weights.jsonl") == written
+    assert (Path(broken.model_dir) / "learned_weights.gin").read_text(encoding="utf-8") == result
+    assert losses_and_draws(broken)[-1] == losses_and_draws(proxy)[-1]
+
+
+def test_what_cannot_learn_is_refused_before_anything_is_written(config):
+    alone = config.with_options(keep=(PARITY.name,), weighting=OnlineDataMixing())
+    with pytest.raises(UserError, match="the run draws from one"):
+        train(alone)
+    with pytest.raises(UserError, match=r"DoReMi\.reference: .*nowhere"):
+        train(config.with_options(weighting=DoReMi(reference=config.model_dir + "_nowhere")))
+    with pytest.raises(UserError, match="not by both"):
+        train(config.with_options(weighting=OnlineDataMixing()), reweight=lambda step, metrics: None)
+    assert not Path(config.model_dir).exists()

@@ -13,6 +13,7 @@ from flan_jax.experiments.rates import count_all_records
 from flan_jax.mixing.mixture import Mixture
 from flan_jax.mixing.parts import parts
 from flan_jax.mixing.policies import Equal
+from flan_jax.tasks.task import Task
 
 Over = Literal["tasks", "clusters", "sources"]
 
@@ -30,7 +31,20 @@ class Space:
     @functools.cached_property
     def clusters(self) -> dict[str, str]:
         """Task, by the name of its spec → its cluster, in the mixture's order."""
-        return {task.spec_name: task.cluster for task in self.mixture.drawn_tasks}
+        return {task.spec_name: task.cluster for task in self._drawn}
+
+    @functools.cached_property
+    def _drawn(self) -> tuple[Task, ...]:
+        return self.mixture.drawn_tasks
+
+    @functools.cached_property
+    def _parts(self) -> dict[str, tuple[str, ...]]:
+        return parts(self.mixture)
+
+    @functools.cached_property
+    def _units(self) -> dict[Over, dict[str, tuple[str, ...]]]:
+        """What ``units`` found, which every run of a study asks for."""
+        return {}
 
     def units(self, over: Over) -> dict[str, tuple[str, ...]]:
         """Returns the units that weights are given to: name → tasks, by the names of their specs.
@@ -41,18 +55,25 @@ class Space:
         Raises:
             UserError: there is only one source, or a name means more than its unit.
         """
+        if over not in self._units:
+            self._units[over] = self._find_units(over)
+        return self._units[over]
+
+    def _find_units(self, over: Over) -> dict[str, tuple[str, ...]]:
         found: dict[str, dict[str, None]] = {}
-        for task in self.mixture.drawn_tasks:
-            for name in self._unit_names(over, task.name):
+        sources = self._sources()
+        for task in self._drawn:
+            own = {"tasks": (task.spec_name,), "clusters": (task.cluster,)}
+            for name in sources.get(task.name, (task.spec_name,)) if over == "sources" else own[over]:
                 found.setdefault(name, {})[task.spec_name] = None
         if over == "sources" and len(found) < 2:
             raise UserError(
                 f"Mixture {self.mixture.name!r} has no nested mixtures and no two collections, so there are no sources to "
                 "vary. Choose 'clusters' or 'tasks'."
             )
-        known, prompts = parts(self.mixture), {task.name: task.spec_name for task in self.mixture.drawn_tasks}
+        prompts = {task.name: task.spec_name for task in self._drawn}
         for name, tasks in found.items():
-            means = {prompts[task] for task in known[name] if task in prompts}
+            means = {prompts[task] for task in self._parts[name] if task in prompts}
             if means != set(tasks):
                 other = min(means - set(tasks))
                 raise UserError(
@@ -61,17 +82,16 @@ class Space:
                 )
         return {name: tuple(tasks) for name, tasks in found.items()}
 
-    def _unit_names(self, over: Over, prompt: str) -> list[str]:
-        task = next(task for task in self.mixture.drawn_tasks if task.name == prompt)
-        if over == "tasks":
-            return [task.spec_name]
-        if over == "clusters":
-            return [task.cluster]
+    def _sources(self) -> dict[str, tuple[str, ...]]:
+        """Name of a task's prompt → the nested mixtures that it is in, or its collection where there are none."""
         nested = [entry.task for entry in self.mixture.entries if isinstance(entry.task, Mixture) and entry.rate != 0]
-        if nested:
-            names = [one.name for one in nested if prompt in {own.name for own in one.drawn_tasks}]
-            return names or [task.spec_name]
-        return [task.collection or task.spec_name]
+        if not nested:
+            return {task.name: (task.collection or task.spec_name,) for task in self._drawn}
+        found: dict[str, tuple[str, ...]] = {}
+        for mixture in nested:
+            for task in mixture.drawn_tasks:
+                found[task.name] = (*found.get(task.name, ()), mixture.name)
+        return found
 
     def chosen(self, over: Over, names: Iterable[str], what: str) -> dict[str, tuple[str, ...]]:
         """Returns some of the units, all of them where no names are given.
@@ -99,11 +119,11 @@ class Space:
                 "prepared. Give the prior as shares, or prior='equal'."
             )
         if _without_sizes(self.mixture):
-            sizes = dict.fromkeys((task.name for task in self.mixture.drawn_tasks), 1)
+            sizes = dict.fromkeys((task.name for task in self._drawn), 1)
         else:
             sizes, _ = count_all_records(self.mixture)
         rates = self.mixture.rates(sizes)
-        specs = {task.name: task.spec_name for task in self.mixture.drawn_tasks}
+        specs = {task.name: task.spec_name for task in self._drawn}
         owner = {task: unit for unit, tasks in self.units(over).items() for task in tasks}
         sums: dict[str, float] = {unit: 0.0 for unit in self.units(over)}
         for name, rate in rates.items():
@@ -114,7 +134,7 @@ class Space:
 
     def named(self, tasks: Iterable[str]) -> tuple[str, ...]:
         """Returns names for some tasks together: of clusters where all of them are meant, else of the tasks."""
-        wanted, known = set(tasks), parts(self.mixture)
+        wanted, known = set(tasks), self._parts
         specs = {task.name: task.spec_name for task in self.mixture.train_tasks}
         found: dict[str, None] = {}
         for task, cluster in self.clusters.items():

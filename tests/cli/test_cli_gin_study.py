@@ -1,10 +1,14 @@
 """Studies from gin: every shipped sweep resolves and expands, and what is no study says so."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from flan_jax.cli import gin_config
 from flan_jax.errors import UserError
 from flan_jax.studies.expand import check_plan, expand
+from flan_jax.studies.factors.base import Factor
 
 # Every shipped study, of some a shorter one: number of its runs, and the levels of the last.
 SWEEPS = {
@@ -80,3 +84,27 @@ def test_a_study_is_no_run():
         UserError, match=r"sweeps/clusters\.gin, line 10 describes a study, .* `flan-jax sweep` runs it"
     ):
         gin_config.load(["sweeps/clusters.gin"], ["MODEL_DIR=runs/a"])
+
+
+GUIDE = (Path(__file__).parents[2] / "docs/guide/studies.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("file", "runs"), [("clusters_out.gin", 36), ("balance.gin", 12)])
+def test_the_guide_s_studies_have_as_many_runs_as_it_says(file, runs, tmp_path):
+    (text,) = re.findall(rf"^```gin\n# {re.escape(file)}\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    found = load(str(tmp_path / file))
+    assert len(expand(found.study, found.base)) == runs
+    assert str(runs) in GUIDE.partition(text)[2].partition("\n\n|")[0]
+
+
+def test_the_guide_names_every_sweep_factor_and_setting():
+    assert all(f"`{name}`" in GUIDE for name in SWEEPS)
+    study = gin_config.StudyConfig
+    for kind in (study, gin_config.Dirichlet):
+        prefix = "study." if kind is study else ""
+        missing = [name for name in kind.__dataclass_fields__ if f"`{prefix}{name}`" not in GUIDE]
+        assert not missing, f"docs/guide/studies.md does not name {missing} of {kind.__name__}"
+    kinds = [kind for kind in vars(gin_config).values() if isinstance(kind, type) and issubclass(kind, Factor)]
+    assert len(kinds) > 10
+    assert not [kind.__name__ for kind in kinds if f"`@{kind.__name__}()`" not in GUIDE]

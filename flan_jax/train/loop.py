@@ -17,7 +17,7 @@ from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.finite import DivergedError, destroyed
 from flan_jax.train.metrics_accumulator import HostMetrics, MetricsAccumulator
 from flan_jax.train.state import TrainState
-from flan_jax.train.step import Batch, Metrics, StepFn
+from flan_jax.train.step import Batch, Metrics
 
 WINDOW = "metrics_window"
 """Under this name a checkpoint's extra holds the unfinished metrics window."""
@@ -42,6 +42,22 @@ class AfterStep(Protocol):
 
     def __call__(self, step: int, state: TrainState, metrics: Metrics, /) -> None:
         """Does what it does; the state must not be kept, its buffers are donated to the next step."""
+
+
+class Window(Protocol):
+    """The metrics of the steps since the last logged one; `MetricsAccumulator` is that of one run."""
+
+    def add(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
+        """Notes the metrics of a step that may still be computing."""
+
+    def paused(self) -> contextlib.AbstractContextManager[None]:
+        """Leaves what happens inside out of the window's seconds."""
+
+    def flush(self) -> HostMetrics:
+        """Returns what is logged, and begins the next window."""
+
+    def state(self) -> dict[str, Any]:
+        """Returns the unfinished window as JSON."""
 
 
 class Preempted(Exception):  # noqa: N818 - it is no error
@@ -102,9 +118,9 @@ class StopRequest:
 
 
 def fit(
-    state: TrainState,
+    state: Any,
     batches: Iterator[Mapping[str, np.ndarray]],
-    step_fn: StepFn,
+    step_fn: Callable[[Any, Batch], tuple[Any, Metrics]],
     *,
     steps: int,
     shard_batch: Callable[[Mapping[str, np.ndarray]], Batch],
@@ -118,13 +134,15 @@ def fit(
     stop_at_data_end: bool = False,
     before_step: BeforeStep | None = None,
     after_step: AfterStep | None = None,
-) -> TrainState:
+    window: Window | None = None,
+    saved: Callable[[Any], TrainState] | None = None,
+) -> Any:
     """Trains until `steps` steps have been taken in all, those before a resumption included.
 
     Args:
-      state: where to start; its buffers are gone afterwards.
+      state: where to start; its buffers are gone afterwards. A `TrainState`, or what `step_fn` takes for it.
       batches: this process's rows of the batches from step `state.step` on.
-      step_fn: from `compile_train_step`.
+      step_fn: from `compile_train_step`, or `compile_group_step`.
       shard_batch: host arrays to device arrays, an explicit transfer: an implicit one in the step is
         an error (JAX's transfer guard).
       hooks: called every `log_every` steps and after the last one, in this order.
@@ -137,6 +155,9 @@ def fit(
       stop_at_data_end: training ends where the batches do, as if that had been the last step asked for.
       before_step: gives each batch its last form; moves between host and devices must be explicit.
       after_step: called after every step, before what is due of logging and saving.
+      window: of the metrics, already gone on from what `resumed` says; by default that of one run.
+      saved: what of the state a checkpoint holds, which is sure to be finite; by default the state is one run's, all of
+        it is saved, and it is looked at before.
 
     Returns:
       The state after the last step, saved and complete on disk where there is a checkpointer.
@@ -151,7 +172,8 @@ def fit(
     if log_every < 1:
         raise UserError(f"log_every is {log_every}; it must be at least 1.")
     period = checkpointer.options.period if checkpointer else steps
-    loop = _Loop(state, hooks, measures, checkpointer, data_position, extra, resumed)
+    window = window or MetricsAccumulator((resumed or {}).get(WINDOW))
+    loop = _Loop(state, window, hooks, measures, checkpointer, data_position, extra, saved or _checked)
     first = loop.saved + 1
     # Whatever ends training, a save that has begun is completed first.
     with StopRequest() as stop, contextlib.ExitStack() as stack:
@@ -195,17 +217,17 @@ class _Loop:
 
     def __init__(
         self,
-        state: TrainState,
+        state: Any,
+        window: Window,
         hooks: Sequence[Hook],
         measures: Sequence[Hook],
         checkpointer: Checkpointer | None,
         data_position: Callable[[], Mapping[str, Any]],
         extra: Callable[[], Mapping[str, Any]],
-        resumed: Mapping[str, Any] | None,
+        saved: Callable[[Any], TrainState],
     ) -> None:
-        self.state = state
-        self.window = MetricsAccumulator((resumed or {}).get(WINDOW))
-        self.logged = self.saved = int(jax.device_get(state.step))
+        self.state, self.window, self._saved_part = state, window, saved
+        self.logged = self.saved = int(np.max(jax.device_get(state.step)))
         self._hooks, self._measures = hooks, measures
         self._checkpointer, self._data_position, self._extra = checkpointer, data_position, extra
 
@@ -227,10 +249,8 @@ class _Loop:
             return
         unfinished = self.window.state()  # also makes sure that the losses up to here are finite
         with self.window.paused():
-            wrong = destroyed(self.state)
-            if wrong is not None:
-                raise DivergedError(step, wrong, bad=step)
-            self._checkpointer.save(step, self.state, self._data_position(), {**self._extra(), WINDOW: unfinished})
+            state = self._saved_part(self.state)
+            self._checkpointer.save(step, state, self._data_position(), {**self._extra(), WINDOW: unfinished})
         self.saved = step
 
     def measure(self, step: int, line: HostMetrics, stop: StopRequest) -> int:
@@ -245,6 +265,19 @@ class _Loop:
         finally:
             stop.at_once(False)
         return 0
+
+
+def _checked(state: TrainState) -> TrainState:
+    """Returns the state of one run, which its last update left whole.
+
+    Raises:
+      DivergedError: it did not.
+    """
+    wrong = destroyed(state)
+    if wrong is not None:
+        step = int(jax.device_get(state.step))
+        raise DivergedError(step, wrong, bad=step)
+    return state
 
 
 @contextlib.contextmanager

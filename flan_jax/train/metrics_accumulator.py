@@ -28,20 +28,10 @@ _AHEAD = 2
 _MOST_PENDING = 128
 
 
-class MetricsAccumulator:
-    """Collects what `compile_train_step`'s function returns, step after step.
+class PendingMetrics:
+    """The metrics of steps that may still be computing, fetched now and then and noted in their order."""
 
-    Args:
-      saved: what `state` returned, to go on from there.
-    """
-
-    def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
-        saved = saved or {}
-        self._steps: int = saved.get("steps", 0)
-        self._sums: dict[str, Any] = {
-            name: np.asarray(value) if isinstance(value, list) else value
-            for name, value in saved.get("sums", {}).items()
-        }
+    def __init__(self) -> None:
         self._pending: list[tuple[int, Mapping[str, jax.Array]]] = []
         self._began = time.monotonic()
 
@@ -53,7 +43,7 @@ class MetricsAccumulator:
         fetched now and then, so that it does not grow with the steps between two logged lines.
 
         Raises:
-          UserError: as `_fetch`.
+          UserError: as `_note`.
         """
         self._pending.append((step, metrics))
         if len(self._pending) > _AHEAD:
@@ -65,19 +55,16 @@ class MetricsAccumulator:
         """Fetches what is pending, but for the last steps, which may still be computing.
 
         Raises:
-          UserError: a step's batch had no loss token, or its loss or gradient is not finite.
+          UserError: as `_note`.
         """
         fetched = len(self._pending) - but
         pending, self._pending = self._pending[:fetched], self._pending[fetched:]
         for (step, _), metrics in zip(pending, jax.device_get([metrics for _, metrics in pending]), strict=True):
-            _check_finite(step, metrics)
-            values = {name: np.asarray(value, np.float64) for name, value in metrics.items()}
-            terms = {name: values[name] * values["weight"] for name in _PER_TOKEN}
-            terms |= {name: values[name] for name in (*_SUMMED, *_MEAN)}
-            terms["task_loss"] = values["task_loss"] * values["task_weight"]
-            self._sums = {name: self._sums.get(name, 0.0) + term for name, term in terms.items()}
-            self._sums |= {name: values[name] for name in _LAST}
-            self._steps += 1
+            self._note(step, metrics)
+
+    def _note(self, step: int, metrics: Mapping[str, np.ndarray]) -> None:
+        """Takes the metrics of the next step, on the host."""
+        raise NotImplementedError
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -85,6 +72,40 @@ class MetricsAccumulator:
         paused_at = time.monotonic()
         yield
         self._began += time.monotonic() - paused_at
+
+    def _seconds(self) -> float:
+        """Returns the seconds since this was last asked, what was `paused` left out."""
+        now = time.monotonic()
+        began, self._began = self._began, now
+        return now - began
+
+
+class MetricsAccumulator(PendingMetrics):
+    """Collects what `compile_train_step`'s function returns, step after step.
+
+    Args:
+      saved: what `state` returned, to go on from there.
+    """
+
+    def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        saved = saved or {}
+        self._steps: int = saved.get("steps", 0)
+        self._sums: dict[str, Any] = {
+            name: np.asarray(value) if isinstance(value, list) else value
+            for name, value in saved.get("sums", {}).items()
+        }
+
+    def _note(self, step: int, metrics: Mapping[str, np.ndarray]) -> None:
+        """Adds a step's metrics up.
+
+        Raises:
+          UserError: its batch had no loss token, or its loss or gradient is not finite.
+        """
+        _check_finite(step, metrics)
+        terms, last = step_terms(metrics)
+        self._sums = {name: self._sums.get(name, 0.0) + term for name, term in terms.items()} | last
+        self._steps += 1
 
     def flush(self) -> HostMetrics:
         """Returns the window's averages and begins the next one.
@@ -95,14 +116,14 @@ class MetricsAccumulator:
         window and `seconds` the time they took, what was `paused` left out.
         """
         self._fetch()
-        sums, now = self._sums, time.monotonic()
+        sums = self._sums
         line: HostMetrics = {name: float(sums[name] / sums["weight"]) for name in _PER_TOKEN}
         line |= {name: float(sums[name] / self._steps) for name in _MEAN}
         line |= {name: float(sums[name]) for name in (*_LAST, "weight", "tokens")}
         weight = np.asarray(sums["task_weight"])
         line["task_loss"] = np.divide(sums["task_loss"], weight, out=np.full(weight.shape, np.nan), where=weight > 0)
-        line |= {"task_weight": weight, "steps": self._steps, "seconds": now - self._began}
-        self._steps, self._sums, self._began = 0, {}, now
+        line |= {"task_weight": weight, "steps": self._steps, "seconds": self._seconds()}
+        self._steps, self._sums = 0, {}
         return line
 
     def state(self) -> dict[str, Any]:
@@ -111,12 +132,34 @@ class MetricsAccumulator:
         return {"steps": self._steps, "sums": {name: np.asarray(value).tolist() for name, value in self._sums.items()}}
 
 
+def step_terms(metrics: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Returns what a step adds to a window's sums, in double precision, and what it replaces; of any leading axes.
+
+    Args:
+      metrics: of one step, or of one step of each of several runs: with a leading axis.
+    """
+    values = {name: np.asarray(value, np.float64) for name, value in metrics.items()}
+    terms = {name: values[name] * values["weight"] for name in _PER_TOKEN}
+    terms |= {name: values[name] for name in (*_SUMMED, *_MEAN)}
+    terms["task_loss"] = values["task_loss"] * values["task_weight"]
+    return terms, {name: values[name] for name in _LAST}
+
+
 def _check_finite(step: int, metrics: Mapping[str, np.ndarray]) -> None:
     if metrics["weight"] == 0:
-        raise UserError(f"The batch of step {step} has no loss token: every decoder_loss_weights entry is 0.")
+        raise UserError(no_loss_token(step))
     if not (np.isfinite(metrics["loss"]) and np.isfinite(metrics["grad_norm"])):
-        raise DivergedError(
-            step,
-            f"the loss is {metrics['loss']:g} and the gradient norm {metrics['grad_norm']:g} at a learning rate of "
-            f"{metrics['learning_rate']:g}",
-        )
+        raise DivergedError(step, not_finite_step(metrics))
+
+
+def no_loss_token(step: int) -> str:
+    """Says that a step's batch has nothing to learn from, in a sentence."""
+    return f"The batch of step {step} has no loss token: every decoder_loss_weights entry is 0."
+
+
+def not_finite_step(metrics: Mapping[str, Any]) -> str:
+    """Says what a diverged step computed, in a few words."""
+    return (
+        f"the loss is {metrics['loss']:g} and the gradient norm {metrics['grad_norm']:g} at a learning rate of "
+        f"{metrics['learning_rate']:g}"
+    )

@@ -1,6 +1,7 @@
 """Training state, carried from step to step, and the sharding of each leaf."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -138,33 +139,42 @@ def init_state(
     graphdef, shapes = abstract_model(config)
     axes = logical_axes(config)
     shardings = _shardings(config, optimizer, partitioner, tuning)[1]
-    init_key, run_key = jax.random.split(jax.random.key(seed))
-
-    def begin(tree: Any, keys: tuple[Array, Array]) -> TrainState:
-        tree = cast_params(tree, axes, tuning)
-        trained, frozen = split(attach(tree, axes, tuning, _adapter_key(keys[0])), tuning)
-        return new_state(trained, optimizer, keys[1], frozen=frozen)
-
+    keys = jax.random.split(jax.random.key(seed))
+    begin = functools.partial(first_state, config, optimizer, tuning)
     if params is None:
-        create = jax.jit(lambda keys: begin(init_model(config, keys[0])[1], keys), out_shardings=shardings)
-        return graphdef, create((init_key, run_key))
+        return graphdef, jax.jit(begin, out_shardings=shardings)(keys)
     check_same_shapes(params, shapes, what="The given parameters do", than="the configured model")
     of_params = partitioner.params(axes, shapes)
-    params = jax.tree.map(_placed, params, of_params, storage_dtypes(axes, tuning))
+    params = jax.tree.map(placed, params, of_params, storage_dtypes(axes, tuning))
     # Whatever is kept as it came takes no second copy.
-    start = jax.jit(begin, out_shardings=shardings, donate_argnums=0)
-    return graphdef, start(params, (init_key, run_key))
+    start = jax.jit(begin, out_shardings=shardings, donate_argnums=1)
+    return graphdef, start(keys, params)
 
 
-def _placed(leaf: Any, to: Any, dtype: Any) -> Array:
-    """The array where it shall live; one that is there already is taken as it is, and given away."""
+def first_state(
+    config: ModelConfig,
+    optimizer: optax.GradientTransformation,
+    tuning: TuningConfig,
+    keys: Key[Array, "2"],
+    params: Any = None,
+) -> TrainState:
+    """Computes the state before the first step of the run whose seed's key was split into `keys`.
+
+    Args:
+      keys: of the initial parameters and adapters, and of all dropout.
+      params: start from these instead of random ones.
+    """
+    axes = logical_axes(config)
+    tree = cast_params(init_model(config, keys[0])[1] if params is None else params, axes, tuning)
+    trained, frozen = split(attach(tree, axes, tuning, jax.random.fold_in(keys[0], 1)), tuning)
+    return new_state(trained, optimizer, keys[1], frozen=frozen)
+
+
+def placed(leaf: Any, to: Any, dtype: Any) -> Array:
+    """Puts an array where it shall live, in the type it shall have; one that is there already is taken as it is."""
     if isinstance(leaf, jax.Array) and leaf.sharding == to:
         return leaf if leaf.dtype == dtype else leaf.astype(dtype)
     return place(np.asarray(leaf, dtype), to)
-
-
-def _adapter_key(key: Array) -> Array:
-    return jax.random.fold_in(key, 1)
 
 
 def _shardings(

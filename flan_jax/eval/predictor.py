@@ -21,7 +21,7 @@ from flan_jax.eval.language_model import AnsweredBatch, BatchError, ProgressCall
 from flan_jax.eval.placement import Placement
 from flan_jax.models.build import merge
 from flan_jax.models.peft.soft_prompt import prompt_length
-from flan_jax.models.protocol import PromptContext, SharedConfig
+from flan_jax.models.protocol import Model, PromptContext, SharedConfig
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -147,11 +147,7 @@ class Predictor:
         prompts, positions = self._prompts(examples), self._positions
         full = self._without_room(prompts, follow, positions)
         if without := [index for index in full if index not in skip]:
-            none: dict[str, Any] = {"text": "", "score": math.nan}
-            shape = (2,) if request == "targets" else ()
-            yield AnsweredBatch(
-                without, [none.get(request, np.full((len(follow[index]), *shape), np.nan)) for index in without]
-            )
+            yield AnsweredBatch(without, [self._no_answer(request, len(follow[index])) for index in without])
         rows = self._placement.rounded(min(self.batch_size, len(examples)))
         counts = [[len(ids) for ids in own] for own in follow]
         for batch in plan([len(prompt) for prompt in prompts], counts, rows, positions=positions):
@@ -162,13 +158,18 @@ class Predictor:
             read = pad_rows_at(places, [prompts[index] for index in members], (rows, batch.length))
             try:
                 if request == "text":
-                    answers: list[Any] = self._texts([examples[index] for index in members], places, read)
+                    answers = self._texts([examples[index] for index in members], places, read)
                 else:
                     score = scoring.greedy_target_scores if request == "targets" else scoring.target_scores
                     answers = self._scores([follow[index] for index in members], places, read, batch, score)
             except Exception as error:
                 raise BatchError(members) from error
-            yield AnsweredBatch(members, [float(row[0]) for row in answers] if request == "score" else answers)
+            yield AnsweredBatch(members, [row[0].tolist() for row in answers] if request == "score" else answers)
+
+    def _no_answer(self, request: Request | Literal["targets"], count: int) -> Any:
+        """The answer to an example that has no room for its ``count`` targets."""
+        none: dict[str, Any] = {"text": "", "score": math.nan}
+        return none.get(request, np.full((count, *((2,) if request == "targets" else ())), np.nan))
 
     def notes(self, request: Request, examples: Sequence[EvalExample]) -> list[str]:
         """Says how many of the examples have no room for an answer, or options that are cut, a sentence each."""
@@ -241,9 +242,13 @@ class Predictor:
             "with the one that ends them."
         ]
 
-    @functools.cached_property
+    @property
     def _config(self) -> SharedConfig:
-        return merge(self.graphdef, self.params).config
+        return self._model.config
+
+    @functools.cached_property
+    def _model(self) -> Model:
+        return merge(self.graphdef, self.params)
 
     @functools.cached_property
     def _placement(self) -> Placement:
@@ -253,7 +258,7 @@ class Predictor:
     def _positions(self) -> int | None:
         """The number of learned positions left for tokens, behind a soft prompt; ``None`` where positions are relative."""
         positions = self._config.learned_positions
-        in_front = prompt_length(merge(self.graphdef, self.params).prompt)
+        in_front = prompt_length(self._model.prompt)
         return None if positions is None else positions - in_front
 
     @property
@@ -289,23 +294,31 @@ class Predictor:
 
     def _texts(
         self, examples: Sequence[EvalExample], places: Sequence[int], read: tuple[np.ndarray, np.ndarray]
-    ) -> list[str]:
+    ) -> list[Any]:
         """Writes a text behind each prompt; ``places`` are the rows of ``read`` that the examples stand in."""
-        decoding = self.decoding
-        table = stop_table(token_stops(decoding.stop, self.encode, self.decode))
-        ends = tuple((index,) for index in self._config.stop_ids)
-        output = generation.generate(
-            self.params,
+        table = stop_table(token_stops(self.decoding.stop, self.encode, self.decode))
+        prompts = [
             *self._placement.put_rows(*read),
             self._draw_keys(examples, places, len(read[0])),
             None if table is None else self._placement.put_whole(table)[0],
-            graphdef=self.graphdef,
-            max_length=self._max_length,
-            vocabulary_size=self.vocabulary_size,
-            decoding=decoding.compiled_part(),
-        )
-        (ids,) = self._placement.fetch([output])
-        return [cut_at_stop(ids[place].tolist(), (*decoding.stop, *ends), self.decode) for place in places]
+        ]
+        options = {
+            "graphdef": self.graphdef,
+            "max_length": self._max_length,
+            "vocabulary_size": self.vocabulary_size,
+            "decoding": self.decoding.compiled_part(),
+        }
+        (ids,) = self._placement.fetch([self._written(prompts, options)])
+        return self._cut(ids, places)
+
+    def _written(self, prompts: Sequence[Any], options: Mapping[str, Any]) -> jax.Array:
+        """Ids written behind prompts, which are the arrays that ``generation.generate`` takes beside parameters."""
+        return generation.generate(self.params, *prompts, **options)
+
+    def _cut(self, ids: np.ndarray, places: Sequence[int]) -> list[Any]:
+        """The text in each of these rows of ids, up to where it ends."""
+        ends = (*self.decoding.stop, *((index,) for index in self._config.stop_ids))
+        return [cut_at_stop(ids[place].tolist(), ends, self.decode) for place in places]
 
     def _draw_keys(self, examples: Sequence[EvalExample], places: Sequence[int], rows: int) -> jax.Array | None:
         if self.decoding.method != "sample":
@@ -324,9 +337,7 @@ class Predictor:
         score: Callable[..., jax.Array],
     ) -> list[np.ndarray]:
         """Scores the targets behind each prompt; ``places`` are the rows of ``read`` that the prompts stand in."""
-        context = scoring.prefill(
-            self.params, *self._placement.put_rows(*read), graphdef=self.graphdef, longest=batch.longest
-        )
+        context = self._prefilled(self._placement.put_rows(*read), batch.longest)
         # Equal targets of an example are computed once.
         pairs = list(dict.fromkeys((place, ids) for place, own in zip(places, targets, strict=True) for ids in own))
         found = self._pair_scores(pairs, batch.widths, len(read[0]), context, score)
@@ -351,12 +362,22 @@ class Predictor:
                 targets = pad_rows_at(places, [ids for _, ids in chosen], (size, width))
                 arguments = self._placement.put_rows(owners, *targets)
                 asked.append((chosen, places))
-                pending.append(score(self.params, context, *arguments, graphdef=self.graphdef, parts=parts))
+                pending.append(self._scored(score, context, arguments))
         # Fetched only now, so that the device computes one part while the next is laid out.
         found: dict[Pair, Any] = {}
         for (chosen, places), scores in zip(asked, self._placement.fetch(pending), strict=True):
-            found.update(zip(chosen, scores[places].tolist(), strict=True))
+            found.update(zip(chosen, self._rows_first(scores)[places].tolist(), strict=True))
         return found
+
+    def _prefilled(self, prompts: Sequence[jax.Array], longest: int) -> PromptContext:
+        return scoring.prefill(self.params, *prompts, graphdef=self.graphdef, longest=longest)
+
+    def _scored(self, score: Callable[..., jax.Array], context: PromptContext, pairs: Sequence[jax.Array]) -> jax.Array:
+        return score(self.params, context, *pairs, graphdef=self.graphdef, parts=self._placement.parts)
+
+    def _rows_first(self, scores: np.ndarray) -> np.ndarray:
+        """Scores with the axis of pairs in front."""
+        return scores
 
     def _option_length(self, option: str) -> int:
         """Tokens of an option, with what ends it; of all of them, before any are cut."""

@@ -1,0 +1,1 @@
+"""Evaluation of many models of one shape together, on the same examples."""

@@ -1,6 +1,9 @@
 """Checks of what can be refused before anything is written: places that are not there, a machine that does not fit."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import jax
 
 from flan_jax.data.prepare.workers import usable_cores
 from flan_jax.data.sources.hub_models import model_folder
@@ -15,8 +18,12 @@ from flan_jax.train.step_folders import check_name
 _WORKERS_A_CORE = 4
 
 
-def check_startable(config: RunConfig) -> None:
+def check_startable(config: RunConfig, devices: Sequence[jax.Device] | None = None) -> None:
     """Checks what training needs of this machine, before the store and the run's folder are touched.
+
+    Args:
+        config: the run.
+        devices: that it trains on; by default all of every process.
 
     Raises:
         UserError: a folder of data or of first weights is not there; the mesh, the batch or the workers do not fit;
@@ -36,7 +43,7 @@ def check_startable(config: RunConfig) -> None:
             f"run.data_workers is {config.feed.data_workers}; it must be at most {limit}, {_WORKERS_A_CORE} for each core that "
             "this process may use. 0 is enough as a rule."
         )
-    parts = make_partitioner(config.mesh).batch_parts
+    parts = make_partitioner(config.mesh, devices).batch_parts
     if config.step.microbatches > 1 and config.feed.batch_size % (parts * config.step.microbatches):
         raise UserError(
             f"run.microbatches (MICROBATCHES) is {config.step.microbatches}; each part of a batch is split over {parts} "

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +85,21 @@ class Built:
         return {**self.config.identity(), **self.base}
 
 
-def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None, log: Log) -> Built:
+def build(
+    config: RunConfig,
+    *,
+    prepare_progress: PrepareProgress | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    with_weights: bool = True,
+    log: Log,
+) -> Built:
     """Checks and reads everything that a run is made of; prepares its tasks.
 
     Args:
         config: the run.
         prepare_progress: told after every prepared split.
+        devices: that it trains on; by default all of every process.
+        with_weights: read its initial weights; false where it takes them from another run that has the same.
         log: told in a sentence what is odd, and the settings that decide most.
 
     Raises:
@@ -99,7 +108,7 @@ def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None,
     folder = run_dir.check_same_run(config)
     run_dir.check_writable(folder)
     notes = check_schedule(config)
-    check_startable(config)
+    check_startable(config, devices)
     if not config.data.use_cached_tasks:
         prepare_run(config, progress=prepare_progress)
     data = open_data(config)
@@ -115,10 +124,11 @@ def build(config: RunConfig, *, prepare_progress: PrepareProgress | None = None,
     base = base_identity(config)
     if not run_files.has_checkpoint(folder):
         check_same_vocabulary(config, data.vocabulary, log=log)
-    params = initial_params(config) if base or not run_files.has_checkpoint(folder) else None
+    wanted = with_weights and (base or not run_files.has_checkpoint(folder))
+    params = initial_params(config) if wanted else None
     check_no_soft_prompt(params, config)
     schedule, parts = stage_schedule(config, data), method_parts(config, data)
-    partitioner = make_partitioner(config.mesh)
+    partitioner = make_partitioner(config.mesh, devices)
     log(main_settings(config))
     for note in notes:
         log(note)
@@ -172,27 +182,17 @@ def start(
         UserError: the newest checkpoint is another run's, or its position belongs to data that are gone.
     """
     config, data, folder = built.config, built.data, built.folder
-    first = jax.process_index() == 0
-    if first:
-        remove_leftovers(folder)
-        run_dir.forget_unsaved(folder)
-        if built.audited:
-            atomic_write_text(folder / AUDIT, json.dumps(built.audited, indent=1, ensure_ascii=False) + "\n")
+    begin_folder(built)
     step = checkpointer.latest_step() or 0
     if step:
-        _check_same_checkpoint(checkpointer.config(), config, step)
+        check_same_checkpoint(checkpointer.config(), config, step)
     graphdef, state = init_state(
         config.model, built.optimizer, config.seed, built.partitioner, params=built.params, tuning=config.tuning
     )
     built.params = None  # what of it is not the state's is gone
     params = whole_params(state, config.tuning)
-    if first:
-        save_description(config.model_dir, config.initial_checkpoint, config.data.vocabulary)
-        run_dir.write_description(folder, config, data, operative=operative, params=params)
-    weights_log = WeightsLog(folder / run_files.WEIGHTS, resume_step=step)
-    batches = make_batches(
-        config, data.train, data.weights, data.curriculum, on_weights=weights_log, schedule=built.schedule
-    )
+    describe_folder(built, params, operative)
+    batches, weights_log = logged_batches(built, step)
     evaluation = EvaluationHook(config, data, graphdef, params, eval_progress, log)
     learned = (
         None
@@ -215,12 +215,44 @@ def start(
     if config.evaluation.before and not step:
         log("measuring before training")
         evaluation.measure(0, whole_params(state, config.tuning))
-    if built.change and first:
+    if built.change and jax.process_index() == 0:
         run_dir.record_change(folder, data, step=step)
     return Started(graphdef, state, batches, evaluation, learned, step, resumed)
 
 
-def _check_same_checkpoint(saved: Mapping[str, Any], config: RunConfig, step: int) -> None:
+def begin_folder(built: Built) -> None:
+    """Removes from a run's folder what a start that came to nothing left, and writes what the audit found."""
+    if jax.process_index() == 0:
+        remove_leftovers(built.folder)
+        run_dir.forget_unsaved(built.folder)
+        if built.audited:
+            atomic_write_text(built.folder / AUDIT, json.dumps(built.audited, indent=1, ensure_ascii=False) + "\n")
+
+
+def describe_folder(built: Built, params: Any, operative: str) -> None:
+    """Writes into a run's folder, once, what the run is.
+
+    Args:
+        built: the run.
+        params: all parameters of the model, or their shapes.
+        operative: gin's text of it.
+    """
+    config = built.config
+    if jax.process_index() == 0:
+        save_description(config.model_dir, config.initial_checkpoint, config.data.vocabulary)
+        run_dir.write_description(built.folder, config, built.data, operative=operative, params=params)
+
+
+def logged_batches(built: Built, step: int) -> tuple[BatchStream, WeightsLog]:
+    """Makes a run's batches from the first step on, and the log of its weights, without what was logged after ``step``."""
+    data, log = built.data, WeightsLog(built.folder / run_files.WEIGHTS, resume_step=step)
+    batches = make_batches(
+        built.config, data.train, data.weights, data.curriculum, on_weights=log, schedule=built.schedule
+    )
+    return batches, log
+
+
+def check_same_checkpoint(saved: Mapping[str, Any], config: RunConfig, step: int) -> None:
     """Refuses to continue a checkpoint of another run, or one on top of other weights.
 
     Args:

@@ -20,7 +20,8 @@ from flan_jax.models.build import ModelConfig, abstract_model, init_model, logic
 from flan_jax.models.peft.adapters import cast_params, split, storage_dtypes
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.runs_axis import over_runs, own_sharding, padded_rows, shared_sharding
-from flan_jax.train.state import TrainState, check_same_shapes, first_state, placed
+from flan_jax.train.sharding import MESH_AXES, Partitioner
+from flan_jax.train.state import TrainState, abstract_sharded_state, check_same_shapes, first_state, placed
 
 
 @jax.tree_util.register_dataclass
@@ -103,6 +104,22 @@ def init_group_state(
     if params is not None:  # the frozen arrays themselves: of what is not adapted there is no copy
         runs = dataclasses.replace(runs, frozen=split(params, tuning)[1])
     return graphdef, GroupState(runs, *_per_run(count, rows, rates, mesh))
+
+
+def abstract_group_state(
+    config: ModelConfig, optimizer: optax.GradientTransformation, rows: int, mesh: Mesh, tuning: TuningConfig
+) -> GroupState:
+    """Returns the shapes and shardings of a group's state, at no memory."""
+    alone = Partitioner(jax.make_mesh((1, 1, 1), MESH_AXES, devices=mesh.devices.ravel()[:1]))
+    one = abstract_sharded_state(config, optimizer, alone, tuning=tuning)[1]
+    own, shared = own_sharding(mesh), shared_sharding(mesh)
+    frozen = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=shared), one.frozen)
+    runs = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((rows, *leaf.shape), leaf.dtype, sharding=own),
+        dataclasses.replace(one, frozen={}),
+    )
+    active, rate = (jax.ShapeDtypeStruct((rows,), dtype, sharding=own) for dtype in (np.bool_, np.float32))
+    return GroupState(dataclasses.replace(runs, frozen=frozen), active, rate)  # type: ignore[arg-type]
 
 
 def _per_run(count: int, rows: int, rates: Sequence[float] | None, mesh: Mesh) -> tuple[Array, Array]:

@@ -110,7 +110,7 @@ def abstract_group_state(
     config: ModelConfig, optimizer: optax.GradientTransformation, rows: int, mesh: Mesh, tuning: TuningConfig
 ) -> GroupState:
     """Returns the shapes and shardings of a group's state, at no memory."""
-    alone = Partitioner(jax.make_mesh((1, 1, 1), MESH_AXES, devices=mesh.devices.ravel()[:1]))
+    alone = Partitioner(jax.make_mesh((1, 1, 1), MESH_AXES, devices=[mesh.devices.item(0)]))
     one = abstract_sharded_state(config, optimizer, alone, tuning=tuning)[1]
     own, shared = own_sharding(mesh), shared_sharding(mesh)
     frozen = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=shared), one.frozen)

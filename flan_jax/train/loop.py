@@ -26,8 +26,8 @@ WINDOW = "metrics_window"
 class Hook(Protocol):
     """Called in every process after each logged step, with host-side metrics (`MetricsAccumulator.flush`)."""
 
-    def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
-        """Does what it does; the state must not be kept, its buffers are donated to the next step."""
+    def __call__(self, step: int, metrics: HostMetrics, state: Any, /) -> None:
+        """Does what it does; the state (a run's, or a group's) must not be kept: its buffers are donated to the next step."""
 
 
 class BeforeStep(Protocol):

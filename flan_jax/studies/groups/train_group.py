@@ -160,7 +160,8 @@ def _started(
     runs: Sequence[Built], checkpointer: Checkpointer, operatives: Sequence[str], log: Log
 ) -> Iterator[_Group]:
     """Initializes a group, or restores it from its newest checkpoint, and writes what the runs' folders say of them."""
-    config, mesh, step = runs[0].config, runs_mesh(), checkpointer.latest_step() or 0
+    # No more devices than runs, so that few rows are nobody's.
+    config, mesh, step = runs[0].config, runs_mesh(jax.local_devices()[: len(runs)]), checkpointer.latest_step() or 0
     _check_same_group(checkpointer, runs, step)
     for run in runs:
         begin_folder(run)
@@ -183,7 +184,8 @@ def _started(
     with contextlib.ExitStack() as stack:
         for stream in streams:
             stack.callback(stream.close)
-        saved, position = {}, {}
+        position: dict[str, Any] = {}
+        saved: dict[str, Any] = {}
         if step:
             log(f"resuming a group of {len(runs)} runs at step {step} of {config.steps}")
             state, position, saved = _restored(checkpointer, state, len(runs), mesh)
@@ -192,10 +194,15 @@ def _started(
         batches = GroupBatches(streams, len(state.active), lambda: window.stopped, window.end)
         if step:
             batches.set_state(position)
-        suites = [RunSuites(run.config, run.data, None, log) for run in runs]
+        suites = [RunSuites(run.config, run.data, None, _named(run, log)) for run in runs]
         alone = make_predictor(program.graphdef, None, runs[0].data, config)
         evaluation = GroupEvaluation(suites, alone, window, config.tuning, mesh)
         yield _Group(runs, program, mesh, state, streams, batches, window, evaluation, step)
+
+
+def _named(run: Built, log: Log) -> Log:
+    """Says of each line which run it is about."""
+    return lambda line: log(f"{run.folder.name}: {line}")
 
 
 def _check_same_group(checkpointer: Checkpointer, runs: Sequence[Built], step: int) -> None:

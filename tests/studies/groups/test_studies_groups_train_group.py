@@ -17,6 +17,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval.grouped.predictor import GroupedPredictor
 from flan_jax.eval.provenance import params_digest
 from flan_jax.eval.results import read_predictions, read_results
+from flan_jax.experiments import data
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.options import CheckpointConfig, EvalConfig
 from flan_jax.experiments.train import train
@@ -61,7 +62,7 @@ RUNS: tuple[dict[str, Any], ...] = (
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """The toy mixture has a name, and programs are compiled quickly."""
+    """The toy mixture has a name, is prepared without workers, and programs are compiled quickly."""
     compiled = program.compile_group_step
 
     def compile_quickly(*arguments: Any, **named: Any) -> Any:
@@ -69,6 +70,7 @@ def quick() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program, "compile_group_step", compile_quickly)
+        patch.setattr(data, "usable_cores", lambda: 1)
         patch.setitem(MIXTURES._items, "toy_group", lambda: toy_mixture("toy_group"))
         yield
 

@@ -1,4 +1,4 @@
-"""Which runs may be trained together (``group_key``), and how many of them at a time."""
+"""A key that runs share which may be trained together (``group_key``), and the refusal of others."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -66,32 +66,6 @@ def why_alone(config: RunConfig) -> str:
     return ""
 
 
-def groups_of(configs: Sequence[RunConfig], runs_per_group: int) -> list[list[int]]:
-    """Divides runs into groups, in their order: indices of runs that share a key, and at most so many of them.
-
-    Where a key has more runs than that, its groups are of about equal sizes, so that they need few programs. A run that
-    must be trained alone is a group of itself.
-
-    Args:
-        configs: of the runs.
-        runs_per_group: the most runs in a group.
-
-    Raises:
-        UserError: ``runs_per_group`` is below 1.
-    """
-    if runs_per_group < 1:
-        raise UserError(f"runs_per_group is {runs_per_group}; a group has at least 1 run.")
-    by_key: dict[str, list[int]] = {}
-    for index, config in enumerate(configs):
-        by_key.setdefault(f"alone {index}" if why_alone(config) else group_key(config), []).append(index)
-    groups = []
-    for own in by_key.values():
-        count = -(-len(own) // runs_per_group)
-        ends = [len(own) * (number + 1) // count for number in range(count)]
-        groups += [own[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    return sorted(groups)
-
-
 def check_group(configs: Sequence[RunConfig]) -> None:
     """Refuses runs that cannot be trained together.
 
@@ -107,7 +81,7 @@ def check_group(configs: Sequence[RunConfig]) -> None:
             raise UserError(
                 f"The run in {config.model_dir!r} cannot be trained together with that in {configs[0].model_dir!r}: they "
                 "differ in the model, the optimizer, the batch, the steps or another option that a compiled step is made "
-                "of. Train them in groups of their own (`groups_of`)."
+                "of. Train them in groups of their own."
             )
     folders = [config.model_dir for config in configs]
     for folder in folders:

@@ -1,6 +1,5 @@
-"""Which runs share a compiled step, and how they are divided."""
+"""Which runs share a compiled step, and how many fit into memory."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ from flan_jax.experiments.options import EvalConfig
 from flan_jax.mixing.online.odm import OnlineDataMixing
 from flan_jax.models.build import abstract_params
 from flan_jax.models.peft.config import TuningConfig
-from flan_jax.studies.groups.group_key import check_group, group_key, groups_of, why_alone
+from flan_jax.studies.groups.group_key import check_group, group_key, why_alone
 from flan_jax.studies.groups.memory import bytes_of_runs, runs_that_fit
 from flan_jax.testing.models import tiny_decoder, tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig
@@ -81,16 +80,6 @@ def test_adapters_share_a_base_and_so_the_seed_that_draws_it():
     assert group_key(run(tuning=LORA, seed=1)) != group_key(run(tuning=LORA, seed=2))
     on_base = [run(tuning=LORA, seed=seed, initial_checkpoint="base") for seed in (1, 2)]
     assert group_key(on_base[0]) == group_key(on_base[1])
-
-
-def test_groups_are_of_one_key_of_equal_sizes_and_in_order():
-    configs = [run(str(index), seed=index, steps=6 + (index == 3)) for index in range(8)]
-    assert groups_of(configs, 8) == [[0, 1, 2, 4, 5, 6, 7], [3]]
-    assert groups_of(configs, 6) == [[0, 1, 2], [3], [4, 5, 6, 7]]
-    configs[1] = dataclasses.replace(configs[1], mesh=MeshConfig(fsdp=2))
-    assert [1] in groups_of(configs, 8)
-    with pytest.raises(UserError, match="runs_per_group is 0"):
-        groups_of(configs, 0)
 
 
 def test_runs_that_need_more_than_a_row_are_trained_alone():

@@ -14,7 +14,8 @@ from flan_jax.testing.models import random_params, tiny_t5
 LENGTHS = "TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}"
 FINETUNE = ("MIXTURE_OR_TASK_NAME=mini", "MODEL_DIR=runs/a", "TRAIN_STEPS=10", LENGTHS)
 ROOT = gin_config.shipped_gin_dir()
-FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.gin"))
+# A study is many runs: tests of gin files in sweeps/ stand in test_cli_gin_study.py.
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.gin") if path.parent.name != "sweeps")
 DECODERS = [file for file in FILES if re.search("decoder|gpt2|llama|qwen", file)]
 T5S = [file for file in FILES if "/t5_" in file]
 
@@ -26,7 +27,7 @@ HOMES = {
     "BATCH_SIZE": ({RUN, "runs/flan_local.gin", "runs/quickstart.gin", "runs/superni.gin"}, RECIPE),
     "CHECKPOINT_PERIOD": ({RUN, "runs/quickstart.gin"}, RECIPE),
     "DROPOUT_RATE": ({"models", "runs/quickstart.gin"}, RECIPE),
-    "EvalConfig.before": ({"runs/flan_local.gin", "runs/quickstart.gin"}, "two recipes, of which a run is one"),
+    "EvalConfig.before": ({"runs/flan_local.gin", "runs/quickstart.gin", "runs/mini_wide_base.gin"}, RECIPE),
     "FROZEN_DTYPE": ({"runs/freeze.gin", "runs/lora.gin", "runs/prompt.gin"}, "one value in all three"),
     "INITIAL_CHECKPOINT_PATH": ({RUN, "runs/eval.gin"}, RECIPE),
     "LEARNING_RATE": (
@@ -34,8 +35,11 @@ HOMES = {
         f"{RECIPE}; {ON_TOP}",
     ),
     "LOG_PERIOD": ({RUN, "runs/flan_local.gin", "runs/quickstart.gin"}, RECIPE),
-    "MIXTURE_OR_TASK_NAME": ({RUN, "runs/flan_local.gin", "runs/quickstart.gin", "runs/superni.gin"}, RECIPE),
-    "MODEL_DIR": ({RUN, "runs/eval.gin", "runs/quickstart.gin"}, RECIPE),
+    "MIXTURE_OR_TASK_NAME": (
+        {RUN, "runs/flan_local.gin", "runs/quickstart.gin", "runs/superni.gin", "runs/mini_wide_base.gin"},
+        RECIPE,
+    ),
+    "MODEL_DIR": ({RUN, "runs/eval.gin", "runs/quickstart.gin", "runs/mini_wide_base.gin"}, RECIPE),
     "OptimizerConfig.name": ({RUN, "runs/quickstart.gin", "runs/lora.gin"}, f"{RECIPE}; {ON_TOP}"),
     "OptimizerConfig.schedule": ({RUN, "runs/quickstart.gin"}, RECIPE),
     "OptimizerConfig.warmup_steps": (
@@ -47,7 +51,14 @@ HOMES = {
     "T5Config.tie_embeddings": ({"models", "runs/quickstart.gin"}, RECIPE),
     "TASK_FEATURE_LENGTHS": ({RUN, "runs/flan_local.gin", "runs/quickstart.gin", "runs/superni.gin"}, RECIPE),
     "TRAIN_STEPS": (
-        {RUN, "runs/eval.gin", "runs/flan_local.gin", "runs/quickstart.gin", "runs/superni.gin"},
+        {
+            RUN,
+            "runs/eval.gin",
+            "runs/flan_local.gin",
+            "runs/quickstart.gin",
+            "runs/superni.gin",
+            "runs/mini_wide_base.gin",
+        },
         RECIPE,
     ),
     "TuningConfig.frozen_dtype": (
@@ -55,6 +66,7 @@ HOMES = {
         "the same macro in all three",
     ),
     "VOCABULARY": ({RUN, "runs/flan_local.gin", "runs/superni.gin"}, RECIPE),
+    "run.curriculum_steps": ({"runs/quickstart.gin", "runs/mini_wide_base.gin"}, RECIPE),
     "run.tuning": ({"runs/freeze.gin", "runs/lora.gin", "runs/prompt.gin"}, "the same reference in all three"),
 }
 
@@ -181,7 +193,7 @@ def completed(file: str, published: Path) -> tuple[list[str], list[str]]:
         bindings = ["CHECKPOINT_PATH=runs/a", "EVAL_OUTPUT_DIR=runs/b", *FINETUNE[:1], LENGTHS]
     if file.startswith("models/"):
         return [file, RUN], bindings
-    if "include 'models/" in text:
+    if re.search("^include '(models/|runs/quickstart)", text, re.M):  # with a model
         return [file], ["MODEL_DIR=runs/a"]
     return ["models/t5_tiny.gin", *([RUN] if "run.tuning" in text else []), file], bindings
 

@@ -75,6 +75,12 @@ def bound_in(file: str) -> list[str]:
     return re.findall(r"^([A-Za-z][\w.]*) *=", (ROOT / file).read_text(encoding="utf-8"), re.M)
 
 
+def included_by(file: str) -> list[str]:
+    """Every file that it includes, and those that these include."""
+    named = re.findall(r"^include '(.*)'", (ROOT / file).read_text(encoding="utf-8"), re.M)
+    return [*named, *(deeper for one in named for deeper in included_by(one))]
+
+
 def test_no_value_has_a_second_home_that_is_not_meant():
     homes: dict[str, set[str]] = {}
     for file in FILES:
@@ -89,7 +95,7 @@ def test_no_value_has_a_second_home_that_is_not_meant():
 def test_a_recipe_includes_what_it_changes(name):
     files = HOMES[name][0]
     for recipe in files - {RUN, "models"}:
-        included = re.findall(r"^include '(.*)'", (ROOT / recipe).read_text(encoding="utf-8"), re.M)
+        included = included_by(recipe)
         assert all(RUN in included if other == RUN else True for other in files)
         assert "models" not in files or any(file.startswith("models/") for file in included)
 
@@ -179,7 +185,7 @@ OTHER = {
     "FREEZE": "('scale',)", "LORA_PATTERNS": "('q',)", "VOCAB_SIZE": "300000", "DROPOUT_RATE": "0.4", "LEARNING_RATE": "0.4",
     "TRAIN_STEPS": "77", "BATCH_SIZE": "7", "Z_LOSS": "0.4", "RANDOM_SEED": "7", "LOG_PERIOD": "7", "CHECKPOINT_PERIOD": "7",
     "EVAL_PERIOD": "1400", "EVAL_OPTION_SCORE": "'per_token'", "LORA_RANK": "3", "LORA_ALPHA": "3", "PROMPT_TOKENS": "3", "CHECKPOINT_PATH": "'runs/base'",
-    "EVAL_OUTPUT_DIR": "'runs/other'", "CHAT_TEMPLATE": "'chatml'", "MICROBATCHES": "2",
+    "EVAL_OUTPUT_DIR": "'runs/other'", "WEIGHTS": "{'sentiment': 1}", "CHAT_TEMPLATE": "'chatml'", "MICROBATCHES": "2",
 }  # fmt: skip
 NEEDED = {"INITIAL_ADAPTER": ["INITIAL_CHECKPOINT_PATH=runs/base"], "MIXTURE_OR_TASK_NAME": ["VOCABULARY=bytes"]}
 

@@ -174,8 +174,8 @@ def _ours(config: ModelConfig, params: Any, prompts: np.ndarray, tokens: int) ->
 
 
 def _torch(config: ModelConfig, prompts: np.ndarray, options: argparse.Namespace, cache: str, device: str) -> System:
-    import _peer_torch as peer
     import torch
+    from peers import peer_torch as peer
 
     model = peer.model_of(config, device=device, dtype=config.dtype).eval()
     given = torch.as_tensor(prompts, device=device).long()

@@ -188,7 +188,7 @@ def _peers(
     """What starts each peer that was asked for."""
 
     def torch(compiled: bool) -> System:
-        import _peer_torch as peer
+        from peers import peer_torch as peer
 
         step = peer.make_step(
             preset.model, batch, optimizer=options.optimizer, learning_rate=LEARNING_RATE, seed=options.seed,
@@ -204,7 +204,7 @@ def _peers(
         return take, lambda: peer.wait(device), more
 
     def t5x() -> System:
-        import _peer_t5x as peer
+        from peers import peer_t5x as peer
 
         if not isinstance(preset.model, T5Config):
             raise UserError("T5X's network is an encoder-decoder.")

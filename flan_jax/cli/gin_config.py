@@ -25,6 +25,7 @@ from flan_jax.experiments.config import RunConfig, run_options
 from flan_jax.experiments.options import CheckpointConfig, DataConfig, EvalConfig
 from flan_jax.experiments.settings_summary import unread
 from flan_jax.experiments.weights.pretrained import pretrained_model
+from flan_jax.mixing.online.aioli import Aioli
 from flan_jax.mixing.online.doremi import DoReMi
 from flan_jax.mixing.online.odm import OnlineDataMixing
 from flan_jax.models.build import ModelConfig
@@ -61,6 +62,7 @@ for _configurable in (
     DecodingConfig,
     OnlineDataMixing,
     DoReMi,
+    Aioli,
     AddOne,
     Choice,
     Dirichlet,

@@ -25,6 +25,7 @@ from flan_jax.tasks.task import Task
 from flan_jax.tasks.user_modules import imported_modules
 
 TRAIN_SPLIT = "train"
+VALIDATION_SPLIT = "validation"
 _READERS = 8
 
 
@@ -117,6 +118,24 @@ def tasks_with_splits(
     return [(task, tuple(names)) for task, names in splits.values()]
 
 
+def validation_suites(config: RunConfig, mixture: Mixture) -> tuple[Suite, ...]:
+    """Makes a suite of the splits on which the run's weighting method observes its loss; none for other methods.
+
+    Raises:
+        UserError: a task that is drawn has no such split.
+    """
+    method = config.weighting
+    if method is None or method.observes != "validation_loss":
+        return ()
+    for task in mixture.drawn_tasks:
+        if VALIDATION_SPLIT not in task.splits:
+            raise UserError(
+                f"{type(method).__name__} observes the loss on validation splits, and task {task.name!r} has none, only "
+                f"{', '.join(task.splits)}. Leave it out (run.leave_out), or choose another method."
+            )
+    return (Suite(type(method).__name__, mixture.drawn_tasks, split=VALIDATION_SPLIT),)
+
+
 def prepare_run(config: RunConfig, *, training: bool = True, progress: PrepareProgress | None = None) -> PrepareReport:
     """Brings the store up to date with what the run reads; what is there already is not touched.
 
@@ -127,7 +146,8 @@ def prepare_run(config: RunConfig, *, training: bool = True, progress: PreparePr
     """
     mixture = run_mixture(config)
     check_tasks(run_template(config), mixture)
-    tasks = tasks_with_splits(mixture, run_suites(mixture, config.evaluation), training=training)
+    suites = (*run_suites(mixture, config.evaluation), *(validation_suites(config, mixture) if training else ()))
+    tasks = tasks_with_splits(mixture, suites, training=training)
     modules = imported_modules()
     # Another process finds a task of seqio's only where it knows which module registers it.
     # Nor does it know what a configuration binds to the functions of such a task.

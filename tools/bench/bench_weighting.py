@@ -20,6 +20,7 @@ from _bench_machine import machine, versions
 
 from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.loader import PackedBatches
+from flan_jax.mixing.online.aioli import Aioli
 from flan_jax.mixing.online.doremi import DoReMi
 from flan_jax.mixing.online.method import WeightingMethod
 from flan_jax.mixing.online.odm import OnlineDataMixing
@@ -57,6 +58,7 @@ def methods() -> dict[str, Callable[[], WeightingMethod]]:
         "odm_exp3": lambda: OnlineDataMixing(variant="exp3"),
         "odm_smoothed_mean": lambda: OnlineDataMixing(variant="smoothed_mean"),
         "doremi": lambda: DoReMi(reference="none"),
+        "aioli_probe": lambda: Aioli(period=1),
     }
 
 

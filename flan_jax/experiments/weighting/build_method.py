@@ -1,8 +1,10 @@
 """Builds what learns a run's weights: its method with the units, the reference model and the log that it needs."""
 
+import contextlib
 import dataclasses
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,20 @@ from flax import nnx
 from flan_jax.errors import UserError
 from flan_jax.experiments.batches import WeightsLog
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.data import RunData
+from flan_jax.experiments.data import VALIDATION_SPLIT, RunData, open_tasks
 from flan_jax.experiments.weighting.learned_weights import Excess, FactorsOfLoss, LearnedWeights, TaskSums
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.initial import initial_params
 from flan_jax.feed.batch_stream import BatchStream
+from flan_jax.feed.layout import Batch as HostBatch
+from flan_jax.feed.loader import PackedBatches
 from flan_jax.files import atomic_write_text
 from flan_jax.mixing.online.doremi import DoReMi
+from flan_jax.mixing.online.method import ValidationMethod
 from flan_jax.mixing.online.units import Units
 from flan_jax.train.sharding import Partitioner
-from flan_jax.train.state import TrainState, shardings_of
-from flan_jax.train.step import Batch, compile_excess_step
+from flan_jax.train.state import TrainState, shardings_of, whole_params
+from flan_jax.train.step import Batch, compile_excess_step, compile_loss_step
 
 RESULT = "learned_weights.gin"
 """The file of a run's folder with the weights that a method recommends for another run."""
@@ -36,10 +41,12 @@ class MethodParts:
     Attributes:
         units: what has a weight.
         reference: parameters of the reference model, on the devices; ``None`` for a method without one.
+        validation: the batches, this process's rows, on which the method observes its loss; none for others.
     """
 
     units: Units
-    reference: Any
+    reference: Any = None
+    validation: tuple[HostBatch, ...] = ()
 
 
 def method_parts(config: RunConfig, data: RunData) -> MethodParts | None:
@@ -57,8 +64,10 @@ def method_parts(config: RunConfig, data: RunData) -> MethodParts | None:
             f"{type(method).__name__} weights the {method.units}s of the mixture against each other, and the run draws from one: "
             f"{units.names[0]!r}. Leave run.weighting out, or name another mixture or other units."
         )
+    if isinstance(method, ValidationMethod):
+        return MethodParts(units, validation=validation_batches(config, data, units, method.validation_batches))
     if method.observes != "excess_loss":
-        return MethodParts(units, None)
+        return MethodParts(units)
     if not isinstance(method, DoReMi):
         raise UserError(f"{type(method).__name__} observes the excess loss, which only DoReMi names a reference for.")
     if data.mixture.unit != "examples":
@@ -102,6 +111,7 @@ def learned_weights(
 
     count = len(batches.weights)
     excess = None if parts.reference is None else _excess(config, parts, partitioner, graphdef, state, count)
+    measured = _validation(config, parts, partitioner, graphdef, state, count) if parts.validation else None
     return LearnedWeights(
         config.weighting,
         parts.units,
@@ -110,6 +120,7 @@ def learned_weights(
         on_weights=on_weights,
         excess=excess,
         factors=_factors(partitioner),
+        validation=measured,
     )
 
 
@@ -145,6 +156,59 @@ def _excess(
         return np.asarray(sums, np.float64), np.asarray(tokens, np.float64)
 
     return excess
+
+
+def _validation(
+    config: RunConfig,
+    parts: MethodParts,
+    partitioner: Partitioner,
+    graphdef: nnx.GraphDef,
+    state: TrainState,
+    count: int,
+) -> Callable[[TrainState], TaskSums]:
+    """Sums by task the loss on the validation batches."""
+    step = compile_loss_step(shardings_of(state), partitioner, graphdef=graphdef, num_tasks=count, tuning=config.tuning)
+
+    def measure(state: TrainState) -> TaskSums:
+        params = whole_params(state, config.tuning)
+        found = jax.device_get([step(params, partitioner.shard_batch(batch)) for batch in parts.validation])
+        losses = np.sum([np.asarray(sums.task_loss, np.float64) for sums in found], axis=0)
+        return losses, np.sum([np.asarray(sums.task_weight, np.float64) for sums in found], axis=0)
+
+    return measure
+
+
+def validation_batches(config: RunConfig, data: RunData, units: Units, count: int) -> tuple[HostBatch, ...]:
+    """Packs examples of the validation splits of all tasks into ``count`` batches of the run's size, fewer where they end.
+
+    Raises:
+        UserError: a split is not prepared, or a unit has no token in so few batches.
+    """
+    specs = {task.name: task for task in data.mixture.drawn_tasks}
+    tasks = open_tasks(data.store, [(specs[name], VALIDATION_SPLIT) for name in data.weights], data.vocabulary, config)
+    once = dataclasses.replace(
+        config.feed, exhausted="drop", max_epochs=1, curriculum_steps=0, stages=(), data_workers=0
+    )
+    made = PackedBatches(
+        tasks,
+        np.ones(len(tasks)),
+        once,
+        seed=config.seed,
+        lengths=config.tokenize.lengths,
+        decoder_only=config.model.decoder_only,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        prefetch=0,
+    )
+    with contextlib.closing(made):
+        batches = tuple(itertools.islice(made, count))
+        drawn = np.bincount(units.of_task, made.sampling_stats().target_tokens, len(units.names))
+    if not drawn.all():
+        raise UserError(
+            f"{count} validation batches hold no token of the {type(config.weighting).__name__} unit "
+            f"{units.names[int(drawn.argmin())]!r}. Raise {type(config.weighting).__name__}.validation_batches."
+        )
+    return batches
 
 
 def save_result(folder: Path, learned: LearnedWeights) -> Path:

@@ -97,6 +97,20 @@ class WeightingMethod(abc.ABC):
             setattr(self, name, np.asarray(value, np.float64) if isinstance(value, list) else value)
 
 
+@dataclasses.dataclass
+class ValidationMethod(WeightingMethod):
+    """Base of a method that observes the loss on the validation splits of the tasks that a run draws.
+
+    Attributes:
+        validation_batches: batches, of the run's size, that the loss is measured on; the same each time, and drawn in
+            equal shares from all tasks.
+    """
+
+    observes: ClassVar[Observed] = "validation_loss"
+
+    validation_batches: Positive = 4
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Returns exp(x) over its sum, [U]; large values do not overflow."""
     powers = np.exp(logits - logits.max())

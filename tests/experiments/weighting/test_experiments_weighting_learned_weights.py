@@ -9,6 +9,7 @@ from weighted_toys import COPY, PARITY, VOWEL, lines
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.train import train
+from flan_jax.mixing.online.aioli import Aioli
 from flan_jax.mixing.online.doremi import DoReMi
 from flan_jax.mixing.online.odm import OnlineDataMixing
 
@@ -69,6 +70,25 @@ def test_a_proxy_moves_the_weights_of_its_loss_and_recommends_their_mean(config)
     assert lines(broken, "weights.jsonl") == written
     assert (Path(broken.model_dir) / "learned_weights.gin").read_text(encoding="utf-8") == result
     assert losses_and_draws(broken)[-1] == losses_and_draws(proxy)[-1]
+
+
+def test_probes_are_drawn_measured_and_resumed(config):
+    """Two steps on the weights, a probe of each entry by validation loss, new weights; stopped behind a probe."""
+    method = Aioli(period=2, probe_steps=1, units="entry", validation_batches=1, rate=5.0)
+    straight = config.with_options(weighting=method)
+    train(straight)
+    written = lines(straight, "weights.jsonl")
+    assert [line["step"] for line in written] == [2, 3, 4, 6, 7, 8]
+    shares = [round(line["weights"][PARITY.name], 6) for line in written]
+    for probes in (shares[:2], shares[3:5]):
+        assert sorted(probes) == [0.375, 0.625]
+    assert shares[2] not in (0.375, 0.5, 0.625)
+    assert shares[5] != shares[2]
+
+    broken = straight.with_options(model_dir=config.model_dir + "_broken")
+    train(broken.with_options(steps=7))
+    train(broken)
+    assert lines(broken, "weights.jsonl") == written
 
 
 def test_what_cannot_learn_is_refused_before_anything_is_written(config):

@@ -14,13 +14,12 @@ from flan_jax.studies.factors.base import Level
 from flan_jax.studies.factors.nested import crossed
 from flan_jax.studies.options import with_run_options
 from flan_jax.studies.plan import RunPlan, digest_of
-from flan_jax.studies.space import Over, Space, base_space
+from flan_jax.studies.space import Space, base_space
 from flan_jax.tasks.hashing import counter_hash
 
 RUNS, STORE = "runs", "store"
 MOST_RUNS = 100_000
 _SEEDS = 2**31
-_OVERS: tuple[Over, ...] = ("sources", "clusters", "tasks")
 
 
 def expand(study: StudyConfig, base: RunConfig, *, space: Space | None = None) -> tuple[RunPlan, ...]:
@@ -89,6 +88,8 @@ def _plan(study: StudyConfig, base: RunConfig, space: Space, level: Level) -> Ru
         options["keep"] = space.named(kept)
     if level.left_out:
         options["leave_out"] = tuple(dict.fromkeys((*base.mixing.leave_out, *level.left_out)))
+    if weights and base.mixing.weights:
+        raise UserError("run.weights gives the base run weights, which a factor varies. Leave one of them out.")
     if weights:
         weights = _trained(weights, space, kept, level)
         options["weights"] = weights
@@ -99,13 +100,12 @@ def _plan(study: StudyConfig, base: RunConfig, space: Space, level: Level) -> Ru
 
 def _trained(weights: Mapping[str, float], space: Space, kept: frozenset[str] | None, level: Level) -> dict[str, float]:
     """The weights of units that are trained on at all, divided by their sum."""
-    known = {name: tasks for over in _OVERS for name, tasks in _units(space, over).items()}
-    gone = {task for name in level.left_out for task in known[name]}
-    left = {
-        unit: share
-        for unit, share in weights.items()
-        if any(task not in gone and (kept is None or task in kept) for task in known[unit])
-    }
+    gone = {task for name in level.left_out for task in space.tasks_of(name, "a factor")}
+    left = {}
+    for unit, share in weights.items():
+        tasks = space.tasks_of(unit, "the weights of a factor")
+        if (tasks if kept is None else tasks & kept) - gone:
+            left[unit] = share
     whole = math.fsum(left.values())
     if not whole:
         raise UserError(
@@ -115,14 +115,6 @@ def _trained(weights: Mapping[str, float], space: Space, kept: frozenset[str] | 
     if len(left) == len(weights):
         return dict(weights)
     return {unit: round(share / whole, DIGITS) for unit, share in left.items()}
-
-
-def _units(space: Space, over: Over) -> dict[str, tuple[str, ...]]:
-    """The units of a kind; none where the mixture has no sources."""
-    try:
-        return space.units(over)
-    except UserError:
-        return {}
 
 
 def _template_seed(base: RunConfig) -> int:

@@ -11,7 +11,7 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.mixture import run_mixture
 from flan_jax.experiments.rates import count_all_records
 from flan_jax.mixing.mixture import Mixture
-from flan_jax.mixing.parts import parts
+from flan_jax.mixing.parts import known_part, parts
 from flan_jax.mixing.policies import Equal
 from flan_jax.tasks.task import Task
 
@@ -92,6 +92,15 @@ class Space:
             for task in mixture.drawn_tasks:
                 found[task.name] = (*found.get(task.name, ()), mixture.name)
         return found
+
+    def tasks_of(self, name: str, what: str) -> frozenset[str]:
+        """Returns the tasks of any part of the mixture, by the names of their specs.
+
+        Raises:
+            UserError: there is no such part; near names are suggested.
+        """
+        prompts = known_part(self.mixture, self._parts, name, what)
+        return frozenset(task.spec_name for task in self._drawn if task.name in prompts)
 
     def chosen(self, over: Over, names: Iterable[str], what: str) -> dict[str, tuple[str, ...]]:
         """Returns some of the units, all of them where no names are given.

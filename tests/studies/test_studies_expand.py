@@ -196,3 +196,17 @@ def test_weights_of_the_base_run_and_of_a_factor(base, space):
     study = StudyConfig("s", (Dirichlet(),), draws=1)
     with pytest.raises(UserError, match=r"run\.weights gives the base run weights"):
         expand(study, base.with_options(weights={"one": 1.0}), space=space)
+
+
+def test_weights_that_are_given_stand_among_the_weights(plans):
+    mixtures = ({"one": 3, "two": 1, "three": 4}, {"a": 1.0, "b": 1.0, "inner": 2.0})
+    first, second = plans(Values("weights", mixtures, ("ours", "equal"), "mixture"))
+    assert (first.levels, first.weights) == ({"mixture": "ours"}, {"one": 0.375, "two": 0.125, "three": 0.5})
+    assert first.options == {"weights": first.weights}
+    assert second.weights == {"a": 0.25, "b": 0.25, "inner": 0.5}
+    with pytest.raises(UserError, match="Did you mean 'one'"):
+        plans(Values("weights", ({"on": 1.0},)))
+    with pytest.raises(UserError, match="the rate -1, which must be"):
+        plans(Values("weights", ({"one": -1, "two": 2},)))
+    with pytest.raises(UserError, match="Two factors give weights"):
+        plans(Values("weights", mixtures), Dirichlet(), draws=1)

@@ -1,9 +1,12 @@
 """Factors of any run option: values in a grid, and seeds."""
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.errors import UserError
+from flan_jax.mixing.config import check_weights
 from flan_jax.studies.factors.base import Factor, Level, check_distinct
 from flan_jax.studies.space import Space
 from flan_jax.typed import Positive, Seed
@@ -24,6 +27,9 @@ def option_name(option: str) -> str:
 @dataclasses.dataclass(frozen=True)
 class Values(Factor):
     """Every value of one run option.
+
+    Values of ``weights`` are mixtures that are given rather than drawn: they stand among the weights of a run, divided by
+    their sum.
 
     Attributes:
         option: its name as gin has it: ``max_templates``, ``OptimizerConfig.learning_rate``.
@@ -58,10 +64,15 @@ class Values(Factor):
     def levels(self, space: Space, seed: int, count: int) -> tuple[Level, ...]:
         """One level for each value."""
         shown = self.labels_of_values or self.values
-        return tuple(
-            Level({self.label: label}, {option_name(self.option): value})
-            for label, value in zip(shown, self.values, strict=True)
-        )
+        return tuple(self._level(label, value) for label, value in zip(shown, self.values, strict=True))
+
+    def _level(self, label: Any, value: Any) -> Level:
+        name = option_name(self.option)
+        if name != "weights" or not isinstance(value, Mapping) or not value:
+            return Level({self.label: label}, {name: value})
+        check_weights(value, f"Values.values of {self.option!r}")
+        whole = math.fsum(value.values())
+        return Level({self.label: label}, weights={part: rate / whole for part, rate in value.items()})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.errors import UserError
-from flan_jax.experiments.batches import make_batches
+from flan_jax.experiments.batches import make_batches, stage_schedule
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import open_data
 from flan_jax.studies.expand import run_config
@@ -99,7 +99,8 @@ def _drawn(config: RunConfig) -> tuple[int | None, dict[str, float]]:
         data = open_data(config)
     except UserError:  # what is not prepared yet; what cannot be at all is refused when it is
         return None, {}
-    batches = make_batches(config, data.train, data.weights, data.curriculum)
+    schedule = stage_schedule(config, data)
+    batches = make_batches(config, data.train, data.weights, data.curriculum, schedule=schedule)
     try:
         batches.seek(config.steps)
         stats = batches.sampling_stats()

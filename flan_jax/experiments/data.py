@@ -168,8 +168,8 @@ def open_data(config: RunConfig, *, training: bool = True) -> RunData:
 
     Args:
         config: the run.
-        training: whether there must be something to train on. Where there need not be and nothing
-            is, ``train`` is empty.
+        training: open what it trains on too. Where nothing is trained, ``train`` is empty, and no such task need be
+            prepared.
 
     Raises:
         UserError: a task is not prepared, or was prepared with another vocabulary, template,
@@ -184,7 +184,7 @@ def open_data(config: RunConfig, *, training: bool = True) -> RunData:
         )
     store = TokenStore(store_path(config))
     suites = run_suites(mixture, config.evaluation)
-    if not mixture.drawn_tasks and not training:
+    if not training:
         return RunData(mixture, vocabulary, store, (), {}, {}, suites)
     opened = open_tasks(store, [(task, TRAIN_SPLIT) for task in mixture.drawn_tasks], vocabulary, config)
     _check_positions(opened, config)

@@ -261,10 +261,12 @@ def evaluate_run(
         "--gin.EVAL_OUTPUT_DIR=FOLDER`, with the run's model, mixture and lengths.",
     )
     weights = load_weights(config, step=step)
+    # Weights from elsewhere were trained on other data than the mixture's, which is not read then.
+    own = run_files.has_checkpoint(folder)
     if not config.data.use_cached_tasks:
-        prepare_run(config)
-    data = open_data(config, training=False)
-    if not run_files.has_checkpoint(folder):
+        prepare_run(config, training=own)
+    data = open_data(config, training=own)
+    if not own:
         check_same_vocabulary(config, data.vocabulary, log=log)
     if not data.suites:
         raise UserError(

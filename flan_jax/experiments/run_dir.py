@@ -103,7 +103,8 @@ def check_same_data(folder: Path, data: RunData, *, accept: bool = False) -> Dat
     found = None if is_unsaved(folder) else read_manifest(folder)
     # Sampling reads the weights to the bit, so a changed last digit is a changed run.
     ours = task_table(data)
-    change = DataChange.between(ours if found is None else found["tasks"], ours)
+    trained_on = {} if found is None else found["tasks"]
+    change = DataChange.between(trained_on or ours, ours)
     if change and not accept:
         raise UserError(
             f"MODEL_DIR {str(folder)!r} was trained on other data ({change}). Restore the data, start again in another "
@@ -135,8 +136,12 @@ def record_change(folder: Path, data: RunData, *, step: int) -> None:
 def write_description(
     folder: Path, config: RunConfig, data: RunData, *, operative: str, params: Mapping[str, Any]
 ) -> None:
-    """Writes ``manifest.json``, ``config.gin`` and ``model-info.txt``, once, when a run begins."""
-    if (folder / MANIFEST).exists():
+    """Writes ``manifest.json``, ``config.gin`` and ``model-info.txt``, once, when a run begins.
+
+    Where weights from elsewhere were measured in the folder first, the manifest has no tasks; it gets those of the training.
+    """
+    found = read_manifest(folder)
+    if found is not None and (found["tasks"] or not data.train):
         return
     if operative:
         atomic_write_text(folder / CONFIG, operative)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from small_mini import small_mini
 
 import flan_jax.experiments.train  # noqa: F401  (and all that it imports)
 from flan_jax.experiments import data
@@ -94,7 +95,14 @@ def one_core() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_records() -> Iterator[None]:
+    """The embedded world is a small one here: no test looks at more than a few of its records."""
+    with small_mini():
+        yield
+
+
 @pytest.fixture(scope="session")
 def mini_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Preparing the embedded world takes seconds, so its runs of 64 and 16 tokens share what is prepared."""
+    """Runs of the embedded world with 64 and 16 tokens share what is prepared."""
     return tmp_path_factory.mktemp("mini_store")

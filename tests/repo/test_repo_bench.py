@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_mini import small_mini
 
 from flan_jax.store.store import TokenStore
 
@@ -151,7 +152,9 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, tuple
     folder = tmp_path_factory.mktemp("mini")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLAN_JAX_CACHE", str(folder / "cache"))
-        yield folder, tool("bench_packing")._mini(TokenStore(folder / "store"), {"inputs": 64, "targets": 16})
+        with small_mini():
+            prepared = tool("bench_packing")._mini(TokenStore(folder / "store"), {"inputs": 64, "targets": 16})
+        yield folder, prepared
 
 
 def test_packing_benchmark_says_what_it_measured(

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from small_mini import small_mini
 
 import mixtures  # noqa: F401  (registered before a test's own module is, and so still there after it)
 
@@ -115,7 +116,8 @@ def test_what_it_refuses(refused, module, arguments, expected):
 
 
 def test_something_held_out_on_the_command_line(cli):
-    outcome = cli("audit", "mini", "--hold_out", "dialogue", "--json")
+    with small_mini():
+        outcome = cli("audit", "mini", "--hold_out", "dialogue", "--json")
     found = json.loads(outcome.out)
     assert outcome.code == (0 if found["clean"] else 2)
     assert {"next_reply_zs_opt", "speech_act_zs_opt"} <= {row["task"] for row in found["held_out"]}

@@ -7,9 +7,11 @@ import pytest
 
 from flan_jax.eval.results import read_results
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.data import prepare_run
+from flan_jax.experiments.data import open_data, prepare_run
 from flan_jax.experiments.evaluate import evaluate_run
 from flan_jax.experiments.options import EvalConfig
+from flan_jax.experiments.run_dir import check_same_data, write_description
+from flan_jax.experiments.run_folder.run_files import read_manifest
 from flan_jax.experiments.suites.benchmark_suite import BenchmarkRequest
 from flan_jax.experiments.suites.benchmarks import AnswerLimits, evaluate_benchmarks
 from flan_jax.mixing.mixture import MIXTURES
@@ -60,3 +62,22 @@ def test_results_lie_beside_those_of_the_run(run, tmp_path):
     assert results.settings["held_in_1shot_limit2:toy_number"]["shots"] == 1
     saved = json.loads((tmp_path / "run" / "eval" / "0" / "results.json").read_text(encoding="utf-8"))
     assert set(saved["averages"]) == set(results.suites)
+
+
+def test_weights_from_elsewhere_are_measured_without_what_the_mixture_trains_on(run, tmp_path):
+    """And a training in the folder, later on, is described as one that began there."""
+    config = run.with_options(
+        store=str(tmp_path / "other"), evaluation=EvalConfig(suites=("held_out",), max_examples=1)
+    )
+    evaluate_run(config)
+    assert {path.name for path in (tmp_path / "other").iterdir()} == {"toy_vowel_zs_opt"}
+    assert read_manifest(config.model_dir)["tasks"] == {}
+    prepare_run(config)
+    data = open_data(config)
+    assert not check_same_data(tmp_path / "run", data)
+    write_description(tmp_path / "run", config, data, operative="", params={})
+    assert (
+        set(read_manifest(config.model_dir)["tasks"])
+        == set(data.train_names)
+        == {"toy_copy_zs_opt", "toy_parity_zs_opt"}
+    )

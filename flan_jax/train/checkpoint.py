@@ -33,6 +33,11 @@ from flan_jax.train.state import TrainState, check_same_shapes
 from flan_jax.train.step_folders import DELETED, check_name, purge, set_aside, set_bad_aside, step_folders, take_back
 
 PLAIN = CheckpointConfig()
+# A small array that several devices hold is saved by the first alone: to save a part each, they would cut theirs out of
+# it, which is compiled for every shape and device.
+ARRAYS = ocp.type_handlers.create_type_handler_registry(
+    (jax.Array, ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=1 << 20))
+)
 _LOG = logging.getLogger(__name__)
 _QUIET = "flan_jax_ends_pending_quietly"
 
@@ -90,7 +95,7 @@ class Checkpointer:
             self._manager = ocp.CheckpointManager(
                 self.directory,
                 item_handlers={
-                    "state": ocp.PyTreeCheckpointHandler(),
+                    "state": ocp.PyTreeCheckpointHandler(type_handler_registry=ARRAYS),
                     "data": ocp.JsonCheckpointHandler(),
                     "run": ocp.JsonCheckpointHandler(),
                 },

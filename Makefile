@@ -15,6 +15,9 @@ ARGS   =
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 
+# Where a machine's settings keep Python from writing what it compiled, every process compiles all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup env parity-env quickstart test test-deep test-parity real-weights test-realweights test-wheel lint format types layers api ci requirements clean distclean
 

@@ -1,8 +1,9 @@
 """What runs of one configuration have in common is traced and compiled once for all tests that start one."""
 
+import dataclasses
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -14,8 +15,8 @@ from small_mini import small_mini
 
 import flan_jax.experiments.train  # noqa: F401  (and all that it imports)
 from flan_jax.experiments import data
-from flan_jax.train import optimizer, state, step
-from flan_jax.train.sharding import place
+from flan_jax.train import optimizer, sharding, state, step
+from flan_jax.train.sharding import MeshConfig, place
 
 
 def hashable(value: Any) -> Any:
@@ -92,6 +93,20 @@ def one_core() -> Iterator[None]:
     """What is prepared here is small, and whether workers were started for it hung on how busy the machine was."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "usable_cores", lambda: 1)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_devices() -> Iterator[None]:
+    """A run that names no mesh spans two devices: on all eight it is compiled and computed for twice as long."""
+    make_mesh = sharding.make_mesh
+
+    def of_two(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
+        named = dataclasses.replace(config, rules=MeshConfig.rules) != MeshConfig()
+        return make_mesh(config, devices or jax.devices()[: None if named else 2])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharding, "make_mesh", of_two)
         yield
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,12 +16,13 @@ import numpy as np
 import pytest
 
 from flan_jax import signals
+from flan_jax.cli.main import main
 from flan_jax.errors import UserError
 from flan_jax.eval import generation, runner, scoring
 from flan_jax.eval.results import read_predictions, read_results
 from flan_jax.experiments import evaluation_hook
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.data import open_data
+from flan_jax.experiments.data import open_data, prepare_run
 from flan_jax.experiments.evaluate import eval_suites, evaluate_run
 from flan_jax.experiments.generate import Answerer
 from flan_jax.experiments.options import CheckpointConfig, EvalConfig
@@ -272,11 +274,11 @@ def test_a_run_that_saved_nothing_does_not_stand_in_the_way(tmp_path):
     ):
         train(wrong)
     assert (tmp_path / "run" / "manifest.json").is_file()
-    right = run_config(tmp_path / "run", steps=2, batch_size=16)
+    right = run_config(tmp_path / "run", steps=2, seed=2)
     assert train(right).step == 2
-    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["config"]["batch_size"] == 16
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["config"]["seed"] == 2
     assert [line["step"] for line in series(tmp_path / "run")] == [1, 2]
-    with pytest.raises(UserError, match="holds another run: batch_size: 16"):
+    with pytest.raises(UserError, match="holds another run: seed: 2"):
         train(run_config(tmp_path / "run", steps=3))
 
 
@@ -316,14 +318,7 @@ def test_difference_names_what_changed():
     ]
 
 
-KILLED = """
-import sys
-from flan_jax.cli.main import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_a_killed_run_continues_where_it_was(tmp_path, one_device):
+def test_a_killed_run_continues_where_it_was(tmp_path, capsys):
     arguments = [
         "train", "--gin_file", "models/t5_tiny.gin", "--gin_file", "runs/finetune.gin", "--gin.MIXTURE_OR_TASK_NAME=mini",
         "--gin.TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}", f"--gin.STORE={STORE}", "--gin.BATCH_SIZE=8",
@@ -331,27 +326,27 @@ def test_a_killed_run_continues_where_it_was(tmp_path, one_device):
         "--gin.T5Config.num_decoder_layers=1", "--gin.LOG_PERIOD=1", "--gin.EvalConfig.suites=()",
     ]  # fmt: skip
 
-    def start(name, steps):
-        command = [
-            sys.executable,
-            "-c",
-            KILLED,
-            *arguments,
-            f"--gin.MODEL_DIR={tmp_path / name}",
-            f"--gin.TRAIN_STEPS={steps}",
-        ]
-        return subprocess.Popen(command, env=one_device, stderr=subprocess.PIPE, text=True)
+    def command(name, steps):
+        return [*arguments, f"--gin.MODEL_DIR={tmp_path / name}", f"--gin.TRAIN_STEPS={steps}"]
 
-    steps = 100_000
-    process = start("broken", steps)
+    prepare_run(run_config(tmp_path / "run"))  # here, where the embedded world is small
+    code = "import sys; from flan_jax.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    # On as many devices as a run has in this process, which continues it.
+    flags = re.sub(r"(device_count)=\d+", r"\1=2", os.environ["XLA_FLAGS"])
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *command("broken", 100_000)],
+        env={**os.environ, "XLA_FLAGS": flags},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     metrics = tmp_path / "broken" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while (
         process.poll() is None
         and time.monotonic() < deadline
-        and not (metrics.is_file() and len(series(metrics.parent)) > 3)
+        and not (metrics.is_file() and metrics.read_text(encoding="utf-8").count("\n") > 3)
     ):
-        time.sleep(0.2)
+        time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
@@ -360,8 +355,7 @@ def test_a_killed_run_continues_where_it_was(tmp_path, one_device):
     stopped_after = series(metrics.parent)[-1]["step"]
     more = stopped_after + 3
     for name in ("broken", "straight"):
-        process = start(name, more)
-        _, err = process.communicate(timeout=240)
-        assert process.returncode == 0, err
+        assert main(command(name, more)) == 0, capsys.readouterr().err
+        assert (f"resuming at step {stopped_after} of {more}" in capsys.readouterr().err) is (name == "broken")
     assert series(tmp_path / "broken") == series(tmp_path / "straight")
     assert len(series(tmp_path / "broken")) == more

@@ -1,7 +1,9 @@
 """The benchmarks of speed: they run on tiny models, and count operations right."""
 
+import functools
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,10 +28,21 @@ def measured(name: str, folder: Path, *arguments: str) -> dict[str, Any]:
     return dict(json.loads(path.read_text()))
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """What the benchmark of training measures of a model, once."""
+
+    @functools.cache
+    def measure(model: str) -> dict[str, Any]:
+        few = "--steps 2 --warm_up 1 --matmul 16 --padding 0.3 --optimizer adafactor"
+        return measured("bench_train", tmp_path_factory.mktemp("trained"), "--model", model, *few.split())
+
+    return measure
+
+
 @pytest.mark.parametrize("model", ["tiny_t5", "tiny_decoder_lora"])
-def test_training_benchmark_says_what_it_measured(model: str, tmp_path: Path) -> None:
-    few = "--steps 2 --warm_up 1 --matmul 16 --padding 0.3 --optimizer adafactor"
-    found = measured("bench_train", tmp_path, "--model", model, *few.split())
+def test_training_benchmark_says_what_it_measured(model: str, trained: Callable[[str], dict[str, Any]]) -> None:
+    found = trained(model)
     assert {"config", "optimizer", "dtype", "seed", "rounds", "machine", "versions", "date", "flops"} <= set(found)
     assert found["matmul_flops"]["least"] > 0
     assert found["skipped"] == found["faster_than"] == {}
@@ -123,11 +136,9 @@ def test_page_shows_the_measurements_that_are_kept() -> None:
     )
 
 
-def test_tables_have_a_line_for_each_system(tmp_path: Path) -> None:
-    few = "--steps 1 --warm_up 1 --matmul 16"
-    (tmp_path / "t").mkdir()
-    found = measured("bench_train", tmp_path / "t", "--model", "tiny_t5", *few.split())
-    found |= {"torch": found["flan_jax"], "faster_than": {"torch": 1.25}}
+def test_tables_have_a_line_for_each_system(tmp_path: Path, trained: Callable[[str], dict[str, Any]]) -> None:
+    found = trained("tiny_t5")
+    found = {**found, "torch": found["flan_jax"], "faster_than": {"torch": 1.25}}
     (tmp_path / "train_tiny.json").write_text(json.dumps(found))
     lines = tool("_bench_speed_tables").training(tmp_path).splitlines()
     assert [line.count("|") for line in lines] == [11] * 4

@@ -37,6 +37,7 @@ COMMANDS = {
     "prepare": "tokenise and index each task of a mixture once",
     "train": "train; the same command again resumes",
     "eval": "measure a checkpoint on the suites of a mixture",
+    "propose": "fit laws to a study's runs and propose mixture weights",
     "power": "how many examples show a difference between two models",
     "compare": "measure several models on the same prompts, with paired intervals and tests",
     "generate": "answer an instruction with a trained model",

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flan_jax.cli.commands._mixture_arguments import add_reading_arguments, reading_of
 from flan_jax.cli.escapes import json_text, visible_line
+from flan_jax.cli.mixture_arguments import add_reading_arguments, reading_of
 from flan_jax.cli.paths import given_name_or_path, local_path, name_or_path
 from flan_jax.errors import UserError
 

@@ -3,8 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
 from flan_jax.cli.escapes import json_text
+from flan_jax.cli.mixture_arguments import add_mixture_arguments, mixture_of
 from flan_jax.cli.paths import given_any_path, given_name_or_path, name_or_path
 from flan_jax.errors import UserError
 

@@ -9,8 +9,8 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from flan_jax.cli.commands._mixture_arguments import add_mixture_arguments, mixture_of
 from flan_jax.cli.escapes import json_text, visible, visible_line
+from flan_jax.cli.mixture_arguments import add_mixture_arguments, mixture_of
 from flan_jax.cli.paths import any_path, given_name_or_path
 
 if TYPE_CHECKING:

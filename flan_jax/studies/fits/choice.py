@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.studies.fits.cross_validation import CrossValidated, cross_validate, fold_count
+from flan_jax.studies.fits.cross_validation import REPEATS, RESAMPLES, CrossValidated, cross_validate, fold_count
 from flan_jax.studies.fits.families import FAMILIES, asked_families, default_family
 from flan_jax.studies.fits.family import Family
 from flan_jax.studies.fits.noise_ceiling import NoiseCeiling, noise_ceiling
@@ -50,6 +50,8 @@ def choose(
     *,
     families: Sequence[str] = (),
     seed: int = 0,
+    repeats: int = REPEATS,
+    resamples: int = RESAMPLES,
     progress: Callable[[str], None] = lambda name: None,
 ) -> Choice:
     """Cross-validates families on the runs that have a score and chooses the one with the smallest error.
@@ -59,6 +61,8 @@ def choose(
         objective: its name in the table.
         families: names; empty for all that this machine can fit.
         seed: of folds, starts and resamples.
+        repeats: how often the folds are dealt anew.
+        resamples: of the runs, for the intervals.
         progress: is told the name of each family before it is fitted.
 
     Raises:
@@ -76,7 +80,9 @@ def choose(
             notes = (*notes, sentence)
             continue
         progress(family.name)
-        compared.append(cross_validate(family, own.weights, losses, points, seed=seed))
+        compared.append(
+            cross_validate(family, own.weights, losses, points, seed=seed, repeats=repeats, resamples=resamples)
+        )
     if not compared:
         raise UserError(" ".join(notes))
     compared.sort(key=lambda one: one.rmse.value)

@@ -14,24 +14,44 @@ PENALTIES = np.logspace(-4, 4, 17)
 
 @dataclasses.dataclass(frozen=True)
 class FittedRidge:
-    """A fitted pipeline of scikit-learn (standardized terms, ridge) and what it needs to be made again."""
+    """A fitted ridge of scikit-learn, on standardized terms and losses."""
 
     degree: int
     penalty: float
     scale: Scale
-    pipeline: Any
+    terms: "Terms"
+    ridge: Any
 
     def predict(self, weights: np.ndarray) -> Prediction:
         """Predicts losses, [m]."""
-        return Prediction(self.scale.original(self.pipeline.predict(scheffe_terms(weights, self.degree))))
+        return Prediction(self.scale.original(self.ridge.predict(self.terms.standard(weights, self.degree))))
 
     def refit(self, weights: np.ndarray, losses: np.ndarray) -> "FittedRidge":
         """Fits other runs with the same penalty."""
         from sklearn.linear_model import Ridge
 
-        pipeline = _pipeline(Ridge(alpha=self.penalty))
-        pipeline.fit(scheffe_terms(weights, self.degree), self.scale.standard(losses))
-        return dataclasses.replace(self, pipeline=pipeline)
+        terms = Terms.of(weights, self.degree)
+        ridge = Ridge(alpha=self.penalty).fit(terms.standard(weights, self.degree), self.scale.standard(losses))
+        return dataclasses.replace(self, terms=terms, ridge=ridge)
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """Mean and spread of the polynomial's terms, [terms] each; a term that does not vary has spread 1."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+
+    @staticmethod
+    def of(weights: np.ndarray, degree: int) -> "Terms":
+        """Measures the terms of some runs."""
+        terms = scheffe_terms(weights, degree)
+        spread = terms.std(axis=0)
+        return Terms(terms.mean(axis=0), np.where(spread > 1e-12, spread, 1.0))
+
+    def standard(self, weights: np.ndarray, degree: int) -> np.ndarray:
+        """Returns terms without their mean and spread, [n, terms]."""
+        return (scheffe_terms(weights, degree) - self.mean) / self.spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +85,6 @@ class RidgeFamily:
         """Fits with the penalty of least leave-one-out error; nothing is drawn."""
         from sklearn.linear_model import RidgeCV
 
-        scale = Scale.of(losses)
-        pipeline = _pipeline(RidgeCV(alphas=PENALTIES))
-        pipeline.fit(scheffe_terms(weights, self.degree), scale.standard(losses))
-        return FittedRidge(self.degree, float(pipeline[-1].alpha_), scale, pipeline)
-
-
-def _pipeline(regression: Any) -> Any:
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return make_pipeline(StandardScaler(), regression)
+        scale, terms = Scale.of(losses), Terms.of(weights, self.degree)
+        ridge = RidgeCV(alphas=PENALTIES).fit(terms.standard(weights, self.degree), scale.standard(losses))
+        return FittedRidge(self.degree, float(ridge.alpha_), scale, terms, ridge)

@@ -53,6 +53,31 @@ def read_table(
     return RunTable(runs, tuple(weights), np.array(drawn), found, {name: not lower_is_better for name in objectives})
 
 
+def read_scores(path: Path, objective: str, runs: Sequence[str]) -> dict[str, float]:
+    """Reads the scores of named runs: run → score, without those that have no row or an empty cell.
+
+    Raises:
+        UserError: as ``read_table``, or a row is of none of the runs.
+    """
+    header, rows = _rows(path)
+    _check_columns(header, [objective], path)
+    found = {}
+    for name, row in zip(_names(header, rows, path), rows, strict=True):
+        if name not in runs:
+            raise unknown("run", name, runs, remedy=f"Its table is {str(path)!r}.")
+        found[name] = _number(row, header, objective, path, empty=math.nan)
+    return {name: score for name, score in found.items() if math.isfinite(score)}
+
+
+def columns_of(path: Path) -> tuple[str, ...]:
+    """Returns the names of a table's columns.
+
+    Raises:
+        UserError: as ``read_table``.
+    """
+    return tuple(_rows(path)[0])
+
+
 Row = tuple[int, list[str]]
 """Line of the file, and its cells."""
 

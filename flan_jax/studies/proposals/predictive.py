@@ -15,6 +15,8 @@ from flan_jax.studies.fits.families import FAMILIES
 from flan_jax.studies.fits.family import Fitted
 
 RESAMPLES = 200
+RESAMPLES_SLOW = 60
+"""Of boosted trees, which take a second a fit."""
 _DRAWS = 40
 """Errors that are drawn for each resampled fit."""
 

@@ -12,7 +12,7 @@ from flan_jax.studies.fits.estimate import Estimate
 from flan_jax.studies.fits.families import FAMILIES
 from flan_jax.studies.proposals.constraints import Limits, kl_divergence, within
 from flan_jax.studies.proposals.effects import Effect, effects
-from flan_jax.studies.proposals.predictive import RESAMPLES, Predictive, predictive
+from flan_jax.studies.proposals.predictive import RESAMPLES, RESAMPLES_SLOW, Predictive, predictive
 from flan_jax.studies.proposals.search import by_draws, by_gradient
 
 Method = Literal["best", "regmix"]
@@ -70,7 +70,7 @@ def propose(
     pull_in_objective: bool = False,
     caps: np.ndarray | None = None,
     seed: int = 0,
-    resamples: int = RESAMPLES,
+    resamples: int = 0,
 ) -> Proposal:
     """Proposes a mixture and predicts it, the prior and equal shares.
 
@@ -85,7 +85,7 @@ def propose(
             objective over the runs.
         caps: [K], the largest share of each unit (``constraints.repeat_caps``).
         seed: of fits, resamples and draws.
-        resamples: fits to resampled runs, for the intervals.
+        resamples: fits to resampled runs, for the intervals; 0 for 200, or 60 where a law is slow to fit.
 
     Raises:
         UserError: the caps leave no mixture, or the family was not compared.
@@ -98,7 +98,9 @@ def propose(
     table = choice.table
     limits = Limits.of(table.units, _known(prior, choice), caps)
     scale = 1.0 if pull_in_objective else float(np.std(table.losses(choice.objective)))
-    fit = predictive(choice, name, seed=seed, resamples=resamples)
+    fit = predictive(
+        choice, name, seed=seed, resamples=resamples or (RESAMPLES if FAMILIES[name].smooth else RESAMPLES_SLOW)
+    )
     proposed, how = _searched(fit, FAMILIES[name].smooth, limits, method, pull * scale, seed)
     mixtures = {PROPOSED: proposed, PROPORTIONAL: limits.prior, EQUAL: _equal(limits)}
     stacked = np.stack(list(mixtures.values()))
@@ -154,6 +156,11 @@ def _known(prior: np.ndarray, choice: Choice) -> np.ndarray:
 def _equal(limits: Limits) -> np.ndarray:
     open_to = limits.caps > 0
     return within(np.where(open_to, 1 / open_to.sum(), 0.0), limits.caps)
+
+
+def in_direction(estimate: Estimate, *, higher_is_better: bool) -> Estimate:
+    """Turns an estimated loss into an estimate of the objective's own."""
+    return _turned(estimate, -1.0 if higher_is_better else 1.0)
 
 
 def _turned(estimate: Estimate, sign: float) -> Estimate:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def proposal_document(proposal: Proposal, choice: Choice) -> dict[str, Any]:
         "noise_ceiling": None if choice.ceiling is None else dataclasses.asdict(choice.ceiling),
         "cross_validation": {
             own.family: {
-                "spearman": _estimate(own.spearman),
+                "spearman": dataclasses.asdict(own.spearman),
                 "rmse": dataclasses.asdict(own.rmse),
                 "explained": dataclasses.asdict(own.explained),
                 "beats_mean": own.beats_mean,
@@ -61,7 +62,7 @@ def write_proposal(
         document: of ``proposal_document``.
         folder: where to; made if need be.
         include: a gin file that the three include: the run that they differ from in their weights alone.
-        runs: folder in which each of the three gets its MODEL_DIR; none is written where it is ``None``.
+        runs: folder in which each of the three gets its MODEL_DIR; ``None`` leaves that to whoever runs them.
 
     Returns:
         The paths written.
@@ -69,14 +70,15 @@ def write_proposal(
     Raises:
         UserError: a proposal stands there whose runs were begun: its predictions came before them and must stay.
     """
-    _check_not_begun(folder, runs, document)
+    check_not_begun(folder, document)
+    document = {**document, "runs_dir": None if runs is None else os.path.relpath(runs, folder)}
     paths = []
     for name, weights in document["mixtures"].items():
         path = folder / f"{name}.gin"
         atomic_write_text(path, gin_text(document, name, weights, include=include, runs=runs))
         paths.append(path)
     record = folder / RECORD
-    atomic_write_text(record, json.dumps(_without_nan(document), indent=1, allow_nan=False) + "\n")
+    atomic_write_text(record, json.dumps(without_nan(document), indent=1, allow_nan=False) + "\n")
     return (record, *paths)
 
 
@@ -111,33 +113,42 @@ def gin_text(
     if include:
         lines += ["", f"include {include!r}"]
     if runs is not None:
-        lines += ["", f"MODEL_DIR = {str(runs / name)!r}"]
-    lines += ["", "WEIGHTS = {"]
+        lines += ["", f"run.model_dir = {str(runs / name)!r}"]
+    lines += ["", "run.weights = {"]
     lines += [f"    {unit!r}: {share:.{_DIGITS}g}," for unit, share in weights.items()]
     return "\n".join([*lines, "}", ""])
 
 
-def _check_not_begun(folder: Path, runs: Path | None, document: Mapping[str, Any]) -> None:
-    if runs is None or not (folder / RECORD).exists():
+def check_not_begun(folder: Path, document: Mapping[str, Any]) -> None:
+    """Refuses to write a proposal anew whose runs have begun: what is predicted must stand before it is measured.
+
+    Raises:
+        UserError: such a proposal stands in the folder, with other mixtures.
+    """
+    if not (folder / RECORD).exists():
         return
-    begun = [name for name in document["mixtures"] if (runs / name).exists()]
-    if begun and read_proposal(folder)["mixtures"] != json.loads(json.dumps(document["mixtures"])):
+    earlier = read_proposal(folder)
+    begun = [
+        name for name in earlier["mixtures"] if earlier["runs_dir"] and (folder / earlier["runs_dir"] / name).exists()
+    ]
+    if begun and (earlier["mixtures"], earlier["predictions"]) != _as_read(document):
         raise UserError(
-            f"{str(folder / RECORD)!r} predicts the run {str(runs / begun[0])!r}, which has begun, so it is not written anew. "
-            "Give another folder (--output_dir)."
+            f"{str(folder / RECORD)!r} predicts the run {begun[0]!r}, which has begun, so it is not written anew. Give another "
+            "folder (--output_dir)."
         )
 
 
-def _estimate(estimate: Any) -> dict[str, float]:
-    return dataclasses.asdict(estimate)
+def _as_read(document: Mapping[str, Any]) -> tuple[Any, Any]:
+    read = json.loads(json.dumps(without_nan({key: document[key] for key in ("mixtures", "predictions")})))
+    return read["mixtures"], read["predictions"]
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """Replaces NaN, which JSON does not have, by null: constant predictions have no rank correlation."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _without_nan(own) for key, own in value.items()}
+        return {key: without_nan(own) for key, own in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(own) for own in value]
+        return [without_nan(own) for own in value]
     return value

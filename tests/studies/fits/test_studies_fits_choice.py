@@ -1,5 +1,7 @@
 """Cross-validation: folds that keep replicates together, measures checked by hand, and what is said of too few runs."""
 
+import functools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,6 +12,9 @@ from flan_jax.studies.fits.choice import choose, underdetermined, unidentified
 from flan_jax.studies.fits.cross_validation import cross_validate, folds, spearman
 from flan_jax.studies.fits.families import FAMILIES
 from flan_jax.studies.fits.noise_ceiling import noise_ceiling
+
+quick = functools.partial(choose, repeats=1, resamples=100)
+"""Tests look at what is chosen and said, not at the third digit of an interval."""
 
 
 def test_replicates_stay_in_one_fold_and_every_fold_is_used() -> None:
@@ -34,12 +39,14 @@ def test_spearman_is_scipys() -> None:
 def test_a_law_that_is_exact_explains_all_and_noise_nothing() -> None:
     weights = mixtures(40)
     points = np.arange(40)
-    exact = cross_validate(FAMILIES["ridge_linear"], weights, weights @ np.arange(4.0), points, seed=0)
+    exact = cross_validate(
+        FAMILIES["ridge_linear"], weights, weights @ np.arange(4.0), points, seed=0, repeats=2, resamples=100
+    )
     assert exact.explained.value > 0.999
     assert exact.spearman.value > 0.999
     assert exact.beats_mean
     noise = np.random.default_rng(3).normal(size=40)
-    nothing = cross_validate(FAMILIES["ridge_linear"], weights, noise, points, seed=0)
+    nothing = cross_validate(FAMILIES["ridge_linear"], weights, noise, points, seed=0, repeats=2, resamples=100)
     assert not nothing.beats_mean
     # The measure itself, from the predictions that are kept.
     residuals = exact.predicted - (weights @ np.arange(4.0))
@@ -73,11 +80,11 @@ def test_the_family_of_the_least_error_is_chosen_and_the_advised_one_said() -> N
     weights = mixtures(30)
     quadratic = 4 * weights[:, 0] * weights[:, 1] + weights[:, 2]
     names = ("ridge_linear", "ridge_quadratic")
-    chosen = choose(table(weights, quadratic), "loss", families=names)
+    chosen = quick(table(weights, quadratic), "loss", families=names)
     assert chosen.chosen == chosen.compared[0].family == "ridge_quadratic"
     assert chosen.default == "log_linear"
     # Of a score whose direction is the other one the choice is the same.
-    turned = choose(table(weights, quadratic), "accuracy", families=names)
+    turned = quick(table(weights, quadratic), "accuracy", families=names)
     assert turned.best.spearman.value == pytest.approx(chosen.best.spearman.value)
 
 
@@ -85,21 +92,21 @@ def test_runs_without_a_score_are_counted_and_named() -> None:
     weights = mixtures(20)
     losses = log_linear(weights)
     losses[[2, 5]] = np.nan
-    chosen = choose(table(weights, losses), "loss", families=("ridge_linear",))
+    chosen = quick(table(weights, losses), "loss", families=("ridge_linear",))
     assert "2 of 20 runs have no score of 'loss' and are left out: run_0002, run_0005." in chosen.notes
 
 
 def test_too_few_runs_are_said_with_the_number_needed() -> None:
     weights = mixtures(8, 8)
-    chosen = choose(table(weights, weights @ np.arange(8.0)), "loss", families=("ridge_linear", "log_linear"))
+    chosen = quick(table(weights, weights @ np.arange(8.0)), "loss", families=("ridge_linear", "log_linear"))
     assert [own.family for own in chosen.compared] == ["ridge_linear"]
     assert any("log_linear is left out: for 8 weights it needs 9 runs" in note for note in chosen.notes)
     with pytest.raises(UserError, match="log_linear is left out"):
-        choose(table(weights, weights @ np.arange(8.0)), "loss", families=("log_linear",))
+        quick(table(weights, weights @ np.arange(8.0)), "loss", families=("log_linear",))
     with pytest.raises(UserError, match=r"4 runs with 4 different mixtures are too few .* at least 6"):
-        choose(table(weights[:4, :4] / weights[:4, :4].sum(axis=1, keepdims=True), np.arange(4.0)), "loss")
+        quick(table(weights[:4, :4] / weights[:4, :4].sum(axis=1, keepdims=True), np.arange(4.0)), "loss")
     with pytest.raises(UserError, match="All 8 runs have the same score"):
-        choose(table(weights, np.ones(8)), "loss")
+        quick(table(weights, np.ones(8)), "loss")
     assert "ridge_quadratic has 36 coefficients and 8 runs" in underdetermined("ridge_quadratic", 8, 8)
 
 

@@ -1,0 +1,75 @@
+"""``flan-jax propose``: from a table to a proposal and to what was measured, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+OPTIONS = ("--weights", "w_*", "--objective", "loss", "--better", "lower")
+BOTTOM = np.array([0.2, 0.3, 0.5])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A table of runs of a bowl, with another score beside it."""
+    generator = np.random.default_rng(0)
+    weights = generator.dirichlet(np.ones(3), 24)
+    weights[-3:] = weights[0]
+    losses = 1 + ((weights - BOTTOM) ** 2).sum(axis=1) + 0.01 * generator.normal(size=24)
+    rows = [
+        ",".join([f"run_{at}", *(f"{share:.6f}" for share in own), f"{loss:.6f}", f"{1 - loss / 3:.6f}"])
+        for at, (own, loss) in enumerate(zip(weights, losses, strict=True))
+    ]
+    path = tmp_path_factory.mktemp("propose") / "runs.csv"
+    path.write_text("\n".join(["run,w_a,w_b,w_c,loss,other", *rows]) + "\n")
+    return str(path)
+
+
+def test_a_table_is_fitted_proposed_from_and_confirmed(cli, runs, tmp_path):
+    folder = tmp_path / "proposal"
+    laws = ("--families", "ridge_linear,ridge_quadratic")
+    limits = ("--tokens", "w_a=100,w_b=100,w_c=100", "--target_tokens", "1000", "--repeats", "4")
+    done = cli("propose", "--table", runs, *OPTIONS, *laws, "--beside", "other", "--output_dir", str(folder), *limits)
+    assert done.code == 0, done.err
+    assert "24 runs, 3 weights, objective loss (lower is better)" in done.out
+    assert "Noise ceiling, of 4 runs of 1 repeated mixtures" in done.out
+    assert "Expected gain over the prior: +" in done.out
+    assert "Beside it, other" in done.out
+    assert "Held back by the limit on repeats: w_c." in done.out
+    document = json.loads((folder / "proposal.json").read_text())
+    assert document["prior"] == "--tokens"
+    assert document["mixtures"]["proposed"]["w_c"] == pytest.approx(0.4, abs=1e-5)
+    assert "run.weights = {" in (folder / "proposed.gin").read_text()
+
+    interval = document["predictions"]["proposed"]
+    (folder / "measured.csv").write_text(f"run,loss\nproposed,{interval['value']}\nequal,9\n")
+    covered = cli("propose", "--coverage", str(folder), "--json")
+    assert covered.code == 0, covered.err
+    found = json.loads(covered.out)
+    assert (found["covered"], found["measured"]) == (1, 2)
+    assert [run["covered"] for run in found["runs"]] == [True, None, False]
+    assert "The intervals covered 1 of 2 measured runs" in cli("propose", "--coverage", str(folder)).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "No runs are named"),
+        (("--table", "{runs}", "--coverage", "x"), "--table and --coverage exclude each other"),
+        (("--table", "{runs}", "--weights", "w_*", "--objective", "loss"), "--table needs --better"),
+        (("--study_dir", "x", "--weights", "w_*"), "--weights is read with --table only"),
+        (("--table", "{runs}", *OPTIONS, "--target_tokens", "5"), "Give --tokens"),
+        (("--table", "{runs}", *OPTIONS, "--repeats", "5"), "Give --tokens and --target_tokens too"),
+        (("--table", "{runs}", "--weights", "w_a,w_x", *OPTIONS[2:]), "Unknown column in --weights 'w_x'"),
+        (("--table", "{runs}", "--weights", "w_a,w_b", *OPTIONS[2:]), "its weights sum to"),
+        (("--table", "{runs}", *OPTIONS[:2], "--objective", "lost", *OPTIONS[4:]), "Did you mean 'loss'"),
+        (("--table", "{runs}", *OPTIONS, "--families", "log_lin"), "Did you mean 'log_linear'"),
+        (("--coverage", "{folder}"), "holds proposal.json"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(cli, runs, tmp_path, arguments, message):
+    done = cli("propose", *(text.format(runs=runs, folder=tmp_path) for text in arguments))
+    assert done.code == 2
+    assert message in done.err
+    assert not list(Path(tmp_path).iterdir())

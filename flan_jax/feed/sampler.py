@@ -16,6 +16,7 @@ run, the same forms count from that point on (``SamplerStart``).
 """
 
 import dataclasses
+import functools
 import hashlib
 import math
 from collections.abc import Sequence
@@ -110,8 +111,12 @@ def _normalized(shares: np.ndarray) -> np.ndarray:
 
 def name_hashes(names: Sequence[str]) -> np.ndarray:
     """Hashes each name: [tasks] uint64."""
-    digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
-    return np.array([int.from_bytes(digest, "little") for digest in digests], np.uint64)
+    return np.array([_name_hash(name) for name in names], np.uint64)
+
+
+@functools.lru_cache(1 << 16)  # asked for anew whenever weights change
+def _name_hash(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
 class _Phase(NamedTuple):

@@ -26,7 +26,7 @@ from flan_jax.files import atomic_write_text
 from flan_jax.mixing.online.doremi import DoReMi
 from flan_jax.mixing.online.method import ValidationMethod
 from flan_jax.mixing.online.units import Units
-from flan_jax.train.sharding import Partitioner, place
+from flan_jax.train.sharding import Partitioner
 from flan_jax.train.state import TrainState, shardings_of, whole_params
 from flan_jax.train.step import Batch, compile_excess_step, compile_loss_step
 
@@ -131,7 +131,9 @@ def _factors(partitioner: Partitioner) -> FactorsOfLoss:
     multiplied = jax.jit(lambda weights, tasks, factors: weights * factors[tasks], out_shardings=partitioner.batch())
 
     def factors(batch: Batch, values: np.ndarray) -> Batch:
-        placed = place(values.astype(np.float32), everywhere)
+        # This transfer is meant. JAX takes it for an implicit one where several processes share the mesh.
+        with jax.transfer_guard_host_to_device("allow"):
+            placed = jax.make_array_from_process_local_data(everywhere, values.astype(np.float32))
         weights = multiplied(batch["decoder_loss_weights"], batch["decoder_task_ids"], placed)
         return {**batch, "decoder_loss_weights": weights}
 

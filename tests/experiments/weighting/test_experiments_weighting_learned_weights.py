@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from weighted_toys import COPY, PARITY, VOWEL, lines
 
+from flan_jax.cli import gin_config
 from flan_jax.errors import UserError
 from flan_jax.experiments.train import train
 from flan_jax.mixing.online.aioli import Aioli
@@ -58,8 +59,13 @@ def test_a_proxy_moves_the_weights_of_its_loss_and_recommends_their_mean(config)
     # Drawn as the mixture says, weighted otherwise.
     drawn = {name: row["requested"] for name, row in lines(proxy)[-1]["sampled"].items()}
     assert drawn == {PARITY.name: 0.5, COPY.name: 0.125, VOWEL.name: 0.375}
-    result = (Path(proxy.model_dir) / "learned_weights.gin").read_text(encoding="utf-8")
-    weights = json.loads(result.partition("run.weights = ")[2])
+    file = Path(proxy.model_dir) / "learned_weights.gin"
+    result = file.read_text(encoding="utf-8")
+    final = gin_config.load(["models/t5_tiny.gin", "runs/finetune.gin", str(file)], [
+        "MODEL_DIR=final", f"MIXTURE_OR_TASK_NAME={proxy.mixture}", "TRAIN_STEPS=1",
+        "TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 32}",
+    ])  # fmt: skip
+    weights = final.config.mixing.weights
     assert set(weights) == set(drawn)
     assert sum(weights.values()) == pytest.approx(1)
     assert any("learned_weights.gin" in line for line in said)

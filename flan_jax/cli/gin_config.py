@@ -225,11 +225,13 @@ class GinStudy:
         study: the declaration.
         base: the run that all of its runs are made from.
         operative: gin's operative configuration of the base run.
+        text: the same of the study, its base run included.
     """
 
     study: StudyConfig
     base: RunConfig
     operative: str
+    text: str
 
 
 def load_study(
@@ -260,7 +262,7 @@ def load_study(
     operative = gin.operative_config_str()
     study = _called(make_study, reader)
     _check_unread(base, reader.origins)
-    return GinStudy(study, base, operative)
+    return GinStudy(study, base, operative, gin.operative_config_str())
 
 
 def _name_of(binding: str) -> str:

@@ -21,6 +21,7 @@ _LEFT = {
     "prepare": "the splits finished before stay in the store; run the same command again to go on",
     "train": "nothing was saved yet; the same command begins anew",
     "quickstart": "nothing was saved yet; the same command begins anew",
+    "sweep": "no run was begun yet; run the same command again",
     "eval": "what was answered so far is kept; the same command goes on with it",
     "compare": "models that were measured stay so; run the same command again to go on",
 }
@@ -36,6 +37,7 @@ COMMANDS = {
     "audit": "whether a mixture trains on what it holds out",
     "prepare": "tokenise and index each task of a mixture once",
     "train": "train; the same command again resumes",
+    "sweep": "run a study: many runs that one file declares",
     "eval": "measure a checkpoint on the suites of a mixture",
     "propose": "fit laws to a study's runs and propose mixture weights",
     "power": "how many examples show a difference between two models",

@@ -4,7 +4,7 @@ import abc
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from flan_jax.cli.escapes import json_text, visible_line
@@ -275,12 +275,14 @@ class JsonLines(SweepOutput):
         print(json_text({"event": event, **values}), file=self.stream, flush=True)
 
 
-def sweep_output(*, as_json: bool) -> Callable[..., SweepOutput]:
+def sweep_output(
+    study: StudyDir, claims: Claims, names: Sequence[str], objective: Objective, *, as_json: bool
+) -> SweepOutput:
     """Returns what fits where the output goes; JSON goes to standard output, all else to standard error."""
     if as_json:
-        return lambda *arguments: JsonLines(*arguments, sys.stdout)
+        return JsonLines(study, claims, names, objective, sys.stdout)
     kind = LiveTable if sys.stderr.isatty() else PlainLines
-    return lambda *arguments: kind(*arguments, sys.stderr)
+    return kind(study, claims, names, objective, sys.stderr)
 
 
 def run_json(study: StudyDir, name: str, state: RunState, score: Score | None) -> dict[str, Any]:

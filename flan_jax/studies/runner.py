@@ -18,7 +18,7 @@ from flan_jax.files import WritingError, refusal
 from flan_jax.studies.claims import Claims, LostClaimError, Owner
 from flan_jax.studies.executor import Executor, Progress, RunEnd
 from flan_jax.studies.run_records import Outcome, State
-from flan_jax.studies.scheduler import Group, Scheduler, Work, group_folder
+from flan_jax.studies.scheduler import ClaimedGroup, Group, Scheduler, group_folder
 from flan_jax.studies.study_dir import StudyDir
 from flan_jax.train.finite import DivergedError
 from flan_jax.train.loop import Preempted
@@ -135,7 +135,7 @@ class _Sweep:
         """Names the groups whose folders another process was found writing into a moment ago."""
         return [name for name, until in self._held_until.items() if time.monotonic() < until]
 
-    def run(self, work: Work) -> None:
+    def run(self, work: ClaimedGroup) -> None:
         """Trains a group, notes how it ended, and lets go of it."""
         group, claim = work.group, work.claim
         try:
@@ -184,7 +184,7 @@ class _Sweep:
                 self._study.note(name, record.began(group.name))
 
     def _note(
-        self, work: Work, ends: Sequence[RunEnd], began: float, *, otherwise: tuple[Outcome, str] | None = None
+        self, work: ClaimedGroup, ends: Sequence[RunEnd], began: float, *, otherwise: tuple[Outcome, str] | None = None
     ) -> None:
         """Writes the ends into the records, or of all runs the same one, unless the group is another process's by now."""
         work.claim.check()

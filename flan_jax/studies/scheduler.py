@@ -35,7 +35,7 @@ class Group:
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
+class ClaimedGroup:
     """A group that this process claimed."""
 
     group: Group
@@ -60,7 +60,7 @@ class Scheduler:
         self._selected, self._retries = tuple(selected), retries
         self._keys: dict[str, str] = {}
 
-    def next(self, leave: Sequence[str] = ()) -> Work | None:
+    def next(self, leave: Sequence[str] = ()) -> ClaimedGroup | None:
         """Claims a group with work to do; ``None`` where all such groups are claimed, or in ``leave``, or none is left."""
         wanted = self.wanted()
         if not wanted:
@@ -75,7 +75,7 @@ class Scheduler:
                     continue
                 claim = self._claims.take(group.name)
                 if claim is not None:
-                    return Work(group, claim)
+                    return ClaimedGroup(group, claim)
             theirs = {name for group in begun for name in group.runs}
             free = [name for name in self._selected if name not in theirs and self._wants(name, records)]
             if not free:
@@ -85,7 +85,7 @@ class Scheduler:
             assert claim is not None, "a group that is new has no owner"
             text = json.dumps({"runs": group.runs, "key": self._keys[group.runs[0]]}, indent=1)
             atomic_write_text(self._study.groups / group.name / GROUP, text + "\n")
-            return Work(group, claim)
+            return ClaimedGroup(group, claim)
 
     def wanted(self) -> list[str]:
         """Returns the names of selected runs that are not at their end, by whomever they are being trained."""

@@ -10,7 +10,6 @@ claims/          who is doing what at the moment
 study.sqlite     the results as tables, made from the files above
 """
 
-import collections
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,11 +21,12 @@ from flan_jax.errors import UserError
 from flan_jax.experiments.config import plain
 from flan_jax.experiments.run_folder.run_identity import difference
 from flan_jax.files import atomic_write_text
+from flan_jax.studies.expand import RUNS, STORE, extended
 from flan_jax.studies.plan import RunPlan
 from flan_jax.studies.run_records import RunRecord, now, read_record, write_record
 
 PLANS, TEXT = "study.json", "study.gin"
-STORE, RUNS, RECORDS, GROUPS, CLAIMS, DATABASE = "store", "runs", "records", "groups", "claims", "study.sqlite"
+RECORDS, GROUPS, CLAIMS, DATABASE = "records", "groups", "claims", "study.sqlite"
 FORMAT = 1
 """Raised when a key of ``study.json`` changes its meaning or goes."""
 _SHOWN = 3
@@ -141,7 +141,7 @@ def begin_study(
         text: what the file came to, for ``study.gin``.
         description: what it says beside its base run, as JSON.
         base: what decides the base run's numbers.
-        extend: runs that the study does not have yet are added behind those that it has, and none is taken away.
+        extend: runs that the study does not have yet are added behind those that it has, all of which the file plans too.
 
     Raises:
         UserError: the folder holds another study, or something else; or no run is planned.
@@ -193,7 +193,7 @@ def _resolved(
         return dataclasses.replace(study, description=ours.description), found
     if changed_base or not extend:
         raise _changed(study, found["asked"], plans, changed_base, extend=extend)
-    return dataclasses.replace(study, plans=_extended(study.plans, plans), description=ours.description), found
+    return dataclasses.replace(study, plans=extended(study.plans, plans), description=ours.description), found
 
 
 def _check_free(root: Path) -> None:
@@ -209,18 +209,6 @@ def _check_free(root: Path) -> None:
         )
 
 
-def _extended(kept: Sequence[RunPlan], asked: Sequence[RunPlan]) -> tuple[RunPlan, ...]:
-    """The runs that there are, and behind them, numbered on, those that are new."""
-    there = collections.Counter(plan.digest() for plan in kept)
-    plans = list(kept)
-    for plan in asked:
-        if there[plan.digest()]:
-            there[plan.digest()] -= 1
-        else:
-            plans.append(dataclasses.replace(plan, index=len(plans), name=f"run_{len(plans):04}"))
-    return tuple(plans)
-
-
 def _changed(
     study: StudyDir, before: Iterable[str], plans: Sequence[RunPlan], base: Sequence[str], *, extend: bool
 ) -> UserError:
@@ -233,13 +221,17 @@ def _changed(
             f"{begun}: the base run has other values: {'; '.join(base[:_SHOWN])}{more}, and {why}. Put them back, or name "
             "another --study_dir."
         )
-    new = len(_extended(study.plans, plans)) - len(study.plans)
-    gone = sum((collections.Counter(before) - collections.Counter(plan.digest() for plan in plans)).values())
+    known = {plan.digest() for plan in study.plans}
+    new = sum(plan.digest() not in known for plan in plans)
+    gone = len(set(before) - {plan.digest() for plan in plans})
     counts = [f"{new} of its {len(plans)} runs are new"] if new else []
     counts += [f"{gone} of the study's are not among them"] if gone else []
+    or_extend = (
+        f", or add --extend, which keeps the {len(study.plans)} runs and adds what is new" if new and not gone else ""
+    )
     return UserError(
-        f"{begun}: {' and '.join(counts) or 'its runs come in another order'}{_example(study, plans)}. Put the file back, name "
-        f"another --study_dir, or add --extend, which keeps the {len(study.plans)} runs and adds what is new."
+        f"{begun}: {' and '.join(counts) or 'its runs come in another order'}{_example(study, plans)}. Put the file back, or "
+        f"name another --study_dir{or_extend}."
     )
 
 

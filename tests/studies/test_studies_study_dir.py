@@ -9,7 +9,7 @@ from toy_study import BASE, DESCRIPTION, toy_plans, toy_study
 
 from flan_jax.errors import UserError
 from flan_jax.studies.run_records import RunRecord, read_record
-from flan_jax.studies.study_dir import begin_study, open_study
+from flan_jax.studies.study_dir import begin_study, open_study, planned
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_what_changes_no_run_may_change(root: Path) -> None:
         (
             toy_plans(5),
             BASE,
-            "2 of its 5 runs are new. Put the file back, name another --study_dir, or add --extend, which keeps the 3 runs and",
+            "2 of its 5 runs are new. Put the file back, or name another --study_dir, or add --extend, which keeps the 3 runs and",
         ),
         (toy_plans(1), BASE, "2 of the study's are not among them. Put the file back"),
         (
@@ -62,7 +62,7 @@ def test_another_file_is_refused_with_what_changed(plans, base, sentence, root: 
 
 
 def test_extend_adds_runs_and_keeps_the_old(root: Path) -> None:
-    asked = toy_plans(5)[2:]  # without the first two, and with two that are new
+    asked = [*toy_plans(5)[3:], *toy_plans(3)]  # what is new stands before what was there
     study = toy_study(root, asked, extend=True)
     assert [plan.name for plan in study.plans] == [f"run_{place:04}" for place in range(5)]
     assert [plan.digest() for plan in study.plans] == [plan.digest() for plan in toy_plans(5)]
@@ -75,14 +75,17 @@ def test_extend_adds_runs_and_keeps_the_old(root: Path) -> None:
     }
     with pytest.raises(UserError, match="--extend adds runs of the same base run only"):
         toy_study(root, asked, base={**BASE, "steps": 30}, extend=True)
+    with pytest.raises(UserError, match=r"run_0000 .* is not among the 2 runs"):
+        toy_study(root, toy_plans(3)[1:], extend=True)
 
 
-def test_equal_runs_are_told_apart_by_their_number(tmp_path: Path) -> None:
-    plan = toy_plans(1)[0]
-    twice = [plan, type(plan)(1, "run_0001", plan.levels, plan.weights, plan.options)]
-    toy_study(tmp_path / "study", twice)
-    third = type(plan)(2, "run_0002", plan.levels, plan.weights, plan.options)
-    assert len(toy_study(tmp_path / "study", [*twice, third], extend=True).plans) == 3
+def test_what_a_study_would_be_is_told_without_a_trace(root: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in root.iterdir()}
+    given = {"description": DESCRIPTION, "base": BASE}
+    assert len(planned(root, toy_plans(4), extend=True, **given)) == 4
+    assert {path: path.read_bytes() for path in root.iterdir()} == before
+    assert planned(tmp_path / "new", toy_plans(4), **given) == tuple(toy_plans(4))
+    assert not (tmp_path / "new").exists()
 
 
 def test_folders_that_are_no_study(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from flan_jax import __version__
 from flan_jax.errors import UserError
-from flan_jax.experiments.config import plain
+from flan_jax.experiments.config import RunConfig, plain
 from flan_jax.experiments.run_folder.run_identity import difference
 from flan_jax.files import atomic_write_text
 from flan_jax.studies.expand import RUNS, STORE, extended
@@ -41,7 +41,7 @@ class StudyDir:
         root: the folder.
         plans: every run of the study, in its order.
         description: what the study file says beside its base run, as JSON: names, factors, objective.
-        base: what decides the numbers of the base run (``RunConfig.identity``).
+        base: of the base run, what ``base_identity`` returns.
     """
 
     root: Path
@@ -94,6 +94,14 @@ class StudyDir:
         return self.root / DATABASE
 
 
+def base_identity(base: RunConfig) -> dict[str, Any]:
+    """Returns what makes the runs of a study comparable, as JSON: all that decides a run's numbers, its steps, and what is measured.
+
+    A run alone may be made longer, or measured otherwise. Runs that are set beside each other may not.
+    """
+    return {**base.identity(), "steps": base.steps, "evaluation": plain(base.evaluation)}
+
+
 def open_study(root: Path) -> StudyDir:
     """Opens the folder of a study that was begun.
 
@@ -140,7 +148,7 @@ def begin_study(
         plans: the runs that the file comes to.
         text: what the file came to, for ``study.gin``.
         description: what it says beside its base run, as JSON.
-        base: what decides the base run's numbers.
+        base: of the base run, what ``base_identity`` returns.
         extend: runs that the study does not have yet are added behind those that it has, all of which the file plans too.
 
     Raises:

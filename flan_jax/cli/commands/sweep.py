@@ -107,13 +107,13 @@ def _sweep(arguments: argparse.Namespace, loaded: "GinStudy") -> int:
     from flan_jax.cli.console import log
     from flan_jax.studies.claims import Claims
     from flan_jax.studies.expand import expand
-    from flan_jax.studies.study_dir import CLAIMS, begin_study, planned
+    from flan_jax.studies.study_dir import CLAIMS, base_identity, begin_study, planned
 
     root = Path(arguments.study_dir)
     plans = expand(loaded.study, loaded.base)
     declared: dict[str, Any] = {
         "description": loaded.study.description(),
-        "base": loaded.base.identity(),
+        "base": base_identity(loaded.base),
         "extend": arguments.extend,
     }
     # What can be refused is, before anything is written.
@@ -244,13 +244,13 @@ def _dry_run(arguments: argparse.Namespace, loaded: "GinStudy") -> int:
     """Shows what would be run, and what it would cost."""
     from flan_jax.studies.describe import describe, totals
     from flan_jax.studies.expand import expand
-    from flan_jax.studies.study_dir import planned
+    from flan_jax.studies.study_dir import base_identity, planned
 
     plans = planned(
         Path(arguments.study_dir),
         expand(loaded.study, loaded.base),
         description=loaded.study.description(),
-        base=loaded.base.identity(),
+        base=base_identity(loaded.base),
         extend=arguments.extend,
     )
     chosen = set(_selected(arguments.runs, plans))

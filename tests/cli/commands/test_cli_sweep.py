@@ -76,8 +76,12 @@ def test_a_study_from_its_file_to_its_results(cli, refused, module, own_tasks, t
     assert 0 < row["tokens"] < row["positions"]
     assert row["most_repeats"] > 0
 
-    file.write_text(STUDY.replace("TRAIN_STEPS = 4", "TRAIN_STEPS = 6"))
-    assert re.search(r"was begun from another file: the base run has other values: .*steps: 4 → 6", refused(*declared))
+    for old, new, said in (
+        ("TRAIN_STEPS = 4", "TRAIN_STEPS = 6", "steps: 4 → 6"),
+        ("max_examples = 4", "max_examples = 3", "evaluation.max_examples: 4 → 3"),
+    ):
+        file.write_text(STUDY.replace(old, new))
+        assert f"was begun from another file: the base run has other values: {said}, and" in refused(*declared)
     file.write_text(STUDY.replace("0.01)", "0.01, 0.02)"))
     assert "1 of its 3 runs are new. Put the file back, or name another --study_dir, or add --extend" in refused(
         *declared

@@ -10,6 +10,7 @@ from flan_jax.studies.expand import expand, extended, run_config
 from flan_jax.studies.factors.base import Factor
 from flan_jax.studies.factors.dirichlet import Dirichlet
 from flan_jax.studies.factors.parts import LeaveOneOut, NumberOfClusters, TasksPerCluster
+from flan_jax.studies.factors.random import LogUniform
 from flan_jax.studies.factors.values import Seeds, Values
 
 RATES = Values("OptimizerConfig.learning_rate", (0.1, 0.2))
@@ -57,6 +58,14 @@ def test_weights_are_what_they_always_were(plans):
     first, second = plans(Dirichlet(), draws=2)
     assert first.weights == {"one": 0.248292, "two": 0.000398, "three": 0.75131}
     assert second.weights == {"one": 0.996472, "two": 0.000422, "three": 0.003106}
+
+
+def test_factors_with_draws_are_drawn_together(plans):
+    rates = LogUniform("OptimizerConfig.learning_rate", 1e-4, 1e-2)
+    found = plans(Dirichlet(), rates, draws=4)
+    assert [plan.levels["draw"] for plan in found] == [0, 1, 2, 3]
+    assert len({plan.levels["learning_rate"] for plan in found}) == 4
+    assert [plan.weights for plan in found] == [plan.weights for plan in plans(Dirichlet(), draws=4)]
 
 
 def test_the_seed_decides(plans):

@@ -38,7 +38,7 @@ from flan_jax.studies.config import StudyConfig
 from flan_jax.studies.factors.dirichlet import Dirichlet
 from flan_jax.studies.factors.nested import Nested
 from flan_jax.studies.factors.parts import AddOne, LeaveOneOut, NumberOfClusters, TasksPerCluster
-from flan_jax.studies.factors.random import Choice, LogUniform, Uniform
+from flan_jax.studies.factors.random import LogUniform, OneOf, Uniform
 from flan_jax.studies.factors.values import Seeds, Values
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig, ShardingRules, fitted
@@ -64,7 +64,7 @@ for _configurable in (
     DoReMi,
     Aioli,
     AddOne,
-    Choice,
+    OneOf,
     Dirichlet,
     LeaveOneOut,
     LogUniform,

@@ -1,4 +1,4 @@
-"""What a run trains on: its mixture with the parts, prompts and rates that its options choose."""
+"""The training of a run: its mixture with the parts, prompts and rates that its options choose."""
 
 from flan_jax.mixing.config import MixingConfig
 from flan_jax.mixing.mixture import Mixture

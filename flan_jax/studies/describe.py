@@ -1,4 +1,4 @@
-"""What the runs of a study will read and cost, told before any of them runs."""
+"""A description of a study's runs, before any of them runs: what they will read and cost."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What factors know of the mixture that a study varies: its tasks, clusters and sources, and their own shares."""
+"""A mixture that a study varies, as factors see it: its tasks, clusters and sources, and their own shares."""
 
 import dataclasses
 import functools
@@ -43,7 +43,7 @@ class Space:
 
     @functools.cached_property
     def _units(self) -> dict[Over, dict[str, tuple[str, ...]]]:
-        """What ``units`` found, which every run of a study asks for."""
+        """The results of ``units``, which every run of a study asks for."""
         return {}
 
     def units(self, over: Over) -> dict[str, tuple[str, ...]]:

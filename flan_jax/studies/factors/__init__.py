@@ -1,1 +1,1 @@
-"""What a study varies: one module a kind of factor."""
+"""Factors, which a study varies: one module a kind."""

@@ -13,7 +13,7 @@ from flan_jax.typed import check_fields
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """What a run has of one or several factors.
+    """The level of one or several factors that a run has.
 
     Attributes:
         shown: name of a factor → its level, as tables show it.

@@ -110,7 +110,7 @@ class LogUniform(_Interval):
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice(_Drawn):
+class OneOf(_Drawn):
     """Values drawn from several, each as likely as the others.
 
     Attributes:
@@ -122,7 +122,7 @@ class Choice(_Drawn):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_distinct(self.values, f"Choice.values of {self.option!r}")
+        check_distinct(self.values, f"OneOf.values of {self.option!r}")
 
     def _value(self, uniform: float) -> Any:
         return self.values[int(uniform * len(self.values))]

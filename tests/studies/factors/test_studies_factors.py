@@ -10,7 +10,7 @@ from flan_jax.studies.factors.base import Level
 from flan_jax.studies.factors.dirichlet import Dirichlet
 from flan_jax.studies.factors.nested import Nested, crossed
 from flan_jax.studies.factors.parts import AddOne, LeaveOneOut, NumberOfClusters, TasksPerCluster
-from flan_jax.studies.factors.random import Choice, LogUniform, Uniform
+from flan_jax.studies.factors.random import LogUniform, OneOf, Uniform
 from flan_jax.studies.factors.values import Seeds, Values
 
 
@@ -75,7 +75,7 @@ def test_draws_are_of_their_place_alone(space):
         LogUniform("g", 1e-5, 1e-1),
         Uniform("h", 1, 3, whole=True),
         LogUniform("i", 1, 64, whole=True),
-        Choice("k", ("x", "y", None)),
+        OneOf("k", ("x", "y", None)),
     ):
         assert levels(factor, space, 40)[:7] == levels(factor, space, 7)
         assert levels(factor, space, 40) != levels(factor, space, 40, seed=1)
@@ -93,7 +93,7 @@ def test_draws_are_where_they_should_be(space):
     assert sum(counts) == 400
     assert min(counts) > 100  # both ends too
     assert set(values(LogUniform("i", 1, 4, whole=True))) == {1, 2, 3, 4}
-    assert set(values(Choice("k", ("x", "y", None)))) == {"x", "y", None}
+    assert set(values(OneOf("k", ("x", "y", None)))) == {"x", "y", None}
 
 
 def test_weights_are_drawn_over_units(space):
@@ -155,7 +155,7 @@ def test_levels_beside_each_other():
         (lambda: Uniform("f", 2, 1), "must be below"),
         (lambda: Uniform("f", 0.5, 2, whole=True), "must be such"),
         (lambda: LogUniform("f", 0, 1), "must be above 0"),
-        (lambda: Choice("f", ()), "is empty"),
+        (lambda: OneOf("f", ()), "is empty"),
         (lambda: NumberOfClusters((0,)), "at least 1"),
         (lambda: Dirichlet(min_strength=2.0, max_strength=1.0), "must be at most"),
         (lambda: Dirichlet(highest={"one": 2}), "must be from 0 to 1"),

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from flan_jax.errors import UserError
 from flan_jax.feed.batch_stream import BatchStream
 from flan_jax.mixing.online.method import WeightingMethod
 from flan_jax.mixing.online.units import Units
@@ -107,9 +108,19 @@ class LearnedWeights:
         losses = self.units.means(self._sums, self._tokens)
         self._finite = not np.isinf(losses).any() and bool(np.isfinite(self._sums).all())
         if self._finite:
-            weights = np.asarray(self.method.update(losses, step), np.float64)
-            self.weights = weights / weights.sum()
+            self.weights = self._checked(self.method.update(losses, step), step)
         self._sums, self._tokens = np.zeros_like(self._sums), np.zeros_like(self._tokens)
+
+    def _checked(self, given: np.ndarray, step: int) -> np.ndarray:
+        """[U] the weights that a method returned, normalized."""
+        weights = np.asarray(given, np.float64)
+        count = len(self.units.names)
+        if weights.shape != (count,) or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+            raise UserError(
+                f"{type(self.method).__name__}.update returned {np.array2string(weights, threshold=5)} after step {step}; it must "
+                f"return {count} finite numbers of at least 0, one for each {self.method.units}, and not all 0."
+            )
+        return weights / weights.sum()
 
     # --- methods that weight the loss ----------------------------------------------------------------------------------
 

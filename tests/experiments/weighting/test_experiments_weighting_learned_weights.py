@@ -4,15 +4,19 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from weighted_toys import COPY, PARITY, VOWEL, lines
 
 from flan_jax.cli import gin_config
 from flan_jax.errors import UserError
 from flan_jax.experiments.train import train
+from flan_jax.experiments.weighting.learned_weights import LearnedWeights
 from flan_jax.mixing.online.aioli import Aioli
 from flan_jax.mixing.online.doremi import DoReMi
+from flan_jax.mixing.online.method import WeightingMethod
 from flan_jax.mixing.online.odm import OnlineDataMixing
+from flan_jax.mixing.online.units import Units
 
 
 def losses_and_draws(config):
@@ -95,6 +99,61 @@ def test_probes_are_drawn_measured_and_resumed(config):
     train(broken.with_options(steps=7))
     train(broken)
     assert lines(broken, "weights.jsonl") == written
+
+
+class GivenWeights(WeightingMethod):
+    """Returns what a test tells it, and keeps what it is told."""
+
+    def begin(self, weights):
+        self.losses, self.returned = [], weights
+
+    def update(self, losses, step):
+        self.losses.append(losses.tolist())
+        return self.returned
+
+
+class Draws:
+    """Batches that note the weights they are given."""
+
+    weights = shares_of_mixture = {"a": 0.5, "b": 0.25, "c": 0.25}  # noqa: RUF012
+
+    def __init__(self):
+        self.given = []
+
+    def set_weights(self, weights):
+        self.given.append(weights)
+
+
+def step_of(loss, tokens):
+    return {"task_loss": np.array(loss), "task_weight": np.array(tokens)}
+
+
+def test_a_method_is_told_means_over_its_own_period():
+    units, draws = Units(("ab", "c"), np.array([0, 0, 1]), np.array([2 / 3, 1 / 3, 1.0])), Draws()
+    learned = LearnedWeights(GivenWeights(period=2), units, draws, first_step=1)
+    learned.after_step(1, None, step_of([9.0, 9.0, 9.0], [1, 1, 1]))  # of the curriculum
+    learned.after_step(2, None, step_of([1.0, 4.0, 0.0], [3, 1, 0]))
+    learned.after_step(3, None, step_of([2.0, 0.0, 0.0], [4, 0, 0]))
+    assert learned.method.losses[0][0] == (3 * 1.0 + 1 * 4.0 + 4 * 2.0) / 8
+    assert np.isnan(learned.method.losses[0][1])
+    assert draws.given == [{"a": 0.5, "b": 0.25, "c": 0.25}]
+    learned.method.returned = np.array([0.0, 3.0])
+    learned.after_step(4, None, step_of([1.0, 1.0, 1.0], [1, 1, 1]))
+    learned.after_step(5, None, step_of([1.0, 1.0, 5.0], [1, 1, 1]))
+    assert learned.method.losses[1] == [1.0, 3.0]
+    assert draws.given[1] == {"a": 0.0, "b": 0.0, "c": 1.0}
+
+
+def test_a_loss_that_is_not_finite_updates_nothing_and_weights_that_are_none_are_refused():
+    units, draws = Units(("a", "b", "c"), np.arange(3), np.ones(3)), Draws()
+    learned = LearnedWeights(GivenWeights(period=1), units, draws)
+    learned.after_step(1, None, step_of([1.0, np.nan, 1.0], [1, 1, 1]))
+    assert not learned.method.losses
+    assert not draws.given
+    for wrong in ([1.0, 2.0], [1.0, np.nan, 0.0], [-1.0, 1.0, 1.0], [0.0, 0.0, 0.0]):
+        learned.method.returned = np.array(wrong)
+        with pytest.raises(UserError, match=r"GivenWeights\.update returned .* after step 2; it must return 3 finite"):
+            learned.after_step(2, None, step_of([1.0, 1.0, 1.0], [1, 1, 1]))
 
 
 def test_what_cannot_learn_is_refused_before_anything_is_written(config):

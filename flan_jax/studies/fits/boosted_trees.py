@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.studies.fits.family import Prediction
+from flan_jax.studies.fits.family import PredictedLosses
 
 Runs = tuple[np.ndarray, np.ndarray]
 """Weights, [n, K], and losses, [n]."""
@@ -32,9 +32,9 @@ class FittedTrees:
     seed: int
     booster: Any
 
-    def predict(self, weights: np.ndarray) -> Prediction:
+    def predict(self, weights: np.ndarray) -> PredictedLosses:
         """Predicts losses, [m]."""
-        return Prediction(np.asarray(self.booster.predict(weights, num_iteration=self.trees, num_threads=1)))
+        return PredictedLosses(np.asarray(self.booster.predict(weights, num_iteration=self.trees, num_threads=1)))
 
     def refit(self, weights: np.ndarray, losses: np.ndarray) -> "FittedTrees":
         """Fits other runs with as many trees."""

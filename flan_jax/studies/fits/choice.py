@@ -8,7 +8,7 @@ import numpy as np
 from flan_jax.errors import UserError
 from flan_jax.studies.fits.cross_validation import REPEATS, RESAMPLES, CrossValidated, cross_validate, fold_count
 from flan_jax.studies.fits.families import FAMILIES, asked_families, default_family
-from flan_jax.studies.fits.family import Family
+from flan_jax.studies.fits.family import LawFamily
 from flan_jax.studies.fits.noise_ceiling import NoiseCeiling, noise_ceiling
 from flan_jax.studies.fits.table import RunTable
 
@@ -17,7 +17,7 @@ LEAST_POINTS = 6
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice:
+class FamilyChoice:
     """Families held against each other on the runs of one table.
 
     Attributes:
@@ -53,7 +53,7 @@ def choose(
     repeats: int = REPEATS,
     resamples: int = RESAMPLES,
     progress: Callable[[str], None] = lambda name: None,
-) -> Choice:
+) -> FamilyChoice:
     """Cross-validates families on the runs that have a score and chooses the one with the smallest error.
 
     Args:
@@ -86,7 +86,7 @@ def choose(
     if not compared:
         raise UserError(" ".join(notes))
     compared.sort(key=lambda one: one.rmse.value)
-    return Choice(
+    return FamilyChoice(
         own,
         objective,
         tuple(compared),
@@ -134,7 +134,7 @@ def _check_enough(table: RunTable, losses: np.ndarray, points: np.ndarray) -> No
         raise UserError(f"All {len(losses)} runs have the same score, so there is nothing to fit.")
 
 
-def _too_few(family: Family, training: int, table: RunTable) -> str:
+def _too_few(family: LawFamily, training: int, table: RunTable) -> str:
     """Returns why a family cannot be fitted to so few runs, or ``""``."""
     units = len(table.units)
     needed = family.runs_needed(units)

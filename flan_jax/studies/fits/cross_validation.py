@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from flan_jax.studies.fits.estimate import Estimate, bootstrapped
-from flan_jax.studies.fits.family import Family
+from flan_jax.studies.fits.family import LawFamily
 
 FEW_RUNS = 128
 """Below so many runs ten folds are made, so that a fit lacks a tenth of them only; else five."""
@@ -58,7 +58,7 @@ def folds(points: np.ndarray, *, repeats: int, seed: int) -> np.ndarray:
 
 
 def cross_validate(
-    family: Family,
+    family: LawFamily,
     weights: np.ndarray,
     losses: np.ndarray,
     points: np.ndarray,

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.studies.fits.boosted_trees import BoostedTrees
-from flan_jax.studies.fits.family import Family
+from flan_jax.studies.fits.family import LawFamily
 from flan_jax.studies.fits.gaussian_process import GaussianProcess
 from flan_jax.studies.fits.mixing_law import MixingLaw
 from flan_jax.studies.fits.ridge import RidgeFamily
 
-FAMILIES: dict[str, Family] = {
+FAMILIES: dict[str, LawFamily] = {
     family.name: family for family in (MixingLaw(), RidgeFamily(1), RidgeFamily(2), GaussianProcess(), BoostedTrees())
 }
 BOOSTED_FROM = 128
@@ -22,7 +22,7 @@ def default_family(runs: int) -> str:
     return "boosted_trees" if runs >= BOOSTED_FROM else "log_linear"
 
 
-def lacking(family: Family) -> str:
+def lacking(family: LawFamily) -> str:
     """Returns one sentence on the packages that a family lacks here, or ``""``."""
     missing = [name for module, name in family.packages.items() if importlib.util.find_spec(module) is None]
     if not missing:
@@ -33,7 +33,7 @@ def lacking(family: Family) -> str:
     )
 
 
-def asked_families(names: Sequence[str]) -> tuple[tuple[Family, ...], tuple[str, ...]]:
+def asked_families(names: Sequence[str]) -> tuple[tuple[LawFamily, ...], tuple[str, ...]]:
     """Returns families by name, or all that this machine can fit, and a note on each that it cannot.
 
     Raises:

@@ -7,7 +7,7 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class Prediction:
+class PredictedLosses:
     """Predicted losses of m mixtures.
 
     Attributes:
@@ -22,7 +22,7 @@ class Prediction:
 class Fitted(Protocol):
     """A law with its coefficients."""
 
-    def predict(self, weights: np.ndarray) -> Prediction:
+    def predict(self, weights: np.ndarray) -> PredictedLosses:
         """Predicts the losses of mixtures, [m, K]."""
         ...
 
@@ -31,7 +31,7 @@ class Fitted(Protocol):
         ...
 
 
-class Family(Protocol):
+class LawFamily(Protocol):
     """A kind of law."""
 
     @property

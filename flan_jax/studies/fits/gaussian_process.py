@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.studies.fits.family import Prediction, Scale
+from flan_jax.studies.fits.family import PredictedLosses, Scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +20,10 @@ class FittedProcess:
     scale: Scale
     process: Any
 
-    def predict(self, weights: np.ndarray) -> Prediction:
+    def predict(self, weights: np.ndarray) -> PredictedLosses:
         """Predicts losses and the standard deviation of one run's, [m] each."""
         mean, sd = self.process.predict(_coordinates(weights), return_std=True)
-        return Prediction(self.scale.original(mean), self.scale.spread * sd)
+        return PredictedLosses(self.scale.original(mean), self.scale.spread * sd)
 
     def refit(self, weights: np.ndarray, losses: np.ndarray) -> "FittedProcess":
         """Conditions the process on other runs, its kernel kept."""

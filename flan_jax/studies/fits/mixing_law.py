@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 from scipy.optimize import minimize
 
-from flan_jax.studies.fits.family import Prediction, Scale
+from flan_jax.studies.fits.family import PredictedLosses, Scale
 
 GAPS = (0.05, 0.3, 1.0, 3.0, 10.0)
 """Starts: c lies so many spreads below the lowest loss, and t is the regression of log(loss - c) on the weights."""
@@ -33,10 +33,10 @@ class FittedMixingLaw:
     scale: Scale
     delta: float
 
-    def predict(self, weights: np.ndarray) -> Prediction:
+    def predict(self, weights: np.ndarray) -> PredictedLosses:
         """Predicts losses, [m]."""
         exponent = np.minimum(weights @ self.coefficients[1:], _LARGEST_EXPONENT)
-        return Prediction(self.scale.original(self.coefficients[0] + np.exp(exponent)))
+        return PredictedLosses(self.scale.original(self.coefficients[0] + np.exp(exponent)))
 
     def refit(self, weights: np.ndarray, losses: np.ndarray) -> "FittedMixingLaw":
         """Fits other runs from these coefficients, with Huber's delta kept."""

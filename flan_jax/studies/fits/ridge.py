@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from flan_jax.studies.designs.d_optimal import scheffe_terms
-from flan_jax.studies.fits.family import Prediction, Scale
+from flan_jax.studies.fits.family import PredictedLosses, Scale
 
 PENALTIES = np.logspace(-4, 4, 17)
 """For standardized terms and losses, as a multiple of a run's share of the squares."""
@@ -22,9 +22,9 @@ class FittedRidge:
     terms: "Terms"
     ridge: Any
 
-    def predict(self, weights: np.ndarray) -> Prediction:
+    def predict(self, weights: np.ndarray) -> PredictedLosses:
         """Predicts losses, [m]."""
-        return Prediction(self.scale.original(self.ridge.predict(self.terms.standard(weights, self.degree))))
+        return PredictedLosses(self.scale.original(self.ridge.predict(self.terms.standard(weights, self.degree))))
 
     def refit(self, weights: np.ndarray, losses: np.ndarray) -> "FittedRidge":
         """Fits other runs with the same penalty."""

@@ -1,4 +1,4 @@
-"""What a proposed mixture must keep to: the simplex, and a limit on how often each unit's examples are seen."""
+"""Constraints on a proposed mixture: the simplex, and a limit on how often each unit's examples are seen."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What was predicted before the runs against what they measured, and how often the intervals covered it."""
+"""Predictions that were written before the runs against what these measured, and how often the intervals covered it."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

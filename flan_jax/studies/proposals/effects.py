@@ -1,4 +1,4 @@
-"""Which units matter: the predicted change of a run's score when one unit's share rises."""
+"""Effects of units: the predicted change of a run's score when one unit's share rises."""
 
 import dataclasses
 

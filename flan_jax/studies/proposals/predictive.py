@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from flan_jax.studies.fits.choice import Choice
+from flan_jax.studies.fits.choice import FamilyChoice
 from flan_jax.studies.fits.estimate import Estimate, percentiles, resampled_rows
 from flan_jax.studies.fits.families import FAMILIES
 from flan_jax.studies.fits.family import Fitted
@@ -66,7 +66,7 @@ class Predictive:
         return Estimate(float(point[0] - point[1]), *percentiles(means[:, 0] - means[:, 1]))
 
 
-def predictive(choice: Choice, family: str, *, seed: int, resamples: int = RESAMPLES) -> Predictive:
+def predictive(choice: FamilyChoice, family: str, *, seed: int, resamples: int = RESAMPLES) -> Predictive:
     """Fits a family to all runs of a choice and to resampled ones.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.studies.fits.choice import Choice
+from flan_jax.studies.fits.choice import FamilyChoice
 from flan_jax.studies.fits.estimate import Estimate
 from flan_jax.studies.fits.families import FAMILIES
 from flan_jax.studies.proposals.constraints import Limits, kl_divergence, within
@@ -23,7 +23,7 @@ PROPOSED, PROPORTIONAL, EQUAL = "proposed", "proportional", "equal"
 
 @dataclasses.dataclass(frozen=True)
 class Proposal:
-    """What is proposed and predicted; everything of ``Estimate`` is in the objective's own direction.
+    """A proposed mixture with its controls and predictions; everything of ``Estimate`` is in the objective's own direction.
 
     Attributes:
         objective: what is predicted.
@@ -61,7 +61,7 @@ class Proposal:
 
 
 def propose(
-    choice: Choice,
+    choice: FamilyChoice,
     prior: np.ndarray,
     *,
     family: str = "",
@@ -143,7 +143,7 @@ def _searched(
     return by_draws(fit.mean, limits, pull=pull, seed=seed), "draws"
 
 
-def _known(prior: np.ndarray, choice: Choice) -> np.ndarray:
+def _known(prior: np.ndarray, choice: FamilyChoice) -> np.ndarray:
     """Leaves units that no run has out of the prior: a law says nothing of them."""
     known = np.where(choice.table.weights.any(axis=0), np.asarray(prior, np.float64), 0.0)
     if known.sum() <= 0:
@@ -170,7 +170,7 @@ def _turned(estimate: Estimate, sign: float) -> Estimate:
 
 
 def _by_family(
-    choice: Choice, fit: Predictive, name: str, mixtures: Mapping[str, np.ndarray], sign: float, seed: int
+    choice: FamilyChoice, fit: Predictive, name: str, mixtures: Mapping[str, np.ndarray], sign: float, seed: int
 ) -> dict[str, dict[str, float]]:
     """Predicts the mixtures by every family: where these disagree, the proposal lies beyond what the runs say."""
     losses = choice.table.losses(choice.objective)
@@ -184,7 +184,7 @@ def _by_family(
 
 
 def _notes(
-    choice: Choice, limits: Limits, prior: np.ndarray, family: str, gain: Estimate, *, beats_mean: bool
+    choice: FamilyChoice, limits: Limits, prior: np.ndarray, family: str, gain: Estimate, *, beats_mean: bool
 ) -> tuple[str, ...]:
     notes = [*choice.notes]
     if not beats_mean:
@@ -202,5 +202,5 @@ def _notes(
     return tuple(notes)
 
 
-def _absent(choice: Choice) -> set[str]:
+def _absent(choice: FamilyChoice) -> set[str]:
     return {unit for unit, column in zip(choice.table.units, choice.table.weights.T, strict=True) if not column.any()}

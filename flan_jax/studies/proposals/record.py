@@ -10,7 +10,7 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.files import atomic_write_text
-from flan_jax.studies.fits.choice import Choice
+from flan_jax.studies.fits.choice import FamilyChoice
 from flan_jax.studies.proposals.propose import Proposal
 
 RECORD = "proposal.json"
@@ -18,7 +18,7 @@ VERSION = 1
 _DIGITS = 6
 
 
-def proposal_document(proposal: Proposal, choice: Choice) -> dict[str, Any]:
+def proposal_document(proposal: Proposal, choice: FamilyChoice) -> dict[str, Any]:
     """Returns all that is known of a proposal as JSON holds it: fits, predictions, and the runs that were fitted.
 
     ``measured`` holds, of each run, what a plot of predicted against measured shows: the mean over repeats of its

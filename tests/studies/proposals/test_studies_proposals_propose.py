@@ -11,7 +11,7 @@ from toy_study import toy_results
 
 from flan_jax.errors import UserError
 from flan_jax.eval.results import write_results
-from flan_jax.studies.fits.choice import Choice, choose
+from flan_jax.studies.fits.choice import FamilyChoice, choose
 from flan_jax.studies.fits.estimate import Estimate
 from flan_jax.studies.fits.table import RunTable, joined
 from flan_jax.studies.objectives import means
@@ -46,11 +46,11 @@ def runs(count: int = 40, *, noise: float = NOISE, seed: int = 0) -> RunTable:
 
 
 @pytest.fixture(scope="module")
-def choice() -> Choice:
+def choice() -> FamilyChoice:
     return quick(runs(), "accuracy", families=("ridge_linear", "ridge_quadratic"))
 
 
-def test_the_optimum_is_found_and_better_is_up(choice: Choice) -> None:
+def test_the_optimum_is_found_and_better_is_up(choice: FamilyChoice) -> None:
     found = propose(choice, PRIOR, pull=0.0, resamples=60)
     assert (found.family, found.method) == ("ridge_quadratic", "gradient")
     assert list(found.mixtures["proposed"].values()) == pytest.approx(BOTTOM, abs=0.08)
@@ -66,7 +66,7 @@ def test_the_optimum_is_found_and_better_is_up(choice: Choice) -> None:
     assert found.by_family["proposed"]["ridge_quadratic"] == pytest.approx(predicted.value)
 
 
-def test_effects_say_which_unit_helps(choice: Choice) -> None:
+def test_effects_say_which_unit_helps(choice: FamilyChoice) -> None:
     effects = {effect.unit: effect.change for effect in propose(choice, PRIOR, resamples=60).effects}
     moved = 0.9 * PRIOR + 0.1 * np.eye(3)
     expected = bowl(moved) - bowl(PRIOR[None])
@@ -75,7 +75,7 @@ def test_effects_say_which_unit_helps(choice: Choice) -> None:
     assert effects["c"].low > 0 > effects["a"].high
 
 
-def test_a_pull_draws_to_the_prior_and_a_cap_holds(choice: Choice) -> None:
+def test_a_pull_draws_to_the_prior_and_a_cap_holds(choice: FamilyChoice) -> None:
     free, pulled = (propose(choice, PRIOR, pull=pull, resamples=4) for pull in (0.0, 3.0))
     assert pulled.divergence < free.divergence / 2
     raw = propose(choice, PRIOR, pull=pulled.pull, pull_in_objective=True, resamples=4)
@@ -86,7 +86,7 @@ def test_a_pull_draws_to_the_prior_and_a_cap_holds(choice: Choice) -> None:
     assert max(capped.mixtures["equal"].values()) <= 0.35 + 1e-9
 
 
-def test_intervals_cover_new_runs_about_as_often_as_they_promise(choice: Choice) -> None:
+def test_intervals_cover_new_runs_about_as_often_as_they_promise(choice: FamilyChoice) -> None:
     generator = np.random.default_rng(5)
     covered = []
     for seed in range(3):
@@ -126,7 +126,7 @@ def test_a_unit_of_no_run_gets_nothing_and_an_added_one_is_fitted_with_the_runs_
     assert both.mixtures["proposed"]["d"] > 0.3
 
 
-def test_what_was_predicted_is_written_before_the_runs_and_kept(choice: Choice, tmp_path: Path) -> None:
+def test_what_was_predicted_is_written_before_the_runs_and_kept(choice: FamilyChoice, tmp_path: Path) -> None:
     document = proposal_document(propose(choice, PRIOR, resamples=4), choice)
     folder = tmp_path / "proposal"
     paths = write_proposal(document, folder, include="base.gin", runs=folder / "runs")
@@ -173,7 +173,7 @@ def test_the_interval_of_coverage_is_exact() -> None:
 
 
 def test_a_family_that_was_not_fitted_and_a_folder_without_a_proposal_are_refused(
-    choice: Choice, tmp_path: Path
+    choice: FamilyChoice, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="'log_linear' could not be fitted"):
         propose(choice, PRIOR, family="log_linear")

@@ -12,14 +12,14 @@ study.sqlite     the results as tables, made from the files above
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flan_jax import __version__
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig, plain
-from flan_jax.experiments.run_folder.run_identity import difference
+from flan_jax.experiments.run_folder.run_identity import difference, with_defaults
 from flan_jax.files import atomic_write_text
 from flan_jax.studies.expand import RUNS, STORE, extended
 from flan_jax.studies.plan import RunPlan
@@ -29,6 +29,7 @@ PLANS, TEXT = "study.json", "study.gin"
 RECORDS, GROUPS, CLAIMS, DATABASE = "records", "groups", "claims", "study.sqlite"
 FORMAT = 1
 """Raised when a key of ``study.json`` changes its meaning or goes."""
+AsNow = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 _SHOWN = 3
 """So many of the differences between two study files are said."""
 
@@ -102,6 +103,17 @@ def base_identity(base: RunConfig) -> dict[str, Any]:
     return {**base.identity(), "steps": base.steps, "evaluation": plain(base.evaluation)}
 
 
+def base_as_now(found: Mapping[str, Any], base: RunConfig) -> dict[str, Any]:
+    """Returns what was written down of a base run by an earlier version as this one would have: with the defaults of what was not known then.
+
+    Args:
+        found: what ``base_identity`` returned then.
+        base: the base run now.
+    """
+    known = base_identity(base)
+    return {name: value for name, value in with_defaults(found, base).items() if name in known or name in found}
+
+
 def open_study(root: Path) -> StudyDir:
     """Opens the folder of a study that was begun.
 
@@ -138,6 +150,7 @@ def begin_study(
     description: Mapping[str, Any],
     base: Mapping[str, Any],
     extend: bool = False,
+    as_now: AsNow = dict,
 ) -> StudyDir:
     """Opens the folder of the study that a file declares, which it makes where there is none.
 
@@ -150,11 +163,12 @@ def begin_study(
         description: what it says beside its base run, as JSON.
         base: of the base run, what ``base_identity`` returns.
         extend: runs that the study does not have yet are added behind those that it has, all of which the file plans too.
+        as_now: puts what an earlier version wrote down of the base run as this one would have.
 
     Raises:
         UserError: the folder holds another study, or something else; or no run is planned.
     """
-    study, found = _resolved(root, plans, description=description, base=base, extend=extend)
+    study, found = _resolved(root, plans, description=description, base=base, extend=extend, as_now=as_now)
     asked = [plan.digest() for plan in plans]
     if found is None:
         _write(study, asked=asked, text=text, history=[])
@@ -174,17 +188,24 @@ def planned(
     description: Mapping[str, Any],
     base: Mapping[str, Any],
     extend: bool = False,
+    as_now: AsNow = dict,
 ) -> tuple[RunPlan, ...]:
     """Returns the runs that a study would have after ``begin_study``; nothing is written.
 
     Raises:
         UserError: as ``begin_study``.
     """
-    return _resolved(root, plans, description=description, base=base, extend=extend)[0].plans
+    return _resolved(root, plans, description=description, base=base, extend=extend, as_now=as_now)[0].plans
 
 
 def _resolved(
-    root: Path, plans: Sequence[RunPlan], *, description: Mapping[str, Any], base: Mapping[str, Any], extend: bool
+    root: Path,
+    plans: Sequence[RunPlan],
+    *,
+    description: Mapping[str, Any],
+    base: Mapping[str, Any],
+    extend: bool,
+    as_now: AsNow,
 ) -> tuple[StudyDir, dict[str, Any] | None]:
     """The study that a file declares, with the runs that its folder has already, and what the folder says."""
     if not plans:
@@ -195,7 +216,7 @@ def _resolved(
         _check_free(root)
         return ours, None
     study, found = open_study(root), _read(root)
-    changed_base = difference(ours.base, study.base)
+    changed_base = difference(ours.base, json.loads(json.dumps(as_now(study.base))))
     asked = [plan.digest() for plan in plans]
     if not changed_base and asked == found["asked"]:
         return dataclasses.replace(study, description=ours.description), found

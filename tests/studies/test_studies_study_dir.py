@@ -8,8 +8,19 @@ import pytest
 from toy_study import BASE, DESCRIPTION, toy_plans, toy_study
 
 from flan_jax.errors import UserError
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.options import EvalConfig
 from flan_jax.studies.run_records import RunRecord, read_record
-from flan_jax.studies.study_dir import begin_study, open_study, planned
+from flan_jax.studies.study_dir import (
+    StudyDir,
+    base_as_now,
+    base_identity,
+    begin_study,
+    open_study,
+    planned,
+)
+from flan_jax.testing.models import tiny_t5
+from flan_jax.train.optimizer import OptimizerConfig
 
 
 @pytest.fixture
@@ -23,6 +34,28 @@ def test_the_same_file_goes_on(root: Path) -> None:
     assert toy_study(root, toy_plans(3)) == open_study(root)
     assert (root / "study.json").read_bytes() == before
     assert (root / "study.gin").read_text() == "# toy\n"
+
+
+def test_a_study_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    """What it did not know of is as the default says, until somebody changes it."""
+    base = RunConfig.from_options(
+        model_dir="base", mixture="toy", model=tiny_t5(), steps=8, batch_size=4, log_period=2,
+        lengths={"inputs": 8, "targets": 8}, optimizer=OptimizerConfig(name="adamw", learning_rate=0.1),
+    )  # fmt: skip
+    written = base_identity(base)
+    assert written["steps"] == 8
+    del written["inversion"], written["evaluation"]["option_score"]
+    root = tmp_path / "study"
+    toy_study(root, toy_plans(1), base=written)
+
+    def again(base: RunConfig) -> StudyDir:
+        return toy_study(root, toy_plans(1), base=base_identity(base), as_now=lambda found: base_as_now(found, base))
+
+    assert len(again(base).plans) == 1
+    with pytest.raises(UserError, match=r"other values: inversion: True → False"):
+        again(base.with_options(inversion=False))
+    with pytest.raises(UserError, match=r"other values: evaluation.max_examples: 0 → 3"):
+        again(base.with_options(evaluation=EvalConfig(max_examples=3)))
 
 
 def test_what_changes_no_run_may_change(root: Path) -> None:

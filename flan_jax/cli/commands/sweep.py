@@ -102,20 +102,28 @@ def _load(arguments: argparse.Namespace) -> "GinStudy":
     return gin_config.load_study(files, arguments.gin_bindings, paths, study_dir=arguments.study_dir)
 
 
+def _declared(arguments: argparse.Namespace, loaded: "GinStudy") -> dict[str, Any]:
+    """What the study's folder is to know, or knows already, beside the runs."""
+    from flan_jax.studies.study_dir import base_as_now, base_identity
+
+    return {
+        "description": loaded.study.description(),
+        "base": base_identity(loaded.base),
+        "extend": arguments.extend,
+        "as_now": lambda found: base_as_now(found, loaded.base),
+    }
+
+
 def _sweep(arguments: argparse.Namespace, loaded: "GinStudy") -> int:
     """Begins the study or goes on with it."""
     from flan_jax.cli.console import log
     from flan_jax.studies.claims import Claims
     from flan_jax.studies.expand import expand
-    from flan_jax.studies.study_dir import CLAIMS, base_identity, begin_study, planned
+    from flan_jax.studies.study_dir import CLAIMS, begin_study, planned
 
     root = Path(arguments.study_dir)
     plans = expand(loaded.study, loaded.base)
-    declared: dict[str, Any] = {
-        "description": loaded.study.description(),
-        "base": base_identity(loaded.base),
-        "extend": arguments.extend,
-    }
+    declared = _declared(arguments, loaded)
     # What can be refused is, before anything is written.
     names = _selected(arguments.runs, planned(root, plans, **declared))
     with Claims(root / CLAIMS, log=log) as claims, claims.holding("study"):
@@ -244,15 +252,9 @@ def _dry_run(arguments: argparse.Namespace, loaded: "GinStudy") -> int:
     """Shows what would be run, and what it would cost."""
     from flan_jax.studies.describe import describe, totals
     from flan_jax.studies.expand import expand
-    from flan_jax.studies.study_dir import base_identity, planned
+    from flan_jax.studies.study_dir import planned
 
-    plans = planned(
-        Path(arguments.study_dir),
-        expand(loaded.study, loaded.base),
-        description=loaded.study.description(),
-        base=base_identity(loaded.base),
-        extend=arguments.extend,
-    )
+    plans = planned(Path(arguments.study_dir), expand(loaded.study, loaded.base), **_declared(arguments, loaded))
     chosen = set(_selected(arguments.runs, plans))
     rows = describe(
         [plan for plan in plans if plan.name in chosen],

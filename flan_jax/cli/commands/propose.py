@@ -225,7 +225,7 @@ def _prior(arguments: argparse.Namespace, table: "RunTable") -> "tuple[np.ndarra
 
     given, where = (arguments.prior, "--prior") if arguments.prior else (arguments.tokens, "--tokens")
     if not given:
-        own = _own_shares(arguments, table.units) if arguments.study_dir else None
+        own = shares_of_study(Path(arguments.study_dir[0]), table.units) if arguments.study_dir else None
         return (
             (table.weights.mean(axis=0), "the mean of the runs") if own is None else (own, "the mixture's own shares")
         )
@@ -242,7 +242,7 @@ def _prior(arguments: argparse.Namespace, table: "RunTable") -> "tuple[np.ndarra
     return weights / weights.sum(), where
 
 
-def _own_shares(arguments: argparse.Namespace, units: tuple[str, ...]) -> "np.ndarray | None":
+def shares_of_study(study_dir: Path, units: tuple[str, ...]) -> "np.ndarray | None":
     """Returns the shares that the mixture of a study's base run gives its units; ``None`` where no run says them."""
     import dataclasses
     from typing import get_args
@@ -254,7 +254,7 @@ def _own_shares(arguments: argparse.Namespace, units: tuple[str, ...]) -> "np.nd
     from flan_jax.mixing.config import MixingConfig
     from flan_jax.studies.space import Over, base_space
 
-    found = sorted((Path(arguments.study_dir[0]) / "runs").glob("*/config.gin"))
+    found = sorted((study_dir / "runs").glob("*/config.gin"))
     if not found:
         return None
     folder = str(found[0].parent)

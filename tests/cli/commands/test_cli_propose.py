@@ -6,6 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flan_jax.cli import gin_config
+from flan_jax.cli.commands.propose import shares_of_study
+from flan_jax.studies.space import base_space
+
 OPTIONS = ("--weights", "w_*", "--objective", "loss", "--better", "lower")
 BOTTOM = np.array([0.2, 0.3, 0.5])
 
@@ -30,7 +34,10 @@ def test_a_table_is_fitted_proposed_from_and_confirmed(cli, runs, tmp_path):
     folder = tmp_path / "proposal"
     laws = ("--families", "ridge_linear,ridge_quadratic")
     limits = ("--tokens", "w_a=100,w_b=100,w_c=100", "--target_tokens", "1000", "--repeats", "4")
-    done = cli("propose", "--table", runs, *OPTIONS, *laws, "--beside", "other", "--output_dir", str(folder), *limits)
+    base = ("--base_gin", "runs/quickstart.gin")
+    done = cli(
+        "propose", "--table", runs, *OPTIONS, *laws, *base, "--beside", "other", "--output_dir", str(folder), *limits
+    )
     assert done.code == 0, done.err
     assert "24 runs, 3 weights, objective loss (lower is better)" in done.out
     assert "Noise ceiling, of 4 runs of 1 repeated mixtures" in done.out
@@ -40,7 +47,10 @@ def test_a_table_is_fitted_proposed_from_and_confirmed(cli, runs, tmp_path):
     document = json.loads((folder / "proposal.json").read_text())
     assert document["prior"] == "--tokens"
     assert document["mixtures"]["proposed"]["w_c"] == pytest.approx(0.4, abs=1e-5)
-    assert "run.weights = {" in (folder / "proposed.gin").read_text()
+    confirming = gin_config.load([str(folder / "proposed.gin")]).config
+    assert confirming.mixing.weights == pytest.approx(document["mixtures"]["proposed"], abs=1e-5)
+    assert confirming.model_dir == str(folder / "runs" / "proposed")
+    assert confirming.mixture == "mini"
 
     interval = document["predictions"]["proposed"]
     (folder / "measured.csv").write_text(f"run,loss\nproposed,{interval['value']}\nequal,9\n")
@@ -73,3 +83,18 @@ def test_what_cannot_be_done_is_said_in_one_sentence(cli, runs, tmp_path, argume
     assert done.code == 2
     assert message in done.err
     assert not list(Path(tmp_path).iterdir())
+
+
+def test_the_prior_of_a_study_is_its_mixtures_own_whatever_weights_its_runs_have(tmp_path):
+    folder = tmp_path / "runs" / "run_0000"
+    folder.mkdir(parents=True)
+    run = gin_config.load(["runs/quickstart.gin"], [f"MODEL_DIR='{folder}'"])
+    own = base_space(run.config).shares("clusters")
+    weighted = gin_config.load(
+        ["runs/quickstart.gin"], [f"MODEL_DIR='{folder}'", f"run.weights={dict.fromkeys(own, 1.0)}"]
+    )
+    (folder / "config.gin").write_text(weighted.operative)
+    units = tuple(own)[:4]
+    whole = sum(own[unit] for unit in units)
+    assert shares_of_study(tmp_path, units) == pytest.approx([own[unit] / whole for unit in units])
+    assert shares_of_study(tmp_path, ("no", "units")) is None

@@ -5,7 +5,7 @@ Shapes: R rows, one a run and, behind them, some that only fill the devices.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -96,14 +96,22 @@ def init_group_state(
         draw = jax.jit(lambda key: cast_params(init_model(config, key)[1], axes, tuning), out_shardings=shared)
         params = draw(keys[0, 0])
 
-    def begin(own_keys: Array, given: Any) -> TrainState:
-        return dataclasses.replace(first_state(config, optimizer, tuning, own_keys, given), frozen={})
-
-    start = jax.jit(over_runs(begin, mesh), out_shardings=own_sharding(mesh))
-    runs = start(jax.device_put(keys, own_sharding(mesh)), params)
+    runs = _first_states(config, optimizer, tuning, mesh)(jax.device_put(keys, own_sharding(mesh)), params)
     if params is not None:  # the frozen arrays themselves: of what is not adapted there is no copy
         runs = dataclasses.replace(runs, frozen=split(params, tuning)[1])
     return graphdef, GroupState(runs, *_per_run(count, rows, rates, mesh))
+
+
+@functools.lru_cache(maxsize=8)  # groups of one shape begin by one program
+def _first_states(
+    config: ModelConfig, optimizer: optax.GradientTransformation, tuning: TuningConfig, mesh: Mesh
+) -> Callable[[Array, Any], TrainState]:
+    """Compiles (keys [R, 2], params) -> the states that runs begin with, without what is frozen."""
+
+    def begin(keys: Array, params: Any) -> TrainState:
+        return dataclasses.replace(first_state(config, optimizer, tuning, keys, params), frozen={})
+
+    return jax.jit(over_runs(begin, mesh), out_shardings=own_sharding(mesh))
 
 
 def abstract_group_state(

@@ -1,18 +1,15 @@
-"""Which runs share a compiled step, and how many fit into memory."""
+"""Which runs share a compiled step."""
 
 from typing import Any
 
-import jax
 import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.options import EvalConfig
 from flan_jax.mixing.online.odm import OnlineDataMixing
-from flan_jax.models.build import abstract_params
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.studies.groups.group_key import check_group, group_key, why_alone
-from flan_jax.studies.groups.memory import bytes_of_runs, runs_that_fit
 from flan_jax.testing.models import tiny_decoder, tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
@@ -93,13 +90,3 @@ def test_runs_that_need_more_than_a_row_are_trained_alone():
         check_group([run(), run()])
     with pytest.raises(UserError, match="at least one run"):
         check_group([])
-
-
-def test_as_many_runs_as_memory_holds():
-    config, devices = run(), len(jax.local_devices())
-    one, two = (bytes_of_runs(config, runs) for runs in (1, 2))
-    parameters = 4 * sum(leaf.size for leaf in jax.tree.leaves(abstract_params(config.model)))
-    assert two - one >= 3 * parameters  # weights and two moments, at least
-    assert runs_that_fit(config, limit=int((one + 2.5 * (two - one)) / 0.6)) == 3 * devices
-    with pytest.raises(UserError, match="Lower BATCH_SIZE"):
-        runs_that_fit(config, limit=one)

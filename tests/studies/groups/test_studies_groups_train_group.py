@@ -23,20 +23,21 @@ from flan_jax.experiments.options import CheckpointConfig, EvalConfig
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights.initial import load_weights
 from flan_jax.mixing.mixture import MIXTURES
-from flan_jax.models.t5.config import T5Config
+from flan_jax.models.build import num_params
+from flan_jax.models.runs_axis import runs_mesh
 from flan_jax.report.run import read_run
-from flan_jax.studies.groups import program
+from flan_jax.studies.groups import memory, program
+from flan_jax.studies.groups.memory import bytes_of_runs, runs_that_fit
 from flan_jax.studies.groups.outputs import GroupProgress
 from flan_jax.studies.groups.train_group import RunOutcome, train_group
+from flan_jax.testing.models import tiny_decoder
 from flan_jax.testing.tasks import toy_mixture
 from flan_jax.train.hooks import read_metrics
 from flan_jax.train.loop import Preempted
 from flan_jax.train.optimizer import OptimizerConfig
 
 STEPS = 4
-MODEL = T5Config(
-    vocab_size=384, d_model=8, d_kv=4, num_heads=2, d_ff=8, num_encoder_layers=1, num_decoder_layers=1, dropout_rate=0.1
-)
+MODEL = tiny_decoder(vocab_size=272, d_model=8, num_layers=1, num_heads=2, num_kv_heads=1, d_ff=8, dropout_rate=0.1)
 BASE: dict[str, Any] = {
     "mixture": "toy_group",
     "lengths": {"inputs": 64, "targets": 24},
@@ -47,7 +48,7 @@ BASE: dict[str, Any] = {
     "log_period": 2,
     "template_seed": 0,
     "checkpoint": CheckpointConfig(period=STEPS),
-    "evaluation": EvalConfig(max_examples=3, batch_size=8),
+    "evaluation": EvalConfig(suites=("held_out",), max_examples=3, batch_size=8),
 }
 RUNS: tuple[dict[str, Any], ...] = (
     {"seed": 1},
@@ -63,10 +64,10 @@ RUNS: tuple[dict[str, Any], ...] = (
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
     """The toy mixture has a name, is prepared without workers, and programs are compiled quickly."""
-    compiled = program.compile_group_step
+    compiled, small = program.compile_group_step, {"xla_backend_optimization_level": 0}
 
     def compile_quickly(*arguments: Any, **named: Any) -> Any:
-        return compiled(*arguments, **named, compiler_options={"xla_backend_optimization_level": 0})
+        return compiled(*arguments, **named, compiler_options=small)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program, "compile_group_step", compile_quickly)
@@ -142,7 +143,7 @@ def test_a_run_of_a_group_leaves_what_it_leaves_alone(trained, tmp_path):
     train(config.with_options(model_dir=str(alone)))
     close(lines(ours), lines(alone))
     close(results(ours), results(alone))
-    assert set(results(ours)) == {"held_out", "held_in"}
+    assert set(results(ours)) == {"held_out"}
     mine, theirs = (json.loads((folder / "manifest.json").read_text(encoding="utf-8")) for folder in (ours, alone))
     assert mine == theirs
     assert (ours / "model-info.txt").read_text() == (alone / "model-info.txt").read_text()
@@ -184,7 +185,7 @@ def test_runs_that_measure_the_same_examples_are_asked_once(trained, tmp_path, m
     for run in (0, 1):
         shutil.rmtree(copied / f"run_{run}" / "eval")
     train_group(configs(copied, trained.store), folder=copied / "group")  # nothing is left to train
-    assert sorted(asked) == ["rank", "text"]
+    assert asked == ["rank"]
     for run in (0, 1):
         close(results(copied / f"run_{run}"), results(trained.root / f"run_{run}"))
 
@@ -218,3 +219,17 @@ def test_other_runs_do_not_go_on_with_a_group(trained):
         train_group([ours[1], ours[0], ours[2]], folder=trained.root / "group")
     with pytest.raises(UserError, match="has checkpoints of its own"):
         train_group(ours[:1], folder=trained.root / "another")
+
+
+def test_each_run_adds_its_state_and_as_many_are_trained_as_memory_holds(trained, monkeypatch):
+    config, mesh = configs(trained.root, trained.store)[0], runs_mesh(jax.local_devices()[:1])
+    one, two = (bytes_of_runs(config, runs, mesh=mesh) for runs in (1, 2))
+    assert two - one >= 4 * 3 * num_params(MODEL)  # weights and two moments, at least
+    monkeypatch.setattr(memory, "bytes_of_runs", lambda config, runs, **_: 1000 + 500 * runs)
+    devices = len(jax.local_devices())
+    assert runs_that_fit(config, limit=int((1000 + 3.9 * 500) / memory.SHARE)) == 3 * devices
+    with pytest.raises(UserError, match="Lower BATCH_SIZE"):
+        runs_that_fit(config, limit=1400)
+    assert runs_that_fit(config, limit=10**12) == memory.MOST_RUNS
+    monkeypatch.undo()
+    assert memory.device_memory(mesh) > 2**20

@@ -38,7 +38,7 @@ SEEDS = (3, 4, 5)
 LORA = TuningConfig(lora_rank=2, lora_alpha=4, lora_patterns=("q", "v", "wo"))
 SMALL = {"xla_backend_optimization_level": 0}
 DECODER = tiny_decoder(vocab_size=32, num_layers=1, dropout_rate=0.1)
-STEP = StepConfig(z_loss=1e-3, microbatches=2)
+STEP = StepConfig(z_loss=1e-3)  # with T5, the step of the other tests
 
 
 def packed_t5(index: int) -> dict[str, np.ndarray]:
@@ -131,18 +131,23 @@ class Group:
 def group(name: str) -> Group:
     if name == "t5":
         return Group(MODEL, TuningConfig(), packed_t5, STEP)
-    return Group(DECODER, LORA, packed_decoder, StepConfig())
+    return Group(DECODER, LORA, packed_decoder, StepConfig(microbatches=2))
 
 
 def host(tree: Any) -> Any:
     return jax.tree.map(np.array, jax.device_get(tree))
 
 
+def row_of(state: GroupState, row: int) -> Any:
+    """All that a run is, on the host."""
+    runs = state.runs
+    whole = jax.device_get((runs.step, runs.params, runs.opt_state, jax.random.key_data(runs.key)))
+    return jax.tree.map(lambda leaf: leaf[row], whole)
+
+
 def same_bits(left: GroupState, right: GroupState, rows: Sequence[int] = (0, 1, 2)) -> None:
     for row in rows:
-        ours, theirs = (run_state(state, row) for state in (left, right))
-        ours, theirs = ((own.step, own.params, own.opt_state, jax.random.key_data(own.key)) for own in (ours, theirs))
-        jax.tree.map(np.testing.assert_array_equal, host(ours), host(theirs))
+        jax.tree.map(np.testing.assert_array_equal, row_of(left, row), row_of(right, row))
 
 
 @pytest.mark.parametrize("name", ["t5", "decoder_lora"])
@@ -182,25 +187,31 @@ def test_devices_do_not_communicate_and_what_is_trained_is_given_away() -> None:
     assert sizes.alias_size_in_bytes >= 3 * trained  # parameters and two moments
 
 
-def test_a_run_that_diverges_stays_as_it_was_and_its_neighbours_do_not_notice(tmp_path) -> None:
+def test_a_run_that_diverges_stays_as_it_was_and_its_neighbours_do_not_notice() -> None:
     ours = group("t5")
-    begun, calm = ours.start(), ours.train(ours.start(), 5)
+    one, calm = ours.train(ours.start(), 1), ours.train(ours.start(), 4)
+
+    def batches() -> Iterator[dict[str, np.ndarray]]:
+        for index, batch in enumerate(ours.batches()):
+            if index == 1:  # one step alone is destroyed, and those behind it would not be
+                batch["decoder_loss_weights"][1, 0, 0] = np.inf
+            yield batch
+
     window = GroupedMetrics([NUM_TASKS] * 3)
     lines: list[Any] = []
-    with Checkpointer(tmp_path) as checkpointer:
-        state = ours.train(
-            ours.start((1, 1e30, 1)), 5, window, checkpointer=checkpointer,
-            hooks=[lambda step, line, _: lines.append(line["runs"])], log_every=1,
-        )  # fmt: skip
+    state = fit(
+        ours.start(), batches(), ours.step, steps=4, shard_batch=ours.put, window=window, log_every=1,
+        hooks=[lambda step, line, _: lines.append(line["runs"])],
+    )  # fmt: skip
     same_bits(state, calm, rows=(0, 2))
-    same_bits(state, begun, rows=(1,))
-    assert [sorted(line) for line in lines] == [[0, 2]] * 5
+    same_bits(state, one, rows=(1,))
+    assert [sorted(line) for line in lines] == [[0, 1, 2], *[[0, 2]] * 3]
     assert jax.device_get(state.active).tolist() == [True, False, True, False]
-    assert window.steps_taken.tolist() == [5, 0, 5]
+    assert window.steps_taken.tolist() == [4, 1, 4]
     (why,) = window.diverged.values()
     assert list(window.diverged) == [1]
-    assert why.startswith("Training diverged at step 1: after its update")
-    assert why.endswith(str(DivergedError(1, "…", bad=1)).split("…. ")[1])  # the remedy that a run alone is told
+    assert why.startswith("Training diverged at step 2: the loss is nan")
+    assert why.endswith(str(DivergedError(2, "…")).split("…. ")[1])  # the remedy that a run alone is told
 
 
 def test_a_run_without_data_stops_and_is_no_fault() -> None:
@@ -252,6 +263,7 @@ def test_a_resumed_group_is_bitwise_the_uninterrupted_one(name: str, tmp_path) -
         state = ours.train(state, 4, window, hooks=[lambda *line: lines.append(line[1]["runs"])])
     same_bits(state, never)
     assert list(window.diverged) == [1]
+    assert window.diverged[1].startswith("Training diverged at step 1: after its update a number")
     assert window.steps_taken.tolist() == [4, 0, 4]
     assert sorted(lines[0]) == [0, 2]
 
@@ -291,7 +303,7 @@ def test_a_runs_learning_rate_multiplies_its_updates_and_is_logged() -> None:
     other = ours.train(ours.start(rates), 1, hooks=[lambda *line: lines.append(line[1]["runs"])])
 
     def moved(state: GroupState, run: int) -> np.ndarray:
-        first, now = (jax.tree.leaves(host(run_state(own, run).params)) for own in (begun, state))
+        first, now = (jax.tree.leaves(row_of(own, run)[1]) for own in (begun, state))
         return np.concatenate([np.ravel(new - old) for old, new in zip(first, now, strict=True)])
 
     for run, rate in enumerate(rates):
@@ -304,6 +316,8 @@ def test_runs_are_born_as_alone() -> None:
     state = init_group_state(DECODER, optimizer, SEEDS, mesh, rows=4)[1]
     for run, seed in enumerate(SEEDS):
         alone = init_state(DECODER, optimizer, seed, one_device())[1]
-        jax.tree.map(np.testing.assert_array_equal, host(alone.params), host(run_state(state, run).params))
-        np.testing.assert_array_equal(jax.random.key_data(alone.key), jax.random.key_data(state.runs.key[run]))
+        step, params, _, key = row_of(state, run)
+        jax.tree.map(np.testing.assert_array_equal, host(alone.params), params)
+        np.testing.assert_array_equal(jax.random.key_data(alone.key), key)
+        assert step == 0
     assert jax.device_get(state.active).tolist() == [True, True, True, False]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from run_tiny import MODEL, NUM_TASKS, make_batch, one_device
+from run_tiny import MODEL, NUM_TASKS, SEED, initial_state, make_batch, one_device
 
 from flan_jax.errors import UserError
 from flan_jax.models.peft.adapters import join
@@ -47,7 +47,10 @@ class Tuned:
 
     def start(self) -> TrainState:
         if self._host is None:  # initialised once: to compile that takes longer than all of the steps
-            state = init_state(MODEL, self.optimizer, 0, self.partitioner, tuning=self.tuning)[1]
+            # Adapters on one device come with a base that is drawn with them; the others have the same one, as it is.
+            alone = self.tuning == LORA and self.partitioner.batch_parts == 1
+            base = None if alone else initial_state("adamw").params
+            state = init_state(MODEL, self.optimizer, SEED, self.partitioner, params=base, tuning=self.tuning)[1]
             self._host = jax.device_get(dataclasses.replace(state, key=jax.random.key_data(state.key)))
         key = jax.random.wrap_key_data(place(self._host.key, self.abstract.key.sharding))
         like = dataclasses.replace(self.abstract, key=self._host.key)

@@ -73,7 +73,8 @@ def test_the_proxys_weights_go_where_there_is_something_to_learn(tmp_path):
 
     reference = trained(0, TwoDomains())
     # The proxy begins with all that there is to know of noise.
-    state = dataclasses.replace(trained(1, TwoDomains(noise_alone=True)), step=jax.numpy.zeros((), jax.numpy.int32))
+    state = trained(1, TwoDomains(noise_alone=True))
+    state = dataclasses.replace(state, step=jax.device_put(np.int32(0), state.step.sharding))
     units = Units(("clear", "noise"), np.arange(2), np.ones(2))
     lines = []
     learned = learned_weights(

@@ -8,6 +8,7 @@ sets what was predicted beside what was measured: of a study's run folders, or o
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ EXAMPLE = (
 )
 REPEATS = 4.0
 """Passes over a unit's examples that cost little (Muennighoff et al. 2023, arXiv:2305.16264)."""
+_NAMED = 6
+"""So many of the runs that are left out are named."""
 _FROM_TABLE = ("weights", "better", "scores")
 
 
@@ -108,6 +111,7 @@ def execute(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     document = {**proposal_document(proposal, choice), "prior": of_prior, "pull_given": arguments.kl}
+    document["notes"] = [*_not_done(arguments.study_dir or ()), *document["notes"]]
     document["beside"] = _beside(table, beside, proposal.family, document["mixtures"], arguments.seed) if beside else {}
     paths = (
         write_proposal(document, folder, include=include, runs=folder / "runs" if include else None) if folder else ()
@@ -171,6 +175,20 @@ def _table(arguments: argparse.Namespace) -> "tuple[RunTable, str, str]":
         beside = f"{suite}/{SCORE}"
     tables = [database.run_table([name for name in (objective, beside) if name]) for database in databases]
     return (joined(tables) if len(tables) > 1 else tables[0]), objective, beside
+
+
+def _not_done(study_dirs: Sequence[str]) -> list[str]:
+    """Returns a sentence on the runs of each study that are not fitted, by name, and why."""
+    from flan_jax.studies.database import open_database
+
+    sentences = []
+    for folder in study_dirs:
+        left = open_database(Path(folder)).left_out()
+        if left:
+            named = "; ".join(f"{run} ({why})" for run, why in list(left.items())[:_NAMED])
+            more = f"; and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+            sentences.append(f"{len(left)} runs of {folder} are left out of the fits: {named}{more}.")
+    return sentences
 
 
 def _csv_tables(arguments: argparse.Namespace, objectives: list[str]) -> "list[RunTable]":

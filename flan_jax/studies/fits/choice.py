@@ -79,6 +79,8 @@ def choose(
         if sentence := _too_few(family, smallest_training, own):
             notes = (*notes, sentence)
             continue
+        if sentence := underdetermined(family.name, len(own.runs), len(own.units)):
+            notes = (*notes, sentence)
         progress(family.name)
         compared.append(
             cross_validate(family, own.weights, losses, points, seed=seed, repeats=repeats, resamples=resamples)
@@ -135,13 +137,10 @@ def _check_enough(table: RunTable, losses: np.ndarray, points: np.ndarray) -> No
 
 
 def _too_few(family: LawFamily, training: int, table: RunTable) -> str:
-    """Returns why a family cannot be fitted to so few runs, or ``""``."""
+    """Returns why a family cannot be fitted to so few runs, or ``""``; a ridge can, as its penalty decides the rest."""
     units = len(table.units)
     needed = family.runs_needed(units)
-    if needed <= training:
-        return ""
-    regularized = family.name.startswith("ridge")
-    if regularized:
+    if needed <= training or family.name.startswith("ridge"):
         return ""
     return (
         f"{family.name} is left out: for {units} weights it needs {needed} runs in every fold's fit, and there are "

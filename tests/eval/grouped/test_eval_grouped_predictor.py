@@ -28,7 +28,7 @@ def adapters(model) -> tuple[list[Any], Any]:
     for number, key in enumerate(keys):
         own, frozen = split(attach(model[1], logical_axes(CONFIG), TUNING, key), TUNING)
         rng = np.random.default_rng(number)
-        trained.append(jax.tree.map(lambda leaf, rng=rng: rng.normal(size=leaf.shape).astype(np.float32), own))
+        trained.append(jax.tree.map(lambda leaf, rng=rng: (0.3 * rng.normal(size=leaf.shape)).astype(np.float32), own))
     return trained, frozen
 
 
@@ -48,8 +48,9 @@ def test_every_model_answers_as_alone(predictor, group, adapters, examples):
     for run, own in enumerate(trained):
         alone, ours = predictor.with_params(merged_params(join(own, frozen, TUNING))), answers.of(run)
         for mine, theirs in zip(ours.rank(examples), alone.rank(examples), strict=True):
-            np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=2e-4)
-        np.testing.assert_allclose(ours.loglikelihood(scored), alone.loglikelihood(scored), rtol=1e-5, atol=2e-4)
+            # Adapters that are merged into their kernels round otherwise; scores of two models differ by more than 0.1.
+            np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-3)
+        np.testing.assert_allclose(ours.loglikelihood(scored), alone.loglikelihood(scored), rtol=1e-5, atol=1e-3)
         assert ours.generate(examples) == alone.generate(examples)
         told.append(tuple(ours.generate(examples)))
     assert len(set(told)) == COUNT
@@ -75,4 +76,4 @@ def test_what_one_model_was_asked_the_others_are_not_asked_again(group, examples
     other = answers.of(1).rank(examples)
     again = answers.of(2).rank(examples)
     assert asked == [sorted(first), sorted(known)]
-    assert not np.allclose(other[0], again[0])
+    assert not np.allclose(other[0], again[0], atol=0.1)

@@ -131,7 +131,7 @@ def abstract_group_state(
 
 
 def _per_run(count: int, rows: int, rates: Sequence[float] | None, mesh: Mesh) -> tuple[Array, Array]:
-    """Which rows are active, and the learning rate of each."""
+    """Puts on the devices whether each row is active, and its learning rate."""
     rate = np.ones(rows, np.float32)
     rate[:count] = 1.0 if rates is None else rates
     active, multiples = jax.device_put([np.arange(rows) < count, rate], own_sharding(mesh))

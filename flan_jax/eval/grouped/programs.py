@@ -1,4 +1,4 @@
-"""What is compiled to ask many models at once: scoring and generation, mapped over a leading ``runs`` axis.
+"""Compiled programs that ask many models at once: scoring and generation, mapped over a leading ``runs`` axis.
 
 Shapes: R models, B prompts, S their length, P (prompt, target) pairs, T length of targets.
 """

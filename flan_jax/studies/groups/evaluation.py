@@ -101,5 +101,5 @@ def _rows(host: Any, index: Any) -> Any:
 
 
 def _examples_of(suites: RunSuites) -> str:
-    """What decides which examples a run measures, and how."""
+    """Describes which examples a run measures, and how they are asked: equal texts, equal answers of equal weights."""
     return json.dumps({name: suite_settings(tasks, {}) for name, tasks in suites.tasks.items()}, sort_keys=True)

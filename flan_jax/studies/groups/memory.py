@@ -1,4 +1,4 @@
-"""How many runs fit into memory together: what each run adds, by the compiler's own count."""
+"""The number of runs that fit into memory together: each adds what the compiler says it does."""
 
 import os
 from pathlib import Path

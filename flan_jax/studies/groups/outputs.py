@@ -1,4 +1,4 @@
-"""What a group writes while it trains: every run's metrics, as that run alone writes them, and progress of them all."""
+"""The files that a group writes while it trains: each run's metrics, as that run alone writes them; and its progress."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence

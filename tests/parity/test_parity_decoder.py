@@ -1,13 +1,17 @@
 """The same weights in transformers' PyTorch decoders and here: logits, gradients, generation, tensors, sizes."""
 
+import functools
 import random
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import apply, value_and_gradients
 
 from flan_jax.models import build
+from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.decoder.presets import PRESETS, preset
 from flan_jax.models.huggingface.decoders import FAMILIES, config_from_fields, fields_from_config, layout
 from flan_jax.models.huggingface.tensors import params_from_tensors, tensors_from_params
@@ -30,11 +34,10 @@ def decoder_to_huggingface(config, params):
     return fields_from_config(config), tensors_from_params(layout(config), params)
 
 
-# Op by op, a model is some eighty small programs to compile, and then as many for the next sizes.
-apply = jax.jit(build.apply, static_argnums=0)
-
 LENGTH = 23
 SEEDS = range(3)
+AS_USERS_HAVE_IT = 1
+"""The seed whose numbers are those of a program that is compiled as users have it."""
 SCALINGS = [
     None,
     {"rope_type": "linear", "factor": 2.5},
@@ -134,17 +137,56 @@ def ours(model):
 CASES = [(kind, seed) for kind in FAMILIES for seed in SEEDS]
 
 
-@pytest.mark.parametrize(("kind", "seed"), CASES)
-def test_logits(kind, seed):
+class Compared(NamedTuple):
+    """A model there and here, with the logits, the loss and the gradients of both."""
+
+    model: Any
+    config: DecoderConfig
+    params: Any
+    inputs: np.ndarray
+    logits: np.ndarray
+    loss: float
+    gradients: Any
+    expected_logits: np.ndarray
+    expected_loss: float
+
+
+@functools.cache
+def compared(kind, seed):
     fields = random_fields(kind, seed)
     model = torch_model(kind, fields, seed)
     config, graphdef, params = ours(model)
-    tokens = some_tokens(fields, (2, LENGTH), seed)
-    with torch.no_grad():
-        expected = model(torch.from_numpy(tokens)).logits.numpy()
-    logits = apply(graphdef, params, {"decoder_input_tokens": tokens})
+    tokens = some_tokens(fields, (2, LENGTH + 1), seed)
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+
+    def loss(params):
+        logits = build.apply(graphdef, params, {"decoder_input_tokens": inputs})
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.asarray(targets)[..., None], axis=-1)
+        return -chosen.mean(), logits
+
+    (value, logits), gradients = value_and_gradients(loss, params, as_users=seed == AS_USERS_HAVE_IT)
+    theirs = model(torch.from_numpy(inputs)).logits
+    expected = torch.nn.functional.cross_entropy(theirs.flatten(0, 1), torch.from_numpy(targets).flatten())
+    expected.backward()
+    return Compared(
+        model,
+        config,
+        params,
+        inputs,
+        np.asarray(logits),
+        float(value),
+        gradients,
+        theirs.detach().numpy(),
+        expected.item(),
+    )
+
+
+@pytest.mark.parametrize(("kind", "seed"), CASES)
+def test_logits(kind, seed):
+    of = compared(kind, seed)
+    config, expected = of.config, of.expected_logits
     assert np.abs(expected).max() > 0.3
-    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(of.logits, expected, rtol=0, atol=1e-4)
     # The windows and scalings drawn must matter, or the comparison says nothing of them.
     for change in [
         *([{"sliding_window": None, "local_rope_theta": None}] if config.sliding_window else []),
@@ -153,7 +195,7 @@ def test_logits(kind, seed):
         *([{"logit_softcap": None}] if config.logit_softcap else []),
     ]:
         other = build.abstract_model(type(config)(**{**vars(config), **change}))[0]
-        assert np.abs(apply(other, params, {"decoder_input_tokens": tokens}) - expected).max() > 1e-3, change
+        assert np.abs(apply(other, of.params, {"decoder_input_tokens": of.inputs}) - expected).max() > 1e-3, change
 
 
 @pytest.mark.parametrize(("kind", "seed"), CASES)
@@ -182,26 +224,13 @@ def test_tensors_and_configuration_come_back_as_they_were(kind, seed):
 
 @pytest.mark.parametrize(("kind", "seed"), CASES)
 def test_loss_and_gradients(kind, seed):
-    fields = random_fields(kind, seed)
-    model = torch_model(kind, fields, seed)
-    _, graphdef, params = ours(model)
-    tokens = some_tokens(fields, (2, LENGTH + 1), 0)
-    inputs, targets = tokens[:, :-1], tokens[:, 1:]
-
-    def loss(params):
-        logits = build.apply(graphdef, params, {"decoder_input_tokens": inputs})
-        return -jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.asarray(targets)[..., None], axis=-1).mean()
-
-    value, gradients = jax.jit(jax.value_and_grad(loss))(params)
-    logits = model(torch.from_numpy(inputs)).logits
-    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(targets).flatten())
-    expected.backward()
-    assert value == pytest.approx(expected.item(), rel=1e-5)
-    theirs = {name: p.grad.numpy() for name, p in model.named_parameters()}
+    of = compared(kind, seed)
+    assert of.loss == pytest.approx(of.expected_loss, rel=1e-5)
+    theirs = {name: p.grad.numpy() for name, p in of.model.named_parameters()}
     norm = np.sqrt(sum(np.square(g).sum() for g in theirs.values()))
-    assert np.sqrt(sum(np.square(g).sum() for g in jax.tree.leaves(gradients))) == pytest.approx(norm, rel=1e-4)
-    _, expected_gradients = decoder_from_huggingface(config_json(model), theirs)
-    for (path, a), b in zip(jax.tree.leaves_with_path(gradients), jax.tree.leaves(expected_gradients), strict=True):
+    assert np.sqrt(sum(np.square(g).sum() for g in jax.tree.leaves(of.gradients))) == pytest.approx(norm, rel=1e-4)
+    _, expected = decoder_from_huggingface(config_json(of.model), theirs)
+    for (path, a), b in zip(jax.tree.leaves_with_path(of.gradients), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * norm, err_msg=jax.tree_util.keystr(path))
 
 

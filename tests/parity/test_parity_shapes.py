@@ -2,9 +2,9 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
+from compiled import apply
 
 from flan_jax.errors import UserError
 from flan_jax.models import build
@@ -19,7 +19,6 @@ pytestmark = [
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-apply = jax.jit(build.apply, static_argnums=0)
 
 KINDS = {
     "llama": "llama3_2_1b", "mistral": "mistral_7b_v0_1", "qwen2": "qwen2_5_0_5b", "qwen3": "qwen3_0_6b",

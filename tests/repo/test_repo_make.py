@@ -107,3 +107,13 @@ def test_ci_shows_and_ends_what_runs_beside_a_step(tmp_path, beside, step, code,
     assert done.returncode == code, done.stderr
     assert [" ".join(line.split()[:2]).rstrip(":") for line in done.stdout.splitlines() if line] == said
     assert ("FAILED" in done.stderr) == (code != 0)
+
+
+@pytest.mark.parametrize("mark", ["parity", "realweights"])
+def test_marked_tests_stand_in_the_one_folder_that_is_looked_at(mark: str) -> None:
+    """Their targets collect no other: a test elsewhere would never run."""
+    assert f"-o testpaths=tests/{mark} -m {mark} " in (ROOT / "Makefile").read_text(encoding="utf-8")
+    marked = [
+        path for path in (ROOT / "tests").rglob("*.py") if f"pytest.mark.{mark}" in path.read_text(encoding="utf-8")
+    ]
+    assert {path.relative_to(ROOT / "tests").parts[0] for path in marked} == {mark}

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flan_jax.eval.shared_prompts import shared_batches
+
 MAX_BUCKETS = 3
 Pair = tuple[int, tuple[int, ...]]
 """The row of a prompt in its batch, and token ids that follow it."""
@@ -75,12 +77,17 @@ def batches(lengths: Sequence[int], batch_size: int, *, limit: int | None = None
 
     Long first: if memory is short, it shows at once, and the estimate of the time left errs upwards.
     """
+    for members, length in _buckets(lengths, batch_size, limit):
+        for start in range(0, len(members), batch_size):
+            yield EvalBatch(members[start : start + batch_size], length)
+
+
+def _buckets(lengths: Sequence[int], batch_size: int, limit: int | None) -> Iterator[EvalBatch]:
+    """Yields the examples of each bucket, however many."""
     buckets = bucket_lengths(lengths, batch_size, limit=limit)
     member_of = np.searchsorted(buckets, lengths)
     for bucket in reversed(range(len(buckets))):
-        members = np.flatnonzero(member_of == bucket)
-        for start in range(0, len(members), batch_size):
-            yield EvalBatch(members[start : start + batch_size], buckets[bucket])
+        yield EvalBatch(np.flatnonzero(member_of == bucket), buckets[bucket])
 
 
 class PlannedBatch(NamedTuple):
@@ -91,16 +98,23 @@ class PlannedBatch(NamedTuple):
         length: the length that their prompts are padded to.
         longest: the most tokens that follow a prompt.
         widths: the lengths that what follows a prompt is padded to, ascending.
+        shared: tokens that all of the prompts begin with and that are computed once.
     """
 
     members: list[int]
     length: int
     longest: int
     widths: tuple[int, ...]
+    shared: int = 0
 
 
 def plan(
-    prompts: Sequence[int], follow: Sequence[Sequence[int]], rows: int, *, positions: int | None = None
+    prompts: Sequence[int],
+    follow: Sequence[Sequence[int]],
+    rows: int,
+    *,
+    positions: int | None = None,
+    shareable: Sequence[np.ndarray] | None = None,
 ) -> list[PlannedBatch]:
     """Plans the batches of all examples whose prompt leaves room for what follows it.
 
@@ -109,6 +123,7 @@ def plan(
         follow: tokens of each text that follows a prompt, of every example.
         rows: of a batch.
         positions: the most tokens of a sequence; ``None`` where nothing limits them.
+        shareable: token ids of the prompts, of which those that begin alike are put together; ``None`` keeps their order.
     """
     planned = []
     for group, longest in _groups(prompts, [max(own, default=0) for own in follow], positions):
@@ -116,8 +131,14 @@ def plan(
         widths = bucket_lengths([count for index in group for count in follow[index]], rows, most=2, step=1)
         limit = None if positions is None else positions - longest
         # An encoder has to read something, be it padding, before a target that follows nothing.
-        for members, length in batches([max(1, prompts[index]) for index in group], rows, limit=limit):
-            planned.append(PlannedBatch([group[member] for member in members], length, longest, widths))
+        lengths = [max(1, prompts[index]) for index in group]
+        if shareable is None:
+            for members, length in batches(lengths, rows, limit=limit):
+                planned.append(PlannedBatch([group[member] for member in members], length, longest, widths))
+            continue
+        for members, length in _buckets(lengths, rows, limit):
+            for chosen, shared in shared_batches(shareable, [group[member] for member in members], length, rows):
+                planned.append(PlannedBatch(chosen, length, longest, widths, shared))
     return planned
 
 

@@ -27,6 +27,7 @@ def generate(
     lengths_B: Int[Array, "B"],
     keys_B2: UInt32[Array, "B 2"] | None = None,
     stops_NM: Int[Array, "N M"] | None = None,
+    shared_P: Int[Array, "P"] | None = None,
     *,
     graphdef: nnx.GraphDef,
     max_length: int,
@@ -41,6 +42,7 @@ def generate(
         lengths_B: their lengths; rows of length 0 only fill the shape and write nothing.
         keys_B2: for sampling, ``draw_key`` of each row.
         stops_NM: ``stop_table`` of the stop sequences.
+        shared_P: what all prompts begin with, as ``protocol.Model.prefill`` has it.
         graphdef: the model.
         max_length: T, the most tokens that a row writes, EOS included.
         vocabulary_size: ids from here on are never written: embedding tables are often larger than
@@ -51,7 +53,7 @@ def generate(
         Ids ``[B, T]``; padding behind the EOS or the stop sequence that ended a row.
     """
     model = merge(graphdef, params)
-    state, seen = _read(model, tokens_BS, lengths_B, max_length, decoding)
+    state, seen = _read(model, tokens_BS, lengths_B, max_length, decoding, shared_P)
     if decoding.method == "beam" and decoding.beams > 1:
         sizes: dict[str, Any] = {"max_length": max_length, "vocabulary_size": vocabulary_size, "decoding": decoding}
         return beam_search(model, state, lengths_B == 0, stops_NM, seen, **sizes).tokens[:, 0]
@@ -61,10 +63,15 @@ def generate(
 
 
 def _read(
-    model: Model, tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], max_length: int, decoding: DecodingConfig
+    model: Model,
+    tokens_BS: Int[Array, "B S"],
+    lengths_B: Int[Array, "B"],
+    max_length: int,
+    decoding: DecodingConfig,
+    shared_P: Int[Array, "P"] | None = None,
 ) -> tuple[DecodeState, Bool[Array, "B V"] | None]:
     """Prefills prompts, and marks their tokens where the method penalizes repetition."""
-    state = model.prefill(tokens_BS, lengths_B, max_length)
+    state = model.prefill(tokens_BS, lengths_B, max_length, shared_P)
     if decoding.repetition_penalty == 1:
         return state, None
     return state, prompt_tokens_seen(tokens_BS, lengths_B, model.config, model.config.vocab_size)

@@ -150,18 +150,20 @@ class Predictor:
             yield AnsweredBatch(without, [self._no_answer(request, len(follow[index])) for index in without])
         rows = self._placement.rounded(min(self.batch_size, len(examples)))
         counts = [[len(ids) for ids in own] for own in follow]
-        for batch in plan([len(prompt) for prompt in prompts], counts, rows, positions=positions):
+        shareable = prompts if self._shares_prompts else None
+        for batch in plan([len(prompt) for prompt in prompts], counts, rows, positions=positions, shareable=shareable):
             members = [index for index in batch.members if index not in skip]
             if not members:
                 continue
             places = spread([len(set(follow[index])) for index in members], rows, self._placement.parts)
             read = pad_rows_at(places, [prompts[index] for index in members], (rows, batch.length))
+            shared = self._placement.put_whole(prompts[members[0]][: batch.shared]) if batch.shared else []
             try:
                 if request == "text":
-                    answers = self._texts([examples[index] for index in members], places, read)
+                    answers = self._texts([examples[index] for index in members], places, read, shared)
                 else:
                     score = scoring.greedy_target_scores if request == "targets" else scoring.target_scores
-                    answers = self._scores([follow[index] for index in members], places, read, batch, score)
+                    answers = self._scores([follow[index] for index in members], places, read, shared, batch, score)
             except Exception as error:
                 raise BatchError(members) from error
             yield AnsweredBatch(members, [row[0].tolist() for row in answers] if request == "score" else answers)
@@ -262,6 +264,10 @@ class Predictor:
         return None if positions is None else positions - in_front
 
     @property
+    def _shares_prompts(self) -> bool:
+        return self._model.shares_prompts
+
+    @property
     def _max_length(self) -> int:
         return self.decoding.max_length or self.target_length
 
@@ -293,7 +299,11 @@ class Predictor:
         ]
 
     def _texts(
-        self, examples: Sequence[EvalExample], places: Sequence[int], read: tuple[np.ndarray, np.ndarray]
+        self,
+        examples: Sequence[EvalExample],
+        places: Sequence[int],
+        read: tuple[np.ndarray, np.ndarray],
+        shared: Sequence[jax.Array],
     ) -> list[Any]:
         """Writes a text behind each prompt; ``places`` are the rows of ``read`` that the examples stand in."""
         table = stop_table(token_stops(self.decoding.stop, self.encode, self.decode))
@@ -301,6 +311,7 @@ class Predictor:
             *self._placement.put_rows(*read),
             self._draw_keys(examples, places, len(read[0])),
             None if table is None else self._placement.put_whole(table)[0],
+            *shared,
         ]
         options = {
             "graphdef": self.graphdef,
@@ -333,11 +344,12 @@ class Predictor:
         targets: Sequence[Sequence[tuple[int, ...]]],
         places: Sequence[int],
         read: tuple[np.ndarray, np.ndarray],
+        shared: Sequence[jax.Array],
         batch: PlannedBatch,
         score: Callable[..., jax.Array],
     ) -> list[np.ndarray]:
         """Scores the targets behind each prompt; ``places`` are the rows of ``read`` that the prompts stand in."""
-        context = self._prefilled(self._placement.put_rows(*read), batch.longest)
+        context = self._prefilled([*self._placement.put_rows(*read), *shared], batch.longest)
         # Equal targets of an example are computed once.
         pairs = list(dict.fromkeys((place, ids) for place, own in zip(places, targets, strict=True) for ids in own))
         found = self._pair_scores(pairs, batch.widths, len(read[0]), context, score)

@@ -23,12 +23,13 @@ def prefill(
     params: Mapping[str, Any],
     tokens_BS: Int[Array, "B S"],
     lengths_B: Int[Array, "B"],
+    shared_P: Int[Array, "P"] | None = None,
     *,
     graphdef: nnx.GraphDef,
     longest: int,
 ) -> PromptContext:
-    """Prefills prompts, one a row, that targets of at most ``longest`` tokens follow."""
-    return merge(graphdef, params).prompt_context(tokens_BS, lengths_B, longest)
+    """Prefills prompts, one a row, that targets of at most ``longest`` tokens follow; ``shared_P`` begins all of them."""
+    return merge(graphdef, params).prompt_context(tokens_BS, lengths_B, longest, shared_P)
 
 
 @functools.partial(jax.jit, static_argnames=("graphdef", "parts"))

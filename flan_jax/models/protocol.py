@@ -160,22 +160,41 @@ class Model(Protocol):
     def head(self) -> Head:
         """Returns the output projection."""
 
-    def prefill(self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], max_length: int) -> DecodeState:
+    @property
+    def shares_prompts(self) -> bool:
+        """True where the tokens that all prompts of a batch begin with can be computed once."""
+
+    def prefill(
+        self,
+        tokens_BS: Int[AnyArray, "B S"],
+        lengths_B: Int[AnyArray, "B"],
+        max_length: int,
+        shared_P: Int[AnyArray, "P"] | None = None,
+    ) -> DecodeState:
         """Runs the prompts for decoding at most ``max_length`` tokens behind each.
 
         Args:
             tokens_BS: prompts, one a row, padding behind.
             lengths_B: their lengths; rows of length 0 only fill the shape.
             max_length: the most tokens that are written.
+            shared_P: what all prompts begin with, of a model that ``shares_prompts``; each prompt has more than S - P
+                tokens. ``None`` computes all of each.
         """
 
     def decode_step(self, cache: Any, tokens_R: Int[AnyArray, "R"]) -> tuple[Float[Array, "R V"], Any]:
         """Runs one token a row and returns float32 logits of the next and the updated cache."""
 
     def prompt_context(
-        self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], longest: int
+        self,
+        tokens_BS: Int[AnyArray, "B S"],
+        lengths_B: Int[AnyArray, "B"],
+        longest: int,
+        shared_P: Int[AnyArray, "P"] | None = None,
     ) -> PromptContext:
-        """Runs the prompts once, so that any number of targets of at most ``longest`` tokens can be scored behind them."""
+        """Runs the prompts once, so that any number of targets of at most ``longest`` tokens can be scored behind them.
+
+        The other arguments are those of ``prefill``.
+        """
 
     def target_logits(
         self, context: PromptContext, rows_P: Int[Array, "P"], targets_PT: Int[Array, "P T"], parts: int = 1

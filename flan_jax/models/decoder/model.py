@@ -8,7 +8,7 @@ D model width, G key heads, K width of one head, V vocabulary, L layers.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import UserError
+from flan_jax.models.decoder.cache import DecoderCache, shared_rows
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.decoder.layers import CausalLayer, LayerInputs, Norm
 from flan_jax.models.ops.attention_mask import AttentionMask
@@ -34,28 +35,6 @@ from flan_jax.models.peft.soft_prompt import (
     prompt_padded,
 )
 from flan_jax.models.protocol import Axes, DecodeState, PromptContext
-
-
-class DecoderCache(NamedTuple):
-    """KV cache: a pytree of fixed shapes that a ``lax.while_loop`` can carry.
-
-    Rows end at the same place and begin at different ones, so that every step writes one column.
-
-    Attributes:
-        k, v: keys and values of prompt and decoded tokens, ``[L, B, N, G, K]``.
-        first: index of each row's first token, ``[B]``.
-        place: int32 scalar, index that the next token is written to.
-    """
-
-    k: Float[Array, "L B N G K"]
-    v: Float[Array, "L B N G K"]
-    first: Int[Array, "B"]
-    place: Int[Array, ""]
-
-    @property
-    def beam_axes(self) -> dict[str, int]:
-        """Fields that beams reorder, each with its batch axis."""
-        return {"k": 1, "v": 1, "first": 0}
 
 
 def positions_in_segments(segment_ids_BT: Int[AnyArray, "B T"]) -> Int[Array, "B T"]:
@@ -125,13 +104,25 @@ class Decoder(nnx.Module):
         x_BTD, _, _ = self._run(tokens_BT, segments_BT, positions_BT, prefix_BT, dropout_key)
         return self.norm(x_BTD[:, prompt_length(self.prompt) :])
 
-    def prefill(self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], max_length: int) -> DecodeState:
+    @property
+    def shares_prompts(self) -> bool:
+        """Yes, where no token sees those behind it, and nothing stands in front of the tokens."""
+        return not self.config.prefix_lm and self.prompt is None
+
+    def prefill(
+        self,
+        tokens_BS: Int[AnyArray, "B S"],
+        lengths_B: Int[AnyArray, "B"],
+        max_length: int,
+        shared_P: Int[AnyArray, "P"] | None = None,
+    ) -> DecodeState:
         """Runs the prompts for decoding, which gives the logits of the first token.
 
         Args:
             tokens_BS: prompts with padding behind them, as a row's inputs, with the 0 in front of them.
             lengths_B: tokens of each prompt, at most S; rows of length 0 only fill the shape.
             max_length: room for so many tokens after the prompt.
+            shared_P: what all prompts begin with, computed once; each prompt has more than S - P tokens.
 
         Raises:
             UserError: ``max_length`` is below 1, or exceeds the learned positions.
@@ -143,6 +134,8 @@ class Decoder(nnx.Module):
         in_front = prompt_length(self.prompt)
         length = in_front + tokens_BS.shape[1]
         self._check_length(length + max_length)
+        if shared_P is not None:
+            return self._prefill_shared(tokens_BS, lengths_B, max_length, jnp.asarray(shared_P))
         first_B = tokens_BS.shape[1] - lengths_B
         positions_BS = jnp.arange(length)[None] - first_B[:, None]
         segments_BS = (positions_BS >= 0).astype(jnp.int32)
@@ -154,11 +147,31 @@ class Decoder(nnx.Module):
         cache = DecoderCache(jnp.pad(k, room), jnp.pad(v, room), first_B, jnp.asarray(length, jnp.int32))
         return DecodeState(cache, jnp.zeros_like(lengths_B), self.logits(self.norm(x_BSD[:, -1:]))[:, 0])
 
+    def _prefill_shared(
+        self, tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], max_length: int, shared_P: Int[Array, "P"]
+    ) -> DecodeState:
+        """As ``prefill``; of each row the last S - P tokens are computed behind the shared ones that stand before them."""
+        assert self.shares_prompts, "what prompts share has other keys and values in each"
+        count, length = shared_P.shape[0], tokens_BS.shape[1]
+        ones = jnp.ones((1, count), jnp.int32)
+        _, k, v = self._run(shared_P[None], ones, jnp.arange(count)[None], None, None)
+        # Rows that only fill the shape are as good as others where they have a beginning.
+        first_B = length - jnp.where(lengths_B + count > length, lengths_B, length)
+        cache = shared_rows(k, v, first_B, length + max_length)
+        rest = jnp.maximum(jnp.arange(count, length)[None] - first_B[:, None], 0)
+        x_BTD, k, v = self._run_cached(cache, jnp.take_along_axis(tokens_BS, rest, axis=1), None)
+        cache = cache.with_next(k, v)
+        return DecodeState(cache, jnp.zeros_like(lengths_B), self.logits(self.norm(x_BTD[:, -1:]))[:, 0])
+
     def prompt_context(
-        self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], longest: int
+        self,
+        tokens_BS: Int[AnyArray, "B S"],
+        lengths_B: Int[AnyArray, "B"],
+        longest: int,
+        shared_P: Int[AnyArray, "P"] | None = None,
     ) -> PromptContext:
         """Runs the prompts for scoring; see ``protocol.Model.prompt_context``."""
-        state = self.prefill(tokens_BS, lengths_B, longest)
+        state = self.prefill(tokens_BS, lengths_B, longest, shared_P)
         return PromptContext(state.cache, state.logits)
 
     def target_logits(
@@ -179,12 +192,7 @@ class Decoder(nnx.Module):
         At most as many steps as ``prefill`` made room for.
         """
         x_B1D, k, v = self._run_cached(cache, jnp.asarray(tokens_B)[:, None], None)
-        cache = cache._replace(
-            k=write_cache(cache.k, k, cache.place, 2),
-            v=write_cache(cache.v, v, cache.place, 2),
-            place=cache.place + 1,
-        )
-        return self.logits(self.norm(x_B1D))[:, 0], cache
+        return self.logits(self.norm(x_B1D))[:, 0], cache.with_next(k, v)
 
     def extend(
         self, cache: DecoderCache, rows_P: Int[AnyArray, "P"], tokens_PT: Int[AnyArray, "P T"], parts: int = 1

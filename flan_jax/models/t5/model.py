@@ -177,16 +177,33 @@ class T5(nnx.Module):
         x_BTD, _ = self.decoder.scan(x_BTD, step, keys, remat=self.config.remat)
         return dropout(self.decoder.norm(x_BTD), self.config.dropout_rate, out_key)
 
-    def prefill(self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], max_length: int) -> DecodeState:
+    @property
+    def shares_prompts(self) -> bool:
+        """No: an encoder sees the whole prompt from each of its tokens."""
+        return False
+
+    def prefill(
+        self,
+        tokens_BS: Int[AnyArray, "B S"],
+        lengths_B: Int[AnyArray, "B"],
+        max_length: int,
+        shared_P: Int[AnyArray, "P"] | None = None,
+    ) -> DecodeState:
         """Encodes the prompts for decoding; see ``protocol.Model.prefill``."""
+        assert shared_P is None, "an encoder computes whole prompts"
         segment_ids_BS = length_segments(lengths_B, tokens_BS.shape[1])
         cache = self.init_cache(self.encode(tokens_BS, segment_ids_BS), segment_ids_BS, max_length)
         return DecodeState(cache, jnp.full_like(lengths_B, self.config.decoder_start_id), None)
 
     def prompt_context(
-        self, tokens_BS: Int[AnyArray, "B S"], lengths_B: Int[AnyArray, "B"], longest: int
+        self,
+        tokens_BS: Int[AnyArray, "B S"],
+        lengths_B: Int[AnyArray, "B"],
+        longest: int,
+        shared_P: Int[AnyArray, "P"] | None = None,
     ) -> PromptContext:
         """Encodes the prompts for scoring; see ``protocol.Model.prompt_context``."""
+        assert shared_P is None, "an encoder computes whole prompts"
         segment_ids_BS = length_segments(lengths_B, tokens_BS.shape[1])
         return PromptContext((self.encode(tokens_BS, segment_ids_BS), segment_ids_BS), None)
 

@@ -9,7 +9,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval.metrics.task_metrics import TaskMetrics, Value
 from flan_jax.eval.overlap import PartScore
 from flan_jax.eval.statistics.sample import TaskSample
-from flan_jax.tasks.option_orders import OptionOrder
+from flan_jax.tasks.rendering.option_orders import OptionOrder
 from flan_jax.tasks.spec import Predict
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from flax import nnx
 
 from flan_jax.errors import UserError
-from flan_jax.eval import generation, scoring
+from flan_jax.eval import scoring
 from flan_jax.eval.batching import Pair, PlannedBatch, has_room, pad_rows_at, pair_batches, plan, spread
+from flan_jax.eval.decoding import generation
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.sampling import draw_key
 from flan_jax.eval.decoding.stopping import cut_at_stop, stop_table, token_stops

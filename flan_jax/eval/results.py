@@ -13,7 +13,7 @@ from flan_jax.eval.provenance import Settings, changed_settings
 from flan_jax.eval.statistics.levels import DEFAULT_LEVELS
 from flan_jax.eval.suites import ClusterAverage, StepResults, SuiteAverage
 from flan_jax.files import atomic_write_text
-from flan_jax.tasks.option_orders import OptionOrder
+from flan_jax.tasks.rendering.option_orders import OptionOrder
 
 RESULTS_FILE = "results.json"
 PREDICTIONS_FOLDER = "predictions"

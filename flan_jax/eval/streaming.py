@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.eval import generation
 from flan_jax.eval.batching import pad_rows_at, plan
+from flan_jax.eval.decoding import generation
 from flan_jax.eval.decoding.stopping import certain_part, cut_at_stop, stop_table, token_stops
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor

@@ -35,7 +35,7 @@ from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.initial import load_weights
 from flan_jax.report.page import write_report
 from flan_jax.store.store import StoredTask
-from flan_jax.tasks.option_orders import OptionOrder
+from flan_jax.tasks.rendering.option_orders import OptionOrder
 from flan_jax.tasks.spec import ENDING, GROUP, ORDER, Prompted
 from flan_jax.tasks.task import Task, as_prompted
 from flan_jax.train.sharding import make_partitioner

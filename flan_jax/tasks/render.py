@@ -13,10 +13,10 @@ from typing import Any
 
 from flan_jax.errors import PlacedError, RecordError, UserError
 from flan_jax.tasks.hashing import counter_hash, finish_hash, hash_prefix
-from flan_jax.tasks.option_orders import OptionOrder, option_orders
 from flan_jax.tasks.rendering.by_itself import render_by_itself
 from flan_jax.tasks.rendering.fewshot import TRAIN_SPLIT, Exemplars, Slots, count_that_fit
 from flan_jax.tasks.rendering.fill import PromptAndTarget, check_unicode, content_of, fill_template, list_options
+from flan_jax.tasks.rendering.option_orders import OptionOrder, option_orders
 from flan_jax.tasks.rendering.slots import accepted_references, read_extras, read_slots, record_options
 from flan_jax.tasks.rendering.verbatim import can_fill, no_fillable_template, render_verbatim
 from flan_jax.tasks.repeats import templates_in_turn

@@ -6,7 +6,7 @@ import pytest
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.metrics.registry import METRICS
 from flan_jax.eval.option_sensitivity import option_sensitivity
-from flan_jax.tasks.option_orders import OptionOrder
+from flan_jax.tasks.rendering.option_orders import OptionOrder
 
 ACCURACY = METRICS.get("accuracy")
 LETTERS = ("A", "B", "C", "D")

@@ -6,7 +6,8 @@ from eval_toys import CONFIG, decode, encode
 from jax.sharding import NamedSharding, PartitionSpec
 
 from flan_jax.errors import UserError
-from flan_jax.eval import generation, scoring
+from flan_jax.eval import scoring
+from flan_jax.eval.decoding import generation
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.predictor import Predictor
 from flan_jax.models.build import apply

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from eval_toys import CONFIG, decode, encode
 
-from flan_jax.eval import generation, scoring
+from flan_jax.eval import scoring
 from flan_jax.eval.batching import pad_rows, pair_batches, spread
+from flan_jax.eval.decoding import generation
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.predictor import Predictor
 from flan_jax.models.build import abstract_model, logical_axes

@@ -10,7 +10,7 @@ from test_parity_t5 import ours, random_config, torch_model
 
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.eval.decoding.filters import sampling_logits
-from flan_jax.eval.generation import generate
+from flan_jax.eval.decoding.generation import generate
 
 pytestmark = [
     pytest.mark.parity,

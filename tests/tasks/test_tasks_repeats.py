@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.modes import PromptMode
-from flan_jax.tasks.option_orders import OptionOrder, option_orders
 from flan_jax.tasks.render import Renderer, render_split
+from flan_jax.tasks.rendering.option_orders import OptionOrder, option_orders
 from flan_jax.tasks.repeats import Repeats, templates_in_turn
 from flan_jax.tasks.spec import ORDER, Prompted
 from flan_jax.tasks.style import FLAN_2022, OptionStyle

@@ -14,7 +14,7 @@ from flan_jax.data.benchmarks.benchmark import Benchmark, BenchmarkTask, Questio
 from flan_jax.data.benchmarks.mmlu_files import LETTERS, ChoiceQuestion, read_subject, subjects
 from flan_jax.data.benchmarks.mmlu_subjects import CATEGORIES
 from flan_jax.errors import UserError
-from flan_jax.tasks.option_orders import option_orders
+from flan_jax.tasks.rendering.option_orders import option_orders
 
 
 def asks(row: ChoiceQuestion) -> dict[str, object]:

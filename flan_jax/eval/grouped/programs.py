@@ -12,7 +12,8 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from flan_jax.eval import generation, scoring
+from flan_jax.eval import scoring
+from flan_jax.eval.decoding import generation
 from flan_jax.models.peft.adapters import join
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.protocol import PromptContext

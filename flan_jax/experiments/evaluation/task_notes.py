@@ -8,7 +8,7 @@ import numpy as np
 from flan_jax.data.prepare.split_job import read_outcome
 from flan_jax.experiments.config import RunConfig
 from flan_jax.store.store import StoredTask
-from flan_jax.tasks.option_orders import OptionOrder
+from flan_jax.tasks.rendering.option_orders import OptionOrder
 from flan_jax.tasks.spec import ENDING, GROUP, ORDER, Prompted
 
 

@@ -10,7 +10,7 @@ from flan_jax.data.benchmarks.shots import ShotChooser
 from flan_jax.data.chat.prompts import ChatPrompts
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.eval.examples import EvalExample
-from flan_jax.tasks.option_orders import OptionOrder
+from flan_jax.tasks.rendering.option_orders import OptionOrder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from flan_jax.eval.grouped.answers import GroupAnswers
+from flan_jax.eval.grouped.answering import GroupAnswers
 from flan_jax.eval.grouped.predictor import GroupedPredictor
 from flan_jax.eval.language_model import LanguageModel
 from flan_jax.eval.predictor import Predictor

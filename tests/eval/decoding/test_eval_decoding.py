@@ -15,10 +15,10 @@ from flan_jax.errors import UserError
 from flan_jax.eval.decoding.beam import beam_search
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.filters import sampling_logits
+from flan_jax.eval.decoding.generation import generate
 from flan_jax.eval.decoding.sampling import SamplingRule, continue_sampling, draw_key, start_sampling
 from flan_jax.eval.decoding.state import repeat_rows
 from flan_jax.eval.decoding.stopping import cut_at_stop, stop_table, token_stops
-from flan_jax.eval.generation import generate
 from flan_jax.models.build import abstract_model, apply, merge
 from flan_jax.models.protocol import DecodeState
 from flan_jax.testing.models import random_params, tiny_decoder

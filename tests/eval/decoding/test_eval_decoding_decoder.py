@@ -5,7 +5,7 @@ import numpy as np
 
 from flan_jax.eval.decoding.beam import beam_search
 from flan_jax.eval.decoding.config import DecodingConfig
-from flan_jax.eval.generation import generate
+from flan_jax.eval.decoding.generation import generate
 from flan_jax.models import build
 from flan_jax.testing.models import random_params, tiny_decoder
 

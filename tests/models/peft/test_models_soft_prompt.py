@@ -7,7 +7,7 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.eval import scoring
-from flan_jax.eval.generation import generate
+from flan_jax.eval.decoding.generation import generate
 from flan_jax.models.build import abstract_model, merge
 from flan_jax.testing.models import random_batch, random_params, tiny_decoder, tiny_t5
 

@@ -18,7 +18,8 @@ import pytest
 from flan_jax import signals
 from flan_jax.cli.main import main
 from flan_jax.errors import UserError
-from flan_jax.eval.decoding import generation, runner, scoring
+from flan_jax.eval import runner, scoring
+from flan_jax.eval.decoding import generation
 from flan_jax.eval.results import read_predictions, read_results
 from flan_jax.experiments import evaluation_hook
 from flan_jax.experiments.config import RunConfig

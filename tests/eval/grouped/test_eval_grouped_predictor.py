@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from eval_toys import CONFIG
 
-from flan_jax.eval.grouped.answers import GroupAnswers
+from flan_jax.eval.grouped.answering import GroupAnswers
 from flan_jax.eval.grouped.predictor import GroupedPredictor
 from flan_jax.eval.language_model import BatchedModel
 from flan_jax.models.build import logical_axes

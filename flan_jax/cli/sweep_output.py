@@ -1,4 +1,4 @@
-"""What `flan-jax sweep` shows while it runs: a table that is drawn again on a terminal, plain lines elsewhere, JSON for programs."""
+"""The output of `flan-jax sweep` while it runs: a table that is drawn again on a terminal, plain lines elsewhere, JSON for programs."""
 
 import abc
 import shutil
@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from flan_jax.cli.escapes import json_text, visible_line
 from flan_jax.studies.claims import Claims
-from flan_jax.studies.executor import Progress
+from flan_jax.studies.executor import RunProgress
 from flan_jax.studies.live_table import (
     Score,
     counted,
@@ -53,7 +53,7 @@ class SweepOutput(abc.ABC):
             objective,
             stream,
         )
-        self.training: dict[str, Progress] = {}
+        self.training: dict[str, RunProgress] = {}
         self.began_at = time.monotonic()
         self._scores: dict[str, Score | None] = {}
         self.refresh()
@@ -66,7 +66,7 @@ class SweepOutput(abc.ABC):
                 self._scores[name] = score_of(self.study, name, self.objective)
 
     def score(self, name: str) -> Score | None:
-        """What a run that is done came to."""
+        """The result of a run that is done."""
         return self._scores.get(name)
 
     @property
@@ -84,7 +84,7 @@ class SweepOutput(abc.ABC):
         self.began_at = time.monotonic()
         self.training = {}
 
-    def progress(self, group: Group, progress: Progress) -> None:
+    def progress(self, group: Group, progress: RunProgress) -> None:
         """As ``Listener.progress``."""
         self.training = dict.fromkeys(group.runs, progress)
 
@@ -127,7 +127,7 @@ class PlainLines(SweepOutput):
         self._said = time.monotonic()
         self.say(f"{group.name}: {_named(group.runs)}; {self._so_far()}")
 
-    def progress(self, group: Group, progress: Progress) -> None:
+    def progress(self, group: Group, progress: RunProgress) -> None:
         """Says how far they are, now and then."""
         super().progress(group, progress)
         if time.monotonic() - self._said >= _LINE_EVERY_S:
@@ -179,7 +179,7 @@ class LiveTable(SweepOutput):
         super().began(group)
         self._draw()
 
-    def progress(self, group: Group, progress: Progress) -> None:
+    def progress(self, group: Group, progress: RunProgress) -> None:
         """Draws the table, twice a second at most."""
         super().progress(group, progress)
         if time.monotonic() - self._drawn >= _DRAW_EVERY_S:
@@ -240,7 +240,7 @@ class JsonLines(SweepOutput):
         super().began(group)
         self._write("began", group=group.name, runs=list(group.runs))
 
-    def progress(self, group: Group, progress: Progress) -> None:
+    def progress(self, group: Group, progress: RunProgress) -> None:
         """Writes ``progress``."""
         super().progress(group, progress)
         self._write(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flan_jax.eval.shared_prompts import shared_batches
+from flan_jax.eval.decoding.shared_prompts import shared_batches
 
 MAX_BUCKETS = 3
 Pair = tuple[int, tuple[int, ...]]

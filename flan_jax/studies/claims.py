@@ -57,7 +57,7 @@ class Claim:
 
     @property
     def held(self) -> bool:
-        """Whether it is still the newest one of what it covers."""
+        """True while it is the newest one of what it covers."""
         return _newest(self.path.parent) == self.path
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ End = Literal["done", "diverged", "failed"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """The state of runs that train together.
 
     Attributes:
@@ -41,7 +41,7 @@ class RunEnd:
     reason: str = ""
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[RunProgress], None]
 
 
 class Executor(Protocol):

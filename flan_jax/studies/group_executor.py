@@ -13,7 +13,7 @@ from flan_jax.experiments.data import prepare_run
 from flan_jax.experiments.setup import Log
 from flan_jax.experiments.train import train
 from flan_jax.feed.config import FeedConfig
-from flan_jax.studies.executor import OnProgress, Progress, RunEnd
+from flan_jax.studies.executor import OnProgress, RunEnd, RunProgress
 from flan_jax.studies.expand import run_config
 from flan_jax.studies.groups.group_key import group_key, why_alone
 from flan_jax.studies.groups.memory import runs_that_fit
@@ -124,9 +124,9 @@ class GroupExecutor:
         return RunEnd(plan.name, "done", result.step)
 
 
-def _progress(progress: GroupProgress, names: Mapping[str, str]) -> Progress:
+def _progress(progress: GroupProgress, names: Mapping[str, str]) -> RunProgress:
     losses = {names[folder]: loss for folder, loss in progress.losses.items()}
-    return Progress(progress.step, progress.steps, losses)
+    return RunProgress(progress.step, progress.steps, losses)
 
 
 def data_key(config: RunConfig) -> str:

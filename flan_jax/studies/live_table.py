@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax.eval.suites import StepResults
-from flan_jax.studies.executor import Progress
+from flan_jax.studies.executor import RunProgress
 from flan_jax.studies.objectives import Objective, means
 from flan_jax.studies.plan import RunPlan
 from flan_jax.studies.run_records import STATES, State
@@ -24,7 +24,7 @@ _LEVELS = 40
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         step: at which it was measured.
@@ -75,7 +75,7 @@ def counted(found: Mapping[State, int]) -> str:
 
 
 def seconds_left(
-    states: Mapping[str, RunState], names: Sequence[str], progress: Mapping[str, Progress], running_seconds: float
+    states: Mapping[str, RunState], names: Sequence[str], progress: Mapping[str, RunProgress], running_seconds: float
 ) -> float | None:
     """Estimates when the runs are done, at the speed so far; ``None`` before there is one.
 
@@ -106,7 +106,7 @@ def eta(seconds: float | None) -> str:
     return "?" if seconds is None else duration(seconds)
 
 
-def run_line(plan: RunPlan, state: RunState, progress: Progress | None, score: Score | None) -> tuple[str, ...]:
+def run_line(plan: RunPlan, state: RunState, progress: RunProgress | None, score: Score | None) -> tuple[str, ...]:
     """Returns the cells of a run's row."""
     step = f"{progress.step:,}/{progress.steps:,}" if progress else f"{score.step:,}" if score else ""
     loss = progress.losses.get(plan.name) if progress else None
@@ -149,7 +149,7 @@ def table(
     names: Sequence[str],
     *,
     scores: Mapping[str, Score | None],
-    progress: Mapping[str, Progress],
+    progress: Mapping[str, RunProgress],
     most: int | None = None,
 ) -> list[str]:
     """Returns a heading and a line a run; with ``most``, of so many runs at most, those at work first."""

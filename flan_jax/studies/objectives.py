@@ -1,4 +1,4 @@
-"""What a study's runs are compared by: one number a run, named ``SUITE/METRIC``."""
+"""The numbers by which the runs of a study are compared: one a run, named ``SUITE/METRIC``."""
 
 import dataclasses
 import math

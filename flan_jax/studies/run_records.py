@@ -66,7 +66,7 @@ class RunRecord:
 
     @property
     def reason(self) -> str:
-        """Why the newest attempt did not reach its end; ``""`` where it did, or nobody said."""
+        """The cause for which the newest attempt did not reach its end; ``""`` where it did, or nobody said."""
         return self.last.reason if self.last else ""
 
     @property

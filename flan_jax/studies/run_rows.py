@@ -104,7 +104,7 @@ def newest_results(folder: Path) -> StepResults | None:
 
 
 def _measured(run: Run) -> Row:
-    """What a run's files say of its cost and circumstances."""
+    """Reads a run's cost and circumstances from its files."""
     cost = run_cost(run)
     hardware = cost["hardware"]
     config = mapping(run.manifest.get("config"))

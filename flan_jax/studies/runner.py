@@ -16,7 +16,7 @@ from flan_jax.eval.suites import sentence
 from flan_jax.experiments.run_folder.run_lock import RunHeldError
 from flan_jax.files import WritingError, refusal
 from flan_jax.studies.claims import Claims, LostClaimError, Owner
-from flan_jax.studies.executor import Executor, Progress, RunEnd
+from flan_jax.studies.executor import Executor, RunEnd, RunProgress
 from flan_jax.studies.run_records import Outcome, State
 from flan_jax.studies.scheduler import ClaimedGroup, Group, Scheduler, group_folder
 from flan_jax.studies.study_dir import StudyDir
@@ -39,7 +39,7 @@ class Listener(Protocol):
     def began(self, group: Group) -> None:
         """Told when a group is begun, or goes on."""
 
-    def progress(self, group: Group, progress: Progress) -> None:
+    def progress(self, group: Group, progress: RunProgress) -> None:
         """Told after every logged step of a group."""
 
     def ended(self, group: Group, names: Sequence[str]) -> None:
@@ -54,7 +54,7 @@ class Listener(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class SweepResult:
-    """What a sweep left.
+    """The outcome of a sweep.
 
     Attributes:
         states: number of the selected runs by state.
@@ -117,7 +117,7 @@ def sweep(
 
 
 class _Sweep:
-    """What one process does with the groups that it is given."""
+    """The work of one process on the groups that it is given."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Which runs are trained next: a group that was left half done, or a new one of runs that nobody has begun.
+"""The choice of the runs that are trained next: a group that was left half done, or a new one of runs that nobody has begun.
 
 A group is a folder with the names of its runs, which stay: its checkpoint is of these runs together. A run that failed is
 tried again in a group of its own, so that it cannot take others with it.

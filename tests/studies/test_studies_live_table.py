@@ -8,7 +8,7 @@ from toy_study import STEPS, toy_plans, toy_results, toy_study
 
 from flan_jax.eval.results import write_results
 from flan_jax.studies.claims import Owner
-from flan_jax.studies.executor import Progress
+from flan_jax.studies.executor import RunProgress
 from flan_jax.studies.live_table import Score, counted, counts, levels, objective_of, score_of, seconds_left, table
 from flan_jax.studies.objectives import parse_objective
 from flan_jax.studies.run_records import RunRecord
@@ -32,7 +32,7 @@ STATES = {
     NAMES[4]: RunState(RunRecord(), "pending"),
     NAMES[5]: RunState(RunRecord(), "pending"),
 }
-PROGRESS = {NAMES[2]: Progress(2, 8, {NAMES[2]: 1.25})}
+PROGRESS = {NAMES[2]: RunProgress(2, 8, {NAMES[2]: 1.25})}
 
 
 def test_the_table(tmp_path: Path) -> None:

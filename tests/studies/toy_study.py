@@ -14,7 +14,7 @@ from flan_jax.eval.examples import TaskResult
 from flan_jax.eval.results import write_results
 from flan_jax.eval.suites import ClusterAverage, StepResults, SuiteAverage
 from flan_jax.files import atomic_write_text
-from flan_jax.studies.executor import OnProgress, Progress, RunEnd
+from flan_jax.studies.executor import OnProgress, RunEnd, RunProgress
 from flan_jax.studies.plan import RunPlan
 from flan_jax.studies.scheduler import Group
 from flan_jax.studies.study_dir import StudyDir, begin_study
@@ -94,7 +94,7 @@ class ToyExecutor:
                 self.log_step(plan, step, number)
             text = json.dumps({"runs": [plan.name for plan in plans], "step": step, "numbers": numbers})
             atomic_write_text(checkpoint, text)
-            on_progress(Progress(step, STEPS, {plan.name: 1 / step for plan in plans}))
+            on_progress(RunProgress(step, STEPS, {plan.name: 1 / step for plan in plans}))
         for plan, number in zip(plans, numbers, strict=True):
             write_results(self.study.model_dir(plan.name), toy_results(number % 1000 / 1000))
         return tuple(RunEnd(plan.name, "done", step) for plan in plans)
@@ -150,7 +150,7 @@ class Heard:
     def began(self, group: Group) -> None:
         self.begun.append(group.runs)
 
-    def progress(self, group: Group, progress: Progress) -> None:
+    def progress(self, group: Group, progress: RunProgress) -> None:
         self.steps.append(progress.step)
 
     def ended(self, group: Group, names: Sequence[str]) -> None:

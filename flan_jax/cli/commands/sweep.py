@@ -103,7 +103,7 @@ def _load(arguments: argparse.Namespace) -> "GinStudy":
 
 
 def _declared(arguments: argparse.Namespace, loaded: "GinStudy") -> dict[str, Any]:
-    """What the study's folder is to know, or knows already, beside the runs."""
+    """Returns the declaration that the study's folder is to keep, or keeps already, beside the runs."""
     from flan_jax.studies.study_dir import base_as_now, base_identity
 
     return {
@@ -195,7 +195,7 @@ def _say_end(study: "StudyDir", failed: int) -> None:
 
 
 def _stands(study: "StudyDir") -> str:
-    """What a sweep that was stopped goes on from."""
+    """Says in a sentence from where a sweep that was stopped goes on."""
     from flan_jax.studies.claims import Claims
     from flan_jax.studies.live_table import counted, counts
     from flan_jax.studies.run_states import run_states
@@ -301,7 +301,7 @@ def _plan_lines(rows: "Sequence[PlanRow]") -> list[str]:
 
 
 def _totals(found: "Mapping[str, Any]") -> str:
-    """What all of the runs come to."""
+    """Sums up all of the runs."""
     from flan_jax.train.hooks import duration
 
     again = found["runs"] - found["points"]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flan_jax.eval.decoding.shared_prompts import SharedBatch, shared_batches, shared_length
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.predictor import Predictor
-from flan_jax.eval.shared_prompts import SharedBatch, shared_batches, shared_length
 from flan_jax.models import build
 from flan_jax.testing.models import random_params, tiny_decoder
 

@@ -6,17 +6,20 @@ a command again on 75 can be stopped by hand. Standard library only; every layer
 """
 
 import contextlib
+import functools
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 TEMPORARY_FAILURE = 75
 GRACE_S = 5.0
 """After so long a signal ends the process also where Python does not come to it, as while a program is compiled."""
+AGAIN_S = 0.05
+"""After so long a signal is sent again whose exception Python has dropped."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Newest = Callable[[], int | str | None]
@@ -106,11 +109,14 @@ def handled(otherwise: str) -> Iterator[None]:
     _WATCH.reacted.clear()
     earlier = {signum: signal.signal(signum, _raise) for signum in _SIGNALS}
     earlier_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    earlier_hook = sys.unraisablehook
+    sys.unraisablehook = functools.partial(_send_again, earlier_hook)
     thread = threading.Thread(target=_watch, args=(reading, otherwise), name="signals", daemon=True)
     thread.start()
     try:
         yield
     finally:
+        sys.unraisablehook = earlier_hook
         signal.set_wakeup_fd(earlier_fd)
         for signum, handler in earlier.items():
             signal.signal(signum, handler)
@@ -121,6 +127,19 @@ def handled(otherwise: str) -> Iterator[None]:
 
 def _raise(signum: int, _: FrameType | None) -> None:
     interrupt(signum)
+
+
+def _send_again(otherwise: Callable[[Any], Any], unraisable: "sys.UnraisableHookArgs") -> None:
+    """Sends a signal again that came in a callback, such as one of the garbage collector's: Python goes on behind those.
+
+    Not from here, where the exception would be dropped as well, but a moment later from another thread.
+    """
+    if isinstance(unraisable.exc_value, Interrupted):
+        again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), unraisable.exc_value.signum))
+        again.daemon = True
+        again.start()
+    else:
+        otherwise(unraisable)
 
 
 def _watch(reading: int, otherwise: str) -> None:

@@ -1,5 +1,6 @@
 """A stop says what stands, in a line, and exits so that a loop on 75 goes on after SIGTERM and ends at Ctrl-C."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -41,6 +42,41 @@ def test_a_signal_raises_where_python_is(signum: int) -> None:
         work()
     assert stopped.value.signum == signum
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_not_lost_in_a_callback(signum: int, capfd: pytest.CaptureFixture[str]) -> None:
+    """Python drops what a callback of the garbage collector raises, and goes on."""
+
+    def at_collection(phase: str, _: dict[str, int]) -> None:
+        if phase == "stop" and at_collection in gc.callbacks:
+            gc.callbacks.remove(at_collection)
+            signal.raise_signal(signum)
+
+    def work() -> None:
+        gc.collect()
+        time.sleep(10)
+
+    gc.callbacks.append(at_collection)
+    begun = time.monotonic()
+    with pytest.raises(Interrupted) as stopped, handled("nothing"):
+        work()
+    assert stopped.value.signum == signum
+    assert time.monotonic() - begun < 5
+    assert not capfd.readouterr().err
+
+
+def test_other_errors_of_callbacks_go_where_they_went(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[type] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: seen.append(unraisable.exc_type))
+
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("broken")
+
+    with handled("nothing"):
+        Broken()
+    assert seen == [ValueError]
 
 
 STUCK = """

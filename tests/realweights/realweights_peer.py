@@ -24,17 +24,23 @@ class Peer:
         chosen = torch.log_softmax(logits, -1).gather(-1, ids[0, len(inputs) :, None])
         return float(chosen.sum())
 
-    def write(self, ids, *, beams: int, count: int) -> list[int]:
-        """The tokens that the model goes on with, greedily or by a search, its end of text left out."""
+    def write(self, prompts: list[list[int]], *, beams: int, count: int) -> list[list[int]]:
+        """The tokens that the model goes on with behind each prompt, greedily or by a search, its end of text left out.
+
+        All prompts in one batch, with the padding in front of them that transformers wants.
+        """
         import torch
 
+        longest = max(map(len, prompts))
+        padded = [[self.tokenizer.eos_token_id] * (longest - len(ids)) + ids for ids in prompts]
+        mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
         with torch.no_grad():
             written = self.model.generate(
-                input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long),
-                num_beams=beams, max_new_tokens=count, do_sample=False,
-            )[0, len(ids) :].tolist()  # fmt: skip
+                input_ids=torch.tensor(padded), attention_mask=torch.tensor(mask), num_beams=beams,
+                max_new_tokens=count, do_sample=False,
+            )[:, longest:].tolist()  # fmt: skip
         end = self.tokenizer.eos_token_id
-        return written[: written.index(end)] if end in written else written
+        return [row[: row.index(end)] if end in row else row for row in written]
 
 
 def load_peer(folder) -> Peer:

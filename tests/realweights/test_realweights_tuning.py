@@ -28,8 +28,8 @@ pytestmark = [
 ]
 TARGETS = 32
 LENGTHS = f"{{'inputs': 192, 'targets': {TARGETS}}}"
-STEPS = 16
-STOPPED_AFTER = 5
+STEPS = 10
+STOPPED_AFTER = 3
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_the_loss_falls_from_that_of_a_published_model(trained):
     assert all(map(math.isfinite, losses))
     # Rows of a few examples are noisy. A wrong template or tokenizer starts far above, a wrong dropout does not fall.
     assert losses[0] < 5
-    assert np.mean(losses[-4:]) < 0.75 * np.mean(losses[:2])
+    assert np.mean(losses[-3:]) < 0.75 * np.mean(losses[:2])
 
 
 def test_a_decoder_is_tuned_without_dropout(trained):

@@ -2,10 +2,17 @@
 
 import dataclasses
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
+from small_mini import small_mini
 
 from flan_jax.cli.main import main
+from flan_jax.eval.journal import JOURNAL_FILE, Journal
 from flan_jax.experiments.compare import asked_as
 from flan_jax.experiments.weights.pretrained import run_of_folder
 from flan_jax.testing import tokenizers
@@ -22,9 +29,10 @@ def runs(tmp_path_factory):
     """A folder with a run, and the same run in the format of Hugging Face's."""
     folder = tmp_path_factory.mktemp("compared")
     pieces = tokenizers.save(folder / "pieces", tokenizers.t5())
-    assert main(["train", *RUN, f"--gin.VOCABULARY={pieces}", f"--gin.MODEL_DIR={folder / 'tuned'}"]) == 0
-    assert main(["export-hf", str(folder / "tuned"), str(folder / "published")]) == 0
-    return folder
+    with small_mini():
+        assert main(["train", *RUN, f"--gin.VOCABULARY={pieces}", f"--gin.MODEL_DIR={folder / 'tuned'}"]) == 0
+        assert main(["export-hf", str(folder / "tuned"), str(folder / "published")]) == 0
+        yield folder
 
 
 @pytest.fixture
@@ -100,3 +108,55 @@ def test_a_tokenizer_is_found_from_where_it_is_named_whatever_data_folder_the_as
     model = run_of_folder("published")
     asking = dataclasses.replace(model, data=dataclasses.replace(model.data, data_dir="elsewhere"))
     assert asked_as(asking, model).data.vocabulary == str(runs / "published")
+
+
+def test_an_evaluation_that_the_system_kills_goes_on_where_it_stood(runs, cli, tmp_path, monkeypatch):
+    """SIGKILL in the middle of a process of its own; the same command again repeats nothing, and gives the same bytes."""
+    folders = [shutil.copytree(runs / "tuned", tmp_path / name) for name in ("whole", "killed")]
+    for folder in folders:
+        shutil.rmtree(folder / "eval")
+    added = []
+    add = Journal.add
+
+    def spied(journal, entries):
+        entries = list(entries)
+        added.extend(entries)
+        add(journal, entries)
+
+    monkeypatch.setattr(Journal, "add", spied)
+
+    def asked(folder):
+        store = f"--gin.STORE={str(runs / 'store')!r}"
+        return ["eval", "--model_dir", str(folder), "--limit", "60", "--gin.EvalConfig.batch_size=4", store]
+
+    assert cli(*asked(folders[0])).code == 0
+    total = len(added)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flan_jax.cli.main", *asked(folders[1])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    journal = folders[1] / "eval" / "3" / JOURNAL_FILE
+    while process.poll() is None and not (journal.is_file() and journal.read_bytes().count(b"\n") >= 3):
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (folders[1] / "eval" / "3" / "results.json").exists()
+    kept = Journal(journal).answers
+    assert 0 < kept < total
+    added.clear()
+    again = cli(*asked(folders[1]))
+    assert again.code == 0, again.err
+    assert f"left {kept:,} answers" in again.err
+    assert len(added) == total - kept
+    assert len({entry[:2] for entry in added}) == len(added)
+    first, second = (
+        {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted((folder / "eval").rglob("*"))
+            if path.is_file()
+        }
+        for folder in folders
+    )
+    assert first == second

@@ -290,7 +290,7 @@ def test_the_collections_page_names_every_mixture_and_no_other():
     # In a process of its own: tests register toys.
     command = "import mixtures; from flan_jax.mixing.mixture import MIXTURES; print(*MIXTURES)"
     listed = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout.split()
-    shipped = {name for name in listed if name != "mini"}
+    shipped = {name for name in listed if not name.startswith("mini")}  # the embedded worlds are no collections
     unknown = {pattern for pattern in patterns if not fnmatch.filter(shipped, pattern)}
     assert not unknown, "no such mixture"
     silent = {name for name in shipped if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}

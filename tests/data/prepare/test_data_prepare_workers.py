@@ -267,6 +267,7 @@ register_mixture("killed", lambda: Mixture("killed", tuple(Entry(task) for task 
 """
 
 
+@pytest.mark.timeout(1200)  # half a dozen fresh processes, one after another: slow machines take minutes for them
 def test_killed_again_and_again_it_makes_the_same_store(tmp_path):
     (tmp_path / "killed_tasks.py").write_text(textwrap.dedent(OWN))
     command = [sys.executable, str(TOOL), "--mixture", "killed", "--module_import", "killed_tasks", "--kills", "2"]

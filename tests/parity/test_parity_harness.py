@@ -109,11 +109,15 @@ def test_every_request_has_the_same_answer(both):
     assert found["cats_letter"] != 0 or found["cats_words"] != 0, "two implementations round otherwise"
 
 
-def test_the_metrics_are_the_same(both):
+def test_the_metrics_are_the_same(both, model):
     theirs, ours = map(numbers_of, both)
     assert theirs.keys() == ours.keys()
+    # A model of random weights finds some letters equally likely: rounding may choose another of them.
+    letters = "cats_letter"
+    ties = ties_of({"samples": {letters: both[0]["samples"][letters]}}, 2 * CLOSE)
+    assert model[0] == "t5" or not any(ties.values())
     for task, values in theirs.items():
-        assert values == pytest.approx(ours[task], rel=1e-4), task
+        assert values == pytest.approx(ours[task], rel=1e-4, abs=ties.get(task, 0.0) + 1e-9), task
 
 
 def test_texts_are_written_and_some_end_at_a_stop_text(both):

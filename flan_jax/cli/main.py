@@ -3,10 +3,12 @@
 import argparse
 import importlib
 import logging
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from flan_jax import __version__, files, signals
 from flan_jax.cli.escapes import visible
@@ -124,6 +126,21 @@ class _Warnings(logging.Handler):
             print(text, file=sys.stderr)
 
 
+def script() -> NoReturn:
+    """Runs one command as a process of its own, and ends it with the command's exit code.
+
+    After a stop the devices may still compute what nobody waits for. Python's own way out would take down what they
+    compute with, and that crashes now and then, with another exit code; so the process then ends at once. All that was
+    to be written is written by then.
+    """
+    code = main()
+    if code == signals.TEMPORARY_FAILURE or code > 128:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     if not logging.getLogger().handlers:
@@ -176,4 +193,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

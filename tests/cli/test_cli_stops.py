@@ -3,6 +3,8 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -81,3 +83,22 @@ def test_a_disk_that_refuses_is_no_fault_of_ours(error, sentence, refused, tmp_p
 
     monkeypatch.setattr(import_hf, "model_folder", fail)
     assert refused("import-hf", str(tmp_path), str(tmp_path / "made")).startswith(sentence)
+
+
+ENDS = """
+import atexit
+from flan_jax.cli import main as cli
+cli.main = lambda: {code}
+atexit.register(print, "taken down")
+print("said")
+cli.script()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(0, "said\ntaken down\n"), (2, "said\ntaken down\n"), (75, "said\n"), (130, "said\n")]
+)
+def test_a_stopped_process_takes_nothing_down_that_still_computes(code, said):
+    """Python's own way out destroys what XLA's threads compute with, and crashed now and then with another exit code."""
+    done = subprocess.run([sys.executable, "-c", ENDS.format(code=code)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, said, "")

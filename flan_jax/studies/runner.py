@@ -76,7 +76,7 @@ def sweep(
     selected: Sequence[str],
     retries: int,
     claims: Claims,
-    store: Callable[[Sequence[str]], None] = lambda names: None,
+    store: Callable[[Sequence[str] | None], None] = lambda names: None,
 ) -> SweepResult:
     """Brings the selected runs to their ends.
 
@@ -87,7 +87,7 @@ def sweep(
         selected: names of runs; others are left as they are.
         retries: how often a run that failed is tried again.
         claims: of this process, in the study's folder.
-        store: told which runs changed, to bring the database up to date.
+        store: told which runs changed, to bring the database up to date; at first ``None``, for all of them.
 
     Raises:
         Preempted: a signal came while runs were trained, and what they reached is saved.
@@ -97,11 +97,12 @@ def sweep(
     if not selected:
         raise UserError("No runs are selected, so there is nothing to do. Name some with --runs, or leave it out.")
     scheduler = Scheduler(study, claims, executor, selected=selected, retries=retries)
+    sweeping = _Sweep(study, executor, listener, claims, store)
+    sweeping.changed(None)  # what others did since, and what a kill between a run's record and its rows left undone
     wanted = scheduler.wanted()
     if wanted:
         with claims.holding(PREPARING, lambda owner: listener.say(_prepares(owner))):
             executor.prepare([study.plan(name) for name in wanted])
-    sweeping = _Sweep(study, executor, listener, claims, store)
     pause = _WAIT_S
     while wanted := scheduler.wanted():
         work = scheduler.next(leave=sweeping.held())
@@ -125,7 +126,7 @@ class _Sweep:
         executor: Executor,
         listener: Listener,
         claims: Claims,
-        store: Callable[[Sequence[str]], None],
+        store: Callable[[Sequence[str] | None], None],
     ) -> None:
         self._study, self._executor, self._listener, self._claims = study, executor, listener, claims
         self._store = store
@@ -140,7 +141,7 @@ class _Sweep:
         group, claim = work.group, work.claim
         try:
             self._note_begin(group)
-            self._changed(group.runs)
+            self.changed(group.runs)
             self._listener.began(group)
             began = time.monotonic()
             try:
@@ -200,10 +201,11 @@ class _Sweep:
                 end = by_name[name]
                 record = record.ended(end.outcome, step=end.step, reason=end.reason, wall_seconds=seconds)
             self._study.note(name, record)
-        self._changed(work.group.runs)
+        self.changed(work.group.runs)
         self._listener.ended(work.group, work.group.runs)
 
-    def _changed(self, names: Sequence[str]) -> None:
+    def changed(self, names: Sequence[str] | None) -> None:
+        """Brings the rows of these runs up to date, or of all."""
         with self._claims.holding(DATABASE):
             self._store(names)
 

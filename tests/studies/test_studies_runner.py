@@ -74,11 +74,15 @@ def swept(study: StudyDir, executor: ToyExecutor, heard: Heard | None = None, **
             study,
             executor,
             listener=heard or Heard(),
-            selected=given.pop("selected", [plan.name for plan in study.plans]),
+            selected=given.pop("selected", names(study)),
             retries=given.pop("retries", 0),
             claims=claims,
             store=lambda names: database_of(study).update(study, claims, names) and None,
         )
+
+
+def names(study: StudyDir) -> list[str]:
+    return [plan.name for plan in study.plans]
 
 
 def tables(study: StudyDir) -> dict[str, list[dict[str, Any]]]:
@@ -130,9 +134,19 @@ def test_killed_ten_times_it_ends_with_the_same_table(
     assert tables(study) == tables(undisturbed)
     again = taken(study)
     # A step is saved when it is taken: a kill costs its group one step at most.
-    assert all(again[name, step] >= 1 for name in (plan.name for plan in study.plans) for step in range(1, STEPS + 1))
+    assert all(again[name, step] >= 1 for name in names(study) for step in range(1, STEPS + 1))
     assert sum(again.values()) <= 11 * STEPS + 10 * 3
     assert any(study.record(plan.name).attempts[1:] for plan in study.plans), "no kill came while a run was trained"
+
+
+def test_rows_that_a_kill_left_out_are_written_by_the_next_sweep(undisturbed: StudyDir, tmp_path: Path) -> None:
+    study = toy_study(tmp_path / "study", toy_plans(11))
+    with Claims(study.claims) as claims:
+        sweep(study, ToyExecutor(study, size=3), listener=Heard(), selected=names(study), retries=0, claims=claims)
+    executor = ToyExecutor(study, size=3)
+    swept(study, executor)
+    assert executor.trained == [], "every run was done: only its rows were missing"
+    assert tables(study) == tables(undisturbed)
 
 
 def test_two_sweeps_share_the_work(undisturbed: StudyDir, disturbed: tuple[StudyDir, StudyDir]) -> None:

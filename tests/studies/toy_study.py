@@ -119,7 +119,7 @@ class ToyExecutor:
             "step": step, "loss": number % 100 / 100, "tokens": 10.0, "weight": 4.0, "seconds": 0.5, "steps": 1,
             "task_loss": {"a": number % 100 / 100}, "task_share": {"a": 1.0},
         }  # fmt: skip
-        path.write_text("".join(kept) + json.dumps(line) + "\n")
+        atomic_write_text(path, "".join(kept) + json.dumps(line) + "\n")  # a kill in the midst of it loses no step
 
 
 def toy_results(probability: float, accuracy: float = 0.5) -> StepResults:

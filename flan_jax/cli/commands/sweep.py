@@ -140,7 +140,7 @@ def _run(
     from flan_jax.studies.database import database_of
     from flan_jax.studies.group_executor import GroupExecutor, log_once
     from flan_jax.studies.objectives import parse_objective
-    from flan_jax.studies.runner import DATABASE, sweep
+    from flan_jax.studies.runner import sweep
     from flan_jax.train.loop import Preempted
 
     objective = parse_objective(loaded.study.objective)
@@ -159,8 +159,6 @@ def _run(
         for line in database_of(study).update(study, claims, changed):
             output.say(line)
 
-    with claims.holding(DATABASE):  # what others did since, and what a kill kept from it
-        store(None)
     try:
         result = sweep(
             study,

@@ -4,8 +4,10 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, unknown
 from flan_jax.eval.examples import TaskResult
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.mixture import run_mixture, run_suites
 
 SCORE = "score"
 """The name of every task's own metric, whichever that is."""
@@ -51,6 +53,33 @@ def parse_objective(text: str) -> Objective:
             f"The objective {text!r} names no suite and metric. Write SUITE/METRIC, such as {DEFAULT}, or SUITE/METRIC/CLUSTER."
         )
     return Objective(*words)
+
+
+def check_measured(objective: Objective, config: RunConfig) -> None:
+    """Makes sure that the runs of a study measure what they are compared by.
+
+    Whether a task has the metric is known when it is measured.
+
+    Args:
+        objective: of the study.
+        config: its base run; all its runs measure the same.
+
+    Raises:
+        UserError: no run measures that suite, or that cluster or task of it.
+    """
+    suffix = config.evaluation.suite_suffix
+    suites = {f"{suite.name}{suffix}": suite.tasks for suite in run_suites(run_mixture(config), config.evaluation)}
+    if not suites:
+        raise UserError(
+            f"study.objective is {str(objective)!r}, and the runs measure no suite. Let them measure the one that it names."
+        )
+    if objective.suite not in suites:
+        raise unknown("suite of study.objective", objective.suite, suites)
+    tasks = suites[objective.suite]
+    if objective.part and objective.part not in (
+        known := {name for task in tasks for name in (task.name, task.cluster)}
+    ):
+        raise unknown(f"cluster or task of study.objective in the suite {objective.suite!r}", objective.part, known)
 
 
 @dataclasses.dataclass(frozen=True)

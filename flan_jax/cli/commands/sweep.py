@@ -64,10 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Runs what is not done of the study, or shows it."""
+    from flan_jax.studies.objectives import check_measured, parse_objective
+
     _check(arguments)
     if arguments.status:
         return _status(arguments)
     loaded = _load(arguments)
+    check_measured(parse_objective(loaded.study.objective), loaded.base)
     if arguments.dry_run:
         return _dry_run(arguments, loaded)
     return _sweep(arguments, loaded)
@@ -177,6 +180,12 @@ def _run(
     output.close()
     if not arguments.json:
         _say_end(study, result.failed)
+    without = [name for name, score in output.scores.items() if score is None]
+    if without:
+        output.say(
+            f"{len(without)} of the {len(output.scores)} runs that are done have no {objective}, such as {without[0]}: no fit "
+            "can use them."
+        )
     return 1 if result.failed else 0
 
 

@@ -46,6 +46,12 @@ def test_a_study_from_its_file_to_its_results(cli, refused, module, own_tasks, t
     assert "2 runs; at most 1,792 tokens, padding included" in outcome.out
     assert not root.exists()
 
+    for objective, said in (
+        ("held_on/score", "Unknown suite of study.objective 'held_on'. Did you mean 'held_in'?"),
+        ("held_in/score/nobody", "Unknown cluster or task of study.objective in the suite 'held_in' 'nobody'."),
+    ):
+        assert said in refused(*declared, f"--gin.study.objective='{objective}'")
+
     outcome = cli(*declared, "--json")
     assert outcome.code == 0, outcome.err
     events = [json.loads(line) for line in outcome.out.splitlines()]

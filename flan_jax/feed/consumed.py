@@ -34,26 +34,36 @@ class Consumed:
     target_tokens: np.ndarray
 
 
-def consumed_before(row_index: PackedRowIndex, row: int) -> Consumed:
+def consumed_before(row_index: PackedRowIndex, row: int, counted: np.ndarray | None = None) -> Consumed:
     """Counts what ``row_index`` has placed in the rows before ``row``.
 
     Whole epochs count as the task's totals; for the last, partial one the lengths of the examples
     drawn are added up.
+
+    Args:
+        row_index: of this part of the run.
+        row: the first row after those that are counted.
+        counted: [3, tasks] int64, examples, input tokens and target tokens of these rows, where they are known already:
+            no length is looked up then.
     """
     sampler = row_index.sampler
     chunks, locations = row_index.chunks_begun(row)
     count = sampler.counts(chunks * CHUNK_DRAWS)
-    tokens = _tokens_of_first(sampler, row_index.table, count)
     carried_over = row_index.chunks.plan(np.zeros(len(locations.row), np.int64), locations)
     still_task, still_index = _still_carried_over(sampler, count)
-    tasks = len(count)
+    if counted is None:
+        task, tasks = carried_over.task, len(count)
+        tokens = _tokens_of_first(sampler, row_index.table, count)
+        lengths = carried_over.input_lengths, carried_over.target_lengths
+        left = [np.bincount(task, minlength=tasks), *(_sums(task, each, tasks) for each in lengths)]
+        counted = np.stack([count, *tokens]) - np.stack(left)
     return Consumed(
         drawn=sampler.start.drawn + np.maximum(0, count - sampler.carried_over),
         carried_over_task=np.concatenate([carried_over.task, still_task]),
         carried_over_index=np.concatenate([row_index.chunks.draw_indices(locations), still_index]),
-        examples=count - np.bincount(carried_over.task, minlength=tasks),
-        input_tokens=tokens[0] - _sums(carried_over.task, carried_over.input_lengths, tasks),
-        target_tokens=tokens[1] - _sums(carried_over.task, carried_over.target_lengths, tasks),
+        examples=counted[0],
+        input_tokens=counted[1],
+        target_tokens=counted[2],
     )
 
 

@@ -12,7 +12,6 @@ from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.layout import Batch, RowLayout
 from flan_jax.feed.packed_row_index import PackedRowIndex
 from flan_jax.feed.sampler import SamplerStart
-from flan_jax.feed.token_table import TokenTable
 from flan_jax.store.store import StoredTask
 
 
@@ -48,8 +47,8 @@ class StreamConfig:
     feed: FeedConfig
     start: SamplerStart | None = None
 
-    def row_index(self, table: TokenTable | None = None) -> PackedRowIndex:
-        """Builds the index of rows, over ``table`` where one of the same tasks exists already."""
+    def row_index(self, earlier: PackedRowIndex | None = None) -> PackedRowIndex:
+        """Builds the index of rows, from ``earlier`` where one of the same tasks and layout exists already."""
         return PackedRowIndex(
             self.tasks,
             self.weights,
@@ -58,7 +57,7 @@ class StreamConfig:
             exhausted=self.feed.exhausted,
             epochs=self.feed.max_epochs,
             start=self.start,
-            table=table,
+            earlier=earlier,
         )
 
 

@@ -224,7 +224,8 @@ class PackedBatches(Iterator[Batch]):
         return (self._progress(),)
 
     def _progress(self) -> TaskProgress:
-        consumed, sampler = consumed_before(self._row_index, self._row), self._row_index.sampler
+        sampler, counted = self._row_index.sampler, None if self._counts is None else self._counts.copy()
+        consumed = consumed_before(self._row_index, self._row, counted)
         stats = SamplingStats(
             self._names,
             sampler.expected(int(consumed.examples.sum())),
@@ -284,7 +285,7 @@ class PackedBatches(Iterator[Batch]):
         self._counts = np.zeros((3, len(self._names)), np.int64)
 
     def _start_part(self, config: StreamConfig, earlier_stats: SamplingStats, step: int) -> None:
-        row_index = config.row_index(self._row_index.table)  # first: unusable weights leave all as it is
+        row_index = config.row_index(self._row_index)  # first: unusable weights leave all as it is
         self._stop_prefetching()
         self._config, self._row_index, self._earlier_stats, self._part_start = config, row_index, earlier_stats, step
 

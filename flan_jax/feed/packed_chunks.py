@@ -30,6 +30,7 @@ class PackedChunk(NamedTuple):
 
     Attributes:
         task: [n] int32, by draw.
+        draw_index: [n] int64, by draw: the 0-based draw count within its task.
         table_row: [n] int64, by draw: the example's row in the ``TokenTable``.
         input_lengths: [n] int32, by draw.
         target_lengths: [n] int32, by draw.
@@ -37,6 +38,7 @@ class PackedChunk(NamedTuple):
     """
 
     task: np.ndarray
+    draw_index: np.ndarray
     table_row: np.ndarray
     input_lengths: np.ndarray
     target_lengths: np.ndarray
@@ -126,23 +128,24 @@ class PackedChunks:
     @cached_property
     def longest_first(self) -> bool:
         """True where examples are packed longest first, false where as drawn: whichever makes fewer rows of chunk 0."""
-        _, _, *lengths = self._draw(0)
+        *_, input_lengths, target_lengths = self._draw(0)
+        lengths = input_lengths, target_lengths
         decreasing, as_drawn = (len(self._layout.pack(*lengths, longest_first=first)) for first in (True, False))
         return decreasing <= as_drawn
 
-    def _draw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _draw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         draws = self._sampler.draws(index * CHUNK_DRAWS, CHUNK_DRAWS)
         table_row = self._table.rows(draws.task, draws.example)
-        return draws.task, table_row, *self._table.lengths(table_row)
+        return draws.task, draws.draw_index, table_row, *self._table.lengths(table_row)
 
     def _pack(self, index: int) -> PackedChunk:
-        task, table_row, input_lengths, target_lengths = self._draw(index)
+        task, draw_index, table_row, input_lengths, target_lengths = self._draw(index)
         rows = self._layout.pack(input_lengths, target_lengths, longest_first=self.longest_first)
         if self._layout.packed:
             # Packing leaves long examples first; a batch should not be told from another by that.
             order = fold_in(self._sampler.order_seed, _ROW_ORDER, index, np.arange(len(rows)))
             rows = rows.reordered(np.argsort(order, kind="stable"))
-        return PackedChunk(task, table_row, input_lengths, target_lengths, rows)
+        return PackedChunk(task, draw_index, table_row, input_lengths, target_lengths, rows)
 
     def num_rows(self, index: int) -> int:
         """Number of rows of a chunk. With packing, the chunk is packed to find out."""
@@ -181,8 +184,8 @@ class PackedChunks:
         """[examples] int64, the 0-based draw count within the task of each example of ``plan``."""
         parts = [np.zeros(0, np.int64)]
         for chunk, run in _runs_by_chunk(locations):
-            chosen = self[chunk].rows.reordered(locations.row[run])
-            parts.append(self._sampler.draws(chunk * CHUNK_DRAWS, CHUNK_DRAWS).draw_index[chosen.examples])
+            packed = self[chunk]
+            parts.append(packed.draw_index[packed.rows.reordered(locations.row[run]).examples])
         return np.concatenate(parts)
 
 

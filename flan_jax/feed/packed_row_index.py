@@ -85,7 +85,8 @@ class PackedRowIndex:
         exhausted: policy for a task that was gone through.
         epochs: after how many epochs it was.
         start: state at the beginning of this part of the run; ``None`` for the run's beginning.
-        table: of the same tasks, where there is one already.
+        earlier: an index of the same tasks and layout, where there is one already: what does not depend on weights is
+            taken from it.
 
     Raises:
         UserError: unusable weights, or a task with an example that is longer than a row.
@@ -101,23 +102,25 @@ class PackedRowIndex:
         exhausted: Exhausted = "repeat",
         epochs: int = 1,
         start: SamplerStart | None = None,
-        table: TokenTable | None = None,
+        earlier: "PackedRowIndex | None" = None,
     ) -> None:
         if len(tasks) != len(weights):
             raise UserError(f"{len(tasks)} tasks and {len(weights)} weights were given; there must be as many of each.")
-        for task, weight in zip(tasks, weights, strict=True):
-            if weight > 0:
-                layout.check_fits(task)
+        drawn = np.asarray(weights) > 0
+        self._checked = np.zeros(len(tasks), bool) if earlier is None else earlier._checked
+        for index in np.flatnonzero(drawn & ~self._checked).tolist():
+            layout.check_fits(tasks[index])
+        self._checked = self._checked | drawn
+        self.table = TokenTable(tasks) if earlier is None else earlier.table
         self.sampler = MixtureSampler(
-            [len(task) for task in tasks],
+            self.table.sizes,
             weights,
             seed,
             exhausted=exhausted,
             epochs=epochs,
             start=start,
-            names=[task.name for task in tasks],
+            names=tuple(task.name for task in tasks),
         )
-        self.table = table or TokenTable(tasks)
         self.layout = layout
         self.chunks = PackedChunks(self.sampler, self.table, layout)
         self._tails: OrderedDict[int, _Tail] = OrderedDict()

@@ -109,12 +109,12 @@ def _normalized(shares: np.ndarray) -> np.ndarray:
     return shares / float(shares.sum())
 
 
-def name_hashes(names: Sequence[str]) -> np.ndarray:
+@functools.lru_cache(64)  # asked for anew whenever weights change
+def name_hashes(names: tuple[str, ...]) -> np.ndarray:
     """Hashes each name: [tasks] uint64."""
     return np.array([_name_hash(name) for name in names], np.uint64)
 
 
-@functools.lru_cache(1 << 16)  # asked for anew whenever weights change
 def _name_hash(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
@@ -178,7 +178,7 @@ class MixtureSampler:
                 f"Task {empty[0]} of the mixture has no examples but a positive weight. Check its source, or give it the weight 0."
             )
         tasks = self.sizes.size
-        self._name_hashes = np.arange(tasks) if names is None else name_hashes(names)
+        self._name_hashes = np.arange(tasks) if names is None else name_hashes(tuple(names))
         self.exhausted = exhausted
         self.epochs = epochs
         self.start = start or SamplerStart(0, np.zeros(tasks, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))

@@ -138,7 +138,7 @@ def test_empty_rows_are_few_and_spread(batches_of):
 def test_examples_are_packed_in_whichever_order_leaves_fewer_rows(batches_of):
     assert batches_of()._row_index.chunks.longest_first
     mixed = batches_of(lengths={"inputs": 24, "targets": 12})._row_index
-    counts = [len(mixed.layout.pack(*mixed.chunks._draw(0)[2:], longest_first=first)) for first in (True, False)]
+    counts = [len(mixed.layout.pack(*mixed.chunks._draw(0)[-2:], longest_first=first)) for first in (True, False)]
     assert len(mixed.chunks[0].rows) == min(counts)
 
 
@@ -303,6 +303,11 @@ def test_a_row_too_short_for_a_task_is_refused_with_the_remedy(batches_of):
         batches_of(lengths={"inputs": 5, "targets": 10})
     with pytest.raises(UserError, match=r"has targets of up to 6 tokens, longer than the 4"):
         batches_of((0, 0, 1), lengths={"inputs": 24, "targets": 4})
+    longest = [task.manifest["max_input_length"] for task in batches_of.tasks]
+    short = batches_of((1, 0, 0), lengths={"inputs": longest[0], "targets": 12})
+    assert longest[0] < longest[2]
+    with pytest.raises(UserError, match="'task2' has inputs"):
+        short.set_weights([1, 0, 1])  # it was drawn from never before
 
 
 @pytest.mark.parametrize(
@@ -454,6 +459,13 @@ def test_changed_weights_travel_with_the_position(batches_of):
     assert_equal(take(other, 6), take(batches, 6))
     other.set_weights([1, 1, 1]), batches.set_weights([1, 1, 1])
     assert_equal(take(other, 6), take(batches, 6))
+    restored = batches_of()
+    restored.set_state(state)
+    take(restored, 6)
+    restored.set_weights([1, 1, 1])  # counts what was consumed from the position alone
+    take(restored, 6)
+    for name in ("expected", "examples", "input_tokens", "target_tokens"):
+        assert getattr(restored.sampling_stats(), name).tolist() == getattr(batches.sampling_stats(), name).tolist()
     with pytest.raises(UserError, match="lies before step 15, at which the weights changed"):
         batches.seek(14)
     fresh = batches_of()
@@ -489,6 +501,15 @@ def test_shares_follow_a_task_that_dropped_out(batches_of):
         told.clear()
         list(other)
         assert [step for step, _, _ in told] == [change + 1 for change in changes if change > at]
+
+
+def test_new_weights_look_at_no_example(batches_of, monkeypatch):
+    batches = batches_of()
+    take(batches, 5)
+    asked = []
+    monkeypatch.setattr(batches._row_index.table, "lengths", asked.append)
+    batches.set_weights([3, 2, 1])
+    assert asked == []  # however many were drawn: what was consumed is known
 
 
 def test_unusable_new_weights_change_nothing(batches_of):

@@ -35,10 +35,12 @@ from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.t5.config import T5Config
 from flan_jax.option_groups import group_of
 from flan_jax.studies.config import StudyConfig
+from flan_jax.studies.factors.arms import Arms
 from flan_jax.studies.factors.dirichlet import Dirichlet
 from flan_jax.studies.factors.nested import Nested
 from flan_jax.studies.factors.parts import AddOne, LeaveOneOut, NumberOfClusters, TasksPerCluster
 from flan_jax.studies.factors.random import LogUniform, OneOf, Uniform
+from flan_jax.studies.factors.settings import Settings
 from flan_jax.studies.factors.values import Seeds, Values
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig, ShardingRules, fitted
@@ -64,6 +66,7 @@ for _configurable in (
     DoReMi,
     Aioli,
     AddOne,
+    Arms,
     OneOf,
     Dirichlet,
     LeaveOneOut,
@@ -71,6 +74,7 @@ for _configurable in (
     Nested,
     NumberOfClusters,
     Seeds,
+    Settings,
     TasksPerCluster,
     Uniform,
     Values,

@@ -236,9 +236,10 @@ class Renderer:
         return PromptAndTarget(inputs, targets, () if task.mode.reasons else options, references, count, published)
 
     def _without_words(self, text: Mapping[str, str], spec: TaskSpec) -> str:
-        """Joins the fields alone, in the order in which the first scored template names them."""
-        first = spec.templates[spec.scored_templates[0]]
-        names = [name for name in slots_of(getattr(first, "inputs", "")) if name != OPTIONS_SLOT and name in text]
+        """Joins the fields alone, in the order of the first scored template that names any beside the options."""
+        named = (slots_of(getattr(spec.templates[one], "inputs", "")) for one in spec.scored_templates)
+        fields_of = ([name for name in names if name != OPTIONS_SLOT and name in text] for names in named)
+        names = next(filter(None, fields_of), [])
         fields = (_JOINT if self.newlines else _VISIBLE_JOINT).join(f"{{{name}}}" for name in names)
         if self.task.mode == "dataset_name":
             title = (spec.title or spec.name).replace("{", "{{").replace("}", "}}")

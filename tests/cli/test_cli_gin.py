@@ -21,6 +21,7 @@ FINETUNE = ("MIXTURE_OR_TASK_NAME=mini", "MODEL_DIR=runs/a", "TRAIN_STEPS=10", L
 RUNS = {
     "runs/quickstart.gin": ((), ()),
     "runs/mini_wide_base.gin": ((), ()),
+    "runs/flan_laptop_base.gin": ((), ()),
     "runs/finetune.gin": (("models/t5_mini.gin",), FINETUNE),
     "runs/eval.gin": (
         ("models/t5_tiny.gin",),

@@ -39,7 +39,10 @@ HOMES = {
         {RUN, "runs/flan_local.gin", "runs/quickstart.gin", "runs/superni.gin", "runs/mini_wide_base.gin"},
         RECIPE,
     ),
-    "MODEL_DIR": ({RUN, "runs/eval.gin", "runs/quickstart.gin", "runs/mini_wide_base.gin"}, RECIPE),
+    "MODEL_DIR": (
+        {RUN, "runs/eval.gin", "runs/quickstart.gin", "runs/mini_wide_base.gin", "runs/flan_laptop_base.gin"},
+        RECIPE,
+    ),
     "OptimizerConfig.name": ({RUN, "runs/quickstart.gin", "runs/lora.gin"}, f"{RECIPE}; {ON_TOP}"),
     "OptimizerConfig.schedule": ({RUN, "runs/quickstart.gin"}, RECIPE),
     "OptimizerConfig.warmup_steps": (
@@ -47,7 +50,9 @@ HOMES = {
         "three recipes, of which a run is one",
     ),
     "T5Config.d_kv": ({"models", "runs/quickstart.gin"}, RECIPE),
-    "T5Config.num_heads": ({"models", "runs/quickstart.gin"}, RECIPE),
+    "T5Config.num_decoder_layers": ({"models", "runs/flan_laptop_base.gin"}, RECIPE),
+    "T5Config.num_encoder_layers": ({"models", "runs/flan_laptop_base.gin"}, RECIPE),
+    "T5Config.num_heads": ({"models", "runs/quickstart.gin", "runs/flan_laptop_base.gin"}, RECIPE),
     "T5Config.tie_embeddings": ({"models", "runs/quickstart.gin"}, RECIPE),
     "TASK_FEATURE_LENGTHS": ({RUN, "runs/flan_local.gin", "runs/quickstart.gin", "runs/superni.gin"}, RECIPE),
     "TRAIN_STEPS": (
@@ -58,6 +63,7 @@ HOMES = {
             "runs/quickstart.gin",
             "runs/superni.gin",
             "runs/mini_wide_base.gin",
+            "runs/flan_laptop_base.gin",
         },
         RECIPE,
     ),
@@ -199,7 +205,7 @@ def completed(file: str, published: Path) -> tuple[list[str], list[str]]:
         bindings = ["CHECKPOINT_PATH=runs/a", "EVAL_OUTPUT_DIR=runs/b", *FINETUNE[:1], LENGTHS]
     if file.startswith("models/"):
         return [file, RUN], bindings
-    if re.search("^include '(models/|runs/quickstart)", text, re.M):  # with a model
+    if any(one.startswith("models/") for one in included_by(file)):  # with a model
         return [file], ["MODEL_DIR=runs/a"]
     return ["models/t5_tiny.gin", *([RUN] if "run.tuning" in text else []), file], bindings
 

@@ -15,6 +15,7 @@ SWEEPS = {
     "sweeps/balancing.gin": (24, {"rates": "proportional", "cap": 3000, "temperature": 2.0, "seed": 2}),
     "sweeps/clusters.gin": (16, {"clusters": 11, "order": 0}),
     "sweeps/few_shot_and_inversion.gin": (18, {"few_shot_share": 0.5, "inversion": False, "seed": 2}),
+    "sweeps/flan_laptop.gin": (61, {"arm": "pretraining", "pretraining": "none", "seed": 2}),
     "sweeps/instructions.gin": (9, {"modes": "no_template", "seed": 2}),
     "sweeps/learning_rate.gin": (8, {"draw": 1, "learning_rate": 2.5e-3}),
     "sweeps/leave_one_cluster_out.gin": (36, {"left_out": "dialogue", "seed": 2}),
@@ -89,7 +90,7 @@ def test_a_study_is_no_run():
 GUIDE = (Path(__file__).parents[2] / "docs/guide/studies.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("file", "runs"), [("clusters_out.gin", 36), ("balance.gin", 12)])
+@pytest.mark.parametrize(("file", "runs"), [("clusters_out.gin", 36), ("balance.gin", 12), ("arms.gin", 16)])
 def test_the_guide_s_studies_have_as_many_runs_as_it_says(file, runs, tmp_path):
     (text,) = re.findall(rf"^```gin\n# {re.escape(file)}\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
     (tmp_path / file).write_text(text, encoding="utf-8")

@@ -164,6 +164,8 @@ def test_the_fields_alone_and_behind_the_name_of_the_data_set():
     assert (bare.targets, bare.options) == ("yes", ("yes", "no"))
     assert shown(mode="no_template", template_id=2, templates=templates).inputs == bare.inputs
     assert shown(mode="dataset_name", template_id=1, templates=templates).inputs == "[Task: quiz] Is it?\nIt is."
+    nothing = (Template("Which one is right?\n{options}"), *templates)
+    assert shown(mode="no_template", templates=nothing).inputs == bare.inputs  # the first that names any
     titled = Prompted(make(title="The {quiz} of {0}", templates=templates), PromptMode.DATASET_NAME)
     dropped = Renderer(titled, newlines=False)(RECORD, index=0)
     assert dropped.inputs == "[Task: The {quiz} of {0}] Is it? | It is."

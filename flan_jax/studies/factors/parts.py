@@ -84,11 +84,13 @@ class NumberOfClusters(Factor):
         counts: numbers of clusters, each once.
         orders: of so many orders.
         always: clusters that come first in every order.
+        seeded: give the runs of each order a seed of their own, its number, so that orders are replicates too.
     """
 
     counts: tuple[Positive, ...]
     orders: Positive = 1
     always: tuple[str, ...] = ()
+    seeded: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,8 +103,8 @@ class NumberOfClusters(Factor):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """``clusters``, and ``order`` where there are several."""
-        return (self.label,) if self.orders == 1 else (self.label, "order")
+        """``clusters``, ``order`` where there are several, and ``seed`` where each has one."""
+        return _labels(self, "order")
 
     def levels(self, space: Space, seed: int, count: int) -> tuple[Level, ...]:
         """One level for each number and order; all clusters have one order only."""
@@ -124,10 +126,9 @@ class NumberOfClusters(Factor):
         found = []
         for number in self.counts:
             # Nothing, and everything, is the same in every order.
-            for order in range(1 if number in (len(first), len(units)) else self.orders):
+            for order in range(1 if number in (len(first), len(units)) and not self.seeded else self.orders):
                 kept = frozenset(task for unit in (*first, *_from(circle, order))[:number] for task in units[unit])
-                shown = {self.label: number} if self.orders == 1 else {self.label: number, "order": order}
-                found.append(Level(shown, kept=kept))
+                found.append(_level(self, number, order, kept))
         return tuple(found)
 
 
@@ -140,10 +141,12 @@ class TasksPerCluster(Factor):
     Attributes:
         counts: numbers of tasks, each once.
         orders: of so many orders.
+        seeded: give the runs of each order a seed of their own, its number, so that orders are replicates too.
     """
 
     counts: tuple[Positive, ...]
     orders: Positive = 1
+    seeded: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -156,8 +159,8 @@ class TasksPerCluster(Factor):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """``tasks_per_cluster``, and ``task_order`` where there are several."""
-        return (self.label,) if self.orders == 1 else (self.label, "task_order")
+        """``tasks_per_cluster``, ``task_order`` where there are several, and ``seed`` where each has one."""
+        return _labels(self, "task_order")
 
     def levels(self, space: Space, seed: int, count: int) -> tuple[Level, ...]:
         """One level for each number and order; where every cluster gives all of its tasks there is one order only."""
@@ -177,11 +180,22 @@ class TasksPerCluster(Factor):
         circles = [shuffled(tasks, seed, "tasks") for tasks in units.values()]
         found = []
         for number in self.counts:
-            for order in range(1 if number == most else self.orders):
+            for order in range(1 if number == most and not self.seeded else self.orders):
                 kept = frozenset(task for circle in circles for task in _from(circle, order)[:number])
-                shown = {self.label: number} if self.orders == 1 else {self.label: number, "task_order": order}
-                found.append(Level(shown, kept=kept))
+                found.append(_level(self, number, order, kept))
         return tuple(found)
+
+
+def _labels(factor: NumberOfClusters | TasksPerCluster, order: str) -> tuple[str, ...]:
+    """The names that levels of a factor with orders show."""
+    return (factor.label, *([order] if factor.orders > 1 else []), *(["seed"] if factor.seeded else []))
+
+
+def _level(factor: NumberOfClusters | TasksPerCluster, number: int, order: int, kept: frozenset[str]) -> Level:
+    """The level of so many clusters or tasks, the first ones of an order."""
+    places = {"seed": order} if factor.seeded else {}
+    values = (number, *([order] if factor.orders > 1 else []), *places.values())
+    return Level(dict(zip(factor.labels, values, strict=True)), places, kept=kept)
 
 
 def _from(circle: Sequence[str], order: int) -> list[str]:

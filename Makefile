@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env parity-env quickstart test test-deep test-parity real-weights test-realweights test-wheel lint format types layers api ci requirements clean distclean
+.PHONY: help setup env parity-env quickstart test test-deep test-parity real-weights test-realweights test-wheel test-slurm lint format types layers api ci requirements clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -105,6 +105,12 @@ test-realweights: real-weights  ## what a published model does here, beside PyTo
 
 test-wheel: env  ## build the wheel, install it into an empty environment, run a short quickstart from elsewhere
 	tools/dev/check_wheel.sh $(BIN)/python $(ARGS)
+
+# Needs root and Debian's slurmctld, slurmd, slurm-client and munge; says what is missing where they are not there.
+test-slurm: export FLAN_JAX_SLURM = 1
+test-slurm: export XLA_FLAGS += $(QUICKLY)
+test-slurm: env  ## launch on a Slurm of its own, on loopback: preemption, requeue, a study that loses a worker
+	$(call pytest,-rs tests/launch/test_launch_slurm.py)
 
 lint: env  ## ruff: what it finds, and the format
 	$(BIN)/ruff check .

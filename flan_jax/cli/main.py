@@ -25,6 +25,7 @@ _LEFT = {
     "quickstart": "nothing was saved yet; the same command begins anew",
     "sweep": "no run was begun yet; run the same command again",
     "eval": "what was answered so far is kept; the same command goes on with it",
+    "launch": "what was submitted goes on; the scheduler's own command ends it",
     "compare": "models that were measured stay so; run the same command again to go on",
 }
 _NOTHING_LEFT = "nothing half-written is left; run the same command again"
@@ -39,6 +40,7 @@ COMMANDS = {
     "audit": "whether a mixture trains on what it holds out",
     "prepare": "tokenise and index each task of a mixture once",
     "train": "train; the same command again resumes",
+    "launch": "start a command on many processes: here, on Slurm, Kubernetes, TPUs or a cloud",
     "sweep": "run a study: many runs that one file declares",
     "eval": "measure a checkpoint on the suites of a mixture",
     "propose": "fit laws to a study's runs and propose mixture weights",
@@ -80,6 +82,14 @@ def split_gin_bindings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             binding = f"{binding}={value}"
         bindings.append(binding)
     return rest, bindings
+
+
+def _split_launched(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Separates the command that ``launch`` starts: what stands behind ``--`` is that command's own, bindings included."""
+    if arguments[:1] != ["launch"] or "--" not in arguments:
+        return arguments, []
+    place = arguments.index("--")
+    return arguments[:place], arguments[place + 1 :]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -146,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not logging.getLogger().handlers:
         logging.getLogger().addHandler(_Warnings())
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments, launched = _split_launched(arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     left = _NOTHING_LEFT
@@ -162,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if bindings and not hasattr(parsed, "gin_file"):
             raise UserError(f"flan-jax {parsed.command} takes no --gin.{bindings[0]}.")
         parsed.gin_bindings = bindings
+        parsed.launched = launched
         if getattr(parsed, "seed", None) is not None:
             check(parsed.seed, Seed, "--seed")
         left = _LEFT.get(parsed.command, left)

@@ -1,1 +1,1 @@
-"""Starting runs on many processes or a cluster. Standard library only."""
+"""Starting runs on many processes or a cluster. Standard library and PyYAML only."""

@@ -172,6 +172,11 @@ def test_a_metric_is_added_as_the_guide_says(tmp_path):
     assert 0 <= result["interval"][0] <= result["value"] <= result["interval"][1] <= 1
 
 
+def test_commands_are_launched_as_the_guide_says(tmp_path):
+    follow("launch.md", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["cluster.gin"]
+
+
 def test_models_are_compared_and_planned_as_the_guide_says(tmp_path):
     follow("statistics.md", tmp_path)
 

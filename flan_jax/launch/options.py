@@ -185,7 +185,9 @@ class GkeLaunch(LaunchConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.image:
-            raise UserError("image is not set: pods run in a container. Name one that holds flan_jax.")
+            raise UserError(
+                "image is not set: pods run in a container. docs/guide/containers.md builds one; name it with --image."
+            )
         if bool(self.tpu) != bool(self.topology):
             raise UserError("tpu and topology belong together: set both, as tpu-v5-lite-podslice and 4x4, or neither.")
         if self.tpu and (self.gpu or self.gpus_per_node or self.nodes > 1):

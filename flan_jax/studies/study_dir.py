@@ -27,6 +27,8 @@ from flan_jax.studies.run_records import RunRecord, now, read_record, write_reco
 
 PLANS, TEXT = "study.json", "study.gin"
 RECORDS, GROUPS, CLAIMS, DATABASE = "records", "groups", "claims", "study.sqlite"
+LAUNCHES = "launches"
+"""`flan-jax launch` writes there, before the study is begun."""
 FORMAT = 1
 """Raised when a key of ``study.json`` changes its meaning or goes."""
 AsNow = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -229,7 +231,11 @@ def _check_free(root: Path) -> None:
     """Refuses a folder with other things in it; what a study that was killed at its very beginning left is none."""
     if root.exists() and not root.is_dir():
         raise UserError(f"--study_dir {str(root)!r} is a file. Name a folder.")
-    others = sorted(path.name for path in root.iterdir() if path.name not in (CLAIMS, TEXT)) if root.is_dir() else []
+    others = (
+        sorted(path.name for path in root.iterdir() if path.name not in (CLAIMS, TEXT, LAUNCHES))
+        if root.is_dir()
+        else []
+    )
     others = [name for name in others if not (name.startswith(".") and name.endswith(".tmp"))]
     if others:
         raise UserError(

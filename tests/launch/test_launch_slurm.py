@@ -160,9 +160,9 @@ def test_a_study_loses_a_worker_and_is_done(slurm, tmp_path):
     (tmp_path / "study.gin").write_text(STUDY)
     words = ["--array=2", "--array_parallel=1", "--", "sweep", "--gin_file=study.gin", "--study_dir=study"]
     number, folder = launch(tmp_path, *words, "--runs_per_group=1", "--gin.STORE=store")
-    until(
-        lambda: [path for path in (tmp_path / "study/runs").glob("*/metrics.jsonl") if rows(path)], "a step", tmp_path
-    )
+    runs = tmp_path / "study/runs"
+    until(lambda: ended(folder) or [path for path in runs.glob("*/metrics.jsonl") if rows(path)], "a step", tmp_path)
+    assert not ended(folder)
     subprocess.run(["scancel", "--signal=KILL", f"{number}_0"], check=True)
     until(lambda: len(ended(folder)) == 2, "the end of both workers", tmp_path)
     assert ended(folder) == [137, 0]

@@ -10,6 +10,7 @@ from toy_study import BASE, DESCRIPTION, toy_plans, toy_study
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.options import EvalConfig
+from flan_jax.launch.record import FOLDER
 from flan_jax.studies.run_records import RunRecord, read_record
 from flan_jax.studies.study_dir import (
     StudyDir,
@@ -119,6 +120,11 @@ def test_what_a_study_would_be_is_told_without_a_trace(root: Path, tmp_path: Pat
     assert {path: path.read_bytes() for path in root.iterdir()} == before
     assert planned(tmp_path / "new", toy_plans(4), **given) == tuple(toy_plans(4))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_study_that_was_launched_may_begin(tmp_path: Path) -> None:
+    (tmp_path / FOLDER / "1-slurm").mkdir(parents=True)
+    assert toy_study(tmp_path, toy_plans(1)).root == tmp_path
 
 
 def test_folders_that_are_no_study(tmp_path: Path) -> None:

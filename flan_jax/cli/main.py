@@ -53,6 +53,9 @@ COMMANDS = {
     "report": "write the page of one run, or of several side by side",
 }
 
+_ROOMS = {"launch": "flan_jax.cli.launching.command"}
+"""Commands that have a room of their own; any other is a module of commands/."""
+
 
 class _Parser(argparse.ArgumentParser):
     """argparse with one clear sentence in place of a usage dump."""
@@ -98,7 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"flan-jax {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for name, summary in COMMANDS.items():
-        module = importlib.import_module(f"flan_jax.cli.commands.{name.replace('-', '_')}")
+        module = importlib.import_module(_ROOMS.get(name) or f"flan_jax.cli.commands.{name.replace('-', '_')}")
         command = commands.add_parser(
             name,
             help=summary,

@@ -231,11 +231,8 @@ def _check_free(root: Path) -> None:
     """Refuses a folder with other things in it; what a study that was killed at its very beginning left is none."""
     if root.exists() and not root.is_dir():
         raise UserError(f"--study_dir {str(root)!r} is a file. Name a folder.")
-    others = (
-        sorted(path.name for path in root.iterdir() if path.name not in (CLAIMS, TEXT, LAUNCHES))
-        if root.is_dir()
-        else []
-    )
+    ours = (CLAIMS, TEXT, LAUNCHES)
+    others = sorted(path.name for path in root.iterdir() if path.name not in ours) if root.is_dir() else []
     others = [name for name in others if not (name.startswith(".") and name.endswith(".tmp"))]
     if others:
         raise UserError(

@@ -79,7 +79,7 @@ def _described(kind: type[LaunchConfig]) -> dict[str, str]:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Looks into the command, writes what the target needs, submits it, and follows it where that is asked."""
-    from flan_jax.cli.launched_command import look_into
+    from flan_jax.cli.launching.launched_command import look_into
     from flan_jax.launch.record import next_folder
 
     options = _options(arguments)
@@ -128,7 +128,7 @@ def _options(arguments: argparse.Namespace) -> LaunchConfig:
     bound: dict[str, Any] = {}
     if arguments.gin_file or arguments.gin_bindings:
         from flan_jax.cli import gin_config
-        from flan_jax.cli.gin_launch import bound_options
+        from flan_jax.cli.launching.gin_options import bound_options
 
         paths = [path for path in arguments.gin_search_paths.split(",") if path] + gin_config.environment_search_paths()
         bound = bound_options(kind, arguments.gin_file, arguments.gin_bindings, paths)

@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env parity-env quickstart test test-deep test-parity real-weights test-realweights test-wheel test-slurm lint format types layers api ci requirements clean distclean
+.PHONY: help setup env parity-env quickstart test test-deep test-parity real-weights test-realweights test-wheel test-slurm lint format types layers api site ci requirements clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -128,6 +128,18 @@ layers: env  ## who may import whom
 
 ci:  ## everything that CI checks, in an environment of its own
 	.ci/run
+
+# In an environment of its own: its packages are in no lock file, and nothing else needs them.
+SITE_VENV ?= build/site-venv
+$(SITE_VENV)/.installed: pyproject.toml $(CREATED)
+	@$(BIN)/python -m venv $(SITE_VENV)
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' >$(SITE_VENV)/docs.txt
+	@$(SITE_VENV)/bin/python -m pip install --disable-pip-version-check --no-input -q -r $(SITE_VENV)/docs.txt
+	@touch $@
+
+site: export NO_MKDOCS_2_WARNING = 1
+site: $(SITE_VENV)/.installed  ## the site, in build/site; a link that leads nowhere fails it
+	$(SITE_VENV)/bin/mkdocs build --strict $(ARGS)
 
 api: env  ## the API reference, as pages in build/api
 	$(BIN)/python tools/dev/api_reference.py $(ARGS)

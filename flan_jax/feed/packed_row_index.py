@@ -107,11 +107,11 @@ class PackedRowIndex:
         if len(tasks) != len(weights):
             raise UserError(f"{len(tasks)} tasks and {len(weights)} weights were given; there must be as many of each.")
         drawn = np.asarray(weights) > 0
-        self._checked = np.zeros(len(tasks), bool) if earlier is None else earlier._checked
+        self._checked: np.ndarray = np.zeros(len(tasks), bool) if earlier is None else earlier._checked
         for index in np.flatnonzero(drawn & ~self._checked).tolist():
             layout.check_fits(tasks[index])
         self._checked = self._checked | drawn
-        self.table = TokenTable(tasks) if earlier is None else earlier.table
+        self.table: TokenTable = TokenTable(tasks) if earlier is None else earlier.table
         self.sampler = MixtureSampler(
             self.table.sizes,
             weights,

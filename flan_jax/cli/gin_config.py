@@ -26,7 +26,9 @@ from flan_jax.experiments.options import CheckpointConfig, DataConfig, EvalConfi
 from flan_jax.experiments.settings_summary import unread
 from flan_jax.experiments.weights.pretrained import pretrained_model
 from flan_jax.mixing.online.aioli import Aioli
+from flan_jax.mixing.online.doge import DoGE
 from flan_jax.mixing.online.doremi import DoReMi
+from flan_jax.mixing.online.msft import MultiTaskSFT
 from flan_jax.mixing.online.odm import OnlineDataMixing
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
@@ -64,6 +66,8 @@ for _configurable in (
     DecodingConfig,
     OnlineDataMixing,
     DoReMi,
+    DoGE,
+    MultiTaskSFT,
     Aioli,
     AddOne,
     Arms,

@@ -34,6 +34,7 @@ from flan_jax.experiments.run_folder.run_identity import check_same_config
 from flan_jax.experiments.settings_summary import check_schedule, main_settings
 from flan_jax.experiments.weighting.build_method import MethodParts, learned_weights, method_parts
 from flan_jax.experiments.weighting.learned_weights import LearnedWeights
+from flan_jax.experiments.weighting.rollback import rollback
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.frozen_base import BASE, base_identity, check_no_soft_prompt, check_same_base
 from flan_jax.experiments.weights.initial import initial_params
@@ -194,11 +195,18 @@ def start(
     describe_folder(built, params, operative)
     batches, weights_log = logged_batches(built, step)
     evaluation = EvaluationHook(config, data, graphdef, params, eval_progress, log)
-    learned = (
-        None
-        if built.method_parts is None
-        else learned_weights(config, built.method_parts, built.partitioner, graphdef, state, batches, weights_log)
-    )
+    learned = None
+    if built.method_parts is not None:
+        learned = learned_weights(
+            config,
+            built.method_parts,
+            built.partitioner,
+            graphdef,
+            state,
+            batches,
+            weights_log,
+            rollback(checkpointer, type(config.weighting).__name__, log),
+        )
     del params  # restoring donates nothing, and two states may not fit
     resumed = None
     if step:

@@ -116,6 +116,7 @@ def _run(
                 extra=dict if learned is None else learned.state,
                 before_step=None if learned is None else learned.before_step,
                 after_step=None if learned is None else learned.after_step,
+                finished=lambda: learned is not None and learned.finished(),
                 stop_at_data_end=config.feed.exhausted != "repeat",
             )
         except Preempted as stop:
@@ -124,7 +125,9 @@ def _run(
             return TrainResult(stop.step, stopped=True, sampling_stats=batches.sampling_stats(), signum=stop.signum)
         sampling_stats = batches.sampling_stats()
     reached = int(jax.device_get(state.step))
-    if reached < config.steps:
+    if learned is not None and learned.finished():
+        log(f"{type(learned.method).__name__} has nothing left to train after step {reached} of {config.steps}")
+    elif reached < config.steps:
         log(
             f"the data ended after step {reached} of {config.steps}, as run.exhausted={config.feed.exhausted!r} asks for"
         )

@@ -40,8 +40,12 @@ class BeforeStep(Protocol):
 class AfterStep(Protocol):
     """Called in every process after each step, whose metrics may still be computing."""
 
-    def __call__(self, step: int, state: TrainState, metrics: Metrics, /) -> None:
-        """Does what it does; the state must not be kept, its buffers are donated to the next step."""
+    def __call__(self, step: int, state: TrainState, metrics: Metrics, /) -> TrainState | None:
+        """Does what it does; the state must not be kept, its buffers are donated to the next step.
+
+        Returns:
+          The state to go on from instead, after as many steps; ``None`` for the one that is there.
+        """
 
 
 class Window(Protocol):
@@ -134,6 +138,7 @@ def fit(
     stop_at_data_end: bool = False,
     before_step: BeforeStep | None = None,
     after_step: AfterStep | None = None,
+    finished: Callable[[], bool] = lambda: False,
     window: Window | None = None,
     saved: Callable[[Any], TrainState] | None = None,
 ) -> Any:
@@ -155,6 +160,7 @@ def fit(
       stop_at_data_end: training ends where the batches do, as if that had been the last step asked for.
       before_step: gives each batch its last form; moves between host and devices must be explicit.
       after_step: called after every step, before what is due of logging and saving.
+      finished: asked before every step; true ends training, as if the last step had been the last one asked for.
       window: of the metrics, already gone on from what `resumed` says; by default that of one run.
       saved: what of the state a checkpoint holds, which is sure to be finite; by default the state is one run's, all of
         it is saved, and it is looked at before.
@@ -181,9 +187,10 @@ def fit(
             stack.callback(checkpointer.wait)
             stack.enter_context(_without_diverged(checkpointer))
         for step in range(first, steps + 1):
-            batch = next(batches, None)
+            ended = finished()
+            batch = None if ended else next(batches, None)
             if batch is None:
-                if not stop_at_data_end:
+                if not ended and not stop_at_data_end:
                     raise UserError(
                         f"The batches ended after step {step - 1} of {steps}; repeat the data or train fewer steps."
                     )
@@ -199,7 +206,8 @@ def fit(
             stop.at_once(False)
             loop.window.add(step, metrics)
             if after_step is not None:
-                after_step(step, loop.state, metrics)
+                instead = after_step(step, loop.state, metrics)
+                loop.state = loop.state if instead is None else instead
             line = loop.log(step) if step % log_every == 0 or step == steps else None
             signum = stop.after(step)
             if signum or step == steps or step % period == 0:

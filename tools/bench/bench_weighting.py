@@ -21,8 +21,10 @@ from _bench_machine import machine, versions
 from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.loader import PackedBatches
 from flan_jax.mixing.online.aioli import Aioli
+from flan_jax.mixing.online.doge import DoGE
 from flan_jax.mixing.online.doremi import DoReMi
 from flan_jax.mixing.online.method import WeightingMethod
+from flan_jax.mixing.online.msft import MultiTaskSFT
 from flan_jax.mixing.online.odm import OnlineDataMixing
 from flan_jax.models.build import init_model, merge
 from flan_jax.models.t5.config import T5Config
@@ -59,6 +61,8 @@ def methods() -> dict[str, Callable[[], WeightingMethod]]:
         "odm_smoothed_mean": lambda: OnlineDataMixing(variant="smoothed_mean"),
         "doremi": lambda: DoReMi(reference="none"),
         "aioli_probe": lambda: Aioli(period=1),
+        "doge": lambda: DoGE(),
+        "msft": lambda: MultiTaskSFT(rollout=10**6),
     }
 
 
@@ -76,7 +80,7 @@ def _update_ms(make: Callable[[], WeightingMethod], tasks: int, rounds: int) -> 
     """One update with a loss of every task."""
     rng, method = np.random.default_rng(0), make()
     method.begin(rng.dirichlet(np.ones(tasks)))
-    losses = rng.exponential(2.0, tasks)
+    losses = rng.exponential(2.0, (tasks, tasks) if method.observes == "gradient_products" else tasks)
     return _median_ms(lambda: method.update(losses, 1000), rounds, times=100)
 
 

@@ -16,7 +16,15 @@ from flan_jax.errors import UserError
 from flan_jax.experiments.batches import WeightsLog
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import VALIDATION_SPLIT, RunData, open_tasks
-from flan_jax.experiments.weighting.learned_weights import Excess, FactorsOfLoss, LearnedWeights, TaskSums
+from flan_jax.experiments.weighting.learned_weights import (
+    Excess,
+    FactorsOfLoss,
+    GradientProducts,
+    LearnedWeights,
+    Rollback,
+    TaskSums,
+)
+from flan_jax.experiments.weighting.rollback import check_rollbacks
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.initial import initial_params
 from flan_jax.feed.batch_stream import BatchStream
@@ -26,6 +34,7 @@ from flan_jax.files import atomic_write_text
 from flan_jax.mixing.online.doremi import DoReMi
 from flan_jax.mixing.online.method import ValidationMethod
 from flan_jax.mixing.online.units import Units
+from flan_jax.train.gradient_products import compile_gradient_products
 from flan_jax.train.sharding import Partitioner
 from flan_jax.train.state import TrainState, shardings_of, whole_params
 from flan_jax.train.step import Batch, compile_excess_step, compile_loss_step
@@ -53,11 +62,13 @@ def method_parts(config: RunConfig, data: RunData) -> MethodParts | None:
     """Reads what a run's method needs; ``None`` for a run whose weights are given.
 
     Raises:
-        UserError: one unit alone, units that share a task, or a reference that is no run of this model.
+        UserError: one unit alone, units that share a task, a reference that is no run of this model, or steps that the
+            method may go back to and that are not saved.
     """
     method = config.weighting
     if method is None:
         return None
+    check_rollbacks(config)
     units = Units.of(data.mixture, method.units, data.weights)
     if len(units.names) < 2:
         raise UserError(
@@ -66,15 +77,15 @@ def method_parts(config: RunConfig, data: RunData) -> MethodParts | None:
         )
     if isinstance(method, ValidationMethod):
         return MethodParts(units, validation=validation_batches(config, data, units, method.validation_batches))
+    if method.applies_to == "loss" and data.mixture.unit != "examples":
+        raise UserError(
+            f"{type(method).__name__} learns shares of the draws, and mixture {data.mixture.name!r} counts its rates in "
+            f"{data.mixture.unit}, in which run.weights would read them. Name a mixture that counts in examples."
+        )
     if method.observes != "excess_loss":
         return MethodParts(units)
     if not isinstance(method, DoReMi):
         raise UserError(f"{type(method).__name__} observes the excess loss, which only DoReMi names a reference for.")
-    if data.mixture.unit != "examples":
-        raise UserError(
-            f"DoReMi learns shares of the draws, and mixture {data.mixture.name!r} counts its rates in {data.mixture.unit}, in which "
-            "run.weights would read them. Name a mixture that counts in examples."
-        )
     theirs = dataclasses.replace(config, initial_checkpoint=method.reference, initial_adapter="")
     try:
         check_same_vocabulary(theirs, data.vocabulary, log=lambda line: None)
@@ -91,6 +102,7 @@ def learned_weights(
     state: TrainState,
     batches: BatchStream,
     log: WeightsLog,
+    rollback: Rollback | None = None,
 ) -> LearnedWeights:
     """Builds a run's method at its first step.
 
@@ -102,6 +114,7 @@ def learned_weights(
         state: new or restored, for its places.
         batches: of the run.
         log: of its weights.
+        rollback: finds an earlier state of the run again.
     """
     assert config.weighting is not None
 
@@ -119,8 +132,10 @@ def learned_weights(
         first_step=config.feed.curriculum_steps,
         on_weights=on_weights,
         excess=excess,
+        products=_products(config, parts, partitioner, graphdef, state),
         factors=_factors(partitioner),
         validation=measured,
+        rollback=rollback,
     )
 
 
@@ -158,6 +173,24 @@ def _excess(
         return np.asarray(sums, np.float64), np.asarray(tokens, np.float64)
 
     return excess
+
+
+def _products(
+    config: RunConfig, parts: MethodParts, partitioner: Partitioner, graphdef: nnx.GraphDef, state: TrainState
+) -> GradientProducts | None:
+    """Multiplies the units' gradients on a batch; ``None`` for a method that does not observe them."""
+    assert config.weighting is not None
+    if config.weighting.observes != "gradient_products":
+        return None
+    step = compile_gradient_products(
+        shardings_of(state),
+        partitioner,
+        graphdef=graphdef,
+        of_task=parts.units.of_task,
+        microbatches=config.step.microbatches,
+        tuning=config.tuning,
+    )
+    return lambda state, batch: np.asarray(jax.device_get(step(state, batch)), np.float64)
 
 
 def _validation(

@@ -20,6 +20,9 @@ _MOST_PENDING = 128
 TaskSums = tuple[np.ndarray, np.ndarray]
 """[K] sums of losses, and [K] tokens, by task."""
 Excess = Callable[[TrainState, Batch], TaskSums]
+Rollback = Callable[[TrainState, int], TrainState]
+"""(state, earlier step) → the state of that step, as one of as many steps as ``state`` has."""
+GradientProducts = Callable[[TrainState, Batch], np.ndarray]
 FactorsOfLoss = Callable[[Batch, np.ndarray], Batch]
 
 
@@ -36,8 +39,10 @@ class LearnedWeights:
         first_step: steps before the method begins.
         on_weights: told of the weights of the loss at every update: (step, unit → weight).
         excess: sums over a batch of the loss beyond a reference model's; for methods that observe it.
+        products: [U, U] inner products of the units' gradients on a batch; for methods that observe them.
         factors: multiplies the loss weights of a batch by factors [K] by task.
         validation: sums over validation examples; for methods that observe them.
+        rollback: finds an earlier state again; for methods that go back to one.
     """
 
     def __init__(
@@ -49,12 +54,15 @@ class LearnedWeights:
         first_step: int = 0,
         on_weights: Callable[[int, Mapping[str, float]], None] | None = None,
         excess: Excess | None = None,
+        products: GradientProducts | None = None,
         factors: FactorsOfLoss | None = None,
         validation: Callable[[TrainState], TaskSums] | None = None,
+        rollback: Rollback | None = None,
     ) -> None:
         self.method, self.units = copy.copy(method), units
         self._batches, self._on_weights = batches, on_weights
-        self._excess, self._factors, self._validation = excess, factors, validation
+        self._excess, self._products, self._factors, self._validation = excess, products, factors, validation
+        self._rollback = rollback
         weights = np.array(list(batches.shares_of_mixture.values()), np.float64)
         self.shares = units.shares(weights)
         self.method.begin(self.shares)
@@ -72,27 +80,39 @@ class LearnedWeights:
         if self.method.applies_to == "draws" and self.method.initial_weights is not None:
             self._draw()
 
-    def after_step(self, step: int, state: TrainState, metrics: Metrics) -> None:
+    def after_step(self, step: int, state: TrainState, metrics: Metrics) -> TrainState | None:
         """Takes note of a step, and updates the weights where the interval ends with it.
 
         A loss that is not finite updates nothing: training ends by it.
+
+        Returns:
+            The state that the method goes back to; ``None`` for the one that is there.
         """
         if self.method.applies_to != "draws" or step <= self._first:
-            return
+            return None
         if self.method.observes == "loss":
             self._pending.append((metrics["task_loss"], metrics["task_weight"]))
             if len(self._pending) >= _MOST_PENDING:
                 self._add_pending()
         if step < self._next:
-            return
+            return None
         if self.method.observes == "validation_loss":
             assert self._validation is not None
             self._sums, self._tokens = self._validation(state)
         self._add_pending()
         self._update(step)
         self._next = step + self.method.interval
-        if self._finite:
-            self._draw()
+        if not self._finite:
+            return None
+        self._draw()
+        if self.method.rollback is None:
+            return None
+        assert self._rollback is not None
+        return self._rollback(state, self.method.rollback)
+
+    def finished(self) -> bool:
+        """True where the method has nothing left to train."""
+        return self.method.finished
 
     def _draw(self) -> None:
         weights = self.units.spread(self.weights)
@@ -105,11 +125,13 @@ class LearnedWeights:
             self._sums = self._sums + np.asarray(loss, np.float64) * np.asarray(tokens, np.float64)
 
     def _update(self, step: int) -> None:
-        losses = self.units.means(self._sums, self._tokens)
-        self._finite = not np.isinf(losses).any() and bool(np.isfinite(self._sums).all())
-        if self._finite:
-            self.weights = self._checked(self.method.update(losses, step), step)
+        self._learn(self.units.means(self._sums, self._tokens), step, finite=bool(np.isfinite(self._sums).all()))
         self._sums, self._tokens = np.zeros_like(self._sums), np.zeros_like(self._tokens)
+
+    def _learn(self, observed: np.ndarray, step: int, *, finite: bool = True) -> None:
+        self._finite = finite and not np.isinf(observed).any()
+        if self._finite:
+            self.weights = self._checked(self.method.update(observed, step), step)
 
     def _checked(self, given: np.ndarray, step: int) -> np.ndarray:
         """[U] the weights that a method returned, normalized."""
@@ -128,11 +150,14 @@ class LearnedWeights:
         """Returns the batch of the next step with its loss weighted, by weights that have seen the batch."""
         if self.method.applies_to != "loss" or step <= self._first:
             return batch
-        assert self._excess is not None
         assert self._factors is not None
         if (step - self._first - 1) % self.method.interval == 0:
-            self._sums, self._tokens = self._excess(state, batch)
-            self._update(step)
+            if self._products is not None:
+                self._learn(self._products(state, batch), step)
+            else:
+                assert self._excess is not None
+                self._sums, self._tokens = self._excess(state, batch)
+                self._update(step)
             if self._on_weights is not None:
                 self._on_weights(step, self.by_name(self.weights))
         return self._factors(batch, (self.weights / self.shares)[self.units.of_task])

@@ -10,7 +10,7 @@ import numpy as np
 from flan_jax.mixing.online.units import UnitKind
 from flan_jax.typed import Positive, check_fields
 
-Observed = Literal["loss", "excess_loss", "validation_loss"]
+Observed = Literal["loss", "excess_loss", "validation_loss", "gradient_products"]
 AppliedTo = Literal["draws", "loss"]
 
 
@@ -24,7 +24,8 @@ class WeightingMethod(abc.ABC):
 
     Class attributes:
         observes: what ``update`` is given: the training ``loss`` since the last update, the ``excess_loss`` over
-            a reference model of the batch that is about to be trained on, or the ``validation_loss`` at that moment.
+            a reference model of the batch that is about to be trained on, the ``validation_loss`` at that moment, or
+            the ``gradient_products`` of the units on the batch that is about to be trained on.
         applies_to: what the weights are: shares of the ``draws``, or factors of the ``loss`` (a unit of weight w
             that is drawn with the share s counts w / s times).
 
@@ -56,7 +57,8 @@ class WeightingMethod(abc.ABC):
         """Learns from one period.
 
         Args:
-            losses: [U] float64, nats a token, what ``observes`` says; NaN for a unit without a token.
+            losses: [U] float64, nats a token, what ``observes`` says; NaN for a unit without a token. Of
+                ``gradient_products`` [U, U], the inner products of the gradients of the units' mean losses.
             step: steps taken so far, from 1 on.
 
         Returns:
@@ -77,6 +79,21 @@ class WeightingMethod(abc.ABC):
     def result(self) -> np.ndarray | None:
         """[U] the weights that the method recommends for another run, if it is one that does so."""
         return None
+
+    @property
+    def rollback(self) -> int | None:
+        """Step of an update whose model and optimizer the run goes back to, after the last ``update``; ``None`` goes on."""
+        return None
+
+    @property
+    def reach(self) -> int:
+        """Updates that a ``rollback`` may go back over; 0 for a method that never does."""
+        return 0
+
+    @property
+    def finished(self) -> bool:
+        """True where nothing is left to train: the run ends, whatever its number of steps."""
+        return False
 
     def settings(self) -> dict[str, Any]:
         """Returns the name of the method and its settings, as JSON values: a part of what a run is."""

@@ -4,17 +4,22 @@ import dataclasses
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from weighted_toys import COPY, PARITY, VOWEL, lines
 
 from flan_jax.cli import gin_config
 from flan_jax.errors import UserError
+from flan_jax.experiments.options import CheckpointConfig
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weighting.learned_weights import LearnedWeights
+from flan_jax.experiments.weights.initial import load_weights
 from flan_jax.mixing.online.aioli import Aioli
+from flan_jax.mixing.online.doge import DoGE
 from flan_jax.mixing.online.doremi import DoReMi
 from flan_jax.mixing.online.method import WeightingMethod
+from flan_jax.mixing.online.msft import MultiTaskSFT
 from flan_jax.mixing.online.odm import OnlineDataMixing
 from flan_jax.mixing.online.units import Units
 
@@ -101,6 +106,58 @@ def test_probes_are_drawn_measured_and_resumed(config):
     assert lines(broken, "weights.jsonl") == written
 
 
+def test_a_proxys_weights_follow_its_gradients_and_resume(config):
+    method = DoGE(period=2, rate=1.0)
+    straight = config.with_options(weighting=method, log_period=1)
+    train(straight)
+    written = lines(straight, "weights.jsonl")
+    assert [line["step"] for line in written] == [1, 3, 5, 7]
+    assert written[0]["loss_weights"] != written[-1]["loss_weights"]
+    mean = np.mean([list(line["loss_weights"].values()) for line in written], axis=0)
+    result = (Path(straight.model_dir) / "learned_weights.gin").read_text(encoding="utf-8")
+    weights = json.loads(result.split("=", 1)[1])
+    assert list(weights.values()) == pytest.approx(mean)
+
+    broken = straight.with_options(model_dir=config.model_dir + "_broken")
+    train(broken.with_options(steps=4))
+    train(broken)
+    assert lines(broken, "weights.jsonl") == written
+    assert losses_and_draws(broken)[-1] == losses_and_draws(straight)[-1]
+
+
+class Rising(MultiTaskSFT):
+    """Is told of losses that rise from step to step, that of the second unit faster."""
+
+    def update(self, losses, step):
+        assert np.isfinite(losses).all()
+        return super().update(np.array([1.0, 2.0]) * step, step)
+
+
+def test_units_that_overfit_are_left_out_and_the_model_goes_back(config):
+    """Two roll-outs of two steps, of which the second one makes everything worse; then nothing is left."""
+    method = Rising(period=1, rollout=2, units="entry", validation_batches=1)
+    straight = config.with_options(weighting=method, log_period=1, checkpoint=CheckpointConfig(period=1, keep=4))
+    said = []
+    train(straight, log=said.append)
+    written, (*_, last) = lines(straight, "weights.jsonl"), lines(straight)
+    assert [round(line["weights"][PARITY.name], 6) for line in written] == [0.5, 1.0, 1.0, 0.5]
+    assert last["step"] == 4
+    assert [line for line in said if "back to the model" in line] == [
+        "Rising leaves a unit out after step 2: back to the model of step 1",
+        "Rising leaves a unit out after step 4: back to the model of step 3",
+    ]
+    assert "Rising has nothing left to train after step 4 of 8" in said
+    first, second, third, fourth = (jax.tree.leaves(load_weights(straight, step=step).params) for step in (1, 2, 3, 4))
+    assert all(np.array_equal(*pair) for one in ((first, second), (third, fourth)) for pair in zip(*one, strict=True))
+    assert not np.array_equal(second[0], third[0])
+
+    broken = straight.with_options(model_dir=config.model_dir + "_broken")
+    train(broken.with_options(steps=3))
+    train(broken)
+    assert lines(broken, "weights.jsonl") == written
+    assert losses_and_draws(broken)[-1] == losses_and_draws(straight)[-1]
+
+
 class GivenWeights(WeightingMethod):
     """Returns what a test tells it, and keeps what it is told."""
 
@@ -162,6 +219,13 @@ def test_what_cannot_learn_is_refused_before_anything_is_written(config):
         train(alone)
     with pytest.raises(UserError, match=r"DoReMi\.reference: .*nowhere"):
         train(config.with_options(weighting=DoReMi(reference=config.model_dir + "_nowhere")))
+    goes_back = MultiTaskSFT(period=4, rollout=3, validation_batches=1)
+    for checkpoint, sentence in (
+        (CheckpointConfig(period=3), r"every 4 behind the 0 of the curriculum, and one is saved every 3\. Set CHECK"),
+        (CheckpointConfig(period=2, keep=11), r"the newest 11 .* Set CheckpointConfig\.keep=12, or keep_period=4"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            train(config.with_options(weighting=goes_back, checkpoint=checkpoint))
     with pytest.raises(UserError, match="not by both"):
         train(config.with_options(weighting=OnlineDataMixing()), reweight=lambda step, metrics: None)
     assert not Path(config.model_dir).exists()

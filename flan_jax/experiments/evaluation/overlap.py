@@ -1,5 +1,6 @@
 """Labels measured examples by their overlap with what the run was trained on."""
 
+import collections
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,9 @@ _Labels = dict[int, Overlap]
 """Label by the record's index."""
 _Searched = tuple[str, str, _Labels]
 """Task, split and labels of a search."""
+_found: collections.OrderedDict[tuple[str, str], _Searched] = collections.OrderedDict()
+"""What this process searched for lately: runs of a study that differ in their seed train on the same texts."""
+_MOST_FOUND = 4096
 
 
 def label_overlap(
@@ -57,13 +61,18 @@ def label_overlap(
     keys = {place: _key(task, place[1]) for place, task in tasks.items()}
     path = Path(config.model_dir) / OVERLAP
     kept = _read(path, searched)
-    missing = {place: task for place, task in tasks.items() if keys[place] not in kept}
+    lacking = [place for place in tasks if keys[place] not in kept]
+    missing = {place: tasks[place] for place in lacking if (searched, keys[place]) not in _found}
     if missing:
         log(f"looking for the records of {len(missing)} measured tasks in {len(data.train)} training tasks")
-        found = _search(missing, declared, data, config)
-        kept |= {keys[place]: (*place, labels) for place, labels in found.items()}
+        for place, labels in _search(missing, declared, data, config).items():
+            _found[searched, keys[place]] = (*place, labels)
+    if lacking:
+        kept |= {keys[place]: _found[searched, keys[place]] for place in lacking}
         if jax.process_index() == 0 and path.parent.is_dir():
             _write(path, searched, kept)
+    while len(_found) > _MOST_FOUND:
+        _found.popitem(last=False)
     return {place: _labeled(task, kept[keys[place]][2]) for place, task in tasks.items()}
 
 

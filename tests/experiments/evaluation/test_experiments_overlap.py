@@ -11,6 +11,7 @@ from flan_jax.data.sources.generated import generated
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData
+from flan_jax.experiments.evaluation import overlap
 from flan_jax.experiments.evaluate import eval_suites
 from flan_jax.experiments.options import EvalConfig
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
@@ -30,6 +31,12 @@ def made(split):
 
 def fields(record):
     return {"text": record["text"], "answer": record["text"][:3]}
+
+
+@pytest.fixture(autouse=True)
+def nothing_found():
+    """Every test is a process of its own, as far as searches go."""
+    overlap._found.clear()
 
 
 @pytest.fixture
@@ -92,9 +99,24 @@ def test_the_search_is_made_once_for_a_run_and_again_for_other_settings(run, tmp
     assert labels(data, config) == labels(data, config) == EXPECTED
     assert len(scanned) == 1
     (tmp_path / "run" / "overlap.json").write_text("{", encoding="utf-8")
+    overlap._found.clear()
     labels(data, config)
     labels(data, dataclasses.replace(config, evaluation=EvalConfig(overlap_ngram=5)))
     assert len(scanned) == 3
+
+
+def test_runs_of_one_process_that_train_on_the_same_share_a_search(run, tmp_path, monkeypatch):
+    data, config = run
+    for name in ("run", "other", "third"):
+        (tmp_path / name).mkdir()
+    assert labels(data, config) == EXPECTED
+    monkeypatch.setattr(OverlapIndex, "scan", lambda self, texts: pytest.fail("searched again"))
+    other = dataclasses.replace(config, model_dir=str(tmp_path / "other"))
+    assert labels(data, other) == EXPECTED
+    assert (tmp_path / "other/overlap.json").read_bytes() == (tmp_path / "run/overlap.json").read_bytes()
+    third = dataclasses.replace(other, model_dir=str(tmp_path / "third"), evaluation=EvalConfig(overlap_ngram=5))
+    with pytest.raises(pytest.fail.Exception, match="searched again"):
+        labels(data, third)
 
 
 def test_other_ways_of_asking_do_not_drive_out_what_was_found(run, tmp_path, monkeypatch):

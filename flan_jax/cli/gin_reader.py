@@ -107,11 +107,11 @@ class GinReader:
         if real in including:
             circle = [*including[including.index(real) :], real]
             raise UserError(f"gin files include each other in a circle: {' → '.join(circle)}. Take one include out.")
-        own = not Path(real).is_relative_to(self._shipped)
+        # What a run wrote down of itself may end with other values than its macros have, as that of a study's run does.
+        saved = _is_saved(Path(path))
+        own = not saved and not Path(real).is_relative_to(self._shipped)
         with _opened(path) as stream:
-            self._statements(
-                stream, name, own=own, data=False, including=(*including, real), saved=_is_saved(Path(path))
-            )
+            self._statements(stream, name, own=own, data=False, including=(*including, real), saved=saved)
 
     def _found(self, name: str) -> Path:
         places = [Path(), *map(Path, self._search_paths), self._shipped]

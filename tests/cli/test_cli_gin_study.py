@@ -9,6 +9,7 @@ from flan_jax.cli import gin_config
 from flan_jax.errors import UserError
 from flan_jax.studies.expand import check_plan, expand
 from flan_jax.studies.factors.base import Factor
+from flan_jax.studies.options import gin_lines
 
 # Every shipped study, of some a shorter one: number of its runs, and the levels of the last.
 SWEEPS = {
@@ -109,3 +110,26 @@ def test_the_guide_names_every_sweep_factor_and_setting():
     kinds = [kind for kind in vars(gin_config).values() if isinstance(kind, type) and issubclass(kind, Factor)]
     assert len(kinds) > 10
     assert not [kind.__name__ for kind in kinds if f"`@{kind.__name__}()`" not in GUIDE]
+
+
+def test_what_a_run_of_a_study_wrote_down_is_read_and_gone_on_from(tmp_path):
+    """Its own options stand behind the base run's, whose macros nothing reads then."""
+    found = load("sweeps/mini_weights.gin", "study.draws=4")
+    plan = expand(found.study, found.base)[1]
+    folder = tmp_path / "run_0001"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}", encoding="utf-8")
+    own = gin_lines({**plan.options, "keep": ("sentiment",), "store": "studies/s/store"})
+    (folder / "config.gin").write_text(f"{found.operative}\n{own}\n", encoding="utf-8")
+    again = tmp_path / "again.gin"
+    again.write_text(f"include '{folder}/config.gin'\nrun.model_dir = 'runs/again'\n", encoding="utf-8")
+    config = gin_config.load([str(again)], []).config
+    assert (config.model_dir, config.data.store, config.mixing.keep) == (
+        "runs/again",
+        "studies/s/store",
+        ("sentiment",),
+    )
+    assert config.mixing.weights == plan.weights
+    (folder / "manifest.json").unlink()
+    with pytest.raises(UserError, match="Nothing in this run reads the gin macro KEEP"):
+        gin_config.load([str(again)], [])

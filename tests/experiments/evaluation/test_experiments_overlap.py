@@ -11,8 +11,8 @@ from flan_jax.data.sources.generated import generated
 from flan_jax.data.tokenizers.bytes import ByteVocabulary
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import RunData
-from flan_jax.experiments.evaluation import overlap
 from flan_jax.experiments.evaluate import eval_suites
+from flan_jax.experiments.evaluation import overlap
 from flan_jax.experiments.options import EvalConfig
 from flan_jax.mixing.mixture import Entry, Mixture, Suite
 from flan_jax.models.t5.config import T5Config

@@ -87,8 +87,8 @@ test: env  ## every test but those against PyTorch
 # Drawn anew each time, so that it finds what the same few examples of `make test` do not.
 test-deep: export XLA_FLAGS += $(QUICKLY)
 test-deep: export FLAN_JAX_DEEP = 1
-test-deep: env  ## every property of the tests with many examples, for half an hour
-	$(call pytest,-m "hypothesis and not parity" -n $(JOBS) --dist worksteal --timeout 3600)
+test-deep: env  ## properties with many examples, and the cases that `make test` leaves out, for half an hour
+	$(call pytest,-m "(hypothesis or deep) and not parity" -n $(JOBS) --dist worksteal --timeout 3600)
 
 # The files alone that the mark is for: to import the others takes a minute.
 test-parity: $(PARITY)  ## compare live with PyTorch and transformers (installs both)

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from deep import with_deep
 from eval_toys import CONFIG, decode, encode
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -91,10 +92,10 @@ def test_batch_size_and_company_do_not_matter(model, predictor, examples, batch_
 
 @pytest.mark.parametrize(
     "decoding",
-    [
-        DecodingConfig("sample", temperature=0.8, top_k=20, top_p=0.95, seed=3),
-        DecodingConfig("beam", beams=3, early_stopping=True),
-    ],
+    with_deep(
+        [DecodingConfig("sample", temperature=0.8, top_k=20, top_p=0.95, seed=3)],
+        [DecodingConfig("beam", beams=3, early_stopping=True)],
+    ),
 )
 def test_batch_size_and_company_do_not_matter_to_other_ways_of_writing(model, predictor, examples, decoding):
     other = Predictor(*model, encode, decode, batch_size=3, target_length=6, decoding=decoding)

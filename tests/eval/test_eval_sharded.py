@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from deep import every_second, with_deep
 from eval_toys import CONFIG, decode, encode
 
 from flan_jax.eval import scoring
@@ -36,7 +37,7 @@ def on_mesh(kind, params, mesh, **options):
     return Predictor(graphdef, placed, encode, decode, **options)
 
 
-@pytest.mark.parametrize(("kind", "mesh"), [("t5", "data"), ("decoder", "data"), ("t5", "fsdp"), ("decoder", "fsdp")])
+@pytest.mark.parametrize(("kind", "mesh"), every_second(KINDS, MESHES))
 def test_answers_are_those_of_one_device(kind, mesh, params_of, examples):
     alone = Predictor(abstract_model(KINDS[kind])[0], params_of[kind], encode, decode, batch_size=8, target_length=6)
     sharded = on_mesh(kind, params_of[kind], mesh)
@@ -111,7 +112,7 @@ def test_a_batch_is_dealt_out_evenly(params_of, examples):
     assert len(dealt) == 2  # as many as the part with five pairs needs
 
 
-@pytest.mark.parametrize("count", [1, 3, 11])
+@pytest.mark.parametrize("count", with_deep([3], [1, 11]))
 def test_a_batch_that_the_devices_do_not_divide_is_filled_up(count, params_of, examples):
     few = [dataclasses.replace(example) for example in examples[:count]]
     found = on_mesh("t5", params_of["t5"], "data", batch_size=5).rank(few)

@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+from deep import with_deep
 from eval_toys import CONFIG, decode, encode
 
 from flan_jax.errors import UserError
@@ -28,12 +29,10 @@ def predictor(request):
 
 @pytest.mark.parametrize(
     "decoding",
-    [
-        GREEDY,
-        DecodingConfig("sample", temperature=2.0, seed=5),
-        DecodingConfig(repetition_penalty=1.7, min_length=3),
-        DecodingConfig("beam", beams=2),
-    ],
+    with_deep(
+        [DecodingConfig("sample", temperature=2.0, seed=5), DecodingConfig("beam", beams=2)],
+        [GREEDY, DecodingConfig(repetition_penalty=1.7, min_length=3)],
+    ),
 )
 def test_the_last_is_what_is_generated_and_each_begins_the_next(predictor, decoding):
     predictor = dataclasses.replace(predictor, decoding=decoding)

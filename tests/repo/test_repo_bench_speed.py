@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from deep import with_deep
 
 TOOLS = Path(__file__).parents[2] / "tools" / "bench"
 
@@ -105,7 +106,7 @@ def products(jaxpr: Any, times: int) -> float:
     return total
 
 
-@pytest.mark.parametrize("model", ["tiny_t5", "tiny_decoder"])
+@pytest.mark.parametrize("model", with_deep(["tiny_decoder"], ["tiny_t5"]))
 def test_decoding_benchmark_says_what_it_measured(model: str, tmp_path: Path) -> None:
     few = "--batch 1 3 --prompt 5 --tokens 4 --rounds 1"
     found = measured("bench_decode", tmp_path, "--model", model, *few.split())

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from deep import with_deep
 from run_tiny import MODEL, NUM_TASKS, SEED, initial_state, make_batch, one_device
 
 from flan_jax.errors import UserError
@@ -83,7 +84,7 @@ def leaves_equal(left: object, right: object) -> None:
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(left), jax.device_get(right))
 
 
-@pytest.mark.parametrize("name", ["lora", "biases", "half"])
+@pytest.mark.parametrize("name", with_deep(["lora", "biases"], ["half"]))
 def test_the_loss_falls_and_what_is_frozen_is_neither_changed_nor_copied(name: str) -> None:
     run = tuned(name)
     state = run.start()

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from deep import every_second
 from safetensors import safe_open
 
 from flan_jax.errors import UserError
@@ -92,8 +93,7 @@ def test_positions_start_anew_in_each_segment():
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("told", [True, False], ids=["positions", "counted"])
+@pytest.mark.parametrize(("kind", "told"), every_second(KINDS, [True, False]))
 def test_packed_rows_equal_rows_of_their_own(kind, told):
     _, graph, params = model(**KINDS[kind])
     tokens, lengths = some_tokens((3, 9)), [9, 4, 6]
@@ -166,8 +166,7 @@ def test_a_window_limits_how_far_a_layer_looks_and_the_pattern_says_which_layers
     assert reach(sliding_window=3, window_pattern=(True, True, True, False)) == 6
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("prefix", [False, True], ids=["causal", "prefix"])
+@pytest.mark.parametrize(("kind", "prefix"), every_second(KINDS, [False, True]))
 def test_decoding_with_the_cache_equals_the_whole_row(kind, prefix):
     _, graph, params = model(**KINDS[kind], prefix_lm=prefix)
     tokens, lengths = some_tokens((3, 12)), np.array([5, 1, 3])
@@ -218,8 +217,7 @@ def test_the_first_token_of_a_segment_is_the_beginning_where_there_is_one():
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("prefix", [False, True], ids=["causal", "prefix"])
+@pytest.mark.parametrize(("kind", "prefix"), every_second(KINDS, [False, True]))
 def test_an_empty_first_place_leaves_the_logits_of_the_tokens_alone(kind, prefix):
     config, graph, params = model(**{**KINDS[kind], "reads_start": False, "prefix_lm": prefix})
     alone = build.abstract_model(dataclasses.replace(config, reads_start=True, bos_id=None))[0]

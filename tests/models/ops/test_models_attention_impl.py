@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from deep import with_deep
 
 from flan_jax.errors import UserError
 from flan_jax.models import build
@@ -135,11 +136,13 @@ def gradients(config, batch):
 
 @pytest.mark.parametrize(
     "config",
-    [
-        tiny_t5(num_encoder_layers=1, num_decoder_layers=1),
-        tiny_decoder(num_layers=2, sliding_window=4, window_pattern=(True, False), attention_softcap=3.0),
-        tiny_decoder(num_layers=2, prefix_lm=True, sliding_window=4),
-    ],
+    with_deep(
+        [
+            tiny_t5(num_encoder_layers=1, num_decoder_layers=1),
+            tiny_decoder(num_layers=2, sliding_window=4, window_pattern=(True, False), attention_softcap=3.0),
+        ],
+        [tiny_decoder(num_layers=2, prefix_lm=True, sliding_window=4)],
+    ),
     ids=["t5", "capped", "prefix"],
 )
 def test_models_compute_the_same_with_every_implementation(config, monkeypatch):

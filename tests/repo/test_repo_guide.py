@@ -315,3 +315,18 @@ def test_the_collections_page_has_the_weights_and_caps_of_flan_2022():
         assert {name: float(value) for name, value in given[row].items() if value != "–"} == weights
     caps = {name: int(value.replace(",", "")) for name, value in given["cap on a task's rate"].items()}
     assert caps == {name: flan2022.CAPS[name] for name in names}
+
+
+def test_macros_that_the_t5x_page_names_are_there():
+    """Of the right column: those of the left one are T5X's."""
+    page = (GUIDE / "from_t5x.md").read_text(encoding="utf-8")
+    rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`([A-Z][A-Z_]{4,})`", row[1])}
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / "gin").rglob("*.gin")]
+    macros = {name for text in files for name in re.findall(r"^([A-Z][A-Z_]+) *=", text, re.MULTILINE)}
+    assert {"TRAIN_STEPS", "MICROBATCHES"} <= named
+    assert named - {"MODULE"} <= macros
+
+
+def test_the_commands_of_those_who_come_from_flan(tmp_path):
+    assert "flan2021" in follow("from_flan.md", tmp_path)

@@ -17,6 +17,7 @@ from flan_jax import signals
 from flan_jax.launch.job import RESUBMIT, Job
 from flan_jax.launch.options import LocalLaunch
 from flan_jax.launch.record import note
+from flan_jax.launch.told import process_variables
 
 _POLL_S = 0.2
 _KILL_AFTER_S = 30.0
@@ -32,9 +33,7 @@ def process_environment(options: LocalLaunch, number: int, port: int) -> dict[st
     """
     found = dict(pair.split("=", 1) for pair in options.env)
     if options.processes > 1:
-        found["JAX_COORDINATOR_ADDRESS"] = f"127.0.0.1:{port}"
-        found["JAX_NUM_PROCESSES"] = str(options.processes)
-        found["JAX_PROCESS_ID"] = str(number)
+        found |= process_variables(f"127.0.0.1:{port}", options.processes, number)
     if options.gpus_per_process:
         first = number * options.gpus_per_process
         found["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(first, first + options.gpus_per_process)))

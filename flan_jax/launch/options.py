@@ -24,6 +24,11 @@ class LaunchConfig:
     name: str = ""
     env: tuple[str, ...] = ()
 
+    @property
+    def devices(self) -> int:
+        """Devices of all processes together; 0 where the options do not say."""
+        return 0
+
     def __post_init__(self) -> None:
         check_fields(self)
         if self.name and not _NAME.fullmatch(self.name):
@@ -59,6 +64,11 @@ class LocalLaunch(LaunchConfig):
     gpus_per_process: Natural = 0
     cpu_devices: Natural = 0
     grace_s: Positive = 60
+
+    @property
+    def devices(self) -> int:
+        """Devices of all processes together; 0 where the options do not say."""
+        return self.processes * (self.cpu_devices or self.gpus_per_process)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +116,11 @@ class SlurmLaunch(LaunchConfig):
     mounts: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     grace_s: Annotated[int, Range(1, 65535)] = 120
+
+    @property
+    def devices(self) -> int:
+        """GPUs of all nodes; 0 where none are asked for."""
+        return self.nodes * self.gpus_per_node
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -207,6 +222,11 @@ class GkeLaunch(LaunchConfig):
         for mount in self.mounts:
             if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?:/.+", mount):
                 raise UserError(f"mounts has {mount!r}. Write it as CLAIM:/PATH.")
+
+    @property
+    def devices(self) -> int:
+        """TPU chips of all slices, or GPUs of all nodes; 0 where neither is asked for."""
+        return chips(self.topology) * self.slices if self.tpu else self.nodes * self.gpus_per_node
 
     @property
     def hosts(self) -> int:

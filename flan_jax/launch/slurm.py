@@ -87,11 +87,13 @@ def _events(job: Job) -> str:
 def _coordinator(options: SlurmLaunch) -> str:
     if options.nodes * options.tasks_per_node == 1:
         return ""
+    port = "port=$((61440 + (SLURM_JOB_ID + 7 * ${SLURM_RESTART_COUNT:-0}) % 4096))\n"
+    told = 'export JAX_COORDINATOR_ADDRESS="$coordinator:$port" JAX_NUM_PROCESSES="$SLURM_NTASKS"'
+    if options.nodes == 1:  # whatever a machine's own name means on it
+        return f"coordinator=127.0.0.1\n{port}{told}"
     return (
         "# The first node's task 0 is the coordinator. Its port follows from the job, so that two jobs on one node differ.\n"
-        'coordinator=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)\n'
-        "port=$((61440 + (SLURM_JOB_ID + 7 * ${SLURM_RESTART_COUNT:-0}) % 4096))\n"
-        'export JAX_COORDINATOR_ADDRESS="$coordinator:$port" JAX_NUM_PROCESSES="$SLURM_NTASKS"'
+        f'coordinator=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)\n{port}{told}'
     )
 
 

@@ -89,7 +89,9 @@ def execute(arguments: argparse.Namespace) -> int:
             f"array is for the workers of a study, and {command.name} is one run: all would write into one folder. Launch sweep, "
             "or leave it out."
         )
-    # `flan-jax plan` fits in here: command.run is the resolved run, and options say on how many devices it will be.
+    # `flan-jax plan` fits in here as well: the resolved run, and the devices that are asked for.
+    if command.run is not None and options.devices:
+        command.run.config.mesh.sizes(options.devices)
     local = isinstance(options, LocalLaunch)
     job = Job(
         command=command.words,

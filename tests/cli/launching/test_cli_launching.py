@@ -82,6 +82,10 @@ def test_options_come_from_gin_and_flags_stand_above_them(cli, folder):
         (("slurm", "--dry_run", "--", "launch", "local"), "launch cannot launch itself"),
         (("slurm", "--dry_run", "--", "train", "--steps", "3"), "unrecognized arguments: --steps"),
         (("slurm", "--dry_run", "--", *TRAIN, "--gin.TRAIN_STEPS=many"), "TRAIN_STEPS"),
+        (
+            ("slurm", "--nodes", "2", "--gpus_per_node", "4", "--", *TRAIN, "--gin.MeshConfig.tensor=3"),
+            "does not fit 8 devices",
+        ),
         (("slurm", "--array", "2", "--dry_run", "--", *TRAIN), "array is for the workers of a study"),
         (("slurm", "--gin.SlurmLaunch.nodse=2", "--dry_run", "--", "tasks"), "nodse"),
         (("slurm", "--gin.SlurmLaunch.nodes=two", "--dry_run", "--", "tasks"), "SlurmLaunch.nodes"),

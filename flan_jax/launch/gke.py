@@ -12,6 +12,7 @@ import yaml
 from flan_jax.errors import UserError
 from flan_jax.launch.job import Job, Submission
 from flan_jax.launch.options import GkeLaunch
+from flan_jax.launch.told import AUTO, COORDINATOR, COUNT, PROCESS_ID
 
 MANIFEST = "job.yaml"
 WORKERS = "workers"
@@ -163,12 +164,14 @@ def _environment(job: Job, options: GkeLaunch) -> list[dict[str, Any]]:
     for pair in options.env:
         name, _, value = pair.partition("=")
         found.append({"name": name, "value": value.replace("$", "$$")})
-    if options.pods > 1 and not options.tpu:
+    if options.pods > 1 and options.tpu:
+        found.append({"name": COORDINATOR, "value": AUTO})
+    elif options.pods > 1:
         address = f"{job.name}-{WORKERS}-0-0.{job.name}:{_PORT}"
         found += [
-            {"name": "JAX_COORDINATOR_ADDRESS", "value": address},
-            {"name": "JAX_NUM_PROCESSES", "value": str(options.pods)},
-            {"name": "JAX_PROCESS_ID", "valueFrom": {"fieldRef": {"fieldPath": _INDEX}}},
+            {"name": COORDINATOR, "value": address},
+            {"name": COUNT, "value": str(options.pods)},
+            {"name": PROCESS_ID, "valueFrom": {"fieldRef": {"fieldPath": _INDEX}}},
         ]
     return found
 

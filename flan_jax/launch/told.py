@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from flan_jax.errors import UserError
 
+AUTO = "auto"
+"""In the place of the coordinator's address: the machines' own metadata say all three, as those of TPUs do."""
 COORDINATOR, COUNT, PROCESS_ID = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 
 

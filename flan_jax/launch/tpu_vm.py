@@ -8,6 +8,7 @@ import shlex
 
 from flan_jax.launch.job import AS_GIVEN, RESUBMIT, Job, Submission, lines
 from flan_jax.launch.options import TpuVmLaunch
+from flan_jax.launch.told import AUTO, COORDINATOR
 
 SCRIPT = "queue.sh"
 _SAYS = "flan_jax ended with"
@@ -57,8 +58,10 @@ def _create(job: Job, options: TpuVmLaunch) -> list[str]:
 
 def _on_machine(job: Job, options: TpuVmLaunch) -> str:
     """The lines that each machine runs: the exit code goes into the log, as ssh to many machines keeps none."""
+    # How many machines a slice has, only they themselves know; one that is alone is told so.
+    several = [f"export {COORDINATOR}={AUTO}"] if job.command[:1] == ("train",) else []
     exports = [f"export {shlex.quote(pair)}" for pair in options.env]
-    inner = lines([*exports, *options.setup], shlex.join(["flan-jax", *job.command])).rstrip("\n")
+    inner = lines([*several, *exports, *options.setup], shlex.join(["flan-jax", *job.command])).rstrip("\n")
     return f"bash -c {shlex.quote(inner)}; echo {_SAYS} $?"
 
 

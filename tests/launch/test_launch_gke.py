@@ -123,7 +123,8 @@ def test_processes_find_the_first_pod():
     tpu = manifest(JOB, TPUS)["spec"]["replicatedJobs"][0]
     assert tpu["replicas"] == 2
     assert tpu["template"]["spec"]["parallelism"] == 4
-    assert "env" not in tpu["template"]["spec"]["template"]["spec"]["containers"][0]  # JAX asks the TPU's own metadata
+    container = tpu["template"]["spec"]["template"]["spec"]["containers"][0]
+    assert container["env"] == [{"name": "JAX_COORDINATOR_ADDRESS", "value": "auto"}]  # JAX asks the TPU's own metadata
 
 
 def test_kueue_finds_its_labels():

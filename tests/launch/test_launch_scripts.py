@@ -97,6 +97,7 @@ esac
 """
 MACHINE = """#!/bin/bash
 printf '%s\\n' "$@" >>words
+echo "$JAX_COORDINATOR_ADDRESS" >>told
 case $(wc -l <attempts) in CODES esac
 exit 0
 """
@@ -129,6 +130,7 @@ def test_a_queued_resource_runs_again_on_75_and_is_given_back(tmp_path):
     assert "create first --zone=us-east5-b --quiet --node-id=first --accelerator-type=v5litepod-16" in calls
     assert calls.count("queued-resources delete") == 2  # what may be left of an earlier one, and at the end
     assert not (tmp_path / "there").exists()
+    assert (tmp_path / "told").read_text().split() == ["auto", "auto"]
     assert (tmp_path / "words").read_text().splitlines() == [*WORDS, *WORDS]
 
 

@@ -12,7 +12,7 @@ import yaml
 from flan_jax.errors import UserError
 from flan_jax.launch.job import Job, Submission
 from flan_jax.launch.options import GkeLaunch
-from flan_jax.launch.told import AUTO, COORDINATOR, COUNT, PROCESS_ID
+from flan_jax.launch.process_variables import AUTO, COORDINATOR, COUNT, PROCESS_ID
 
 MANIFEST = "job.yaml"
 WORKERS = "workers"

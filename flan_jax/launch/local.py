@@ -16,8 +16,8 @@ from typing import BinaryIO
 from flan_jax import signals
 from flan_jax.launch.job import RESUBMIT, Job
 from flan_jax.launch.options import LocalLaunch
+from flan_jax.launch.process_variables import process_variables
 from flan_jax.launch.record import note
-from flan_jax.launch.told import process_variables
 
 _POLL_S = 0.2
 _KILL_AFTER_S = 30.0

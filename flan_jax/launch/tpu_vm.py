@@ -8,7 +8,7 @@ import shlex
 
 from flan_jax.launch.job import AS_GIVEN, RESUBMIT, Job, Submission, lines
 from flan_jax.launch.options import TpuVmLaunch
-from flan_jax.launch.told import AUTO, COORDINATOR
+from flan_jax.launch.process_variables import AUTO, COORDINATOR
 
 SCRIPT = "queue.sh"
 _SAYS = "flan_jax ended with"

@@ -3,6 +3,7 @@
 `make test-slurm` runs these, as root, where Debian's slurmctld, slurmd, slurm-client and munge are installed.
 """
 
+import importlib.util
 import json
 import os
 import shutil
@@ -17,7 +18,6 @@ import pytest
 from flan_jax.errors import UserError
 from flan_jax.launch.job import Job
 from flan_jax.launch.options import SlurmLaunch
-from flan_jax.launch.processes import check_one_process
 from flan_jax.launch.record import events, write_files
 from flan_jax.launch.slurm import slurm_submission
 from flan_jax.launch.submit import check_partition, follow, submit
@@ -126,13 +126,8 @@ def digests(run):
 
 @pytest.mark.parametrize("tasks", [1, 2])
 def test_a_preempted_run_comes_back_and_ends_as_if_it_had_not_been(slurm, tmp_path, tasks):
-    if tasks > 1:
-        try:
-            check_one_process(
-                {"JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"}
-            )
-        except UserError:
-            pytest.skip("`flan-jax train` does not join several processes yet")
+    if tasks > 1 and importlib.util.find_spec("flan_jax.launch.membership") is None:
+        pytest.skip("`flan-jax train` does not join several processes yet")
     (tmp_path / "tiny.gin").write_text(TINY + "EvalConfig.suites = ()\n")
     run = [
         f"--tasks_per_node={tasks}",

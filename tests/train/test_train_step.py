@@ -5,18 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from deep import with_deep
 from run_tiny import MODEL, NUM_TASKS, OPTIMIZERS, ROWS, SEED, TinyRun, initial_state, make_batch, one_device
 
 from flan_jax.errors import UserError
-from flan_jax.models.build import apply, logical_axes
+from flan_jax.models.build import apply, logical_axes, merge
+from flan_jax.models.peft.config import TuningConfig
+from flan_jax.testing.models import tiny_t5
 from flan_jax.train.loss import token_loss
-from flan_jax.train.optimizer import make_optimizer
+from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
 from flan_jax.train.sharding import MeshConfig, ShardingRules, make_partitioner, place
-from flan_jax.train.state import init_state, shardings_of
-from flan_jax.train.step import compile_loss_step
+from flan_jax.train.state import init_state, shardings_of, trained_axes
+from flan_jax.train.step import compile_gradient_products, compile_loss_step
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "train_losses.json"
 
@@ -144,3 +147,40 @@ def test_loss_step_has_no_dropout_and_adds_up(tiny_run: TinyRun) -> None:
     parts = [loss_step(state.params, part) for part in (half, rest)]
     np.testing.assert_allclose(first.loss, parts[0].loss + parts[1].loss, rtol=1e-5)
     assert first.weight == parts[0].weight + parts[1].weight
+
+
+def test_products_are_those_of_the_gradients_of_mean_losses():
+    """Against gradients taken one by one, of the plain loss."""
+    model = tiny_t5(num_encoder_layers=1, num_decoder_layers=1, dropout_rate=0.1)
+    rng, rows, length = np.random.default_rng(0), 4, 6
+    ones, places = np.ones((rows, length), np.int32), np.tile(np.arange(length, dtype=np.int32), (rows, 1))
+    tasks = np.array([[0] * 6, [1] * 4 + [2] * 2, [2] * 6, [0] * 3 + [-1] * 3], np.int32)
+    targets = rng.integers(3, model.vocab_size, (rows, length)).astype(np.int32)
+    batch = {
+        "encoder_input_tokens": rng.integers(3, model.vocab_size, (rows, length)).astype(np.int32),
+        "encoder_segment_ids": ones, "encoder_positions": places,
+        "decoder_input_tokens": np.pad(targets, ((0, 0), (1, 0)))[:, :-1], "decoder_target_tokens": targets,
+        "decoder_segment_ids": ones, "decoder_positions": places, "decoder_task_ids": tasks,
+        "decoder_loss_weights": (tasks >= 0).astype(np.float32),
+    }  # fmt: skip
+    of_task = np.array([0, 1, 0, 2])  # the third unit's task is not in the batch
+    partitioner = make_partitioner(devices=jax.devices()[:1])
+    optimizer = make_optimizer(OptimizerConfig(), trained_axes(model, TuningConfig()))
+    graphdef, state = init_state(model, optimizer, 0, partitioner)
+
+    @jax.jit
+    @jax.jacrev
+    def gradients(params):
+        whole = merge(graphdef, params)
+        sums = token_loss(whole.head()(whole.hidden(batch, dropout_key=None)), batch, num_tasks=4)
+        loss, tokens = (jnp.stack([of[0] + of[2], of[1]]) for of in (sums.task_loss, sums.task_weight))
+        return loss / tokens
+
+    flat = np.concatenate([np.asarray(leaf).reshape(2, -1) for leaf in jax.tree.leaves(gradients(state.params))], 1)
+    step = compile_gradient_products(
+        shardings_of(state), partitioner, graphdef=graphdef, of_task=of_task, microbatches=2
+    )
+    found = np.asarray(step(state, partitioner.shard_batch(batch)))
+    np.testing.assert_allclose(found[:2, :2], flat @ flat.T, rtol=2e-4, atol=1e-6)
+    assert np.isnan(found[2]).all()
+    assert np.isnan(found[:, 2]).all()

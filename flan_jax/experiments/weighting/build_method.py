@@ -34,10 +34,9 @@ from flan_jax.files import atomic_write_text
 from flan_jax.mixing.online.doremi import DoReMi
 from flan_jax.mixing.online.method import ValidationMethod
 from flan_jax.mixing.online.units import Units
-from flan_jax.train.gradient_products import compile_gradient_products
 from flan_jax.train.sharding import Partitioner
 from flan_jax.train.state import TrainState, shardings_of, whole_params
-from flan_jax.train.step import Batch, compile_excess_step, compile_loss_step
+from flan_jax.train.step import Batch, compile_excess_step, compile_gradient_products, compile_loss_step
 
 RESULT = "learned_weights.gin"
 """The file of a run's folder with the weights that a method recommends for another run."""

@@ -65,6 +65,15 @@ def continues_from(newest: Newest) -> Iterator[None]:
         _WATCH.newest = earlier
 
 
+def standing() -> str | None:
+    """Says what the same command would continue from; ``None`` where nothing stands."""
+    step = _WATCH.newest() if _WATCH.newest is not None else None
+    if step is None:
+        return None
+    saved = step if isinstance(step, str) else f"the checkpoint of step {step} is saved"
+    return f"{saved}; run the same command again to continue from it"
+
+
 def last_words(signum: int, otherwise: str = "nothing was saved") -> tuple[str, int]:
     """Returns what to say of a stop, in a line, and the exit code.
 
@@ -72,12 +81,10 @@ def last_words(signum: int, otherwise: str = "nothing was saved") -> tuple[str, 
         signum: what stopped the process.
         otherwise: what is left where no checkpoint stands.
     """
-    step = _WATCH.newest() if _WATCH.newest is not None else None
-    if step is None:
+    words = standing()
+    if words is None:
         return f"stopped by {name_of(signum)}: {otherwise}", 128 + signum
     code = TEMPORARY_FAILURE if signum == signal.SIGTERM else 128 + signum
-    saved = step if isinstance(step, str) else f"the checkpoint of step {step} is saved"
-    words = f"{saved}; run the same command again to continue from it"
     return f"stopped by {name_of(signum)}: {words}", code
 
 

@@ -169,8 +169,12 @@ def log(line: str) -> None:
     print(visible(line), file=sys.stderr, flush=True)
 
 
-def run_training(run: "GinRun") -> int:
-    """Trains, shows the results, and returns the exit code."""
+def _unheard(line: str) -> None:
+    """Takes what another process says as well."""
+
+
+def run_training(run: "GinRun", *, quiet: bool = False) -> int:
+    """Trains, shows the results unless ``quiet``, and returns the exit code."""
     from flan_jax.cli.sampling_table import sampling_table
     from flan_jax.experiments.run_folder.run_files import CHECKPOINTS
     from flan_jax.experiments.train import train
@@ -182,9 +186,9 @@ def run_training(run: "GinRun") -> int:
             result = train(
                 run.config,
                 operative=run.operative,
-                prepare_progress=prepare_progress(),
-                eval_progress=eval_progress(),
-                log=log,
+                prepare_progress=prepare_progress(quiet=quiet),
+                eval_progress=None if quiet else eval_progress(),
+                log=_unheard if quiet else log,
             )
             signum = result.signum
         except signals.Interrupted as stop:
@@ -193,6 +197,8 @@ def run_training(run: "GinRun") -> int:
             words, code = signals.last_words(signum, "nothing was saved yet; the same command begins anew")
             log(words)
             return code
+    if quiet:
+        return 0
     print("\nWhat was drawn, against what was asked for:")
     print(visible(sampling_table(result.sampling_stats)))
     show_results(run.config.model_dir)

@@ -22,7 +22,7 @@ from flan_jax.cli.gin_values import as_gin, fields_of, in_order
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.experiments.config import RunConfig, run_options
-from flan_jax.experiments.options import CheckpointConfig, DataConfig, EvalConfig
+from flan_jax.experiments.options import CheckpointConfig, DataConfig, EvalConfig, ValidationConfig
 from flan_jax.experiments.settings_summary import unread
 from flan_jax.experiments.weights.pretrained import pretrained_model
 from flan_jax.mixing.online.aioli import Aioli
@@ -63,6 +63,7 @@ for _configurable in (
     ShardingRules,
     CheckpointConfig,
     EvalConfig,
+    ValidationConfig,
     DecodingConfig,
     OnlineDataMixing,
     DoReMi,

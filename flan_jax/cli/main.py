@@ -13,6 +13,7 @@ from typing import NoReturn
 from flan_jax import __version__, files, signals
 from flan_jax.cli.escapes import visible
 from flan_jax.errors import UserError, did_you_mean
+from flan_jax.launch.distributed import is_joined
 from flan_jax.tasks.user_modules import import_modules
 from flan_jax.typed import Seed, check
 
@@ -142,12 +143,12 @@ class _Warnings(logging.Handler):
 def script() -> NoReturn:
     """Runs one command as a process of its own, and ends it with the command's exit code.
 
-    After a stop the devices may still compute what nobody waits for. Python's own way out would take down what they
+    Where it was one of several processes and failed, its way out would wait for the others, which are gone. After a stop the devices may still compute what nobody waits for. Python's own way out would take down what they
     compute with, and that crashes now and then, with another exit code; so the process then ends at once. All that was
     to be written is written by then.
     """
     code = main()
-    if code == signals.TEMPORARY_FAILURE or code > 128:
+    if code == signals.TEMPORARY_FAILURE or code > 128 or is_joined():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

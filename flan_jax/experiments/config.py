@@ -15,6 +15,7 @@ from flan_jax.experiments.options import (
     OnVocabularyChange,
     StepConfig,
     TokenizeConfig,
+    ValidationConfig,
     expand_home,
 )
 from flan_jax.mixing.online.method import WeightingMethod
@@ -22,6 +23,7 @@ from flan_jax.models.build import ModelConfig
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.option_groups import FREE, OptionGroup, flat_fields, group_of, is_free
 from flan_jax.train.optimizer import OptimizerConfig
+from flan_jax.train.reporting.trackers import TrackerName
 from flan_jax.train.sharding import MeshConfig
 from flan_jax.typed import LocalPath, Natural, Positive, Seed, check_fields
 
@@ -57,6 +59,9 @@ class RunConfig:
         mesh: how the devices are laid out.
         checkpoint: when checkpoints are written and which are kept.
         evaluation: what is measured, and when.
+        trackers: what is told of every logged step beside the run's own files: ``wandb``, ``trackio``.
+        profile_steps: the first and the last step of which JAX's profiler writes a trace into ``MODEL_DIR/profile``.
+        validation: the loss on examples that are not trained on, in the loop, and what is decided by it.
     """
 
     model_dir: LocalPath = field(metadata=FREE)
@@ -79,6 +84,9 @@ class RunConfig:
     mesh: MeshConfig = field(default_factory=MeshConfig, metadata=FREE)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig, metadata=FREE)
     evaluation: EvalConfig = field(default_factory=EvalConfig, metadata=FREE)
+    validation: ValidationConfig = field(default_factory=ValidationConfig, metadata=FREE)
+    trackers: tuple[TrackerName, ...] = field(default=(), metadata=FREE)
+    profile_steps: tuple[Positive, ...] = field(default=(), metadata=FREE)
 
     @classmethod
     def from_options(cls, **options: Any) -> "RunConfig":
@@ -105,6 +113,25 @@ class RunConfig:
         if self.evaluation.period % self.log_period:  # evaluation is a hook of logged steps
             raise UserError(
                 f"EVAL_PERIOD={self.evaluation.period} must be a multiple of LOG_PERIOD={self.log_period}, or 0."
+            )
+        if self.profile_steps and (len(self.profile_steps) != 2 or self.profile_steps[0] > self.profile_steps[1]):
+            raise UserError(
+                f"run.profile_steps is {self.profile_steps!r}; it must be the first and the last step to trace, such as (10, 12), or ()."
+            )
+        if self.validation.period % self.log_period:
+            raise UserError(
+                f"ValidationConfig.period is {self.validation.period} (VALIDATION_PERIOD); it must be a multiple of "
+                f"LOG_PERIOD={self.log_period}, or 0."
+            )
+        if self.validation.keep_best and self.validation.period % self.checkpoint.period:
+            raise UserError(
+                f"ValidationConfig.keep_best keeps a checkpoint that is measured, and of those every {self.validation.period:,} steps "
+                f"(VALIDATION_PERIOD) some are not saved: make it a multiple of CHECKPOINT_PERIOD={self.checkpoint.period:,}."
+            )
+        if self.evaluation.ema and not self.step.ema_decay:
+            raise UserError(
+                "EvalConfig.ema=True measures an average of the trained weights, and the run keeps none: run.ema_decay is 0. "
+                "Set run.ema_decay, such as 0.999, or leave EvalConfig.ema out."
             )
         if self.initial_adapter and not self.initial_checkpoint:
             raise UserError(

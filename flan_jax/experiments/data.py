@@ -17,7 +17,7 @@ from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.experiments.chat_template import check_tasks, run_template
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.mixture import resolve_mixture, run_mixture, run_suites
+from flan_jax.experiments.mixture import VALIDATION_SPLIT, resolve_mixture, run_mixture, run_suites, validation_suite
 from flan_jax.experiments.model_snapshot import vocabulary_place
 from flan_jax.mixing.mixture import Mixture, Suite
 from flan_jax.store.store import StoredTask, TokenStore
@@ -25,7 +25,6 @@ from flan_jax.tasks.task import Task
 from flan_jax.tasks.user_modules import imported_modules
 
 TRAIN_SPLIT = "train"
-VALIDATION_SPLIT = "validation"
 _READERS = 8
 
 
@@ -119,21 +118,22 @@ def tasks_with_splits(
 
 
 def validation_suites(config: RunConfig, mixture: Mixture) -> tuple[Suite, ...]:
-    """Makes a suite of the splits on which the run's weighting method observes its loss; none for other methods.
+    """Makes suites of the splits whose loss is measured in the loop, and on which a weighting method observes its own.
 
     Raises:
         UserError: a task that is drawn has no such split.
     """
-    method = config.weighting
+    asked, method = validation_suite(config, mixture), config.weighting
+    of_loop = () if asked is None else (asked,)
     if method is None or method.observes != "validation_loss":
-        return ()
+        return of_loop
     for task in mixture.drawn_tasks:
         if VALIDATION_SPLIT not in task.splits:
             raise UserError(
                 f"{type(method).__name__} observes the loss on validation splits, and task {task.name!r} has none, only "
                 f"{', '.join(task.splits)}. Leave it out (run.leave_out), or choose another method."
             )
-    return (Suite(type(method).__name__, mixture.drawn_tasks, split=VALIDATION_SPLIT),)
+    return (*of_loop, Suite(type(method).__name__, mixture.drawn_tasks, split=VALIDATION_SPLIT))
 
 
 def prepare_run(config: RunConfig, *, training: bool = True, progress: PrepareProgress | None = None) -> PrepareReport:

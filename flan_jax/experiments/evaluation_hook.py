@@ -102,9 +102,10 @@ class EvaluationHook:
     def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
         """Evaluates where the period says so."""
         if self._suites.due(step):
-            self.measure(step, whole_params(state, self._suites.config.tuning))
+            self.measure(step, state)
 
-    def measure(self, step: int, params: Any) -> None:
+    def measure(self, step: int, state: TrainState) -> None:
         """Evaluates the suites whose results of this step, these weights and these settings are not there."""
         if self._suites.tasks:
+            params = whole_params(state, self._suites.config.tuning, ema=self._suites.config.evaluation.ema)
             self._suites.measure(step, self._predictor.with_params(params), params_digest(params))

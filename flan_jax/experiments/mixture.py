@@ -12,7 +12,7 @@ from flan_jax.data.seqio_bridge.tasks import registered_names
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources import published
 from flan_jax.data.templates.template_set import load_template_set, with_templates
-from flan_jax.errors import UserError, unknown
+from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.options import EvalConfig
 from flan_jax.mixing.asked_suites import select_tasks, with_prompts
@@ -25,6 +25,9 @@ from flan_jax.tasks.modes import PromptMode
 
 HUB = "hf:"
 """Begins the name of a data set of the Hugging Face hub, where a mixture is asked for."""
+VALIDATION_SPLIT = "validation"
+HELD_OUT = "held_out"
+"""Under this name a mixture declares the clusters that decide in the end: no run is chosen by them."""
 _AS_DECLARED = MixingConfig()
 
 
@@ -203,6 +206,44 @@ def select_suites(mixture: Mixture, names: Sequence[str] | None) -> tuple[Suite,
         if name not in by_name:
             raise unknown(f"suite of mixture {mixture.name!r}", name, by_name)
     return mixture.suites if names is None else tuple(by_name[name] for name in names)
+
+
+def validation_suite(config: RunConfig, mixture: Mixture) -> Suite | None:
+    """Returns the tasks whose loss is measured in the loop, with their split; ``None`` where none is.
+
+    Raises:
+        UserError: there is no such suite, it is the final test itself, or no task has a validation split.
+    """
+    asked = config.validation
+    if not asked.period:
+        return None
+    if not asked.suite:
+        tasks = tuple(task for task in mixture.drawn_tasks if VALIDATION_SPLIT in task.splits)
+        if not tasks:
+            raise UserError(
+                f"No task of mixture {mixture.name!r} has a split {VALIDATION_SPLIT!r} to measure the loss on. Name a suite "
+                "(ValidationConfig.suite), or leave ValidationConfig.period out."
+            )
+        return Suite("validation", tasks, split=VALIDATION_SPLIT)
+    found = {suite.name: suite for suite in mixture.suites}
+    if asked.suite not in found:
+        raise UserError(
+            f"Mixture {mixture.name!r} has no suite {asked.suite!r} (ValidationConfig.suite)."
+            + (did_you_mean(asked.suite, found) or f" It has: {', '.join(found) or 'none'}.")
+        )
+    suite, others = found[asked.suite], [each for each in mixture.suites if each.held_out and each.name != asked.suite]
+    shared = sorted({cluster for each in others for cluster in each.clusters} & set(suite.clusters))
+    if asked.chooses and suite.held_out and (suite.name == HELD_OUT or not others or shared):
+        why = (
+            f"it shares {', '.join(shared)} with another suite"
+            if shared
+            else "it is what the run is judged by in the end"
+        )
+        raise UserError(
+            f"A run cannot be chosen by the suite {suite.name!r} (ValidationConfig.suite): {why}. Choose by clusters that no final "
+            "test has, or by the validation splits of what is trained on (leave ValidationConfig.suite out)."
+        )
+    return suite
 
 
 def log_dropped(mixture: Mixture, log: Callable[[str], None]) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "MixingConfig",
     "StepConfig",
     "TokenizeConfig",
+    "ValidationConfig",
     "expand_home",
     "parse_names",
 ]
@@ -128,6 +129,7 @@ class EvalConfig:
         option_score: what of the log-likelihoods of an example's options decides which one is the answer: their ``sum``, as
             in FLAN; ``per_token`` or ``per_character``, which do not favor short options; or ``unconditional``, less that
             of the option without the prompt. The accuracy by each of them is in the results.
+        ema: measure the average of the trained weights (``run.ema_decay``) in their place.
     """
 
     suites: tuple[str, ...] | None = None
@@ -145,6 +147,7 @@ class EvalConfig:
     overlap_ngram: Natural = 13
     overlap_share: Share = 0.0
     option_score: OptionScore = "sum"
+    ema: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -174,6 +177,41 @@ class EvalConfig:
                     f"EvalConfig.{option.name}={value!r} says how suites are measured, and EvalConfig.suites=() measures none. "
                     f"Name suites, or leave {option.name} out.",
                 )
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationConfig:
+    """Options of the loss on examples that are not trained on, measured while a run trains.
+
+    Attributes:
+        period: steps between measurements; 0 for none.
+        suite: the mixture's suite whose tasks are measured; ``""`` for the validation splits of what is trained on. A run
+            that is chosen by a suite of clusters that it holds out must not be reported by the same one.
+        batches: how many batches of the run's size the loss is taken over, the same ones each time.
+        patience: so many measurements one after the other without a lower loss end the run; 0 for none.
+        keep_best: the checkpoint of the lowest loss is kept, however many come after it.
+    """
+
+    period: Natural = 0
+    suite: str = ""
+    batches: Positive = 8
+    patience: Natural = 0
+    keep_best: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        read = {"suite": self.suite, "patience": self.patience, "keep_best": self.keep_best}
+        unread = next((name for name, value in read.items() if value), None)
+        if not self.period and unread:
+            raise UserError(
+                f"ValidationConfig.{unread} is {read[unread]!r}, but nothing is measured, as period is 0. Set "
+                f"ValidationConfig.period (VALIDATION_PERIOD), or leave {unread} out."
+            )
+
+    @property
+    def chooses(self) -> bool:
+        """True where something is decided by the loss."""
+        return bool(self.patience or self.keep_best)
 
 
 def expand_home(config: Any, name: str) -> None:

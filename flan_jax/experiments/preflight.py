@@ -12,7 +12,10 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.mixture import check_folders
 from flan_jax.experiments.run_folder import run_files
 from flan_jax.models.huggingface.families import check_family
+from flan_jax.train.optimizer import make_optimizer
+from flan_jax.train.reporting.trackers import check_trackers
 from flan_jax.train.sharding import make_partitioner
+from flan_jax.train.state import trained_axes
 from flan_jax.train.step_folders import check_name
 
 _WORKERS_A_CORE = 4
@@ -27,11 +30,14 @@ def check_startable(config: RunConfig, devices: Sequence[jax.Device] | None = No
 
     Raises:
         UserError: a folder of data or of first weights is not there; the mesh, the batch or the workers do not fit;
-            checkpoints cannot be kept under MODEL_DIR's name.
+            checkpoints cannot be kept under MODEL_DIR's name; a pattern of the optimizer matches nothing that is trained.
     """
     check_folders(config.data.data_dir, config.data.source_dir)
     check_name(Path(config.model_dir).expanduser().absolute())
     check_family(config.model)
+    check_trackers(config.trackers)
+    if config.optimizer.rate_by_pattern or config.optimizer.weight_decay_by_pattern:
+        make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))  # refuses what matches nothing
     if config.initial_checkpoint and not run_files.has_checkpoint(Path(config.model_dir)):
         try:
             model_folder(config.initial_checkpoint)

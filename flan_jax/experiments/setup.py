@@ -32,6 +32,7 @@ from flan_jax.experiments.preflight import check_startable
 from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.run_folder.run_identity import check_same_config
 from flan_jax.experiments.settings_summary import check_schedule, main_settings
+from flan_jax.experiments.validation.validation_loss import ValidationData, validation_data
 from flan_jax.experiments.weighting.build_method import MethodParts, learned_weights, method_parts
 from flan_jax.experiments.weighting.learned_weights import LearnedWeights
 from flan_jax.experiments.weighting.rollback import rollback
@@ -40,6 +41,7 @@ from flan_jax.experiments.weights.frozen_base import BASE, base_identity, check_
 from flan_jax.experiments.weights.initial import initial_params
 from flan_jax.feed.batch_stream import BatchStream
 from flan_jax.files import atomic_write_text, remove_leftovers
+from flan_jax.launch.distributed import first_alone
 from flan_jax.mixing.stages import StageSchedule
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.loop import WINDOW
@@ -66,6 +68,7 @@ class Built:
         params: initial weights; ``None`` where a checkpoint holds all of them, and once a state has them.
         schedule: of the stages of its weights; ``None`` for none.
         method_parts: of the method that learns the mixture's weights; ``None`` where they are given.
+        validation: the examples whose loss is measured in the loop; ``None`` for none.
     """
 
     config: RunConfig
@@ -79,6 +82,7 @@ class Built:
     params: Any
     schedule: StageSchedule | None = None
     method_parts: MethodParts | None = None
+    validation: ValidationData | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -111,7 +115,7 @@ def build(
     notes = check_schedule(config)
     check_startable(config, devices)
     if not config.data.use_cached_tasks:
-        prepare_run(config, progress=prepare_progress)
+        first_alone(lambda: prepare_run(config, progress=prepare_progress))
     data = open_data(config)
     log_dropped(data.mixture, log)
     for note in data.mixture.notes:
@@ -136,7 +140,8 @@ def build(
     if lacking := missing_template_note(config, data.mixture):
         log(lacking)
     optimizer = make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))
-    return Built(config, folder, data, change, audited, base, partitioner, optimizer, params, schedule, parts)
+    found = validation_data(config, data)
+    return Built(config, folder, data, change, audited, base, partitioner, optimizer, params, schedule, parts, found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +193,13 @@ def start(
     if step:
         check_same_checkpoint(checkpointer.config(), config, step)
     graphdef, state = init_state(
-        config.model, built.optimizer, config.seed, built.partitioner, params=built.params, tuning=config.tuning
+        config.model,
+        built.optimizer,
+        config.seed,
+        built.partitioner,
+        params=built.params,
+        tuning=config.tuning,
+        ema=bool(config.step.ema_decay),
     )
     built.params = None  # what of it is not the state's is gone
     params = whole_params(state, config.tuning)
@@ -222,7 +233,7 @@ def start(
         learned.begin()
     if config.evaluation.before and not step:
         log("measuring before training")
-        evaluation.measure(0, whole_params(state, config.tuning))
+        evaluation.measure(0, state)
     if built.change and jax.process_index() == 0:
         run_dir.record_change(folder, data, step=step)
     return Started(graphdef, state, batches, evaluation, learned, step, resumed)

@@ -2,7 +2,8 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 
@@ -13,16 +14,23 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.data import PrepareProgress
 from flan_jax.experiments.evaluate import EvalProgress
 from flan_jax.experiments.run_folder import run_files
+from flan_jax.experiments.run_folder.diverged import with_examples
 from flan_jax.experiments.run_folder.run_lock import run_lock
 from flan_jax.experiments.setup import Built, Log, Started, build, start
+from flan_jax.experiments.validation.validation_loss import ValidationLoss
 from flan_jax.experiments.weighting.build_method import save_result
 from flan_jax.feed.sampling_stats import SamplingStats
+from flan_jax.launch.distributed import failing_together
 from flan_jax.report.page import write_report
 from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.finite import DivergedError
 from flan_jax.train.hooks import MetricsWriter, Progress, TensorBoard
-from flan_jax.train.loop import Hook, Preempted, fit
+from flan_jax.train.loop import WINDOW, Enough, Hook, Preempted, fit
+from flan_jax.train.metrics_accumulator import MetricsAccumulator
 from flan_jax.train.optimizer import learning_rate
-from flan_jax.train.state import shardings_of, whole_params
+from flan_jax.train.reporting.profiler import Profiled
+from flan_jax.train.reporting.trackers import Tracker
+from flan_jax.train.state import TrainState, shardings_of
 from flan_jax.train.step import compile_train_step
 
 
@@ -79,6 +87,7 @@ def train(
             config.checkpoint,
             config=built.identity,
         ) as checkpointer,
+        failing_together(),
     ):
         started = start(built, checkpointer, operative=operative, eval_progress=eval_progress, log=log)
         return _run(built, started, checkpointer, reweight, log)
@@ -89,7 +98,49 @@ def _run(
 ) -> TrainResult:
     """Trains to the last step, measures what is reached, and writes the page of the run."""
     config, folder, batches, learned = built.config, built.folder, started.batches, started.learned
-    step_fn = compile_train_step(
+    validation = validation_loss(built, started, checkpointer, log)
+    with contextlib.closing(batches), _outputs(built, started) as outputs:
+        hooks = [*outputs, *([Reweight(batches, reweight)] if reweight else [])]
+        try:
+            state = _trained(built, started, checkpointer, hooks, validation)
+        except DivergedError as error:
+            raise with_examples(error, folder, batches) from None
+        except Preempted as stop:
+            if not stop.saved:
+                raise
+            return TrainResult(stop.step, stopped=True, sampling_stats=batches.sampling_stats(), signum=stop.signum)
+        sampling_stats = batches.sampling_stats()
+    reached = int(jax.device_get(state.step))
+    if validation is not None:
+        with contextlib.suppress(Enough):
+            validation(reached, {}, state)
+    if learned is not None and learned.finished():
+        log(f"{type(learned.method).__name__} has nothing left to train after step {reached} of {config.steps}")
+    elif validation is not None and validation.over and reached < config.steps:
+        log(f"the run ended at step {reached:,} of {config.steps:,}: {validation.over}")
+    elif reached < config.steps:
+        log(
+            f"the data ended after step {reached} of {config.steps}, as run.exhausted={config.feed.exhausted!r} asks for"
+        )
+    if learned is not None and learned.method.result is not None:
+        log(f"the weights that {type(learned.method).__name__} learned are in {save_result(folder, learned)}")
+    log(f"measuring step {reached}")
+    started.evaluation.measure(reached, state)
+    if jax.process_index() == 0:
+        write_report([folder], folder / run_files.REPORT)
+    return TrainResult(reached, stopped=False, sampling_stats=sampling_stats)
+
+
+def _trained(
+    built: Built,
+    started: Started,
+    checkpointer: Checkpointer,
+    hooks: Sequence[Hook],
+    validation: ValidationLoss | None,
+) -> TrainState:
+    """Takes the steps that are left."""
+    config, batches, learned = built.config, started.batches, started.learned
+    step_fn: Any = compile_train_step(
         shardings_of(started.state),
         built.partitioner,
         graphdef=started.graphdef,
@@ -99,45 +150,46 @@ def _run(
         config=config.step,
         tuning=config.tuning,
     )
-    with contextlib.closing(batches), _outputs(built, started) as outputs:
-        try:
-            state = fit(
-                started.state,
-                batches,
-                step_fn,
-                steps=config.steps,
-                shard_batch=built.partitioner.shard_batch,
-                hooks=[*outputs, *([Reweight(batches, reweight)] if reweight else [])],
-                measures=[started.evaluation],
-                log_every=config.log_period,
-                checkpointer=checkpointer,
-                data_position=batches.get_state,
-                resumed=started.resumed,
-                extra=dict if learned is None else learned.state,
-                before_step=None if learned is None else learned.before_step,
-                after_step=None if learned is None else learned.after_step,
-                finished=lambda: learned is not None and learned.finished(),
-                stop_at_data_end=config.feed.exhausted != "repeat",
-            )
-        except Preempted as stop:
-            if not stop.saved:
-                raise
-            return TrainResult(stop.step, stopped=True, sampling_stats=batches.sampling_stats(), signum=stop.signum)
-        sampling_stats = batches.sampling_stats()
-    reached = int(jax.device_get(state.step))
-    if learned is not None and learned.finished():
-        log(f"{type(learned.method).__name__} has nothing left to train after step {reached} of {config.steps}")
-    elif reached < config.steps:
-        log(
-            f"the data ended after step {reached} of {config.steps}, as run.exhausted={config.feed.exhausted!r} asks for"
+    over = validation is not None and bool(validation.over)  # a run that ended early, begun again
+    with contextlib.ExitStack() as stack:
+        if config.profile_steps:
+            first, last = config.profile_steps
+            step_fn = Profiled(step_fn, (first, last), built.folder / run_files.PROFILE, started.step)
+            stack.callback(step_fn.close)
+        return fit(
+            started.state,
+            batches,
+            step_fn,
+            steps=started.step if over else config.steps,
+            shard_batch=built.partitioner.shard_batch,
+            hooks=hooks,
+            measures=[*([validation] if validation else []), started.evaluation],
+            log_every=config.log_period,
+            checkpointer=checkpointer,
+            data_position=batches.get_state,
+            window=MetricsAccumulator((started.resumed or {}).get(WINDOW), most_skipped=config.step.max_skipped_steps),
+            extra=dict if learned is None else learned.state,
+            before_step=None if learned is None else learned.before_step,
+            after_step=None if learned is None else learned.after_step,
+            finished=lambda: learned is not None and learned.finished(),
+            stop_at_data_end=config.feed.exhausted != "repeat",
         )
-    if learned is not None and learned.method.result is not None:
-        log(f"the weights that {type(learned.method).__name__} learned are in {save_result(folder, learned)}")
-    log(f"measuring step {reached}")
-    started.evaluation.measure(reached, whole_params(state, config.tuning))
-    if jax.process_index() == 0:
-        write_report([folder], folder / run_files.REPORT)
-    return TrainResult(reached, stopped=False, sampling_stats=sampling_stats)
+
+
+def validation_loss(built: Built, started: Started, checkpointer: Checkpointer, log: Log) -> ValidationLoss | None:
+    """Makes what measures the validation loss of a run; ``None`` for one that measures none."""
+    if built.validation is None:
+        return None
+    return ValidationLoss(
+        built.config,
+        built.validation,
+        built.partitioner,
+        started.graphdef,
+        started.state,
+        checkpointer,
+        log,
+        step=started.step,
+    )
 
 
 @contextlib.contextmanager
@@ -153,5 +205,9 @@ def _outputs(built: Built, started: Started) -> Iterator[list[Hook]]:
     with (
         contextlib.closing(TensorBoard(folder / run_files.EVENTS, names, resume_step=step)) as curves,
         contextlib.closing(Progress(built.config.steps, start=step)) as progress,
+        contextlib.ExitStack() as stack,
     ):
-        yield [metrics, curves, progress]
+        trackers = [Tracker(name, folder, built.config.resolved(), names) for name in built.config.trackers]
+        for tracker in trackers:
+            stack.callback(tracker.close)
+        yield [metrics, curves, *trackers, progress]

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,6 +31,20 @@ class TaskProgress:
     tasks: tuple[tuple[str, str], ...]
     consumed: Consumed
     stats: SamplingStats
+
+
+class BatchExample(NamedTuple):
+    """An example in a batch.
+
+    Attributes:
+        row: of the global batch.
+        task: its name.
+        example: its number among the task's prepared ones.
+    """
+
+    row: int
+    task: str
+    example: int
 
 
 class BatchStream(Protocol):
@@ -94,6 +108,13 @@ class BatchStream(Protocol):
 
     def sampling_stats(self) -> SamplingStats:
         """Counts what was drawn from the first step of the run to the last batch consumed."""
+
+    def examples(self, step: int) -> list[BatchExample]:
+        """Returns the examples of the global batch that the run's 1-based ``step`` trained on, row by row.
+
+        Raises:
+            UserError: the stream no longer knows: the weights have changed since.
+        """
 
     def close(self) -> None:
         """Stops prefetching; no batch can be requested afterwards."""

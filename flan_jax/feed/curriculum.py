@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import UserError
-from flan_jax.feed.batch_stream import TaskProgress, Weights
+from flan_jax.feed.batch_stream import BatchExample, TaskProgress, Weights
 from flan_jax.feed.loader import Batch, PackedBatches, SamplingStats
 
 _CURRICULUM = "curriculum_"
@@ -112,6 +112,10 @@ class CurriculumBatches(Iterator[Batch]):
     def sampling_stats(self) -> SamplingStats:
         """Counts what was drawn from the first step of the run on, curriculum and mixture together."""
         return self._curriculum.sampling_stats() + self._mixture.sampling_stats()
+
+    def examples(self, step: int) -> list[BatchExample]:
+        """Returns the examples of a global batch, as ``BatchStream.examples``."""
+        return (self._curriculum if step <= self._steps else self._mixture).examples(step)
 
     def close(self) -> None:
         """Stops both prefetching threads."""

@@ -12,7 +12,7 @@ import grain
 import numpy as np
 
 from flan_jax.errors import UserError
-from flan_jax.feed.batch_stream import TaskProgress, Weights
+from flan_jax.feed.batch_stream import BatchExample, TaskProgress, Weights
 from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.consumed import consumed_before
 from flan_jax.feed.grain_dataset import BatchDataset, CountedBatch, StreamConfig, prefetched
@@ -317,6 +317,18 @@ class PackedBatches(Iterator[Batch]):
     def _zero_stats(self) -> SamplingStats:
         zeros = np.zeros(len(self._names), np.int64)
         return SamplingStats(self._names, zeros.astype(np.float64), self._row_index.table.sizes, zeros, zeros, zeros)
+
+    def examples(self, step: int) -> list[BatchExample]:
+        """Returns the examples of a global batch, as ``BatchStream.examples``."""
+        if not self._part_start < step:
+            raise UserError(
+                f"The batch of step {step} was drawn by other weights than those since step {self._part_start}, so its examples "
+                "are not known any more. Restore a position saved there."
+            )
+        plan, _ = self._row_index.plan((step - 1 - self._part_start) * self._batch_size, self._batch_size)
+        index = plan.table_row - self._row_index.table.bases[plan.task]
+        columns = (plan.row.tolist(), (self._names[task] for task in plan.task.tolist()), index.tolist())
+        return [BatchExample(*each) for each in zip(*columns, strict=True)]
 
     # --- prefetching ---------------------------------------------------------------------------------------------------
 

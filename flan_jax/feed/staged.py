@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from flan_jax.feed.batch_stream import BatchStream, TaskProgress, Weights
+from flan_jax.feed.batch_stream import BatchExample, BatchStream, TaskProgress, Weights
 from flan_jax.feed.layout import Batch
 from flan_jax.feed.sampling_stats import SamplingStats
 from flan_jax.mixing.stages import StageSchedule
@@ -104,6 +104,10 @@ class StagedBatches(Iterator[Batch]):
     def sampling_stats(self) -> SamplingStats:
         """Counts what was drawn from the first step of the run to the last batch consumed."""
         return self._batches.sampling_stats()
+
+    def examples(self, step: int) -> list[BatchExample]:
+        """Returns the examples of a global batch, as ``BatchStream.examples``."""
+        return self._batches.examples(step)
 
     def close(self) -> None:
         """Stops prefetching."""

@@ -1,4 +1,4 @@
-"""Detects whether this process is one of several that were started together, which flan_jax does not join yet."""
+"""Detects whether this process is one of several that were started together (``flan_jax.launch.membership`` joins them)."""
 
 import os
 from collections.abc import Mapping
@@ -11,10 +11,7 @@ _COUNTS = ("JAX_NUM_PROCESSES", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "OMPI_CO
 
 
 def check_one_process(environment: Mapping[str, str] | None = None) -> None:
-    """Refuses to run as one of several processes: each would train alone, in the same folder.
-
-    JAX's own variables, Slurm's and MPI's are read. Of a Slurm job the step decides, as ``srun --ntasks=1`` inside a
-    larger job is one process; without a step it is the job.
+    """Refuses to run as one of several processes: each would work alone, in the same folder.
 
     Args:
         environment: by default this process's.
@@ -22,17 +19,29 @@ def check_one_process(environment: Mapping[str, str] | None = None) -> None:
     Raises:
         UserError: the variables speak of more than one, and ``FLAN_JAX_SINGLE_PROCESS`` is not 1.
     """
+    found = started_by(environment)
+    if found:
+        raise UserError(
+            f"{found} says that this is one of several processes, but this command runs as one: each would do all of it and write "
+            f"into the same folder. Start one process, or set {ALONE}=1 where this is the only one."
+        )
+
+
+def started_by(environment: Mapping[str, str] | None = None) -> str:
+    """Returns the variable, as ``NAME=VALUE``, by which a launcher says that it started several processes; ``""`` for none.
+
+    JAX's own variables, Slurm's and MPI's are read. Of a Slurm job the step decides, as ``srun --ntasks=1`` inside a
+    larger job is one process; without a step it is the job.
+
+    Args:
+        environment: by default this process's.
+    """
     given = os.environ if environment is None else environment
     if given.get(ALONE, "").lower() in ("1", "true"):
-        return
+        return ""
     found = {name: given[name] for name in _COUNTS if given.get(name, "").strip() not in ("", "1")}
     if given.get("SLURM_STEP_NUM_TASKS", "").strip() == "1":
         found.pop("SLURM_NTASKS", None)
     if not found and given.get("JAX_COORDINATOR_ADDRESS") and given.get("JAX_NUM_PROCESSES", "").strip() != "1":
         found = {"JAX_COORDINATOR_ADDRESS": given["JAX_COORDINATOR_ADDRESS"]}
-    if found:
-        name, value = next(iter(found.items()))
-        raise UserError(
-            f"{name}={value} says that this is one of several processes, but flan_jax runs as one: each would train alone "
-            f"and write into the same folder. Start one process, or set {ALONE}=1 where this is the only one."
-        )
+    return "".join(f"{name}={value}" for name, value in list(found.items())[:1])

@@ -13,7 +13,8 @@ def run_cost(run: Run) -> dict[str, Any]:
     """Collects the cost of a run as JSON values; what its files do not say is ``None``.
 
     Returns:
-        ``commit`` (with ``changed``), ``hardware`` and ``versions`` as the manifest has them; ``steps``;
+        ``commit`` (with ``changed``), ``hardware`` and ``versions`` as the manifest has them; ``steps``, and of them
+        ``skipped_steps``, which changed nothing as their loss or gradient was not finite;
         ``training_seconds``, the logged windows added up, so without evaluations and stops; ``tokens`` of both sides without padding; ``loss_tokens``; ``examples`` drawn;
         ``tokens_per_second``, the median over windows; ``parameters`` and ``trained_parameters``; ``flops``, as
         ``training_flops`` estimates them.
@@ -29,6 +30,7 @@ def run_cost(run: Run) -> dict[str, Any]:
         "hardware": dict(mapping(run.manifest.get("hardware"))) or None,
         "versions": dict(mapping(run.manifest.get("versions"))),
         "steps": loss[-1][0] if loss else None,
+        "skipped_steps": _sum(run, "skipped"),
         "last_loss": loss[-1][1] if loss else None,
         "training_seconds": _sum(run, "seconds"),
         "tokens": tokens,

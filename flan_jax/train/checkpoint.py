@@ -7,7 +7,6 @@ nothing to restore, and what was damaged since is refused.
 """
 
 import contextlib
-import dataclasses
 import json
 import logging
 import os
@@ -29,8 +28,17 @@ from flan_jax import files
 from flan_jax.errors import UserError
 from flan_jax.train.checkpoint_config import CheckpointConfig
 from flan_jax.train.checksums import CHECKSUMS, MARK, STEP, SummedPath, damage
-from flan_jax.train.state import TrainState, check_same_shapes
-from flan_jax.train.step_folders import DELETED, check_name, purge, set_aside, set_bad_aside, step_folders, take_back
+from flan_jax.train.state import TrainState, check_same_shapes, from_plain_dict, to_plain_dict
+from flan_jax.train.step_folders import (
+    DELETED,
+    ChosenStep,
+    check_name,
+    purge,
+    set_aside,
+    set_bad_aside,
+    step_folders,
+    take_back,
+)
 
 PLAIN = CheckpointConfig()
 # A small array that several devices hold is saved by the first alone: to save a part each, they would cut theirs out of
@@ -90,7 +98,9 @@ class Checkpointer:
         if create:
             set_bad_aside(self.directory, self._damage, writes=self._writes)
             _together("checkpoints that are whole")
-        policies = [LatestN(options.keep), *([EveryNSteps(options.keep_period)] if options.keep_period else [])]
+        self._chosen = ChosenStep()
+        policies = [LatestN(options.keep), self._chosen]
+        policies += [EveryNSteps(options.keep_period)] if options.keep_period else []
         with self._reading("The checkpoints"), files.writing(self.directory):
             self._manager = ocp.CheckpointManager(
                 self.directory,
@@ -151,7 +161,7 @@ class Checkpointer:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.PyTreeSave(_to_dict(state)),
+                    state=ocp.args.PyTreeSave(to_plain_dict(state)),
                     data=ocp.args.JsonSave(dict(data_position)),
                     run=ocp.args.JsonSave(
                         {"config": self._config, "extra": dict(extra or {}), MARK: CHECKSUMS, STEP: step}
@@ -159,6 +169,10 @@ class Checkpointer:
                 ),
                 force=True,
             )
+
+    def keep(self, step: int) -> None:
+        """Keeps a step, and no more the one that was kept so before, beside those that the options keep."""
+        self._chosen.step = step
 
     def wait(self) -> None:
         """Returns when every save is complete on disk; raises what a background save raised."""
@@ -215,21 +229,22 @@ class Checkpointer:
         """
         step = self._existing(step)
         run = self._read(step, run=ocp.args.JsonRestore()).run
-        items = self._read(step, state=self._state_args(_to_dict(like), step), data=ocp.args.JsonRestore())
-        return Restored(_from_dict(items.state, like), items.data, run["extra"])
+        items = self._read(step, state=self._state_args(to_plain_dict(like), step), data=ocp.args.JsonRestore())
+        return Restored(from_plain_dict(items.state, like), items.data, run["extra"])
 
-    def restore_params(self, like: Any, step: int | None = None) -> Any:
+    def restore_params(self, like: Any, step: int | None = None, *, part: str = "params") -> Any:
         """Reads the trained parameters alone, for evaluation and export.
 
         Args:
           like: nested dict of arrays, or of `jax.ShapeDtypeStruct` with shardings.
+          part: `params`, or `ema` for their average.
 
         Raises:
-          UserError: no such checkpoint, or other shapes.
+          UserError: no such checkpoint, other shapes, or no average in it.
         """
         step = self._existing(step)
-        args = self._state_args({"params": like}, step, part="params")
-        return self._read(step, state=args).state["params"]
+        args = self._state_args({part: like}, step, part=part)
+        return self._read(step, state=args).state[part]
 
     def config(self, step: int | None = None) -> Json:
         """Returns the configuration that the run which saved the checkpoint was given."""
@@ -322,6 +337,11 @@ class Checkpointer:
     def _state_args(self, like: Json, step: int, part: str = "") -> Any:
         with self._reading(f"The checkpoint of step {step}", step):
             found = self._manager.item_metadata(step).state.tree
+        if part and part not in found:
+            raise UserError(
+                f"The checkpoint of step {step} in {str(self.directory)!r} holds no average of the weights: its run had no "
+                "run.ema_decay. Take the weights themselves."
+            )
         found = {part: found[part]} if part else found
         # The parameters first: where they do not fit, their moments do not either, but say less.
         for name in sorted(like, key=lambda name: name != "params"):
@@ -363,35 +383,3 @@ def _together(what: str) -> None:
     """Waits until every process is here, where there are several."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
-
-
-def _to_dict(state: TrainState) -> Json:
-    """Nested dictionaries with string keys only; the random key as its uint32 data; nothing that is frozen."""
-    result: Json = {}
-    for path, leaf in jax.tree.leaves_with_path(dataclasses.replace(state, frozen={})):
-        *folders, name = (jax.tree_util.keystr((part,), simple=True) for part in path)
-        node = result
-        for folder in folders:
-            node = node.setdefault(folder, {})
-        node[name] = _plain(leaf)
-    return result
-
-
-def _plain(leaf: Any) -> Any:
-    if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return leaf
-    if isinstance(leaf, jax.ShapeDtypeStruct):
-        data = jax.eval_shape(jax.random.key_data, leaf)
-        return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=leaf.sharding)
-    return jax.random.key_data(leaf)
-
-
-def _from_dict(saved: Json, like: TrainState) -> TrainState:
-    def find(path: Any, leaf: Any) -> Any:
-        node: Any = saved
-        for part in path:
-            node = node[jax.tree_util.keystr((part,), simple=True)]
-        return jax.random.wrap_key_data(node) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else node
-
-    found = jax.tree.map_with_path(find, dataclasses.replace(like, frozen={}))
-    return dataclasses.replace(found, frozen=like.frozen)

@@ -140,12 +140,13 @@ class StoredParams:
     Args:
       directory: of a run's checkpoints.
       step: default the newest.
+      ema: the average of the trained parameters in their place.
 
     Raises:
-      UserError: no such checkpoint.
+      UserError: no such checkpoint, or no average in it.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], step: int | None = None) -> None:
+    def __init__(self, directory: str | os.PathLike[str], step: int | None = None, *, ema: bool = False) -> None:
         self._checkpointer = Checkpointer(directory, create=False)
         with self._checkpointer:
             known = self._checkpointer.steps()
@@ -154,6 +155,12 @@ class StoredParams:
             self.step = known[-1] if step is None else step
             self.run_config = self._checkpointer.config(self.step)
             self.extra = self._checkpointer.extra(self.step)
+        if ema and not self.run_config.get("ema_decay"):
+            raise UserError(
+                f"The checkpoint of step {self.step} in {str(directory)!r} holds no average of the weights: its run had no "
+                "run.ema_decay. Take the weights themselves."
+            )
+        self.ema = ema
         self._state = Path(directory).absolute() / str(self.step) / "state"
         self._stores: dict[ParamPath, Any] = {}
         self._context = ts.Context({"cache_pool": {"total_bytes_limit": 0}})
@@ -188,7 +195,7 @@ class StoredParams:
 
     def _open(self, path: ParamPath) -> Any:
         if path not in self._stores:
-            name = ".".join(("params", *path))
+            name = ".".join(("ema" if self.ema else "params", *path))
             spec = {
                 "driver": "zarr",
                 "kvstore": {"driver": "ocdbt", "base": f"file://{self._state}/", "path": f"{name}/"},

@@ -32,11 +32,11 @@ class DivergedError(UserError):
         At 0 it is what training began with.
 
     Attributes:
-      step, what, bad: as given.
+      step, what, kept, bad: as given.
     """
 
     def __init__(self, step: int, what: str, kept: str = "", *, bad: int | None = None) -> None:
-        self.step, self.what, self.bad = step, what, step - 1 if bad is None else bad
+        self.step, self.what, self.kept, self.bad = step, what, kept, step - 1 if bad is None else bad
         remedy = (
             "No update led there: look at the weights that it began with (INITIAL_CHECKPOINT_PATH) and at ACTIVATION_DTYPE."
             if self.bad == 0

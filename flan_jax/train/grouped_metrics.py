@@ -13,8 +13,8 @@ from flan_jax.train.metrics_accumulator import (
     HostMetrics,
     MetricsAccumulator,
     PendingMetrics,
+    diverged,
     no_loss_token,
-    not_finite_step,
     step_terms,
 )
 
@@ -29,7 +29,11 @@ class GroupedMetrics(PendingMetrics):
     Attributes:
       stopped: run → why it takes no more steps, in a sentence, as of the last step fetched; "" where its data ended.
       steps_taken: [R] int64, the step of each run as of then.
+      skipped: [R] int64, the last steps of each run that were skipped, one after the other, as of then.
+      in_a_row: 0: a checkpoint is due whatever single runs do.
     """
+
+    in_a_row = 0
 
     def __init__(self, tasks: Sequence[int], saved: Mapping[str, Any] | None = None) -> None:
         super().__init__()
@@ -38,6 +42,7 @@ class GroupedMetrics(PendingMetrics):
         runs = len(self._tasks)
         self.stopped: dict[int, str] = {int(run): why for run, why in saved.get("stopped", {}).items()}
         self.steps_taken = np.array(saved.get("steps_taken", [0] * runs), np.int64)
+        self.skipped = np.array(saved.get("skipped", [0] * runs), np.int64)
         self._ended: set[int] = set(saved.get("ended", ()))
         self._steps = np.array(saved.get("steps", [0] * runs), np.int64)
         self._sums = {name: np.array(value, np.float64) for name, value in saved.get("sums", {}).items()}
@@ -54,12 +59,16 @@ class GroupedMetrics(PendingMetrics):
     def _note(self, step: int, metrics: Mapping[str, np.ndarray]) -> None:
         metrics = {name: values[: len(self._tasks)] for name, values in metrics.items()}
         taken = metrics["taken"].astype(bool)
+        skipped = (metrics["skipped"] > 0) & (metrics["weight"] > 0)
+        live = [run not in self.stopped for run in range(len(taken))]
+        self.skipped = np.where(live, np.where(skipped, self.skipped + 1, 0), self.skipped)
         for run in np.flatnonzero(~taken).tolist():
             if run not in self.stopped:
                 own = {name: values[run] for name, values in metrics.items()}
-                self.stopped[run] = "" if run in self._ended and own["weight"] == 0 else _reason(step, own)
-        with np.errstate(invalid="ignore", over="ignore"):  # of what was computed for runs that have stopped
-            terms, last = step_terms({name: values for name, values in metrics.items() if name != "taken"})
+                self.stopped[run] = (
+                    "" if run in self._ended and own["weight"] == 0 else _reason(step, own, int(self.skipped[run]))
+                )
+        terms, last = step_terms({name: values for name, values in metrics.items() if name != "taken"})
         for name, term in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + np.where(_like(taken, term), term, 0.0)
         for name, value in last.items():
@@ -91,7 +100,8 @@ class GroupedMetrics(PendingMetrics):
         """Returns the unfinished window of one run, as `MetricsAccumulator.state` has it."""
         self._fetch()
         sums = {name: np.asarray(value).tolist() for name, value in self._sums_of(run).items()}
-        return {"steps": int(self._steps[run]), "sums": sums if self._steps[run] else {}}
+        window = {"steps": int(self._steps[run]), "sums": sums if self._steps[run] else {}}
+        return {**window, **({"in_a_row": int(self.skipped[run])} if self.skipped[run] else {})}
 
     def _sums_of(self, run: int) -> dict[str, Any]:
         return {
@@ -108,6 +118,7 @@ class GroupedMetrics(PendingMetrics):
             "stopped": {str(run): why for run, why in self.stopped.items()},
             "steps_taken": self.steps_taken.tolist(),
             "ended": sorted(self._ended),
+            "skipped": self.skipped.tolist(),
         }
 
 
@@ -116,11 +127,11 @@ def _like(taken: np.ndarray, term: np.ndarray) -> np.ndarray:
     return taken.reshape(-1, *[1] * (term.ndim - 1))
 
 
-def _reason(step: int, metrics: Mapping[str, Any]) -> str:
+def _reason(step: int, metrics: Mapping[str, Any], skipped: int) -> str:
     """Says why a run did not take a step, in a sentence."""
     if metrics["weight"] == 0:
         return no_loss_token(step)
-    if np.isfinite(metrics["loss"]) and np.isfinite(metrics["grad_norm"]):
+    if not skipped:
         what = f"after its update a number is not finite, or a weight larger than {TOO_LARGE:g}"
         return str(DivergedError(step, what, bad=step))
-    return str(DivergedError(step, not_finite_step(metrics)))
+    return str(diverged(step, metrics, skipped))

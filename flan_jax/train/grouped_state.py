@@ -35,6 +35,8 @@ class GroupState:
     """False for a run that has diverged or has no more data, and for a row that only fills the devices."""
     rate: Float[Array, "R"]
     """The learning rate of each run, as a multiple of the optimizer's."""
+    in_a_row: Int[Array, "R"]
+    """Of each run: its last steps that were skipped, one after the other."""
 
     @property
     def step(self) -> Int[Array, "R"]:
@@ -45,8 +47,8 @@ class GroupState:
 def group_shardings(mesh: Mesh) -> GroupState:
     """Returns where the parts of a state lie, a sharding for each whole part: a prefix of the state's tree."""
     own: Any = own_sharding(mesh)
-    runs = TrainState(step=own, params=own, opt_state=own, key=own, frozen=shared_sharding(mesh))  # type: ignore[arg-type]
-    return GroupState(runs, own, own)
+    runs = TrainState(step=own, params=own, opt_state=own, key=own, ema=own, frozen=shared_sharding(mesh))  # type: ignore[arg-type]
+    return GroupState(runs, own, own, own)
 
 
 def without_frozen(state: GroupState) -> GroupState:
@@ -69,6 +71,7 @@ def init_group_state(
     rates: Sequence[float] | None = None,
     params: Any = None,
     tuning: TuningConfig | None = None,
+    ema: bool = False,
 ) -> tuple[nnx.GraphDef, GroupState]:
     """Creates the states that `init_state` gives runs with these seeds, each born on its device.
 
@@ -80,6 +83,7 @@ def init_group_state(
       rates: learning rates of the runs as multiples of the optimizer's; by default 1.
       params: start from these instead of random ones, all runs from the same.
       tuning: which part is trained; by default all.
+      ema: keep an average of what is trained.
 
     Raises:
       UserError: `params` are not the configured model's, or `tuning` does not fit it.
@@ -96,7 +100,7 @@ def init_group_state(
         draw = jax.jit(lambda key: cast_params(init_model(config, key)[1], axes, tuning), out_shardings=shared)
         params = draw(keys[0, 0])
 
-    runs = _first_states(config, optimizer, tuning, mesh)(jax.device_put(keys, own_sharding(mesh)), params)
+    runs = _first_states(config, optimizer, tuning, mesh, ema)(jax.device_put(keys, own_sharding(mesh)), params)
     if params is not None:  # the frozen arrays themselves: of what is not adapted there is no copy
         runs = dataclasses.replace(runs, frozen=split(params, tuning)[1])
     return graphdef, GroupState(runs, *_per_run(count, rows, rates, mesh))
@@ -104,43 +108,55 @@ def init_group_state(
 
 @functools.lru_cache(maxsize=8)  # groups of one shape begin by one program
 def _first_states(
-    config: ModelConfig, optimizer: optax.GradientTransformation, tuning: TuningConfig, mesh: Mesh
+    config: ModelConfig, optimizer: optax.GradientTransformation, tuning: TuningConfig, mesh: Mesh, ema: bool
 ) -> Callable[[Array, Any], TrainState]:
     """Compiles (keys [R, 2], params) -> the states that runs begin with, without what is frozen."""
 
     def begin(keys: Array, params: Any) -> TrainState:
-        return dataclasses.replace(first_state(config, optimizer, tuning, keys, params), frozen={})
+        return dataclasses.replace(first_state(config, optimizer, tuning, keys, params, ema=ema), frozen={})
 
     return jax.jit(over_runs(begin, mesh), out_shardings=own_sharding(mesh))
 
 
 def abstract_group_state(
-    config: ModelConfig, optimizer: optax.GradientTransformation, rows: int, mesh: Mesh, tuning: TuningConfig
+    config: ModelConfig,
+    optimizer: optax.GradientTransformation,
+    rows: int,
+    mesh: Mesh,
+    tuning: TuningConfig,
+    *,
+    ema: bool = False,
 ) -> GroupState:
     """Returns the shapes and shardings of a group's state, at no memory."""
     alone = Partitioner(jax.make_mesh((1, 1, 1), MESH_AXES, devices=[mesh.devices.item(0)]))
-    one = abstract_sharded_state(config, optimizer, alone, tuning=tuning)[1]
+    one = abstract_sharded_state(config, optimizer, alone, tuning=tuning, ema=ema)[1]
     own, shared = own_sharding(mesh), shared_sharding(mesh)
     frozen = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=shared), one.frozen)
     runs = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((rows, *leaf.shape), leaf.dtype, sharding=own),
         dataclasses.replace(one, frozen={}),
     )
-    active, rate = (jax.ShapeDtypeStruct((rows,), dtype, sharding=own) for dtype in (np.bool_, np.float32))
-    return GroupState(dataclasses.replace(runs, frozen=frozen), active, rate)  # type: ignore[arg-type]
+    of_rows = (jax.ShapeDtypeStruct((rows,), dtype, sharding=own) for dtype in (np.bool_, np.float32, np.int32))
+    return GroupState(dataclasses.replace(runs, frozen=frozen), *of_rows)  # type: ignore[arg-type]
 
 
-def _per_run(count: int, rows: int, rates: Sequence[float] | None, mesh: Mesh) -> tuple[Array, Array]:
-    """Puts on the devices whether each row is active, and its learning rate."""
+def _per_run(count: int, rows: int, rates: Sequence[float] | None, mesh: Mesh) -> tuple[Array, ...]:
+    """Puts on the devices whether each row is active, its learning rate, and that it has skipped no step."""
     rate = np.ones(rows, np.float32)
     rate[:count] = 1.0 if rates is None else rates
-    active, multiples = jax.device_put([np.arange(rows) < count, rate], own_sharding(mesh))
-    return active, multiples
+    return tuple(jax.device_put([np.arange(rows) < count, rate, np.zeros(rows, np.int32)], own_sharding(mesh)))
 
 
-def with_active(state: GroupState, active: Sequence[bool] | np.ndarray) -> GroupState:
-    """Returns the state with these of its rows active."""
-    return dataclasses.replace(state, active=jax.device_put(np.asarray(active, bool), state.active.sharding))
+def with_active(
+    state: GroupState, active: Sequence[bool] | np.ndarray, in_a_row: Sequence[int] | np.ndarray = ()
+) -> GroupState:
+    """Returns the state with these of its rows active; the first rows have skipped so many steps in a row."""
+    skipped = np.zeros(len(active), np.int32)
+    skipped[: len(in_a_row)] = in_a_row
+    place = state.active.sharding
+    return dataclasses.replace(
+        state, active=jax.device_put(np.asarray(active, bool), place), in_a_row=jax.device_put(skipped, place)
+    )
 
 
 def abstract_runs(state: GroupState, rows: int, sharding: jax.sharding.Sharding) -> TrainState:

@@ -38,9 +38,10 @@ def compile_group_step(
 ) -> GroupStepFn:
     """Compiles one step of R runs (at its first call), each the step that it would take alone on one device.
 
-    A run whose loss, gradient or updated state is not finite keeps the state that it had before this step, from then on
-    for good; the others do not notice. The same becomes of one whose batch has no loss token, as a row that only fills
-    the devices has none. The host need not be asked.
+    A run skips a step whose loss or gradient is not finite, as it does alone. One that has skipped
+    `StepConfig.max_skipped_steps` in a row, or whose updated state is not finite, keeps the state that it had before this
+    step, from then on for good; the others do not notice. The same becomes of one whose batch has no loss token, as a row
+    that only fills the devices has none. The host need not be asked.
 
     Args:
       mesh: of `runs_axis.runs_mesh`; R is a multiple of its devices.
@@ -69,17 +70,20 @@ def compile_group_step(
             config=config,
             tuning=tuning,
         )
-        taken = state.active & _is_sound(after, metrics)
+        in_a_row = jnp.where(metrics["skipped"] > 0, state.in_a_row + 1, 0)
+        goes_on = (metrics["weight"] > 0) & (in_a_row < config.max_skipped_steps)
+        taken = state.active & goes_on & _is_sound(after)
         kept = {
             name: jax.tree.map(lambda new, old: jnp.where(taken, new, old), *pair)
             for name, pair in {
                 "step": (after.step, before.step),
                 "params": (after.params, before.params),
                 "opt_state": (after.opt_state, before.opt_state),
+                "ema": (after.ema, before.ema),
             }.items()
         }
         runs = dataclasses.replace(state.runs, **kept)
-        return dataclasses.replace(state, runs=runs, active=taken), {**metrics, "taken": taken}
+        return dataclasses.replace(state, runs=runs, active=taken, in_a_row=in_a_row), {**metrics, "taken": taken}
 
     mapped = over_runs(one, mesh)
 
@@ -116,10 +120,9 @@ def _scaled(optimizer: optax.GradientTransformation, rate: Array) -> optax.Gradi
     return optax.GradientTransformation(optimizer.init, update)
 
 
-def _is_sound(state: TrainState, metrics: Metrics) -> Bool[Array, ""]:
-    """Tells whether a step's loss, gradient and what it left are finite, as `finite.destroyed` and the loop ask it."""
-    sound = [jnp.isfinite(metrics["loss"]), jnp.isfinite(metrics["grad_norm"])]
+def _is_sound(state: TrainState) -> Bool[Array, ""]:
+    """Tells whether what a step left is finite, as `finite.destroyed` asks it."""
     # A comparison, since XLA's maximum of the CPU passes NaN over.
-    sound += [jnp.all(jnp.abs(leaf) <= TOO_LARGE) for leaf in jax.tree.leaves(state.params)]
+    sound = [jnp.all(jnp.abs(leaf) <= TOO_LARGE) for leaf in jax.tree.leaves(state.params)]
     moments = [leaf for leaf in jax.tree.leaves(state.opt_state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     return jnp.all(jnp.stack(sound + [jnp.all(jnp.isfinite(leaf)) for leaf in moments]))

@@ -29,7 +29,7 @@ _SYNC_EVERY_S = 1.0
 class MetricsWriter:
     """Appends one JSON line a logged step; the file is one series, however often the run was resumed.
 
-    A line has `step`, the scalars of `MetricsAccumulator.flush`, and the objects `task_loss` (nats a token)
+    A line has `step`, the scalars of `MetricsAccumulator.flush` (null for one that is not finite), and the objects `task_loss` (nats a token)
     and `task_share` (fraction of the loss tokens) by task name, for the tasks that occurred.
 
     Args:
@@ -57,7 +57,8 @@ class MetricsWriter:
     def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
         """Writes the line of this step; once a second at most it waits for the disk."""
         if jax.process_index() == 0:
-            line = {"step": step, **_scalars(metrics), **by_task(metrics, self._task_names), **self._more()}
+            scalars = {name: value if math.isfinite(value) else None for name, value in _scalars(metrics).items()}
+            line = {"step": step, **scalars, **by_task(metrics, self._task_names), **self._more()}
             with writing(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
                 file.flush()
@@ -191,14 +192,15 @@ class Progress:
     def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
         """Shows this step."""
         speed = metrics["tokens"] / max(metrics["seconds"], 1e-9)
+        skipped = f", {metrics['skipped']:,} of {metrics['steps']:,} steps skipped" if metrics.get("skipped") else ""
         if self._bar is not None:
-            self._bar.set_postfix_str(f"loss {metrics['loss']:.4f}, {speed:,.0f} tokens/s", refresh=False)
+            self._bar.set_postfix_str(f"loss {metrics['loss']:.4f}, {speed:,.0f} tokens/s{skipped}", refresh=False)
             self._bar.update(step - self._bar.n)
             if step >= self._steps:
                 self.close()
         elif jax.process_index() == 0:
             left = (self._steps - step) * metrics["seconds"] / metrics["steps"]
-            line = f"step {step}/{self._steps}  loss {metrics['loss']:.4f}  {speed:,.0f} tokens/s  ETA {duration(left)}"
+            line = f"step {step}/{self._steps}  loss {metrics['loss']:.4f}  {speed:,.0f} tokens/s  ETA {duration(left)}{skipped}"
             print(line, file=self._stream, flush=True)
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """The loop around the step: feed, log, save, stop when told to."""
 
 import contextlib
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,8 +20,13 @@ from flan_jax.train.metrics_accumulator import HostMetrics, MetricsAccumulator
 from flan_jax.train.state import TrainState
 from flan_jax.train.step import Batch, Metrics
 
+_LOG = logging.getLogger(__name__)
 WINDOW = "metrics_window"
 """Under this name a checkpoint's extra holds the unfinished metrics window."""
+
+
+class Enough(Exception):  # noqa: N818 - it is no error
+    """A measure found that training is to end with this step, and why, in a sentence."""
 
 
 class Hook(Protocol):
@@ -50,6 +56,9 @@ class AfterStep(Protocol):
 
 class Window(Protocol):
     """The metrics of the steps since the last logged one; `MetricsAccumulator` is that of one run."""
+
+    in_a_row: int
+    """The last steps that were skipped, one after the other: with weights that may be the cause, no checkpoint is due."""
 
     def add(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
         """Notes the metrics of a step that may still be computing."""
@@ -152,7 +161,7 @@ def fit(
         an error (JAX's transfer guard).
       hooks: called every `log_every` steps and after the last one, in this order.
       measures: called as the hooks are, but when a step that is to be saved is saved, since they take
-        long; a signal ends them at once, and then training.
+        long; a signal ends them at once, and then training, and so does one that raises `Enough`.
       checkpointer: saves as often as its options say, after the last step, and when training is told to stop.
       data_position: where `batches` stands, asked for when a checkpoint is saved.
       extra: JSON-like, saved beside it.
@@ -161,7 +170,8 @@ def fit(
       before_step: gives each batch its last form; moves between host and devices must be explicit.
       after_step: called after every step, before what is due of logging and saving.
       finished: asked before every step; true ends training, as if the last step had been the last one asked for.
-      window: of the metrics, already gone on from what `resumed` says; by default that of one run.
+      window: of the metrics, already gone on from what `resumed` says; by default that of one run, which the first
+        step that is not finite ends.
       saved: what of the state a checkpoint holds, which is sure to be finite; by default the state is one run's, all of
         it is saved, and it is looked at before.
 
@@ -171,8 +181,8 @@ def fit(
     Raises:
       Preempted: SIGTERM or Ctrl-C came; the step at hand was finished and saved.
       signals.Interrupted: one came before the first step was taken, or a second Ctrl-C.
-      DivergedError: a loss, a gradient or what an update left is not finite. No checkpoint of such a
-        state is left in the list: that of the step before is taken out of it.
+      DivergedError: as many losses or gradients one after the other as the window allows, or what an update left, are
+        not finite. No checkpoint of such a state is left in the list: those from the step before them on are taken out.
       UserError: a batch has no loss token, the batches ended too early, or the disk is full.
     """
     if log_every < 1:
@@ -211,9 +221,13 @@ def fit(
             line = loop.log(step) if step % log_every == 0 or step == steps else None
             signum = stop.after(step)
             if signum or step == steps or step % period == 0:
-                loop.save(step)
+                loop.save(step, due=not signum and step < steps)
             if line is not None and not signum and step < steps:
-                signum = loop.measure(step, line, stop)
+                try:
+                    signum = loop.measure(step, line, stop)
+                except Enough:
+                    loop.save(step)
+                    break
             if signum and step < steps:
                 loop.save(step)
                 raise Preempted(step, signum, saved=checkpointer is not None)
@@ -247,15 +261,24 @@ class _Loop:
                 hook(step, line, self.state)
         return line
 
-    def save(self, step: int) -> None:
+    def save(self, step: int, *, due: bool = False) -> None:
         """Begins to save the state, unless it is saved or there is no checkpointer.
+
+        A save that is merely due is left out while steps are being skipped: the weights have not changed since, and
+        others may have to be gone back to.
 
         Raises:
           DivergedError: the state, or a loss on the way to it, is not finite.
         """
         if self._checkpointer is None or self.saved == step:
             return
-        unfinished = self.window.state()  # also makes sure that the losses up to here are finite
+        unfinished = self.window.state()  # also makes sure that training has not diverged up to here
+        if due and self.window.in_a_row:
+            _LOG.warning(
+                f"No checkpoint of step {step}: the last {self.window.in_a_row:,} steps were skipped, as their loss or gradient "
+                "is not finite, and the weights are still those from before them."
+            )
+            return
         with self.window.paused():
             state = self._saved_part(self.state)
             self._checkpointer.save(step, state, self._data_position(), {**self._extra(), WINDOW: unfinished})
@@ -296,7 +319,7 @@ def _without_diverged(checkpointer: Checkpointer) -> Iterator[None]:
     except DivergedError as error:
         checkpointer.wait()
         aside, newest = "", checkpointer.latest_step()
-        if newest is not None and newest == error.bad:
+        while newest is not None and newest >= error.bad:
             aside = f" The checkpoint of step {newest} holds the weights that caused it and is kept aside."
             newest = checkpointer.withdraw(newest, "diverged")
         kept = (

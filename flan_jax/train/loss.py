@@ -1,7 +1,8 @@
 """The training loss as sums over tokens.
 
 Sums add up over devices, hosts and microbatches; the step divides once by the global batch's weight,
-so neither the sharding nor the number of microbatches changes what is optimised.
+so neither the sharding nor the number of microbatches changes what is optimised. Where sequences or tasks
+count alike (``objective_weights``), each token's share is found on the whole batch before it is divided.
 
 Shapes: B rows, T decoder length, V vocabulary, K tasks.
 """
@@ -16,6 +17,10 @@ from jaxtyping import Array, Float, Int, Key
 
 from flan_jax.train.fused_loss import TokenValues, fused_loss
 from flan_jax.train.sharding import Partitioner
+from flan_jax.train.step_config import LossNormalizer
+
+OBJECTIVE_WEIGHTS = "decoder_objective_weights"
+"""Under this name a batch holds the weights of its tokens in what is optimized, where they are not those of the loss."""
 
 
 @jax.tree_util.register_dataclass
@@ -24,7 +29,7 @@ class LossSums:
     """Sums over the loss tokens of a batch, each token weighted by `decoder_loss_weights`."""
 
     objective: Float[Array, ""]
-    """What is optimised, `loss + z_loss`; of what ``model_loss`` gives, the only sum that has a gradient."""
+    """What is optimised, `loss + z_loss`, by the tokens' weights in it; of what ``model_loss`` gives, the only sum that has a gradient."""
     loss: Float[Array, ""]
     """Cross-entropy in nats, without the z-loss."""
     z_loss: Float[Array, ""]
@@ -52,7 +57,7 @@ def model_loss(
 
     Args:
       model: with ``hidden(batch, dropout_key=…)`` and ``head()``.
-      batch: what the model reads, and what ``token_loss`` reads.
+      batch: what the model reads, and what ``token_loss`` reads; ``OBJECTIVE_WEIGHTS`` may weight the objective's tokens.
       num_tasks: K.
       z_loss: the coefficient, 0 for none.
       dropout_key: ``None`` computes without dropout.
@@ -63,8 +68,35 @@ def model_loss(
     """
     hidden = model.hidden(batch, dropout_key=dropout_key)
     weights, targets = batch["decoder_loss_weights"].astype(jnp.float32), batch["decoder_target_tokens"]
+    weights = batch.get(OBJECTIVE_WEIGHTS, weights)
     objective, values = fused_loss(model.head(), hidden, targets, weights, z_loss=z_loss, partitioner=partitioner)
     return _sums(objective, values, batch, num_tasks, z_loss)
+
+
+def objective_weights(batch: Mapping[str, Array], normalizer: LossNormalizer, *, num_tasks: int) -> Float[Array, "B T"]:
+    """Computes the weight of each token in an objective in which sequences, or tasks, count alike.
+
+    A token's loss weight is divided by the number of loss tokens of its sequence (its segment of the row), or of its task
+    in the whole batch. The objective is the sum over tokens by these weights, divided by the sum of the weights: where loss
+    weights are 0 or 1, the mean over sequences, or over the tasks that occur, of the mean over their tokens.
+
+    Args:
+      batch: `decoder_loss_weights`, `decoder_segment_ids` and `decoder_task_ids`, [B, T]; the global batch.
+      normalizer: what counts alike.
+      num_tasks: K.
+    """
+    weights = batch["decoder_loss_weights"].astype(jnp.float32)
+    if normalizer == "tokens":
+        return weights
+    counted = (weights > 0).astype(jnp.float32)
+    if normalizer == "sequences":
+        segments = batch["decoder_segment_ids"]
+        most = segments.shape[1] + 1
+        tokens = jax.vmap(lambda one, ids: jax.ops.segment_sum(one, ids, num_segments=most)[ids])(counted, segments)
+    else:
+        tasks = batch["decoder_task_ids"]
+        tokens = _by_task(counted, tasks, num_tasks)[jnp.maximum(tasks, 0)]
+    return weights / jnp.maximum(tokens, 1.0)
 
 
 def token_loss(

@@ -20,7 +20,9 @@ HostMetrics = dict[str, Any]
 """Of one logged line: Python floats, and float64 arrays [K] for what is per task."""
 
 _PER_TOKEN = ("loss", "z_loss", "accuracy")
-_SUMMED = ("weight", "tokens", "task_weight")
+_SUMMED = ("weight", "tokens", "task_weight", "skipped")
+_OF_SKIPPED = ("tokens", "skipped")
+"""What a step that was skipped adds: all else of it may be no number."""
 _MEAN = ("grad_norm",)
 _LAST = ("learning_rate",)
 _AHEAD = 2
@@ -85,11 +87,17 @@ class MetricsAccumulator(PendingMetrics):
 
     Args:
       saved: what `state` returned, to go on from there.
+      most_skipped: so many steps in a row whose loss or gradient is not finite end training.
+
+    Attributes:
+      in_a_row: the last steps fetched that were skipped, one after the other.
     """
 
-    def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, saved: Mapping[str, Any] | None = None, *, most_skipped: int = 1) -> None:
         super().__init__()
         saved = saved or {}
+        self._most_skipped = most_skipped
+        self.in_a_row: int = saved.get("in_a_row", 0)
         self._steps: int = saved.get("steps", 0)
         self._sums: dict[str, Any] = {
             name: np.asarray(value) if isinstance(value, list) else value
@@ -100,9 +108,13 @@ class MetricsAccumulator(PendingMetrics):
         """Adds a step's metrics up.
 
         Raises:
-          UserError: its batch had no loss token, or its loss or gradient is not finite.
+          UserError: its batch had no loss token, or as many steps as may be were skipped one after the other.
         """
-        _check_finite(step, metrics)
+        if metrics["weight"] == 0:
+            raise UserError(no_loss_token(step))
+        self.in_a_row = self.in_a_row + 1 if metrics["skipped"] else 0
+        if self.in_a_row >= self._most_skipped:
+            raise diverged(step, metrics, self.in_a_row)
         terms, last = step_terms(metrics)
         self._sums = {name: self._sums.get(name, 0.0) + term for name, term in terms.items()} | last
         self._steps += 1
@@ -113,13 +125,18 @@ class MetricsAccumulator(PendingMetrics):
         `loss`, `z_loss` and `accuracy` are means over loss tokens, `task_loss` over each task's own
         (NaN for a task without any); `weight`, `tokens` and `task_weight` are totals; `grad_norm` is
         the mean over steps, `learning_rate` that of the last step; `steps` are the steps in the
-        window and `seconds` the time they took, what was `paused` left out.
+        window, `skipped` those of them that changed nothing, which count for `tokens` alone, and
+        `seconds` the time they took, what was `paused` left out. Of a window whose steps were all
+        skipped the means are NaN.
         """
         self._fetch()
-        sums = self._sums
-        line: HostMetrics = {name: float(sums[name] / sums["weight"]) for name in _PER_TOKEN}
-        line |= {name: float(sums[name] / self._steps) for name in _MEAN}
+        sums = {"skipped": 0.0, **self._sums}
+        counted = {**dict.fromkeys(_PER_TOKEN, sums["weight"]), **dict.fromkeys(_MEAN, self._steps - sums["skipped"])}
+        line: HostMetrics = {
+            name: float(sums[name] / count) if count else float("nan") for name, count in counted.items()
+        }
         line |= {name: float(sums[name]) for name in (*_LAST, "weight", "tokens")}
+        line["skipped"] = int(sums["skipped"])
         weight = np.asarray(sums["task_weight"])
         line["task_loss"] = np.divide(sums["task_loss"], weight, out=np.full(weight.shape, np.nan), where=weight > 0)
         line |= {"task_weight": weight, "steps": self._steps, "seconds": self._seconds()}
@@ -129,7 +146,8 @@ class MetricsAccumulator(PendingMetrics):
     def state(self) -> dict[str, Any]:
         """Returns the unfinished window as JSON (exact: floats are written to their last digit)."""
         self._fetch()
-        return {"steps": self._steps, "sums": {name: np.asarray(value).tolist() for name, value in self._sums.items()}}
+        sums = {name: np.asarray(value).tolist() for name, value in self._sums.items()}
+        return {"steps": self._steps, "sums": sums, **({"in_a_row": self.in_a_row} if self.in_a_row else {})}
 
 
 def step_terms(metrics: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -139,17 +157,20 @@ def step_terms(metrics: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray]
       metrics: of one step, or of one step of each of several runs: with a leading axis.
     """
     values = {name: np.asarray(value, np.float64) for name, value in metrics.items()}
-    terms = {name: values[name] * values["weight"] for name in _PER_TOKEN}
+    with np.errstate(invalid="ignore", over="ignore"):  # of what was computed in vain
+        terms = {name: values[name] * values["weight"] for name in _PER_TOKEN}
     terms |= {name: values[name] for name in (*_SUMMED, *_MEAN)}
     terms["task_loss"] = values["task_loss"] * values["task_weight"]
+    took = np.asarray(values["skipped"] == 0)
+    for name in set(terms) - set(_OF_SKIPPED):
+        terms[name] = np.where(took.reshape((*took.shape, *[1] * (terms[name].ndim - took.ndim))), terms[name], 0.0)
     return terms, {name: values[name] for name in _LAST}
 
 
-def _check_finite(step: int, metrics: Mapping[str, np.ndarray]) -> None:
-    if metrics["weight"] == 0:
-        raise UserError(no_loss_token(step))
-    if not (np.isfinite(metrics["loss"]) and np.isfinite(metrics["grad_norm"])):
-        raise DivergedError(step, not_finite_step(metrics))
+def diverged(step: int, metrics: Mapping[str, Any], in_a_row: int) -> DivergedError:
+    """Makes the error that ends a run whose last steps were all skipped; the weights before them are the bad ones."""
+    again = f", and the {in_a_row - 1:,} steps before it were skipped for the same reason" if in_a_row > 1 else ""
+    return DivergedError(step, not_finite_step(metrics) + again, bad=step - in_a_row)
 
 
 def no_loss_token(step: int) -> str:

@@ -34,20 +34,25 @@ class TrainState:
     frozen: dict[str, Any] = dataclasses.field(default_factory=dict)
     """The rest of the model (`models.adapters.join` puts the two together), which no step changes; {} where all of
     it is trained. It has no optimiser state, and checkpoints leave it out. Of the type that the tuning says."""
+    ema: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """The moving average of `params` (`StepConfig.ema_decay`), like them; {} where none is kept."""
 
 
 def new_state(
-    params: Any, optimizer: optax.GradientTransformation, key: Key[Array, ""], *, frozen: Any = None
+    params: Any, optimizer: optax.GradientTransformation, key: Key[Array, ""], *, frozen: Any = None, ema: bool = False
 ) -> TrainState:
-    """Returns the state before the first step."""
+    """Returns the state before the first step; with `ema` the average begins as the parameters do."""
     step = jnp.zeros((), jnp.int32)
-    return TrainState(step=step, params=params, opt_state=optimizer.init(params), key=key, frozen=frozen or {})
+    average = jax.tree.map(jnp.copy, params) if ema else {}
+    return TrainState(step, params, optimizer.init(params), key, frozen=frozen or {}, ema=average)
 
 
-def abstract_state(params: Any, optimizer: optax.GradientTransformation, *, frozen: Any = None) -> TrainState:
+def abstract_state(
+    params: Any, optimizer: optax.GradientTransformation, *, frozen: Any = None, ema: bool = False
+) -> TrainState:
     """Returns the state's shapes and types (`jax.ShapeDtypeStruct`), given those of the parameters."""
     return jax.eval_shape(
-        lambda tree, rest: new_state(tree, optimizer, jax.random.key(0), frozen=rest), params, frozen or {}
+        lambda tree, rest: new_state(tree, optimizer, jax.random.key(0), frozen=rest, ema=ema), params, frozen or {}
     )
 
 
@@ -61,9 +66,9 @@ def abstract_trained(config: ModelConfig, tuning: TuningConfig, partitioner: Par
     return abstract_sharded_state(config, optax.identity(), partitioner, tuning=tuning)[1].params
 
 
-def whole_params(state: TrainState, tuning: TuningConfig) -> dict[str, Any]:
-    """Returns all parameters, as `models.build.merge` takes them."""
-    return join(state.params, state.frozen, tuning)
+def whole_params(state: TrainState, tuning: TuningConfig, *, ema: bool = False) -> dict[str, Any]:
+    """Returns all parameters, as `models.build.merge` takes them; with `ema` the average of what is trained."""
+    return join(state.ema if ema else state.params, state.frozen, tuning)
 
 
 def state_shardings(
@@ -74,6 +79,7 @@ def state_shardings(
     *,
     frozen: Any = None,
     frozen_axes: Any = None,
+    ema: bool = False,
 ) -> TrainState:
     """Returns a TrainState whose leaves are NamedShardings, one for every leaf of the state.
 
@@ -83,6 +89,7 @@ def state_shardings(
     Args:
       params: nested dict of anything with a shape; `axes` the same dict of logical axis names.
       frozen, frozen_axes: the same of what is not trained.
+      ema: the state holds an average, which lies as the parameters do.
     """
     of_params = partitioner.params(axes, params)
     by_path = {_names(path): leaf for path, leaf in jax.tree.leaves_with_path(of_params)}
@@ -100,6 +107,7 @@ def state_shardings(
         opt_state=jax.tree.map_with_path(place, abstract.opt_state),
         key=partitioner.replicated(),  # type: ignore[arg-type]
         frozen=partitioner.params(frozen_axes, frozen) if frozen else {},
+        ema=of_params if ema else {},
     )
 
 
@@ -120,6 +128,7 @@ def init_state(
     *,
     params: Any = None,
     tuning: TuningConfig | None = None,
+    ema: bool = False,
 ) -> tuple[nnx.GraphDef, TrainState]:
     """Creates the model's graph and a state that is born on its devices.
 
@@ -131,6 +140,7 @@ def init_state(
       params: start from these (nested dict of host or device arrays) instead of random ones. Device arrays that
         lie as the state's shall, in its types, are not copied: they are the state's from then on.
       tuning: which part is trained; by default all.
+      ema: keep an average of what is trained.
 
     Raises:
       UserError: `params` are not the configured model's, or `tuning` does not fit it.
@@ -138,9 +148,9 @@ def init_state(
     tuning = tuning or TuningConfig()
     graphdef, shapes = abstract_model(config)
     axes = logical_axes(config)
-    shardings = _shardings(config, optimizer, partitioner, tuning)[1]
+    shardings = _shardings(config, optimizer, partitioner, tuning, ema)[1]
     keys = jax.random.split(jax.random.key(seed))
-    begin = functools.partial(first_state, config, optimizer, tuning)
+    begin = functools.partial(first_state, config, optimizer, tuning, ema=ema)
     if params is None:
         return graphdef, jax.jit(begin, out_shardings=shardings)(keys)
     check_same_shapes(params, shapes, what="The given parameters do", than="the configured model")
@@ -157,17 +167,20 @@ def first_state(
     tuning: TuningConfig,
     keys: Key[Array, "2"],
     params: Any = None,
+    *,
+    ema: bool = False,
 ) -> TrainState:
     """Computes the state before the first step of the run whose seed's key was split into `keys`.
 
     Args:
       keys: of the initial parameters and adapters, and of all dropout.
       params: start from these instead of random ones.
+      ema: keep an average of what is trained.
     """
     axes = logical_axes(config)
     tree = cast_params(init_model(config, keys[0])[1] if params is None else params, axes, tuning)
     trained, frozen = split(attach(tree, axes, tuning, jax.random.fold_in(keys[0], 1)), tuning)
-    return new_state(trained, optimizer, keys[1], frozen=frozen)
+    return new_state(trained, optimizer, keys[1], frozen=frozen, ema=ema)
 
 
 def placed(leaf: Any, to: Any, dtype: Any) -> Array:
@@ -182,6 +195,7 @@ def _shardings(
     optimizer: optax.GradientTransformation,
     partitioner: Partitioner,
     tuning: TuningConfig,
+    ema: bool,
 ) -> tuple[TrainState, TrainState]:
     """The shapes of a configured run's state, and where its leaves live."""
     axes, shapes = logical_axes(config), abstract_model(config)[1]
@@ -189,8 +203,10 @@ def _shardings(
         lambda tree: split(attach(cast_params(tree, axes, tuning), axes, tuning, jax.random.key(0)), tuning), shapes
     )
     of_trained, of_frozen = split(attach_axes(axes, tuning), tuning)
-    abstract = abstract_state(trained, optimizer, frozen=frozen)
-    return abstract, state_shardings(trained, of_trained, optimizer, partitioner, frozen=frozen, frozen_axes=of_frozen)
+    abstract = abstract_state(trained, optimizer, frozen=frozen, ema=ema)
+    return abstract, state_shardings(
+        trained, of_trained, optimizer, partitioner, frozen=frozen, frozen_axes=of_frozen, ema=ema
+    )
 
 
 def abstract_sharded_state(
@@ -199,13 +215,14 @@ def abstract_sharded_state(
     partitioner: Partitioner,
     *,
     tuning: TuningConfig | None = None,
+    ema: bool = False,
 ) -> tuple[nnx.GraphDef, TrainState]:
     """Returns what `init_state` returns with shapes and shardings for arrays, at no memory.
 
     It is what a checkpoint is restored onto: no state has to be created only to be overwritten. What is
     frozen is in no checkpoint, so of a run that trains a part the frozen part stays shapes.
     """
-    abstract, shardings = _shardings(config, optimizer, partitioner, tuning or TuningConfig())
+    abstract, shardings = _shardings(config, optimizer, partitioner, tuning or TuningConfig(), ema)
     state = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract, shardings
     )
@@ -230,3 +247,37 @@ def check_same_shapes(found: Any, wanted: Any, *, what: str, than: str) -> None:
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise UserError(f"{what} not fit {than}: {wrong[0]}{more}.")
+
+
+def to_plain_dict(state: TrainState) -> dict[str, Any]:
+    """Returns nested dictionaries with string keys only; the random key as its uint32 data; nothing that is frozen."""
+    result: dict[str, Any] = {}
+    for path, leaf in jax.tree.leaves_with_path(dataclasses.replace(state, frozen={})):
+        *folders, name = (jax.tree_util.keystr((part,), simple=True) for part in path)
+        node = result
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        node[name] = _plain(leaf)
+    return result
+
+
+def _plain(leaf: Any) -> Any:
+    if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return leaf
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        data = jax.eval_shape(jax.random.key_data, leaf)
+        return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=leaf.sharding)
+    return jax.random.key_data(leaf)
+
+
+def from_plain_dict(saved: dict[str, Any], like: TrainState) -> TrainState:
+    """Reverses `to_plain_dict`; what is frozen is that of `like`."""
+
+    def find(path: Any, leaf: Any) -> Any:
+        node: Any = saved
+        for part in path:
+            node = node[jax.tree_util.keystr((part,), simple=True)]
+        return jax.random.wrap_key_data(node) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else node
+
+    found = jax.tree.map_with_path(find, dataclasses.replace(like, frozen={}))
+    return dataclasses.replace(found, frozen=like.frozen)

@@ -16,7 +16,8 @@ from flan_jax.errors import UserError
 from flan_jax.models.build import merge
 from flan_jax.models.peft.adapters import join
 from flan_jax.models.peft.config import TuningConfig
-from flan_jax.train.loss import LossSums, excess_by_task, model_loss
+from flan_jax.train.loss import OBJECTIVE_WEIGHTS, LossSums, excess_by_task, model_loss, objective_weights
+from flan_jax.train.optimizer import updates_taken
 from flan_jax.train.sharding import Partitioner
 from flan_jax.train.state import TrainState
 from flan_jax.train.step_config import StepConfig
@@ -40,8 +41,13 @@ def train_step(
     tuning: TuningConfig = ALL,
     partitioner: Partitioner | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """Takes one optimiser step on one global batch; `compile_train_step` describes all of it."""
+    """Takes one optimiser step on one global batch; `compile_train_step` describes all of it.
+
+    Where the loss or the gradient is not finite, the state stays as it is but for the number of steps.
+    """
     step_key = jax.random.fold_in(state.key, state.step)
+    if config.loss_normalizer != "tokens":
+        batch = {**batch, OBJECTIVE_WEIGHTS: objective_weights(batch, config.loss_normalizer, num_tasks=num_tasks)}
 
     def objective(params: Any, part: Batch, index: Array) -> tuple[Array, LossSums]:
         key = jax.random.fold_in(step_key, index)
@@ -52,21 +58,31 @@ def train_step(
         return sums.objective, sums
 
     sums, grads = sum_over_microbatches(jax.grad(objective, has_aux=True), state.params, batch, config.microbatches)
-    grads = jax.tree.map(lambda grad: grad / sums.weight, grads)
+    weight = jnp.sum(batch[OBJECTIVE_WEIGHTS]) if OBJECTIVE_WEIGHTS in batch else sums.weight
+    grads = jax.tree.map(lambda grad: grad / weight, grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
+    loss, grad_norm = sums.loss / sums.weight, optax.tree.norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+    decay = config.ema_decay
+    ema = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.ema, params if state.ema else {})
+    before = (state.params, state.opt_state, state.ema)
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), (params, opt_state, ema), before)
     metrics = {
-        "loss": sums.loss / sums.weight,
+        "loss": loss,
         "z_loss": sums.z_loss / sums.weight,
         "accuracy": sums.correct / sums.weight,
         "weight": sums.weight,
         "tokens": sum(jnp.sum(ids > 0) for name, ids in batch.items() if name.endswith("_segment_ids")),
-        "grad_norm": optax.tree.norm(grads),
-        "learning_rate": schedule(state.step),
-        "task_loss": sums.task_loss / jnp.maximum(sums.task_weight, 1e-9),
-        "task_weight": sums.task_weight,
+        "grad_norm": grad_norm,
+        "learning_rate": schedule(updates_taken(state.opt_state, state.step)),
+        "skipped": jnp.where(finite, 0.0, 1.0),
+        "task_loss": jnp.where(finite, sums.task_loss / jnp.maximum(sums.task_weight, 1e-9), 0.0),
+        "task_weight": jnp.where(finite, sums.task_weight, 0.0),
     }
-    return dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state), metrics
+    return dataclasses.replace(
+        state, step=state.step + 1, **dict(zip(("params", "opt_state", "ema"), kept, strict=True))
+    ), metrics
 
 
 def sum_over_microbatches(
@@ -111,14 +127,16 @@ def compile_train_step(
     """Compiles `train_step` (at its first call, once for a run) with a sharding for every leaf.
 
     The loss and its gradient are sums over all loss tokens of the global batch, divided by their
-    weight: the same for every mesh and every number of microbatches. Dropout depends on (seed, step).
+    weight (`loss.objective_weights` says by which where sequences or tasks count alike): the same for
+    every mesh and every number of microbatches. Dropout depends on (seed, step).
 
     Args:
       shardings: where the state's leaves live (`shardings_of(state)`); they come out where they went in.
       partitioner: how the batch lies, and the one that the state's shardings are of.
       schedule: the optimiser's learning rate, for the metrics only.
       num_tasks: K, the length of the per-task metrics.
-      config: what the step does beside model and optimizer: the z-loss, and the parts the batch is computed in.
+      config: what the step does beside model and optimizer: the z-loss, what counts alike in the loss, and the parts
+        the batch is computed in.
       tuning: which part of the model the state trains. What is frozen has no gradient, is not donated,
         and goes into the next state as it is.
       compiler_options: XLA options of this program alone, for example of its scheduler on GPUs.
@@ -127,8 +145,9 @@ def compile_train_step(
       (state, batch) -> (state, metrics); the state passed in is donated, that is gone afterwards. The
       metrics are float32 scalars on every device: `loss` (cross-entropy, nats a token), `z_loss` (what
       it adds to the objective), `accuracy`, `weight` (loss tokens), `tokens` (all tokens that are no
-      padding, both sides), `grad_norm` (before clipping), `learning_rate`; and, of shape [K],
-      `task_loss` (mean; 0 where the task has no token in the batch) and `task_weight`.
+      padding, both sides), `grad_norm` (before clipping), `learning_rate`, `skipped` (1 for a step that
+      changed nothing, as its loss or gradient is not finite); and, of shape [K], `task_loss` (mean; 0
+      where the task has no token in the batch) and `task_weight`, both 0 in a skipped step.
     """
     step = functools.partial(
         train_step,

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flan_jax.errors import UserError
 
@@ -20,6 +21,17 @@ _LOG = logging.getLogger(__name__)
 
 Damage = Callable[[Path], str | None]
 """What is wrong with a step's folder, in a few words."""
+
+
+class ChosenStep:
+    """Preserves one step, whichever it is at the time."""
+
+    def __init__(self) -> None:
+        self.step: int | None = None
+
+    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
+        """Says so of each checkpoint, as orbax asks it."""
+        return [checkpoint.step == self.step for checkpoint in checkpoints]
 
 
 def check_name(directory: Path) -> Path:

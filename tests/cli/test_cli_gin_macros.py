@@ -190,8 +190,11 @@ OTHER = {
     "USE_CACHED_TASKS": "True", "ACTIVATION_DTYPE": "'bfloat16'", "FROZEN_DTYPE": "'bfloat16'", "TRAIN_ONLY": "('scale',)",
     "FREEZE": "('scale',)", "LORA_PATTERNS": "('q',)", "VOCAB_SIZE": "300000", "DROPOUT_RATE": "0.4", "LEARNING_RATE": "0.4",
     "TRAIN_STEPS": "77", "BATCH_SIZE": "7", "Z_LOSS": "0.4", "RANDOM_SEED": "7", "LOG_PERIOD": "7", "CHECKPOINT_PERIOD": "7",
-    "EVAL_PERIOD": "1400", "EVAL_OPTION_SCORE": "'per_token'", "LORA_RANK": "3", "LORA_ALPHA": "3", "PROMPT_TOKENS": "3", "CHECKPOINT_PATH": "'runs/base'",
+    "EVAL_PERIOD": "1400",
+    "TRACKERS": "('wandb',)",
+    "VALIDATION_PERIOD": "1400", "EVAL_OPTION_SCORE": "'per_token'", "LORA_RANK": "3", "LORA_ALPHA": "3", "PROMPT_TOKENS": "3", "CHECKPOINT_PATH": "'runs/base'",
     "EVAL_OUTPUT_DIR": "'runs/other'", "WEIGHTS": "{'sentiment': 1}", "CHAT_TEMPLATE": "'chatml'", "MICROBATCHES": "2",
+    "LOSS_NORMALIZER": "'tasks'",
 }  # fmt: skip
 NEEDED = {"INITIAL_ADAPTER": ["INITIAL_CHECKPOINT_PATH=runs/base"], "MIXTURE_OR_TASK_NAME": ["VOCABULARY=bytes"]}
 

@@ -171,7 +171,7 @@ REFUSED = {
     "TuningConfig.lora_rank=0 TuningConfig.lora_alpha=32": "nothing reads it, as lora_rank is 0",
     "run.tuning=None TuningConfig.lora_rank=8": "Set run.tuning=@TuningConfig() to have it read",
     # What the other settings leave without a reader (the recipe has adafactor and a constant rate).
-    "OptimizerConfig.beta1=0.8": "OptimizerConfig.beta1=0.8 is read with name='adamw' or name='muon' only, and the name is 'adafactor'",
+    "OptimizerConfig.beta1=0.8": "OptimizerConfig.beta1=0.8 is read with name='adamw' or name='muon' or name='lion' only, and the name is 'adafactor'",
     "OptimizerConfig.name=adamw OptimizerConfig.momentum=0.8": "OptimizerConfig.momentum=0.8 is read with name='muon' only",
     "OptimizerConfig.schedule=constant OptimizerConfig.total_steps=9": "OptimizerConfig.total_steps=9 is read with schedule='linear'",
     "run.max_epochs=2": "run.max_epochs=2 is read with exhausted='drop' or exhausted='stop' only, and the exhausted is 'repeat'",

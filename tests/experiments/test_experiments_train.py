@@ -20,6 +20,7 @@ from flan_jax.cli.main import main
 from flan_jax.errors import UserError
 from flan_jax.eval import runner, scoring
 from flan_jax.eval.decoding import generation
+from flan_jax.eval.provenance import params_digest
 from flan_jax.eval.results import read_predictions, read_results
 from flan_jax.experiments import evaluation_hook
 from flan_jax.experiments.config import RunConfig
@@ -35,6 +36,7 @@ from flan_jax.models.build import logical_axes
 from flan_jax.models.huggingface import writer
 from flan_jax.models.t5.config import T5Config
 from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.checkpoint_stream import StoredParams
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
 from flan_jax.train.sharding import make_partitioner
 from flan_jax.train.state import abstract_sharded_state
@@ -91,6 +93,22 @@ def test_a_resumed_run_is_bitwise_one_that_was_never_interrupted(tmp_path):
         np.testing.assert_array_equal(one, other)
     # A finished run, run again, has nothing left to do.
     assert train(broken).step == 6
+
+
+def test_an_average_of_the_weights_is_kept_measured_and_exported_on_request(tmp_path):
+    checkpoint, asked = CheckpointConfig(period=1, keep=3), EvalConfig(suites=("held_out",), max_examples=1, ema=True)
+    config = run_config(tmp_path / "run", steps=1, ema_decay=0.75, checkpoint=checkpoint, evaluation=asked)
+    train(config)
+    train(config.with_options(steps=2))
+    one, two = (load_weights(config, step=step).params for step in (1, 2))
+    plain = load_weights(config.with_options(evaluation=EvalConfig())).params
+    expected = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, one, plain)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), two, expected)
+    assert read_results(Path(config.model_dir), 2).weights == params_digest(two) != params_digest(plain)
+    stored = StoredParams(tmp_path / "run" / "checkpoints", ema=True)
+    np.testing.assert_array_equal(stored.read(("embedding",)), two["embedding"])
+    with pytest.raises(UserError, match=r"EvalConfig.ema=True measures an average .* run.ema_decay is 0"):
+        run_config(tmp_path / "other", evaluation=asked)
 
 
 def test_the_seed_and_the_mixture_change_the_run(tmp_path):
@@ -269,11 +287,16 @@ def test_weights_that_are_not_finite_are_named(tmp_path):
 
 def test_a_run_that_saved_nothing_does_not_stand_in_the_way(tmp_path):
     """It diverged at its first step; the corrected one begins in the same folder."""
-    wrong = run_config(tmp_path / "run", optimizer=OptimizerConfig(name="adamw", learning_rate=1e9), steps=3)
+    wrong = run_config(
+        tmp_path / "run", optimizer=OptimizerConfig(name="adamw", learning_rate=1e9), steps=3, max_skipped_steps=1
+    )
     with pytest.raises(
-        UserError, match=r"Training diverged at step 2: the loss is nan.*There is no checkpoint before that"
+        UserError,
+        match=r"at step 2: the loss is nan.*There is no checkpoint before that.*the batch of step 2 are listed",
     ):
         train(wrong)
+    (batch,) = json.loads((tmp_path / "run" / "diverged.json").read_text(encoding="utf-8"))
+    assert (batch["step"], {each["row"] for each in batch["examples"]}) == (2, set(range(8)))
     assert (tmp_path / "run" / "manifest.json").is_file()
     right = run_config(tmp_path / "run", steps=2, seed=2)
     assert train(right).step == 2

@@ -569,3 +569,29 @@ def test_what_is_copied_together_changes_nothing(batches_of, monkeypatch, small,
     monkeypatch.setattr(token_table, "_SMALL_BYTES", small)
     monkeypatch.setattr(token_table, "_COPIED_BYTES", copied)
     assert_equal(take(batches_of(tasks=large_first), 20), whole)
+
+
+@pytest.mark.parametrize("pack", [True, False])
+def test_the_examples_of_a_batch_are_known_by_its_step(batches_of, pack):
+    """On every host those of the global batch, also once other batches were drawn; not those of earlier weights."""
+    batches, part = batches_of(pack=pack), batches_of(pack=pack, process_index=1, process_count=2)
+    drawn = take(batches, 5)
+    for step in (2, 5):
+        listed = batches.examples(step)
+        assert listed == part.examples(step)
+        tasks = {task.name: (number, task) for number, task in enumerate(batches_of.tasks)}
+        found = [
+            (
+                tasks[name][0],
+                tuple(tasks[name][1].inputs(index).tolist()),
+                tuple(tasks[name][1].targets(index).tolist()),
+            )
+            for _, name, index in listed
+        ]
+        assert found == list(examples_in([drawn[step - 1]]))
+        assert [row for row, _, _ in listed] == sorted(row for row, _, _ in listed)
+    batches.set_weights((1, 1, 1))
+    with pytest.raises(UserError, match="batch of step 5 was drawn by other weights than those since step 5"):
+        batches.examples(5)
+    (batch,) = take(batches, 1)
+    assert len(batches.examples(6)) == len(list(examples_in([batch])))

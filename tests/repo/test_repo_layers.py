@@ -29,7 +29,7 @@ ALLOWED = {layer: allowed for layer, allowed in table().items() if layer != "cli
 # Where only these may come from outside, the standard library aside.
 OUTSIDE = {
     "flan_jax.tasks": set(),
-    "flan_jax.launch": {"yaml"},
+    "flan_jax.launch": {"yaml", "jax"},
     "flan_jax.mixing": {"numpy", "scipy"},
     "flan_jax.store": {"numpy", "pyarrow", "fsspec"},
     "flan_jax.models": {"jax", "flax", "numpy", "safetensors", "jaxtyping"},

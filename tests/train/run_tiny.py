@@ -18,7 +18,7 @@ from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimi
 from flan_jax.train.sharding import MeshConfig, Partitioner, make_partitioner, place
 from flan_jax.train.state import TrainState, abstract_sharded_state, init_state, shardings_of
 from flan_jax.train.step import compile_train_step
-from flan_jax.train.step_config import StepConfig
+from flan_jax.train.step_config import LossNormalizer, StepConfig
 
 SEED = 0
 NUM_TASKS = 3
@@ -50,6 +50,7 @@ class TinyRun:
         *,
         dropout_rate: float = 0.1,
         microbatches: int = 1,
+        loss_normalizer: LossNormalizer = "tokens",
         **options: Any,
     ) -> None:
         self.partitioner = make_partitioner(mesh) if mesh else one_device()
@@ -64,7 +65,7 @@ class TinyRun:
             optimizer=self.optimizer,
             schedule=learning_rate(self.config),
             num_tasks=NUM_TASKS,
-            config=StepConfig(z_loss=1e-3, microbatches=microbatches),
+            config=StepConfig(z_loss=1e-3, microbatches=microbatches, loss_normalizer=loss_normalizer),
             compiler_options={"xla_backend_optimization_level": 0},  # compiles in half the time
             **options,
         )

@@ -38,7 +38,7 @@ SEEDS = (3, 4, 5)
 LORA = TuningConfig(lora_rank=2, lora_alpha=4, lora_patterns=("q", "v", "wo"))
 SMALL = {"xla_backend_optimization_level": 0}
 DECODER = tiny_decoder(vocab_size=32, num_layers=1, dropout_rate=0.1)
-STEP = StepConfig(z_loss=1e-3)  # with T5, the step of the other tests
+STEP = StepConfig(z_loss=1e-3, max_skipped_steps=2, ema_decay=0.9)  # with T5, the step of the other tests
 
 
 def packed_t5(index: int) -> dict[str, np.ndarray]:
@@ -74,6 +74,7 @@ class Group:
         rule = OPTIMIZERS["adamw"]
         self.optimizer = make_optimizer(rule, trained_axes(model, tuning))
         self.params = random_params(model)  # no initializer is compiled
+        self.ema = bool(config.ema_decay)
         program: dict[str, Any] = {
             "optimizer": self.optimizer,
             "schedule": learning_rate(rule),
@@ -82,16 +83,15 @@ class Group:
             "tuning": tuning,
             "compiler_options": SMALL,
         }
-        graphdef, abstract = abstract_sharded_state(model, self.optimizer, one_device(), tuning=tuning)
+        graphdef, abstract = abstract_sharded_state(model, self.optimizer, one_device(), tuning=tuning, ema=self.ema)
         self.step = compile_group_step(self.mesh, graphdef=graphdef, **program)
         self.alone = compile_train_step(shardings_of(abstract), one_device(), graphdef=graphdef, **program)
         self._model = model
 
     @functools.cached_property
     def _begun(self) -> Any:
-        state = init_group_state(self._model, self.optimizer, SEEDS, self.mesh, params=self.params, tuning=self.tuning)[
-            1
-        ]
+        given = {"params": self.params, "tuning": self.tuning, "ema": self.ema}
+        state = init_group_state(self._model, self.optimizer, SEEDS, self.mesh, **given)[1]
         key = jax.random.key_data(state.runs.key)
         return jax.device_get(dataclasses.replace(state, runs=dataclasses.replace(state.runs, key=key)))
 
@@ -141,7 +141,7 @@ def host(tree: Any) -> Any:
 def row_of(state: GroupState, row: int) -> Any:
     """All that a run is, on the host."""
     runs = state.runs
-    whole = jax.device_get((runs.step, runs.params, runs.opt_state, jax.random.key_data(runs.key)))
+    whole = jax.device_get((runs.step, runs.params, runs.opt_state, jax.random.key_data(runs.key), runs.ema))
     return jax.tree.map(lambda leaf: leaf[row], whole)
 
 
@@ -156,11 +156,15 @@ def test_each_run_is_the_run_that_it_is_alone(name: str) -> None:
     lines: list[Any] = []
     state = ours.train(ours.start(), 20, hooks=[lambda step, line, _: lines.append(line["runs"])], log_every=10)
     for run, seed in enumerate(SEEDS):
-        alone = init_state(ours._model, ours.optimizer, seed, one_device(), params=ours.params, tuning=ours.tuning)[1]
+        given = {"params": ours.params, "tuning": ours.tuning, "ema": ours.ema}
+        alone = init_state(ours._model, ours.optimizer, seed, one_device(), **given)[1]
+        average = host(alone.ema)
         window = MetricsAccumulator()
         for index in range(20):
             alone, metrics = ours.alone(alone, one_device().shard_batch(ours.batch(run, index)))
             window.add(index + 1, metrics)
+            now = host(alone.params) if average else {}
+            average = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, average, now)
             line = window.flush() if index in (9, 19) else None
             if line is not None:
                 mine = lines[index // 10][run]
@@ -169,6 +173,7 @@ def test_each_run_is_the_run_that_it_is_alone(name: str) -> None:
                 for value in ("loss", "accuracy", "grad_norm", "learning_rate", "tokens", "task_loss", "task_weight"):
                     np.testing.assert_allclose(mine[value], line[value], rtol=2e-5, atol=1e-6)
         own = run_state(state, run)
+        jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5), host(own.ema), average)
         moved = jax.tree.map(lambda new, old: float(np.abs(new - old).max()), host(own.params), host(alone.params))
         assert max(jax.tree.leaves(moved)) < 1e-5
         assert int(own.step) == 20
@@ -193,7 +198,7 @@ def test_a_run_that_diverges_stays_as_it_was_and_its_neighbours_do_not_notice() 
 
     def batches() -> Iterator[dict[str, np.ndarray]]:
         for index, batch in enumerate(ours.batches()):
-            if index == 1:  # one step alone is destroyed, and those behind it would not be
+            if index in (1, 2):  # two steps are destroyed, and those behind them would not be
                 batch["decoder_loss_weights"][1, 0, 0] = np.inf
             yield batch
 
@@ -204,14 +209,17 @@ def test_a_run_that_diverges_stays_as_it_was_and_its_neighbours_do_not_notice() 
         hooks=[lambda step, line, _: lines.append(line["runs"])],
     )  # fmt: skip
     same_bits(state, calm, rows=(0, 2))
-    same_bits(state, one, rows=(1,))
-    assert [sorted(line) for line in lines] == [[0, 1, 2], *[[0, 2]] * 3]
+    kept, last = (jax.tree.leaves(row_of(own, 1)[1:]) for own in (state, one))
+    jax.tree.map(np.testing.assert_array_equal, kept, last)
+    assert [sorted(line) for line in lines] == [[0, 1, 2], [0, 1, 2], [0, 2], [0, 2]]
+    assert [lines[step][1]["skipped"] for step in (0, 1)] == [0, 1]
     assert jax.device_get(state.active).tolist() == [True, False, True, False]
-    assert window.steps_taken.tolist() == [4, 1, 4]
+    assert window.steps_taken.tolist() == [4, 2, 4]
     (why,) = window.diverged.values()
     assert list(window.diverged) == [1]
-    assert why.startswith("Training diverged at step 2: the loss is nan")
-    assert why.endswith(str(DivergedError(2, "…")).split("…. ")[1])  # the remedy that a run alone is told
+    assert why.startswith("Training diverged at step 3: the loss is nan")
+    assert "the 1 steps before it were skipped" in why
+    assert why.endswith(str(DivergedError(3, "…")).split("…. ")[1])  # the remedy that a run alone is told
 
 
 def test_a_run_without_data_stops_and_is_no_fault() -> None:
@@ -238,7 +246,9 @@ def test_a_run_without_data_stops_and_is_no_fault() -> None:
 
 
 def test_a_batch_without_a_loss_token_is_named() -> None:
-    metrics = {name: np.zeros(1) for name in ("z_loss", "accuracy", "weight", "tokens", "learning_rate", "taken")}
+    metrics = {
+        name: np.zeros(1) for name in ("z_loss", "accuracy", "weight", "tokens", "learning_rate", "taken", "skipped")
+    }
     metrics |= {"loss": np.array([np.nan]), "grad_norm": np.array([np.nan])}
     metrics |= {"task_loss": np.zeros((1, 2)), "task_weight": np.zeros((1, 2))}
     window = GroupedMetrics([2])
@@ -279,7 +289,7 @@ def test_a_group_goes_on_with_other_devices() -> None:
     same_bits(state, dataclasses.replace(state, runs=refilled(again, 3, 4, ours.mesh)))
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "muon"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "lion", "muon"])
 def test_another_learning_rate_is_a_multiple_of_every_optimizers_updates(optimizer: str) -> None:
     axes = {"kernel": ("embed", "mlp"), "scale": ("embed",)}
     rng = np.random.default_rng(0)
@@ -316,7 +326,7 @@ def test_runs_are_born_as_alone() -> None:
     state = init_group_state(DECODER, optimizer, SEEDS, mesh, rows=4)[1]
     for run, seed in enumerate(SEEDS):
         alone = init_state(DECODER, optimizer, seed, one_device())[1]
-        step, params, _, key = row_of(state, run)
+        step, params, _, key, _ = row_of(state, run)
         jax.tree.map(np.testing.assert_array_equal, host(alone.params), params)
         np.testing.assert_array_equal(jax.random.key_data(alone.key), key)
         assert step == 0

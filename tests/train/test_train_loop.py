@@ -1,9 +1,10 @@
 import dataclasses
+import itertools
 import json
 import math
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.checkpoint_config import CheckpointConfig
 from flan_jax.train.finite import DivergedError
 from flan_jax.train.hooks import MetricsWriter, read_metrics
-from flan_jax.train.loop import Preempted, fit
+from flan_jax.train.loop import WINDOW, Preempted, fit
+from flan_jax.train.metrics_accumulator import MetricsAccumulator
 from flan_jax.train.state import TrainState
 
 NAMES = ("a", "b", "c")
@@ -193,29 +195,70 @@ def test_a_second_interrupt_does_not_wait_for_the_step(train: Callable[..., Trai
     ("period", "kept", "says"), [(1, [1], "of step 1. The checkpoint of step 2 holds"), (2, [], "")]
 )
 def test_divergence_names_the_step_and_what_caused_it_is_not_kept(
-    period: int, kept: list[int], says: str, tiny_run: TinyRun, tmp_path: Path
+    period: int, kept: list[int], says: str, train: Callable[..., TrainState], tmp_path: Path
 ) -> None:
-    def poisoned(state: TrainState, batch: Any) -> Any:
-        state, metrics = tiny_run.step(state, batch)
-        return state, {**metrics, "loss": metrics["loss"] * (np.nan if int(state.step) == 3 else 1.0)}
-
     with Checkpointer(tmp_path, CheckpointConfig(period=period)) as checkpointer:
-        with (
-            jax.transfer_guard("allow"),
-            pytest.raises(UserError, match=f"diverged at step 3: the loss is nan.*{says}"),
-        ):
-            fit(
-                tiny_run.start(),
-                batches(),
-                lambda state, batch: _unguarded(poisoned, state, batch),
-                steps=9,
-                shard_batch=tiny_run.put,
-                log_every=9,
-                checkpointer=checkpointer,
-            )
+        with pytest.raises(UserError, match=f"diverged at step 3: the loss is nan.*{says}"):
+            train(steps=9, batches=with_infinite(3), log_every=9, checkpointer=checkpointer)
         assert checkpointer.steps() == kept
     aside = {f"diverged-{step}" for step in (2,) if period < 3}
     assert {path.name for path in tmp_path.iterdir() if path.name.startswith("diverged")} == aside
+
+
+def with_infinite(*steps: int) -> Iterator[dict[str, np.ndarray]]:
+    """The batches of a run, those of some steps with an infinite loss."""
+    for step, batch in enumerate(batches(), 1):
+        if step in steps:
+            batch["decoder_loss_weights"][0, 0] = np.inf
+        yield batch
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(train: Callable[..., TrainState], tmp_path: Path) -> None:
+    """Weights, moments and the schedule stay; steps and data go on; the window's means leave it out."""
+    before, single, triple = Recorder(), Recorder(), MetricsWriter(tmp_path / "metrics.jsonl", NAMES)
+    good = train(steps=2, log_every=1, hooks=[before])
+    state = train(
+        steps=4, batches=with_infinite(3, 4), log_every=1, hooks=[single], window=MetricsAccumulator(most_skipped=3)
+    )
+    assert int(state.step) == 4
+    assert_same_bits(dataclasses.replace(state, step=good.step), good)
+    assert [line["skipped"] for _, line in single.lines] == [0, 0, 1, 1]
+    assert math.isnan(single.lines[3][1]["loss"])
+    after = Recorder()
+    window = MetricsAccumulator(most_skipped=3)
+    train(steps=6, batches=with_infinite(3, 4), log_every=5, hooks=[after, triple], window=window)
+    assert window.in_a_row == 0
+    line = after.lines[0][1]
+    assert (line["skipped"], line["steps"]) == (2, 5)
+    assert line["weight"] == sum(line["task_weight"]) < 5 * max(line["weight"] for _, line in before.lines)
+    assert np.isfinite([line["loss"], line["grad_norm"], *line["task_loss"]]).all()
+    assert line["learning_rate"] == pytest.approx(3e-3)  # of the third update: the warm-up of two is over
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert [json.loads(line, parse_constant=pytest.fail)["skipped"] for line in text.splitlines()] == [2, 0]
+
+
+def test_so_many_skipped_steps_in_a_row_end_training_across_a_resumption(
+    train: Callable[..., TrainState], tiny_run: TinyRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No checkpoint is due in between; one that a stop asked for goes too, as it holds the same weights."""
+    stop = Recorder(at=4, do=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with Checkpointer(tmp_path, CheckpointConfig(period=1)) as checkpointer:
+        with pytest.raises(Preempted) as stopped:
+            train(
+                steps=9, batches=with_infinite(*range(3, 9)), log_every=1, hooks=[stop], checkpointer=checkpointer,
+                window=MetricsAccumulator(most_skipped=5),
+            )  # fmt: skip
+        assert stopped.value.step == 4
+        assert checkpointer.steps() == [1, 2, 4]
+        assert "No checkpoint of step 3: the last 1 steps were skipped" in caplog.text
+        state, _, extra = checkpointer.restore(tiny_run.abstract)
+        rest = itertools.islice(with_infinite(*range(3, 9)), 4, None)
+        window = MetricsAccumulator(extra[WINDOW], most_skipped=5)
+        with pytest.raises(DivergedError, match=r"step 7: .*the 4 steps before it were skipped") as error:
+            train(state, steps=9, batches=rest, log_every=9, window=window, checkpointer=checkpointer)
+        assert error.value.bad == 2
+        assert checkpointer.steps() == [1]
+        assert "The last good checkpoint is of step 1." in str(error.value)
 
 
 @pytest.mark.parametrize("size", [np.inf, np.nan, 5e9])

@@ -52,7 +52,7 @@ def three_steps(config: OptimizerConfig, params: dict, axes: dict, gradients: li
     return params
 
 
-@pytest.mark.parametrize("name", ["adafactor", "adamw", "muon"])
+@pytest.mark.parametrize("name", ["adafactor", "adamw", "lion", "muon"])
 def test_stacked_layers_are_optimised_like_separate_ones(name: str) -> None:
     config = OptimizerConfig(name=name, learning_rate=0.1, min_dim_size_to_factor=2, weight_decay=0.01)
     gradients = [tree(seed) for seed in (1, 2, 3)]
@@ -100,6 +100,70 @@ def test_weight_decay_spares_norms_tables_and_embeddings() -> None:
     assert not any(np.any(leaf) for leaf in (updates["stack"]["scale"], updates["embedding"], updates["bias"]))
 
 
+def test_lion_is_optax_lion() -> None:
+    params, grads = tree(0), tree(1)
+    ours = make_optimizer(OptimizerConfig(name="lion", learning_rate=0.1, weight_decay=0.5), AXES)
+    theirs = optax.lion(0.1, b1=0.9, b2=0.99, weight_decay=0.5)
+    a, b = (jax.jit(rule.update)(grads, rule.init(params), params)[0] for rule in (ours, theirs))
+    np.testing.assert_allclose(a["stack"]["w"], b["stack"]["w"], rtol=1e-6)
+    np.testing.assert_allclose(a["embedding"], -0.1 * np.sign(grads["embedding"]))  # no decay
+
+
+def test_patterns_give_parameters_a_decay_and_a_rate_of_their_own() -> None:
+    params = tree(0)
+    config = OptimizerConfig(
+        name="adamw",
+        learning_rate=1.0,
+        weight_decay=0.5,
+        weight_decay_by_pattern={"embedding|bias": 0.25},
+        rate_by_pattern={"stack/.*": 0.1, "bias": 0},
+    )
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    rule = make_optimizer(config, AXES)
+    updates, _ = jax.jit(rule.update)(zeros, rule.init(params), params)
+    np.testing.assert_allclose(updates["stack"]["w"], -0.5 * 0.1 * params["stack"]["w"], rtol=1e-6)
+    np.testing.assert_allclose(updates["embedding"], -0.25 * params["embedding"])
+    assert not any(np.any(leaf) for leaf in (updates["stack"]["scale"], updates["bias"]))
+    plain = make_optimizer(OptimizerConfig(name="adamw", learning_rate=1.0), AXES)
+    own = make_optimizer(OptimizerConfig(name="adamw", learning_rate=1.0, rate_by_pattern={"stack/w": 0.1}), AXES)
+    a, b = (jax.jit(rule.update)(tree(1), rule.init(params), params)[0] for rule in (plain, own))
+    np.testing.assert_allclose(0.1 * a["stack"]["w"], b["stack"]["w"], rtol=1e-6)
+    np.testing.assert_array_equal(a["embedding"], b["embedding"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"rate_by_pattern": {"embeding": 0.1}},
+            "rate_by_pattern: 'embeding' matches no trained parameter.*'embedding'",
+        ),
+        ({"weight_decay_by_pattern": {"stack/v": 0.1}}, "weight_decay_by_pattern: 'stack/v' matches no.*stack/w"),
+        ({"rate_by_pattern": {"w": 0.1, "stack/.*": 2.0}}, "'w' and 'stack/.*' both match 'stack/w'"),
+    ],
+)
+def test_patterns_that_name_nothing_or_one_thing_twice_are_refused(fields: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_optimizer(OptimizerConfig(**fields), AXES)
+
+
+@pytest.mark.parametrize("name", ["adamw", "lion", "muon"])
+def test_first_moments_are_narrow_on_request(name: str) -> None:
+    config = OptimizerConfig(name=name, learning_rate=0.1, momentum_dtype="bfloat16")
+    wide = OptimizerConfig(name=name, learning_rate=0.1)
+    state = jax.eval_shape(make_optimizer(config, AXES).init, tree(0))
+    assert [leaf.dtype for leaf in jax.tree.leaves(state)].count(jnp.bfloat16) == 4  # one for each parameter
+    after, exact = (three_steps(one, tree(0), AXES, [tree(1), tree(2)]) for one in (config, wide))
+    moved = jax.tree.map(lambda new, old: np.abs(new - old).max(), exact, tree(0))
+    jax.tree.map(lambda a, b, most: np.testing.assert_allclose(a, b, atol=0.05 * most), after, exact, moved)
+
+
+def test_a_configuration_with_patterns_can_be_a_key() -> None:
+    one, same = (OptimizerConfig(rate_by_pattern=rates) for rates in ({"a": 1, "b": 2}, {"b": 2, "a": 1}))
+    assert {one: 1}[same] == 1
+    assert one != OptimizerConfig(rate_by_pattern={"a": 1})
+
+
 def test_clipping_bounds_the_global_norm() -> None:
     config = OptimizerConfig(name="adamw", learning_rate=1.0, clip_norm=0.5, beta1=0.0, beta2=0.0, epsilon=1e6)
     params = tree(0)
@@ -121,6 +185,14 @@ def test_clipping_bounds_the_global_norm() -> None:
         ),
         ({"schedule": "linear", "total_steps": 10, "final_fraction": 0.5}, {0: 1.0, 5: 0.75, 10: 0.5, 99: 0.5}),
         ({"schedule": "cosine", "total_steps": 8, "final_fraction": 0.2}, {0: 1.0, 4: 0.6, 8: 0.2}),
+        (
+            {"schedule": "wsd", "warmup_steps": 4, "total_steps": 20, "decay_share": 0.2, "final_fraction": 0.2},
+            {0: 0.25, 4: 1.0, 15: 1.0, 16: 1.0, 18: 0.6, 19: 0.4, 20: 0.2, 99: 0.2},
+        ),
+        (
+            {"schedule": "wsd", "warmup_steps": 2, "total_steps": 4, "decay_share": 1.0},
+            {1: 1.0, 2: 1.0, 3: 0.5, 4: 0.0},
+        ),
     ],
 )
 def test_schedules(config: dict, expected: dict[int, float]) -> None:
@@ -143,6 +215,9 @@ def test_schedules(config: dict, expected: dict[int, float]) -> None:
         ({"weight_decay": float("inf")}, "weight_decay"),
         ({"final_fraction": 1.5}, "final_fraction"),
         ({"min_dim_size_to_factor": 0}, "min_dim_size_to_factor"),
+        ({"rate_by_pattern": {"a(": 1}}, r"rate_by_pattern: 'a\(' is no regular expression"),
+        ({"rate_by_pattern": {"a": -1}}, "rate_by_pattern"),
+        ({"decay_share": 0.0}, "decay_share is 0.0"),
     ],
 )
 def test_bad_settings_are_refused(fields: dict, message: str) -> None:

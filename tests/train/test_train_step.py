@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 import os
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from deep import with_deep
 from run_tiny import MODEL, NUM_TASKS, OPTIMIZERS, ROWS, SEED, TinyRun, initial_state, make_batch, one_device
@@ -18,8 +20,9 @@ from flan_jax.testing.models import tiny_t5
 from flan_jax.train.loss import token_loss
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
 from flan_jax.train.sharding import MeshConfig, ShardingRules, make_partitioner, place
-from flan_jax.train.state import init_state, shardings_of, trained_axes
-from flan_jax.train.step import compile_gradient_products, compile_loss_step
+from flan_jax.train.state import init_state, new_state, shardings_of, trained_axes
+from flan_jax.train.step import compile_gradient_products, compile_loss_step, train_step
+from flan_jax.train.step_config import StepConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "train_losses.json"
 
@@ -70,6 +73,83 @@ def test_microbatches_change_nothing(plain_losses: list[float]) -> None:
     # Without dropout, which draws anew in each microbatch. The parts' weights differ, and that must not matter.
     parts = TinyRun(dropout_rate=0.0, microbatches=4).losses(3)
     np.testing.assert_allclose(parts, plain_losses[:3], rtol=0, atol=1e-5)
+
+
+def packed(index: int) -> dict[str, np.ndarray]:
+    """Two sequences a row, each a task of its own: the second half of each row is another segment."""
+    batch = make_batch(index)
+    for side in ("encoder", "decoder"):
+        ids = batch[f"{side}_segment_ids"]
+        half = ids.shape[1] // 2
+        ids[:, half:] *= 2
+        batch[f"{side}_positions"][:, half:] = np.maximum(batch[f"{side}_positions"][:, half:] - half, 0)
+    tasks = np.random.default_rng(index).integers(0, NUM_TASKS - 1, (ROWS, 3))  # the last task does not occur
+    found = np.take_along_axis(tasks, batch["decoder_segment_ids"], axis=1)
+    batch["decoder_task_ids"] = np.where(batch["decoder_segment_ids"] > 0, found, -1).astype(np.int32)
+    return batch
+
+
+def mean_of_means(batch: dict[str, np.ndarray], normalizer: str) -> np.ndarray:
+    """The weight of each token in the mean over what counts alike of the means over its tokens, counted out by hand."""
+    groups: dict[Any, list[tuple[int, int]]] = {}
+    for row, column in np.argwhere(batch["decoder_loss_weights"] > 0).tolist():
+        of = {
+            "tokens": (),
+            "sequences": (row, batch["decoder_segment_ids"][row, column]),
+            "tasks": batch["decoder_task_ids"][row, column],
+        }
+        groups.setdefault(of[normalizer], []).append((row, column))
+    weights = np.zeros(batch["decoder_loss_weights"].shape, np.float32)
+    for cells in groups.values():
+        for cell in cells:
+            weights[cell] = 1 / (len(groups) * len(cells))
+    return weights
+
+
+@pytest.fixture(scope="module")
+def gradient_by_weights(tiny_run: TinyRun) -> Any:
+    """(params, batch, weights of tokens) -> gradient, from all logits."""
+
+    def objective(params: Any, batch: Any, weights: Any) -> Any:
+        logits = apply(tiny_run.graphdef, params, batch)
+        return token_loss(
+            logits, {**batch, "decoder_loss_weights": weights}, num_tasks=NUM_TASKS, z_loss=1e-3
+        ).objective
+
+    return jax.jit(jax.grad(objective))
+
+
+@pytest.mark.parametrize("normalizer", ["tokens", "sequences", "tasks"])
+def test_every_normalizer_is_exact_in_any_number_of_microbatches(normalizer: Any, gradient_by_weights: Any) -> None:
+    """Parts of the batch have other numbers of tokens, of sequences and of tasks than the whole."""
+    batch, start = packed(3), initial_state("adamw")
+    weights = mean_of_means(batch, normalizer)
+    expected = jax.device_get(gradient_by_weights(start.params, batch, weights))
+    run, plain = TinyRun(dropout_rate=0.0), optax.sgd(1.0)
+    state = new_state(jax.tree.map(np.asarray, start.params), plain, jax.random.key(0))
+    step = functools.partial(
+        train_step,
+        graphdef=run.graphdef,
+        optimizer=plain,
+        schedule=optax.constant_schedule(1.0),
+        num_tasks=NUM_TASKS,
+        config=StepConfig(z_loss=1e-3, microbatches=4, loss_normalizer=normalizer),
+    )
+    after, metrics = jax.device_get(jax.jit(step)(state, batch))
+    moved = jax.tree.map(np.subtract, start.params, after.params)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-6), moved, expected)
+    assert metrics["weight"] == batch["decoder_loss_weights"].sum()  # what is reported are means over tokens
+
+
+def test_microbatches_take_less_memory() -> None:
+    """By the compiler's own account, at a batch whose activations outweigh the gradient that is added up."""
+    rows = {name: jax.ShapeDtypeStruct((512, *leaf.shape[1:]), leaf.dtype) for name, leaf in make_batch(0).items()}
+    bytes_of = {}
+    for parts in (1, 8):
+        run = TinyRun(microbatches=parts)
+        compiled = run.step.lower(run.abstract, rows).compile()  # type: ignore[attr-defined]
+        bytes_of[parts] = compiled.memory_analysis().temp_size_in_bytes
+    assert bytes_of[8] < bytes_of[1] / 3
 
 
 def test_microbatches_must_divide_the_rows() -> None:

@@ -35,13 +35,22 @@ def add_gin_arguments(parser: argparse.ArgumentParser, *, required: bool = True)
 
 
 def load_gin(
-    arguments: argparse.Namespace, *, default_files: tuple[str, ...] = (), extra: tuple[str, ...] = (), folder: str = ""
+    arguments: argparse.Namespace,
+    *,
+    default_files: tuple[str, ...] = (),
+    extra: tuple[str, ...] = (),
+    folder: str = "",
+    several: bool = False,
 ) -> "GinRun":
-    """Resolves the run that the command line describes, in a run's ``folder`` or of files; ``extra`` bindings win."""
+    """Resolves the run that the command line describes, in a run's ``folder`` or of files; ``extra`` bindings win.
+
+    ``several`` says that the command joins the processes that a launcher started.
+    """
     from flan_jax.cli import gin_config
     from flan_jax.launch.processes import check_one_process
 
-    check_one_process()
+    if not several:
+        check_one_process()
     files = [*default_files, *arguments.gin_file]
     if not files and not folder:
         raise UserError("No --gin_file given. Try --gin_file models/t5_mini.gin --gin_file runs/finetune.gin.")

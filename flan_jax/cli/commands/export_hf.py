@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="of a run with adapters or a prompt these alone, as PEFT keeps them; default: one merged model",
     )
+    parser.add_argument(
+        "--ema",
+        action="store_true",
+        help="the average of the trained weights, which the run kept (run.ema_decay), in their place",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
@@ -41,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
             print(line, file=sys.stderr, flush=True)
 
     if arguments.adapter:
-        adapter = export_run_adapter(arguments.model_dir, arguments.destination, step=arguments.step)
+        adapter = export_run_adapter(arguments.model_dir, arguments.destination, step=arguments.step, ema=arguments.ema)
         if arguments.json:
             print(json.dumps(dataclasses.asdict(adapter), indent=1))
         else:
@@ -56,6 +61,7 @@ def execute(arguments: argparse.Namespace) -> int:
         step=arguments.step,
         dtype=arguments.dtype,
         max_shard_bytes=parse_size(arguments.max_shard_size),
+        ema=arguments.ema,
         log=log,
     )
     if arguments.json:

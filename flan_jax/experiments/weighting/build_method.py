@@ -15,7 +15,8 @@ from flax import nnx
 from flan_jax.errors import UserError
 from flan_jax.experiments.batches import WeightsLog
 from flan_jax.experiments.config import RunConfig
-from flan_jax.experiments.data import VALIDATION_SPLIT, RunData, open_tasks
+from flan_jax.experiments.data import RunData, open_tasks
+from flan_jax.experiments.mixture import VALIDATION_SPLIT
 from flan_jax.experiments.weighting.learned_weights import (
     Excess,
     FactorsOfLoss,

@@ -12,6 +12,7 @@ from flax import traverse_util
 from flan_jax.data.sources.hub_models import HUB
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.options import EvalConfig
 from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.weights.initial import load_weights, with_float32_base
 from flan_jax.files import new_dir
@@ -158,4 +159,6 @@ def _as_run(run: Path, stored: StoredParams, config: ModelConfig) -> RunConfig:
         seed=saved["seed"],
         pack=saved["pack"],
         tuning=with_float32_base(tuning_saved(stored)),
+        ema_decay=stored.run_config.get("ema_decay", 0.0),
+        evaluation=EvalConfig(ema=stored.ema),
     )

@@ -78,6 +78,7 @@ def export_run(
     step: int | None = None,
     dtype: str = "float32",
     max_shard_bytes: int = writer.MAX_SHARD_BYTES,
+    ema: bool = False,
     log: Log = lambda line: None,
 ) -> Exported:
     """Writes a folder that transformers' ``from_pretrained`` loads.
@@ -91,6 +92,7 @@ def export_run(
         step: a saved step; ``None`` for the newest.
         dtype: of the weights in the files.
         max_shard_bytes: the largest file.
+        ema: write the average of the trained weights (``run.ema_decay``) in their place.
         log: told in a sentence what begins.
 
     Raises:
@@ -105,7 +107,7 @@ def export_run(
             f"{str(model_dir)!r} has no folder `checkpoints`. Give the MODEL_DIR of a run, or an imported folder."
         )
     check_new_dir(destination)
-    stored: StoredParams | MergedParams = StoredParams(run / run_files.CHECKPOINTS, step)
+    stored: StoredParams | MergedParams = StoredParams(run / run_files.CHECKPOINTS, step, ema=ema)
     config = saved_model(run, stored)
     if isinstance(stored, StoredParams) and tuning_saved(stored).partial:
         log("adding what was trained to the weights below it")
@@ -141,13 +143,16 @@ def export_run(
     )
 
 
-def export_run_adapter(model_dir: str | Path, destination: str | Path, *, step: int | None = None) -> ExportedAdapter:
+def export_run_adapter(
+    model_dir: str | Path, destination: str | Path, *, step: int | None = None, ema: bool = False
+) -> ExportedAdapter:
     """Writes what a run trained beside its model, adapters or a prompt, as a folder that PEFT loads.
 
     Args:
         model_dir: a run's folder.
         destination: a folder that is not there yet.
         step: a saved step; ``None`` for the newest.
+        ema: write the average of the trained weights in their place.
 
     Raises:
         UserError: no such run or step, nothing that PEFT could hold, or the destination is there.
@@ -156,7 +161,7 @@ def export_run_adapter(model_dir: str | Path, destination: str | Path, *, step: 
     if not (run / run_files.CHECKPOINTS).is_dir():
         raise UserError(f"{str(model_dir)!r} has no folder `checkpoints`. Give the MODEL_DIR of a run.")
     check_new_dir(destination)
-    stored = StoredParams(run / run_files.CHECKPOINTS, step)
+    stored = StoredParams(run / run_files.CHECKPOINTS, step, ema=ema)
     return export_adapter(run, destination, stored, saved_model(run, stored))
 
 

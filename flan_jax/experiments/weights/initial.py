@@ -52,6 +52,8 @@ class Weights:
 def load_weights(config: RunConfig, *, step: int | None = None) -> Weights:
     """Loads the run's checkpoint of ``step`` (default the newest), or else its initial checkpoint.
 
+    With ``EvalConfig.ema`` it is the average of the trained weights.
+
     Step 0 is what the run began with, without adapters, where no checkpoint of it was kept.
 
     Raises:
@@ -78,10 +80,11 @@ def load_weights(config: RunConfig, *, step: int | None = None) -> Weights:
 
 def _restored(config: RunConfig, checkpointer: Checkpointer, step: int | None) -> Any:
     """All parameters of a run: a checkpoint's, on top of what it leaves out."""
-    tuning = config.tuning
+    tuning, part = config.tuning, "ema" if config.evaluation.ema else "params"
     if not tuning.partial:
-        return checkpointer.restore_params(abstract_params(config), step)
-    trained = checkpointer.restore_params(abstract_trained(config.model, tuning, make_partitioner(config.mesh)), step)
+        return checkpointer.restore_params(abstract_params(config), step, part=part)
+    like = abstract_trained(config.model, tuning, make_partitioner(config.mesh))
+    trained = checkpointer.restore_params(like, step, part=part)
     check_same_base(checkpointer.config(step), config)
     return join(trained, split(base_params(config), tuning)[1], tuning)
 

@@ -18,7 +18,8 @@ from flax import traverse_util
 from flan_jax.errors import UserError
 from flan_jax.models.ops.linear import LowRank
 from flan_jax.models.ops.typing import Key
-from flan_jax.models.peft.config import Path, TuningConfig
+from flan_jax.models.parameter_patterns import Path
+from flan_jax.models.peft.config import TuningConfig
 
 Tree = dict[str, Any]
 PROMPT = "prompt"

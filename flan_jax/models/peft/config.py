@@ -5,16 +5,15 @@ This file says what is chosen; ``adapters`` takes a tree of parameters apart by 
 
 import dataclasses
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from flax import traverse_util
 
-from flan_jax.errors import UserError, did_you_mean
+from flan_jax.errors import UserError
+from flan_jax.models.parameter_patterns import Path, check_patterns, matched, matches
 from flan_jax.typed import Above0, Natural, check_fields
 
-Path = tuple[str, ...]
 LoraScaling = Literal["alpha/r", "alpha/sqrt(r)"]
 FrozenDtype = Literal["float32", "bfloat16"]
 _NOTHING_FROZEN = (
@@ -59,7 +58,7 @@ class TuningConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         for field in ("lora_patterns", "train", "freeze"):
-            _check_patterns(field, getattr(self, field))
+            check_patterns(getattr(self, field), f"TuningConfig.{field}")
         for field in ("lora_alpha", "lora_scaling", "lora_patterns"):
             if not self.lora_rank and getattr(self, field) != type(self).__dataclass_fields__[field].default:
                 raise UserError(
@@ -118,7 +117,9 @@ class TuningConfig:
         names = traverse_util.flatten_dict(dict(axes))
         # The layers compute with an addition; the embedding and the output projection do not.
         kernels = [path for path, axis in names.items() if "layers" in path and len(axis) == 3]
-        return sorted(_matched(self.lora_patterns, kernels, "lora_patterns", "kernel of a layer"))
+        option = "TuningConfig.lora_patterns"
+        found = [matched(pattern, kernels, option, "kernel of a layer") for pattern in self.lora_patterns]
+        return sorted(set().union(*found))
 
     def check(self, axes: Mapping[str, Any]) -> None:
         """Checks the patterns against a model.
@@ -131,7 +132,8 @@ class TuningConfig:
         """
         paths = list(traverse_util.flatten_dict(dict(axes)))
         for field in ("train", "freeze"):
-            _matched(getattr(self, field), paths, field, "parameter")
+            for pattern in getattr(self, field):
+                matched(pattern, paths, f"TuningConfig.{field}", "parameter")
         adapted = self.adapted(axes)
         for path in adapted:
             if self.is_trainable(path):
@@ -146,37 +148,3 @@ class TuningConfig:
             )
         if self.frozen_dtype != "float32" and all(map(self.is_trainable, paths)):
             raise UserError(_NOTHING_FROZEN.format(self.frozen_dtype))
-
-
-def matches(pattern: str, path: Path) -> bool:
-    """Tells whether a pattern names the parameter.
-
-    >>> path = ("encoder", "layers", "attention", "q")
-    >>> matches("q|v", path), matches("encoder/.*", path), matches("encoder", path)
-    (True, True, False)
-    """
-    return re.fullmatch(pattern, "/".join(path) if "/" in pattern else path[-1]) is not None
-
-
-def _matched(patterns: Iterable[str], paths: list[Path], field: str, what: str) -> set[Path]:
-    """The paths that any of the patterns matches; each must match one."""
-    found: set[Path] = set()
-    for pattern in patterns:
-        these = {path for path in paths if matches(pattern, path)}
-        if not these:
-            known = sorted({"/".join(path) for path in paths} if "/" in pattern else {path[-1] for path in paths})
-            hint = did_you_mean(pattern, known) or f" There are: {', '.join(known[:12])}{', …' * (len(known) > 12)}."
-            whole = "" if "/" in pattern else " A pattern without '/' is compared with the last part of a path."
-            raise UserError(f"TuningConfig.{field}: {pattern!r} matches no {what} of this model.{hint}{whole}")
-        found |= these
-    return found
-
-
-def _check_patterns(field: str, given: Iterable[str]) -> None:
-    for pattern in given:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise UserError(
-                f"TuningConfig.{field}: {pattern!r} is no regular expression ({error}). A '.*' stands for any text."
-            ) from error

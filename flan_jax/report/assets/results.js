@@ -55,6 +55,7 @@ function costs(run) {
     ["Hardware", devices ?? NOTHING, hardware && `${hardware.processor}, ${hardware.cores} cores${hardware.processes > 1 ? `, ${hardware.processes} processes` : ""}`],
     ["Commit", cost.commit ? h("span", { class: "mono", title: cost.commit }, cost.commit.slice(0, 10)) : NOTHING, cost.commit ? cost.changed && "with changes" : "not recorded"],
     ["Last loss", isNumber(cost.last_loss) ? cost.last_loss.toFixed(3) : NOTHING, isNumber(cost.last_loss) && "nats a token"],
+    ...(cost.skipped_steps ? [["Skipped steps", compact(cost.skipped_steps), "loss or gradient not finite"]] : []),
     ["Examples drawn", compact(cost.examples), run.mixture.length > 0 && counted(run.mixture.length, "task")],
   ];
   // A run says what it did not record; of a published model that was only measured, none of it is to be expected.

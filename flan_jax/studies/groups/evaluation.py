@@ -62,7 +62,7 @@ class GroupEvaluation:
 
     def measure(self, state: GroupState, steps: Mapping[int, int]) -> None:
         """Evaluates what is not measured yet: run → the step that it has taken."""
-        host = jax.device_get(state.runs.params)
+        host = jax.device_get(self._trained(state))
         by_examples: dict[str, list[_Due]] = {}
         for run, step in steps.items():
             if not self._suites[run].tasks:
@@ -75,6 +75,10 @@ class GroupEvaluation:
             for own in due:
                 self._suites[own.run].measure(own.step, models[own.run], own.weights)
 
+    def _trained(self, state: GroupState) -> Any:
+        """Returns the trained weights of all runs as they are measured: themselves, or their average."""
+        return state.runs.ema if self._suites[0].config.evaluation.ema else state.runs.params
+
     def _whole(self, params: Any, state: GroupState) -> Any:
         return join(params, state.runs.frozen, self._tuning)
 
@@ -84,7 +88,7 @@ class GroupEvaluation:
         if len(runs) == 1:
             params = self._whole(jax.device_put(_rows(host, runs[0]), shared), state)
             return {runs[0]: self._alone.with_params(params)}
-        places, params = runs, state.runs.params
+        places, params = runs, self._trained(state)
         if 2 * len(runs) < len(state.active):
             # Powers of two, so that groups of whatever sizes need few programs.
             rows = padded_rows(1 << (len(runs) - 1).bit_length(), self._mesh)

@@ -38,7 +38,7 @@ def group_key(config: RunConfig) -> str:
             "weights": [config.initial_checkpoint, config.initial_adapter, config.seed if from_seed else None],
             "log_period": config.log_period,
             "checkpoint": config.checkpoint,
-            "evaluation": [asked.period, asked.before, asked.batch_size, asked.decoding],
+            "evaluation": [asked.period, asked.before, asked.batch_size, asked.decoding, asked.ema],
             "mesh": config.mesh,
         }
     )
@@ -61,6 +61,8 @@ def why_alone(config: RunConfig) -> str:
             "MeshConfig splits a run over devices, but of runs that are trained together each has one device. Leave it as "
             "it is by default, or train the runs alone."
         )
+    if config.validation.period:
+        return "ValidationConfig measures a run while it trains, for which a run is trained alone."
     if jax.process_count() > 1:
         return "Several processes train one run together. Start each by itself for a group of its own."
     return ""

@@ -30,7 +30,8 @@ def bytes_of_runs(config: RunConfig, runs: int, *, tasks: int = 16, mesh: Mesh |
     """
     mesh = mesh or runs_mesh()
     program, rows = group_program([config], [tasks], mesh), runs * mesh.size
-    state = abstract_group_state(config.model, program.optimizer, rows, mesh, config.tuning)
+    ema = bool(config.step.ema_decay)
+    state = abstract_group_state(config.model, program.optimizer, rows, mesh, config.tuning, ema=ema)
     lowered = program.step.lower(state, _abstract_batch(config, rows, mesh))  # type: ignore[attr-defined]
     sizes = lowered.compile().memory_analysis()
     parts = sizes.argument_size_in_bytes + sizes.output_size_in_bytes + sizes.temp_size_in_bytes

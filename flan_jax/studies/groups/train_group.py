@@ -15,6 +15,7 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.evaluate import make_predictor
 from flan_jax.experiments.evaluation_hook import RunSuites
 from flan_jax.experiments.run_folder import run_files
+from flan_jax.experiments.run_folder.diverged import write_examples
 from flan_jax.experiments.run_folder.run_lock import run_lock
 from flan_jax.experiments.setup import (
     Built,
@@ -175,6 +176,7 @@ def _started(
         rates=[run.config.optimizer.learning_rate / UNIT_RATE for run in runs],
         params=runs[0].params,
         tuning=config.tuning,
+        ema=bool(config.step.ema_decay),
     )
     runs[0].params = None
     like = jax.eval_shape(lambda own: whole_params(run_state(own, 0), config.tuning), state)
@@ -190,7 +192,8 @@ def _started(
             log(f"resuming a group of {len(runs)} runs at step {step} of {config.steps}")
             state, position, saved = _restored(checkpointer, state, len(runs), mesh)
         window = GroupedMetrics(tasks, saved.get(WINDOW))
-        state = with_active(state, [row < len(runs) and row not in window.stopped for row in range(len(state.active))])
+        active = [row < len(runs) and row not in window.stopped for row in range(len(state.active))]
+        state = with_active(state, active, window.skipped)
         batches = GroupBatches(streams, len(state.active), lambda: window.stopped, window.end)
         if step:
             batches.set_state(position)
@@ -267,7 +270,7 @@ def _finished(
         window=window,
         saved=lambda whole: whole.runs,
     )
-    outcomes = tuple(_outcome(run.config, index, window) for index, run in enumerate(group.runs))
+    outcomes = tuple(_outcome(group, index) for index in range(len(group.runs)))
     for outcome in outcomes:
         if outcome.reason:
             log(f"{outcome.model_dir}: {outcome.reason}")
@@ -280,10 +283,13 @@ def _finished(
     return outcomes
 
 
-def _outcome(config: RunConfig, run: int, window: GroupedMetrics) -> RunOutcome:
+def _outcome(group: _Group, run: int) -> RunOutcome:
+    config, window = group.runs[run].config, group.window
     step = int(window.steps_taken[run])
     if run in window.diverged:
-        return RunOutcome(config.model_dir, "diverged", step, window.diverged[run])
+        showed = range(step + 1 - max(0, int(window.skipped[run]) - 1), step + 2)
+        where = write_examples(group.runs[run].folder, group.streams[run], showed)
+        return RunOutcome(config.model_dir, "diverged", step, f"{window.diverged[run]} {where}")
     if step < config.steps:
         ended = (
             f"the data ended after step {step} of {config.steps}, as run.exhausted={config.feed.exhausted!r} asks for"

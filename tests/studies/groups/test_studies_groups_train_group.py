@@ -168,7 +168,13 @@ def test_a_diverged_run_is_marked_and_not_measured(trained):
     last = trained.progress[-1]
     assert (last.step, last.steps) == (STEPS, STEPS)
     assert list(last.losses) == [done.model_dir, other.model_dir]
-    assert last.diverged == {diverged.model_dir: diverged.reason}
+    assert list(last.diverged) == [diverged.model_dir]
+    assert diverged.reason.startswith(last.diverged[diverged.model_dir])
+    path = trained.root / "run_2" / "diverged.json"
+    assert diverged.reason.endswith(f"The examples of the batch of step 1 are listed in {path}.")
+    (batch,) = json.loads(path.read_text(encoding="utf-8"))
+    assert batch["step"] == 1
+    assert {each["row"] for each in batch["examples"]} == set(range(8))
 
 
 def test_runs_that_measure_the_same_examples_are_asked_once(trained, tmp_path, monkeypatch):
@@ -200,9 +206,9 @@ def test_a_group_that_is_told_to_stop_goes_on_to_the_same_bits(trained, tmp_path
         train_group(theirs, folder=tmp_path / "group", on_progress=stop)
     assert (told.value.step, told.value.saved) == (2, True)
     outcomes = train_group(theirs, folder=tmp_path / "group")
-    assert [dataclasses.replace(o, model_dir="") for o in outcomes] == [
-        dataclasses.replace(o, model_dir="") for o in trained.outcomes
-    ]
+    for mine, first in zip(outcomes, trained.outcomes, strict=True):
+        reason = first.reason.replace(first.model_dir, mine.model_dir)
+        assert mine == dataclasses.replace(first, model_dir=mine.model_dir, reason=reason)
     for run in range(3):
         assert lines(tmp_path / f"run_{run}") == lines(trained.root / f"run_{run}")
     for run in (0, 1):

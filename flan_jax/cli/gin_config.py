@@ -35,6 +35,7 @@ from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.t5.config import T5Config
+from flan_jax.models.t5gemma.config import T5GemmaConfig
 from flan_jax.option_groups import group_of
 from flan_jax.studies.config import StudyConfig
 from flan_jax.studies.factors.arms import Arms
@@ -54,6 +55,7 @@ VOCABULARY_MULTIPLE = 128
 
 for _configurable in (
     T5Config,
+    T5GemmaConfig,
     DecoderConfig,
     RopeScaling,
     pretrained_model,

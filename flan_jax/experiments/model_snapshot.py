@@ -1,4 +1,5 @@
-"""A run's copy of the folder that its model was read from: configuration, tokenizer and settings, no weights.
+"""A run's copy of the folder that its model was read from: configuration, tokenizer and settings, no weights but such
+that the model does not use and an export writes as they came.
 
 A run whose kind, sizes and vocabulary are those of a published model (``models/huggingface.gin``) is described by
 that model's folder. When it begins to train it copies the description to ``MODEL_DIR/pretrained``; there it is read
@@ -14,6 +15,9 @@ from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
 from flan_jax.files import atomic_dir, atomic_write_text
+from flan_jax.models.build import ModelConfig
+from flan_jax.models.huggingface import carried
+from flan_jax.models.huggingface.reader import carried_tensors, read_config
 
 PRETRAINED = "pretrained"
 CONFIG = "config.json"
@@ -31,6 +35,26 @@ def copy_description(folder: Path, destination: Path) -> tuple[str, ...]:
     for path in kept:
         shutil.copyfile(path, destination / path.name)
     return tuple(path.name for path in kept)
+
+
+def keep_carried(folder: Path, config: ModelConfig, destination: Path) -> int:
+    """Copies the tensors that a model does not use and that an export writes as they came; returns their number.
+
+    Args:
+        folder: a Hugging Face folder, an import's, or a run's copy.
+        config: of its model.
+        destination: gets them in a file of their own, unless there are none.
+    """
+    tensors = carried_tensors(folder, config)
+    if tensors:
+        carried.write(destination / carried.CARRIED, tensors)
+    return len(tensors)
+
+
+def carried_folder(run: Path) -> Path | None:
+    """Finds the folder with the tensors that the model of a run or an import does not use; ``None`` without such."""
+    places = (run, run / PRETRAINED)
+    return next((place for place in places if (place / carried.CARRIED).is_file()), None)
 
 
 def save_description(model_dir: str, initial_checkpoint: str, vocabulary: str) -> None:
@@ -56,6 +80,7 @@ def save_description(model_dir: str, initial_checkpoint: str, vocabulary: str) -
         return
     with atomic_dir(kept) as written:
         copy_description(folder, written)
+        keep_carried(folder, read_config(folder), written)
         atomic_write_text(written / _RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 

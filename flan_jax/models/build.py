@@ -19,9 +19,11 @@ from flan_jax.models.ops.typing import Key
 from flan_jax.models.protocol import Axes, Model
 from flan_jax.models.t5.config import T5Config
 from flan_jax.models.t5.model import T5
+from flan_jax.models.t5gemma.config import T5GemmaConfig
+from flan_jax.models.t5gemma.model import T5Gemma
 
 Params = dict[str, Any]
-_CLASSES: dict[type, type[Model]] = {T5Config: T5, DecoderConfig: Decoder}
+_CLASSES: dict[type, type[Model]] = {T5Config: T5, T5GemmaConfig: T5Gemma, DecoderConfig: Decoder}
 
 
 def init_model(config: ModelConfig, key: Key) -> tuple[nnx.GraphDef, Params]:

@@ -4,8 +4,9 @@ from collections.abc import Collection
 
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.t5.config import T5Config
+from flan_jax.models.t5gemma.config import T5GemmaConfig
 
-ModelConfig = T5Config | DecoderConfig
+ModelConfig = T5Config | T5GemmaConfig | DecoderConfig
 """Configuration of an encoder-decoder or of a decoder.
 
 What both answer is ``protocol.SharedConfig``.
@@ -14,4 +15,6 @@ What both answer is ``protocol.SharedConfig``.
 
 def config_class(written: Collection[str]) -> type[ModelConfig]:
     """Returns the class of a configuration of which these fields were written down."""
-    return T5Config if "num_encoder_layers" in written else DecoderConfig
+    if "num_encoder_layers" not in written:
+        return DecoderConfig
+    return T5GemmaConfig if "merged_attention" in written else T5Config

@@ -11,14 +11,14 @@ from jaxtyping import Array, Float, Int
 
 from flan_jax.models.ops.lm_head import Head
 from flan_jax.models.ops.typing import AnyArray, Key
-from flan_jax.models.peft.soft_prompt import Prompt
+from flan_jax.models.peft.soft_prompt import Prompt, SoftPromptShape
 
 Axes = dict[str, Any]
 """Nested like the parameters, with a tuple of logical axis names for each array."""
 
 
 class SharedConfig(Protocol):
-    """The protocol of all models' configurations. Their fields are ``T5Config``'s and ``DecoderConfig``'s own."""
+    """The protocol of all models' configurations. Their fields are those of ``T5Config``, ``T5GemmaConfig`` and ``DecoderConfig``."""
 
     @property
     def COMPARED(self) -> tuple[str, ...]:  # noqa: N802
@@ -81,6 +81,14 @@ class SharedConfig(Protocol):
     @property
     def context_length(self) -> int | None:
         """Tokens of the longest text that the model is made for; ``None`` where nothing says."""
+
+    @property
+    def soft_prompt(self) -> SoftPromptShape:
+        """What a soft prompt has to do with."""
+
+    @property
+    def tuned_dropout(self) -> float:
+        """Dropout rate at which models of this kind are tuned where a run does not say one."""
 
     def with_start_token(self, bos_id: int | None, reads_start: bool | None) -> Any:
         """Returns the configuration with the row start that a tokenizer says.

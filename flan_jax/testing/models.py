@@ -8,6 +8,7 @@ import numpy as np
 from flan_jax.models.build import ModelConfig, abstract_params
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.t5.config import T5Config
+from flan_jax.models.t5gemma.config import T5GemmaConfig
 
 _TINY: dict[str, Any] = {
     "vocab_size": 61,
@@ -53,6 +54,40 @@ def tiny_decoder(**overrides: Any) -> DecoderConfig:
     return DecoderConfig(**{**_TINY_DECODER, **overrides})
 
 
+_TINY_T5GEMMA: dict[str, Any] = {
+    "vocab_size": 61,
+    "d_model": 12,
+    "num_encoder_layers": 3,
+    "num_decoder_layers": 2,
+    "num_heads": 6,
+    "num_kv_heads": 2,
+    "d_head": 4,
+    "d_ff": 28,
+    "sliding_window": 4,
+}
+
+
+def tiny_t5gemma(version: int = 1, **overrides: Any) -> T5GemmaConfig:
+    """A T5Gemma of some ten thousand parameters; of version 1 with a wider encoder.
+
+    Args:
+        version: 1 or 2.
+        overrides: fields of ``T5GemmaConfig`` to set.
+    """
+    own: dict[str, Any] = {
+        "encoder_d_model": 20,
+        "encoder_num_heads": 2,
+        "attention_softcap": 5.0,
+        "logit_softcap": 9.0,
+    }
+    if version == 2:
+        own = {
+            "merged_attention": True, "shared_embedding": True, "halved_window": True, "qk_norm": "head", "eoi_id": 7,
+            "local_rope_theta": 100.0,
+        }  # fmt: skip
+    return T5GemmaConfig(**{**_TINY_T5GEMMA, **own, **overrides})
+
+
 def random_params(config: ModelConfig, seed: int = 0) -> dict[str, Any]:
     """Parameters in which everything matters, without compiling an initialiser.
 
@@ -70,14 +105,14 @@ def random_params(config: ModelConfig, seed: int = 0) -> dict[str, Any]:
             return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
         if name.endswith("bias"):
             return (0.3 * rng.normal(size=leaf.shape)).astype(np.float32)
-        std = 1.0 if name in ("table", "embedding", "positions") else leaf.shape[-2] ** -0.5
+        std = 1.0 if name in ("table", "embedding", "positions", "eoi_embedding") else leaf.shape[-2] ** -0.5
         return (std * rng.normal(size=leaf.shape)).astype(np.float32)
 
     return jax.tree.map_with_path(draw, abstract_params(config))
 
 
 def random_batch(
-    config: T5Config, *, rows: int = 2, inputs: int = 9, targets: int = 6, seed: int = 0
+    config: T5Config | T5GemmaConfig, *, rows: int = 2, inputs: int = 9, targets: int = 6, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """A batch of one example a row with random tokens and ragged lengths, with the keys that the feed gives.
 

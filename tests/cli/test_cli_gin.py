@@ -12,6 +12,7 @@ from flan_jax.errors import UserError
 from flan_jax.models import build
 from flan_jax.models.decoder import presets as decoder_presets
 from flan_jax.models.t5 import presets as t5_presets
+from flan_jax.models.t5gemma import presets as t5gemma_presets
 from flan_jax.testing.folders import chat_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "configs"
@@ -80,6 +81,8 @@ MODELS = {
     "models/t5_tiny.gin": 1_411_456,
     "models/t5_xl.gin": t5_presets.preset("t5_1_1_xl"),
     "models/t5_xxl.gin": t5_presets.preset("t5_1_1_xxl"),
+    "models/t5gemma2_270m_270m.gin": t5gemma_presets.preset("t5gemma2_270m_270m"),
+    "models/t5gemma_s_s.gin": t5gemma_presets.preset("t5gemma_s_s"),
 }
 OF_THE_RUN = ("eos_id", "bos_id", "pad_id", "dropout_rate", "remat")
 

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 from flan_jax.models import build
-from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
+from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5, tiny_t5gemma
 
-CONFIGS = {"t5": tiny_t5(), "decoder": tiny_decoder(num_layers=2)}
+CONFIGS = {
+    "t5": tiny_t5(),
+    "t5gemma": tiny_t5gemma(),
+    "t5gemma2": tiny_t5gemma(2, eoi_id=None),
+    "decoder": tiny_decoder(num_layers=2),
+}
 PROMPTS, LENGTHS = np.array([[7, 8, 9, 5], [6, 5, 0, 0]], np.int32), np.array([4, 2], np.int32)
 TARGETS = np.array([[3, 4, 11], [12, 3, 9], [5, 6, 7]], np.int32)
 ROWS = np.array([0, 1, 1], np.int32)

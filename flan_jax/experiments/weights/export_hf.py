@@ -14,7 +14,7 @@ from flan_jax.data.chat.templates import load_chat_template
 from flan_jax.data.prepare.config import input_end_ids
 from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError, unknown
-from flan_jax.experiments.model_snapshot import PRETRAINED, copy_description
+from flan_jax.experiments.model_snapshot import PRETRAINED, carried_folder, copy_description
 from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.weights import usage_snippet
 from flan_jax.experiments.weights.base_check import model_of
@@ -28,7 +28,7 @@ from flan_jax.files import atomic_write_text, check_new_dir, new_dir
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.huggingface import families, writer
 from flan_jax.models.huggingface import reader as huggingface
-from flan_jax.models.huggingface.safetensors_files import FLOATS
+from flan_jax.models.huggingface.safetensors_files import FLOATS, Tensor
 from flan_jax.models.huggingface.tensors import TensorPlace, join, places, shapes_of
 from flan_jax.train.checkpoint_stream import StoredParams
 
@@ -116,9 +116,12 @@ def export_run(
     if config.row_start_id is not None and stored.run_config.get("model") is not None:
         fields["bos_token_id"] = config.row_start_id  # a row of training began so, whatever the vocabulary has
     _check_whole(stored, config)
+    carried = _carried(run, config, fields)
     with new_dir(destination) as written:
         log(f"writing {num_params(config):,} parameters of step {stored.step} in {dtype}")
-        files = _write_weights(written, config, stored, dtype, max_shard_bytes)
+        if carried:
+            log(f"and {len(carried)} tensors that the model does not use, as they came in")
+        files = _write_weights(written, config, stored, dtype, max_shard_bytes, carried)
         tokenizer = _copy_beside(run, written)
         writer.write_json(written / huggingface.CONFIG, fields)
         if not (written / GENERATION).is_file():
@@ -217,10 +220,24 @@ def _check_finite(step: int, place: TensorPlace, parts: Sequence[np.ndarray]) ->
             )
 
 
+def _carried(run: Path, config: ModelConfig, fields: dict[str, Any]) -> dict[str, Tensor]:
+    """Finds the tensors that the model does not use, and adds to the fields what its own file says of them."""
+    folder = carried_folder(run)
+    if folder is None:
+        return {}
+    families.carry_fields(config, fields, huggingface.read_json(folder / huggingface.CONFIG))
+    return huggingface.carried_tensors(folder, config)
+
+
 def _write_weights(
-    folder: Path, config: ModelConfig, stored: StoredParams | MergedParams, dtype: str, max_shard_bytes: int
+    folder: Path,
+    config: ModelConfig,
+    stored: StoredParams | MergedParams,
+    dtype: str,
+    max_shard_bytes: int,
+    carried: Mapping[str, Tensor],
 ) -> list[Path]:
-    files = writer.WeightsWriter(folder, config, dtype=dtype, max_shard_bytes=max_shard_bytes)
+    files = writer.WeightsWriter(folder, config, dtype=dtype, max_shard_bytes=max_shard_bytes, carried=carried)
     for place, tensor in _tensors(stored, config):
         files.put_tensor(place.name, tensor)
     return files.finish()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.data.sources.hub_models import model_folder
-from flan_jax.experiments.model_snapshot import copy_description
+from flan_jax.experiments.model_snapshot import copy_description, keep_carried
 from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.weights.base_vocabulary import tokenizer_record
 from flan_jax.experiments.weights.verify import CHECK_LOGITS_UP_TO, TOLERANCE, largest_difference, value_difference
@@ -30,6 +30,7 @@ class ImportedModel:
         folder: where they are now.
         model_type: transformers' name of the family.
         parameters: numbers in the weights.
+        carried: tensors that the model does not use and that an export writes as they came, such as a vision tower's.
         kept: the files that were copied.
         checked: ``logits`` where the written model was run beside the source's, ``tensors`` where each number was
             compared, as the model is too large to be held twice.
@@ -41,6 +42,7 @@ class ImportedModel:
     folder: str
     model_type: str
     parameters: int
+    carried: int
     kept: tuple[str, ...]
     checked: str
     largest_difference: float
@@ -82,6 +84,9 @@ def import_folder(
         pieces = _pieces(folder, config, allow_nonfinite)
         save_pieces(written / run_files.CHECKPOINTS, shapes_of(config), pieces, extra={"imported": origin})
         kept = copy_description(folder, written)
+        count = keep_carried(folder, config, written)
+        if count:
+            log(f"keeping {count} tensors that the model does not use, for an export")
         atomic_write_text(written / run_files.ORIGIN, json.dumps(origin, indent=1, ensure_ascii=False) + "\n")
         checked, difference = _check(folder, written / run_files.CHECKPOINTS, config, allow_nonfinite, log)
     return ImportedModel(
@@ -89,6 +94,7 @@ def import_folder(
         folder=str(destination),
         model_type=origin["model_type"],
         parameters=num_params(config),
+        carried=count,
         kept=kept,
         checked=checked,
         largest_difference=difference,

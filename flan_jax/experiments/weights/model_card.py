@@ -54,8 +54,7 @@ def _front_matter(run: Path, manifest: Mapping[str, Any] | None) -> str:
 
 
 def _about(run: Path, manifest: Mapping[str, Any] | None, step: int, config: ModelConfig) -> Iterator[str]:
-    kind = "A decoder" if config.decoder_only else "A T5 (encoder and decoder)"
-    text = f"{kind} of {num_params(config):,} parameters"
+    text = f"{config.kind[0].upper()}{config.kind[1:]} of {num_params(config):,} parameters"
     origin = _origin(run, manifest)
     if manifest is None:
         yield f"{text}, converted with flan_jax" + (f" from {_plain(origin)}." if origin else ".")

@@ -13,12 +13,6 @@ from flan_jax.models.build import ModelConfig
 from flan_jax.models.huggingface.reader import read_config
 from flan_jax.train.optimizer import OptimizerConfig
 
-T5_DROPOUT = 0.05
-"""The rate at which FLAN-T5 was tuned (Chung et al. 2022), and that of every T5 unless told otherwise.
-
-A published ``config.json`` says the rate of some other training (0.1 in FLAN-T5's), so it is not asked."""
-DECODER_DROPOUT = 0.0
-"""Published decoders were trained without any, and are tuned without."""
 _ANSWER = 256
 _T5_ROOM = 8192  # T5 reads any length; longer ones are slips as a rule
 
@@ -45,8 +39,8 @@ def pretrained_model(
         bos_id: what begins one in the run's vocabulary. Where nobody says, a text begins with what ends another.
         reads_start: whether a text begins with it, as in a decoder's configuration, by the run's vocabulary; ``None``
             where that says nothing, for yes.
-        dropout_rate: as in the configuration of either kind of model; ``None`` for that of its kind, ``T5_DROPOUT`` or
-            ``DECODER_DROPOUT``.
+        dropout_rate: as in the configuration of either kind of model; ``None`` for that of its kind,
+            ``tuned_dropout``: a ``config.json`` says the rate of some other training, so it is not asked.
         dtype: of activations and matrix products.
         remat: what is computed again in the backward pass, as in the configuration.
         attention: how attention is computed, as in the configuration.
@@ -62,7 +56,7 @@ def pretrained_model(
         )
     config = read_config(description_folder(initial_checkpoint, model_dir), dtype=dtype)
     if dropout_rate is None:
-        dropout_rate = DECODER_DROPOUT if config.decoder_only else T5_DROPOUT
+        dropout_rate = config.tuned_dropout
     changes: dict[str, Any] = {"dropout_rate": dropout_rate, "remat": remat, "attention": attention}
     if eos_id is not None and eos_id != config.eos_id:
         changes |= {"eos_id": eos_id, "stop_ids": (config.eos_id, *(i for i in config.stop_ids if i != eos_id))}

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.config_checks import DTYPES, FREE_OF_ALL, check_stop_ids
@@ -12,12 +12,25 @@ from flan_jax.models.ops.activations import MLP_ACTIVATIONS
 from flan_jax.models.ops.attention_impl import check_attention, cudnn_refusal
 from flan_jax.models.ops.remat import check_remat
 from flan_jax.models.ops.rope import RopeScaling
+from flan_jax.models.peft.soft_prompt import SoftPromptShape
 from flan_jax.typed import Above0, Fraction, Positive, check_fields
 
 NORMS = ("rms", "layer")
 NORM_PLACEMENTS = ("pre", "post", "both")
 QK_NORMS = ("", "head", "full")
 POSITIONS = ("rotary", "learned")
+
+
+class LayerKind(NamedTuple):
+    """Kind of a layer.
+
+    Attributes:
+        local: it has the window.
+        rotated: its queries and keys are rotated.
+    """
+
+    local: bool
+    rotated: bool
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,8 @@ class DecoderConfig:
         rope_theta: base of the rotary frequencies.
         rope_scaling: how they are stretched.
         local_rope_theta: base in the layers with a window, which are not stretched; ``None`` for the same as elsewhere.
+        rope_pattern: which layers rotate queries and keys, repeated over all of them: in the others order shows by what
+            is masked alone (SmolLM3).
         max_positions: the longest text; only learned positions enforce it.
         sliding_window: in layers with a window a token sees itself and as many before it as make this number.
         window_pattern: which layers have the window, repeated over all of them: ``(True, False)`` is every other.
@@ -95,6 +110,7 @@ class DecoderConfig:
     rope_theta: Above0 = 10_000.0
     rope_scaling: RopeScaling | None = None
     local_rope_theta: Above0 | None = None
+    rope_pattern: tuple[bool, ...] = (True,)
     max_positions: Positive = 4096
     sliding_window: Positive | None = None
     window_pattern: tuple[bool, ...] = (True,)
@@ -133,10 +149,11 @@ class DecoderConfig:
             raise UserError(f"DecoderConfig: d_head is {self.d_head}; rotary positions turn pairs, so it must be even.")
         if self.position == "learned" and self.rope_scaling is not None:
             raise UserError("DecoderConfig: rope_scaling needs position='rotary'.")
-        if not self.window_pattern:
-            raise UserError(
-                f"DecoderConfig: window_pattern is {self.window_pattern!r}; give True or False for each layer of a cycle."
-            )
+        for name in ("window_pattern", "rope_pattern"):
+            if not getattr(self, name):
+                raise UserError(
+                    f"DecoderConfig: {name} is {getattr(self, name)!r}; give True or False for each layer of a cycle."
+                )
         if self.local_rope_theta is not None and self.sliding_window is None:
             raise UserError("DecoderConfig: local_rope_theta needs a sliding_window: without one no layer is local.")
         for name in ("pad_id", "eos_id", "bos_id"):
@@ -164,13 +181,20 @@ class DecoderConfig:
                 f"DecoderConfig.rope_theta={self.rope_theta!r} is of rotary positions, and the position is {self.position!r}. "
                 "Set position='rotary', or leave rope_theta out.",
             )
+        if self.position != "rotary" and self.rope_pattern != (True,):
+            yield (
+                "DecoderConfig",
+                "rope_pattern",
+                f"DecoderConfig.rope_pattern={self.rope_pattern!r} is of rotary positions, and the position is {self.position!r}. "
+                "Set position='rotary', or leave rope_pattern out.",
+            )
 
     # Every field is in one of these: those that decide what the same weights compute, and the others with the reason.
     COMPARED = (
         "vocab_size", "d_model", "num_layers", "num_heads", "num_kv_heads", "d_head", "d_ff", "norm", "norm_offset",
         "norm_epsilon", "norm_placement", "mlp_activation", "attention_bias", "output_bias", "mlp_bias", "qk_norm", "position",
         "max_positions", "sliding_window", "window_pattern", "rope_theta", "rope_scaling", "local_rope_theta",
-        "query_scale", "attention_softcap", "logit_softcap", "embed_scale", "tie_embeddings", "prefix_lm", "reads_start",
+        "rope_pattern", "query_scale", "attention_softcap", "logit_softcap", "embed_scale", "tie_embeddings", "prefix_lm", "reads_start",
         "bos_id",
     )  # fmt: skip
     FREE = MappingProxyType({**FREE_OF_ALL, "family": "of the export"})
@@ -185,6 +209,8 @@ class DecoderConfig:
         value = getattr(self, name)
         if name == "window_pattern":
             return self.local_layers
+        if name == "rope_pattern":
+            return self.rotated_layers if self.position == "rotary" else None
         if name == "query_scale":
             return value or self.d_head**-0.5
         if name == "local_rope_theta" and self.sliding_window is not None and self.effect("rope_scaling") is None:
@@ -239,6 +265,23 @@ class DecoderConfig:
         return tuple(self.window_pattern[i % len(self.window_pattern)] for i in range(self.num_layers))
 
     @property
+    def layer_kinds(self) -> tuple[tuple[LayerKind, ...], tuple[int, ...]]:
+        """The kinds of layers that there are, and of every layer the number of its kind."""
+        of_layers = [LayerKind(*kind) for kind in zip(self.local_layers, self.rotated_layers, strict=True)]
+        kinds = tuple(dict.fromkeys(of_layers))
+        return kinds, tuple(kinds.index(kind) for kind in of_layers)
+
+    @property
+    def rotated_layers(self) -> tuple[bool, ...]:
+        """Of every layer, whether its queries and keys are rotated."""
+        return tuple(self.rope_pattern[i % len(self.rope_pattern)] for i in range(self.num_layers))
+
+    @property
+    def d_rotary(self) -> int:
+        """Width of the part of a head that is rotated."""
+        return self.d_head
+
+    @property
     def decoder_start_id(self) -> int:
         """First token that the decoder reads."""
         return 0 if self.bos_id is None else self.bos_id
@@ -262,6 +305,18 @@ class DecoderConfig:
     def context_length(self) -> int | None:
         """Tokens of the longest text, ``max_positions``."""
         return self.max_positions
+
+    @property
+    def soft_prompt(self) -> SoftPromptShape:
+        """What a soft prompt in front of a row has to do with."""
+        return SoftPromptShape(
+            self.d_model, self.num_layers, self.num_heads, self.d_model**0.5 if self.embed_scale else 1.0
+        )
+
+    @property
+    def tuned_dropout(self) -> float:
+        """The dropout rate at which such models are tuned: they were trained without."""
+        return 0.0
 
     def with_start_token(self, bos_id: int | None, reads_start: bool | None) -> "DecoderConfig":
         """Returns the configuration with the row start that a tokenizer says.

@@ -6,8 +6,7 @@ Shapes: B rows of a batch, T length of a row, S length of a prompt, N places in 
 D model width, G key heads, K width of one head, V vocabulary, L layers.
 """
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,16 +15,17 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import UserError
+from flan_jax.models.decoder.axes import layer_axes, norm_axes
 from flan_jax.models.decoder.cache import DecoderCache, shared_rows
 from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.decoder.kinds import inputs_of_kinds, scan_kinds
 from flan_jax.models.decoder.layers import CausalLayer, LayerInputs, Norm
 from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
-from flan_jax.models.ops.rope import rope_cos_sin
 from flan_jax.models.ops.rows import take_rows
-from flan_jax.models.ops.stack import init_stack, layer_keys, scan_stack, write_cache
+from flan_jax.models.ops.stack import init_stack, layer_keys, write_cache
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.peft.soft_prompt import (
     Prompt,
@@ -219,7 +219,7 @@ class Decoder(nnx.Module):
         held_PN = ((place_N >= first_P[:, None]) & (place_N <= place_T[-1])).astype(jnp.int32)
         held_PN = self._mask_empty_start(held_PN, place_N[None] - first_P[:, None])
         positions_PT = self._positions_of_places(place_T[None] - first_P[:, None])
-        inputs_of_kinds = self._layer_inputs(jnp.ones_like(positions_PT), held_PN, positions_PT, offset=cache.place)
+        inputs = self._layer_inputs(jnp.ones_like(positions_PT), held_PN, positions_PT, offset=cache.place)
 
         def step(
             layer: CausalLayer, x_PTD: Array, inputs: LayerInputs, cached: tuple[Array, Array]
@@ -232,9 +232,8 @@ class Decoder(nnx.Module):
             return x_PTD + layer.mlp(x_PTD), (k, v)
 
         # Only what these tokens add leaves the scan, so that a large cache is updated once, in place.
-        x_PTD, (k, v) = self._scan(
-            self._embed(tokens_PT, positions_PT, None), inputs_of_kinds, step, (cache.k, cache.v)
-        )
+        x_PTD = self._embed(tokens_PT, positions_PT, None)
+        x_PTD, (k, v) = scan_kinds(self.layers, self.config, inputs, step, x_PTD, (cache.k, cache.v))
         return x_PTD, k, v
 
     def _run(
@@ -253,7 +252,7 @@ class Decoder(nnx.Module):
             first_BT = positions_BT == prompt_length(self.prompt)
             tokens_BT = jnp.where(first_BT & (tokens_BT == 0), bos_id, tokens_BT)
         positions_BT = self._positions_of_places(positions_BT)
-        inputs_of_kinds = self._layer_inputs(segments_BT, seen_BT, positions_BT, prefix_BT=prefix_BT)
+        inputs = self._layer_inputs(segments_BT, seen_BT, positions_BT, prefix_BT=prefix_BT)
 
         def step(layer: CausalLayer, x_BTD: Array, inputs: LayerInputs, key: Key | None) -> tuple[Array, Any]:
             x_BTD, k, v = layer(x_BTD, inputs, key)
@@ -261,7 +260,7 @@ class Decoder(nnx.Module):
 
         keys = layer_keys(layers_key, self.config.num_layers)
         x_BTD = self._embed(tokens_BT, positions_BT, in_key)
-        x_BTD, (k, v) = self._scan(x_BTD, inputs_of_kinds, step, keys)
+        x_BTD, (k, v) = scan_kinds(self.layers, self.config, inputs, step, x_BTD, keys)
         return x_BTD, k, v
 
     def _mask_empty_start(self, segments_BS: Int[Array, "B S"], places_BS: Int[Array, "B S"]) -> Int[Array, "B S"]:
@@ -286,47 +285,15 @@ class Decoder(nnx.Module):
         *,
         offset: int | Int[Array, ""] = 0,
         prefix_BT: Int[AnyArray, "B T"] | None = None,
-    ) -> tuple[LayerInputs, LayerInputs]:
-        """Returns the inputs of layers without the window and of those with it."""
-        config = self.config
+    ) -> tuple[LayerInputs, ...]:
+        """Returns the inputs of each kind of layers."""
         prefix_BT = None if prefix_BT is None else jnp.asarray(prefix_BT) > 0
         aligned = isinstance(offset, int) and offset == 0 and query_BT.shape == key_BS.shape
         place_T = jnp.arange(query_BT.shape[1]) + offset
-        whole = AttentionMask(query_BT, key_BS, place_T, None, prefix_BT, prefix_BT, causal=True, aligned=aligned)
-        # Where both kinds of layers take turns, those without a window have one that is wider than any text.
-        far = None if config.sliding_window is None or all(config.local_layers) else 2**30
-
-        def inputs(window: int | None, theta: float, scaling: Any) -> LayerInputs:
-            mask = dataclasses.replace(whole, window=None if window is None else jnp.int32(window))
-            if config.position == "learned":
-                return LayerInputs(mask, None, None)
-            return LayerInputs(mask, *rope_cos_sin(positions_BT, config.d_head, theta, scaling))
-
-        local = (config.rope_theta, config.rope_scaling)
-        if config.local_rope_theta is not None:
-            local = (config.local_rope_theta, None)
-        return inputs(far, config.rope_theta, config.rope_scaling), inputs(config.sliding_window, *local)
-
-    def _scan(
-        self,
-        x: Array,
-        inputs_of_kinds: tuple[LayerInputs, LayerInputs],
-        step: Callable[[CausalLayer, Array, LayerInputs, Any], Any],
-        scanned: Any,
-    ) -> Any:
-        """Scans ``x, y = step(layer, x, its inputs, its part of scanned)`` over the layers; returns the last ``x`` and all ``y`` stacked."""
-        global_inputs, local_inputs = inputs_of_kinds
-        kinds = self.config.local_layers
-
-        def body(layer: CausalLayer, x: Array, of_layer: tuple[Array, Any]) -> tuple[Array, Any]:
-            local, part = of_layer
-            if len(set(kinds)) == 1:
-                inputs = local_inputs if kinds[0] else global_inputs
-            else:
-                inputs = jax.tree.map(lambda near, far: jnp.where(local, near, far), local_inputs, global_inputs)
-            return step(layer, x, inputs, part)
-
-        return scan_stack(self.layers, body, x, (jnp.asarray(kinds), scanned), remat=self.config.remat)
+        mask = AttentionMask(
+            query_BT, key_BS, place_T, query_prefix=prefix_BT, key_prefix=prefix_BT, causal=True, aligned=aligned
+        )
+        return inputs_of_kinds(self.config, mask, positions_BT)
 
     def _check_length(self, length: int) -> None:
         if self.config.position == "learned" and length > self.config.max_positions:
@@ -361,34 +328,10 @@ class Decoder(nnx.Module):
     @staticmethod
     def logical_axes(config: DecoderConfig) -> Axes:
         """Returns the parameters' tree with a tuple of logical axis names for each array; see ``build.logical_axes``."""
-        norm: dict[str, Any] = {"scale": ("layers", "embed")}
-        if config.norm == "layer":
-            norm["bias"] = ("layers", "embed")
-        norms = {
-            **({"norm": norm} if config.norm_placement != "post" else {}),
-            **({"post_norm": norm} if config.norm_placement != "pre" else {}),
-        }
-        into, out = ("layers", "embed", "heads"), ("layers", "heads", "embed")
-        attention: dict[str, Any] = {**norms, "q": into, "k": into, "v": into, "o": out}
-        if config.attention_bias:
-            attention |= dict.fromkeys(("q_bias", "k_bias", "v_bias"), ("layers", "heads"))
-        if config.output_bias:
-            attention["o_bias"] = ("layers", "embed")
-        if config.qk_norm:
-            of_heads = {name: ("layers", "heads" if config.qk_norm == "full" else None) for name in norm}
-            attention |= {"q_norm": of_heads, "k_norm": of_heads}
-        ups = ("wi_0", "wi_1") if config.gated else ("wi",)
-        mlp: dict[str, Any] = {
-            **norms,
-            **dict.fromkeys(ups, ("layers", "embed", "mlp")),
-            "wo": ("layers", "mlp", "embed"),
-        }
-        if config.mlp_bias:
-            mlp |= {**{f"{name}_bias": ("layers", "mlp") for name in ups}, "wo_bias": ("layers", "embed")}
         axes: dict[str, Any] = {
             "embedding": ("vocab", "embed"),
-            "layers": {"attention": attention, "mlp": mlp},
-            "norm": {name: ("embed",) for name in norm},
+            "layers": layer_axes(config),
+            "norm": norm_axes(config, ("embed",)),
         }
         if config.position == "learned":
             axes["positions"] = ("buckets", "embed")  # a table to look up, as that of distances

@@ -1,4 +1,4 @@
-"""The family of transformers that a model belongs to: the one place that tells T5s and decoders apart."""
+"""The family of transformers that a model belongs to: the one place that tells kinds of models apart."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,11 @@ from typing import Any
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.huggingface import decoders, t5
+from flan_jax.models.huggingface import decoders, t5, t5gemma
 from flan_jax.models.huggingface.field_types import check_kinds
 from flan_jax.models.huggingface.tensors import TensorLayout
+from flan_jax.models.t5.config import T5Config
+from flan_jax.models.t5gemma.config import T5GemmaConfig
 
 # Relatives that share the name of a family and compute something else.
 _REFUSED = {
@@ -30,16 +32,21 @@ def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> 
             kind than its field, or a field whose effect is unknown here.
     """
     check_kinds(fields)
-    if isinstance(fields.get("text_config"), Mapping):
-        check_kinds(fields["text_config"])
+    for part in ("text_config", "encoder", "decoder"):
+        if isinstance(fields.get(part), Mapping):
+            check_kinds(fields[part])
+            inner = fields[part].get("text_config")
+            check_kinds(inner if isinstance(inner, Mapping) else {})
     kind = fields.get("model_type", "t5")
     if kind in _REFUSED:
         raise UserError(f"config.json describes a model of type {kind!r}, which is not supported: {_REFUSED[kind]}")
     if kind in t5.MODEL_TYPES:
         return t5.config_from_fields(fields, dtype=dtype)
-    if kind == "gemma3" or kind in decoders.FAMILIES:
+    if kind in t5gemma.MODEL_TYPES:
+        return t5gemma.config_from_fields(fields, dtype=dtype)
+    if kind in decoders.WRAPPED or kind in decoders.FAMILIES:
         return decoders.config_from_fields(fields, dtype=dtype)
-    known = [*t5.MODEL_TYPES, *decoders.FAMILIES]
+    known = [*t5.MODEL_TYPES, *t5gemma.MODEL_TYPES, *decoders.FAMILIES]
     raise unknown("model_type", str(kind), known, remedy="It stands in config.json.")
 
 
@@ -59,6 +66,18 @@ def layout(config: ModelConfig) -> TensorLayout:
     return found
 
 
+def carry_fields(config: ModelConfig, fields: dict[str, Any], source: Mapping[str, Any]) -> None:
+    """Adds to fields that are written what the model's own ``config.json`` says of parts that it does not use.
+
+    Args:
+        config: of the model.
+        fields: to be written.
+        source: the file that the model was read from.
+    """
+    if isinstance(config, T5GemmaConfig):
+        t5gemma.carry_fields(fields, source)
+
+
 def auto_class(config: ModelConfig) -> str:
     """Returns the name of the class by which transformers loads such a model."""
     return "AutoModelForCausalLM" if config.decoder_only else "AutoModelForSeq2SeqLM"
@@ -71,4 +90,7 @@ def check_family(config: ModelConfig) -> None:
 
 
 def _module(config: ModelConfig) -> Any:
-    return decoders if isinstance(config, DecoderConfig) else t5
+    return _MODULES[type(config)]
+
+
+_MODULES: dict[type, Any] = {DecoderConfig: decoders, T5GemmaConfig: t5gemma, T5Config: t5}

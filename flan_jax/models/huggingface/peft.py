@@ -279,13 +279,13 @@ def _by_pattern(patterns: Mapping[str, Any], module: str, default: Any) -> Any:
 def _prompt_to_peft(
     config: ModelConfig, prompt_PD: np.ndarray, fields: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    layers, heads = _sizes(config)
+    shape = config.soft_prompt
     fields |= {
-        "peft_type": "PROMPT_TUNING", "num_virtual_tokens": len(prompt_PD), "token_dim": config.d_model,
-        "num_transformer_submodules": 1, "num_attention_heads": heads, "num_layers": layers,
+        "peft_type": "PROMPT_TUNING", "num_virtual_tokens": len(prompt_PD), "token_dim": shape.width,
+        "num_transformer_submodules": 1, "num_attention_heads": shape.heads, "num_layers": shape.layers,
         "prompt_tuning_init": "RANDOM",
     }  # fmt: skip
-    return fields, {_PROMPT: (prompt_PD * _embedding_scale(config)).astype(np.float32)}
+    return fields, {_PROMPT: (prompt_PD * shape.scale).astype(np.float32)}
 
 
 def _prompt_from_peft(
@@ -297,19 +297,10 @@ def _prompt_from_peft(
             "the decoder as well; one in front of the encoder is read (num_transformer_submodules=1)."
         )
     prompt_PD = np.asarray(tensors[_PROMPT]).astype(np.float32)
-    wanted = (fields.get("num_virtual_tokens"), config.d_model)
+    wanted = (fields.get("num_virtual_tokens"), config.soft_prompt.width)
     if prompt_PD.shape != wanted:
         raise UserError(
             f"Tensor {_PROMPT!r} has shape {prompt_PD.shape}, but {wanted} vectors and width were expected. Give the model "
             "that the prompt was trained on."
         )
-    return TuningConfig(prompt_tokens=len(prompt_PD)), {PROMPT: prompt_PD / np.float32(_embedding_scale(config))}
-
-
-def _sizes(config: Any) -> tuple[int, int]:
-    return (config.num_layers if config.decoder_only else config.num_encoder_layers), config.num_heads
-
-
-def _embedding_scale(config: Any) -> float:
-    """Gemma's embedding layer multiplies tokens, which our prompts go through as well and PEFT's do not."""
-    return config.d_model**0.5 if config.decoder_only and config.embed_scale else 1.0
+    return TuningConfig(prompt_tokens=len(prompt_PD)), {PROMPT: prompt_PD / np.float32(config.soft_prompt.scale)}

@@ -10,7 +10,7 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.models.build import ModelConfig, Params
-from flan_jax.models.huggingface import families
+from flan_jax.models.huggingface import carried, families
 from flan_jax.models.huggingface.safetensors_files import LazyTensors, Tensor, read_header
 from flan_jax.models.huggingface.tensors import (
     TensorPlace,
@@ -102,6 +102,18 @@ def open_tensors(folder: str | Path, config: ModelConfig | None = None) -> LazyT
     if (folder / WEIGHTS).is_file():
         return LazyTensors(read_header(folder / WEIGHTS))
     raise UserError(_no_weights(folder, config))
+
+
+def carried_tensors(folder: Path, config: ModelConfig) -> dict[str, Tensor]:
+    """Finds the tensors of a folder that the model does not use and that go out as they came in.
+
+    Args:
+        folder: a Hugging Face folder, or one of an import or a run's copy, which keep them in a file of their own.
+        config: of the model.
+    """
+    if (folder / INDEX).is_file() or (folder / WEIGHTS).is_file():
+        return carried.chosen(config, open_tensors(folder, config).tensors)
+    return carried.kept(folder)
 
 
 def _indexed(folder: Path) -> dict[str, Tensor]:

@@ -24,6 +24,10 @@ def _same(name: str) -> str | None:
     return name
 
 
+def _never(name: str) -> bool:
+    return False
+
+
 class TensorLayout(NamedTuple):
     """The tensor layout of a kind of model.
 
@@ -33,6 +37,7 @@ class TensorLayout(NamedTuple):
         canonical_name: the name in ``names`` of a tensor that a file calls otherwise; ``None`` of one to leave out.
         copies: names under which a file may hold another tensor again, which then must be equal.
         fallbacks: tensors that may be missing → those whose values they then have.
+        carried: tells tensors that the model does not use and that go out again as they came in.
     """
 
     names: Mapping[str, str]
@@ -40,6 +45,7 @@ class TensorLayout(NamedTuple):
     canonical_name: Callable[[str], str | None] = _same
     copies: Mapping[str, str] = {}
     fallbacks: Mapping[str, str] = {}
+    carried: Callable[[str], bool] = _never
 
 
 class TensorPlace(NamedTuple):

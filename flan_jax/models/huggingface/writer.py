@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from flan_jax.errors import UserError, unknown
 from flan_jax.files import atomic_write_text
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.huggingface import families
-from flan_jax.models.huggingface.reader import CONFIG, INDEX, WEIGHTS
-from flan_jax.models.huggingface.safetensors_files import FLOATS, FileWriter, shards
+from flan_jax.models.huggingface.carried import write as write_carried
+from flan_jax.models.huggingface.reader import CONFIG, INDEX, WEIGHTS, carried_tensors, read_json
+from flan_jax.models.huggingface.safetensors_files import FLOATS, FileWriter, Tensor, shards
 from flan_jax.models.huggingface.tensors import Path as ParamPath
 from flan_jax.models.huggingface.tensors import TensorPlace, join, places, shapes_of
 
@@ -45,6 +47,7 @@ def save(
     *,
     dtype: str = "float32",
     max_shard_bytes: int = MAX_SHARD_BYTES,
+    carried_from: str | Path | None = None,
 ) -> list[Path]:
     """Writes ``config.json`` and the weights; an embedding that is tied is written once.
 
@@ -55,6 +58,8 @@ def save(
             is held.
         dtype: of the weights in the files: float32, bfloat16 or float16.
         max_shard_bytes: the largest file in bytes of tensors; more are divided as transformers does it.
+        carried_from: the folder that the model was read from: what it does not use of it, such as a vision tower, goes
+            out as it came in, in a file of its own.
 
     Returns:
         The files of the weights.
@@ -67,10 +72,14 @@ def save(
     if max_shard_bytes < 1:
         raise UserError(f"max_shard_bytes is {max_shard_bytes}; give at least 1.")
     fields = {**families.fields_from_config(config), "torch_dtype": dtype}
+    carried: Mapping[str, Tensor] = {}
+    if carried_from is not None:
+        carried = carried_tensors(Path(carried_from), config)
+        families.carry_fields(config, fields, read_json(Path(carried_from) / CONFIG))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     items = traverse_util.flatten_dict(dict(params)).items() if isinstance(params, Mapping) else params
-    writer = WeightsWriter(folder, config, dtype=dtype, max_shard_bytes=max_shard_bytes)
+    writer = WeightsWriter(folder, config, dtype=dtype, max_shard_bytes=max_shard_bytes, carried=carried)
     try:
         for path, values in items:
             writer.put(path, values)
@@ -83,12 +92,26 @@ def save(
 
 
 class WeightsWriter:
-    """Weights that come parameter by parameter, in any order; nothing has its name before all are there."""
+    """Weights that come parameter by parameter, in any order; nothing has its name before all are there.
+
+    Args:
+        folder: theirs.
+        config: of the model.
+        dtype: of the weights in the files.
+        max_shard_bytes: the largest file.
+        carried: tensors of other files that go out as they are, in a file of their own.
+    """
 
     def __init__(
-        self, folder: Path, config: ModelConfig, *, dtype: str = "float32", max_shard_bytes: int = MAX_SHARD_BYTES
+        self,
+        folder: Path,
+        config: ModelConfig,
+        *,
+        dtype: str = "float32",
+        max_shard_bytes: int = MAX_SHARD_BYTES,
+        carried: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
-        self._folder, self._dtype = folder, dtype
+        self._folder, self._dtype, self._carried = folder, dtype, carried
         shapes = shapes_of(config)
         own = places(families.layout(config), shapes)
         self._of_path: dict[ParamPath, list[TensorPlace]] = {}
@@ -99,10 +122,12 @@ class WeightsWriter:
         width = FLOATS[DTYPES[dtype]].itemsize
         sizes = {place.name: width * math.prod(place.shape) for place in own}
         groups = shards(sizes.items(), max_shard_bytes)
-        names = [WEIGHTS]
-        if len(groups) > 1:
-            names = [f"model-{i + 1:05d}-of-{len(groups):05d}.safetensors" for i in range(len(groups))]
-        self._total, self._count = sum(sizes.values()), sum(math.prod(place.shape) for place in own)
+        names, count = [WEIGHTS], len(groups) + bool(carried)
+        if count > 1:
+            names = [f"model-{i + 1:05d}-of-{count:05d}.safetensors" for i in range(count)]
+        self._carried_path = folder / names.pop() if carried else None
+        self._total = sum(sizes.values()) + sum(tensor.size for tensor in carried.values())
+        self._count = sum(math.prod(shape) for shape in (each.shape for each in (*own, *carried.values())))
         of_name = {place.name: place.shape for place in own}
         self._files = [
             FileWriter(folder / file, {name: of_name[name] for name in group}, DTYPES[dtype])
@@ -146,24 +171,32 @@ class WeightsWriter:
 
     def finish(self) -> list[Path]:
         """Gives the files their names and writes the index of several; returns the files."""
+        if self._carried_path is not None:
+            write_carried(self._carried_path, self._carried)
         for file in self._files:
             file.finish()
-        mine = {file.path.name for file in self._files}
+        paths = [*(file.path for file in self._files), *([self._carried_path] if self._carried_path else [])]
+        mine = {path.name for path in paths}
         for path in [*self._folder.glob("model-*-of-*.safetensors"), self._folder / WEIGHTS, self._folder / INDEX]:
             if path.name not in mine:  # of an earlier export
                 path.unlink(missing_ok=True)
-        if len(self._files) > 1:
+        if len(paths) > 1:
             index = {
                 "metadata": {"total_parameters": self._count, "total_size": self._total},
-                "weight_map": {name: file.path.name for name, file in self._file_of.items()},
+                "weight_map": {
+                    **{name: file.path.name for name, file in self._file_of.items()},
+                    **{name: paths[-1].name for name in self._carried},
+                },
             }
             write_json(self._folder / INDEX, index, sort=True)
-        return [file.path for file in self._files]
+        return paths
 
     def discard(self) -> None:
         """Removes what was written."""
         for file in self._files:
             file.discard()
+        if self._carried_path is not None:
+            self._carried_path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any], *, sort: bool = False) -> None:

@@ -23,7 +23,10 @@ class AttentionMask:
         query_index: each query's index among the keys; used with ``causal``.
         window: int32 scalar, the number of most recent keys, its own included, that a query attends to; ``None``
             for all.
+        ahead: int32 scalar, the same of keys that come, its own included; of masks with a window and without an order.
         query_prefix, key_prefix: true for tokens of a bidirectional prefix; ``None`` without prefixes.
+        unordered: true for keys that stand in no order with the queries, such as those of encoded inputs behind the
+            decoder's own: neither order nor window hides them; ``None`` where there are none.
         causal: masks keys behind the query's index.
         aligned: query i is key i, so that blocks of queries need no key behind the block's end.
     """
@@ -32,8 +35,10 @@ class AttentionMask:
     key: Int[AnyArray, "B S"]
     query_index: Int[AnyArray, "T"]
     window: Int[Array, ""] | None = None
+    ahead: Int[Array, ""] | None = None
     query_prefix: Bool[Array, "B T"] | None = None
     key_prefix: Bool[Array, "B S"] | None = None
+    unordered: Bool[Array, "S"] | None = None
     causal: bool = dataclasses.field(default=False, metadata={"static": True})
     aligned: bool = dataclasses.field(default=False, metadata={"static": True})
 
@@ -53,7 +58,8 @@ class AttentionMask:
     def first_keys(self, stop: int) -> "AttentionMask":
         """Restricts the mask to the first ``stop`` keys."""
         prefix_BS = None if self.key_prefix is None else self.key_prefix[:, :stop]
-        return dataclasses.replace(self, key=self.key[:, :stop], key_prefix=prefix_BS)
+        unordered_S = None if self.unordered is None else self.unordered[:stop]
+        return dataclasses.replace(self, key=self.key[:, :stop], key_prefix=prefix_BS, unordered=unordered_S)
 
     def materialize(self) -> Bool[Array, "B T S"]:
         """Returns the boolean mask, true where a query attends to a key.
@@ -73,17 +79,27 @@ class AttentionMask:
             query 2 (1)  . x x . .
             query 3 (2)  . . . x .
             query 4 (0)  . . . . .
+
+        Without an order, a window of 2 and one of 3 keys ahead over ``[1, 1, 1, 1]`` leave::
+
+            query 0 (1)  x x x .
+            query 1 (1)  x x x x
+            query 2 (1)  . x x x
+            query 3 (1)  . . x x
         """
         query_BT, key_BS = jnp.asarray(self.query), jnp.asarray(self.key)
         same_BTS = (query_BT[:, :, None] == key_BS[:, None, :]) & (key_BS > 0)[:, None, :]
-        if not self.causal:
+        if not self.causal and self.ahead is None:
             return same_BTS
         distance_TS = jnp.asarray(self.query_index)[:, None] - jnp.arange(key_BS.shape[1])[None]
-        allowed_BTS = (distance_TS >= 0)[None]
+        allowed_BTS = (distance_TS >= 0 if self.causal else -distance_TS < self.ahead)[None]
         if self.query_prefix is not None and self.key_prefix is not None:
             allowed_BTS = allowed_BTS | (self.query_prefix[:, :, None] & self.key_prefix[:, None, :])
         if self.window is not None:
-            allowed_BTS = allowed_BTS & (jnp.abs(distance_TS) < self.window)
+            back_TS = jnp.abs(distance_TS) if self.causal else distance_TS
+            allowed_BTS = allowed_BTS & (back_TS < self.window)
+        if self.unordered is not None:
+            allowed_BTS = allowed_BTS | self.unordered[None, None]
         return same_BTS & allowed_BTS
 
 

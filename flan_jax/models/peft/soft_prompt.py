@@ -5,6 +5,8 @@
 Shapes: B rows of a batch, T length of a row, P vectors of the prompt, D model width.
 """
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -12,6 +14,22 @@ from jaxtyping import Array, Float, Int
 from flan_jax.models.ops.typing import AnyArray
 
 Prompt = nnx.Param | None
+
+
+class SoftPromptShape(NamedTuple):
+    """What a model's soft prompts have to do with.
+
+    Attributes:
+        width: of a vector.
+        layers: of the stack that reads them.
+        heads: of its layers.
+        scale: what multiplies the vectors, as it does embeddings.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    scale: float
 
 
 def prompt_length(prompt: Prompt) -> int:

@@ -10,6 +10,7 @@ from flan_jax.models.config_checks import DTYPES, FREE_OF_ALL, check_stop_ids
 from flan_jax.models.ops.activations import MLP_ACTIVATIONS
 from flan_jax.models.ops.attention_impl import check_attention
 from flan_jax.models.ops.remat import check_remat
+from flan_jax.models.peft.soft_prompt import SoftPromptShape
 from flan_jax.typed import Above0, AtLeast0, Fraction, Positive, Share, check_fields
 
 
@@ -157,6 +158,16 @@ class T5Config:
     def context_length(self) -> int | None:
         """Tokens of the longest text: any number."""
         return None
+
+    @property
+    def soft_prompt(self) -> SoftPromptShape:
+        """What a soft prompt in front of the encoder's inputs has to do with."""
+        return SoftPromptShape(self.d_model, self.num_encoder_layers, self.num_heads, 1.0)
+
+    @property
+    def tuned_dropout(self) -> float:
+        """The dropout rate at which such models are tuned: that of FLAN-T5 (Chung et al. 2022)."""
+        return 0.05
 
     def with_start_token(self, bos_id: int | None, reads_start: bool | None) -> "T5Config":
         """Returns the configuration itself: no row start is read, whatever a tokenizer says."""

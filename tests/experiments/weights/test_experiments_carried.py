@@ -1,0 +1,91 @@
+"""What a model does not use of its folder, a vision tower, goes in and out of imports and runs without a change of a byte."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.options import EvalConfig
+from flan_jax.experiments.train import train
+from flan_jax.experiments.weights.export_hf import export_run
+from flan_jax.experiments.weights.import_hf import import_folder
+from flan_jax.models.huggingface import carried, reader, writer
+from flan_jax.models.huggingface.safetensors_files import FileWriter, read_header
+from flan_jax.models.peft.config import TuningConfig
+from flan_jax.testing.models import random_params, tiny_t5gemma
+from flan_jax.train.optimizer import OptimizerConfig
+
+TOWER = {
+    "model.encoder.vision_tower.embeddings.patch_embedding.weight": (6, 3, 2, 2),
+    "model.encoder.multi_modal_projector.mm_input_projection_weight": (6, 12),
+}
+VISION = {"hidden_size": 6, "model_type": "siglip_vision_model"}
+CONFIG = tiny_t5gemma(2, vocab_size=896, num_encoder_layers=1, num_decoder_layers=1)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The folder of a T5Gemma 2 with a tower, in 16 bits."""
+    path = tmp_path_factory.mktemp("published") / "model"
+    towers = path.parent / "tower.safetensors"
+    file, rng = FileWriter(towers, TOWER, "BF16"), np.random.default_rng(0)
+    for name, shape in TOWER.items():
+        file.put(name, rng.normal(size=shape).astype(np.float32))
+    file.finish()
+    source = path.parent / "source"
+    source.mkdir()
+    carried.write(source / carried.CARRIED, read_header(towers))
+    (source / "config.json").write_text(
+        json.dumps({"model_type": "t5gemma2", "image_token_index": 8, "encoder": {"vision_config": VISION}})
+    )
+    writer.save(path, CONFIG, random_params(CONFIG), carried_from=source)
+    return path
+
+
+def tower_bytes(folder):
+    tensors = reader.open_tensors(folder).tensors
+    found = {}
+    for name in TOWER:
+        tensor = tensors[name]
+        with tensor.file.open("rb") as file:
+            file.seek(tensor.start)
+            found[name] = (tensor.dtype, tensor.shape, file.read(tensor.size))
+    return found
+
+
+def assert_carried(folder, published):
+    assert tower_bytes(folder) == tower_bytes(published)
+    fields = json.loads((folder / "config.json").read_text())
+    assert fields["encoder"]["vision_config"] == VISION
+    assert fields["image_token_index"] == 8
+
+
+def test_in_and_out_again(published, tmp_path):
+    found = import_folder(published, tmp_path / "imported")
+    assert found.carried == len(TOWER)
+    export_run(tmp_path / "imported", tmp_path / "out", dtype="bfloat16")
+    assert_carried(tmp_path / "out", published)
+    assert reader.load(tmp_path / "out")[0] == reader.read_config(published)
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.safetensors")) == [
+        "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+    ]  # fmt: skip
+
+
+def test_a_tuned_part_goes_out_with_the_tower(published, mini_store, tmp_path):
+    """Packed rows, adapters, and the merged model behind them, from a folder that has gone by then."""
+    config = RunConfig.from_options(
+        model_dir=str(tmp_path / "run"), mixture="mini", lengths={"inputs": 64, "targets": 16}, model=CONFIG,
+        initial_checkpoint=str(published), optimizer=OptimizerConfig(name="adamw", learning_rate=1e-2), steps=2,
+        batch_size=8, log_period=1, store=str(mini_store), evaluation=EvalConfig(suites=()),
+        tuning=TuningConfig(lora_rank=2, lora_alpha=4),
+    )  # fmt: skip
+    train(config)
+    export_run(tmp_path / "run", tmp_path / "out")
+    assert_carried(tmp_path / "out", published)
+    (_, before), (_, after) = reader.load(published), reader.load(tmp_path / "out")
+    changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), before, after)
+    assert changed["decoder"]["layers"]["attention"]["q"]
+    assert changed["encoder"]["layers"]["attention"]["v"]
+    assert not changed["encoder"]["layers"]["attention"]["k"]

@@ -6,11 +6,12 @@ import pytest
 
 from flan_jax.models.config_difference import difference
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.decoder.presets import PRESETS
+from flan_jax.models.decoder_presets import PRESETS
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.models.t5.config import T5Config
 from flan_jax.models.t5.presets import PRESETS as T5S
-from flan_jax.testing.models import tiny_decoder, tiny_t5
+from flan_jax.models.t5gemma.config import T5GemmaConfig
+from flan_jax.testing.models import tiny_decoder, tiny_t5, tiny_t5gemma
 
 LINEAR = RopeScaling("linear", 2.0)
 # Another value of every field of either configuration.
@@ -30,7 +31,18 @@ OTHER = {
         "window_pattern": (False, True), "query_scale": 0.77, "attention_softcap": 7.0, "logit_softcap": 7.0,
         "embed_scale": True, "tie_embeddings": True, "prefix_lm": True, "bos_id": 7, "reads_start": False,
         "dropout_rate": 0.7, "dtype": "bfloat16", "remat": "full", "attention": "dense", "pad_id": 5, "eos_id": 5,
-        "stop_ids": (5,), "family": "llama",
+        "stop_ids": (5,), "family": "llama", "norm_bias": False, "first_norm": False, "rope_pattern": (True, False),
+        "embed_norm": True, "head_activation": "gelu", "logit_bias": True,
+    },
+    T5GemmaConfig: {
+        "vocab_size": 999, "d_model": 30, "num_encoder_layers": 5, "num_decoder_layers": 5, "num_heads": 8, "num_kv_heads": 1,
+        "d_head": 2, "d_ff": 3, "encoder_d_model": 30, "encoder_num_heads": 4, "encoder_num_kv_heads": 1, "encoder_d_head": 6,
+        "encoder_d_ff": 3, "encoder_query_scale": 0.77, "merged_attention": True, "shared_embedding": True,
+        "tie_embeddings": False, "eoi_id": 9, "norm_epsilon": 1e-3, "mlp_activation": "gated-silu", "qk_norm": "head",
+        "rope_theta": 777.0, "rope_scaling": LINEAR, "local_rope_theta": 777.0, "max_positions": 77, "sliding_window": 7,
+        "window_pattern": (False, True), "halved_window": True, "query_scale": 0.77, "attention_softcap": 7.0,
+        "logit_softcap": 7.0, "dropout_rate": 0.7, "dtype": "bfloat16", "pad_id": 5, "eos_id": 5, "decoder_start_id": 5,
+        "remat": "full", "attention": "dense", "stop_ids": (5,),
     },
 }  # fmt: skip
 # What a field needs to be read at all.
@@ -38,10 +50,11 @@ WITH = {
     "max_positions": {"position": "learned"},
     "window_pattern": {"sliding_window": 4},
     "local_rope_theta": {"sliding_window": 4},
+    "norm_bias": {"norm": "layer"},
 }
 
 
-@pytest.mark.parametrize("kind", [T5Config, DecoderConfig])
+@pytest.mark.parametrize("kind", list(OTHER))
 def test_every_field_is_compared_or_free(kind):
     listed = [*kind.COMPARED, *kind.FREE]
     assert sorted(listed) == sorted(field.name for field in dataclasses.fields(kind))
@@ -49,6 +62,8 @@ def test_every_field_is_compared_or_free(kind):
 
 
 def plain(kind, name):
+    if kind is T5GemmaConfig:
+        return tiny_t5gemma(encoder_d_model=None, encoder_num_heads=None, attention_softcap=None, logit_softcap=None)
     tiny = tiny_t5(dropout_rate=0.0) if kind is T5Config else tiny_decoder(num_heads=4, num_kv_heads=4)
     return dataclasses.replace(tiny, **WITH.get(name, {}))
 

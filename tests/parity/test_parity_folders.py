@@ -51,6 +51,8 @@ SMALL = 6000  # bytes: several files of every model here, and tensors that need 
 def make(name, fields):
     torch.manual_seed(0)
     sizes = SIZES if name in ENCODER_DECODERS else GPT2_SIZES if name.startswith("GPT2") else DECODER_SIZES
+    if name.startswith("ModernBert"):
+        sizes = {field: value for field, value in sizes.items() if field not in ("num_key_value_heads", "head_dim")}
     model_class = getattr(transformers, name)
     model = model_class(model_class.config_class(**{**sizes, **fields})).eval()
     with torch.no_grad():

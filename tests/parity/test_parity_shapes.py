@@ -8,7 +8,7 @@ from compiled import apply
 
 from flan_jax.errors import UserError
 from flan_jax.models import build
-from flan_jax.models.decoder.presets import preset
+from flan_jax.models.decoder_presets import preset
 from flan_jax.models.huggingface import reader, writer
 from flan_jax.testing.models import random_params
 

@@ -177,6 +177,12 @@ def test_commands_are_launched_as_the_guide_says(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["cluster.gin"]
 
 
+def test_a_model_family_is_added_as_the_guide_says(tmp_path):
+    follow("add_a_model_family.md", tmp_path)
+    fields = json.loads((tmp_path / "toy" / "config.json").read_text(encoding="utf-8"))
+    assert (fields["model_type"], fields["architectures"]) == ("toy", ["ToyForCausalLM"])
+
+
 def test_models_are_compared_and_planned_as_the_guide_says(tmp_path):
     follow("statistics.md", tmp_path)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from flan_jax.models import decoder_presets as decoder
 from flan_jax.models.build import ModelConfig
-from flan_jax.models.decoder import presets as decoder
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.peft.config import FrozenDtype, TuningConfig
 from flan_jax.models.t5 import presets as t5

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from flan_jax.models import decoder_presets as decoder
 from flan_jax.models.build import ModelConfig, num_params
-from flan_jax.models.decoder import presets as decoder
 from flan_jax.models.huggingface import families, writer
 from flan_jax.models.huggingface.tensors import places, shapes_of
 from flan_jax.models.t5 import presets as t5

@@ -75,6 +75,12 @@ DECODER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {"head_dim": 4, "sliding_window": 4, "query_pre_attn_scalar": 9, "rope_parameters": _GEMMA3_ROPE,
          "layer_types": ["sliding_attention", "sliding_attention", "full_attention"]},
     ),
+    "olmo3": (
+        "Olmo3ForCausalLM",
+        {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    ),
+    "smollm3": ("SmolLM3ForCausalLM", {"no_rope_layers": [1, 0, 1], "tie_word_embeddings": False}),
+    "modernbert-decoder": ("ModernBertDecoderForCausalLM", {"local_attention": 8, "num_key_value_heads": None}),
 }  # fmt: skip
 INPUT_LENGTHS = (14, 9, 3)
 TARGET_LENGTH = 13
@@ -138,6 +144,7 @@ def write_decoders(folder: Path) -> None:
         torch.manual_seed(seed)
         model_class = getattr(transformers, architecture)
         fields = case if name == "gpt2" else {**DECODER_SIZES, **case}
+        fields = {field: value for field, value in fields.items() if value is not None}
         model = model_class(model_class.config_class(**fields, attn_implementation="eager")).eval()
         with torch.no_grad():
             for key, parameter in model.named_parameters():
@@ -151,7 +158,7 @@ def write_decoders(folder: Path) -> None:
         config = {**model.config.to_dict(), "architectures": [architecture]}
         kept = dict(model.state_dict())
         if config["tie_word_embeddings"]:
-            del kept["lm_head.weight"]
+            kept = {key: value for key, value in kept.items() if key not in ("lm_head.weight", "decoder.weight")}
         tensors = {f"weights/{key}": value.numpy() for key, value in kept.items()}
         tensors |= {"tokens": tokens, "logits": logits.numpy()}
         versions = f"transformers {transformers.__version__}, torch {torch.__version__}"

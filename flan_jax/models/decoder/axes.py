@@ -8,7 +8,7 @@ from flan_jax.models.protocol import Axes
 
 def norm_axes(config: DecoderConfig, axes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Returns the axes of a norm's parameters, each with these."""
-    return dict.fromkeys(("scale", "bias") if config.norm == "layer" else ("scale",), axes)
+    return dict.fromkeys(("scale", "bias") if config.norm == "layer" and config.norm_bias else ("scale",), axes)
 
 
 def layer_axes(config: DecoderConfig) -> Axes:

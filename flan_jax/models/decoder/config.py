@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.config_checks import DTYPES, FREE_OF_ALL, check_stop_ids
-from flan_jax.models.ops.activations import MLP_ACTIVATIONS
+from flan_jax.models.ops.activations import ACTIVATIONS, MLP_ACTIVATIONS
 from flan_jax.models.ops.attention_impl import check_attention, cudnn_refusal
 from flan_jax.models.ops.remat import check_remat
 from flan_jax.models.ops.rope import RopeScaling
@@ -27,10 +27,12 @@ class LayerKind(NamedTuple):
     Attributes:
         local: it has the window.
         rotated: its queries and keys are rotated.
+        normed: its attention has a norm in front of it.
     """
 
     local: bool
     rotated: bool
+    normed: bool
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,12 @@ class DecoderConfig:
         d_head: width of one head; ``num_heads * d_head`` need not equal ``d_model``.
         d_ff: inner width of the feed-forward layers.
         norm: ``rms``, or ``layer`` with a mean and a bias.
+        norm_bias: a ``layer`` norm has a bias (all but ModernBERT's).
         norm_offset: the norm multiplies by ``1 + scale`` (Gemma).
         norm_epsilon: added to the mean square.
         norm_placement: norms ``pre`` each part of a layer, ``post`` it (before it is added to the residual
-            stream; OLMo 2), or ``both`` (Gemma 2 and 3).
+            stream; OLMo 2 and 3), or ``both`` (Gemma 2 and 3).
+        first_norm: the attention of the first layer has a norm in front of it, as those of the others (all but ModernBERT).
         mlp_activation: activation, gated or plain; ``gelu`` is the exact function, ``gelu_tanh`` its approximation.
         attention_bias: queries, keys and values have biases.
         output_bias: the projection back from the heads has one.
@@ -70,6 +74,9 @@ class DecoderConfig:
         attention_softcap: scores become ``cap * tanh(score / cap)`` (Gemma 2).
         logit_softcap: the same of the logits.
         embed_scale: embeddings are multiplied by ``sqrt(d_model)`` (Gemma).
+        embed_norm: embeddings are normed (ModernBERT).
+        head_activation: activation between a projection and a norm in front of the logits (ModernBERT); "" for none of them.
+        logit_bias: logits have biases (ModernBERT).
         tie_embeddings: one table for input and output.
         prefix_lm: tokens of the inputs see each other in both directions.
         dropout_rate: of embeddings and of what each part of a layer adds, when a key is given; attention weights,
@@ -100,7 +107,9 @@ class DecoderConfig:
     norm: str = "rms"
     norm_offset: bool = False
     norm_epsilon: Above0 = 1e-5
+    norm_bias: bool = True
     norm_placement: str = "pre"
+    first_norm: bool = True
     mlp_activation: str = "gated-silu"
     attention_bias: bool = False
     output_bias: bool = False
@@ -118,6 +127,9 @@ class DecoderConfig:
     attention_softcap: Above0 | None = None
     logit_softcap: Above0 | None = None
     embed_scale: bool = False
+    embed_norm: bool = False
+    head_activation: str = ""
+    logit_bias: bool = False
     tie_embeddings: bool = False
     prefix_lm: bool = False
     dropout_rate: Fraction = 0.0
@@ -140,6 +152,12 @@ class DecoderConfig:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown(name, str(getattr(self, name)), known)
+        if self.head_activation and self.head_activation not in ACTIVATIONS:
+            raise unknown("head_activation", self.head_activation, ACTIVATIONS)
+        if not self.first_norm and self.norm_placement != "pre":
+            raise UserError(
+                f"DecoderConfig: first_norm=False needs norm_placement='pre', and it is {self.norm_placement!r}."
+            )
         check_attention("DecoderConfig", self.attention, cudnn_refuses=self.cudnn_refusal)
         if self.num_heads % self.num_kv_heads:
             raise UserError(
@@ -194,7 +212,8 @@ class DecoderConfig:
         "vocab_size", "d_model", "num_layers", "num_heads", "num_kv_heads", "d_head", "d_ff", "norm", "norm_offset",
         "norm_epsilon", "norm_placement", "mlp_activation", "attention_bias", "output_bias", "mlp_bias", "qk_norm", "position",
         "max_positions", "sliding_window", "window_pattern", "rope_theta", "rope_scaling", "local_rope_theta",
-        "rope_pattern", "query_scale", "attention_softcap", "logit_softcap", "embed_scale", "tie_embeddings", "prefix_lm", "reads_start",
+        "rope_pattern", "query_scale", "attention_softcap", "logit_softcap", "embed_scale", "norm_bias", "first_norm",
+        "embed_norm", "head_activation", "logit_bias", "tie_embeddings", "prefix_lm", "reads_start",
         "bos_id",
     )  # fmt: skip
     FREE = MappingProxyType({**FREE_OF_ALL, "family": "of the export"})
@@ -209,6 +228,8 @@ class DecoderConfig:
         value = getattr(self, name)
         if name == "window_pattern":
             return self.local_layers
+        if name == "norm_bias":
+            return self.norm == "layer" and value
         if name == "rope_pattern":
             return self.rotated_layers if self.position == "rotary" else None
         if name == "query_scale":
@@ -267,7 +288,8 @@ class DecoderConfig:
     @property
     def layer_kinds(self) -> tuple[tuple[LayerKind, ...], tuple[int, ...]]:
         """The kinds of layers that there are, and of every layer the number of its kind."""
-        of_layers = [LayerKind(*kind) for kind in zip(self.local_layers, self.rotated_layers, strict=True)]
+        normed = (self.first_norm, *(True,) * (self.num_layers - 1))
+        of_layers = [LayerKind(*kind) for kind in zip(self.local_layers, self.rotated_layers, normed, strict=True)]
         kinds = tuple(dict.fromkeys(of_layers))
         return kinds, tuple(kinds.index(kind) for kind in of_layers)
 

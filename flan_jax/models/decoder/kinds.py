@@ -48,16 +48,19 @@ def inputs_of_kinds(
         sides = (None if side is None else jnp.int32(side) for side in (back, front))
         return dataclasses.replace(mask, **dict(zip(("window", "ahead"), sides, strict=True)))
 
-    def inputs(local: bool, rotated: bool) -> LayerInputs:
+    def inputs(local: bool, rotated: bool, normed: bool) -> LayerInputs:
+        has_norm = None if config.first_norm else jnp.asarray(normed)
         seen = windowed(window, ahead) if local else mask
         if mixed and not local:  # a scan over both kinds needs the same arrays of both
             seen = windowed(_FAR, None if ahead is None else _FAR)
         if config.position == "learned":
-            return LayerInputs(seen, None, None)
+            return LayerInputs(seen, None, None, has_norm)
         own_base = local and config.local_rope_theta is not None
         theta, scaling = (config.local_rope_theta, None) if own_base else (config.rope_theta, config.rope_scaling)
         cos, sin = rope_cos_sin(positions_BT, config.d_rotary, theta, scaling)  # type: ignore[arg-type]
-        return LayerInputs(seen, cos, sin) if rotated else LayerInputs(seen, jnp.ones_like(cos), jnp.zeros_like(sin))
+        if not rotated:
+            cos, sin = jnp.ones_like(cos), jnp.zeros_like(sin)
+        return LayerInputs(seen, cos, sin, has_norm)
 
     return tuple(inputs(*kind) for kind in kinds)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.ops.activations import activation_of
@@ -32,11 +32,13 @@ class LayerInputs(NamedTuple):
     Attributes:
         mask: which keys each query attends to.
         cos, sin: of the rotary angles of queries and of keys at the same positions; ``None`` without RoPE.
+        normed: whether attention has a norm in front of it; ``None`` where it has one in every layer.
     """
 
     mask: AttentionMask
     cos: Float[Array, "B T F"] | None
     sin: Float[Array, "B T F"] | None
+    normed: Bool[Array, ""] | None = None
 
 
 def zeros(width: int) -> nnx.Param:
@@ -56,7 +58,7 @@ class Norm(nnx.Module):
     def __init__(self, config: DecoderConfig, width: int) -> None:
         self.config = config
         self.scale = nnx.Param(jnp.full((width,), 0.0 if config.norm_offset else 1.0, jnp.float32))
-        if config.norm == "layer":
+        if config.norm == "layer" and config.norm_bias:
             self.bias = zeros(width)
 
     def __call__(self, x: Float[Array, "... W"]) -> Float[Array, "... W"]:
@@ -67,7 +69,8 @@ class Norm(nnx.Module):
             return rms_norm(x, scale, config.norm_epsilon)
         wide = x.astype(jnp.float32)
         centered = wide - jnp.mean(wide, axis=-1, keepdims=True)
-        return (rms_norm(centered, scale, config.norm_epsilon) + self.bias[...]).astype(x.dtype)
+        normed = rms_norm(centered, scale, config.norm_epsilon)
+        return (normed + self.bias[...] if config.norm_bias else normed).astype(x.dtype)
 
 
 class DecoderAttention(nnx.Module):
@@ -104,7 +107,8 @@ class DecoderAttention(nnx.Module):
         """Projects to queries, keys and values, with QK-norm and RoPE where the configuration has them."""
         config, biased = self.config, self.config.attention_bias
         if config.norm_placement != "post":
-            x_BTD = self.norm(x_BTD)
+            normed_BTD = self.norm(x_BTD)
+            x_BTD = normed_BTD if inputs.normed is None else jnp.where(inputs.normed, normed_BTD, x_BTD)
         q = project(x_BTD, self.q, self.q_bias if biased else None)
         k = project(x_BTD, self.k, self.k_bias if biased else None)
         v = project(x_BTD, self.v, self.v_bias if biased else None)

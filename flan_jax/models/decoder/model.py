@@ -1,6 +1,6 @@
 """Decoder-only transformer: whole rows for training and scoring, prefill and decode steps for generation.
 
-One network covers GPT-2, Llama, Mistral, Qwen, Gemma and OLMo 2; ``DecoderConfig`` says what differs.
+One network covers GPT-2, Llama, Mistral, Qwen, Gemma, OLMo, SmolLM and ModernBERT's decoders; ``DecoderConfig`` says what differs.
 
 Shapes: B rows of a batch, T length of a row, S length of a prompt, N places in a cache, P continuations,
 D model width, G key heads, K width of one head, V vocabulary, L layers.
@@ -19,7 +19,8 @@ from flan_jax.models.decoder.axes import layer_axes, norm_axes
 from flan_jax.models.decoder.cache import DecoderCache, shared_rows
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.decoder.kinds import inputs_of_kinds, scan_kinds
-from flan_jax.models.decoder.layers import CausalLayer, LayerInputs, Norm
+from flan_jax.models.decoder.layers import CausalLayer, LayerInputs, Norm, project, zeros
+from flan_jax.models.ops.activations import ACTIVATIONS
 from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
@@ -63,6 +64,13 @@ class Decoder(nnx.Module):
 
         self.layers = init_stack(lambda rngs: CausalLayer(config, rngs=rngs), config.num_layers, rngs)
         self.norm = Norm(config, width)
+        if config.embed_norm:
+            self.embed_norm = Norm(config, width)
+        if config.head_activation:
+            self.head_dense = normal(rngs, (width, width), width**-0.5)
+            self.head_norm = Norm(config, width)
+        if config.logit_bias:
+            self.logit_bias = zeros(vocab)
         if not config.tie_embeddings:
             self.lm_head = normal(rngs, (width, vocab), width**-0.5)
 
@@ -102,7 +110,7 @@ class Decoder(nnx.Module):
             positions_BT = positions_after_prompt(positions_BT, self.prompt)
             prefix_BT = None if prefix_BT is None else prompt_padded(prefix_BT, self.prompt)
         x_BTD, _, _ = self._run(tokens_BT, segments_BT, positions_BT, prefix_BT, dropout_key)
-        return self.norm(x_BTD[:, prompt_length(self.prompt) :])
+        return self._finish(x_BTD[:, prompt_length(self.prompt) :])
 
     @property
     def shares_prompts(self) -> bool:
@@ -145,7 +153,7 @@ class Decoder(nnx.Module):
         x_BSD, k, v = self._run(tokens_BS, segments_BS, positions_BS, prefix_BS, None)
         room = ((0, 0), (0, 0), (0, max_length), (0, 0), (0, 0))
         cache = DecoderCache(jnp.pad(k, room), jnp.pad(v, room), first_B, jnp.asarray(length, jnp.int32))
-        return DecodeState(cache, jnp.zeros_like(lengths_B), self.logits(self.norm(x_BSD[:, -1:]))[:, 0])
+        return DecodeState(cache, jnp.zeros_like(lengths_B), self.logits(self._finish(x_BSD[:, -1:]))[:, 0])
 
     def _prefill_shared(
         self, tokens_BS: Int[Array, "B S"], lengths_B: Int[Array, "B"], max_length: int, shared_P: Int[Array, "P"]
@@ -161,7 +169,7 @@ class Decoder(nnx.Module):
         rest = jnp.maximum(jnp.arange(count, length)[None] - first_B[:, None], 0)
         x_BTD, k, v = self._run_cached(cache, jnp.take_along_axis(tokens_BS, rest, axis=1), None)
         cache = cache.with_next(k, v)
-        return DecodeState(cache, jnp.zeros_like(lengths_B), self.logits(self.norm(x_BTD[:, -1:]))[:, 0])
+        return DecodeState(cache, jnp.zeros_like(lengths_B), self.logits(self._finish(x_BTD[:, -1:]))[:, 0])
 
     def prompt_context(
         self,
@@ -192,7 +200,7 @@ class Decoder(nnx.Module):
         At most as many steps as ``prefill`` made room for.
         """
         x_B1D, k, v = self._run_cached(cache, jnp.asarray(tokens_B)[:, None], None)
-        return self.logits(self.norm(x_B1D))[:, 0], cache.with_next(k, v)
+        return self.logits(self._finish(x_B1D))[:, 0], cache.with_next(k, v)
 
     def extend(
         self, cache: DecoderCache, rows_P: Int[AnyArray, "P"], tokens_PT: Int[AnyArray, "P T"], parts: int = 1
@@ -208,7 +216,7 @@ class Decoder(nnx.Module):
             parts: as in ``target_logits``.
         """
         x_PTD, _, _ = self._run_cached(cache, jnp.asarray(tokens_PT), jnp.asarray(rows_P), parts)
-        return self.logits(self.norm(x_PTD))
+        return self.logits(self._finish(x_PTD))
 
     def _run_cached(
         self, cache: DecoderCache, tokens_PT: Int[Array, "P T"], rows_P: Int[Array, "P"] | None, parts: int = 1
@@ -314,7 +322,18 @@ class Decoder(nnx.Module):
         if config.position == "learned":
             # A position that does not exist must show: as NaN, where clamping would repeat the last.
             x_BTD += self.positions[...].at[positions_BT].get(mode="fill", fill_value=jnp.nan).astype(config.dtype)
+        if config.embed_norm:
+            x_BTD = self.embed_norm(x_BTD)
         return dropout(x_BTD, config.dropout_rate, key)
+
+    def _finish(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T d"]:
+        """Returns what the output projection reads of the residual stream: normed, a 1 behind it where logits have biases."""
+        config, x_BTD = self.config, self.norm(x_BTD)
+        if config.head_activation:
+            x_BTD = self.head_norm(ACTIVATIONS[config.head_activation](project(x_BTD, self.head_dense, None)))
+        if config.logit_bias:
+            x_BTD = jnp.pad(x_BTD, ((0, 0), (0, 0), (0, 1)), constant_values=1)
+        return x_BTD
 
     def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """Computes float32 logits: products in the compute dtype, summed in float32."""
@@ -323,7 +342,12 @@ class Decoder(nnx.Module):
     def head(self) -> Head:
         """Returns the output projection."""
         tied, cap = self.config.tie_embeddings, self.config.logit_softcap
-        return make_head((self.embedding if tied else self.lm_head)[...], tied=tied, softcap=cap)
+        kernel = (self.embedding if tied else self.lm_head)[...]
+        if not self.config.logit_bias:
+            return make_head(kernel, tied=tied, softcap=cap)
+        # A column, or a row, that the 1 behind the hidden states reads: losses know of kernels alone.
+        bias = self.logit_bias[...][:, None] if tied else self.logit_bias[...][None]
+        return make_head(jnp.concatenate([kernel, bias], axis=1 if tied else 0), tied=tied, softcap=cap)
 
     @staticmethod
     def logical_axes(config: DecoderConfig) -> Axes:
@@ -333,6 +357,12 @@ class Decoder(nnx.Module):
             "layers": layer_axes(config),
             "norm": norm_axes(config, ("embed",)),
         }
+        if config.embed_norm:
+            axes["embed_norm"] = norm_axes(config, ("embed",))
+        if config.head_activation:
+            axes |= {"head_dense": ("embed", None), "head_norm": norm_axes(config, ("embed",))}
+        if config.logit_bias:
+            axes["logit_bias"] = ("vocab",)
         if config.position == "learned":
             axes["positions"] = ("buckets", "embed")  # a table to look up, as that of distances
         if not config.tie_embeddings:

@@ -6,12 +6,15 @@ from typing import Any
 
 from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.families.table import FAMILIES
+from flan_jax.models.huggingface.decoder_families.table import FAMILIES
 from flan_jax.models.huggingface.family import Family, read, write
 from flan_jax.models.huggingface.tensors import TensorLayout
 
-WRAPPED = {outer: kind for kind, family in FAMILIES.items() for outer in family.wrapped}
-"""Kinds of models with other towers → the kind of their language model."""
+
+def wrapped() -> dict[str, str]:
+    """Returns the kinds of models with other towers, each with the kind of its language model."""
+    return {outer: kind for kind, family in FAMILIES.items() for outer in family.wrapped}
+
 
 # What our configuration has and no config.json tells.
 _OURS_ALONE = ("dtype", "remat", "attention", "dropout_rate", "pad_id", "reads_start", "family")
@@ -28,9 +31,9 @@ def config_from_fields(config: Mapping[str, Any], *, dtype: str = "float32") -> 
         UserError: another kind of model, a missing size, or a field whose effect is unknown here.
     """
     kind = config.get("model_type")
-    if kind in WRAPPED and isinstance(config.get("text_config"), Mapping):
+    if kind in wrapped() and isinstance(config.get("text_config"), Mapping):
         # Published with a vision tower; its language model is one like the others.
-        kind = WRAPPED[kind]
+        kind = wrapped()[kind]
         config = {**config["text_config"], "model_type": kind}
     if kind not in FAMILIES:
         raise unknown("model_type", str(kind), FAMILIES, remedy="It stands in config.json.")
@@ -118,17 +121,21 @@ def layout(config: DecoderConfig) -> TensorLayout:
     """Returns the tensor layout of the model's family; without one, of the first of its shape."""
     kind = config.family or fields_from_config(config)["model_type"]
     family = FAMILIES[kind]
-    embedding = next(name for name, ours in family.names.items() if ours == "embedding")
+    embedding, head = (
+        next(name for name, ours in family.names.items() if ours == of) for of in ("embedding", "lm_head")
+    )
+    outer = {name.partition(".")[0] + "." for name in family.names if not name.startswith(family.base)}
 
     def canonical_name(name: str) -> str | None:
         if name.endswith(_UNUSED) or name.startswith(_OTHER_TOWERS):
             return None
         name = name.replace("model.language_model.", "model.", 1).removeprefix("language_model.")
-        return name if name.startswith((family.base, "lm_head.")) else family.base + name  # saved without the head
+        return name if name.startswith((family.base, *outer)) else family.base + name  # saved without the head
 
     return TensorLayout(
         family.names,
         family.transposed,
         canonical_name,
-        copies={"lm_head.weight": embedding} if config.tie_embeddings else {},
+        copies={head: embedding} if config.tie_embeddings else {},
+        absent=family.absent,
     )

@@ -44,7 +44,7 @@ def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> 
         return t5.config_from_fields(fields, dtype=dtype)
     if kind in t5gemma.MODEL_TYPES:
         return t5gemma.config_from_fields(fields, dtype=dtype)
-    if kind in decoders.WRAPPED or kind in decoders.FAMILIES:
+    if kind in decoders.wrapped() or kind in decoders.FAMILIES:
         return decoders.config_from_fields(fields, dtype=dtype)
     known = [*t5.MODEL_TYPES, *t5gemma.MODEL_TYPES, *decoders.FAMILIES]
     raise unknown("model_type", str(kind), known, remedy="It stands in config.json.")

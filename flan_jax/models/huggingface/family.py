@@ -53,6 +53,7 @@ class Family(NamedTuple):
         optional: our fields that a file may be silent about, beside those of all kinds.
         dropouts: further fields that are given the rate of dropout.
         base: what stands in front of the names of all tensors but the output projection's.
+        absent: names of tensors that there are none of, though the table has them of every layer.
         wrapped: kinds of models with other towers whose ``text_config`` is of this kind → their classes.
         needs_even_heads: transformers 5 refuses a width that is no multiple of the heads, whatever ``head_dim`` says.
     """
@@ -70,6 +71,7 @@ class Family(NamedTuple):
     optional: tuple[str, ...] = ()
     dropouts: tuple[str, ...] = ()
     base: str = "model."
+    absent: tuple[str, ...] = ()
     wrapped: Mapping[str, str] = {}
     needs_even_heads: bool = False
 

@@ -14,6 +14,7 @@ from flan_jax.models.huggingface import carried, families
 from flan_jax.models.huggingface.safetensors_files import LazyTensors, Tensor, read_header
 from flan_jax.models.huggingface.tensors import (
     TensorPlace,
+    absent_value,
     checked,
     names_in,
     params_from_tensors,
@@ -84,6 +85,8 @@ def stream_tensors(
     found = names_in(layout, weights, shapes)
     for place in places(layout, shapes):
         yield place, checked(weights, found[place.name], place, allow_nonfinite=allow_nonfinite)
+    for place in places(layout, shapes, absent=True):
+        yield place, np.full(place.shape, absent_value(place.paths[0]), np.float32)
 
 
 def open_tensors(folder: str | Path, config: ModelConfig | None = None) -> LazyTensors:

@@ -118,19 +118,18 @@ ROPE = FieldPart(_read_rope, _write_rope)
 """The same positions in all layers."""
 
 
-def _read_rope_by_kind(given: FieldReader) -> dict[str, Any]:
+def _read_rope_by_kind(given: FieldReader, names: tuple[str, str], bases: tuple[float, float | None]) -> dict[str, Any]:
     new = given["rope_parameters"] or {}
     far, near = dict(new.get("full_attention") or {}), dict(new.get("sliding_attention") or {})
+    of_all, of_local = names
     full, sliding = "rope_parameters.full_attention", "rope_parameters.sliding_attention"
-    _check_same({"rope_theta": given.get("rope_theta"), f"{full}.rope_theta": far.get("rope_theta")})
-    _check_same(
-        {"rope_local_base_freq": given.get("rope_local_base_freq"), f"{sliding}.rope_theta": near.get("rope_theta")}
-    )
+    _check_same({of_all: given.get(of_all), f"{full}.rope_theta": far.get("rope_theta")})
+    _check_same({of_local: given.get(of_local) if of_local else None, f"{sliding}.rope_theta": near.get("rope_theta")})
     if far and given["rope_scaling"]:
         _check_same({full: _spelled(far), "rope_scaling": _spelled(given["rope_scaling"])})
     far |= given["rope_scaling"] or {}
-    theta = far.pop("rope_theta", given["rope_theta"] or 1_000_000.0)
-    local = near.pop("rope_theta", given["rope_local_base_freq"] or 10_000.0)
+    theta = far.pop("rope_theta", given[of_all] or bases[0])
+    local = near.pop("rope_theta", (given[of_local] if of_local else None) or bases[1] or theta)
     strange = sorted(set(new) - {"full_attention", "sliding_attention"})
     if strange:
         raise UserError(f"config.json: rope_parameters has {strange[0]!r} beside full_attention and sliding_attention.")
@@ -144,12 +143,13 @@ def _read_rope_by_kind(given: FieldReader) -> dict[str, Any]:
     }
 
 
-def _write_rope_by_kind(config: DecoderConfig) -> dict[str, Any]:
+def _write_rope_by_kind(config: DecoderConfig, names: tuple[str, str]) -> dict[str, Any]:
     scaling, local = _write_scaling(config.rope_scaling), config.local_rope_theta or config.rope_theta
     return {
-        "rope_theta": config.rope_theta,
-        "rope_local_base_freq": local,
-        "rope_scaling": scaling if config.rope_scaling else None,
+        names[0]: config.rope_theta,
+        **({names[1]: local} if names[1] else {}),
+        # Where the base has another name, older files had no scaling, and newer readers would scale both kinds of layers.
+        **({"rope_scaling": scaling if config.rope_scaling else None} if names[0] == "rope_theta" else {}),
         "rope_parameters": {
             "full_attention": {**scaling, "rope_theta": config.rope_theta},
             "sliding_attention": {"rope_type": "default", "rope_theta": local},
@@ -157,5 +157,27 @@ def _write_rope_by_kind(config: DecoderConfig) -> dict[str, Any]:
     }
 
 
-ROPE_BY_KIND = FieldPart(_read_rope_by_kind, _write_rope_by_kind)
+def rope_by_kind(
+    of_all: str = "rope_theta",
+    of_local: str = "",
+    *,
+    base: float = 10_000.0,
+    local_base: float | None = None,
+) -> FieldPart:
+    """Creates the part for files that name positions by the kind of layer, with the window or without.
+
+    Args:
+        of_all: the older name of the base.
+        of_local: that of the base in layers with the window; "" where there was none.
+        base: what the class assumes.
+        local_base: what it assumes in layers with the window; ``None`` for the same.
+    """
+    names = (of_all, of_local)
+    return FieldPart(
+        lambda given: _read_rope_by_kind(given, names, (base, local_base)),
+        lambda config: _write_rope_by_kind(config, names),
+    )
+
+
+ROPE_BY_KIND = rope_by_kind("rope_theta", "rope_local_base_freq", base=1_000_000.0, local_base=10_000.0)
 """A base of their own in the layers with a window (Gemma 3)."""

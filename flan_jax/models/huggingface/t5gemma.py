@@ -9,8 +9,8 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.families import gemma2, gemma3
 from flan_jax.models.huggingface.config_fields import NO_EFFECT, FieldReader, eos_field
+from flan_jax.models.huggingface.decoder_families import gemma2, gemma3
 from flan_jax.models.huggingface.family import Family, read, write
 from flan_jax.models.huggingface.tensors import TensorLayout
 from flan_jax.models.t5gemma.config import ENCODER_SIZES, T5GemmaConfig

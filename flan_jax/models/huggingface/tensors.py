@@ -37,6 +37,7 @@ class TensorLayout(NamedTuple):
         canonical_name: the name in ``names`` of a tensor that a file calls otherwise; ``None`` of one to leave out.
         copies: names under which a file may hold another tensor again, which then must be equal.
         fallbacks: tensors that may be missing → those whose values they then have.
+        absent: tensors of ``names`` that there are none of: nothing reads these parameters (``absent_value``).
         carried: tells tensors that the model does not use and that go out again as they came in.
     """
 
@@ -45,6 +46,7 @@ class TensorLayout(NamedTuple):
     canonical_name: Callable[[str], str | None] = _same
     copies: Mapping[str, str] = {}
     fallbacks: Mapping[str, str] = {}
+    absent: tuple[str, ...] = ()
     carried: Callable[[str], bool] = _never
 
 
@@ -71,8 +73,14 @@ def shapes_of(config: ModelConfig) -> dict[Path, tuple[int, ...]]:
     return {path: leaf.shape for path, leaf in traverse_util.flatten_dict(abstract_params(config)).items()}
 
 
-def places(layout: TensorLayout, shapes: Mapping[Path, Sequence[int]]) -> list[TensorPlace]:
-    """Every tensor of a model with parameters of these shapes, in the order of transformers' modules."""
+def places(layout: TensorLayout, shapes: Mapping[Path, Sequence[int]], *, absent: bool = False) -> list[TensorPlace]:
+    """Every tensor of a model with parameters of these shapes, in the order of transformers' modules.
+
+    Args:
+        layout: of the tensors.
+        shapes: of all parameters.
+        absent: return the tensors that there are none of instead, as if they were there.
+    """
     found: list[tuple[tuple[int, int, int], TensorPlace]] = []
     groups: dict[str, int] = {}
     for row, (name, ours) in enumerate(layout.names.items()):
@@ -92,7 +100,13 @@ def places(layout: TensorLayout, shapes: Mapping[Path, Sequence[int]]) -> list[T
         for layer in range(shapes[paths[0]][0]) if stacked else (None,):
             order = (group, int(number or 0) if layer is None else layer, row)
             found.append((order, TensorPlace(name.format(layer), paths, layer, transposed, shape)))
-    return [place for _, place in sorted(found, key=lambda pair: pair[0])]
+    found.sort(key=lambda pair: pair[0])
+    return [place for _, place in found if (place.name in layout.absent) == absent]
+
+
+def absent_value(path: Path) -> float:
+    """Returns what a parameter has in a layer that has no tensor for it: what changes nothing, though nothing reads it."""
+    return 0.0 if path[-1] == "bias" else 1.0
 
 
 def stream_params(
@@ -125,7 +139,12 @@ def stream_params(
     for place in expected:
         rows.setdefault(place.paths, []).append(place)
     for paths, row in rows.items():
-        values = [np.empty(shapes[path], np.float32) for path in paths]
+        values = [
+            np.full(shapes[path], absent_value(path), np.float32)
+            if layout.absent
+            else np.empty(shapes[path], np.float32)
+            for path in paths
+        ]
         for place in row:
             tensor = checked(tensors, found[place.name], place, allow_nonfinite=allow_nonfinite)
             for part, value in zip(split(place, tensor, shapes), values, strict=True):

@@ -11,8 +11,13 @@ _KINDS = {"sliding_attention": True, "full_attention": False}
 _NAMES = {local: name for name, local in _KINDS.items()}
 
 
-def _windows(given: FieldReader, default: Callable[[int], bool]) -> dict[str, Any]:
-    """Reads the window and its pattern; without ``layer_types`` the family's default applies."""
+def read_windows(given: FieldReader, default: Callable[[int], bool]) -> dict[str, Any]:
+    """Reads the window and its pattern; without ``layer_types`` the family's default applies.
+
+    Args:
+        given: the file.
+        default: tells whether a layer has the window.
+    """
     depth, types, window = given.required("num_hidden_layers"), given["layer_types"], given["sliding_window"]
     if types is None:
         local = [default(layer) for layer in range(depth)]
@@ -40,7 +45,8 @@ def shortest_pattern(local: Sequence[bool]) -> tuple[bool, ...]:
     return (True,)
 
 
-def _layer_types(config: DecoderConfig) -> list[str]:
+def layer_types(config: DecoderConfig) -> list[str]:
+    """Returns the names of all layers' kinds."""
     return [_NAMES[local] for local in config.local_layers]
 
 
@@ -50,23 +56,23 @@ def _write_late(config: DecoderConfig) -> dict[str, Any]:
         "use_sliding_window": config.sliding_window is not None,
         "sliding_window": config.sliding_window,
         "max_window_layers": local.index(True) if any(local) else len(local),
-        "layer_types": _layer_types(config),
+        "layer_types": layer_types(config),
     }
 
 
 def _read_late(given: FieldReader) -> dict[str, Any]:
     first = given["max_window_layers"]
-    read = _windows(given, lambda layer: layer >= (28 if first is None else first))
+    read = read_windows(given, lambda layer: layer >= (28 if first is None else first))
     return read if given["use_sliding_window"] else {"sliding_window": None}
 
 
 def _read_five_of_six(given: FieldReader) -> dict[str, Any]:
     cycle = given["sliding_window_pattern"] or 6
-    return _windows(given, lambda layer: bool((layer + 1) % cycle))
+    return read_windows(given, lambda layer: bool((layer + 1) % cycle))
 
 
 def _write_five_of_six(config: DecoderConfig) -> dict[str, Any]:
-    written: dict[str, Any] = {"sliding_window": config.sliding_window or 4096, "layer_types": _layer_types(config)}
+    written: dict[str, Any] = {"sliding_window": config.sliding_window or 4096, "layer_types": layer_types(config)}
     pattern = config.window_pattern
     if config.sliding_window and pattern == (*(True,) * (len(pattern) - 1), False):
         written["sliding_window_pattern"] = len(pattern)  # all that transformers before 4.53 understands
@@ -80,8 +86,8 @@ EVERY_WINDOW = FieldPart(
 LATE_WINDOWS = FieldPart(_read_late, _write_late)
 """From a layer on (Qwen)."""
 ALTERNATE_WINDOWS = FieldPart(
-    lambda given: _windows(given, lambda layer: layer % 2 == 0),
-    lambda config: {"sliding_window": config.sliding_window or 4096, "layer_types": _layer_types(config)},
+    lambda given: read_windows(given, lambda layer: layer % 2 == 0),
+    lambda config: {"sliding_window": config.sliding_window or 4096, "layer_types": layer_types(config)},
 )
 """In every other layer (Gemma 2)."""
 FIVE_OF_SIX_WINDOWS = FieldPart(_read_five_of_six, _write_five_of_six)

@@ -10,7 +10,7 @@ import pytest
 from flan_jax.errors import UserError
 from flan_jax.models import build
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.decoder.presets import PRESETS, preset
+from flan_jax.models.decoder_presets import PRESETS, preset
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.models.decoder.presets import PRESETS, preset
+from flan_jax.models.decoder_presets import PRESETS, preset
 from flan_jax.models.huggingface.decoders import FAMILIES, config_from_fields, fields_from_config, layout
 from flan_jax.models.huggingface.tensors import params_from_tensors, tensors_from_params
 from flan_jax.models.huggingface.window_fields import shortest_pattern
@@ -147,8 +147,11 @@ def small(kind, **changes):
     if kind == "gpt2":
         fields = {"model_type": kind, "vocab_size": 40, "n_embd": 12, "n_layer": 2, "n_head": 3, "n_positions": 16}
         fields |= {"eos_token_id": 1, "bos_token_id": 2}
-    if kind == "olmo2":
-        fields["pad_token_id"] = 0
+    if kind in ("olmo2", "olmo3", "smollm3", "modernbert-decoder"):
+        fields |= {"pad_token_id": 0, "bos_token_id": 2}
+    if kind == "modernbert-decoder":
+        fields |= {"hidden_size": 24, "num_hidden_layers": 3}
+        del fields["num_key_value_heads"], fields["head_dim"]
     return config_from_fields({**fields, **changes})
 
 
@@ -157,10 +160,13 @@ def test_parameters_survive_the_way_out_and_back(kind):
     config = small(kind)
     params = random_params(config)
     fields, tensors = decoder_to_huggingface(config, params)
-    assert ("lm_head.weight" in tensors) is not config.tie_embeddings
+    head = "decoder.weight" if kind == "modernbert-decoder" else "lm_head.weight"
+    assert (head in tensors) is not config.tie_embeddings
     assert all(tensor.dtype == np.float32 and tensor.flags.c_contiguous for tensor in tensors.values())
     again, back = decoder_from_huggingface(fields, tensors)
     assert again == config
+    if not config.first_norm:  # the first layer has no tensor of it
+        params["layers"]["attention"]["norm"]["scale"][0] = 1.0
     assert_equal(back, params)
     half = {name: np.asarray(jax.numpy.asarray(tensor, "bfloat16")) for name, tensor in tensors.items()}
     _, rounded = decoder_from_huggingface(fields, half)

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.models.decoder.presets import PRESETS as DECODERS
+from flan_jax.models.decoder_presets import PRESETS as DECODERS
 from flan_jax.models.huggingface.families import config_from_fields, fields_from_config
 from flan_jax.models.t5.presets import PRESETS as T5S
 

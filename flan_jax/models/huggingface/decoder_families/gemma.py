@@ -3,8 +3,8 @@
 from typing import Any
 
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.families.sizes import sized
 from flan_jax.models.huggingface.config_fields import activation
+from flan_jax.models.huggingface.decoder_families.sizes import sized
 from flan_jax.models.huggingface.family import SHARED, Family
 from flan_jax.models.huggingface.rope_fields import ROPE
 

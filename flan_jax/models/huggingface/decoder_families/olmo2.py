@@ -1,7 +1,7 @@
 """OLMo 2."""
 
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.families.sizes import sized
+from flan_jax.models.huggingface.decoder_families.sizes import sized
 from flan_jax.models.huggingface.family import SHARED, Family
 from flan_jax.models.huggingface.tensor_names import POST_NORM_NAMES
 

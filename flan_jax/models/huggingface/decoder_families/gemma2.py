@@ -1,7 +1,7 @@
 """Gemma 2."""
 
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.families.gemma import GELU, GEMMA, LATER_DEFAULTS, gemma
+from flan_jax.models.huggingface.decoder_families.gemma import GELU, GEMMA, LATER_DEFAULTS, gemma
 from flan_jax.models.huggingface.family import SIZES, Family
 from flan_jax.models.huggingface.rope_fields import ROPE
 from flan_jax.models.huggingface.tensor_names import POST_NORM_NAMES

@@ -1,8 +1,8 @@
 """GPT-2."""
 
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.families.sizes import sized
 from flan_jax.models.huggingface.config_fields import GPT2_SCALE, activation
+from flan_jax.models.huggingface.decoder_families.sizes import sized
 from flan_jax.models.huggingface.family import Family
 from flan_jax.models.huggingface.tensor_names import GPT2_NAMES
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.families.sizes import sized
+from flan_jax.models.huggingface.decoder_families.sizes import sized
 from flan_jax.models.huggingface.family import SHARED, SIZES, Family
 from flan_jax.models.ops.rope import RopeScaling
 

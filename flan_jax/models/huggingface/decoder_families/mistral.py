@@ -3,8 +3,8 @@
 from typing import Any
 
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.families.llama import LLAMA_DEFAULTS
-from flan_jax.models.families.sizes import sized
+from flan_jax.models.huggingface.decoder_families.llama import LLAMA_DEFAULTS
+from flan_jax.models.huggingface.decoder_families.sizes import sized
 from flan_jax.models.huggingface.family import SILU, Family
 from flan_jax.models.huggingface.rope_fields import ROPE
 from flan_jax.models.huggingface.window_fields import EVERY_WINDOW

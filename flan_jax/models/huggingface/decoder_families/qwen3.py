@@ -1,7 +1,7 @@
 """Qwen 3, dense."""
 
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.families.qwen2 import QWEN_DEFAULTS, qwen
+from flan_jax.models.huggingface.decoder_families.qwen2 import QWEN_DEFAULTS, qwen
 from flan_jax.models.huggingface.family import SILU, Family
 from flan_jax.models.huggingface.rope_fields import ROPE
 from flan_jax.models.huggingface.window_fields import LATE_WINDOWS

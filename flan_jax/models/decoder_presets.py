@@ -1,11 +1,11 @@
-"""Published sizes of decoders, each as its base model; the files of ``models.families`` have them."""
+"""Published sizes of decoders, each as its base model; the files of ``models.huggingface.decoder_families`` have them."""
 
 import dataclasses
 from typing import Any
 
 from flan_jax.errors import unknown
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.families.table import PRESETS as PRESETS
+from flan_jax.models.huggingface.decoder_families.table import PRESETS as PRESETS
 
 
 def preset(name: str, **changes: Any) -> DecoderConfig:

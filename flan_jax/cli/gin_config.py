@@ -32,6 +32,7 @@ from flan_jax.mixing.online.msft import MultiTaskSFT
 from flan_jax.mixing.online.odm import OnlineDataMixing
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.decoder.linear_config import LinearAttention
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.t5.config import T5Config
@@ -58,6 +59,7 @@ for _configurable in (
     T5GemmaConfig,
     DecoderConfig,
     RopeScaling,
+    LinearAttention,
     pretrained_model,
     TuningConfig,
     OptimizerConfig,

@@ -84,7 +84,7 @@ class SharedConfig(Protocol):
 
     @property
     def soft_prompt(self) -> SoftPromptShape:
-        """What a soft prompt has to do with."""
+        """Sizes and scale of soft prompts."""
 
     @property
     def tuned_dropout(self) -> float:

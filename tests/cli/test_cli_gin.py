@@ -71,6 +71,7 @@ def test_sharding_rules_are_set_alone():
 # Every shipped model: the published size that it is, or the parameters that it has with the words of `mini`.
 MODELS = {
     "models/decoder_mini.gin": 3_771_648,
+    "models/ettin_17m.gin": decoder_presets.preset("ettin_17m"),
     "models/gpt2_small.gin": decoder_presets.preset("gpt2_small"),
     "models/llama3_2_1b.gin": decoder_presets.preset("llama3_2_1b"),
     "models/qwen2_5_0_5b.gin": decoder_presets.preset("qwen2_5_0_5b"),

@@ -6,6 +6,7 @@ import pytest
 
 from flan_jax.models.config_difference import difference
 from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.decoder.linear_config import LinearAttention
 from flan_jax.models.decoder_presets import PRESETS
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.models.t5.config import T5Config
@@ -32,7 +33,8 @@ OTHER = {
         "embed_scale": True, "tie_embeddings": True, "prefix_lm": True, "bos_id": 7, "reads_start": False,
         "dropout_rate": 0.7, "dtype": "bfloat16", "remat": "full", "attention": "dense", "pad_id": 5, "eos_id": 5,
         "stop_ids": (5,), "family": "llama", "norm_bias": False, "first_norm": False, "rope_pattern": (True, False),
-        "embed_norm": True, "head_activation": "gelu", "logit_bias": True,
+        "embed_norm": True, "head_activation": "gelu", "logit_bias": True, "gated_attention": True, "rotary_fraction": 0.5,
+        "linear": LinearAttention(2, 4, 3, 5, every=3),
     },
     T5GemmaConfig: {
         "vocab_size": 999, "d_model": 30, "num_encoder_layers": 5, "num_decoder_layers": 5, "num_heads": 8, "num_kv_heads": 1,

@@ -88,6 +88,15 @@ def random_fields(kind, seed):
         fields["attention_bias"] = seed == 1
     if kind == "olmo3":
         fields |= {"sliding_window": window, "num_hidden_layers": [4, 5, 3][seed]}
+    if kind == "qwen3_5_text":
+        layers, every = [(4, 4), (4, 2), (6, 3)][seed]
+        fields |= {"num_hidden_layers": layers, "head_dim": 8, "attention_bias": seed == 1, "pad_token_id": 0}
+        fields |= {"layer_types": ["linear_attention" if (i + 1) % every else "full_attention" for i in range(layers)]}
+        fields |= {"linear_num_key_heads": [1, 3, 2][seed], "linear_num_value_heads": [3, 3, 4][seed]}
+        fields |= {"linear_key_head_dim": [5, 4, 7][seed], "linear_value_head_dim": [6, 3, 7][seed]}
+        fields |= {"linear_conv_kernel_dim": [4, 2, 3][seed]}
+        share = {"partial_rotary_factor": [0.25, 1.0, 0.5][seed]}
+        fields["rope_parameters"] = {"rope_type": "default", "rope_theta": 100.0, **share}
     if kind == "smollm3":
         fields |= {"num_hidden_layers": [4, 3, 5][seed], "mlp_bias": seed == 2, "pad_token_id": 0}
         fields |= [{}, {"no_rope_layers": [0, 1, 0]}, {"use_sliding_window": True, "sliding_window": window}][seed]
@@ -126,7 +135,7 @@ def torch_model(kind, fields, seed=0):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:
-                around = 0.0 if "bias" in name or "gemma" in kind else 1.0
+                around = 0.0 if "bias" in name or "gemma" in kind or kind == "qwen3_5_text" else 1.0
                 parameter.uniform_(around - 0.5, around + 0.5)
             else:
                 parameter.normal_(0, 0.2)

@@ -80,6 +80,11 @@ DECODER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
     ),
     "smollm3": ("SmolLM3ForCausalLM", {"no_rope_layers": [1, 0, 1], "tie_word_embeddings": False}),
+    "qwen3_5_text": (
+        "Qwen3_5ForCausalLM",
+        {"num_hidden_layers": 4, "head_dim": 8, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 3,
+         "linear_value_head_dim": 5},
+    ),
     "modernbert-decoder": ("ModernBertDecoderForCausalLM", {"local_attention": 8, "num_key_value_heads": None}),
 }  # fmt: skip
 INPUT_LENGTHS = (14, 9, 3)
@@ -149,7 +154,8 @@ def write_decoders(folder: Path) -> None:
         with torch.no_grad():
             for key, parameter in model.named_parameters():
                 if parameter.ndim == 1:
-                    parameter.uniform_(-0.5, 0.5) if "bias" in key or "gemma" in name else parameter.uniform_(0.5, 1.5)
+                    around = 0.0 if "bias" in key or "gemma" in name or name == "qwen3_5_text" else 1.0
+                    parameter.uniform_(around - 0.5, around + 0.5)
                 else:
                     parameter.normal_(0, 0.3)
             rng = np.random.default_rng(seed)

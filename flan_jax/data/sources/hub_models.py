@@ -31,6 +31,8 @@ def model_folder(name: str | Path) -> Path:
     if folder.is_dir() and not str(name).startswith(HUB):
         return folder
     on_hub = _NAME.fullmatch(asked)
+    if folder.is_file() and folder.suffix == ".gguf":
+        raise UserError(f"{str(name)!r} is {gguf_advice(folder)}")
     if folder.exists():
         raise UserError(f"{str(name)!r} is a file. Give the folder that it lies in.")
     if not on_hub or asked.startswith("."):
@@ -39,6 +41,20 @@ def model_folder(name: str | Path) -> Path:
             "*.safetensors), or a model of the hub as OWNER/NAME."
         )
     return _snapshot(on_hub["name"], on_hub["revision"])
+
+
+def gguf_advice(path: Path) -> str:
+    """Returns what a GGUF file is, and the command that makes a folder of it that is read."""
+    beside = path.with_suffix("")
+    code = (
+        "import transformers as t; "
+        f"of = dict(pretrained_model_name_or_path='{path.parent}', gguf_file='{path.name}'); "
+        f"[kind.from_pretrained(**of).save_pretrained('{beside}') for kind in (t.AutoModelForCausalLM, t.AutoTokenizer)]"
+    )
+    return (
+        "a GGUF file, whose weights are quantised as a rule: a folder with config.json and *.safetensors is read. transformers "
+        f'makes one: python -c "{code}"'
+    )
 
 
 def _snapshot(name: str, revision: str | None) -> Path:

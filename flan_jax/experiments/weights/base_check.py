@@ -21,6 +21,7 @@ from flan_jax.experiments.run_folder import run_files
 from flan_jax.experiments.weights.base_vocabulary import VocabularyRecord, base_vocabulary, has_tokenizer
 from flan_jax.models.config import ModelConfig, config_class
 from flan_jax.models.config_difference import START, Difference, difference
+from flan_jax.models.decoder.linear_config import LinearAttention
 from flan_jax.models.huggingface.reader import read_config
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.train.checkpoint import Checkpointer
@@ -69,7 +70,12 @@ def _refusal(found: Difference, folder: Path, config: RunConfig) -> str:
 
 
 def _in_gin(value: Any) -> str:
-    return f"@RopeScaling() of {value}" if isinstance(value, RopeScaling) else repr(value)
+    parts = tuple(_PARTS.values())
+    return f"@{type(value).__name__}() of {value}" if isinstance(value, parts) else repr(value)
+
+
+_PARTS: dict[str, Any] = {"rope_scaling": RopeScaling, "linear": LinearAttention}
+"""Fields of a model that are configurations of their own."""
 
 
 def base_model(folder: Path) -> tuple[ModelConfig | None, Collection[str]]:
@@ -97,8 +103,9 @@ def model_of(saved: Mapping[str, Any]) -> ModelConfig:
     kind: Any = config_class(saved)
     named = by_new_names(saved, kind)
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in named.items()}
-    if isinstance(fields.get("rope_scaling"), Mapping):
-        fields["rope_scaling"] = RopeScaling(**fields["rope_scaling"])
+    for name, part in _PARTS.items():
+        if isinstance(fields.get(name), Mapping):
+            fields[name] = part(**fields[name])
     strange = sorted(set(fields) - {field.name for field in dataclasses.fields(kind)})
     if strange:
         raise UserError(f"The run's model has {strange[0]!r}, which this version does not know. Use the run's version.")

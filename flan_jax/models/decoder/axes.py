@@ -11,6 +11,21 @@ def norm_axes(config: DecoderConfig, axes: tuple[str, ...]) -> dict[str, tuple[s
     return dict.fromkeys(("scale", "bias") if config.norm == "layer" and config.norm_bias else ("scale",), axes)
 
 
+def linear_axes(config: DecoderConfig) -> Axes:
+    """Returns the axes of a stack of layers with a state in the place of attention."""
+    into, of_heads = ("layers", "embed", "heads"), ("layers", "heads")
+    mixer = {
+        "norm": norm_axes(config, ("layers", "embed")),
+        **dict.fromkeys(("qkv", "z", "b", "a"), into),
+        "conv": ("layers", None, None, "heads"),
+        "dt_bias": of_heads,
+        "a_log": of_heads,
+        "out_norm": ("layers", None),
+        "o": ("layers", "heads", "embed"),
+    }
+    return {"layers": {"mixer": mixer, "mlp": layer_axes(config)["mlp"]}}
+
+
 def layer_axes(config: DecoderConfig) -> Axes:
     """Returns the axes of a stack of layers: attention and feed-forward with the norms around them."""
     norm = norm_axes(config, ("layers", "embed"))

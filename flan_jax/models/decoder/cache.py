@@ -20,22 +20,28 @@ class DecoderCache(NamedTuple):
         k, v: keys and values of prompt and decoded tokens, ``[L, B, N, G, K]``.
         first: index of each row's first token, ``[B]``.
         place: int32 scalar, index that the next token is written to.
+        state: of layers with a state, ``[l, B, H, K, V]``; ``None`` without such layers.
+        tail: the last inputs of their convolutions, ``[l, B, w, C]``.
     """
 
     k: Float[Array, "L B N G K"]
     v: Float[Array, "L B N G K"]
     first: Int[Array, "B"]
     place: Int[Array, ""]
+    state: Float[Array, "l B H K V"] | None = None
+    tail: Float[Array, "l B w C"] | None = None
 
     @property
     def beam_axes(self) -> dict[str, int]:
         """Fields that beams reorder, each with its batch axis."""
-        return {"k": 1, "v": 1, "first": 0}
+        return {"k": 1, "v": 1, "first": 0, **({} if self.state is None else {"state": 1, "tail": 1})}
 
-    def with_next(self, k: Float[Array, "L B T G K"], v: Float[Array, "L B T G K"]) -> "DecoderCache":
-        """Writes the keys and values of the next T tokens of every row."""
+    def with_next(
+        self, k: Float[Array, "L B T G K"], v: Float[Array, "L B T G K"], states: tuple[Array, Array] | None = None
+    ) -> "DecoderCache":
+        """Writes the keys and values of the next T tokens of every row, and the states behind them."""
         keys, values = (write_cache(old, new, self.place, 2) for old, new in ((self.k, k), (self.v, v)))
-        return DecoderCache(keys, values, self.first, self.place + k.shape[2])
+        return DecoderCache(keys, values, self.first, self.place + k.shape[2], *(states or (None, None)))
 
 
 def shared_rows(

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.config_checks import DTYPES, FREE_OF_ALL, check_stop_ids
+from flan_jax.models.decoder.linear_config import LinearAttention
 from flan_jax.models.ops.activations import ACTIVATIONS, MLP_ACTIVATIONS
 from flan_jax.models.ops.attention_impl import check_attention, cudnn_refusal
 from flan_jax.models.ops.remat import check_remat
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.models.peft.soft_prompt import SoftPromptShape
-from flan_jax.typed import Above0, Fraction, Positive, check_fields
+from flan_jax.typed import Above0, Fraction, Positive, Share, check_fields
 
 NORMS = ("rms", "layer")
 NORM_PLACEMENTS = ("pre", "post", "both")
@@ -67,12 +68,15 @@ class DecoderConfig:
         local_rope_theta: base in the layers with a window, which are not stretched; ``None`` for the same as elsewhere.
         rope_pattern: which layers rotate queries and keys, repeated over all of them: in the others order shows by what
             is masked alone (SmolLM3).
+        rotary_fraction: share of a head, its first part, that is rotated.
         max_positions: the longest text; only learned positions enforce it.
         sliding_window: in layers with a window a token sees itself and as many before it as make this number.
         window_pattern: which layers have the window, repeated over all of them: ``(True, False)`` is every other.
         query_scale: multiplies the scores; ``None`` for ``d_head ** -0.5``.
         attention_softcap: scores become ``cap * tanh(score / cap)`` (Gemma 2).
         logit_softcap: the same of the logits.
+        gated_attention: what attention adds is multiplied by a gate that is projected beside the queries (Qwen 3.5).
+        linear: layers with a state in the place of attention, and which they are; ``None`` for none.
         embed_scale: embeddings are multiplied by ``sqrt(d_model)`` (Gemma).
         embed_norm: embeddings are normed (ModernBERT).
         head_activation: activation between a projection and a norm in front of the logits (ModernBERT); "" for none of them.
@@ -120,12 +124,15 @@ class DecoderConfig:
     rope_scaling: RopeScaling | None = None
     local_rope_theta: Above0 | None = None
     rope_pattern: tuple[bool, ...] = (True,)
+    rotary_fraction: Share = 1.0
     max_positions: Positive = 4096
     sliding_window: Positive | None = None
     window_pattern: tuple[bool, ...] = (True,)
     query_scale: Above0 | None = None
     attention_softcap: Above0 | None = None
     logit_softcap: Above0 | None = None
+    gated_attention: bool = False
+    linear: LinearAttention | None = None
     embed_scale: bool = False
     embed_norm: bool = False
     head_activation: str = ""
@@ -165,6 +172,14 @@ class DecoderConfig:
             )
         if self.position == "rotary" and self.d_head % 2:
             raise UserError(f"DecoderConfig: d_head is {self.d_head}; rotary positions turn pairs, so it must be even.")
+        if self.position == "rotary" and (self.d_rotary < 2 or self.d_rotary % 2):
+            raise UserError(
+                f"DecoderConfig: rotary_fraction is {self.rotary_fraction}, {self.d_rotary} of the {self.d_head} numbers of a head; "
+                "rotary positions turn pairs, so it must be an even number of them."
+            )
+        if self.gated_attention and self.qk_norm == "full":
+            raise UserError("DecoderConfig: gated_attention needs qk_norm='head' or ''.")
+        self._check_linear()
         if self.position == "learned" and self.rope_scaling is not None:
             raise UserError("DecoderConfig: rope_scaling needs position='rotary'.")
         for name in ("window_pattern", "rope_pattern"):
@@ -179,6 +194,29 @@ class DecoderConfig:
             if value is not None and not 0 <= value < self.vocab_size:
                 raise UserError(
                     f"DecoderConfig: {name} is {value}, outside of the vocabulary of {self.vocab_size} tokens."
+                )
+
+    def _check_linear(self) -> None:
+        """Refuses what layers with a state leave no room for."""
+        if self.linear is None:
+            return
+        if self.num_layers % self.linear.every:
+            raise UserError(
+                f"DecoderConfig: num_layers is {self.num_layers}; with linear it must be a multiple of LinearAttention.every "
+                f"({self.linear.every})."
+            )
+        plain = {
+            "sliding_window": None,
+            "rope_pattern": (True,),
+            "first_norm": True,
+            "prefix_lm": False,
+            "norm_placement": "pre",
+        }
+        for name, value in plain.items():
+            if getattr(self, name) != value:
+                raise UserError(
+                    f"DecoderConfig: {name} is {getattr(self, name)!r}; with linear it has to be {value!r}: a state is read in one "
+                    "direction, by layers of one kind."
                 )
 
     def unread(self) -> Iterator[tuple[str, str, str]]:
@@ -213,7 +251,7 @@ class DecoderConfig:
         "norm_epsilon", "norm_placement", "mlp_activation", "attention_bias", "output_bias", "mlp_bias", "qk_norm", "position",
         "max_positions", "sliding_window", "window_pattern", "rope_theta", "rope_scaling", "local_rope_theta",
         "rope_pattern", "query_scale", "attention_softcap", "logit_softcap", "embed_scale", "norm_bias", "first_norm",
-        "embed_norm", "head_activation", "logit_bias", "tie_embeddings", "prefix_lm", "reads_start",
+        "embed_norm", "head_activation", "logit_bias", "gated_attention", "linear", "rotary_fraction", "tie_embeddings", "prefix_lm", "reads_start",
         "bos_id",
     )  # fmt: skip
     FREE = MappingProxyType({**FREE_OF_ALL, "family": "of the export"})
@@ -228,6 +266,8 @@ class DecoderConfig:
         value = getattr(self, name)
         if name == "window_pattern":
             return self.local_layers
+        if name == "rotary_fraction":
+            return self.d_rotary if self.position == "rotary" else None
         if name == "norm_bias":
             return self.norm == "layer" and value
         if name == "rope_pattern":
@@ -301,7 +341,7 @@ class DecoderConfig:
     @property
     def d_rotary(self) -> int:
         """Width of the part of a head that is rotated."""
-        return self.d_head
+        return round(self.d_head * self.rotary_fraction)
 
     @property
     def decoder_start_id(self) -> int:
@@ -330,7 +370,7 @@ class DecoderConfig:
 
     @property
     def soft_prompt(self) -> SoftPromptShape:
-        """What a soft prompt in front of a row has to do with."""
+        """Sizes and scale of soft prompts, in front of a row."""
         return SoftPromptShape(
             self.d_model, self.num_layers, self.num_heads, self.d_model**0.5 if self.embed_scale else 1.0
         )

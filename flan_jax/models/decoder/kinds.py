@@ -45,8 +45,8 @@ def inputs_of_kinds(
     window = config.sliding_window if window is None else window
 
     def windowed(back: int | None, front: int | None) -> AttentionMask:
-        sides = (None if side is None else jnp.int32(side) for side in (back, front))
-        return dataclasses.replace(mask, **dict(zip(("window", "ahead"), sides, strict=True)))
+        one, other = (None if side is None else jnp.int32(side) for side in (back, front))
+        return dataclasses.replace(mask, window=one, ahead=other)
 
     def inputs(local: bool, rotated: bool, normed: bool) -> LayerInputs:
         has_norm = None if config.first_norm else jnp.asarray(normed)

@@ -85,13 +85,14 @@ class DecoderAttention(nnx.Module):
         self.config = config
         if config.norm_placement != "post":
             self.norm = Norm(config, d_model)
-        self.q = normal(rngs, (d_model, d_heads), d_model**-0.5)
+        d_queries = d_heads * (2 if config.gated_attention else 1)  # of each head its query, then its gate
+        self.q = normal(rngs, (d_model, d_queries), d_model**-0.5)
         self.k = normal(rngs, (d_model, d_kv_heads), d_model**-0.5)
         self.v = normal(rngs, (d_model, d_kv_heads), d_model**-0.5)
         # What is added to the residual stream starts small, so that many layers sum up to something of size 1.
         self.o = normal(rngs, (d_heads, d_model), (2 * config.num_layers * d_heads) ** -0.5)
         if config.attention_bias:
-            self.q_bias, self.k_bias, self.v_bias = zeros(d_heads), zeros(d_kv_heads), zeros(d_kv_heads)
+            self.q_bias, self.k_bias, self.v_bias = zeros(d_queries), zeros(d_kv_heads), zeros(d_kv_heads)
         if config.output_bias:
             self.o_bias = zeros(d_model)
         if config.qk_norm:
@@ -104,7 +105,10 @@ class DecoderAttention(nnx.Module):
     def heads(
         self, x_BTD: Float[Array, "B T D"], inputs: LayerInputs
     ) -> tuple[Float[Array, "B T H K"], Float[Array, "B T G K"], Float[Array, "B T G K"]]:
-        """Projects to queries, keys and values, with QK-norm and RoPE where the configuration has them."""
+        """Projects to queries, keys and values, with QK-norm and RoPE where the configuration has them.
+
+        Behind each query stands its gate where attention is gated, which ``attend`` takes off again.
+        """
         config, biased = self.config, self.config.attention_bias
         if config.norm_placement != "post":
             normed_BTD = self.norm(x_BTD)
@@ -115,11 +119,14 @@ class DecoderAttention(nnx.Module):
         if config.qk_norm == "full":
             q, k = self.q_norm(q), self.k_norm(k)
         q, k, v = (y.reshape(*y.shape[:2], -1, config.d_head) for y in (q, k, v))
+        gate = None
+        if config.gated_attention:
+            q, gate = jnp.split(q.reshape(*q.shape[:2], config.num_heads, -1), 2, axis=-1)
         if config.qk_norm == "head":
             q, k = self.q_norm(q), self.k_norm(k)
         if inputs.cos is not None and inputs.sin is not None:
             q, k = apply_rope(q, inputs.cos, inputs.sin), apply_rope(k, inputs.cos, inputs.sin)
-        return q, k, v
+        return (q if gate is None else jnp.concatenate([q, gate], axis=-1)), k, v
 
     def attend(
         self,
@@ -132,6 +139,10 @@ class DecoderAttention(nnx.Module):
         """Computes attention's addition to the residual stream. Rows of queries without a visible key are meaningless."""
         config = self.config
         scale = config.d_head**-0.5 if config.query_scale is None else config.query_scale
+        gate_BTM = None
+        if config.gated_attention:
+            q_BTHK, gate_BTHK = jnp.split(q_BTHK, 2, axis=-1)
+            gate_BTM = gate_BTHK.reshape(*gate_BTHK.shape[:2], -1)
         rows, queries, heads, _ = q_BTHK.shape
         impl = select_impl(
             config.attention, rows=rows, heads=heads, queries=queries, keys=k_BSGK.shape[1],
@@ -144,6 +155,8 @@ class DecoderAttention(nnx.Module):
             options = AttentionOptions(scale, config.attention_softcap, impl.query_chunk, impl.batch_chunk)
             q, k, v = (x.swapaxes(1, 2) for x in (q_BTHK, k_BSGK, v_BSGK))
             mixed_BTM = dot_product_attention(q, k, v, None, mask, options)
+        if gate_BTM is not None:
+            mixed_BTM *= jax.nn.sigmoid(gate_BTM)
         out_BTD = project(mixed_BTM, self.o, self.o_bias if config.output_bias else None)
         if config.norm_placement != "pre":
             out_BTD = self.post_norm(out_BTD)

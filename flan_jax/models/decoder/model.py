@@ -15,11 +15,12 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import UserError
-from flan_jax.models.decoder.axes import layer_axes, norm_axes
+from flan_jax.models.decoder.axes import layer_axes, linear_axes, norm_axes
 from flan_jax.models.decoder.cache import DecoderCache, shared_rows
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.decoder.kinds import inputs_of_kinds, scan_kinds
 from flan_jax.models.decoder.layers import CausalLayer, LayerInputs, Norm, project, zeros
+from flan_jax.models.decoder.linear import LinearLayer, LinearStack, States, scan_periods, split_layers
 from flan_jax.models.ops.activations import ACTIVATIONS
 from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import dropout, split_key
@@ -62,7 +63,10 @@ class Decoder(nnx.Module):
         if config.position == "learned":
             self.positions = normal(rngs, (config.max_positions, width), width**-0.5)
 
-        self.layers = init_stack(lambda rngs: CausalLayer(config, rngs=rngs), config.num_layers, rngs)
+        with_attention = config.num_layers // (1 if config.linear is None else config.linear.every)
+        self.layers = init_stack(lambda rngs: CausalLayer(config, rngs=rngs), with_attention, rngs)
+        if config.linear is not None:
+            self.linear = LinearStack(config, config.linear, rngs=rngs)
         self.norm = Norm(config, width)
         if config.embed_norm:
             self.embed_norm = Norm(config, width)
@@ -109,13 +113,13 @@ class Decoder(nnx.Module):
             tokens_BT, segments_BT = prompt_padded(tokens_BT, self.prompt, 0), prompt_padded(segments_BT, self.prompt)
             positions_BT = positions_after_prompt(positions_BT, self.prompt)
             prefix_BT = None if prefix_BT is None else prompt_padded(prefix_BT, self.prompt)
-        x_BTD, _, _ = self._run(tokens_BT, segments_BT, positions_BT, prefix_BT, dropout_key)
+        x_BTD, *_ = self._run(tokens_BT, segments_BT, positions_BT, prefix_BT, dropout_key)
         return self._finish(x_BTD[:, prompt_length(self.prompt) :])
 
     @property
     def shares_prompts(self) -> bool:
-        """Yes, where no token sees those behind it, and nothing stands in front of the tokens."""
-        return not self.config.prefix_lm and self.prompt is None
+        """Yes, where no token sees those behind it, nothing stands in front of the tokens, and every token has keys of its own."""
+        return not self.config.prefix_lm and self.prompt is None and self.config.linear is None
 
     def prefill(
         self,
@@ -150,9 +154,10 @@ class Decoder(nnx.Module):
         positions_BS = jnp.maximum(positions_BS, 0)
         tokens_BS = jnp.take_along_axis(tokens_BS, jnp.maximum(positions_BS - in_front, 0), axis=1)
         prefix_BS = segments_BS if self.config.prefix_lm else None
-        x_BSD, k, v = self._run(tokens_BS, segments_BS, positions_BS, prefix_BS, None)
+        x_BSD, k, v, states = self._run(tokens_BS, segments_BS, positions_BS, prefix_BS, None)
         room = ((0, 0), (0, 0), (0, max_length), (0, 0), (0, 0))
-        cache = DecoderCache(jnp.pad(k, room), jnp.pad(v, room), first_B, jnp.asarray(length, jnp.int32))
+        place = jnp.asarray(length, jnp.int32)
+        cache = DecoderCache(jnp.pad(k, room), jnp.pad(v, room), first_B, place, *(states or (None, None)))
         return DecodeState(cache, jnp.zeros_like(lengths_B), self.logits(self._finish(x_BSD[:, -1:]))[:, 0])
 
     def _prefill_shared(
@@ -162,12 +167,12 @@ class Decoder(nnx.Module):
         assert self.shares_prompts, "what prompts share has other keys and values in each"
         count, length = shared_P.shape[0], tokens_BS.shape[1]
         ones = jnp.ones((1, count), jnp.int32)
-        _, k, v = self._run(shared_P[None], ones, jnp.arange(count)[None], None, None)
+        _, k, v, _ = self._run(shared_P[None], ones, jnp.arange(count)[None], None, None)
         # Rows that only fill the shape are as good as others where they have a beginning.
         first_B = length - jnp.where(lengths_B + count > length, lengths_B, length)
         cache = shared_rows(k, v, first_B, length + max_length)
         rest = jnp.maximum(jnp.arange(count, length)[None] - first_B[:, None], 0)
-        x_BTD, k, v = self._run_cached(cache, jnp.take_along_axis(tokens_BS, rest, axis=1), None)
+        x_BTD, k, v, _ = self._run_cached(cache, jnp.take_along_axis(tokens_BS, rest, axis=1), None)
         cache = cache.with_next(k, v)
         return DecodeState(cache, jnp.zeros_like(lengths_B), self.logits(self._finish(x_BTD[:, -1:]))[:, 0])
 
@@ -199,8 +204,8 @@ class Decoder(nnx.Module):
 
         At most as many steps as ``prefill`` made room for.
         """
-        x_B1D, k, v = self._run_cached(cache, jnp.asarray(tokens_B)[:, None], None)
-        return self.logits(self._finish(x_B1D))[:, 0], cache.with_next(k, v)
+        x_B1D, k, v, states = self._run_cached(cache, jnp.asarray(tokens_B)[:, None], None)
+        return self.logits(self._finish(x_B1D))[:, 0], cache.with_next(k, v, states)
 
     def extend(
         self, cache: DecoderCache, rows_P: Int[AnyArray, "P"], tokens_PT: Int[AnyArray, "P T"], parts: int = 1
@@ -215,12 +220,12 @@ class Decoder(nnx.Module):
             tokens_PT: the continuations; what stands behind the end of one changes nothing before it.
             parts: as in ``target_logits``.
         """
-        x_PTD, _, _ = self._run_cached(cache, jnp.asarray(tokens_PT), jnp.asarray(rows_P), parts)
+        x_PTD, *_ = self._run_cached(cache, jnp.asarray(tokens_PT), jnp.asarray(rows_P), parts)
         return self.logits(self._finish(x_PTD))
 
     def _run_cached(
         self, cache: DecoderCache, tokens_PT: Int[Array, "P T"], rows_P: Int[Array, "P"] | None, parts: int = 1
-    ) -> tuple[Float[Array, "P T D"], Float[Array, "L P T G K"], Float[Array, "L P T G K"]]:
+    ) -> tuple[Float[Array, "P T D"], Float[Array, "L P T G K"], Float[Array, "L P T G K"], States | None]:
         """As ``_run``, for tokens that continue the cache's rows; ``rows_P=None`` continues every row once."""
         first_P = cache.first if rows_P is None else take_rows(cache.first, rows_P, parts)
         place_N, place_T = jnp.arange(cache.k.shape[2]), cache.place + jnp.arange(tokens_PT.shape[1])
@@ -240,9 +245,12 @@ class Decoder(nnx.Module):
             return x_PTD + layer.mlp(x_PTD), (k, v)
 
         # Only what these tokens add leaves the scan, so that a large cache is updated once, in place.
+        def linear_step(layer: LinearLayer, x_PTD: Array, cached: States) -> tuple[Array, States]:
+            held = cached if rows_P is None else tuple(take_rows(rows, rows_P, parts) for rows in cached)
+            return layer(x_PTD, jnp.ones_like(positions_PT), held, None)  # type: ignore[arg-type]
+
         x_PTD = self._embed(tokens_PT, positions_PT, None)
-        x_PTD, (k, v) = scan_kinds(self.layers, self.config, inputs, step, x_PTD, (cache.k, cache.v))
-        return x_PTD, k, v
+        return self._scan(inputs, (linear_step, step), x_PTD, ((cache.state, cache.tail), (cache.k, cache.v)))
 
     def _run(
         self,
@@ -251,8 +259,8 @@ class Decoder(nnx.Module):
         positions_BT: Int[AnyArray, "B T"],
         prefix_BT: Int[AnyArray, "B T"] | None,
         dropout_key: Key | None,
-    ) -> tuple[Float[Array, "B T D"], Float[Array, "L B T G K"], Float[Array, "L B T G K"]]:
-        """Returns the residual stream after all layers, and every layer's keys and values."""
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "L B T G K"], Float[Array, "L B T G K"], States | None]:
+        """Returns the residual stream after all layers, keys and values of those with attention, and states of the others."""
         in_key, layers_key = split_key(dropout_key, 2)
         positions_BT, bos_id = jnp.asarray(positions_BT), self.config.bos_id
         seen_BT = self._mask_empty_start(jnp.asarray(segments_BT), positions_BT)
@@ -266,10 +274,30 @@ class Decoder(nnx.Module):
             x_BTD, k, v = layer(x_BTD, inputs, key)
             return x_BTD, (k, v)
 
+        def linear_step(layer: LinearLayer, x_BTD: Array, key: Key | None) -> tuple[Array, States]:
+            return layer(x_BTD, seen_BT, None, key)
+
         keys = layer_keys(layers_key, self.config.num_layers)
+        linear_keys = None
+        if self.config.linear is not None:
+            linear_keys, keys = split_layers(self.config.linear.every, keys)
         x_BTD = self._embed(tokens_BT, positions_BT, in_key)
-        x_BTD, (k, v) = scan_kinds(self.layers, self.config, inputs, step, x_BTD, keys)
-        return x_BTD, k, v
+        return self._scan(inputs, (linear_step, step), x_BTD, (linear_keys, keys))
+
+    def _scan(
+        self, inputs: tuple[LayerInputs, ...], steps: tuple[Any, Any], x: Array, scanned: tuple[Any, Any]
+    ) -> tuple[Array, Array, Array, States | None]:
+        """Scans over layers with a state and layers with attention, each by its own step."""
+        if self.config.linear is None:
+            x, (k, v) = scan_kinds(self.layers, self.config, inputs, steps[1], x, scanned[1])
+            return x, k, v, None
+
+        def step(layer: CausalLayer, x: Array, part: Any) -> Any:
+            return steps[1](layer, x, inputs[0], part)
+
+        stacks = (self.linear.layers, self.layers)
+        x, states, (k, v) = scan_periods(self.config, stacks, (steps[0], step), x, scanned)
+        return x, k, v, states
 
     def _mask_empty_start(self, segments_BS: Int[Array, "B S"], places_BS: Int[Array, "B S"]) -> Int[Array, "B S"]:
         """Returns the keys' segment ids with 0 at the empty first place of each example; a soft prompt comes behind it.
@@ -357,6 +385,8 @@ class Decoder(nnx.Module):
             "layers": layer_axes(config),
             "norm": norm_axes(config, ("embed",)),
         }
+        if config.linear is not None:
+            axes["linear"] = linear_axes(config)
         if config.embed_norm:
             axes["embed_norm"] = norm_axes(config, ("embed",))
         if config.head_activation:

@@ -16,12 +16,12 @@ CARRIED = "carried.safetensors"
 _CHUNK = 2**24
 
 
-def kept(folder: Path) -> dict[str, Tensor]:
+def saved(folder: Path) -> dict[str, Tensor]:
     """Finds the carried tensors in the file of an import or of a run's copy; none where there is no such file."""
     return read_header(folder / CARRIED) if (folder / CARRIED).is_file() else {}
 
 
-def chosen(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def select_carried(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Picks those of a model's tensors that are carried along."""
     carried = families.layout(config).carried
     return {name: tensor for name, tensor in tensors.items() if carried(name)}

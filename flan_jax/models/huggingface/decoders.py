@@ -7,7 +7,7 @@ from typing import Any
 from flan_jax.errors import UserError, did_you_mean, unknown
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface.decoder_families.table import FAMILIES
-from flan_jax.models.huggingface.family import Family, read, write
+from flan_jax.models.huggingface.family import Family, read_family, write_family
 from flan_jax.models.huggingface.tensors import TensorLayout
 
 
@@ -39,7 +39,7 @@ def config_from_fields(config: Mapping[str, Any], *, dtype: str = "float32") -> 
         raise unknown("model_type", str(kind), FAMILIES, remedy="It stands in config.json.")
     family = FAMILIES[kind]
     _check_architecture(config.get("architectures") or [], family)
-    return read(family, kind, config, dtype=dtype)
+    return read_family(family, kind, config, dtype=dtype)
 
 
 def fields_from_config(config: DecoderConfig) -> dict[str, Any]:
@@ -61,11 +61,11 @@ def fields_from_config(config: DecoderConfig) -> dict[str, Any]:
     lossy_fields = {kind: _lossy_fields(config, kind) for kind in kinds}
     for kind in kinds:
         if not lossy_fields[kind]:
-            return write(FAMILIES[kind], kind, config)
+            return write_family(FAMILIES[kind], kind, config)
     if config.family:
         others = [kind for kind in FAMILIES if not _lossy_fields(config, kind)]
         if others and not _lossy_fields(config, config.family, loadable=False):
-            return write(
+            return write_family(
                 FAMILIES[others[0]], others[0], config
             )  # the same model by a name under which transformers loads it
         remedy = f"Set family={others[0]!r}, which has it so." if others else "No other family has it so either."
@@ -92,7 +92,7 @@ def _lossy_fields(config: DecoderConfig, kind: str, *, loadable: bool = True) ->
         return [*_lossy_fields(config, kind, loadable=False), refused]
     ours = dict(_effects(config))
     try:
-        theirs = dict(_effects(read(FAMILIES[kind], kind, write(FAMILIES[kind], kind, config))))
+        theirs = dict(_effects(read_family(FAMILIES[kind], kind, write_family(FAMILIES[kind], kind, config))))
     except UserError as error:  # it has no word for something: as far away as can be
         return [f"it has no such value. {error}", *ours]
     return [f"{name} is {ours[name]!r}, there {theirs[name]!r}" for name in ours if ours[name] != theirs[name]]
@@ -114,7 +114,25 @@ def _check_architecture(architectures: list[str], family: Family) -> None:
 
 
 _UNUSED = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")  # constants that older files carry
-_OTHER_TOWERS = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
+_OTHER_TOWERS = (
+    "vision_tower.",
+    "multi_modal_projector.",
+    "model.vision_tower.",
+    "model.multi_modal_projector.",
+    "model.visual.",
+    "mtp.",
+)
+
+
+def _numbers(config: DecoderConfig) -> dict[str, list[int]]:
+    """Returns which layers lie in which stack, where there are two."""
+    if config.linear is None:
+        return {}
+    every, layers = config.linear.every, range(config.num_layers)
+    return {
+        "linear": [layer for layer in layers if (layer + 1) % every],
+        "layers": [layer for layer in layers if not (layer + 1) % every],
+    }
 
 
 def layout(config: DecoderConfig) -> TensorLayout:
@@ -138,4 +156,5 @@ def layout(config: DecoderConfig) -> TensorLayout:
         canonical_name,
         copies={head: embedding} if config.tie_embeddings else {},
         absent=family.absent,
+        numbers=_numbers(config),
     )

@@ -76,7 +76,7 @@ class Family(NamedTuple):
     needs_even_heads: bool = False
 
 
-def read(family: Family, kind: str, config: Mapping[str, Any], *, dtype: str = "float32") -> DecoderConfig:
+def read_family(family: Family, kind: str, config: Mapping[str, Any], *, dtype: str = "float32") -> DecoderConfig:
     """Reads the configuration in a ``config.json`` of this family.
 
     Args:
@@ -110,8 +110,8 @@ def read(family: Family, kind: str, config: Mapping[str, Any], *, dtype: str = "
     return DecoderConfig(**values, dtype=dtype)
 
 
-def write(family: Family, kind: str, config: DecoderConfig) -> dict[str, Any]:
-    """Writes the ``config.json`` of a model of this family; ``read`` tells what of it is lost."""
+def write_family(family: Family, kind: str, config: DecoderConfig) -> dict[str, Any]:
+    """Writes the ``config.json`` of a model of this family; ``read_family`` tells what of it is lost."""
     written: dict[str, Any] = {"architectures": [family.architecture], "model_type": kind}
     written |= {theirs: getattr(config, ours) for theirs, ours in family.fields.items()}
     written |= dict.fromkeys(family.dropouts, config.dropout_rate)

@@ -115,8 +115,8 @@ def carried_tensors(folder: Path, config: ModelConfig) -> dict[str, Tensor]:
         config: of the model.
     """
     if (folder / INDEX).is_file() or (folder / WEIGHTS).is_file():
-        return carried.chosen(config, open_tensors(folder, config).tensors)
-    return carried.kept(folder)
+        return carried.select_carried(config, open_tensors(folder, config).tensors)
+    return carried.saved(folder)
 
 
 def _indexed(folder: Path) -> dict[str, Tensor]:
@@ -141,6 +141,9 @@ def _indexed(folder: Path) -> dict[str, Tensor]:
 
 def _no_weights(folder: Path, config: ModelConfig | None) -> str:
     pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
+    gguf = sorted(path.name for path in folder.glob("*.gguf"))
+    if gguf and not pickled:
+        return f"{folder} has {gguf[0]} and no {WEIGHTS}: name that file itself, and the message says the command that converts it."
     if not pickled:
         return f"{folder} has no {WEIGHTS}. Give the folder of a model whose weights are downloaded."
     kind = "AutoModelForSeq2SeqLM" if config is None else families.auto_class(config)

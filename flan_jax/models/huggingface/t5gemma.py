@@ -11,7 +11,7 @@ from flan_jax.errors import UserError
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface.config_fields import NO_EFFECT, FieldReader, eos_field
 from flan_jax.models.huggingface.decoder_families import gemma2, gemma3
-from flan_jax.models.huggingface.family import Family, read, write
+from flan_jax.models.huggingface.family import Family, read_family, write_family
 from flan_jax.models.huggingface.tensors import TensorLayout
 from flan_jax.models.t5gemma.config import ENCODER_SIZES, T5GemmaConfig
 
@@ -69,7 +69,7 @@ def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> 
         name: fields[name] for name in ("eos_token_id", "pad_token_id", "bos_token_id") if fields.get(name) is not None
     }
     encoder, decoder = (_read_side(kind, side, parts[side], dtype) for side in ("encoder", "decoder"))
-    ends = read(_SIDES[kind], kind, {**_plain(parts["decoder"]), **specials})
+    ends = read_family(_SIDES[kind], kind, {**_plain(parts["decoder"]), **specials})
     given.refuse_the_rest(kind, {*NO_EFFECT, *_IGNORED, *_IMAGE_FIELDS, *specials, "eoi_token_index", "vocab_size"})
     _check_alike(encoder, decoder)
     merged = kind == "t5gemma2"
@@ -107,7 +107,7 @@ def _read_side(kind: str, side: str, fields: Any, dtype: str) -> DecoderConfig:
         )
     if fields.get("attention_bias"):
         raise UserError(f"config.json: {side} has attention_bias=true; a T5Gemma without biases is read.")
-    found = read(_SIDES[kind], kind, _plain(fields), dtype=dtype)
+    found = read_family(_SIDES[kind], kind, _plain(fields), dtype=dtype)
     # The scale that follows from the width of a head is what silence says.
     return dataclasses.replace(found, query_scale=None) if found.query_scale == found.d_head**-0.5 else found
 
@@ -153,7 +153,7 @@ def fields_from_config(config: T5GemmaConfig) -> dict[str, Any]:
             layers, logit_softcap=config.logit_softcap, tie_embeddings=config.tie_embeddings, stop_ids=config.stop_ids,
             bos_id=config.decoder_start_id,
         )  # fmt: skip
-        own = write(_SIDES[kind], kind, outer)
+        own = write_family(_SIDES[kind], kind, outer)
         del own["architectures"]
         written[side] = {**own, "model_type": side_type, "dropout_rate": config.dropout_rate}
     if kind == "t5gemma2":

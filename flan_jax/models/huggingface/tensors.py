@@ -17,6 +17,7 @@ from flan_jax.models.build import ModelConfig, Params, abstract_params
 
 Path = tuple[str, ...]
 REMEDY = "Use the config.json that was saved with the weights."
+_CONV = "conv"  # channels first in files, last here
 _TABLES = ("embedding", "positions", "table")  # kept as they are; every other matrix of a linear layer is turned
 
 
@@ -38,6 +39,7 @@ class TensorLayout(NamedTuple):
         copies: names under which a file may hold another tensor again, which then must be equal.
         fallbacks: tensors that may be missing → those whose values they then have.
         absent: tensors of ``names`` that there are none of: nothing reads these parameters (``absent_value``).
+        numbers: of a stack that has some of the layers, by the name that it begins with, which ones.
         carried: tells tensors that the model does not use and that go out again as they came in.
     """
 
@@ -47,6 +49,7 @@ class TensorLayout(NamedTuple):
     copies: Mapping[str, str] = {}
     fallbacks: Mapping[str, str] = {}
     absent: tuple[str, ...] = ()
+    numbers: Mapping[str, Sequence[int]] = {}
     carried: Callable[[str], bool] = _never
 
 
@@ -85,7 +88,7 @@ def places(layout: TensorLayout, shapes: Mapping[Path, Sequence[int]], *, absent
     groups: dict[str, int] = {}
     for row, (name, ours) in enumerate(layout.names.items()):
         # Of a group (a stack of blocks) one layer comes after the other, whatever the table lists first.
-        before, number = re.fullmatch(r"(\D*?)(?:\{\}.*|(\d+)\..*)?", name).groups()  # type: ignore[union-attr]
+        before, number = re.fullmatch(r"(\D*?)(?:\{0?\}.*|(\d+)\..*)?", name).groups()  # type: ignore[union-attr]
         group = groups.setdefault(before, len(groups))
         paths = tuple(tuple(path.split(".")) for path in ours.split())
         if paths[0] not in shapes:
@@ -93,13 +96,15 @@ def places(layout: TensorLayout, shapes: Mapping[Path, Sequence[int]], *, absent
         stacked = "layers" in paths[0]
         inner = [tuple(shapes[path][1:] if stacked else shapes[path]) for path in paths]
         # The output projection is a linear layer everywhere, whatever the layers before it are.
-        is_kernel = len(inner[0]) == 2 and paths[0][-1] not in _TABLES
+        is_kernel = (len(inner[0]) == 2 and paths[0][-1] not in _TABLES) or paths[0][-1] == _CONV
         transposed = is_kernel and (layout.transposed or ours == "lm_head")
         whole = (*inner[0][:-1], sum(shape[-1] for shape in inner))
         shape = whole[::-1] if transposed else whole
-        for layer in range(shapes[paths[0]][0]) if stacked else (None,):
-            order = (group, int(number or 0) if layer is None else layer, row)
-            found.append((order, TensorPlace(name.format(layer), paths, layer, transposed, shape)))
+        numbers = layout.numbers.get(paths[0][0], range(shapes[paths[0]][0])) if stacked else (None,)
+        for layer, of_layer in enumerate(numbers):
+            order = (group, int(number or 0) if of_layer is None else of_layer, row)
+            place = TensorPlace(name.format(of_layer), paths, None if of_layer is None else layer, transposed, shape)
+            found.append((order, place))
     found.sort(key=lambda pair: pair[0])
     return [place for _, place in found if (place.name in layout.absent) == absent]
 

@@ -127,7 +127,8 @@ class WeightsWriter:
             names = [f"model-{i + 1:05d}-of-{count:05d}.safetensors" for i in range(count)]
         self._carried_path = folder / names.pop() if carried else None
         self._total = sum(sizes.values()) + sum(tensor.size for tensor in carried.values())
-        self._count = sum(math.prod(shape) for shape in (each.shape for each in (*own, *carried.values())))
+        self._count = sum(math.prod(place.shape) for place in own)
+        self._count += sum(math.prod(tensor.shape) for tensor in carried.values())
         of_name = {place.name: place.shape for place in own}
         self._files = [
             FileWriter(folder / file, {name: of_name[name] for name in group}, DTYPES[dtype])

@@ -92,7 +92,7 @@ class AttentionMask:
         if not self.causal and self.ahead is None:
             return same_BTS
         distance_TS = jnp.asarray(self.query_index)[:, None] - jnp.arange(key_BS.shape[1])[None]
-        allowed_BTS = (distance_TS >= 0 if self.causal else -distance_TS < self.ahead)[None]
+        allowed_BTS = (distance_TS >= 0 if self.ahead is None or self.causal else -distance_TS < self.ahead)[None]
         if self.query_prefix is not None and self.key_prefix is not None:
             allowed_BTS = allowed_BTS | (self.query_prefix[:, :, None] & self.key_prefix[:, None, :])
         if self.window is not None:

@@ -133,8 +133,15 @@ def rope_cos_sin(
 def apply_rope(
     x_BTHK: Float[Array, "B T H K"], cos_BTF: Float[Array, "B T F"], sin_BTF: Float[Array, "B T F"]
 ) -> Float[Array, "B T H K"]:
-    """Rotates the pairs of every head in float32; the result has the dtype of ``x``."""
+    """Rotates the pairs of every head in float32; the result has the dtype of ``x``.
+
+    Where there are angles for a part of a head, its first numbers, the others stay.
+    """
+    width = 2 * cos_BTF.shape[-1]
+    if width < x_BTHK.shape[-1]:
+        rotated = apply_rope(x_BTHK[..., :width], cos_BTF, sin_BTF)
+        return jnp.concatenate([rotated, x_BTHK[..., width:]], axis=-1)
     cos_BT1F, sin_BT1F = cos_BTF[:, :, None], sin_BTF[:, :, None]
     first, second = jnp.split(x_BTHK.astype(jnp.float32), 2, axis=-1)
-    rotated = (first * cos_BT1F - second * sin_BT1F, second * cos_BT1F + first * sin_BT1F)
-    return jnp.concatenate(rotated, axis=-1).astype(x_BTHK.dtype)
+    turned = (first * cos_BT1F - second * sin_BT1F, second * cos_BT1F + first * sin_BT1F)
+    return jnp.concatenate(turned, axis=-1).astype(x_BTHK.dtype)

@@ -17,7 +17,7 @@ Prompt = nnx.Param | None
 
 
 class SoftPromptShape(NamedTuple):
-    """What a model's soft prompts have to do with.
+    """Sizes and scale of a model's soft prompts.
 
     Attributes:
         width: of a vector.

@@ -161,7 +161,7 @@ class T5Config:
 
     @property
     def soft_prompt(self) -> SoftPromptShape:
-        """What a soft prompt in front of the encoder's inputs has to do with."""
+        """Sizes and scale of soft prompts, in front of the encoder's inputs."""
         return SoftPromptShape(self.d_model, self.num_encoder_layers, self.num_heads, 1.0)
 
     @property

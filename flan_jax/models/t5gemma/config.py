@@ -144,9 +144,9 @@ class T5GemmaConfig:
     COMPARED = (
         "vocab_size", "d_model", "num_encoder_layers", "num_decoder_layers", "num_heads", "num_kv_heads", "d_head", "d_ff",
         "encoder_d_model", "encoder_num_heads", "encoder_num_kv_heads", "encoder_d_head", "encoder_d_ff",
-        "encoder_query_scale", "merged_attention", "shared_embedding", "tie_embeddings", "eoi_id", "norm_epsilon",
+        "merged_attention", "shared_embedding", "tie_embeddings", "eoi_id", "norm_epsilon",
         "mlp_activation", "qk_norm", "rope_theta", "rope_scaling", "local_rope_theta", "sliding_window", "window_pattern",
-        "halved_window", "query_scale", "attention_softcap", "logit_softcap", "decoder_start_id",
+        "halved_window", "query_scale", "encoder_query_scale", "attention_softcap", "logit_softcap", "decoder_start_id",
     )  # fmt: skip
     FREE = MappingProxyType({**FREE_OF_ALL, "max_positions": "of what the model is made for, and never enforced"})
 
@@ -221,7 +221,7 @@ class T5GemmaConfig:
 
     @property
     def soft_prompt(self) -> SoftPromptShape:
-        """What a soft prompt in front of the encoder's inputs has to do with."""
+        """Sizes and scale of soft prompts, in front of the encoder's inputs."""
         return SoftPromptShape(
             self.encoder.d_model, self.num_encoder_layers, self.encoder.num_heads, self.encoder.d_model**0.5
         )

@@ -41,7 +41,7 @@ class EncodedAttention(DecoderAttention):
         return q.reshape(*q.shape[:2], -1, self.config.d_head)
 
 
-class DecoderLayer(nnx.Module):
+class T5GemmaDecoderLayer(nnx.Module):
     """Attention, merged or to its own tokens and then to the encoded inputs, and feed-forward."""
 
     def __init__(self, config: DecoderConfig, encoder_width: int, *, merged: bool, rngs: nnx.Rngs) -> None:

@@ -27,7 +27,7 @@ from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.peft.soft_prompt import Prompt, prepend_prompt, prompt_padded
 from flan_jax.models.protocol import Axes, DecodeState, PromptContext
 from flan_jax.models.t5gemma.config import T5GemmaConfig
-from flan_jax.models.t5gemma.layers import DecoderLayer
+from flan_jax.models.t5gemma.layers import T5GemmaDecoderLayer
 
 
 class T5GemmaCache(NamedTuple):
@@ -55,7 +55,7 @@ class T5GemmaCache(NamedTuple):
         return {"self_k": 1, "self_v": 1}
 
 
-class Stack(nnx.Module):
+class T5GemmaStack(nnx.Module):
     """The layers of one side, and the norm after the last."""
 
     def __init__(self, config: DecoderConfig, make: Any, rngs: nnx.Rngs, *, embedding: bool = False) -> None:
@@ -81,12 +81,12 @@ class T5Gemma(nnx.Module):
         self.embedding = normal(rngs, (config.vocab_size, width), width**-0.5)
         if config.eoi_id is not None:
             self.eoi_embedding = normal(rngs, (width,), 1.0)
-        self.encoder = Stack(encoder, lambda rngs: CausalLayer(encoder, rngs=rngs), rngs)
+        self.encoder = T5GemmaStack(encoder, lambda rngs: CausalLayer(encoder, rngs=rngs), rngs)
 
-        def layer(rngs: nnx.Rngs) -> DecoderLayer:
-            return DecoderLayer(decoder, width, merged=config.merged_attention, rngs=rngs)
+        def layer(rngs: nnx.Rngs) -> T5GemmaDecoderLayer:
+            return T5GemmaDecoderLayer(decoder, width, merged=config.merged_attention, rngs=rngs)
 
-        self.decoder = Stack(decoder, layer, rngs, embedding=not config.shared_embedding)
+        self.decoder = T5GemmaStack(decoder, layer, rngs, embedding=not config.shared_embedding)
         if not config.tie_embeddings:
             self.lm_head = normal(rngs, (config.d_model, config.vocab_size), config.d_model**-0.5)
 
@@ -164,7 +164,7 @@ class T5Gemma(nnx.Module):
         inputs = inputs_of_kinds(side, self._with_encoded(mask, seen_BS), positions_in_segments(segments_BT))
         encoded_mask = segment_mask(segments_BT, seen_BS)
 
-        def step(layer: DecoderLayer, x_BTD: Array, inputs: LayerInputs, key: Key | None) -> tuple[Array, None]:
+        def step(layer: T5GemmaDecoderLayer, x_BTD: Array, inputs: LayerInputs, key: Key | None) -> tuple[Array, None]:
             return layer(x_BTD, inputs, layer.encoded_keys_values(encoded_BSE), encoded_mask, key)[0], None
 
         x_BTD = dropout(self._embed_targets(tokens_BT), config.dropout_rate, in_key)
@@ -201,7 +201,7 @@ class T5Gemma(nnx.Module):
         segment_ids_BS = length_segments(lengths_B, tokens_BS.shape[1])
         encoded_BSE = self.encode(tokens_BS, segment_ids_BS)
 
-        def step(layer: DecoderLayer, carry: None, _: None) -> tuple[None, tuple[Array, Array]]:
+        def step(layer: T5GemmaDecoderLayer, carry: None, _: None) -> tuple[None, tuple[Array, Array]]:
             return carry, layer.encoded_keys_values(encoded_BSE)
 
         _, (cross_k, cross_v) = scan_stack(self.decoder.layers, step, None)
@@ -247,7 +247,7 @@ class T5Gemma(nnx.Module):
         inputs = inputs_of_kinds(side, self._with_encoded(mask, seen_RS), ones_R1 * cache.step)
         encoded_mask = segment_mask(ones_R1.reshape(inputs_count, -1), cache.cross_segments)
 
-        def step(layer: DecoderLayer, x_R1D: Array, inputs: LayerInputs, cached: tuple[Array, ...]) -> Any:
+        def step(layer: T5GemmaDecoderLayer, x_R1D: Array, inputs: LayerInputs, cached: tuple[Array, ...]) -> Any:
             def held(k: Array, v: Array) -> tuple[Array, Array]:
                 return write_cache(cached[0], k, cache.step, 1), write_cache(cached[1], v, cache.step, 1)
 
@@ -296,10 +296,8 @@ class T5Gemma(nnx.Module):
     @staticmethod
     def logical_axes(config: T5GemmaConfig) -> Axes:
         """Returns the parameters' tree with a tuple of logical axis names for each array; see ``build.logical_axes``."""
-        encoder, decoder = (
-            {"layers": layer_axes(side), "norm": norm_axes(side, ("embed",))}
-            for side in (config.encoder, config.decoder)
-        )
+        encoder: Axes = {"layers": layer_axes(config.encoder), "norm": norm_axes(config.encoder, ("embed",))}
+        decoder: Axes = {"layers": layer_axes(config.decoder), "norm": norm_axes(config.decoder, ("embed",))}
         if not config.merged_attention:
             decoder["layers"]["cross_attention"] = dict(decoder["layers"]["attention"])
         axes: Axes = {"embedding": ("vocab", "embed"), "encoder": encoder, "decoder": decoder}

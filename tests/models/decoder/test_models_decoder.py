@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from flan_jax.errors import UserError
 from flan_jax.models import build
+from flan_jax.models.decoder.linear_config import LinearAttention
 from flan_jax.models.decoder.model import positions_in_segments
 from flan_jax.models.huggingface.decoders import FAMILIES, config_from_fields, layout
 from flan_jax.models.huggingface.tensors import params_from_tensors
@@ -42,6 +43,10 @@ KINDS = {
     },
     "gemma2": {**ALTERNATE, "attention_softcap": 2.0, "logit_softcap": 3.0},
     "olmo2": {"norm_placement": "post", "qk_norm": "full"},
+    "qwen3_5": {
+        "linear": LinearAttention(2, 4, 3, 5, every=3), "gated_attention": True, "qk_norm": "head", "rotary_fraction": 0.5,
+        "norm_offset": True, "bos_id": 2,
+    },
 }  # fmt: skip
 
 

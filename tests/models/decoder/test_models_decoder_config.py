@@ -63,6 +63,21 @@ PUBLISHED = {
     "olmo2_7b": 7_298_617_344,
     "olmo2_13b": 13_716_198_400,
     "olmo2_32b": 32_234_279_936,
+    "olmo3_7b": 7_298_011_136,
+    "olmo3_32b": 32_233_522_176,
+    "smollm3_3b": 3_075_098_624,
+    # With the norm that the first layer has no tensor of: d_model more than the files.
+    "ettin_17m": 16_913_856,
+    "ettin_32m": 32_081_728,
+    "ettin_68m": 68_458_176,
+    "ettin_150m": 149_656_000,
+    "ettin_400m": 395_882_688,
+    "ettin_1b": 1_031_315_904,
+    "qwen3_5_0_8b": 752_393_024,
+    "qwen3_5_2b": 1_881_825_088,
+    "qwen3_5_4b": 4_205_751_296,
+    "qwen3_5_9b": 8_953_803_264,
+    "qwen3_5_27b": 26_895_998_464,
 }
 EVERYTHING = tiny_decoder(
     norm="layer", norm_placement="both", attention_bias=True, output_bias=True, mlp_bias=True, qk_norm="head"

@@ -149,6 +149,9 @@ def small(kind, **changes):
         fields |= {"eos_token_id": 1, "bos_token_id": 2}
     if kind in ("olmo2", "olmo3", "smollm3", "modernbert-decoder"):
         fields |= {"pad_token_id": 0, "bos_token_id": 2}
+    if kind == "qwen3_5_text":
+        fields |= {"num_hidden_layers": 4, "head_dim": 8, "linear_num_key_heads": 1, "linear_num_value_heads": 2}
+        fields |= {"linear_key_head_dim": 3, "linear_value_head_dim": 5}
     if kind == "modernbert-decoder":
         fields |= {"hidden_size": 24, "num_hidden_layers": 3}
         del fields["num_key_value_heads"], fields["head_dim"]

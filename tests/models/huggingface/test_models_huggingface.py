@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.flax import save_file as save_flax
 from safetensors.numpy import load_file, save_file
 
+from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.errors import UserError
 from flan_jax.models import build
 from flan_jax.models.huggingface import reader, writer
@@ -185,6 +186,11 @@ def test_folders_that_cannot_be_read(tmp_path, tensors):
     with pytest.raises(UserError, match="holds a list"):
         reader.load(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(fields_from_config(GATED)))
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    with pytest.raises(UserError, match=r"has model\.gguf and no model\.safetensors: name that file itself"):
+        reader.open_tensors(tmp_path)
+    with pytest.raises(UserError, match=r"model\.gguf' is a GGUF file.*gguf_file='model\.gguf'"):
+        model_folder(tmp_path / "model.gguf")
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(UserError, match="pickled weights can run code"):
         reader.load(tmp_path)

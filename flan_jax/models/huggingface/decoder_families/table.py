@@ -20,6 +20,7 @@ from flan_jax.models.huggingface.decoder_families import (
     olmo3,
     qwen2,
     qwen3,
+    qwen3_5,
     smollm3,
 )
 from flan_jax.models.huggingface.family import Family
@@ -37,6 +38,7 @@ MODULES: dict[str, ModuleType] = {  # transformers' model_type: the file
     "olmo3": olmo3,
     "smollm3": smollm3,
     "modernbert-decoder": modernbert,
+    "qwen3_5_text": qwen3_5,
 }
 FAMILIES: dict[str, Family] = {}
 PRESETS: dict[str, DecoderConfig] = {}

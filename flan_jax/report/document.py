@@ -62,7 +62,7 @@ def report_document(folders: Sequence[Path]) -> dict[str, Any]:
         "published": published_beside(runs),
         "notes": [line for run in runs[1:] for line in runs[0].unlike_run(run)],
     }
-    return _finite(content)
+    return finite(content)
 
 
 def run_document(
@@ -218,12 +218,12 @@ def _strings(value: Any) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else []
 
 
-def _finite(value: Any) -> Any:
-    """The same values, with ``None`` where a number is infinite or none, and names as JSON has them."""
+def finite(value: Any) -> Any:
+    """Returns the same values, with ``None`` where a number is infinite or none, and names as JSON has them."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

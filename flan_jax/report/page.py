@@ -12,7 +12,7 @@ import html
 import json
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from flan_jax.files import atomic_write_text
 from flan_jax.report.document import report_document
 from flan_jax.report.tables import results_table
 
-PROGRAMS = ("dom.js", "charts.js", "results.js", "training.js", "examples.js", "report.js")
+PROGRAMS = ("dom.js", "charts.js", "shell.js", "results.js", "training.js", "examples.js", "report.js")
 """Of ours, in the order in which they are joined."""
 LIBRARY = "plot.min.js"
 
@@ -36,7 +36,15 @@ def write_report(folders: Sequence[Path], output: Path) -> Path:
     Raises:
         UserError: a folder that does not exist, or an output that cannot be written.
     """
-    page = render_report(folders)
+    return save_page(render_report(folders), output)
+
+
+def save_page(page: str, output: Path) -> Path:
+    """Writes a page and returns its path.
+
+    Raises:
+        UserError: the output cannot be written.
+    """
     output = Path(output)
     try:
         atomic_write_text(output, page, errors="replace")
@@ -56,15 +64,28 @@ def render_report(folders: Sequence[Path], *, live: bool = False) -> str:
         UserError: a folder that does not exist.
     """
     content = report_document(folders)
-    library, program = _asset(LIBRARY), _program()
+    table = "\n\n".join(found for folder in folders if (found := results_table(folder)))
+    return page_text({**content, "live": True} if live else content, PROGRAMS, table=table, live=live)
+
+
+def page_text(content: Mapping[str, Any], programs: tuple[str, ...], *, table: str, live: bool = False) -> str:
+    """Builds a page of a document and of the programs that render it.
+
+    Args:
+        content: JSON values, with a ``title``.
+        programs: names of ours in ``assets/``, in the order in which they are joined.
+        table: what stands there without JavaScript.
+        live: it is served, and asks the server for newer data.
+    """
+    library, program = _asset(LIBRARY), _program(programs)
     scripts = " ".join(f"'sha256-{_digest(script)}'" for script in (library, program))
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {scripts}"
     return string.Template(_asset("page.html")).substitute(
         policy=policy + ("; connect-src 'self'" if live else ""),
         title=html.escape(content["title"]),
         style=_asset("report.css"),
-        table=html.escape("\n\n".join(found for folder in folders if (found := results_table(folder)))),
-        data=script_json({**content, "live": True} if live else content),
+        table=html.escape(table),
+        data=script_json(content),
         library=library,
         program=program,
     )
@@ -86,9 +107,9 @@ def _asset(name: str) -> str:
 
 
 @functools.cache
-def _program() -> str:
+def _program(programs: tuple[str, ...]) -> str:
     """Our programs as one, in a scope of its own."""
-    return "(() => {\n'use strict';\n" + "\n".join(map(_asset, PROGRAMS)) + "\n})();"
+    return "(() => {\n'use strict';\n" + "\n".join(map(_asset, programs)) + "\n})();"
 
 
 def _digest(script: str) -> str:

@@ -115,20 +115,24 @@ class StudyDatabase:
         )
 
     def _scores(self, objective: Objective, runs: Sequence[str]) -> np.ndarray:
-        part = "kind = 'suite'"
-        values = [objective.suite, objective.metric]
-        if objective.part:
-            part = "(kind = 'cluster' AND cluster = ? OR kind = 'task' AND task = ?)"
-            values += [objective.part, objective.part]
-        found = {
-            row["run"]: row["value"]
-            for row in self.rows(
-                f"SELECT run, value FROM scores WHERE newest AND suite = ? AND metric = ? AND {part}", values
-            )
-        }
+        found = self.values(objective)
         if not any(run in found for run in runs):
             raise unknown("objective", str(objective), self.objectives(), remedy="No run that is done has it.")
         return np.array([found.get(run, math.nan) for run in runs])
+
+    def values(self, objective: Objective) -> dict[str, float]:
+        """Returns the objective of each run that is done and has it, by name."""
+        part = "s.kind = 'suite'"
+        values = [objective.suite, objective.metric]
+        if objective.part:
+            part = "(s.kind = 'cluster' AND s.cluster = ? OR s.kind = 'task' AND s.task = ?)"
+            values += [objective.part, objective.part]
+        found = self.rows(
+            "SELECT s.run, s.value FROM scores s JOIN runs r ON r.run = s.run AND r.state = 'done' "
+            f"WHERE s.newest AND s.suite = ? AND s.metric = ? AND {part} ORDER BY r.number",
+            values,
+        )
+        return {row["run"]: row["value"] for row in found}
 
     def _about(self) -> dict[str, str]:
         return {row["key"]: row["value"] for row in self.rows("SELECT key, value FROM about")}

@@ -1,26 +1,38 @@
-"""Write the page of one run, or one page that sets several runs side by side."""
+"""Write the page of one run, one page that sets several runs side by side, or the page of a study."""
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from flan_jax.cli.paths import given_path, local_path
 from flan_jax.errors import UserError
 
-EXAMPLE = "flan-jax report runs/first runs/second --output compare.html"
+if TYPE_CHECKING:
+    import numpy as np
+
+EXAMPLE = "flan-jax report runs/first runs/second --output compare.html   or   flan-jax report studies/weights"
 PORT = 8123
 TRACES = ("config.gin", "manifest.json", "metrics.jsonl", "eval")
 """What a run leaves: a folder with none of it is another's, and no page is written into it."""
+STUDY = "study.json"
+"""What makes a folder that of a study."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("model_dir", nargs="+", type=given_path, help="folders of runs")
+    parser.add_argument("model_dir", nargs="+", type=given_path, help="folders of runs, or the folder of one study")
     parser.add_argument(
         "--output", type=local_path, default="", help="file to write; default: report.html in the (first) folder"
     )
     parser.add_argument("--json", action="store_true", help="print what the page shows as JSON, and write no page")
+    parser.add_argument(
+        "--runs",
+        action="store_true",
+        help="of a study: write the page of each of its runs too, which its own then links",
+    )
     parser.add_argument(
         "--serve", action="store_true", help="show the page on 127.0.0.1 and follow the runs; Ctrl-C ends it"
     )
@@ -34,13 +46,18 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UserError(f"--{asked[0]} and --{asked[1]} exclude each other: a report is printed, served or written.")
     if arguments.port is not None and not arguments.serve:
         raise UserError("--port is that of --serve, which is not asked for. Add --serve, or leave --port out.")
+    studies = [folder for folder in arguments.model_dir if (Path(folder) / STUDY).exists()]
+    if studies:
+        return _study(arguments, studies)
+    if arguments.runs:
+        raise UserError("--runs writes the pages of a study's runs, and no study is named. Leave it out.")
     folders = [_run_folder(folder) for folder in arguments.model_dir]
     if arguments.serve:
         return _serve(folders, PORT if arguments.port is None else arguments.port)
     if arguments.json:
         from flan_jax.report.document import report_document
 
-        print(json.dumps(report_document(folders), indent=1, allow_nan=False))
+        _print(report_document(folders))
         return 0
     return _write(folders, Path(arguments.output or folders[0] / "report.html"))
 
@@ -63,7 +80,8 @@ def _run_folder(given: str) -> Path:
         raise UserError(f"There is no run folder {given!r}. Give the MODEL_DIR of a run.")
     if not any((folder / name).exists() for name in TRACES):
         raise UserError(
-            f"{given!r} holds none of {', '.join(TRACES)}, so it is not the folder of a run. Give the MODEL_DIR of a run."
+            f"{given!r} holds none of {', '.join(TRACES)}, so it is not the folder of a run, and no {STUDY}, so it is not "
+            "that of a study. Give the MODEL_DIR of a run, or the folder of a study."
         )
     return folder
 
@@ -79,3 +97,56 @@ def _write(folders: list[Path], output: Path) -> int:
         ) from error
     print(output)
     return 0
+
+
+def _study(arguments: argparse.Namespace, studies: list[str]) -> int:
+    from flan_jax.cli.console import log
+    from flan_jax.studies.page.document import study_document
+    from flan_jax.studies.page.page import write_study_report
+
+    if len(arguments.model_dir) > 1:
+        raise UserError(
+            f"{studies[0]!r} is the folder of a study, whose page stands alone. Name it alone; its runs stand side by side in it."
+        )
+    if arguments.serve:
+        raise UserError(
+            "--serve follows runs. Follow a study with `flan-jax sweep --status`, or serve the folder of one of its runs."
+        )
+    if arguments.runs and arguments.json:
+        raise UserError("--runs writes pages and --json prints. Leave one of them out.")
+    root = Path(studies[0])
+    how: dict[str, Any] = {
+        "prior_of": functools.partial(_prior_of, root),
+        "progress": lambda words: log(f"fitting {words}"),
+    }
+    if arguments.json:
+        _print(study_document(root, **how))
+        return 0
+    if arguments.runs:
+        _write_runs(root)
+    print(write_study_report(root, Path(arguments.output or root / "report.html"), **how))
+    return 0
+
+
+def _write_runs(root: Path) -> None:
+    """Writes the page of every run that has something to show."""
+    from flan_jax.cli.console import log
+    from flan_jax.report.page import write_report
+    from flan_jax.studies.study_dir import open_study
+
+    study = open_study(root)
+    folders = [study.model_dir(plan.name) for plan in study.plans]
+    begun = [folder for folder in folders if any((folder / name).exists() for name in TRACES)]
+    for folder in begun:
+        write_report([folder], folder / "report.html")
+    log(f"wrote the pages of {len(begun)} runs; {len(folders) - len(begun)} have nothing to show yet")
+
+
+def _prior_of(root: Path, units: tuple[str, ...]) -> "np.ndarray | None":
+    from flan_jax.cli.commands.propose import shares_of_study
+
+    return shares_of_study(root, units)
+
+
+def _print(content: dict[str, Any]) -> None:
+    print(json.dumps(content, indent=1, allow_nan=False))

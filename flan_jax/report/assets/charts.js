@@ -63,22 +63,25 @@ function scoreRows(rows, { label = "Score (%)", runs = 1, left = 215 } = {}) {
   };
 }
 
-/** Curves over steps. curves: [{name, tint, steps, values, low, high}]; faint ones stand behind. */
-function stepCurves(curves, { label, zero = false, format = (value) => value.toFixed(3) }) {
+/** Curves over steps, or over another amount. curves: [{name, tint, steps, values, low, high}]; faint ones stand behind. */
+function stepCurves(curves, { label, zero = false, within = [], format = (value) => value.toFixed(3), over = "Training step", log = false, words = (point) => `step ${count(point.step)}` }) {
   return (width) => {
     const points = curves.flatMap((curve) => curve.steps.map((step, at) => ({ name: curve.name, tint: curve.tint, faint: curve.faint, step, value: curve.values[at], low: curve.low?.[at], high: curve.high?.[at] }))).filter((point) => isNumber(point.value));
     const single = new Set(points.map((point) => point.step)).size < 2;
     const banded = points.filter((point) => isNumber(point.low) && isNumber(point.high));
+    // Where the values of `within` lie in sight, a flat curve looks flat.
+    const seen = [...within, ...points.map((point) => point.value), ...banded.flatMap((point) => [point.low, point.high])];
+    const room = within.length ? { domain: [Math.min(...seen), Math.max(...seen)] } : {};
     return Plot.plot({
       width, height: Math.max(230, Math.min(380, width * 0.42)), marginLeft: 46, marginRight: 16, marginTop: 28, marginBottom: 38, style: FONT,
-      x: { label: "Training step", tickFormat: compact, ticks: width < NARROW ? 4 : 8, nice: true, labelArrow: "none" },
-      y: { label, grid: true, zero, nice: true, ticks: 6, tickSize: 0, labelArrow: "none" }, color: { type: "identity" },
+      x: { label: over, type: log ? "log" : "linear", tickFormat: compact, ticks: width < NARROW ? 4 : 8, nice: !log, labelArrow: "none" },
+      y: { label, grid: true, zero, nice: true, ...room, ticks: 6, tickSize: 0, labelArrow: "none" }, color: { type: "identity" },
       marks: [
         Plot.areaY(banded, { x: "step", y1: "low", y2: "high", z: "name", fill: "tint", fillOpacity: 0.12 }),
         Plot.line(points.filter((point) => point.faint), { x: "step", y: "value", z: "name", stroke: "tint", strokeOpacity: 0.3, strokeWidth: 1 }),
         Plot.line(points.filter((point) => !point.faint), { x: "step", y: "value", z: "name", stroke: "tint", strokeWidth: 2 }),
         Plot.dot(single || points.length <= 40 ? points : [], { x: "step", y: "value", fill: "tint", r: 3 }),
-        tip(points, { x: "step", y: "value", maxRadius: 1000, title: (point) => `${point.name}\nstep ${count(point.step)}: ${format(point.value)}` }),
+        tip(points, { x: "step", y: "value", maxRadius: 1000, title: (point) => `${point.name}\n${words(point)}: ${format(point.value)}` }),
       ],
     });
   };
@@ -110,22 +113,26 @@ function treemap(clusters) {
 }
 
 /** Two or more points a row, joined. rows: {key, label, points: [{value, tint, ring, interval, words}]}, values from 0 to 1. */
-function joinedPoints(rows, { label, left = 190, domain }) {
+function joinedPoints(rows, { label, left = 190, domain, zero = true, scale = 100, origin = null }) {
   return (width) => {
     const narrow = width < NARROW;
     const points = rows.flatMap((row) => row.points.map((point) => ({ ...point, key: row.key }))).filter((point) => isNumber(point.value));
+    const ends = points.flatMap((point) => [point.value, ...(point.interval ?? [])]).map(Math.abs);
+    // Differences of nothing have no scale of their own.
+    const flat = isNumber(origin) && Math.max(...ends, 0) < 1e-9 ? { domain: [-1, 1] } : {};
     const spans = rows.map((row) => ({ key: row.key, values: row.points.map((point) => point.value).filter(isNumber) })).filter((row) => row.values.length > 1);
     return Plot.plot({
       width, height: 50 + rows.length * (narrow ? 38 : 26), marginLeft: narrow ? 6 : left, marginRight: 16, marginTop: 8, marginBottom: 38, style: FONT,
-      x: { grid: true, label, ticks: 5, tickSize: 0, labelArrow: "none", ...(domain ? { domain } : { zero: true, nice: true }) },
+      x: { grid: true, label, ticks: 5, tickSize: 0, labelArrow: "none", ...(domain ? { domain } : { zero, nice: true }), ...flat },
       y: { type: "band", domain: rows.map((row) => row.key), axis: null, padding: 0 }, color: { type: "identity" },
       marks: [
         ...rowLabels(rows, narrow, left),
-        Plot.ruleY(spans, { x1: (row) => 100 * Math.min(...row.values), x2: (row) => 100 * Math.max(...row.values), y: "key", stroke: MUTED, strokeOpacity: 0.5, dy: narrow ? 3 : 0 }),
-        Plot.ruleY(points.filter((point) => point.interval), { x1: (p) => 100 * p.interval[0], x2: (p) => 100 * p.interval[1], y: "key", stroke: "tint", strokeWidth: 6, strokeOpacity: 0.22, strokeLinecap: "round", dy: narrow ? 3 : 0 }),
-        Plot.dot(points.filter((point) => point.ring), { x: (p) => 100 * p.value, y: "key", r: 5, stroke: "tint", strokeWidth: 1.8, fill: SURFACE, dy: narrow ? 3 : 0 }),
-        Plot.dot(points.filter((point) => !point.ring), { x: (p) => 100 * p.value, y: "key", r: 5, fill: "tint", stroke: SURFACE, dy: narrow ? 3 : 0 }),
-        tip(points, { x: (p) => 100 * p.value, y: "key", title: "words" }),
+        Plot.tickX(isNumber(origin) ? rows : [], { x: () => origin, y: "key", stroke: CHANCE }),
+        Plot.ruleY(spans, { x1: (row) => scale * Math.min(...row.values), x2: (row) => scale * Math.max(...row.values), y: "key", stroke: MUTED, strokeOpacity: 0.5, dy: narrow ? 3 : 0 }),
+        Plot.ruleY(points.filter((point) => point.interval), { x1: (p) => scale * p.interval[0], x2: (p) => scale * p.interval[1], y: "key", stroke: "tint", strokeWidth: 6, strokeOpacity: 0.22, strokeLinecap: "round", dy: narrow ? 3 : 0 }),
+        Plot.dot(points.filter((point) => point.ring), { x: (p) => scale * p.value, y: "key", r: 5, stroke: "tint", strokeWidth: 1.8, fill: SURFACE, dy: narrow ? 3 : 0 }),
+        Plot.dot(points.filter((point) => !point.ring), { x: (p) => scale * p.value, y: "key", r: 5, fill: "tint", stroke: SURFACE, dy: narrow ? 3 : 0 }),
+        tip(points, { x: (p) => scale * p.value, y: "key", title: "words" }),
       ],
     });
   };

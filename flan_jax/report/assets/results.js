@@ -71,12 +71,7 @@ function exponent(value) {
 function warnings() {
   const lines = [...data.notes, ...data.runs.flatMap((run) => run.notes.map((line) => (several() ? `${run.name}: ${line}` : line)))];
   const missing = data.runs.flatMap((run) => run.missing.map((line) => (several() ? `${run.name}: ${line}` : line)));
-  const block = (title, items) => {
-    if (!items.length) return null;
-    const list = h("ul", {}, items.map((line) => h("li", {}, line)));
-    return h("section", { class: "callout" }, items.length <= 4 ? [h("strong", {}, title), list] : h("details", {}, h("summary", {}, h("strong", {}, `${title} (${count(items.length)})`)), list));
-  };
-  return [block("Not in this report", missing), block("To be read with these results", lines)];
+  return [callout("Not in this report", missing), callout("To be read with these results", lines)];
 }
 
 /** Every run's suites of one name, in the order of the first run that has them. */

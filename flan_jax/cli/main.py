@@ -51,7 +51,7 @@ COMMANDS = {
     "harness": "measure a model with lm-evaluation-harness",
     "import-hf": "make a Hugging Face folder one that runs start from",
     "export-hf": "write a run's weights as a Hugging Face folder, with a model card",
-    "report": "write the page of one run, or of several side by side",
+    "report": "write the page of one run, of several side by side, or of a study",
 }
 
 _ROOMS = {"launch": "flan_jax.cli.launching.command"}

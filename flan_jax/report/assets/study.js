@@ -23,9 +23,23 @@ function warnings() {
   const out = data.runs.filter((run) => run.state === "failed" || run.state === "diverged");
   const waiting = data.runs.filter((run) => ["pending", "running", "interrupted"].includes(run.state));
   const lines = out.map((run) => `${run.run} ${run.state}${isNumber(run.step) ? ` at step ${count(run.step)}` : ""}: ${run.reason || "no reason recorded"}`);
-  if (waiting.length) lines.push(`Not done yet: ${waiting.map((run) => `${run.run} (${run.state})`).join(", ")}`);
+  for (const name of ["running", "interrupted", "pending"]) {
+    const own = waiting.filter((run) => run.state === name);
+    if (own.length) lines.push(`${name}: ${ranges(own)}`);
+  }
   if (data.without_objective.length) lines.push(`Done, but without ${data.objective.name}: ${data.without_objective.join(", ")}`);
   return [callout("Runs without a result, in no mean and no fit", lines), callout("Not in this report", data.missing), callout("To be read with these results", data.notes)];
+}
+
+/** Names of runs, neighbors in one. */
+function ranges(runs) {
+  const found = [];
+  for (const run of runs) {
+    const last = found.at(-1);
+    if (last && last[1].number + 1 === run.number) last[1] = run;
+    else found.push([run, run]);
+  }
+  return found.map(([first, last]) => (first === last ? first.run : `${first.run} to ${last.run}`)).join(", ");
 }
 
 function overview() {
@@ -74,6 +88,14 @@ function studyCosts() {
 
 const measurePicker = (key) => picker("Measure", key, data.measures.map((one) => [one.name, one.name]), refresh);
 
+/** How the intervals of a factor are made. */
+const intervalWords = (factor) => (factor.pooled
+  ? "The runs of a level differ in their seed alone: their spread is pooled over the levels."
+  : "Other factors vary too: the interval of a mean is over the runs of the level, that of a difference over pairs that are equal in all else.");
+
+/** The same of several: one sentence for all, or none and each its own. */
+const commonWords = (found) => (new Set(found.map(intervalWords)).size === 1 ? intervalWords(found[0]) : "");
+
 /** Cells of a factor's levels: all runs, or the runs of each level of another factor. */
 function seriesOf(factor, measure, by) {
   const split = by && factor.splits[by];
@@ -91,32 +113,32 @@ function factors() {
   const splitting = data.measures.slice(0, 2).some((one) => one.name === measure.name);
   const control = h("div", { class: "controls", style: "margin:0" },
     measurePicker("factorMeasure"),
-    others.length > 1 && splitting ? picker("Split by", "factorSplit", [["", "nothing"], ...others.map((name) => [name, name])], refresh) : null,
+    others.length && splitting ? picker("Split by", "factorSplit", [["", "nothing"], ...others.map((name) => [name, name])], refresh) : null,
     choice("Show", "factorShow", [["means", "Means"], ["differences", "Differences"]], refresh));
-  const words = state.factorShow === "differences"
-    ? "Differences to the first level, paired over runs that are equal in all other factors: Student's t over the pairs, 95%."
-    : "Means over seeds and all other factors, with 95% intervals: Student's t over the runs of a level.";
-  return card("factors", "Factors", `${words} Not corrected for the number of comparisons.`, control, bars().map((factor) => factorBlock(factor, measure)));
+  const words = state.factorShow === "differences" ? "Differences to the level of the first run, with 95% intervals (Student's t)." : "Means over seeds and all other factors, with 95% intervals (Student's t).";
+  return card("factors", "Factors", `${words} ${commonWords(bars())} Not corrected for the number of comparisons.`, control, h("div", { class: bars().length > 2 ? "pairs" : null }, bars().map((factor) => factorBlock(factor, measure))));
 }
 
 function factorBlock(factor, measure) {
   const series = seriesOf(factor, measure.name, splitOf(factor, "factorSplit"));
   const means = state.factorShow !== "differences";
+  if (!series.some((one) => one.cells.some((cell) => cell.runs))) return h("div", { class: "block" }, h("h3", {}, factor.name), h("p", { class: "muted small" }, `No run that is done has ${measure.name}.`));
   const levels = factor.levels.map((level, at) => ({ ...level, at }));
-  const words = (one, level, cell) => [`${factor.name} ${level.level}`, one.name, `mean ${shown(measure, cell.mean)}${unitOf(measure)} of ${counted(cell.runs, "run")}, interval ${interval(cell.interval, (value) => shown(measure, value))}`, cell.difference && `${change(measure, cell.difference.value)} to ${factor.levels[0].level}, interval ${interval(cell.difference.interval, (value) => change(measure, value))}, ${counted(cell.difference.pairs, "pair")}`].filter(Boolean).join("\n");
+  const compared = levels.filter((level) => level.level !== factor.first);
+  const words = (one, level, cell) => [`${factor.name} ${level.level}`, one.name, `mean ${shown(measure, cell.mean)}${unitOf(measure)} of ${counted(cell.runs, "run")}, interval ${interval(cell.interval, (value) => shown(measure, value))}`, cell.difference && `${change(measure, cell.difference.value)} to ${factor.first}, interval ${interval(cell.difference.interval, (value) => change(measure, value))}, ${counted(cell.difference.pairs, "pair")}`].filter(Boolean).join("\n");
   const chart = means
     ? intervalBars(levels.map((level) => ({ key: level.level, label: level.level, cells: series.map((one) => { const cell = one.cells[level.at]; return isNumber(cell.mean) ? { value: cell.mean, interval: cell.interval, tint: one.tint, text: shown(measure, cell.mean), words: words(one, level, cell) } : null; }) })), { label: axisOf(measure), scale: scaleOf(measure), chance: measure.chance })
-    : joinedPoints(levels.slice(1).map((level) => ({ key: level.level, label: level.level, points: series.map((one) => { const cell = one.cells[level.at]; return { value: cell.difference?.value, interval: cell.difference?.interval, tint: one.tint, words: words(one, level, cell) }; }) })), { label: `${axisOf(measure)}, difference to ${factor.levels[0].level}`, scale: scaleOf(measure), origin: 0 });
+    : joinedPoints(compared.map((level) => ({ key: level.level, label: level.level, points: series.map((one) => { const cell = one.cells[level.at]; return { value: cell.difference?.value, interval: cell.difference?.interval, tint: one.tint, words: words(one, level, cell) }; }) })), { label: `${axisOf(measure)}, difference to ${factor.first}`, scale: scaleOf(measure), origin: 0 });
   const columns = [{ name: factor.name, of: (row) => (factor.numeric ? row.level.number : row.level.level), show: (row) => row.level.level }];
   if (series.length > 1) columns.push({ name: "Of", of: (row) => row.one.name });
   columns.push(
     { name: "Runs", number: true, of: (row) => row.cell.runs, show: (row) => [count(row.cell.runs), series.length < 2 && row.level.runs > row.cell.runs && h("span", { class: "sub" }, `of ${count(row.level.runs)}`)] },
     { name: "Mean", number: true, of: (row) => row.cell.mean, show: (row) => [shown(measure, row.cell.mean), h("span", { class: "sub" }, interval(row.cell.interval, (value) => shown(measure, value)))] },
-    { name: "Difference", title: `to ${factor.levels[0].level}, over pairs`, number: true, of: (row) => row.cell.difference?.value, show: (row) => differenceCell(measure, row.cell.difference) });
+    { name: "Difference", title: `to ${factor.first}, over pairs`, number: true, of: (row) => row.cell.difference?.value, show: (row) => differenceCell(measure, row.cell.difference) });
   const rows = levels.flatMap((level) => series.map((one) => ({ level, one, cell: one.cells[level.at] })));
   const key = [...(series.length > 1 ? series.map((one) => [one.name, one.tint]) : []), ...(means && isNumber(measure.chance) ? [["chance", CHANCE, "tick"]] : [])];
   return h("div", { class: "block" }, h("h3", {}, factor.name), key.length ? legend(key) : null,
-    figure(`${measure.name} by ${factor.name}; the table below has the numbers.`, chart),
+    figure(`${measure.name} by ${factor.name}; the table below has the numbers.`, chart, commonWords(bars()) ? null : intervalWords(factor)),
     h("details", {}, h("summary", {}, "The numbers"), table(`${measure.name} by ${factor.name}`, columns, rows, { key: `factor ${factor.name}` })));
 }
 
@@ -135,28 +157,32 @@ function curves() {
   const found = data.factors.filter((factor) => factor.numeric);
   if (!found.length) return null;
   const others = [...new Set(found.flatMap((factor) => Object.keys(factor.splits)))];
-  measurePicker("curveMeasure");
+  const suites = data.measures.filter((one) => one.metric === data.objective.metric && !one.part);
+  const options = [...data.measures.map((one) => [one.name, one.name]), ...(suites.length > 1 ? [["*", `${data.objective.metric} of every suite`]] : [])];
+  const of = picker("Measure", "curveMeasure", options, refresh);
   const measure = measureOf(state.curveMeasure);
-  const splitting = data.measures.slice(0, 2).some((one) => one.name === measure.name);
-  const control = h("div", { class: "controls", style: "margin:0" }, measurePicker("curveMeasure"),
+  const splitting = state.curveMeasure !== "*" && data.measures.slice(0, 2).some((one) => one.name === measure.name);
+  const control = h("div", { class: "controls", style: "margin:0" }, of,
     others.length && splitting ? picker("Split by", "curveSplit", [["", "nothing"], ...others.map((name) => [name, name])], refresh) : null);
-  return card("curves", "Score by amount", "Factors that are amounts: means over seeds and all other factors, with 95% intervals (Student's t over the runs of a level).", control, found.map((factor) => curveBlock(factor, measure)));
+  return card("curves", "Score by amount", `Factors that are amounts: means over seeds and all other factors, with 95% intervals (Student's t). ${commonWords(found)}`, control, h("div", { class: found.length > 2 ? "pairs" : null }, found.map((factor) => curveBlock(factor, measure, state.curveMeasure === "*" ? suites : null))));
 }
 
-function curveBlock(factor, measure) {
-  const label = axisOf(measure);
+function curveBlock(factor, measure, suites) {
+  const label = suites ? axisOf(measure, measure.metric) : axisOf(measure);
   const numbers = factor.levels.map((level) => level.number);
   const log = Math.min(...numbers) > 0 && Math.max(...numbers) / Math.min(...numbers) >= 20;
   if (factor.points) {
     const points = factor.points[measure.name].map((point) => ({ x: point.number, y: scaleOf(measure) * point.value, tint: color(0), words: `${point.run}\n${factor.name} ${plainNumber(point.number)}\n${shown(measure, point.value)}${unitOf(measure)}` }));
     return h("div", { class: "block" }, h("h3", {}, factor.name), figure(`${measure.name} of ${points.length} runs by ${factor.name}.`, scatter(points, { over: factor.name, label, log })));
   }
+  if (!factor.means[measure.name].some((cell) => cell.runs)) return h("div", { class: "block" }, h("h3", {}, factor.name), h("p", { class: "muted small" }, `No run that is done has ${measure.name}.`));
   const scaled = (values) => values.map((value) => (isNumber(value) ? scaleOf(measure) * value : null));
-  const series = seriesOf(factor, measure.name, splitOf(factor, "curveSplit")).map((one) => ({ name: one.name || measure.name, tint: one.tint, steps: numbers, values: scaled(one.cells.map((cell) => cell.mean)), low: scaled(one.cells.map((cell) => cell.interval?.[0])), high: scaled(one.cells.map((cell) => cell.interval?.[1])) }));
-  if (isNumber(measure.chance)) series.push({ name: "chance", tint: CHANCE, faint: true, steps: numbers, values: scaled(numbers.map(() => measure.chance)), low: [], high: [] });
+  const parts = suites ? suites.map((one, at) => ({ name: one.suite, tint: color(at), cells: factor.means[one.name] })) : seriesOf(factor, measure.name, splitOf(factor, "curveSplit"));
+  const series = parts.map((one) => ({ name: one.name || measure.name, tint: one.tint, steps: numbers, values: scaled(one.cells.map((cell) => cell.mean)), low: scaled(one.cells.map((cell) => cell.interval?.[0])), high: scaled(one.cells.map((cell) => cell.interval?.[1])) }));
+  if (isNumber(measure.chance) && !suites) series.push({ name: "chance", tint: CHANCE, faint: true, steps: numbers, values: scaled(numbers.map(() => measure.chance)), low: [], high: [] });
   const words = series.map((one) => `${one.name}: ${one.values.map((value, at) => `${plainNumber(value)} at ${plainNumber(numbers[at])}`).join(", ")}`).join("; ");
   return h("div", { class: "block" }, h("h3", {}, factor.name), legend(series.map((one) => [one.name, one.tint, "line"])),
-    figure(`${measure.name} by ${factor.name}. ${words}.`, stepCurves(series, { label, over: factor.name, log, format: (value) => `${plainNumber(value)}${unitOf(measure)}`, words: (point) => `${factor.name} ${plainNumber(point.step)}` })));
+    figure(`${measure.name} by ${factor.name}. ${words}.`, stepCurves(series, { label, over: factor.name, log, format: (value) => `${plainNumber(value)}${unitOf(measure)}`, words: (point) => `${factor.name} ${plainNumber(point.step)}` }), commonWords(data.factors.filter((one) => one.numeric)) ? null : intervalWords(factor)));
 }
 
 /** What papers report: of the same suites and tasks, and of the same questions on other data. */
@@ -176,6 +202,7 @@ function findingBlock(finding, factor) {
   const measure = data.measures[0];
   if (!measure.percent || factor.points) return null;
   const cells = factor.means[measure.name];
+  if (!cells.some((cell) => cell.runs)) return null;
   const text = h("p", { class: "small muted" }, `${finding.differs} Measured there: ${finding.metric}; here: ${measure.name}. Source: ${finding.source}.`);
   if (finding.axis === "number" && factor.numeric) {
     const all = [

@@ -37,10 +37,10 @@ function runColumns(factors) {
     : [{ name: "Largest weights", of: (run) => Math.max(...Object.values(run.weights)), show: (run) => largest(run.weights, 3).map((text) => h("span", { class: "sub" }, text)) }];
   return [
     { name: "Run", of: (run) => run.number, show: (run) => [name(run), run.replicate > 0 && h("span", { class: "sub" }, "again")] },
-    { name: "State", of: (run) => run.state, show: (run) => [h("span", { class: run.state === "failed" || run.state === "diverged" ? "down" : null }, run.state), run.reason && run.state !== "done" && h("span", { class: "sub wrap-text" }, run.reason)] },
-    ...factors.map((factor) => ({ name: factor, of: (run) => number(run.levels[factor]), show: (run) => run.levels[factor] ?? NOTHING })),
     { name: "Objective", number: true, of: (run) => run.objective, show: (run) => shown(objective, run.objective) },
     { name: "Score", number: true, of: (run) => run.score, show: (run) => [percent(run.score), isNumber(run.score) && h("span", { class: "sub" }, interval(run.interval))] },
+    { name: "State", of: (run) => run.state, show: (run) => [h("span", { class: run.state === "failed" || run.state === "diverged" ? "down" : null }, run.state), run.reason && run.state !== "done" && h("span", { class: "sub wrap-text" }, run.reason)] },
+    ...factors.map((factor) => ({ name: factor, of: (run) => number(run.levels[factor]), show: (run) => run.levels[factor] ?? NOTHING })),
     ...weights,
     { name: "Step", number: true, of: (run) => run.step, show: (run) => [count(run.step), isNumber(run.steps) && run.steps !== run.step && h("span", { class: "sub" }, `of ${count(run.steps)}`)] },
     { name: "Tokens", number: true, of: (run) => run.tokens, show: (run) => compact(run.tokens) },

@@ -11,7 +11,7 @@ from flan_jax.report.document import finite
 from flan_jax.report.run import mapping
 from flan_jax.studies.objectives import LOWER_IS_BETTER, SCORE, parse_objective
 from flan_jax.studies.page.best import Points, best_point, noise_of, points_of
-from flan_jax.studies.page.factors import DRAW, factor_tables, measures_of
+from flan_jax.studies.page.factors import DRAW, ORDERS, factor_tables, measures_of
 from flan_jax.studies.page.law import Prior, Progress, fitted_law, proposed
 from flan_jax.studies.page.methods import methods_text
 from flan_jax.studies.page.published import published_findings, published_measures
@@ -110,6 +110,8 @@ def _question(results: StudyResults) -> list[str]:
             levels.setdefault(name, {})[level] = None
     lines = []
     for name, found in levels.items():
+        if name in ORDERS:
+            continue
         if name == DRAW:
             units = len({unit for own in results.weights.values() for unit in own})
             lines.append(f"weights of {units} units, {len(found)} draws" if units else f"{len(found)} draws")

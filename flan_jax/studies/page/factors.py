@@ -1,20 +1,27 @@
-"""Scores by the levels of each factor: means over all else with intervals, and differences that are paired over all else.
+"""Scores by the levels of each factor: means over all else with intervals, and differences to the first level.
 
-The interval of a mean is Student's over its runs: it takes the other factors' levels, draws and seeds for chance. That of a
-difference is Student's over pairs of runs that are equal in all other factors, so what these change cancels out.
+All intervals are Student's. Where the runs of every level are equal but for their seed, and the order of parts that goes with
+it, their spread is pooled over the levels (``pooled``): a few seeds of one level say little of it. Where other factors vary
+too, the interval of a mean is over its runs and takes these for chance; that of a difference is over pairs of runs that
+are equal in all other factors, so what these change cancels out.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flan_jax.eval.statistics.t_interval import t_interval
+from flan_jax.eval.statistics.t_interval import t_interval, t_interval_of
+from flan_jax.studies.factors.arms import ARM
 from flan_jax.studies.objectives import SCORE, parse_objective
 from flan_jax.studies.page.results import StudyResults
 
-SEED, DRAW, ORDER = "seed", "draw", "order"
-NO_FACTORS = (SEED, DRAW)
+SEED, DRAW = "seed", "draw"
+ORDERS = ("order", "task_order")
+"""Orders of parts: numbers that mean no amount."""
+NO_FACTORS = (SEED, DRAW, ARM)
 """Names of levels that only tell runs apart."""
+REPLICATES = (*NO_FACTORS, *ORDERS)
+"""Levels in which replicates may differ."""
 MOST_LEVELS = 24
 """A numeric factor of more levels is shown run by run."""
 MOST_SPLIT = 8
@@ -42,24 +49,26 @@ def factor_tables(results: StudyResults, measures: Sequence[str]) -> list[dict[s
     Returns:
         Of each factor its ``name``; ``numeric``, where all of its levels are numbers that mean an amount; ``levels``, each
         with its text, its number and the runs that have it, of any state; ``means``, measure → a cell a level; ``splits``,
-        another factor → the same by its levels, of the objective and the score beside it; ``points`` in the place of all
-        that where there is a level a run. A cell has the number of ``runs`` that are done, their ``mean``, its
-        ``interval`` (``None`` of one run), and the ``difference`` to the first level.
+        another factor that it is crossed with → the same by its levels, of the objective and the score beside it; ``points``
+        in the place of all that where there is a level a run; ``pooled``, how intervals are made. A cell has the number of
+        ``runs`` that are done, their ``mean``, its ``interval`` (``None`` of one run), and the ``difference`` to the first
+        level.
     """
     names = list(dict.fromkeys(name for row in results.runs for name in results.levels.get(row["run"], {})))
-    levels = {name: _levels(results, name) for name in names if name not in NO_FACTORS}
+    levels = {name: _levels(results, name) for name in names if name not in REPLICATES}
     levels = {name: own for name, own in levels.items() if len(own) > 1}
     beside = [name for name in measures[:2] if not parse_objective(name).part]
     tables = []
     for name, own in levels.items():
         numbers = [level["number"] for level in own]
-        numeric = name != ORDER and len(own) > 2 and all(number is not None for number in numbers)
+        numeric = len(own) > 2 and all(number is not None for number in numbers)
         if numeric:
             own = sorted(own, key=lambda level: level["number"])
         table: dict[str, Any] = {
             "name": name,
             "numeric": numeric,
             "levels": own,
+            "pooled": _only_replicates(results, name),
             "means": {},
             "splits": {},
             "points": None,
@@ -67,12 +76,53 @@ def factor_tables(results: StudyResults, measures: Sequence[str]) -> list[dict[s
         if len(own) > MOST_LEVELS and numeric:
             table["points"] = _points(results, name, measures)
         else:
-            table["means"] = {measure: _cells(results, name, own, measure) for measure in measures}
+            first = _first(results, name)
+            table["means"] = {
+                measure: _cells(results, name, own, first, measure, pooled=table["pooled"]) for measure in measures
+            }
             for other, others in levels.items():
-                if other != name and len(others) <= MOST_SPLIT:
-                    table["splits"][other] = _split(results, (name, own), (other, others), beside)
+                if other != name and len(others) <= MOST_SPLIT and _crossed(results, name, other):
+                    table["splits"][other] = _split(results, (name, own, first), (other, others), beside)
+        table["first"] = None if table["points"] else _first(results, name)
         tables.append(table)
     return tables
+
+
+def _level(results: StudyResults, run: str, name: str) -> str | None:
+    found = results.levels.get(run, {}).get(name)
+    return None if found is None else found[0]
+
+
+def _first(results: StudyResults, name: str) -> str:
+    """The level that others are compared with: that of the first run that has one, a baseline's where there is one."""
+    return next(level for row in results.runs if (level := _level(results, row["run"], name)) is not None)
+
+
+def _only_replicates(results: StudyResults, name: str) -> bool:
+    """Tells if the runs of every level of a factor differ in nothing but their seed and the order that goes with it."""
+    cells: dict[str, set[tuple[Any, ...]]] = {}
+    weights: dict[str, set[tuple[Any, ...]]] = {}
+    for row in results.runs:
+        level = _level(results, row["run"], name)
+        if level is None:
+            continue
+        own = results.levels[row["run"]]
+        cells.setdefault(level, set()).add(
+            tuple((key, own[key][0]) for key in sorted(own) if key not in (name, *REPLICATES))
+        )
+        weights.setdefault(level, set()).add(tuple(sorted(results.weights.get(row["run"], {}).items())))
+    return all(len(found) == 1 for found in (*cells.values(), *weights.values()))
+
+
+def _crossed(results: StudyResults, name: str, other: str) -> bool:
+    """Tells if two factors have two levels each, all four of whose combinations there are."""
+    pairs = {(_level(results, row["run"], name), _level(results, row["run"], other)) for row in results.runs}
+    partners: dict[str, set[str]] = {}
+    for level, second in pairs:
+        if level is not None and second is not None:
+            partners.setdefault(level, set()).add(second)
+    found = list(partners.values())
+    return any(len(one & two) > 1 for place, one in enumerate(found) for two in found[:place])
 
 
 def _levels(results: StudyResults, name: str) -> list[dict[str, Any]]:
@@ -89,27 +139,46 @@ def _cells(
     results: StudyResults,
     name: str,
     levels: Sequence[Mapping[str, Any]],
+    first: str,
     measure: str,
-    runs: Sequence[str] | None = None,
+    *,
+    pooled: bool,
+    runs: frozenset[str] | None = None,
 ) -> list[dict[str, Any]]:
     values = results.scores[measure]
-    chosen = [run for run in values if runs is None or run in runs]
-    by_level = [
-        [run for run in chosen if results.levels.get(run, {}).get(name, ("", None))[0] == level["level"]]
-        for level in levels
-    ]
+    by_level: dict[str, list[str]] = {level["level"]: [] for level in levels}
+    for run in values:
+        level = _level(results, run, name)
+        if level is not None and (runs is None or run in runs):
+            by_level[level].append(run)
+    spread = _pooled([[values[run] for run in own] for own in by_level.values()]) if pooled else None
     cells: list[dict[str, Any]] = []
-    for place, own in enumerate(by_level):
+    for level, own in by_level.items():
         scores = [values[run] for run in own]
-        cells.append(
-            {
-                "runs": len(own),
-                "mean": math.fsum(scores) / len(scores) if scores else None,
-                "interval": t_interval(scores),
-                "difference": _difference(results, values, name, own, by_level[0]) if place else None,
-            }
-        )
+        mean = math.fsum(scores) / len(scores) if scores else None
+        interval = t_interval(scores)
+        if spread and mean is not None and len(scores) > 1:
+            interval = t_interval_of(mean, spread[0], count=len(scores), freedom=spread[1])
+        difference = None if level == first else _difference(results, values, name, own, by_level[first])
+        if difference and spread:
+            sizes = (len(own), len(by_level[first]))
+            wide = spread[0] * math.sqrt(sum(1 / size for size in sizes))
+            known = t_interval_of(difference["value"], wide, count=1, freedom=spread[1])
+            difference["interval"] = known if min(sizes) > 1 else None
+        cells.append({"runs": len(own), "mean": mean, "interval": interval, "difference": difference})
     return cells
+
+
+def _pooled(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:
+    """The standard deviation within groups and its degrees of freedom; ``None`` where no group has two."""
+    freedom = sum(len(group) - 1 for group in groups if group)
+    if not freedom:
+        return None
+    squares = 0.0
+    for group in groups:
+        mean = math.fsum(group) / max(len(group), 1)
+        squares += math.fsum((value - mean) ** 2 for value in group)
+    return math.sqrt(squares / freedom), freedom
 
 
 def _difference(
@@ -118,7 +187,8 @@ def _difference(
     """The mean difference to the first level over pairs that are equal in the factors which both have."""
     if not own or not first:
         return None
-    shared = set.intersection(*(set(results.levels[run]) for run in (*own, *first))) - {name}
+    # An arm has another name than the baseline that it is held against.
+    shared = set.intersection(*(set(results.levels[run]) for run in (*own, *first))) - {name, ARM}
 
     def by_rest(runs: Sequence[str]) -> dict[tuple[str, ...], float]:
         groups: dict[tuple[str, ...], list[float]] = {}
@@ -136,16 +206,18 @@ def _difference(
 
 def _split(
     results: StudyResults,
-    factor: tuple[str, Sequence[Mapping[str, Any]]],
+    factor: tuple[str, Sequence[Mapping[str, Any]], str],
     other: tuple[str, Sequence[Mapping[str, Any]]],
     measures: Sequence[str],
 ) -> dict[str, Any]:
-    name, levels = factor
+    name, levels, first = factor
     by, others = other
     rows = []
     for level in others:
-        runs = {run for run, own in results.levels.items() if own.get(by, ("", None))[0] == level["level"]}
-        rows.append({measure: _cells(results, name, levels, measure, [*runs]) for measure in measures})
+        runs = frozenset(run for run in results.levels if _level(results, run, by) == level["level"])
+        rows.append(
+            {measure: _cells(results, name, levels, first, measure, pooled=False, runs=runs) for measure in measures}
+        )
     return {"levels": [level["level"] for level in others], "means": rows}
 
 

@@ -12,6 +12,7 @@ from flan_jax.studies.fits.choice import FamilyChoice, choose
 from flan_jax.studies.fits.estimate import Estimate, percentiles
 from flan_jax.studies.fits.families import FAMILIES
 from flan_jax.studies.fits.table import RunTable
+from flan_jax.studies.fits.threads import one_thread
 from flan_jax.studies.page.results import StudyResults
 from flan_jax.studies.proposals.coverage import confirmed
 from flan_jax.studies.proposals.effects import RISE, effects
@@ -48,9 +49,14 @@ def fitted_law(results: StudyResults, prior_of: Prior, progress: Progress) -> di
     if isinstance(results.fitted, str):
         return {"why": results.fitted}
     try:
-        choice = choose(results.fitted, str(results.objective), progress=progress)
+        with one_thread():
+            choice = choose(results.fitted, str(results.objective), progress=progress)
+            return _described(results, choice, prior_of, progress)
     except UserError as error:
         return {"why": str(error)}
+
+
+def _described(results: StudyResults, choice: FamilyChoice, prior_of: Prior, progress: Progress) -> dict[str, Any]:
     table = choice.table
     progress(f"{choice.chosen}, with resampled runs")
     resamples = RESAMPLES if FAMILIES[choice.chosen].smooth else RESAMPLES_SLOW

@@ -209,8 +209,10 @@ def _evaluation(results: StudyResults, base: Mapping[str, Any], manifest: Mappin
 
 def _statistics(results: StudyResults, points: Points, law: Mapping[str, Any] | None) -> Iterator[str]:
     yield (
-        "Intervals are 95% intervals. Means by level: Student's t over the runs of the level; differences: Student's t over "
-        "pairs of runs that are equal in all other factors. Neither is corrected for the number of comparisons."
+        "Intervals are 95% intervals, Student's. Where the runs of every level of a factor are equal but for their seed, means and "
+        "differences use their spread, pooled over the levels; where other factors vary too, a mean's interval is over its "
+        "runs, and a difference's over pairs of runs that are equal in all other factors. Neither is corrected for the number "
+        "of comparisons."
     )
     if points.noise:
         sd = points.noise.sd

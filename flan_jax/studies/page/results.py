@@ -1,4 +1,4 @@
-"""What the runs of a study came to, read from its folder as it is now (``StudyResults``).
+"""The tables of a study as its folder is now (``StudyResults``).
 
 The tables are those of ``study.sqlite``, made anew in a file of its own: nothing is written into the study's folder, and a
 sweep that goes on is not disturbed.

@@ -14,8 +14,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from warm_commands import warm_commands
@@ -79,11 +80,14 @@ def surroundings() -> dict[str, str]:
     return environment
 
 
-def follow(page: str, folder: Path) -> str:
-    """Does what the page says, in ``folder``; returns all that was printed."""
+def follow(page: str, folder: Path, shorter: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Does what the page says, in ``folder``, with words of its blocks replaced by others; returns all that was printed."""
     environment = surroundings()
     printed = ""
     todo = list(steps(page))
+    for long, short in shorter.items():
+        assert any(long in step.body for step in todo), f"{page} has no {long!r}"
+        todo = [step._replace(body=step.body.replace(long, short)) for step in todo]
     for number, step in enumerate(todo):
         if step.kind in ("file", "more"):
             path = folder / step.file

@@ -5,7 +5,7 @@
 Runs that differ in nothing but their seed, and in the order of clusters or tasks that goes with it, are one level. Their
 spread is pooled over the levels of an arm and its baseline: with three seeds a level, a spread of its own would rest on two
 degrees of freedom. Intervals are Student's, of 95%, and over seeds: other tasks would give other means. A run of no steps has
-no spread. Where an arm's levels are numbers, a line is fitted to its runs: points for every doubling, or, where one of the
+no spread. Scores are per cent. Where an arm's levels are numbers, a line is fitted to its runs: points for every doubling, or, where one of the
 levels is 0, for every step of 1. Tables are printed in Markdown.
 """
 
@@ -24,6 +24,7 @@ BASELINE = "baseline"
 REPLICATES = ("arm", "seed", "order", "task_order")
 """Levels in which the runs of one cell may differ."""
 LEVEL = 0.95
+PERCENT = 100
 Key = tuple[str, str]  # suite, metric
 Cell = dict[str, Any]  # level, names of runs
 
@@ -86,7 +87,7 @@ def _suite_values(scores: Sequence[dict[str, Any]], done: set[str]) -> dict[Key,
     found: dict[Key, dict[str, float]] = {}
     for row in scores:
         if row["kind"] == "suite" and row["run"] in done:
-            found.setdefault((row["suite"], row["metric"]), {})[row["run"]] = row["value"]
+            found.setdefault((row["suite"], row["metric"]), {})[row["run"]] = PERCENT * row["value"]
     return found
 
 
@@ -95,7 +96,7 @@ def _chance(scores: Sequence[dict[str, Any]]) -> dict[str, float]:
     found: dict[str, dict[str, dict[str, float]]] = {}
     for row in scores:
         if row["kind"] == "task" and row["metric"] == "score" and row["chance"] is not None:
-            found.setdefault(row["suite"], {}).setdefault(row["cluster"], {})[row["task"]] = row["chance"]
+            found.setdefault(row["suite"], {}).setdefault(row["cluster"], {})[row["task"]] = PERCENT * row["chance"]
     return {
         suite: round(statistics.fmean(statistics.fmean(tasks.values()) for tasks in clusters.values()), 2)
         for suite, clusters in found.items()
@@ -109,7 +110,9 @@ def _same_tasks(
     tasks: dict[Key, dict[str, dict[str, float]]] = {}
     for row in scores:
         if row["kind"] == "task" and row["run"] in done and not row["held_out"]:
-            tasks.setdefault((row["suite"], row["metric"]), {}).setdefault(row["run"], {})[row["task"]] = row["value"]
+            tasks.setdefault((row["suite"], row["metric"]), {}).setdefault(row["run"], {})[row["task"]] = (
+                PERCENT * row["value"]
+            )
     found: dict[Key, dict[str, float]] = {}
     for key, runs in tasks.items():
         base = [own for run, own in runs.items() if levels[run].get("arm") == BASELINE]
@@ -168,7 +171,7 @@ def _told(
 ) -> dict[str, Any]:
     """A cell as JSON has it."""
     base = next((one for one in cells if one["baseline"]), None)
-    fixed = all(runs[run]["steps"] == 0 for run in cell["runs"])
+    fixed = all(runs[run]["evaluated_step"] == 0 for run in cell["runs"])
     measured = {}
     for key, of_runs in values.items():
         own = [of_runs[run] for run in cell["runs"] if run in of_runs]

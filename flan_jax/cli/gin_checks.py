@@ -49,6 +49,38 @@ def macros_read() -> set[str]:
     return {name for name in map(macro_of, _references(gin.config._CONFIG)) if name is not None}
 
 
+def name_varied_macros() -> None:
+    """Puts the run option that a macro sets in the place of the macro's name, where a factor of a study varies that.
+
+    Raises:
+        UserError: the macro sets no run option, or several.
+    """
+    bound = gin.config._CONFIG
+    macros = {scope for scope, selector in bound if selector == MACRO}
+    for parameters in list(bound.values()):
+        option = parameters.get("option")
+        if isinstance(option, str) and option in macros:
+            options = sorted(set(_fed_by(option)))
+            if len(options) != 1:
+                sets = f"sets {len(options)} options: {', '.join(options)}" if options else "sets no run option"
+                raise UserError(
+                    f"A factor of the study varies the macro {option}, which {sets}. Name the one run option that is varied."
+                )
+            parameters["option"] = options[0]
+
+
+def _fed_by(macro: str) -> Iterator[str]:
+    """Yields the options that take a macro's value as it is, by gin's names."""
+    for (scope, selector), parameters in gin.config._CONFIG.items():
+        for parameter, value in parameters.items():
+            if macro_of(value) != macro:
+                continue
+            if selector == MACRO:
+                yield from _fed_by(scope)
+            else:
+                yield f"{selector.removeprefix(OURS)}.{parameter}"
+
+
 def _bound(scope: str, selector: str) -> Mapping[str, Any]:
     return gin.config._CONFIG.get((scope, selector), {})
 

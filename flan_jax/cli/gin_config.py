@@ -15,7 +15,7 @@ from typing import Any
 import gin
 import jax
 
-from flan_jax.cli.gin_checks import MACRO, RUN, STUDY, check_bindings, macros_read
+from flan_jax.cli.gin_checks import MACRO, RUN, STUDY, check_bindings, macros_read, name_varied_macros
 from flan_jax.cli.gin_order import FileOrder
 from flan_jax.cli.gin_reader import OURS, GinReader, Key, Origin, shipped_gin_dir
 from flan_jax.cli.gin_values import as_gin, fields_of, in_order
@@ -259,7 +259,8 @@ def load_study(
         study_dir: the study's folder, in which every run gets its own.
 
     Raises:
-        UserError: as ``load``; no file describes a study; or the base run is given a folder.
+        UserError: as ``load``; no file describes a study; a factor varies a macro that is not one run option's; or the
+            base run is given a folder.
     """
     given = next((name for name in map(_name_of, bindings) if name in ("MODEL_DIR", "run.model_dir")), None)
     if given:
@@ -271,6 +272,7 @@ def load_study(
             f"None of {', '.join(files) or 'no files'} describes a study: nothing sets study.factors. Name a file from sweeps/, or "
             "one of your own."
         )
+    name_varied_macros()
     base = _called(run, reader)
     operative = gin.operative_config_str()
     study = _called(make_study, reader)

@@ -1,6 +1,6 @@
 """The tables and views of a study's database, as SQL, and the question that each view answers."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when a table changes; a database of another version is made anew from the study's folders."""
 
 TABLES = """
@@ -49,7 +49,8 @@ CREATE TABLE scores (
   task TEXT NOT NULL,          -- '' of a cluster or a suite
   metric TEXT NOT NULL,        -- 'score' is each task's own metric, whichever that is
   value REAL NOT NULL,
-  low REAL, high REAL,         -- 95% interval over examples, where there is one
+  low REAL, high REAL,         -- 95% interval, where there is one: of task and suite_tasks over examples, of cluster and
+                               -- suite over other tasks of the same clusters, with their examples
   n INTEGER NOT NULL,          -- examples
   tasks INTEGER NOT NULL,
   chance REAL,
@@ -71,7 +72,7 @@ CREATE TABLE views (name TEXT PRIMARY KEY, question TEXT NOT NULL);
 """
 
 _OBJECTIVE = """
-  SELECT s.run, s.suite, s.metric, s.value, s.n, s.tasks FROM scores s
+  SELECT s.run, s.suite, s.metric, s.value, s.low, s.high, s.n, s.tasks FROM scores s
   JOIN about a ON a.key = 'objective' AND s.suite || '/' || s.metric = a.value
   WHERE s.newest AND s.kind = 'suite'
 """
@@ -80,8 +81,8 @@ VIEWS: dict[str, tuple[str, str]] = {
     "run_scores": (
         "What is the objective of each run that is done, and the score of the same suite beside it?",
         f"""
-  SELECT r.run, r.replicate, o.value AS objective, t.value AS score, t.low AS score_low, t.high AS score_high,
-    r.tokens, r.seconds
+  SELECT r.run, r.replicate, o.value AS objective, o.low AS objective_low, o.high AS objective_high,
+    t.value AS score, t.low AS score_low, t.high AS score_high, r.tokens, r.seconds
   FROM runs r JOIN ({_OBJECTIVE}) o ON o.run = r.run
   LEFT JOIN scores t ON t.run = r.run AND t.newest AND t.suite = o.suite AND t.kind = 'suite_tasks' AND t.metric = 'score'
   WHERE r.state = 'done'""",

@@ -1,11 +1,13 @@
 """The numbers by which the runs of a study are compared: one a run, named ``SUITE/METRIC``."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.eval.examples import TaskResult
+from flan_jax.eval.statistics.deviations import CONFIDENCE
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.mixture import run_mixture, run_suites
 
@@ -92,6 +94,7 @@ class Mean:
         value: the mean.
         tasks: number of tasks that have the metric.
         n: examples of these tasks.
+        interval: 95%, over other tasks of the same clusters and their examples; ``None`` where no cluster has two tasks.
     """
 
     cluster: str
@@ -99,6 +102,7 @@ class Mean:
     value: float
     tasks: int
     n: int
+    interval: tuple[float, float] | None = None
 
 
 def metrics_of(result: TaskResult) -> dict[str, float]:
@@ -118,6 +122,9 @@ def means(results: Sequence[TaskResult]) -> Iterator[Mean]:
 
     A task that does not have a metric is in none of its means, and a cluster without any such task is not either; a
     reader sees by ``tasks`` of how many a mean is.
+
+    Scores of tasks hold the chance of their examples, so that their spread within clusters, pooled over the suite's,
+    says how far a mean over tasks is off by both: intervals are those of t. They may reach past the metric's ends.
     """
     scored = [(result, metrics_of(result)) for result in results]
     for metric in dict.fromkeys(name for _, found in scored for name in found):
@@ -126,18 +133,44 @@ def means(results: Sequence[TaskResult]) -> Iterator[Mean]:
             if metric in found:
                 clusters.setdefault(result.cluster, []).append((found[metric], result.n))
         of_clusters = [_mean(cluster, metric, own) for cluster, own in clusters.items()]
-        yield from of_clusters
-        yield Mean(
+        spread = _spread([[value for value, _ in own] for own in clusters.values()])
+        yield from (_with_interval(mean, spread, 1 / mean.tasks) for mean in of_clusters)
+        whole = Mean(
             "",
             metric,
             _average(mean.value for mean in of_clusters),
             sum(mean.tasks for mean in of_clusters),
             sum(mean.n for mean in of_clusters),
         )
+        yield _with_interval(whole, spread, sum(1 / mean.tasks for mean in of_clusters) / len(of_clusters) ** 2)
 
 
 def _mean(cluster: str, metric: str, own: Sequence[tuple[float, int]]) -> Mean:
     return Mean(cluster, metric, _average(value for value, _ in own), len(own), sum(n for _, n in own))
+
+
+def _spread(clusters: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """The standard deviation of tasks within clusters, pooled, and its degrees of freedom."""
+    freedom = sum(len(own) - 1 for own in clusters)
+    squares = math.fsum((value - _average(own)) ** 2 for own in clusters for value in own)
+    return math.sqrt(squares / freedom) if freedom else math.nan, freedom
+
+
+def _with_interval(mean: Mean, spread: tuple[float, int], share: float) -> Mean:
+    """Adds the interval of a mean whose variance is ``share`` of that of a task within its cluster."""
+    deviation, freedom = spread
+    if not freedom:
+        return mean
+    half = _t(freedom) * deviation * math.sqrt(share)
+    return dataclasses.replace(mean, interval=(mean.value - half, mean.value + half))
+
+
+@functools.cache
+def _t(freedom: int) -> float:
+    """The t value of a 95% interval."""
+    import scipy.stats
+
+    return float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
 def _average(values: Iterable[float]) -> float:

@@ -148,12 +148,14 @@ def _scores(name: str, run: Run) -> Iterator[Row]:
             for mean in means(members):
                 kind = "cluster" if mean.cluster else "suite"
                 counts = {"n": mean.n, "tasks": mean.tasks}
+                limits = {} if mean.interval is None else dict(zip(("low", "high"), mean.interval, strict=True))
                 yield {
                     **own,
                     "kind": kind,
                     **_place(mean.cluster),
                     "metric": mean.metric,
                     "value": mean.value,
+                    **limits,
                     **counts,
                 }
             average = results.averages.get(suite)

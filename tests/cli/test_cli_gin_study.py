@@ -57,6 +57,17 @@ def test_a_shipped_sweep_becomes_runs(name):
     assert "study" not in found.operative
 
 
+def test_a_macro_names_the_option_that_it_sets():
+    found = load("sweeps/learning_rate.gin", "study.draws=2", "Values.option=LEARNING_RATE")
+    last = expand(found.study, found.base)[-1]
+    assert last.levels == SWEEPS["sweeps/learning_rate.gin"][1]
+    assert last.options["OptimizerConfig.learning_rate"] == 2.5e-3
+    assert "Values.option = 'OptimizerConfig.learning_rate'" in found.text
+    sentence = "varies the macro LOG_PERIOD, which sets 2 options: run.log_period, run.microbatches"
+    with pytest.raises(UserError, match=sentence):
+        load("sweeps/learning_rate.gin", "Values.option=LOG_PERIOD", "run.microbatches=%LOG_PERIOD")
+
+
 def test_factors_of_one_kind_have_scopes():
     found = load("sweeps/few_shot_and_inversion.gin", "few_shot/Values.values=(0.5,)")
     assert [factor.values for factor in found.study.factors[:2]] == [(0.5,), (True, False)]

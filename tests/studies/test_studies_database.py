@@ -55,6 +55,21 @@ def test_means_are_over_clusters_of_their_tasks() -> None:
     assert found["choice_probability", "c2"] == (0.4, 1, 20)
     assert found["choice_probability", ""] == (0.35, 2, 40)
     assert found["score", ""] == (0.5, 3, 60)
+    # Clusters of one task each say nothing of how tasks differ.
+    assert {mean.interval for mean in means(results) if mean.metric == "choice_probability"} == {None}
+    more = [*results, dataclasses.replace(results[1], name="again", metrics={"choice_probability": 0.5})]
+    spread = {mean.cluster: mean for mean in means(more) if mean.metric == "choice_probability"}
+    values = {cluster: [] for cluster in spread if cluster}
+    for result in more:
+        if "choice_probability" in result.metrics:
+            values[result.cluster].append(result.metrics["choice_probability"])
+    (pair,) = [own for own in values.values() if len(own) == 2]
+    deviation = np.std(pair, ddof=1)
+    for cluster, own in values.items():
+        half = 12.706204736432095 * deviation / len(own) ** 0.5  # t of one degree of freedom
+        assert spread[cluster].interval == pytest.approx((np.mean(own) - half, np.mean(own) + half))
+    half = 12.706204736432095 * deviation * (1 + 1 / 2) ** 0.5 / 2
+    assert spread[""].interval == pytest.approx((spread[""].value - half, spread[""].value + half))
     own_scale = [dataclasses.replace(result, native_scale=True) for result in results]
     assert "score" not in {mean.metric for mean in means(own_scale)}
     assert ("accuracy", "") in {(mean.metric, mean.cluster) for mean in means(own_scale)}

@@ -7,10 +7,8 @@ import socket
 from collections.abc import Mapping, Sequence
 
 from flan_jax.errors import UserError
+from flan_jax.launch.process_variables import AUTO, COORDINATOR, COUNT, PROCESS_ID
 from flan_jax.launch.processes import started_by
-
-AUTO = "auto"
-"""In the place of a coordinator's address: JAX finds it, and all else, in what Slurm, Kubernetes or a TPU's metadata say."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +85,7 @@ def membership(
 
 def _variables(given: Mapping[str, str]) -> tuple[str, int | None, int | None]:
     """Returns what JAX's own variables say, as `flan-jax launch` sets them; ``auto`` where they do not say all of it."""
-    address, *numbers = (
-        given.get(f"JAX_{name}", "") for name in ("COORDINATOR_ADDRESS", "PROCESS_ID", "NUM_PROCESSES")
-    )
+    address, *numbers = (given.get(name, "") for name in (COORDINATOR, PROCESS_ID, COUNT))
     if not address or not all(number.isdecimal() for number in numbers):
         return AUTO, None, None
     return address, int(numbers[0]), int(numbers[1])

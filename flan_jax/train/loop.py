@@ -4,6 +4,7 @@ import contextlib
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, Protocol
@@ -23,6 +24,11 @@ from flan_jax.train.step import Batch, Metrics
 _LOG = logging.getLogger(__name__)
 WINDOW = "metrics_window"
 """Under this name a checkpoint's extra holds the unfinished metrics window."""
+
+
+MOST_WAIT = 0.05
+"""Of the time of training, what may pass in waiting for data without a word."""
+_LEAST_TOLD_S = 1.0
 
 
 class Enough(Exception):  # noqa: N818 - it is no error
@@ -198,7 +204,8 @@ def fit(
             stack.enter_context(_without_diverged(checkpointer))
         for step in range(first, steps + 1):
             ended = finished()
-            batch = None if ended else next(batches, None)
+            with loop.waiting():
+                batch = None if ended else next(batches, None)
             if batch is None:
                 if not ended and not stop_at_data_end:
                     raise UserError(
@@ -252,10 +259,30 @@ class _Loop:
         self.logged = self.saved = int(np.max(jax.device_get(state.step)))
         self._hooks, self._measures = hooks, measures
         self._checkpointer, self._data_position, self._extra = checkpointer, data_position, extra
+        self._waited, self._said = 0.0, False
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts the time inside as time that training waited for data."""
+        began = time.monotonic()
+        yield
+        self._waited += time.monotonic() - began
+
+    def _note_wait(self, step: int, seconds: float) -> None:
+        """Says, once, that the last steps waited for data; the first ones always do, for the loader to begin."""
+        waited, self._waited = self._waited, 0.0
+        if self.logged and not self._said and waited > MOST_WAIT * seconds and seconds > _LEAST_TOLD_S:
+            self._said = True
+            _LOG.warning(
+                f"Training waited for data for {waited / seconds:.0%} of the time before step {step:,}. More processes may make "
+                "batches (run.data_workers), or a faster disk hold the store."
+            )
 
     def log(self, step: int) -> HostMetrics:
         """Closes the metrics window and calls the hooks with its line, which it returns."""
-        line, self.logged = self.window.flush(), step
+        line = self.window.flush()
+        self._note_wait(step, line["seconds"])
+        self.logged = step
         with self.window.paused():
             for hook in self._hooks:
                 hook(step, line, self.state)

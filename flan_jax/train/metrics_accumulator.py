@@ -24,7 +24,7 @@ _SUMMED = ("weight", "tokens", "task_weight", "skipped")
 _OF_SKIPPED = ("tokens", "skipped")
 """What a step that was skipped adds: all else of it may be no number."""
 _MEAN = ("grad_norm",)
-_LAST = ("learning_rate",)
+_LAST = ("learning_rate", "param_norm")
 _AHEAD = 2
 """Steps that the host may be ahead of the devices."""
 _MOST_PENDING = 128
@@ -124,7 +124,7 @@ class MetricsAccumulator(PendingMetrics):
 
         `loss`, `z_loss` and `accuracy` are means over loss tokens, `task_loss` over each task's own
         (NaN for a task without any); `weight`, `tokens` and `task_weight` are totals; `grad_norm` is
-        the mean over steps, `learning_rate` that of the last step; `steps` are the steps in the
+        the mean over steps, `learning_rate` and `param_norm` those of the last step; `steps` are the steps in the
         window, `skipped` those of them that changed nothing, which count for `tokens` alone, and
         `seconds` the time they took, what was `paused` left out. Of a window whose steps were all
         skipped the means are NaN.

@@ -75,6 +75,7 @@ def train_step(
         "weight": sums.weight,
         "tokens": sum(jnp.sum(ids > 0) for name, ids in batch.items() if name.endswith("_segment_ids")),
         "grad_norm": grad_norm,
+        "param_norm": optax.tree.norm(state.params),
         "learning_rate": schedule(updates_taken(state.opt_state, state.step)),
         "skipped": jnp.where(finite, 0.0, 1.0),
         "task_loss": jnp.where(finite, sums.task_loss / jnp.maximum(sums.task_weight, 1e-9), 0.0),
@@ -145,7 +146,8 @@ def compile_train_step(
       (state, batch) -> (state, metrics); the state passed in is donated, that is gone afterwards. The
       metrics are float32 scalars on every device: `loss` (cross-entropy, nats a token), `z_loss` (what
       it adds to the objective), `accuracy`, `weight` (loss tokens), `tokens` (all tokens that are no
-      padding, both sides), `grad_norm` (before clipping), `learning_rate`, `skipped` (1 for a step that
+      padding, both sides), `grad_norm` (before clipping), `param_norm` (of the weights before
+      the step), `learning_rate`, `skipped` (1 for a step that
       changed nothing, as its loss or gradient is not finite); and, of shape [K], `task_loss` (mean; 0
       where the task has no token in the batch) and `task_weight`, both 0 in a skipped step.
     """

@@ -247,7 +247,8 @@ def test_a_run_without_data_stops_and_is_no_fault() -> None:
 
 def test_a_batch_without_a_loss_token_is_named() -> None:
     metrics = {
-        name: np.zeros(1) for name in ("z_loss", "accuracy", "weight", "tokens", "learning_rate", "taken", "skipped")
+        name: np.zeros(1)
+        for name in ("z_loss", "accuracy", "weight", "tokens", "learning_rate", "param_norm", "taken", "skipped")
     }
     metrics |= {"loss": np.array([np.nan]), "grad_norm": np.array([np.nan])}
     metrics |= {"task_loss": np.zeros((1, 2)), "task_weight": np.zeros((1, 2))}

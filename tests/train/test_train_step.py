@@ -201,6 +201,8 @@ def test_the_metrics_of_one_step(tiny_run: TinyRun) -> None:
     np.testing.assert_allclose(metrics["task_weight"], sums.task_weight)
     np.testing.assert_allclose(metrics["task_loss"] * metrics["task_weight"], sums.task_loss, rtol=1e-5)
     assert metrics["task_weight"].sum() == weight
+    squares = sum(float(np.sum(np.square(leaf, dtype=np.float64))) for leaf in jax.tree.leaves(params))
+    np.testing.assert_allclose(metrics["param_norm"], np.sqrt(squares), rtol=1e-5)
     assert metrics["learning_rate"] == pytest.approx(1.5e-3)  # the first of two steps of warm-up to 3e-3
     assert int(after.step) == 1
     assert before.step.is_deleted()  # donated

@@ -126,7 +126,11 @@ class Link:
         while (messages := peer.line.received()) is not None:
             for message in messages:
                 self._take(peer, message)
-        if peer.process not in self._done and not self._closing:
+        if self._closing:  # this one has done its part, and need not wait for what is gone
+            with self._changed:
+                self._done.add(peer.process)
+                self._changed.notify_all()
+        elif peer.process not in self._done:
             sentence = f"{peer} has ended without a word, and the run cannot go on without it."
             self._end(peer, {"failed": sentence, "code": None})
 

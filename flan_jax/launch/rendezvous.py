@@ -5,12 +5,14 @@ many it expects and what it runs (code, configuration, versions, clock). Whateve
 process that came. The connections stay open: through them a process learns that another one has ended (``link``).
 """
 
+import contextlib
 import dataclasses
 import errno
 import json
 import os
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,6 +36,7 @@ class Line:
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self._rest = b""
+        self._sending = threading.Lock()
         self.unread: list[Message] = []
         connection.setblocking(True)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -49,10 +52,9 @@ class Line:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Sends a message; what has ended on the other side is found by reading."""
-        try:
-            self.socket.sendall((json.dumps(message) + "\n").encode())
-        except OSError:
-            return
+        data = (json.dumps(message) + "\n").encode()
+        with self._sending, contextlib.suppress(OSError):
+            self.socket.sendall(data)
 
     def received(self) -> list[Message] | None:
         """Returns the messages that have come; ``None`` where the other side has ended, or speaks another language."""

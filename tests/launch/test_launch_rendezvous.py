@@ -102,6 +102,15 @@ def test_all_hear_of_a_process_that_ends_without_a_word(port: int, dies: int) ->
         run.links[waiting].first_alone("prepare", lambda: None)
 
 
+def test_who_has_done_its_part_does_not_wait_for_what_is_gone(port: int) -> None:
+    run = Run(port, 2)
+    run.links[0]._closing = run.links[1]._closing = True
+    run.links[1]._peers[0].line.socket.shutdown(socket.SHUT_RDWR)
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(run.links[0].close).result(LONG)
+    assert run.ended == [[], []]
+
+
 @pytest.mark.parametrize("fails", [0, 2])
 def test_all_hear_why_a_process_fails(port: int, fails: int) -> None:
     run = Run(port, 3)

@@ -206,12 +206,13 @@ function findingBlock(finding, factor) {
   const text = h("p", { class: "small muted" }, `${finding.differs} Measured there: ${finding.metric}; here: ${measure.name}. Source: ${finding.source}.`);
   if (finding.axis === "number" && factor.numeric) {
     const all = [
-      { name: `here: ${measure.name}`, tint: color(0), steps: factor.levels.map((level) => level.number), values: cells.map((cell) => 100 * cell.mean), low: cells.map((cell) => cell.interval && 100 * cell.interval[0]), high: cells.map((cell) => cell.interval && 100 * cell.interval[1]) },
+      { name: `here: ${measure.name}`, tint: color(0), steps: factor.levels.map((level) => level.number), values: cells.map((cell) => (isNumber(cell.mean) ? 100 * cell.mean : null)), low: cells.map((cell) => cell.interval && 100 * cell.interval[0]), high: cells.map((cell) => cell.interval && 100 * cell.interval[1]) },
       { name: "published", tint: MUTED, steps: finding.values.map((found) => found.number), values: finding.values.map((found) => 100 * found.value), low: [], high: [] },
     ];
     return h("div", { class: "block" }, h("h3", {}, finding.title), legend(all.map((one) => [one.name, one.tint, "line"])),
       figure(`${finding.title}: published ${finding.values.map((found) => `${found.label} ${percent(found.value)}`).join(", ")}; here ${factor.levels.map((level, at) => `${level.level} ${percent(cells[at].mean)}`).join(", ")}.`, stepCurves(all, { label: "Score (%)", over: finding.title, format: (value) => `${value.toFixed(1)}%`, words: (point) => `${factor.name} ${plainNumber(point.step)}` })), text);
   }
-  const all = [...finding.values.map((found) => ({ ...found, label: `published: ${found.label}`, tint: MUTED })), ...factor.levels.map((level, at) => ({ label: `here: ${level.level}`, value: cells[at].mean, tint: color(0), strong: true })).filter((bar) => isNumber(bar.value))];
-  return h("div", { class: "block" }, h("h3", {}, finding.title), figure(`${finding.title}: ${all.map((bar) => `${bar.label} ${percent(bar.value)}`).join(", ")}`, scoreBars(all, { left: 250 })), text);
+  const bar = (label, value, pair, tint) => ({ key: label, label, cells: [{ value, interval: pair, tint, text: percent(value), words: `${label}\n${percent(value)}%, interval ${interval(pair)}` }] });
+  const all = [...finding.values.map((found) => bar(`published: ${found.label}`, found.value, null, MUTED)), ...factor.levels.map((level, at) => bar(`here: ${level.level}`, cells[at].mean, cells[at].interval, color(0))).filter((row) => isNumber(row.cells[0].value))];
+  return h("div", { class: "block" }, h("h3", {}, finding.title), figure(`${finding.title}: ${all.map((row) => `${row.label} ${row.cells[0].text}`).join(", ")}`, intervalBars(all, { label: "Score (%)", left: 270 })), text);
 }

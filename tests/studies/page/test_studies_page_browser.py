@@ -161,6 +161,24 @@ def test_links_lead_from_wherever_the_page_lies(browser, page, tmp_path, monkeyp
     )
 
 
+def test_a_level_without_a_result_is_no_zero(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(law, "choose", quick)
+    study = make_study(tmp_path / "study")
+    for plan in study.plans:
+        if plan.levels["clusters"] == 3:
+            shutil.rmtree(study.model_dir(plan.name), ignore_errors=True)
+            (study.root / "records" / f"{plan.name}.json").unlink(missing_ok=True)
+    browser.size(1440)
+    browser.open(write_study_report(study.root, study.root / "report.html"))
+    browser.settle()
+    assert texts(browser, "#factors .block:first-child svg [aria-label=text] text")[-2:] == ["35.9", "48.3"]
+    for section in ("curves", "published"):
+        dots = browser.run(
+            f"[...document.querySelectorAll('#{section} svg')][0].querySelectorAll('[aria-label=dot] circle').length"
+        )
+        assert dots == (2 if section == "curves" else 2 + 7)
+
+
 def test_predicted_stands_beside_measured(browser, page):
     browser.open(page)
     rows = texts(browser, "#proposal table")[0]

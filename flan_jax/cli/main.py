@@ -27,6 +27,7 @@ _LEFT = {
     "sweep": "no run was begun yet; run the same command again",
     "eval": "what was answered so far is kept; the same command goes on with it",
     "launch": "what was submitted goes on; the scheduler's own command ends it",
+    "doremi": "what was trained stays; run the same command again to go on",
     "compare": "models that were measured stay so; run the same command again to go on",
 }
 _NOTHING_LEFT = "nothing half-written is left; run the same command again"
@@ -42,6 +43,7 @@ COMMANDS = {
     "prepare": "tokenise and index each task of a mixture once",
     "train": "train; the same command again resumes",
     "launch": "start a command on many processes: here, on Slurm, Kubernetes, TPUs or a cloud",
+    "doremi": "learn mixture weights by DoReMi: reference, proxy and final run in one go",
     "sweep": "run a study: many runs that one file declares",
     "eval": "measure a checkpoint on the suites of a mixture",
     "propose": "fit laws to a study's runs and propose mixture weights",

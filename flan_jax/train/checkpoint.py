@@ -99,7 +99,7 @@ class Checkpointer:
             set_bad_aside(self.directory, self._damage, writes=self._writes)
             _together("checkpoints that are whole")
         self._chosen = ChosenStep()
-        policies = [LatestN(options.keep), self._chosen]
+        policies: list[Any] = [LatestN(options.keep), self._chosen]
         policies += [EveryNSteps(options.keep_period)] if options.keep_period else []
         with self._reading("The checkpoints"), files.writing(self.directory):
             self._manager = ocp.CheckpointManager(

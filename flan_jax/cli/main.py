@@ -56,7 +56,7 @@ COMMANDS = {
     "report": "write the page of one run, of several side by side, or of a study",
 }
 
-_ROOMS = {"launch": "flan_jax.cli.launching.command"}
+_ROOMS = {"launch": "flan_jax.cli.launching.command", "doremi": "flan_jax.cli.doremi.command"}
 """Commands that have a room of their own; any other is a module of commands/."""
 
 

@@ -1,0 +1,1 @@
+"""The three runs of DoReMi as one command."""

@@ -15,7 +15,8 @@ function intervalBars(rows, { label, scale = 100, chance = null, left = 190 }) {
     const bar = series > 1 ? 15 : 18;
     const step = series * bar + (narrow ? 26 : 9);
     const cells = rows.flatMap((row) => row.cells.map((cell, at) => cell && { ...cell, at, key: row.key })).filter((cell) => cell && isNumber(cell.value));
-    const marks = [...rowLabels(rows, narrow, left, (series * bar) / 2 + 7), Plot.tickX(isNumber(chance) ? rows : [], { x: () => scale * chance, y: "key", stroke: CHANCE, strokeWidth: 1.6 })];
+    const marks = [...rowLabels(rows, narrow, left, (series * bar) / 2 + 7), Plot.tickX(isNumber(chance) ? rows : [], { x: () => scale * chance, y: "key", stroke: CHANCE, strokeWidth: 1.6 }),
+      Plot.text(rows.filter((row) => !row.cells.some((cell) => isNumber(cell?.value))), { x: () => 0, y: "key", text: () => "no result", dx: 6, dy: narrow ? 8 : 0, textAnchor: "start", fill: MUTED })];
     for (let at = 0; at < series; at++) {
       const own = cells.filter((cell) => cell.at === at);
       const dy = (at - (series - 1) / 2) * bar + (narrow ? 8 : 0);

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from flan_jax.models.ops.activation_sharding import rows_placed
 from flan_jax.train.fused_loss import TokenValues, fused_loss
 from flan_jax.train.sharding import Partitioner
 from flan_jax.train.step_config import LossNormalizer
@@ -61,12 +62,14 @@ def model_loss(
       num_tasks: K.
       z_loss: the coefficient, 0 for none.
       dropout_key: ``None`` computes without dropout.
-      partitioner: how rows and vocabulary are split over devices; see ``fused_loss``.
+      partitioner: how rows and vocabulary are split over devices: the residual stream is split by its rows, and
+        ``fused_loss`` says the rest.
 
     Raises:
       TypeError: when a sum other than ``objective`` is differentiated.
     """
-    hidden = model.hidden(batch, dropout_key=dropout_key)
+    with rows_placed(partitioner):
+        hidden = model.hidden(batch, dropout_key=dropout_key)
     weights, targets = batch["decoder_loss_weights"].astype(jnp.float32), batch["decoder_target_tokens"]
     weights = batch.get(OBJECTIVE_WEIGHTS, weights)
     objective, values = fused_loss(model.head(), hidden, targets, weights, z_loss=z_loss, partitioner=partitioner)

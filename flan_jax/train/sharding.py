@@ -176,6 +176,12 @@ class Partitioner:
         """Returns the sharding of every batch array: rows over the rule's axes, the rest whole."""
         return NamedSharding(self.mesh, PartitionSpec(self.rules.batch))
 
+    def place_rows(self, x: jax.Array) -> jax.Array:
+        """Says, in a traced function, that an array [rows, …] is split by its rows alone, where they can be split."""
+        if self.batch_parts == 1 or x.shape[0] % self.batch_parts:
+            return x
+        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, PartitionSpec(self.batch_axes)))
+
     def spec(self, axes: Sequence[str | None], shape: Sequence[int]) -> PartitionSpec:
         """Returns how an array of `shape`, whose dimensions are the logical `axes`, is sharded."""
         return self.rules.spec(axes, shape, self.mesh)

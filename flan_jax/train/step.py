@@ -26,6 +26,7 @@ Batch = Mapping[str, Array]
 Metrics = dict[str, Array]
 ALL = TuningConfig()
 PLAIN = StepConfig()
+GradientFn = Callable[[Any, Batch, Array], tuple[Any, LossSums]]
 StepFn = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
@@ -40,6 +41,7 @@ def train_step(
     config: StepConfig = PLAIN,
     tuning: TuningConfig = ALL,
     partitioner: Partitioner | None = None,
+    of_params: Any = None,
 ) -> tuple[TrainState, Metrics]:
     """Takes one optimiser step on one global batch; `compile_train_step` describes all of it.
 
@@ -57,7 +59,8 @@ def train_step(
         )
         return sums.objective, sums
 
-    sums, grads = sum_over_microbatches(jax.grad(objective, has_aux=True), state.params, batch, config.microbatches)
+    gradient = _placed(jax.grad(objective, has_aux=True), of_params)
+    sums, grads = sum_over_microbatches(gradient, state.params, batch, config.microbatches)
     weight = jnp.sum(batch[OBJECTIVE_WEIGHTS]) if OBJECTIVE_WEIGHTS in batch else sums.weight
     grads = jax.tree.map(lambda grad: grad / weight, grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -86,9 +89,23 @@ def train_step(
     ), metrics
 
 
-def sum_over_microbatches(
-    gradient: Callable[[Any, Batch, Array], tuple[Any, LossSums]], params: Any, batch: Batch, count: int
-) -> tuple[LossSums, Any]:
+def _placed(gradient: GradientFn, of_params: Any) -> GradientFn:
+    """The gradient function whose gradients lie as their parameters do.
+
+    Said right behind the backward pass, a device's sums over its rows are scattered; said at the end of the step alone,
+    they were added on every device first, with the optimiser's moments behind them.
+    """
+    if of_params is None:
+        return gradient
+
+    def placed(params: Any, batch: Batch, index: Array) -> tuple[Any, LossSums]:
+        grads, sums = gradient(params, batch, index)
+        return jax.lax.with_sharding_constraint(grads, of_params), sums
+
+    return placed
+
+
+def sum_over_microbatches(gradient: GradientFn, params: Any, batch: Batch, count: int) -> tuple[LossSums, Any]:
     """Adds sums and gradients of sums over `count` parts of the batch, one part in memory at a time.
 
     Part i takes every `count`-th row from row i on, so that rows stay on the device that has them.
@@ -160,6 +177,7 @@ def compile_train_step(
         num_tasks=num_tasks,
         config=config,
         tuning=tuning,
+        of_params=shardings.params if partitioner.mesh.size > 1 else None,
     )
     options = dict(compiler_options) if compiler_options else None
     of_batch, everywhere = partitioner.batch(), partitioner.replicated()
@@ -193,7 +211,11 @@ def compile_train_step(
     def lower(state: TrainState, batch: Batch) -> jax.stages.Lowered:
         return compiled.lower(dataclasses.replace(state, frozen={}), state.frozen, batch)
 
-    step_of_part.lower = lower  # type: ignore[attr-defined]  # as a function that jax.jit made has it
+    def trace(state: TrainState, batch: Batch) -> jax.stages.Traced:
+        return compiled.trace(dataclasses.replace(state, frozen={}), state.frozen, batch)
+
+    # As a function that jax.jit made has them.
+    step_of_part.lower, step_of_part.trace = lower, trace  # type: ignore[attr-defined]
     return step_of_part
 
 

@@ -21,6 +21,7 @@ from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.decoder.kinds import inputs_of_kinds, scan_kinds
 from flan_jax.models.decoder.layers import CausalLayer, LayerInputs, Norm, project, zeros
 from flan_jax.models.decoder.linear import LinearLayer, LinearStack, States, scan_periods, split_layers
+from flan_jax.models.ops.activation_sharding import place_rows
 from flan_jax.models.ops.activations import ACTIVATIONS
 from flan_jax.models.ops.attention_mask import AttentionMask
 from flan_jax.models.ops.dropout import dropout, split_key
@@ -352,7 +353,7 @@ class Decoder(nnx.Module):
             x_BTD += self.positions[...].at[positions_BT].get(mode="fill", fill_value=jnp.nan).astype(config.dtype)
         if config.embed_norm:
             x_BTD = self.embed_norm(x_BTD)
-        return dropout(x_BTD, config.dropout_rate, key)
+        return dropout(place_rows(x_BTD), config.dropout_rate, key)
 
     def _finish(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T d"]:
         """Returns what the output projection reads of the residual stream: normed, a 1 behind it where logits have biases."""

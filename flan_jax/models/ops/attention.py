@@ -51,7 +51,7 @@ def dot_product_attention(
     q_BHTK: Float[Array, "B H T K"],
     k_BGSK: Float[Array, "B G S K"],
     v_BGSK: Float[Array, "B G S K"],
-    bias: Float[Array, "#B H T S"] | None,
+    bias: Float[Array, "P H T S"] | None,
     mask: AttentionMask,
     options: AttentionOptions = DEFAULT_OPTIONS,
 ) -> Float[Array, "B T M"]:
@@ -64,7 +64,8 @@ def dot_product_attention(
         q_BHTK: queries.
         k_BGSK: keys, each head shared by H / G query heads.
         v_BGSK: values.
-        bias: learned bias of the scores, one for all rows or one for each; ``None`` for none.
+        bias: learned bias of the scores, one for all rows, one for each, or, without batch chunks, one for each of P
+            groups of consecutive rows; ``None`` for none.
         mask: which keys each query sees.
         options: scale, softcap and chunks.
     """

@@ -14,6 +14,9 @@ thus cost one such array, which is small beside what ``dense`` saves. A learned 
 become ``[B, H, T, S]``, as large as the scores that are to be spared: T5 does not use it.
 """
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -41,6 +44,24 @@ Measured on a CPU whose two cores have a cache of 2 MiB each and 32 MiB together
 of 512, 8 heads of 64, forward and backward, six layers) took 0.68 s in chunks of one row (8 MiB), 0.80 s in chunks of
 four, and 0.94 s ``dense``.
 """
+
+
+_TRACED_FOR: contextvars.ContextVar[tuple[str, int] | None] = contextvars.ContextVar("traced_for", default=None)
+
+
+@contextlib.contextmanager
+def traced_for(backend: str, devices: int) -> Iterator[None]:
+    """Selects implementations for other hardware than this process has: what is traced inside is compiled for that.
+
+    Args:
+        backend: ``gpu``, ``cpu`` or ``tpu``.
+        devices: number of devices.
+    """
+    token = _TRACED_FOR.set((backend, devices))
+    try:
+        yield
+    finally:
+        _TRACED_FOR.reset(token)
 
 
 class AttentionImpl(NamedTuple):
@@ -110,14 +131,18 @@ def select_impl(
         keys: S.
         cudnn_refuses: from ``cudnn_refusal``, or why else it does not run.
         aligned: queries and keys are the same tokens, as in training; decoding token by token is always dense.
-        backend: ``gpu``, ``cpu`` or ``tpu``; by default the one that JAX uses.
-        devices: number of devices, by default all that JAX has. With several, which share the rows of a batch,
+        backend: ``gpu``, ``cpu`` or ``tpu``; by default that of ``traced_for``, or else the one that JAX uses.
+        devices: number of devices, by default that of ``traced_for``, or else all that JAX has. With several, which share the rows of a batch,
             ``auto`` never chunks the batch.
 
     Raises:
         UserError: ``cudnn`` without a GPU, or rows of odd length.
     """
-    backend = jax.default_backend() if backend is None else backend
+    elsewhere = _TRACED_FOR.get()
+    if backend is None:
+        backend = jax.default_backend() if elsewhere is None else elsewhere[0]
+    if devices is None and elsewhere is not None:
+        devices = elsewhere[1]
     if aligned and attention in ("auto", "cudnn"):
         if attention == "cudnn" and backend != "gpu":
             raise UserError(

@@ -57,9 +57,17 @@ def _scores(
     # The biases are added one by one: their sum would be as large as the scores and be read in every layer.
     split = scores.reshape(*q.shape[:4], k.shape[2])
     if bias is not None:
-        split += bias.reshape(bias.shape[0], *q.shape[1:4], k.shape[2])
+        split = _with_bias(split, bias.reshape(bias.shape[0], *q.shape[1:4], k.shape[2]))
     split = jnp.where(visible[:, None, None], split, MASKED)
     return split.reshape(raw.shape), slope
+
+
+def _with_bias(scores: Array, bias: Array) -> Array:
+    """Adds a bias of all rows, of each, or of each of several groups of consecutive rows."""
+    groups, rows = bias.shape[0], scores.shape[0]
+    if groups in (1, rows):
+        return scores + bias
+    return (scores.reshape(groups, rows // groups, *scores.shape[1:]) + bias[:, None]).reshape(scores.shape)
 
 
 def _merge_groups(x: Array) -> Array:
@@ -86,6 +94,10 @@ def _bias_gradient(dscores: Array, bias: Array) -> Array:
     dscores = dscores.reshape(-1, *bias.shape[1:])
     if bias.shape[0] == dscores.shape[0]:
         return dscores
+    if bias.shape[0] > 1:
+        parts = dscores.reshape(bias.shape[0], -1, *bias.shape[1:])
+        ones_B = jnp.ones(parts.shape[1], jnp.float32)
+        return jnp.einsum("B,PBHTS->PHTS", ones_B, parts, precision=jax.lax.Precision.HIGHEST)
     ones_B = jnp.ones(dscores.shape[0], jnp.float32)
     return jnp.einsum("B,BHTS->HTS", ones_B, dscores, precision=jax.lax.Precision.HIGHEST)[None]
 

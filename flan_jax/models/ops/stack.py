@@ -10,6 +10,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array
 
+from flan_jax.models.ops.activation_sharding import place_rows
 from flan_jax.models.ops.remat import remat_scan_body
 from flan_jax.models.ops.typing import Key
 
@@ -44,7 +45,7 @@ def scan_stack(
 
     def body(x: Any, layer_inputs: tuple[nnx.State, Any]) -> tuple[Any, Any]:
         layer_state, part = layer_inputs
-        return step(nnx.merge(graphdef, layer_state), x, part)
+        return step(nnx.merge(graphdef, layer_state), place_rows(x), part)
 
     return jax.lax.scan(remat_scan_body(body, remat), x, (state, scanned))
 

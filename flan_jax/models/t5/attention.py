@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from flan_jax.models.ops.activation_sharding import place_rows
 from flan_jax.models.ops.attention import dot_product_attention
 from flan_jax.models.ops.attention_impl import select_impl
 from flan_jax.models.ops.attention_mask import AttentionMask
@@ -86,8 +87,8 @@ class RelativeBias(nnx.Module):
             bucket += jnp.where(offset > 0, buckets, 0)
         return self.table[...][bucket]
 
-    def square(self, length: int) -> Float[Array, "1 H T T"]:
-        """Computes the bias between all positions of a row, from index differences.
+    def square(self, length: int, groups: int = 1) -> Float[Array, "P H T T"]:
+        """Computes the bias between all positions of a row, from index differences; the same for each of ``groups``.
 
         Within a segment the difference of two positions is the difference of their indices, and between
         segments the mask hides the value: packed rows need neither positions nor a bias for each row.
@@ -100,11 +101,17 @@ class RelativeBias(nnx.Module):
                                   -1 0 1          -1 0
 
         The gradient then is a sum over a reshaped array rather than a scatter of length² updates.
+
+        With a group for each part that rows are split into, a device adds up the gradient of its own rows, and what is
+        added over devices is as small as the ring. With one group all devices' squares were added in every layer.
         """
         ring = jnp.arange(2 * length)
         values_HR = self.values(jnp.where(ring < length, ring, ring - 2 * length)).T
-        lines_HN = jnp.tile(values_HR, (1, length))[:, : length * (2 * length - 1)]
-        return lines_HN.reshape(-1, length, 2 * length - 1)[None, :, :, :length]
+        values_PHR = values_HR[None]
+        if groups > 1:
+            values_PHR = place_rows(jnp.broadcast_to(values_PHR, (groups, *values_HR.shape)))
+        lines_PHN = jnp.tile(values_PHR, (1, 1, length))[..., : length * (2 * length - 1)]
+        return lines_PHN.reshape(*values_PHR.shape[:2], length, 2 * length - 1)[..., :length]
 
     def between(self, query_BT: Int[AnyArray, "B T"], key_BS: Int[AnyArray, "B S"]) -> Float[Array, "B H T S"]:
         """Computes the bias between given positions."""
@@ -148,14 +155,14 @@ class Attention(nnx.Module):
         q_BHTK: Float[Array, "B H T K"],
         k_BHSK: Float[Array, "B H S K"],
         v_BHSK: Float[Array, "B H S K"],
-        bias: Float[Array, "#B H T S"] | None,
+        bias: Float[Array, "P H T S"] | None,
         mask: AttentionMask,
         key: Key | None = None,
     ) -> Float[Array, "B T D"]:
         """Computes the layer's addition to the residual stream.
 
         Args:
-            bias: float32 position bias, for all rows or for each; ``None`` in cross-attention.
+            bias: float32 position bias, for all rows, for each or for groups of them; ``None`` in cross-attention.
             mask: which keys each query attends to.
             key: for dropout.
         """

@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import UserError
+from flan_jax.models.ops.activation_sharding import place_rows, row_groups
 from flan_jax.models.ops.attention_mask import length_segments, segment_mask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
@@ -123,7 +124,7 @@ class T5(nnx.Module):
         mask = segment_mask(segment_ids_BS, segment_ids_BS)
         if positions_BS is not None:
             positions_BS = positions_after_prompt(positions_BS, self.prompt)
-        position = self.encoder.position_bias(x_BSD.shape[1], positions_BS)
+        position = self.encoder.position_bias(x_BSD.shape[1], positions_BS, self._bias_groups(len(x_BSD)))
 
         def step(layer: EncoderLayer, x_BSD: Array, key: Key | None) -> tuple[Array, None]:
             return layer(x_BSD, position, mask, key), None
@@ -167,7 +168,7 @@ class T5(nnx.Module):
         in_key, layers_key, out_key = split_key(dropout_key, 3)
         x_BTD = self._embed(tokens_BT, in_key)
         mask = segment_mask(segment_ids_BT, segment_ids_BT, causal=True)
-        position = self.decoder.position_bias(tokens_BT.shape[1], positions_BT)
+        position = self.decoder.position_bias(tokens_BT.shape[1], positions_BT, self._bias_groups(len(x_BTD)))
         cross_mask = segment_mask(segment_ids_BT, prompt_padded(encoder_segment_ids_BS, self.prompt))
 
         def step(layer: DecoderLayer, x_BTD: Array, key: Key | None) -> tuple[Array, None]:
@@ -269,12 +270,16 @@ class T5(nnx.Module):
         )
         return self.logits(self.decoder.norm(x_B1D))[:, 0], cache
 
+    def _bias_groups(self, rows: int) -> int:
+        # Chunks of rows take a bias for all rows or for each.
+        return 1 if self.config.attention == "batch_chunked" else row_groups(rows)
+
     def _segments(self, tokens: Int[AnyArray, "B T"]) -> Int[Array, "B T"]:
         return (jnp.asarray(tokens) != self.config.pad_id).astype(jnp.int32)
 
     def _embed(self, tokens_BT: Int[AnyArray, "B T"], key: Key | None, prompt: Prompt = None) -> Float[Array, "B T D"]:
         x_BTD = prepend_prompt(self.embedding[...][tokens_BT].astype(self.config.dtype), prompt)
-        return dropout(x_BTD, self.config.dropout_rate, key)
+        return dropout(place_rows(x_BTD), self.config.dropout_rate, key)
 
     def logits(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
         """Computes float32 logits: products in the compute dtype, summed in float32."""

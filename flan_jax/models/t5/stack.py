@@ -28,7 +28,7 @@ class EncoderLayer(nnx.Module):
     def __call__(
         self,
         x_BSD: Float[Array, "B S D"],
-        bias: Float[Array, "#B H S S"],
+        bias: Float[Array, "P H S S"],
         mask: AttentionMask,
         key: Key | None,
     ) -> Float[Array, "B S D"]:
@@ -50,7 +50,7 @@ class DecoderLayer(nnx.Module):
         self,
         x_BTD: Float[Array, "B T D"],
         encoded_BSD: Float[Array, "B S D"],
-        bias: Float[Array, "#B H T T"],
+        bias: Float[Array, "P H T T"],
         mask: AttentionMask,
         cross_mask: AttentionMask,
         key: Key | None,
@@ -74,10 +74,12 @@ class Stack(nnx.Module):
         self.norm = RMSNorm(config)
 
     def position_bias(
-        self, length: int, positions_BT: Int[AnyArray, "B T"] | None = None
-    ) -> Float[Array, "1 H T T"] | Float[Array, "B H T T"]:
-        """Computes the bias between a row's positions: one for all rows, or for each row where positions are given."""
-        return self.bias.square(length) if positions_BT is None else self.bias.between(positions_BT, positions_BT)
+        self, length: int, positions_BT: Int[AnyArray, "B T"] | None = None, groups: int = 1
+    ) -> Float[Array, "P H T T"] | Float[Array, "B H T T"]:
+        """Computes the bias between a row's positions: one for each of ``groups`` of rows, or for each row where positions are given."""
+        if positions_BT is None:
+            return self.bias.square(length, groups)
+        return self.bias.between(positions_BT, positions_BT)
 
     def scan(self, x: Any, step: Callable[[Any, Any, Any], Any], scanned: Any = None, *, remat: str = "none") -> Any:
         """Scans ``step`` over the layers; see ``ops.stack.scan_stack``."""

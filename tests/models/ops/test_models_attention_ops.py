@@ -22,7 +22,7 @@ def reference(q, k, v, position, mask, options):
     scores = options.scale * jnp.einsum("BHTK,BHSK->BHTS", q, k)
     if options.softcap is not None:
         scores = options.softcap * jnp.tanh(scores / options.softcap)
-    scores = scores if position is None else scores + position
+    scores = scores if position is None else scores + jnp.repeat(position, len(q) // len(position), axis=0)
     visible = mask.materialize()[:, None]
     weights = jax.nn.softmax(jnp.where(visible, scores, -1e30), axis=-1) * visible.any(-1, keepdims=True)
     return jnp.einsum("BHTS,BHSK->BTHK", weights, v).reshape(q.shape[0], q.shape[2], -1)
@@ -65,6 +65,11 @@ CHUNKS = [{}, *({"query_chunk": n} for n in (2, 4, 16)), {"batch_chunk": 1}, {"b
 ONE_OF_EACH = pytest.mark.parametrize(
     "chunks", [{}, {"query_chunk": 4}, {"batch_chunk": 1}], ids=["whole", "queries", "batch"]
 )
+
+
+@pytest.mark.parametrize("chunks", [{}, {"query_chunk": 4}], ids=["whole", "queries"])
+def test_a_bias_for_each_of_two_groups_of_rows(chunks):
+    check(operands(3, rows=4, bias=2), AttentionOptions(**chunks))
 
 
 @examples(15, deep=300)

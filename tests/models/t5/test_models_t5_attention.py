@@ -38,6 +38,7 @@ def test_the_square_is_the_bias_between_plain_indices(bidirectional, length):
     square, gathered = jax.jit(lambda: (bias.square(length), bias.between(index, index)))()
     assert square.shape == (1, 3, length, length)
     np.testing.assert_array_equal(square, gathered)
+    np.testing.assert_array_equal(bias.square(length, groups=2), np.repeat(square, 2, axis=0))
 
 
 def test_the_square_and_the_gather_have_the_same_gradient():

@@ -44,6 +44,7 @@ COMMANDS = {
     "train": "train; the same command again resumes",
     "launch": "start a command on many processes: here, on Slurm, Kubernetes, TPUs or a cloud",
     "doremi": "learn mixture weights by DoReMi: reference, proxy and final run in one go",
+    "plan": "what a run needs of chips that are not here: bytes, time, cost, whether it fits",
     "sweep": "run a study: many runs that one file declares",
     "eval": "measure a checkpoint on the suites of a mixture",
     "propose": "fit laws to a study's runs and propose mixture weights",

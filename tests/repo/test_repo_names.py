@@ -133,7 +133,7 @@ DIGESTED_DOCSTRINGS: dict[str, set[str]] = {
 }
 OBLIQUE = re.compile(r"(Whether|What|How|Which|Where|When|Why|That|If)\b")
 # Folders that tests/ has beside those of the package, and modules whose tests stand with their callers'.
-OF_THE_REPOSITORY = {"mixtures", "parity", "realweights", "repo"}
+OF_THE_REPOSITORY = {"mixtures", "parity", "realweights", "targets", "repo"}
 TESTED_ELSEWHERE = {"testing": "all tests that use it"}
 
 

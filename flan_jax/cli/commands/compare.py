@@ -20,8 +20,8 @@ from flan_jax.cli.benchmark_options import (
     limits_of,
     requests_of,
 )
-from flan_jax.cli.commands._gin_arguments import add_gin_arguments, load_gin
 from flan_jax.cli.escapes import json_text, visible
+from flan_jax.cli.gin_arguments import add_gin_arguments, load_gin
 from flan_jax.cli.paths import given_path, local_path
 from flan_jax.errors import UserError
 

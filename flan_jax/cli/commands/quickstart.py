@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Runs ``gin/runs/quickstart.gin``."""
-    from flan_jax.cli.commands._gin_arguments import load_gin
     from flan_jax.cli.console import run_training
+    from flan_jax.cli.gin_arguments import load_gin
 
     extra = [f"MODEL_DIR={arguments.model_dir!r}"]
     if arguments.steps is not None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flan_jax import signals
-from flan_jax.cli.commands._gin_arguments import add_gin_arguments
 from flan_jax.cli.escapes import json_text, visible_line
+from flan_jax.cli.gin_arguments import add_gin_arguments
 from flan_jax.cli.paths import given_path
 from flan_jax.errors import UserError
 

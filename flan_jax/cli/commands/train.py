@@ -2,8 +2,8 @@
 
 import argparse
 
-from flan_jax.cli.commands._gin_arguments import add_gin_arguments, load_gin
-from flan_jax.cli.process_options import add_process_arguments, joined_processes
+from flan_jax.cli.gin_arguments import add_gin_arguments, load_gin
+from flan_jax.cli.launching.process_options import add_process_arguments, joined_processes
 
 EXAMPLE = (
     "flan-jax train --gin_file models/t5_mini.gin --gin_file runs/finetune.gin --gin.MIXTURE_OR_TASK_NAME=mini "

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flan_jax.cli.commands._gin_arguments import add_gin_arguments
 from flan_jax.cli.escapes import visible_line
+from flan_jax.cli.gin_arguments import add_gin_arguments
 from flan_jax.cli.paths import given_path
 from flan_jax.errors import UserError
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flan_jax.cli.commands._gin_arguments import add_gin_arguments
 from flan_jax.cli.escapes import visible_line
+from flan_jax.cli.gin_arguments import add_gin_arguments
 from flan_jax.errors import UserError
 from flan_jax.launch.job import Job, Submission, scheduler_name, text_of
 from flan_jax.launch.options import TARGETS, LaunchConfig, LocalLaunch

@@ -43,7 +43,7 @@ def look_into(words: list[str], *, unchecked: bool) -> LaunchedCommand:
     Raises:
         UserError: there is none, it has another option or value than the command takes, or its run cannot be resolved.
     """
-    from flan_jax.cli.commands._gin_arguments import load_gin
+    from flan_jax.cli.gin_arguments import load_gin
     from flan_jax.cli.main import COMMANDS, build_parser, split_gin_bindings
     from flan_jax.tasks.user_modules import import_modules
 

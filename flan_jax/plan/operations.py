@@ -1,0 +1,89 @@
+"""Floating-point operations: of a step by formula, and of a traced program by its matrix products.
+
+The formula counts what the mathematics needs; the traced program also holds what is recomputed, and every place of
+attention scores, masked or not. 2 operations for each product and sum.
+"""
+
+import math
+from typing import Any
+
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from flan_jax.models.build import ModelConfig
+from flan_jax.models.t5.config import T5Config
+
+FORMULA = (
+    "Forward: 2 x (tokens of the encoder x parameters of its kernels + tokens of the decoder x parameters of its "
+    "kernels, where the keys and values of cross-attention count with the tokens of the encoder, + tokens of the "
+    "decoder x width x vocabulary) + attention, 4 x rows x queries x keys x width of all heads in every layer, half of "
+    "it where it is causal (a window or a segment saves nothing here). The gradient needs twice as much; where the "
+    "kernels are frozen once as much, and adapters are not counted. Every place of the batch counts, padding too; "
+    "what is recomputed does not."
+)
+
+
+def step_operations(model: ModelConfig, rows: int, inputs: int, targets: int, *, frozen: bool = False) -> float:
+    """Returns the operations of one training step by `FORMULA`.
+
+    Args:
+        model: the network.
+        rows: of the batch.
+        inputs: places of an encoder's row; 0 of a decoder.
+        targets: places of a decoder's row.
+        frozen: the kernels are not trained.
+    """
+    return forward_operations(model, rows, inputs, targets) * (2 if frozen else 3)
+
+
+def forward_operations(model: ModelConfig, rows: int, inputs: int, targets: int) -> float:
+    """Returns the operations of the forward pass over a batch by `FORMULA`; the arguments are `step_operations`'."""
+    if isinstance(model, T5Config):
+        return _t5(model, rows, inputs, targets)
+    layer = (
+        2 * model.d_model * (model.d_heads + model.d_kv_heads) + (3 if model.gated else 2) * model.d_model * model.d_ff
+    )
+    kernels = rows * targets * (model.num_layers * layer + model.d_model * model.vocab_size)
+    return 2.0 * kernels + 4.0 * rows * model.num_layers * targets**2 / 2 * model.d_heads
+
+
+def _t5(model: T5Config, rows: int, inputs: int, targets: int) -> float:
+    one = model.d_model * model.d_heads
+    mlp = (3 if model.gated else 2) * model.d_model * model.d_ff
+    encoder = rows * inputs * (model.num_encoder_layers * (4 * one + mlp) + model.num_decoder_layers * 2 * one)
+    decoder = rows * targets * (model.num_decoder_layers * (6 * one + mlp) + model.d_model * model.vocab_size)
+    own = model.num_encoder_layers * inputs**2 + model.num_decoder_layers * targets**2 / 2
+    pairs = own + model.num_decoder_layers * inputs * targets
+    return 2.0 * (encoder + decoder) + 4.0 * rows * pairs * model.d_heads
+
+
+def product_operations(jaxpr: ClosedJaxpr | Jaxpr) -> float:
+    """Returns the operations of all matrix products of a traced program on all devices together.
+
+    A scan counts as often as it runs, a branch as its dearest; a `while` of unknown length counts once.
+    """
+    inner: Jaxpr = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
+    total = 0.0
+    for equation in inner.eqns:
+        if equation.primitive.name == "dot_general":
+            total += _product(equation)
+            continue
+        parts = [product_operations(part) for value in equation.params.values() for part in _programs(value)]
+        if equation.primitive.name == "cond":
+            total += max(parts, default=0.0)
+        else:
+            total += sum(parts) * (equation.params["length"] if equation.primitive.name == "scan" else 1)
+    return total
+
+
+def _product(equation: Any) -> float:
+    ((contracted, _), _) = equation.params["dimension_numbers"]
+    left = equation.invars[0].aval
+    return 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(left.shape[axis] for axis in contracted)
+
+
+def _programs(value: Any) -> list[Any]:
+    if isinstance(value, (ClosedJaxpr, Jaxpr)):
+        return [value]
+    if isinstance(value, (tuple, list)):
+        return [part for item in value for part in _programs(item)]
+    return []

@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env parity-env quickstart test test-deep test-parity real-weights test-realweights test-wheel test-slurm lint format types layers api site ci requirements clean distclean
+.PHONY: help setup env parity-env quickstart test test-deep test-parity real-weights test-realweights test-targets test-wheel test-slurm lint format types layers api site ci requirements clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,7 @@ CREATED   := $(VENV)/.created
 INSTALLED := $(VENV)/.installed
 EDITABLE  := $(VENV)/.editable
 PARITY    := $(VENV)/.parity
+TARGETS   := $(VENV)/.targets
 
 $(CREATED):
 	@tools/dev/create_venv.sh $(VENV) $(PYTHON)
@@ -52,6 +53,12 @@ $(PARITY): requirements/parity.txt requirements/torch.txt $(EDITABLE)
 	@echo "Installing PyTorch, transformers and lm-evaluation-harness into $(VENV)"
 	@$(PIP) --require-hashes --no-deps -r requirements/parity.txt
 	@$(PIP) -r requirements/torch.txt
+	@touch $@
+
+# The compilers of TPUs and GPUs, as packages of the JAX that is installed; 5 GB, most of it NVIDIA's libraries.
+$(TARGETS): $(EDITABLE)
+	@echo "Installing the compilers of TPUs and GPUs into $(VENV)"
+	@version=$$($(BIN)/python -c "import jax; print(jax.__version__)") && $(PIP) "jax[tpu,cuda12]==$$version"
 	@touch $@
 
 env: $(EDITABLE)  ## create the environment, nothing else
@@ -102,6 +109,10 @@ test-realweights: export XLA_FLAGS += --xla_force_host_platform_device_count=1
 test-realweights: export FLAN_JAX_REALWEIGHTS = $(abspath $(WEIGHTS))
 test-realweights: real-weights  ## what a published model does here, beside PyTorch and transformers
 	$(call pytest,-o testpaths=tests/realweights -m realweights -n $(JOBS) --dist loadfile)
+
+# One process: a compilation takes all cores, and more memory than the other tests.
+test-targets: $(TARGETS)  ## compile training, scoring and decoding for TPUs and GPUs, without one (installs their compilers)
+	$(call pytest,-o testpaths=tests/targets -m targets)
 
 test-wheel: env  ## build the wheel, install it into an empty environment, run a short quickstart from elsewhere
 	tools/dev/check_wheel.sh $(BIN)/python $(ARGS)

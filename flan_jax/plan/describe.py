@@ -47,11 +47,12 @@ def _memory(plan: Mapping[str, Any]) -> list[str]:
         ("parameters", state["parameters"]),
         ("frozen parameters", state["frozen"]),
         ("optimizer", state["optimizer"]),
+        ("average of the weights", state["average"]),
     ]
     train = plan["programs"].get("train", {}).get("memory")
     if train:
         rows.append(("activations, gradients, temporaries", train["temporaries"]))
-        rows.append(("batch and the rest", train["peak"] - train["temporaries"] - sum(size for _, size in rows[:3])))
+        rows.append(("batch and the rest", train["peak"] - train["temporaries"] - sum(size for _, size in rows[:4])))
     rows += [("peak of all programs", plan["peak"]), ("capacity", plan["capacity"])]
     host = plan["host"]
     return [

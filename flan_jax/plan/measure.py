@@ -123,12 +123,15 @@ def over_memory(message: str) -> dict[str, int] | None:
 
 
 def state_bytes(state: Any) -> dict[str, int]:
-    """Returns the bytes of a state on one device: `parameters` (trained), `frozen`, `optimizer`; `whole` of all parts together."""
+    """Returns the bytes of a state on one device: `parameters` (trained), `frozen`, `optimizer`, `average`; `whole` of all parts together."""
     return {
         "parameters": _own_bytes(state.params),
         "frozen": _own_bytes(state.frozen),
         "optimizer": _own_bytes(state.opt_state),
-        "whole": sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((state.params, state.opt_state))),
+        "average": _own_bytes(state.ema),
+        "whole": sum(
+            leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((state.params, state.opt_state, state.ema))
+        ),
         "count": sum(leaf.size for leaf in jax.tree.leaves((state.params, state.frozen))),
     }
 

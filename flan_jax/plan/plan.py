@@ -82,7 +82,7 @@ def _program(job: PlanJob, measured: Mapping[str, Any], name: str) -> dict[str, 
     """One program's part of the plan: bytes of one device, operations, collectives and times."""
     found = dict(measured["programs"][name])
     # Evaluation runs in the training loop: the optimiser's state stays where it is.
-    beside = 0 if name == "train" else measured["state"]["optimizer"]
+    beside = 0 if name == "train" else measured["state"]["optimizer"] + measured["state"]["average"]
     found["beside"] = beside
     if "memory" not in found:
         found["peak"] = found["used"] or target_named(job.target).memory + 1

@@ -42,7 +42,9 @@ def run_programs(job: PlanJob, devices: Sequence[Any]) -> Programs:
     """
     partitioner = make_partitioner(job.mesh, devices)
     optimizer = make_optimizer(job.optimizer, trained_axes(job.model, job.tuning))
-    graphdef, state = abstract_sharded_state(job.model, optimizer, partitioner, tuning=job.tuning)
+    graphdef, state = abstract_sharded_state(
+        job.model, optimizer, partitioner, tuning=job.tuning, ema=bool(job.step.ema_decay)
+    )
     state = _with_frozen(job, state, partitioner)
     params = whole_params(state, job.tuning)
     evaluation = _Evaluation(job, graphdef, params, partitioner)

@@ -37,7 +37,7 @@ def measured(peak: int, **changes: Any) -> dict[str, Any]:
         "traffic": 819 * 10**8, "collectives": [{**GATHER, "group": 8}],
         "memory": {"arguments": 100, "results": 100, "reused": 100, "temporaries": peak - 100, "code": 0, "peak": peak},
     }  # fmt: skip
-    state = {"parameters": 40, "frozen": 0, "optimizer": 50, "whole": 720, "count": 80}
+    state = {"parameters": 40, "frozen": 0, "optimizer": 50, "average": 0, "whole": 720, "count": 80}
     found = {"mesh": MESH, "hosts": [0] * 8, "state": state, "replicated": {}, "programs": {"train": program}}
     return {**found, **changes}
 

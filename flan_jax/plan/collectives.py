@@ -63,7 +63,10 @@ def collectives(program: HloProgram, mesh: Mapping[str, int]) -> list[Collective
         entry = found.setdefault((kind, axes_of(over, sizes), group), [0, 0, 0, 0])
         for index, value in enumerate((1, runs, runs * moved, runs * round(moved * wire_share(kind, group)))):
             entry[index] += value
-    kept = [Collective(kind, axes, *values, group) for (kind, axes, group), values in found.items()]
+    kept = [
+        Collective(kind, axes, instructions, runs, moved, sent, group)
+        for (kind, axes, group), (instructions, runs, moved, sent) in found.items()
+    ]
     return sorted(kept, key=lambda each: -each.wire_bytes)
 
 

@@ -86,11 +86,10 @@ def test_every_program_compiles_as_its_table_says(name: str, target: str) -> Non
         assert now[program]["peak"] == pytest.approx(expected["peak"], rel=WITHIN), program
 
 
-@pytest.mark.parametrize("target", ["v5e", "H200"])
-def test_fully_sharded_gradients_are_scattered(target: str) -> None:
+def test_fully_sharded_gradients_are_scattered() -> None:
     job = dataclasses.replace(JOBS["t5_fsdp"], programs=("train",))
     moved: dict[str, int] = {}
-    for each in compiled(job, target)["programs"]["train"]["collectives"]:
+    for each in compiled(job, "H200")["programs"]["train"]["collectives"]:
         moved[each["kind"]] = moved.get(each["kind"], 0) + each["bytes"]
     # What is added up on every device is small: Adafactor's means, the loss, norms.
     assert moved["reduce-scatter"] > 2 * moved.get("all-reduce", 0)

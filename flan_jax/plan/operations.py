@@ -9,7 +9,7 @@ from typing import Any
 
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from flan_jax.models.build import ModelConfig
+from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.t5.config import T5Config
 
 FORMULA = (
@@ -22,7 +22,9 @@ FORMULA = (
 )
 
 
-def step_operations(model: ModelConfig, rows: int, inputs: int, targets: int, *, frozen: bool = False) -> float:
+def step_operations(
+    model: T5Config | DecoderConfig, rows: int, inputs: int, targets: int, *, frozen: bool = False
+) -> float:
     """Returns the operations of one training step by `FORMULA`.
 
     Args:
@@ -35,7 +37,7 @@ def step_operations(model: ModelConfig, rows: int, inputs: int, targets: int, *,
     return forward_operations(model, rows, inputs, targets) * (2 if frozen else 3)
 
 
-def forward_operations(model: ModelConfig, rows: int, inputs: int, targets: int) -> float:
+def forward_operations(model: T5Config | DecoderConfig, rows: int, inputs: int, targets: int) -> float:
     """Returns the operations of the forward pass over a batch by `FORMULA`; the arguments are `step_operations`'."""
     if isinstance(model, T5Config):
         return _t5(model, rows, inputs, targets)

@@ -102,8 +102,12 @@ def _programs(names: str) -> tuple[Any, ...]:
 def run_job(config: "RunConfig", devices: int, slices: int = 1, programs: tuple[Any, ...] = ("train",)) -> "PlanJob":
     """Returns what of a run its plan depends on."""
     from flan_jax.experiments.mixture import run_mixture
+    from flan_jax.models.decoder.config import DecoderConfig
+    from flan_jax.models.t5.config import T5Config
     from flan_jax.plan.job import PlanJob
 
+    if not isinstance(config.model, (T5Config, DecoderConfig)):
+        raise UserError(f"The model is {config.model.kind}, which cannot be planned yet. Plan a T5 or a decoder.")
     tasks = {task.name for entry in run_mixture(config).entries for task in entry.drawn_tasks}
     return PlanJob(
         model=config.model,

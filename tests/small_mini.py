@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 
 import pytest
 
+from flan_jax.data.prepare import workers
 from flan_jax.tasks.spec import Record
 from mixtures.mini import world
 
@@ -24,4 +26,6 @@ def small_mini() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(world, "_all_splits", first)
+        # Other processes, which a slow machine would start for it, know nothing of this.
+        patch.setattr(workers, "PATIENCE_S", math.inf)
         yield

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from flan_jax.errors import UserError
 from flan_jax.launch.process_variables import AUTO, COORDINATOR, COUNT, PROCESS_ID
-from flan_jax.launch.processes import started_by
+from flan_jax.launch.processes import ALONE, started_by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +55,10 @@ def membership(
     Raises:
         UserError: a part is missing or means nothing, or the environment says nothing.
     """
-    given = {"--coordinator": coordinator, "--process_id": process_id, "--num_processes": num_processes}
-    if all(value is None for value in given.values()):
-        if not started_by(environment):
+    launcher = ""
+    if coordinator is None and process_id is None and num_processes is None:
+        launcher = started_by(environment)
+        if not launcher:
             return None
         coordinator, process_id, num_processes = _variables(os.environ if environment is None else environment)
     local: Sequence[int] | None = None
@@ -68,9 +69,10 @@ def membership(
     given = {"--coordinator": coordinator, "--process_id": process_id, "--num_processes": num_processes}
     missing = [name for name, value in given.items() if value is None]
     if missing or coordinator is None or process_id is None or num_processes is None:
+        alone = f" Set {ALONE}=1 where this is the only one, though {launcher}." if launcher else ""
         raise UserError(
             f"Of several processes each is told where process 0 is, its own number and how many there are; {' and '.join(missing)} "
-            "is missing. Give all three, or --coordinator auto where Slurm, Kubernetes or a TPU's metadata say them."
+            f"is missing. Give all three, or --coordinator auto where Slurm, Kubernetes or a TPU's metadata say them.{alone}"
         )
     if num_processes < 1 or not 0 <= process_id < num_processes:
         raise UserError(

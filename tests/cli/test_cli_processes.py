@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -88,7 +89,10 @@ def test_two_processes_train_like_one_and_one_goes_on_where_the_other_was_killed
         assert main(command(tmp_path / "one", STEPS)) == 0
         last = max(step_folders(two / "checkpoints"))
         assert main(command(two, last + 2)) == 0  # with other devices than the two had
-    assert f"resuming at step {last} of" in capsys.readouterr().err
+    resumed = re.search(r"resuming at step (\d+) of", capsys.readouterr().err)
+    # The kill may have come before what makes the newest checkpoint whole.
+    assert resumed is not None
+    assert int(resumed[1]) in (last - 2, last)
     one, both = read_metrics(tmp_path / "one" / "metrics.jsonl"), read_metrics(two / "metrics.jsonl")
     assert [line["step"] for line in both] == list(range(1, last + 3))
     for mine, theirs in zip(one, both, strict=False):

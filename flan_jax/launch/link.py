@@ -96,6 +96,11 @@ class Link:
             self._wait(lambda: len(self._done) == len(self._peers))
         self._hang_up()
 
+    def listen(self, seconds: float) -> None:
+        """Waits so long for news that another process has ended; where it comes, this one ends in the meantime."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._over), seconds)
+
     def fail(self, sentence: str, code: int) -> None:
         """Says to all others that this process has failed, and its exit code; they end with the same."""
         if self._closing:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flan_jax.errors import UserError
+from flan_jax.launch import distributed
 from flan_jax.launch import membership as membership_module
 from flan_jax.launch.link import Link
 from flan_jax.launch.membership import Membership, check_reachable, membership
@@ -109,6 +110,21 @@ def test_who_has_done_its_part_does_not_wait_for_what_is_gone(port: int) -> None
     with ThreadPoolExecutor(1) as threads:
         threads.submit(run.links[0].close).result(LONG)
     assert run.ended == [[], []]
+
+
+def test_what_fails_for_want_of_a_process_says_that_it_has_gone(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A computation of both fails before the news comes: it is the news that is said, not the failure."""
+    run = Run(port, 2)
+    monkeypatch.setattr(distributed._CURRENT, "link", run.links[1])
+    monkeypatch.setattr(run.links[1], "fail", lambda sentence, code: run.ended[1].append((sentence, code)))
+    monkeypatch.setattr(distributed, "_ended", lambda sentence, code: None)  # it would end this process
+    monkeypatch.setattr(distributed, "_NEWS_S", LONG)
+    run.links[0]._closing = True
+    threading.Timer(0.1, run.links[0]._peers[1].line.socket.shutdown, (socket.SHUT_RDWR,)).start()
+    with pytest.raises(RuntimeError, match="connection closed"), distributed.failing_together():
+        raise RuntimeError("connection closed by peer")
+    assert run.told[1].is_set()
+    assert "has ended without a word" in run.ended[1][0][0]
 
 
 @pytest.mark.parametrize("fails", [0, 2])

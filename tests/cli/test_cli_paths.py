@@ -121,8 +121,13 @@ def test_every_argument_that_names_a_place_is_checked():
         for action in command._actions
         if any(word in action.dest for word in places) and action.type is None and action.nargs != 0
     ]
-    # A choice of three words, and numbers.
-    assert found == [("inspect", "exemplar_templates"), ("eval", "templates"), ("compare", "templates")]
+    # A choice of three words, a folder of other machines, and numbers.
+    assert found == [
+        ("inspect", "exemplar_templates"),
+        ("launch", "option_workdir"),
+        ("eval", "templates"),
+        ("compare", "templates"),
+    ]
 
 
 @pytest.mark.parametrize("command", ["import-hf", "export-hf"])

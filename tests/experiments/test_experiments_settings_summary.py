@@ -81,7 +81,7 @@ def test_steps_at_a_rate_of_0_are_refused(schedule):
     [
         (50, {"schedule": "linear", "total_steps": 100, "learning_rate": 1.0}, 0, "ends before its linear schedule of 100 steps, at a learning rate of 0.51"),
         (10, {"warmup_steps": 40}, 0, "the warm-up of 40 steps outlasts the run's 10: the learning rate ends at 25%"),
-        (10, {"schedule": "rsqrt", "total_steps": 5}, 0, "OptimizerConfig.total_steps=5 is read with schedule='linear' or schedule='cosine' only, and the schedule is 'rsqrt'"),
+        (10, {"schedule": "rsqrt", "total_steps": 5}, 0, "OptimizerConfig.total_steps=5 is read with schedule='linear' or schedule='cosine' or schedule='wsd' only, and the schedule is 'rsqrt'"),
         (10, {"final_fraction": 0.5}, 0, "OptimizerConfig.final_fraction=0.5 is read"),
         (10, {"name": "adamw", "momentum": 0.5}, 0, "OptimizerConfig.momentum=0.5 is read with name='muon' only, and the name is 'adamw'"),
         (10, {"name": "muon", "decay_rate": 0.5}, 0, "OptimizerConfig.decay_rate=0.5 is read with name='adafactor' only"),

@@ -17,7 +17,7 @@ def drawn():
     v = rng.normal(size=(ROWS, LENGTH, HEADS, VALUE))
     g = -rng.uniform(0, 2, (ROWS, LENGTH, HEADS))
     beta = rng.uniform(0, 1, (ROWS, LENGTH, HEADS))
-    segments = np.array([[1] * 11, [0, 1, 1, 1, 1, 2, 3, 3, 3, 0, 0]], np.int32)
+    segments = np.array([[1] * 11, [4, 1, 1, 1, 1, 2, 3, 3, 3, 0, 0]], np.int32)
     state = rng.normal(size=(ROWS, HEADS, KEY, VALUE))
     return q, k, v, g, beta, segments, state
 

@@ -116,6 +116,7 @@ def test_choices_of_measure_split_and_differences_draw_anew(browser, page):
     browser.settle()
     assert browser.run("document.querySelectorAll('#factors svg [aria-label=bar] > *').length") == 0
     choose_in(browser, "factorMeasure", "held_out/brier")
+    browser.settle()
     assert any("held_out/brier, difference to 1" in text for text in texts(browser, "#factors svg text"))
     assert browser.errors() == []
 

@@ -25,7 +25,7 @@ Show = Callable[[int, str], None]
 """Given the number of a process and a line that it printed."""
 
 
-def process_environment(options: LocalLaunch, number: int, port: int) -> dict[str, str]:
+def process_environment(options: LocalLaunch, number: int, port: int | str) -> dict[str, str]:
     """The variables that make a process the ``number``-th of those on this machine.
 
     >>> process_environment(LocalLaunch(processes=2, gpus_per_process=2), 1, 1234)["CUDA_VISIBLE_DEVICES"]
@@ -48,8 +48,8 @@ def local_text(job: Job, options: LocalLaunch) -> str:
     """Writes the commands as a shell would be given them; PORT stands for a free one."""
     lines = []
     for number in range(options.processes):
-        given = process_environment(options, number, 0)
-        words = [f"{name}={shlex.quote(value.replace(':0', ':PORT'))}" for name, value in given.items()]
+        given = process_environment(options, number, "PORT")
+        words = [f"{name}={shlex.quote(value)}" for name, value in given.items()]
         lines.append(" ".join([*words, shlex.join([*job.program, *job.command])]))
     return "\n".join(lines) + "\n"
 

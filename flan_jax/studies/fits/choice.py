@@ -11,6 +11,7 @@ from flan_jax.studies.fits.families import FAMILIES, asked_families, default_fam
 from flan_jax.studies.fits.family import LawFamily
 from flan_jax.studies.fits.noise_ceiling import NoiseCeiling, noise_ceiling
 from flan_jax.studies.fits.table import RunTable
+from flan_jax.studies.fits.threads import one_thread
 
 LEAST_POINTS = 6
 """Different mixtures below which nothing is fitted."""
@@ -44,6 +45,7 @@ class FamilyChoice:
         return next(own for own in self.compared if own.family == self.chosen)
 
 
+@one_thread()
 def choose(
     table: RunTable,
     objective: str,

@@ -10,6 +10,7 @@ from flan_jax.errors import UserError
 from flan_jax.studies.fits.choice import FamilyChoice
 from flan_jax.studies.fits.estimate import Estimate
 from flan_jax.studies.fits.families import FAMILIES
+from flan_jax.studies.fits.threads import one_thread
 from flan_jax.studies.proposals.constraints import Limits, kl_divergence, within
 from flan_jax.studies.proposals.effects import Effect, effects
 from flan_jax.studies.proposals.predictive import RESAMPLES, RESAMPLES_SLOW, Predictive, predictive
@@ -60,6 +61,7 @@ class Proposal:
     notes: tuple[str, ...]
 
 
+@one_thread()
 def propose(
     choice: FamilyChoice,
     prior: np.ndarray,

@@ -6,10 +6,19 @@ import sys
 import textwrap
 
 import pytest
+from fewer_devices import fewer_devices
 
 from flan_jax.cli.main import main
 from flan_jax.data.sources import base as sources
 from flan_jax.data.sources import published
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_devices():
+    """A run that names no mesh spans two devices."""
+    with fewer_devices(2):
+        yield
+
 
 # What a user's own module looks like: two tasks from records in the file, one mixture of them.
 OWN_TASKS = """

@@ -1,9 +1,8 @@
 """What runs of one configuration have in common is traced and compiled once for all tests that start one."""
 
-import dataclasses
 import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -11,12 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from fewer_devices import fewer_devices
 from small_mini import small_mini
 
 import flan_jax.experiments.train  # noqa: F401  (and all that it imports)
 from flan_jax.experiments import data
-from flan_jax.train import optimizer, sharding, state, step
-from flan_jax.train.sharding import MeshConfig, place
+from flan_jax.train import optimizer, state, step
+from flan_jax.train.sharding import place
 
 
 def hashable(value: Any) -> Any:
@@ -99,14 +99,7 @@ def one_core() -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def two_devices() -> Iterator[None]:
     """A run that names no mesh spans two devices: on all eight it is compiled and computed for twice as long."""
-    make_mesh = sharding.make_mesh
-
-    def of_two(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
-        named = dataclasses.replace(config, rules=MeshConfig.rules) != MeshConfig()
-        return make_mesh(config, devices or jax.devices()[: None if named else 2])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharding, "make_mesh", of_two)
+    with fewer_devices(2):
         yield
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -131,8 +133,11 @@ def test_an_evaluation_that_the_system_kills_goes_on_where_it_stood(runs, cli, t
 
     assert cli(*asked(folders[0])).code == 0
     total = len(added)
+    # On as many devices as what is measured here.
+    flags = re.sub(r"(device_count)=\d+", r"\1=2", os.environ["XLA_FLAGS"])
     process = subprocess.Popen(
         [sys.executable, "-m", "flan_jax.cli.main", *asked(folders[1])],
+        env={**os.environ, "XLA_FLAGS": flags},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from flan_jax.models import decoder_presets as decoder
-from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.peft.config import FrozenDtype, TuningConfig
 from flan_jax.models.t5 import presets as t5
@@ -18,7 +17,7 @@ from flan_jax.testing.models import tiny_decoder, tiny_t5
 class Preset:
     """A model and its batch."""
 
-    model: ModelConfig
+    model: T5Config | DecoderConfig
     rows: int
     targets: int  # of a decoder, the whole row
     inputs: int = 0

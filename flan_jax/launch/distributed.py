@@ -20,8 +20,9 @@ Result = TypeVar("Result")
 WRONG_INPUT, OUR_FAULT = 2, 1
 LAST_S = 10.0
 """So long a process that has failed may take to end."""
-_NEWS_S = 2.0
-"""So long after a failure it is waited for the news that another process ended, which then is the cause."""
+_NEWS_S = 4.0
+"""So long after a failure it is waited for the news that another process ended, which then is the cause; less than the
+delay of ``_let_last_words_be_said``."""
 _JAX_NOTICES_S = 100
 """JAX's own time limit for a process that says nothing; ours is shorter (``rendezvous.Line``)."""
 
@@ -78,9 +79,9 @@ def failing_together() -> Iterator[None]:
         yield
     except BaseException as error:
         if _CURRENT.link is not None:
-            if isinstance(
-                error, RuntimeError
-            ):  # of XLA's: a computation fails at once where a process is gone in its middle
+            # A computation fails at once where a process is gone in its middle, with a RuntimeError, a ValueError or what
+            # orbax makes of them.
+            if isinstance(error, Exception) and not isinstance(error, UserError):
                 _CURRENT.link.listen(_NEWS_S)
             sentence, code = _words(error)
             _CURRENT.link.fail(sentence, code)

@@ -1,7 +1,4 @@
-"""Runs that name no mesh span fewer devices than the eight that are simulated: they are compiled and computed sooner.
-
-And they wait for nothing: with more devices than cores XLA's collectives on a CPU may wait for one another.
-"""
+"""Runs that name no mesh span fewer devices than the eight that are simulated: they are compiled and computed sooner."""
 
 import contextlib
 import dataclasses

@@ -89,16 +89,6 @@ def train_step(
     ), metrics
 
 
-def _collectives_in_order(partitioner: Partitioner) -> dict[str, Any]:
-    """Returns options for several devices that are threads of a CPU.
-
-    XLA's schedule for much concurrency let one of them wait in one sum over all, and the others in another that does not
-    depend on it: with fewer cores than devices that is for ever.
-    """
-    several = partitioner.mesh.size > 1 and partitioner.mesh.devices.flat[0].platform == "cpu"
-    return {"xla_cpu_enable_concurrency_optimized_scheduler": False} if several else {}
-
-
 def _placed(gradient: GradientFn, of_params: Any) -> GradientFn:
     """The gradient function whose gradients lie as their parameters do.
 
@@ -189,7 +179,7 @@ def compile_train_step(
         tuning=tuning,
         of_params=shardings.params if partitioner.mesh.size > 1 else None,
     )
-    options = {**_collectives_in_order(partitioner), **(compiler_options or {})} or None
+    options = dict(compiler_options or {}) or None
     of_batch, everywhere = partitioner.batch(), partitioner.replicated()
     if not shardings.frozen:
         return jax.jit(
@@ -251,7 +241,6 @@ def compile_loss_step(
         loss_step,
         in_shardings=(whole, partitioner.batch()),
         out_shardings=partitioner.replicated(),
-        compiler_options=_collectives_in_order(partitioner) or None,
     )
 
 
@@ -280,7 +269,6 @@ def compile_excess_step(
         excess,
         in_shardings=(shardings.params, shardings.frozen, places, partitioner.batch()),
         out_shardings=partitioner.replicated(),
-        compiler_options=_collectives_in_order(partitioner) or None,
     )
     return lambda state, batch: compiled(state.params, state.frozen, reference, batch)
 
@@ -335,6 +323,5 @@ def compile_gradient_products(
         products,
         in_shardings=(shardings.params, shardings.frozen, partitioner.batch()),
         out_shardings=partitioner.replicated(),
-        compiler_options=_collectives_in_order(partitioner) or None,
     )
     return lambda state, batch: compiled(state.params, state.frozen, batch)

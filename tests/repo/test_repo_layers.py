@@ -67,7 +67,9 @@ def test_what_comes_from_outside(package: str, graph: grimp.ImportGraph) -> None
     assert not stray, f"{package} imports {sorted(stray)}"
 
 
-@pytest.mark.parametrize("module", ["errors", "files", "option_groups", "signals", "typed", "unique_keys"])
+@pytest.mark.parametrize(
+    "module", ["errors", "files", "option_groups", "signals", "simulated_devices", "typed", "unique_keys"]
+)
 def test_what_belongs_to_no_layer_imports_its_like_at_most(module: str, graph: grimp.ImportGraph) -> None:
     imported = graph.find_modules_directly_imported_by(f"flan_jax.{module}")
     allowed = {"flan_jax.typed"} if module == "option_groups" else {"flan_jax.errors"} - {f"flan_jax.{module}"}

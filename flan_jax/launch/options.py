@@ -5,6 +5,7 @@ import re
 from typing import Annotated, Literal
 
 from flan_jax.errors import UserError
+from flan_jax.launch.accelerators import Chips, gke_kind, sky_chips, tpu_chips
 from flan_jax.typed import Natural, Positive, Range, check_fields
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -19,15 +20,22 @@ class LaunchConfig:
     Attributes:
         name: of the launch: small letters, digits and hyphens; by default the last part of the run's folder.
         env: environment variables of the processes, as NAME=VALUE.
+        chip: kind that the run is planned for, as flan-jax plan --target names it: H100; by default what the options say.
     """
 
     name: str = ""
     env: tuple[str, ...] = ()
+    chip: str = ""
 
     @property
     def devices(self) -> int:
         """Devices of all processes together; 0 where the options do not say."""
         return 0
+
+    @property
+    def chips(self) -> Chips:
+        """Chips of all processes together, as far as the options say."""
+        return Chips(self.chip, self.devices)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -69,6 +77,11 @@ class LocalLaunch(LaunchConfig):
     def devices(self) -> int:
         """Devices of all processes together; 0 where the options do not say."""
         return self.processes * (self.cpu_devices or self.gpus_per_process)
+
+    @property
+    def chips(self) -> Chips:
+        """GPUs of all processes where their kind is told; this machine's own are seen when the run starts."""
+        return Chips(self.chip, self.processes * self.gpus_per_process) if self.chip else Chips()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,6 +242,11 @@ class GkeLaunch(LaunchConfig):
         return chips(self.topology) * self.slices if self.tpu else self.nodes * self.gpus_per_node
 
     @property
+    def chips(self) -> Chips:
+        """Chips of all pods, by what node pools call them."""
+        return Chips(self.chip or gke_kind(self.tpu or self.gpu), self.devices, self.slices)
+
+    @property
     def hosts(self) -> int:
         """Machines of a slice."""
         return chips(self.topology) // self.chips_per_host or 1 if self.tpu else self.nodes
@@ -296,6 +314,17 @@ class TpuVmLaunch(LaunchConfig):
         if self.spot and self.reserved:
             raise UserError("spot and reserved are both set: a machine is of one kind. Leave one out.")
 
+    @property
+    def devices(self) -> int:
+        """Chips of all slices; 0 where the type is not known."""
+        return tpu_chips(self.accelerator_type, self.slices).count
+
+    @property
+    def chips(self) -> Chips:
+        """Chips of all slices, by their type."""
+        found = tpu_chips(self.accelerator_type, self.slices)
+        return dataclasses.replace(found, kind=self.chip or found.kind)
+
 
 @dataclasses.dataclass(frozen=True)
 class SkyLaunch(LaunchConfig):
@@ -332,6 +361,17 @@ class SkyLaunch(LaunchConfig):
         for mount in self.mounts:
             if not re.fullmatch(r"/[^:]*:.+", mount):
                 raise UserError(f"mounts has {mount!r}. Write it as /PATH:SOURCE.")
+
+    @property
+    def devices(self) -> int:
+        """Accelerators of all machines; 0 where they are not known."""
+        return sky_chips(self.accelerators, self.nodes).count
+
+    @property
+    def chips(self) -> Chips:
+        """Accelerators of all machines, by SkyPilot's names."""
+        found = sky_chips(self.accelerators, self.nodes)
+        return dataclasses.replace(found, kind=self.chip or found.kind)
 
 
 TARGETS: dict[str, type[LaunchConfig]] = {

@@ -8,15 +8,11 @@ allocated, no data is read, and nothing is written.
 import argparse
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flan_jax.cli.escapes import json_text, visible
 from flan_jax.cli.gin_arguments import add_gin_arguments, load_gin
 from flan_jax.errors import UserError, unknown
-
-if TYPE_CHECKING:
-    from flan_jax.experiments.config import RunConfig
-    from flan_jax.plan.job import PlanJob
 
 EXAMPLE = (
     "flan-jax plan --gin_file models/t5_xl.gin --gin_file runs/finetune.gin --gin.MIXTURE_OR_TASK_NAME=mini "
@@ -54,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prints the plan."""
+    from flan_jax.cli.planning.run_job import run_job
     from flan_jax.plan.changes import check_batch, nearest_changes, search
     from flan_jax.plan.describe import plan_lines, search_lines
     from flan_jax.plan.packages import compiler_for
@@ -97,32 +94,3 @@ def _programs(names: str) -> tuple[Any, ...]:
         if name not in PROGRAMS:
             raise unknown("program", name, PROGRAMS)
     return tuple(name for name in PROGRAMS if name in chosen)
-
-
-def run_job(config: "RunConfig", devices: int, slices: int = 1, programs: tuple[Any, ...] = ("train",)) -> "PlanJob":
-    """Returns what of a run its plan depends on."""
-    from flan_jax.experiments.mixture import run_mixture
-    from flan_jax.models.decoder.config import DecoderConfig
-    from flan_jax.models.t5.config import T5Config
-    from flan_jax.plan.job import PlanJob
-
-    if not isinstance(config.model, (T5Config, DecoderConfig)):
-        raise UserError(f"The model is {config.model.kind}, which cannot be planned yet. Plan a T5 or a decoder.")
-    tasks = {task.name for entry in run_mixture(config).entries for task in entry.drawn_tasks}
-    return PlanJob(
-        model=config.model,
-        rows=config.feed.batch_size,
-        inputs=config.tokenize.lengths["inputs"],
-        targets=config.tokenize.lengths["targets"],
-        target="",
-        devices=devices,
-        slices=slices,
-        mesh=config.mesh,
-        optimizer=config.optimizer,
-        step=config.step,
-        tuning=config.tuning,
-        num_tasks=max(1, len(tasks)),
-        eval_rows=config.evaluation.batch_size,
-        decoding=config.evaluation.decoding,
-        programs=programs,
-    )

@@ -35,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry_run", action="store_true", help="show the runs, their tokens and their cost, and write nothing"
     )
+    parser.add_argument(
+        "--target", metavar="KIND", help="with --dry_run: plan the runs for such chips, as flan-jax plan does"
+    )
+    parser.add_argument(
+        "--devices", type=int, default=None, metavar="N", help="with --target: devices of each run (default 1)"
+    )
     parser.add_argument("--status", action="store_true", help="show the runs of a study as they stand, and run nothing")
     parser.add_argument("--runs", default=None, metavar="3,5-9", help="do these runs only, by their numbers")
     parser.add_argument(
@@ -80,6 +86,12 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuses options that go unread, and numbers that make no sense."""
     doing = ("extend", "retries", "runs_per_group", "keep_checkpoints")
     unread = {"status": ("dry_run", "gin_file", "gin_bindings", *doing), "dry_run": doing[1:]}
+    if arguments.target and not arguments.dry_run:
+        raise UserError(
+            "--target plans the runs of a study for chips, which --dry_run shows. Add it, or leave --target out."
+        )
+    if arguments.devices is not None and not arguments.target:
+        raise UserError(f"--devices {arguments.devices} are those of a plan. Name their kind with --target.")
     for option, others in unread.items():
         given = [name for name in others if getattr(arguments, name)]
         if getattr(arguments, option) and given:
@@ -271,17 +283,33 @@ def _dry_run(arguments: argparse.Namespace, loaded: "GinStudy") -> int:
         progress=_described,
     )
     found = totals(rows)
+    planned_runs = _planned(arguments, loaded, [plan for plan in plans if plan.name in chosen])
     if arguments.json:
-        print(
-            json_text({"study": loaded.study.name, "runs": [row.as_dict() for row in rows], "totals": found}, indent=1)
-        )
+        content = {"study": loaded.study.name, "runs": [row.as_dict() for row in rows], "totals": found}
+        print(json_text({**content, **({"plan": planned_runs} if planned_runs else {})}, indent=1))
         return 0
     if sys.stderr.isatty():
         print(file=sys.stderr)
     for line in _plan_lines(rows):
         print(visible_line(line))
+    if planned_runs:
+        from flan_jax.cli.planning.checks import study_lines
+
+        for line in study_lines(planned_runs):
+            print(visible_line(line))
     print(_totals(found))
     return 0
+
+
+def _planned(arguments: argparse.Namespace, loaded: "GinStudy", plans: "Sequence[RunPlan]") -> dict[str, Any]:
+    """The plan of the chosen runs on the chips that are named; {} where none are."""
+    if not arguments.target:
+        return {}
+    from flan_jax.cli.planning.checks import study_plan
+    from flan_jax.studies.expand import run_config
+
+    configs = (run_config(loaded.base, plan, arguments.study_dir) for plan in plans)
+    return study_plan(configs, arguments.target, 1 if arguments.devices is None else arguments.devices)
 
 
 def _described(done: int) -> None:

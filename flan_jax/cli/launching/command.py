@@ -20,6 +20,9 @@ from flan_jax.errors import UserError
 from flan_jax.launch.job import Job, Submission, scheduler_name, text_of
 from flan_jax.launch.options import TARGETS, LaunchConfig, LocalLaunch
 
+if typing.TYPE_CHECKING:
+    from flan_jax.experiments.config import RunConfig
+
 EXAMPLE = (
     "flan-jax launch slurm --nodes 4 --gpus_per_node 8 --time_limit 24:00:00 --dry_run -- train --gin_file models/t5_mini.gin "
     "--gin_file runs/finetune.gin --gin.MIXTURE_OR_TASK_NAME=mini --gin.TRAIN_STEPS=100 --gin.MODEL_DIR=runs/first"
@@ -37,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unchecked",
         action="store_true",
         help="do not resolve the gin files of the command first, where they are on the other machines only",
+    )
+    parser.add_argument(
+        "--plan",
+        choices=("auto", "simulate", "off"),
+        default="auto",
+        help="of train: compile its step for the chips, and refuse what does not fit. auto does where their compiler is "
+        "installed, simulate takes CPU devices in its place (default auto)",
     )
     add_gin_arguments(parser, required=False)
     group = parser.add_argument_group(
@@ -89,9 +99,8 @@ def execute(arguments: argparse.Namespace) -> int:
             f"array is for the workers of a study, and {command.name} is one run: all would write into one folder. Launch sweep, "
             "or leave it out."
         )
-    # `flan-jax plan` fits in here as well: the resolved run, and the devices that are asked for.
-    if command.run is not None and options.devices:
-        command.run.config.mesh.sizes(options.devices)
+    if command.run is not None:
+        _plan(command.run.config, options, arguments.plan)
     local = isinstance(options, LocalLaunch)
     job = Job(
         command=command.words,
@@ -104,6 +113,24 @@ def execute(arguments: argparse.Namespace) -> int:
     if isinstance(options, LocalLaunch):
         return _local(job, options, arguments)
     return _submitted(job, options, arguments)
+
+
+def _plan(config: "RunConfig", options: LaunchConfig, mode: Any) -> None:
+    """Compares a run with the devices that it asks for; what the plan says goes to standard error.
+
+    Raises:
+        UserError: the mesh does not fit the devices, or the run their memory.
+    """
+    if options.devices:
+        config.mesh.sizes(options.devices)
+    if mode == "off":
+        return
+    if options.chips.count and options.chips.kind:
+        print(f"planning for {options.chips.count} × {options.chips.kind} (--plan off leaves it out)", file=sys.stderr)
+    from flan_jax.cli.planning.checks import launch_lines
+
+    for line in launch_lines(config, options.chips, mode, dropped="--plan off"):
+        print(visible_line(line), file=sys.stderr)
 
 
 def _options(arguments: argparse.Namespace) -> LaunchConfig:

@@ -7,6 +7,7 @@ import sqlite3
 import pytest
 
 from flan_jax.cli.commands.sweep import _selected
+from flan_jax.cli.planning import checks
 from flan_jax.errors import UserError
 from flan_jax.studies.plan import RunPlan
 
@@ -34,7 +35,11 @@ Values.values = (0.001, 0.01)
 """
 
 
-def test_a_study_from_its_file_to_its_results(cli, refused, module, own_tasks, tmp_path):
+def rates(configs):
+    return [config.optimizer.learning_rate for config in configs]
+
+
+def test_a_study_from_its_file_to_its_results(cli, refused, module, own_tasks, tmp_path, monkeypatch):
     file, root = tmp_path / "rates.gin", tmp_path / "study"
     file.write_text(STUDY)
     common = ("--module_import", module(own_tasks), "--study_dir", str(root))
@@ -45,6 +50,15 @@ def test_a_study_from_its_file_to_its_results(cli, refused, module, own_tasks, t
     assert re.search(r"run_0001 +4 +≤ 896 +learning_rate=0.01", outcome.out)
     assert "2 runs; at most 1,792 tokens, padding included" in outcome.out
     assert not root.exists()
+
+    monkeypatch.setattr(
+        checks, "study_plan", lambda configs, *chips: {"learning_rates": rates(configs), "chips": chips}
+    )
+    monkeypatch.setattr(checks, "study_lines", lambda plan: [f"planned for {plan['chips']}: {plan['learning_rates']}"])
+    planned = cli(*declared, "--dry_run", "--target", "v5e", "--devices", "2")
+    assert "planned for ('v5e', 2): [0.001, 0.01]" in planned.out.splitlines()
+    assert "--target plans the runs" in refused(*declared, "--target", "v5e")
+    assert "Name their kind with --target" in refused(*declared, "--dry_run", "--devices", "2")
 
     for objective, said in (
         ("held_on/score", "Unknown suite of study.objective 'held_on'. Did you mean 'held_in'?"),

@@ -5,6 +5,10 @@ import os
 
 import pytest
 
+from flan_jax.cli.planning import checks
+from flan_jax.errors import UserError
+from flan_jax.launch.accelerators import Chips
+
 TRAIN = (
     "train", "--gin_file", "models/t5_tiny.gin", "--gin_file", "runs/finetune.gin", "--gin.MIXTURE_OR_TASK_NAME=mini",
     "--gin.TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}", "--gin.TRAIN_STEPS=3", "--gin.MODEL_DIR=runs/First_one",
@@ -33,6 +37,27 @@ def test_dry_run_prints_what_would_be_submitted_and_writes_nothing(cli, folder):
     assert "#SBATCH --gpus-per-node=8\n" in outcome.out
     assert outcome.out.endswith(f"sbatch --parsable {folder}/runs/First_one/launches/1-slurm/job.sbatch\n")
     assert list(folder.iterdir()) == []
+
+
+def test_the_plan_stands_before_the_submission(cli, folder, monkeypatch):
+    asked = []
+
+    def launch_lines(config, chips, mode, *, dropped):
+        asked.append((config.steps, chips, mode))
+        if chips.count > 8:
+            raise UserError("The run does not fit.")
+        return ["planned: it fits"]
+
+    monkeypatch.setattr(checks, "launch_lines", launch_lines)
+    words = ("launch", "slurm", "--gpus_per_node", "8", "--chip", "H100", "--dry_run")
+    outcome = cli(*words, "--", *TRAIN)
+    assert (outcome.code, asked) == (0, [(3, Chips("H100", 8), "auto")])
+    assert outcome.err.splitlines()[-1] == "planned: it fits"
+    assert "planned" not in outcome.out
+    assert cli(*words, "--nodes", "2", "--", *TRAIN).code == 2
+    assert cli(*words, "--plan", "off", "--nodes", "2", "--", *TRAIN).code == 0
+    assert cli(*words, "--", "tasks").code == 0
+    assert len(asked) == 2
 
 
 def test_what_is_submitted_is_what_dry_run_shows_and_is_recorded(cli, folder, monkeypatch):

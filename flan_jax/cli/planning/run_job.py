@@ -1,0 +1,34 @@
+"""A run as the job that its plan compiles."""
+
+from flan_jax.errors import UserError
+from flan_jax.experiments.config import RunConfig
+from flan_jax.experiments.mixture import run_mixture
+from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.t5.config import T5Config
+from flan_jax.plan.job import PlanJob, ProgramName
+
+
+def run_job(
+    config: RunConfig, devices: int, slices: int = 1, programs: tuple[ProgramName, ...] = ("train",)
+) -> PlanJob:
+    """Returns what of a run its plan depends on."""
+    if not isinstance(config.model, (T5Config, DecoderConfig)):
+        raise UserError(f"The model is {config.model.kind}, which cannot be planned yet. Plan a T5 or a decoder.")
+    tasks = {task.name for entry in run_mixture(config).entries for task in entry.drawn_tasks}
+    return PlanJob(
+        model=config.model,
+        rows=config.feed.batch_size,
+        inputs=config.tokenize.lengths["inputs"],
+        targets=config.tokenize.lengths["targets"],
+        target="",
+        devices=devices,
+        slices=slices,
+        mesh=config.mesh,
+        optimizer=config.optimizer,
+        step=config.step,
+        tuning=config.tuning,
+        num_tasks=max(1, len(tasks)),
+        eval_rows=config.evaluation.batch_size,
+        decoding=config.evaluation.decoding,
+        programs=programs,
+    )

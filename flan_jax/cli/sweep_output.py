@@ -285,8 +285,10 @@ def sweep_output(
     return kind(study, claims, names, objective, sys.stderr)
 
 
-def run_json(study: StudyDir, name: str, state: RunState, score: Score | None) -> dict[str, Any]:
-    """Returns a run as JSON has it."""
+def run_json(
+    study: StudyDir, name: str, state: RunState, score: Score | None, progress: RunProgress | None = None
+) -> dict[str, Any]:
+    """Returns a run as JSON has it; ``progress`` is that of a run which is being trained."""
     plan = study.plan(name)
     return {
         "run": name,
@@ -298,10 +300,12 @@ def run_json(study: StudyDir, name: str, state: RunState, score: Score | None) -
         "failures": state.record.failures,
         "reason": state.record.reason,
         "step": None if score is None else score.step,
+        "trained_steps": None if progress is None else progress.step,
         "objective": None if score is None else score.objective,
         "score": None if score is None or score.score is None else score.score[0],
         "interval": None if score is None or score.score is None else list(score.score[1:]),
         "owner": None if state.owner is None else f"process {state.owner.pid} on {state.owner.host}",
+        "heartbeat_seconds_ago": None if state.owner is None else round(state.owner.age_s, 1),
     }
 
 

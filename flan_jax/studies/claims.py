@@ -4,6 +4,11 @@ What is claimed has a folder with a numbered file a claim, `000001.json`, `00000
 marked as released or its owner is dead. Whoever takes over makes the next number, and a file system lets only one do that
 (`link`, or `O_EXCL` where it has no links). The owner renews the time of its file; a process of this machine that is gone
 is known at once, any other by the age of that time.
+
+The folder may be on a file system that several machines share (NFS), whose clients remember for a while what a folder
+holds, and may be told that a link exists which they have made themselves, as the first answer was lost. So a folder is
+changed before it is read where the newest claim decides, and a link is looked at where its making was refused. No lock of
+the file system is asked for.
 """
 
 import contextlib
@@ -58,7 +63,10 @@ class Claim:
     @property
     def held(self) -> bool:
         """True while it is the newest one of what it covers."""
-        return _newest(self.path.parent) == self.path
+        folder = self.path.parent
+        with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=folder):  # else the list may be an old one
+            pass
+        return _newest(folder) == self.path
 
     def check(self) -> None:
         """Makes sure that it is held.
@@ -232,7 +240,8 @@ def _create(path: Path) -> bool:
         temporary.write_text(text, encoding="utf-8")
         os.link(temporary, path)
     except FileExistsError:
-        return False
+        # A server that lost its answer is asked again, and finds the link that it made itself.
+        return os.stat(temporary).st_nlink > 1
     except OSError:  # no links here, or no space, which the next line says again
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)

@@ -1,6 +1,8 @@
 """The results of a study as one SQLite file, which pandas and the sqlite3 shell open; made from the runs' folders alone.
 
-Nothing depends on it: where it is missing, damaged or of another version, it is made anew.
+Nothing depends on it: where it is missing, damaged or of another version, it is made anew. SQLite's locks do not hold on
+file systems that several machines share, so none is relied on: SQLite writes to a copy on this machine's own disk, which
+then takes the place of the shared file whole. A reader keeps the file that it has opened.
 """
 
 import contextlib
@@ -8,7 +10,9 @@ import dataclasses
 import errno
 import json
 import math
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,6 @@ from flan_jax.studies.run_states import RunState, run_states
 from flan_jax.studies.scheduler import read_groups
 from flan_jax.studies.study_dir import DATABASE, StudyDir
 
-_BUSY_S = 60.0
 _ROW_TABLES = ("levels", "weights", "scores", "losses")
 
 
@@ -51,8 +54,9 @@ class StudyDatabase:
             raise UserError(
                 f"There is no {str(self.path)!r}. `flan-jax sweep --study_dir {self.path.parent}` makes it from the runs' folders."
             )
+        # The file is replaced and never written to, so a reader asks for no lock.
         with contextlib.closing(
-            sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)
+            sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
         ) as it:
             it.row_factory = sqlite3.Row
             version = _version(it)
@@ -141,6 +145,8 @@ class StudyDatabase:
         """Brings the rows of runs up to date, of all of them or of some; call it under a claim, so that one process writes.
 
         A file that is missing, damaged or of another version is made anew. Rows of runs whose files have not changed stay.
+        Of two processes that write all the same (a claim was taken over), the later one's file stands: it may lack rows of
+        the other's until all runs are brought up to date once more, which every sweep does when it begins and ends.
 
         Returns:
             What of the runs' folders could not be read, in sentences.
@@ -149,30 +155,37 @@ class StudyDatabase:
             WritingError: the file system takes no more.
         """
         states = run_states(study, claims)
-        try:
-            with _writing(self.path), contextlib.closing(sqlite3.connect(self.path, timeout=_BUSY_S)) as connection:
-                if _version(connection) == SCHEMA_VERSION:
-                    return _update(connection, study, states, names)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-                raise UserError(
-                    f"{str(self.path)!r} is locked by another program for {_BUSY_S:.0f} s now. Let it finish, and run the same "
-                    "command again."
-                ) from error
-        return self._made_anew(study, states)
-
-    def _made_anew(self, study: StudyDir, states: Mapping[str, RunState]) -> list[str]:
-        with files.atomic_file(self.path) as temporary:
-            with _writing(self.path), contextlib.closing(sqlite3.connect(temporary)) as connection:
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                connection.executescript(TABLES)
-                for name, (question, query) in VIEWS.items():
-                    connection.execute(f"CREATE VIEW {name} AS {query}")
-                    connection.execute("INSERT INTO views VALUES (?, ?)", (name, question))
-                unread = _update(connection, study, states, None)
-            # That of a process which was killed belongs to the file that goes.
-            self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(prefix="flan_jax_study_") as folder:
+            copy = Path(folder) / DATABASE
+            with _writing(copy):
+                made = not self._copied(copy)
+                with contextlib.closing(sqlite3.connect(copy)) as connection:
+                    if made:
+                        _make_tables(connection)
+                    unread = _update(connection, study, states, None if made else names)
+            with files.atomic_file(self.path) as temporary:
+                shutil.copyfile(copy, temporary)
+                # That of a process which was killed while it wrote to the shared file, as earlier versions did.
+                self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
         return unread
+
+    def _copied(self, copy: Path) -> bool:
+        """Copies the file, and tells whether the copy is a database of this version; else there is none."""
+        try:
+            shutil.copyfile(self.path, copy)
+        except FileNotFoundError:
+            return False
+        try:
+            with contextlib.closing(sqlite3.connect(copy)) as connection:
+                if (
+                    _version(connection) == SCHEMA_VERSION
+                    and connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+                ):
+                    return True
+        except sqlite3.DatabaseError:  # it is damaged
+            pass
+        copy.unlink()
+        return False
 
 
 def database_of(study: StudyDir) -> StudyDatabase:
@@ -183,6 +196,14 @@ def database_of(study: StudyDir) -> StudyDatabase:
 def open_database(study_dir: Path) -> StudyDatabase:
     """Returns the database in a study's folder, to be read."""
     return StudyDatabase(study_dir / DATABASE)
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.executescript(TABLES)
+    for name, (question, query) in VIEWS.items():
+        connection.execute(f"CREATE VIEW {name} AS {query}")
+        connection.execute("INSERT INTO views VALUES (?, ?)", (name, question))
 
 
 def _update(

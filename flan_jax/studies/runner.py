@@ -6,11 +6,13 @@ the next one goes on from: runs that are done are skipped, a group that was begu
 
 import dataclasses
 import errno
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from flan_jax import signals
 from flan_jax.errors import UserError
 from flan_jax.eval.suites import sentence
 from flan_jax.experiments.run_folder.run_lock import RunHeldError
@@ -19,6 +21,7 @@ from flan_jax.studies.claims import Claims, LostClaimError, Owner
 from flan_jax.studies.executor import Executor, RunEnd, RunProgress
 from flan_jax.studies.run_records import Outcome, State
 from flan_jax.studies.scheduler import ClaimedGroup, Group, Scheduler, group_folder
+from flan_jax.studies.stalls import StallWatch
 from flan_jax.studies.study_dir import StudyDir
 from flan_jax.train.finite import DivergedError
 from flan_jax.train.loop import Preempted
@@ -77,6 +80,7 @@ def sweep(
     retries: int,
     claims: Claims,
     store: Callable[[Sequence[str] | None], None] = lambda names: None,
+    stalled_after_s: float = 0.0,
 ) -> SweepResult:
     """Brings the selected runs to their ends.
 
@@ -88,6 +92,8 @@ def sweep(
         retries: how often a run that failed is tried again.
         claims: of this process, in the study's folder.
         store: told which runs changed, to bring the database up to date; at first ``None``, for all of them.
+        stalled_after_s: a group without a logged step for so long is noted as failed, and the process ends with 75: what
+            hangs in a library cannot be ended otherwise, and others go on at once. 0 lets it hang.
 
     Raises:
         Preempted: a signal came while runs were trained, and what they reached is saved.
@@ -97,7 +103,7 @@ def sweep(
     if not selected:
         raise UserError("No runs are selected, so there is nothing to do. Name some with --runs, or leave it out.")
     scheduler = Scheduler(study, claims, executor, selected=selected, retries=retries)
-    sweeping = _Sweep(study, executor, listener, claims, store)
+    sweeping = _Sweep(study, executor, listener, claims, store, stalled_after_s)
     sweeping.changed(None)  # what others did since, and what a kill between a run's record and its rows left undone
     wanted = scheduler.wanted()
     if wanted:
@@ -114,6 +120,7 @@ def sweep(
             listener.waiting(wanted)
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_WAIT_S)
+    sweeping.changed(None)
     return SweepResult(dict(Counter(study.record(name).state() for name in selected)))
 
 
@@ -127,9 +134,10 @@ class _Sweep:
         listener: Listener,
         claims: Claims,
         store: Callable[[Sequence[str] | None], None],
+        stalled_after_s: float,
     ) -> None:
         self._study, self._executor, self._listener, self._claims = study, executor, listener, claims
-        self._store = store
+        self._store, self._stalled_after_s = store, stalled_after_s
         self._held_until: dict[str, float] = {}
 
     def held(self) -> list[str]:
@@ -145,7 +153,8 @@ class _Sweep:
             self._listener.began(group)
             began = time.monotonic()
             try:
-                ends = self._train(group)
+                with StallWatch(self._stalled_after_s, lambda silent: self._stalled(work, began, silent)) as watch:
+                    ends = self._train(group, watch)
             except (Preempted, KeyboardInterrupt) as stop:
                 self._note(work, [], began, otherwise=("stopped", _words(stop)))
                 raise
@@ -160,12 +169,27 @@ class _Sweep:
         finally:
             self._claims.release(claim)
 
-    def _train(self, group: Group) -> tuple[RunEnd, ...]:
+    def _stalled(self, work: ClaimedGroup, began: float, silent: float) -> None:
+        """Notes that a group hangs, lets go of it and ends the process; in the thread that found it out."""
+        try:
+            reason = f"no step for {silent:.0f} s: the process was ended, as it hung"
+            self._listener.say(f"{work.group.name}: {reason}. Others may go on with its runs.")
+            self._note(work, [], began, otherwise=("failed", reason))
+            self._claims.release(work.claim)
+        finally:
+            os._exit(signals.TEMPORARY_FAILURE)
+
+    def _train(self, group: Group, watch: StallWatch) -> tuple[RunEnd, ...]:
         """The ends of a group's runs; what went wrong with all of them is the end of each."""
         plans = [self._study.plan(name) for name in group.runs]
         folder = group_folder(self._study, group)
+
+        def on_progress(progress: RunProgress) -> None:
+            watch.progress()
+            self._listener.progress(group, progress)
+
         try:
-            return self._executor.train(plans, folder, lambda progress: self._listener.progress(group, progress))
+            return self._executor.train(plans, folder, on_progress)
         except (RunHeldError, WritingError, Preempted):
             raise
         except DivergedError as error:

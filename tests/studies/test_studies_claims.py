@@ -164,3 +164,31 @@ def test_who_looked_too_early_gets_nothing(tmp_path: Path, monkeypatch: pytest.M
         assert [path.name for path in claim.path.parent.iterdir()] == ["000009.json"]
     with pytest.raises(LostClaimError):
         module.Claim(old).check()
+
+
+def test_a_link_whose_answer_was_lost_is_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client of NFS asks again where no answer came, and is told that the link exists, which it made itself."""
+    link = os.link
+
+    def answer_lost(source: Path, target: Path) -> None:
+        link(source, target)
+        raise FileExistsError(target)
+
+    with Claims(tmp_path / "claims") as claims:
+        monkeypatch.setattr(os, "link", answer_lost)
+        claim = claims.take("work")
+        assert claim is not None
+        claim.check()
+        monkeypatch.undo()
+        claims.release(claim)
+        assert claims.take("work") is not None, "or nobody would get it while this process lives"
+
+
+def test_where_there_are_no_links_one_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(target)
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Claims(tmp_path / "claims") as claims, Claims(tmp_path / "claims") as others:
+        assert claims.take("work") is not None
+        assert others.take("work") is None

@@ -200,3 +200,17 @@ def test_objectives() -> None:
     for text in ("score", "", "/score", "held_out/", "held_out/score/"):
         with pytest.raises(UserError, match="names no suite and metric"):
             parse_objective(text)
+
+
+def test_the_shared_file_is_replaced_and_never_written_to(study: StudyDir) -> None:
+    """So that no lock of SQLite is asked for on a file system that machines share, and a reader keeps what it opened."""
+    before = study.database.stat().st_ino
+    with database_of(study).connected() as reader:
+        rows = reader.execute("SELECT count(*) FROM runs").fetchone()[0]
+        study.database.with_name("study.sqlite-journal").write_bytes(b"of a process that was killed")
+        brought_up(study)
+        assert study.database.stat().st_ino != before
+        assert reader.execute("SELECT count(*) FROM runs").fetchone()[0] == rows
+    study.database.chmod(0o444)
+    brought_up(study)
+    assert sorted(path.name for path in study.root.glob("*study.sqlite*")) == ["study.sqlite"]

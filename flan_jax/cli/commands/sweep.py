@@ -51,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"how often a run that failed is tried again (default {RETRIES})",
     )
     parser.add_argument(
+        "--stalled_after",
+        type=float,
+        default=None,
+        metavar="MINUTES",
+        help="end the process with 75, and try again, where no step is logged for so long (default: wait for ever)",
+    )
+    parser.add_argument(
         "--extend",
         action="store_true",
         help="add runs that the file has now and the study has not, and keep the others",
@@ -84,7 +91,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuses options that go unread, and numbers that make no sense."""
-    doing = ("extend", "retries", "runs_per_group", "keep_checkpoints")
+    doing = ("extend", "retries", "stalled_after", "runs_per_group", "keep_checkpoints")
     unread = {"status": ("dry_run", "gin_file", "gin_bindings", *doing), "dry_run": doing[1:]}
     if arguments.target and not arguments.dry_run:
         raise UserError(
@@ -99,6 +106,8 @@ def _check(arguments: argparse.Namespace) -> None:
             raise UserError(f"--{option} runs nothing, so it does not read --{name}. Leave one of them out.")
     if arguments.retries is not None and arguments.retries < 0:
         raise UserError(f"--retries is {arguments.retries}; it must be at least 0.")
+    if arguments.stalled_after is not None and not arguments.stalled_after > 0:
+        raise UserError(f"--stalled_after is {arguments.stalled_after:g}; it must be more than 0 minutes.")
     if arguments.runs_per_group is not None and arguments.runs_per_group < 1:
         raise UserError(f"--runs_per_group is {arguments.runs_per_group}; a group has at least 1 run.")
 
@@ -183,6 +192,7 @@ def _run(
             retries=RETRIES if arguments.retries is None else arguments.retries,
             claims=claims,
             store=store,
+            stalled_after_s=60 * (arguments.stalled_after or 0.0),
         )
     except (Preempted, signals.Interrupted) as stop:
         output.close()
@@ -243,27 +253,37 @@ def _selected(text: str | None, plans: "Sequence[RunPlan]") -> list[str]:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    """Shows the runs as the study's folder has them; the database is not asked."""
+    """Shows the runs and who works at them, as the study's folder has them; the database is not asked."""
     from flan_jax.cli.sweep_output import run_json
-    from flan_jax.studies.claims import Claims
-    from flan_jax.studies.live_table import counted, counts, score_of, table
+    from flan_jax.studies.live_table import counted, counts, eta, score_of, table
     from flan_jax.studies.objectives import DEFAULT, parse_objective
-    from flan_jax.studies.run_states import run_states
+    from flan_jax.studies.status import study_status, worker_json, worker_line
     from flan_jax.studies.study_dir import open_study
 
     study = open_study(Path(arguments.study_dir))
     names = _selected(arguments.runs, study.plans)
-    states = run_states(study, Claims(study.claims))
+    status = study_status(study, names)
+    states = status.states
     objective = parse_objective(str(study.description.get("objective") or DEFAULT))
     scores = {name: score_of(study, name, objective) for name in names if states[name].state != "pending"}
     if arguments.json:
-        runs = [run_json(study, name, states[name], scores.get(name)) for name in names]
-        content = {"study": str(study.root), "objective": str(objective), "states": counts(states, names), "runs": runs}
+        content = {
+            "study": str(study.root),
+            "objective": str(objective),
+            "states": counts(states, names),
+            "seconds_left": status.seconds_left,
+            "workers": [worker_json(worker) for worker in status.workers],
+            "runs": [
+                run_json(study, name, states[name], scores.get(name), status.progress.get(name)) for name in names
+            ],
+        }
         print(json_text(content, indent=1))
         return 0
-    print(f"{counted(counts(states, names))} of {len(names)} runs   {objective}")
-    for line in table(study, states, names, scores=scores, progress={}):
+    print(f"{counted(counts(states, names))} of {len(names)} runs   {objective}   ETA {eta(status.seconds_left)}")
+    for line in table(study, states, names, scores=scores, progress=status.progress):
         print(visible_line(line))
+    for worker in status.workers:
+        print(visible_line(worker_line(worker)))
     return 0
 
 

@@ -87,6 +87,7 @@ def test_a_study_from_its_file_to_its_results(cli, refused, module, own_tasks, t
     assert str(root / "study.sqlite") in outcome.out
     again = json.loads(cli("sweep", *common, "--status", "--json").out)
     assert (again["states"], [run["attempts"] for run in again["runs"]]) == ({"done": 2}, [1, 1])
+    assert (again["workers"], again["seconds_left"]) == ([], 0.0)
     assert again["runs"][1]["objective"] == ended["run_0001"]["objective"]
     written = (root / "runs" / "run_0001" / "config.gin").read_text()
     assert written.rstrip().splitlines()[-3] == "OptimizerConfig.learning_rate = 0.01"

@@ -21,8 +21,8 @@ from flan_jax.studies.claims import Claims, LostClaimError, Owner
 from flan_jax.studies.executor import Executor, RunEnd, RunProgress
 from flan_jax.studies.run_records import Outcome, State
 from flan_jax.studies.scheduler import ClaimedGroup, Group, Scheduler, group_folder
-from flan_jax.studies.stalls import StallWatch
 from flan_jax.studies.study_dir import StudyDir
+from flan_jax.studies.watch.stalls import StallWatch
 from flan_jax.train.finite import DivergedError
 from flan_jax.train.loop import Preempted
 

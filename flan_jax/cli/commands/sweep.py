@@ -257,8 +257,8 @@ def _status(arguments: argparse.Namespace) -> int:
     from flan_jax.cli.sweep_output import run_json
     from flan_jax.studies.live_table import counted, counts, eta, score_of, table
     from flan_jax.studies.objectives import DEFAULT, parse_objective
-    from flan_jax.studies.status import study_status, worker_json, worker_line
     from flan_jax.studies.study_dir import open_study
+    from flan_jax.studies.watch.status import study_status, worker_json, worker_line
 
     study = open_study(Path(arguments.study_dir))
     names = _selected(arguments.runs, study.plans)

@@ -11,8 +11,8 @@ from toy_study import STEPS, Heard, ToyExecutor, toy_plans, toy_study
 
 from flan_jax.studies.claims import Claims
 from flan_jax.studies.runner import sweep
-from flan_jax.studies.status import study_status, worker_json, worker_line
 from flan_jax.studies.study_dir import StudyDir
+from flan_jax.studies.watch.status import study_status, worker_json, worker_line
 
 HANGS = """
 import sys, threading
@@ -80,7 +80,7 @@ def test_who_prepares_is_at_work(tmp_path: Path) -> None:
 
 def test_a_group_that_hangs_fails_and_ends_its_process(tmp_path: Path) -> None:
     root = tmp_path / "study"
-    hung = subprocess.run([sys.executable, "-c", HANGS, str(root), str(Path(__file__).parent)], timeout=120)
+    hung = subprocess.run([sys.executable, "-c", HANGS, str(root), str(Path(__file__).parents[1])], timeout=120)
     assert hung.returncode == 75
     study = toy_study(root, toy_plans(3))
     assert study.record("run_0001").failures == 1

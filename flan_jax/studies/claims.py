@@ -29,6 +29,8 @@ from flan_jax.files import atomic_write_text, temporary_name, writing
 HEARTBEAT_S = 30.0
 DEAD_AFTER_S = 600.0
 """A claim whose heartbeat is older is taken over, wherever its owner is."""
+PREPARING = "prepare"
+"""The claim under which the store of a study is filled."""
 _POLL_S = 0.05
 _LONGEST_POLL_S = 1.0
 _TRIES = 16

@@ -17,7 +17,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval.suites import sentence
 from flan_jax.experiments.run_folder.run_lock import RunHeldError
 from flan_jax.files import WritingError, refusal
-from flan_jax.studies.claims import Claims, LostClaimError, Owner
+from flan_jax.studies.claims import PREPARING, Claims, LostClaimError, Owner
 from flan_jax.studies.executor import Executor, RunEnd, RunProgress
 from flan_jax.studies.run_records import Outcome, State
 from flan_jax.studies.scheduler import ClaimedGroup, Group, Scheduler, group_folder
@@ -26,8 +26,6 @@ from flan_jax.studies.watch.stalls import StallWatch
 from flan_jax.train.finite import DivergedError
 from flan_jax.train.loop import Preempted
 
-PREPARING = "prepare"
-"""The claim under which the store of a study is filled."""
 DATABASE = "database"
 """The claim under which the database of a study is written."""
 _WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0

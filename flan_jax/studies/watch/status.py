@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.experiments.run_folder import run_files
-from flan_jax.studies.claims import Claims, Owner
+from flan_jax.studies.claims import PREPARING, Claims, Owner
 from flan_jax.studies.executor import RunProgress
 from flan_jax.studies.live_table import seconds_left
 from flan_jax.studies.run_states import RunState, run_states
-from flan_jax.studies.runner import PREPARING
 from flan_jax.studies.study_dir import StudyDir
 
 _TAIL = 1 << 16

@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env parity-env quickstart test test-deep test-parity real-weights test-realweights test-targets test-wheel test-slurm lint format types layers api site ci requirements clean distclean
+.PHONY: help setup env parity-env quickstart test test-deep test-parity real-weights test-realweights test-targets test-wheel test-wheels test-slurm lint format types layers api site ci requirements clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -116,6 +116,11 @@ test-targets: $(TARGETS)  ## compile training, scoring and decoding for TPUs and
 
 test-wheel: env  ## build the wheel, install it into an empty environment, run a short quickstart from elsewhere
 	tools/dev/check_wheel.sh $(BIN)/python $(ARGS)
+
+# With a few folders of tests against what is installed; a version that is not on this machine is said and skipped.
+test-wheels: env  ## the same on Python 3.12 and 3.13
+	tools/dev/check_wheel.sh $(BIN)/python 5 3.12
+	tools/dev/check_wheel.sh $(BIN)/python 5 3.13
 
 # Needs root and Debian's slurmctld, slurmd, slurm-client and munge; says what is missing where they are not there.
 test-slurm: export FLAN_JAX_SLURM = 1

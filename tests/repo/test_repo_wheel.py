@@ -47,10 +47,12 @@ def test_wheel_carries_nothing_else(wheel: zipfile.ZipFile) -> None:
 
 
 def test_version_is_the_same_everywhere() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["version"] == flan_jax.__version__
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = settings["project"]
+    assert project["dynamic"] == ["version"]
+    assert settings["tool"]["hatch"]["version"]["path"] == "flan_jax/__init__.py"
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert (citation["version"], citation["license"]) == (flan_jax.__version__, project["license"])
     assert citation["authors"] == project["authors"]
 
 

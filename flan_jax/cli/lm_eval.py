@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from flan_jax.harness.model_arguments import ModelArguments
 
 _CONFIGURED = "lm_eval.config.evaluate_config"
-"""The module of the harness that checks its command line and finds its tasks."""
+"""The module of the harness that checks its command line and, before 0.5, finds its tasks."""
+_FINDS_TASKS = "lm_eval.tasks.manager"
+"""The module that does from 0.5 on, in the midst of the evaluation."""
 
 
 def register() -> None:
@@ -77,17 +79,19 @@ def call(arguments: Sequence[str]) -> int:
         cli_evaluate()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, KeyError) as error:
         if isinstance(error, UserError) or not _about_its_command_line(error):
             raise
-        raise UserError(f"lm-evaluation-harness refuses its arguments: {error}") from error
+        said = error.args[0] if isinstance(error, KeyError) else error  # a KeyError shows its text in quotes
+        raise UserError(f"lm-evaluation-harness refuses its arguments: {said}") from error
     finally:
         sys.argv = before
     return 0
 
 
 def _about_its_command_line(error: BaseException) -> bool:
-    return any(frame.f_globals.get("__name__") == _CONFIGURED for frame, _ in traceback.walk_tb(error.__traceback__))
+    modules = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return modules[-1] == _FINDS_TASKS if isinstance(error, KeyError) else _CONFIGURED in modules
 
 
 if __name__ == "__main__":

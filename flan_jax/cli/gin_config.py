@@ -23,6 +23,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.experiments.config import RunConfig, run_options
 from flan_jax.experiments.options import CheckpointConfig, DataConfig, EvalConfig, ValidationConfig
+from flan_jax.experiments.run_folder.chosen_mesh import begun_mesh
 from flan_jax.experiments.settings_summary import unread
 from flan_jax.experiments.weights.pretrained import pretrained_model
 from flan_jax.mixing.online.aioli import Aioli
@@ -226,7 +227,7 @@ def load(
         for key, origin in reader.origins.items()
     )
     if folder and not told:
-        config = dataclasses.replace(config, mesh=fitted(config.mesh, jax.device_count()))
+        config = dataclasses.replace(config, mesh=fitted(begun_mesh(config), jax.device_count()))
     return GinRun(config, gin.operative_config_str(), tuple(reader.imports))
 
 

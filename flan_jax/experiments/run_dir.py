@@ -134,7 +134,13 @@ def record_change(folder: Path, data: RunData, *, step: int) -> None:
 
 
 def write_description(
-    folder: Path, config: RunConfig, data: RunData, *, operative: str, params: Mapping[str, Any]
+    folder: Path,
+    config: RunConfig,
+    data: RunData,
+    *,
+    operative: str,
+    params: Mapping[str, Any],
+    mesh: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes ``manifest.json``, ``config.gin`` and ``model-info.txt``, once, when a run begins.
 
@@ -166,6 +172,7 @@ def write_description(
         "versions": versions(),
         "code": code_revision(),
         "hardware": hardware(),
+        **({"mesh": dict(mesh)} if mesh else {}),
     }
     # Last, since its presence says that the description is whole.
     atomic_write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")

@@ -30,6 +30,7 @@ from flan_jax.experiments.mixture import log_dropped
 from flan_jax.experiments.model_snapshot import save_description
 from flan_jax.experiments.preflight import check_startable
 from flan_jax.experiments.run_folder import run_files
+from flan_jax.experiments.run_folder.chosen_mesh import mesh_record, run_mesh
 from flan_jax.experiments.run_folder.run_identity import check_same_config
 from flan_jax.experiments.settings_summary import check_schedule, main_settings
 from flan_jax.experiments.validation.validation_loss import ValidationData, validation_data
@@ -69,6 +70,7 @@ class Built:
         schedule: of the stages of its weights; ``None`` for none.
         method_parts: of the method that learns the mixture's weights; ``None`` where they are given.
         validation: the examples whose loss is measured in the loop; ``None`` for none.
+        mesh_reason: why the mesh is this one; ``""`` where the run names one, or has one device.
     """
 
     config: RunConfig
@@ -83,6 +85,7 @@ class Built:
     schedule: StageSchedule | None = None
     method_parts: MethodParts | None = None
     validation: ValidationData | None = None
+    mesh_reason: str = ""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -113,6 +116,8 @@ def build(
     folder = run_dir.check_same_run(config)
     run_dir.check_writable(folder)
     notes = check_schedule(config)
+    choice = run_mesh(config, devices)
+    config = dataclasses.replace(config, mesh=choice.mesh)
     check_startable(config, devices)
     if not config.data.use_cached_tasks:
         first_alone(lambda: prepare_run(config, progress=prepare_progress))
@@ -135,13 +140,29 @@ def build(
     schedule, parts = stage_schedule(config, data), method_parts(config, data)
     partitioner = make_partitioner(config.mesh, devices)
     log(main_settings(config))
+    if choice.reason:
+        log(f"mesh {choice.reason}")
     for note in notes:
         log(note)
     if lacking := missing_template_note(config, data.mixture):
         log(lacking)
     optimizer = make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))
     found = validation_data(config, data)
-    return Built(config, folder, data, change, audited, base, partitioner, optimizer, params, schedule, parts, found)
+    return Built(
+        config,
+        folder,
+        data,
+        change,
+        audited,
+        base,
+        partitioner,
+        optimizer,
+        params,
+        schedule,
+        parts,
+        found,
+        choice.reason,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,7 +280,8 @@ def describe_folder(built: Built, params: Any, operative: str) -> None:
     config = built.config
     if jax.process_index() == 0:
         save_description(config.model_dir, config.initial_checkpoint, config.data.vocabulary)
-        run_dir.write_description(built.folder, config, built.data, operative=operative, params=params)
+        mesh = mesh_record(built.partitioner.mesh, built.mesh_reason)
+        run_dir.write_description(built.folder, config, built.data, operative=operative, params=params, mesh=mesh)
 
 
 def logged_batches(built: Built, step: int) -> tuple[BatchStream, WeightsLog]:

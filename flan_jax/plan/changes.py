@@ -62,7 +62,7 @@ def candidates(job: PlanJob) -> Iterator[Change]:
     yield from remats
     parts = [change for count in (2, 4, 8) if (change := _microbatched(job, job.step.microbatches * count))]
     yield from parts
-    meshes = [Change(_mesh_words(mesh), dataclasses.replace(job, mesh=mesh)) for mesh in _meshes(job)]
+    meshes = [Change(_mesh_words(mesh), _on(job, mesh)) for mesh in _meshes(job)]
     yield from meshes
     last = remats[-1].job if remats else job
     for count in (2, 4, 8):
@@ -70,7 +70,7 @@ def candidates(job: PlanJob) -> Iterator[Change]:
             yield Change(f"{remats[-1].words}, {change.words}", change.job)
     for mesh in _meshes(last):
         if remats:
-            yield Change(f"{remats[-1].words}, {_mesh_words(mesh)}", dataclasses.replace(last, mesh=mesh))
+            yield Change(f"{remats[-1].words}, {_mesh_words(mesh)}", _on(last, mesh))
     for size in (job.rows // 2, job.rows // 4):
         if size and size % (batch_parts(last) * job.step.microbatches) == 0:
             words = [*([remats[-1].words] if remats else []), f"BATCH_SIZE = {size}"]
@@ -127,7 +127,7 @@ def _ways(job: PlanJob) -> Iterator[Change]:
     sizes = [job.rows, job.rows * 2, job.rows // 2]
     counts = [job.step.microbatches, *(count for count in (1, 2, 4) if count != job.step.microbatches)]
     for rows, mesh, count, remat in itertools.product(sizes, meshes, counts, remats):
-        changed = _with_remat(dataclasses.replace(job, rows=rows, mesh=mesh), remat)
+        changed = _with_remat(_on(job, mesh, rows=rows), remat)
         changed = dataclasses.replace(changed, step=dataclasses.replace(job.step, microbatches=count))
         if rows and rows % (batch_parts(changed) * count) == 0:
             words = f"remat = {remat!r}, MICROBATCHES = {count}, {_mesh_words(mesh, job.devices)}, BATCH_SIZE = {rows}"
@@ -155,8 +155,12 @@ def _meshes(job: PlanJob) -> list[MeshConfig]:
     own = job.mesh.sizes(job.devices)
     each = job.devices // job.slices
     shapes = [(job.slices, each // tensor, tensor) for tensor in (1, 2, 4, 8) if each % tensor == 0]
-    found = [MeshConfig(*shape, rules=job.mesh.rules) for shape in shapes if shape != own]
-    return [mesh for mesh in found if job.rows % (mesh.data * mesh.fsdp) == 0]
+    kept = [shape for shape in shapes if shape != own and job.rows % (shape[0] * shape[1]) == 0]
+    return [MeshConfig(*shape, rules=job.mesh.rules) for shape in kept]
+
+
+def _on(job: PlanJob, mesh: MeshConfig, **changes: Any) -> PlanJob:
+    return dataclasses.replace(job, mesh=mesh, mesh_reason="", **changes)
 
 
 def _mesh_words(mesh: MeshConfig, devices: int | None = None) -> str:
@@ -172,7 +176,7 @@ def _more_devices(job: PlanJob, factor: int) -> Iterator[Change]:
         return
     mesh = MeshConfig(job.slices, count // job.slices, 1, rules=job.mesh.rules)
     if job.rows % count == 0:
-        yield Change(f"--devices {count}, {_mesh_words(mesh)}", dataclasses.replace(job, devices=count, mesh=mesh))
+        yield Change(f"--devices {count}, {_mesh_words(mesh)}", _on(job, mesh, devices=count))
 
 
 def _figures(plan: Mapping[str, Any]) -> dict[str, Any]:

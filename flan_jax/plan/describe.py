@@ -38,6 +38,7 @@ def _heading(plan: Mapping[str, Any]) -> list[str]:
         f"{plan['model']['parameters']:,} parameters, {plan['model']['dtype']}, remat {plan['model']['remat']!r}; "
         f"batch of {batch['rows']:,} rows of {row} tokens{parts}",
     ]
+    lines += [f"The mesh was chosen: {plan['mesh_reason']}"] if plan["mesh_reason"] else []
     return [*lines, plan["simulated"]] if plan["simulated"] else lines
 
 

@@ -27,6 +27,7 @@ class PlanJob:
         step: the training step's options.
         tuning: which part of the model is trained.
         mesh: how the devices are laid out.
+        mesh_reason: why, where the run names no mesh.
         rows: of the global batch.
         inputs: longest input in tokens.
         targets: longest target in tokens.
@@ -56,6 +57,7 @@ class PlanJob:
     eval_rows: int = 64
     decoding: DecodingConfig = GREEDY
     programs: tuple[ProgramName, ...] = PROGRAMS
+    mesh_reason: str = ""
 
     @property
     def row_lengths(self) -> tuple[int, int]:

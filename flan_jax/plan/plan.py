@@ -54,6 +54,7 @@ def plan_of(job: PlanJob, compiler: Compiler, run: RunLength, measured: Mapping[
         "devices": job.devices,
         "slices": job.slices,
         "mesh": measured["mesh"],
+        "mesh_reason": job.mesh_reason,
         "compiler": compiler.version,
         "simulated": compiler.note,
         "model": {"parameters": state["count"], "dtype": job.model.dtype, "remat": job.model.remat},  # type: ignore[attr-defined]

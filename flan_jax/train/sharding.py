@@ -86,17 +86,23 @@ class MeshConfig:
     """The number of devices that each mesh axis spans, and how arrays are sharded over them.
 
     Attributes:
-      data, fsdp, tensor: sizes of the mesh axes; one of the three may be -1, "whatever is left".
+      data, fsdp, tensor: sizes of the mesh axes; one of the three may be -1, "whatever is left". What is not named is
+        1, and `data` what is left; where none is named, training chooses (`train.mesh_choice`).
       rules: which mesh axes split which logical axis.
     """
 
-    data: int = -1
-    fsdp: int = 1
-    tensor: int = 1
+    data: int | None = None
+    fsdp: int | None = None
+    tensor: int | None = None
     rules: ShardingRules = ShardingRules()
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    @property
+    def named(self) -> bool:
+        """True where the size of an axis is named."""
+        return (self.data, self.fsdp, self.tensor) != (None, None, None)
 
     def sizes(self, device_count: int) -> tuple[int, int, int]:
         """Returns (data, fsdp, tensor) with the wildcard resolved.
@@ -105,7 +111,11 @@ class MeshConfig:
           UserError: a size is neither positive nor -1, there are two wildcards, or the product is
             not the number of devices.
         """
-        given = (self.data, self.fsdp, self.tensor)
+        rest = -1 if self.data is None and -1 not in (self.fsdp, self.tensor) else 1
+        given = tuple(
+            rest if size is None and axis == "data" else 1 if size is None else size
+            for axis, size in zip(MESH_AXES, (self.data, self.fsdp, self.tensor), strict=True)
+        )
         shown = ", ".join(f"{name}={size}" for name, size in zip(MESH_AXES, given, strict=True))
         if any(size < 1 and size != -1 for size in given) or given.count(-1) > 1:
             raise UserError(f"The mesh ({shown}) needs positive sizes, of which at most one is -1 (the devices left).")
@@ -128,8 +138,8 @@ def fitted(config: MeshConfig, device_count: int) -> MeshConfig:
     try:
         config.sizes(device_count)
     except UserError:
-        tensor = math.gcd(max(config.tensor, 1), device_count)
-        fsdp = math.gcd(max(config.fsdp, 1), device_count // tensor)
+        tensor = math.gcd(max(config.tensor or 1, 1), device_count)
+        fsdp = math.gcd(max(config.fsdp or 1, 1), device_count // tensor)
         return MeshConfig(-1, fsdp, tensor, config.rules)
     return config
 

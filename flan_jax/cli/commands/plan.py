@@ -6,7 +6,6 @@ allocated, no data is read, and nothing is written.
 """
 
 import argparse
-import dataclasses
 import functools
 from typing import Any
 
@@ -65,11 +64,8 @@ def execute(arguments: argparse.Namespace) -> int:
             raise UserError(f"--{name} {value:g} must be at least 0.")
     compiler = compiler_for(target, force_cpu=arguments.simulate)
     config = load_gin(arguments).config
-    job = dataclasses.replace(
-        run_job(config, arguments.devices, arguments.slices, _programs(arguments.programs)),
-        target=target.name,
-        compiler=compiler.name,
-    )
+    programs = _programs(arguments.programs)
+    job = run_job(config, target, compiler, arguments.devices, arguments.slices, programs)
     check_batch(job)
     plans = functools.partial(make_plan, compiler=compiler, run=RunLength(config.steps, arguments.price))
     plan: dict[str, Any] = plans(job)

@@ -11,7 +11,7 @@ from flan_jax.launch.accelerators import Chips
 from flan_jax.plan.changes import check_batch
 from flan_jax.plan.describe import hours_of, seconds_of, size_of
 from flan_jax.plan.job import PlanJob
-from flan_jax.plan.packages import Compiler, compiler_for
+from flan_jax.plan.packages import compiler_for
 from flan_jax.plan.plan import RunLength, make_plan
 from flan_jax.plan.targets import target_named
 from flan_jax.plan.topologies import check_count
@@ -54,7 +54,7 @@ def launch_lines(config: RunConfig, chips: Chips, mode: PlanMode, *, dropped: st
             "it, and --plan simulate plans with simulated CPU devices."
         ]
     try:
-        job = _on(run_job(config, chips.count, chips.slices), target.name, compiler)
+        job = run_job(config, target, compiler, chips.count, chips.slices)
     except UserError as error:
         return [f"The run is not planned: {error}"]
     check_batch(job)
@@ -99,7 +99,7 @@ def study_plan(
     compiler = compiler_for(target, force_cpu=simulate)
     shapes: dict[PlanJob, list[int]] = {}
     for config in configs:
-        job = _on(run_job(config, devices), target.name, compiler)
+        job = run_job(config, target, compiler, devices)
         shapes.setdefault(dataclasses.replace(job, num_tasks=1), []).append(config.steps)
     chosen = sorted(shapes, key=lambda job: -len(shapes[job]))[:MOST_SHAPES]
     for job in chosen:
@@ -132,10 +132,6 @@ def study_lines(found: dict[str, Any]) -> list[str]:
         f"One after the other: {hours_of(low)} to {hours_of(high)}, {cheap:,.2f} to {dear:,.2f} US dollars.",
         *dict.fromkeys(shape["plan"]["simulated"] for shape in found["shapes"] if shape["plan"]["simulated"]),
     ]
-
-
-def _on(job: PlanJob, target: str, compiler: Compiler) -> PlanJob:
-    return dataclasses.replace(job, target=target, compiler=compiler.name)
 
 
 def _check_fits(plan: dict[str, Any], dropped: str) -> None:

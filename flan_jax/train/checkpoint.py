@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from flan_jax import files
 from flan_jax.errors import UserError
 from flan_jax.train.checkpoint_config import CheckpointConfig
 from flan_jax.train.checksums import CHECKSUMS, MARK, STEP, SummedPath, damage
-from flan_jax.train.state import TrainState, check_same_shapes, from_plain_dict, to_plain_dict
+from flan_jax.train.state import TrainState, check_same_shapes, from_plain_dict, matched, present, to_plain_dict
 from flan_jax.train.step_folders import (
     DELETED,
     ChosenStep,
@@ -232,18 +232,23 @@ class Checkpointer:
         items = self._read(step, state=self._state_args(to_plain_dict(like), step), data=ocp.args.JsonRestore())
         return Restored(from_plain_dict(items.state, like), items.data, run["extra"])
 
-    def restore_params(self, like: Any, step: int | None = None, *, part: str = "params") -> Any:
+    def restore_params(
+        self, like: Any, step: int | None = None, *, part: str = "params", matching: Sequence[str] = ()
+    ) -> Any:
         """Reads the trained parameters alone, for evaluation and export.
 
         Args:
           like: nested dict of arrays, or of `jax.ShapeDtypeStruct` with shardings.
           part: `params`, or `ema` for their average.
+          matching: patterns of paths, such as `encoder/*`: nothing but these is read and returned, and the others
+            need not be in the checkpoint, nor have its shapes; by default all.
 
         Raises:
-          UserError: no such checkpoint, other shapes, or no average in it.
+          UserError: no such checkpoint, other shapes, no average in it, or a pattern that matches no parameter.
         """
         step = self._existing(step)
-        args = self._state_args({part: like}, step, part=part)
+        like = matched(like, matching) if matching else like
+        args = self._state_args({part: like}, step, part=part, partial=bool(matching))
         return self._read(step, state=args).state[part]
 
     def config(self, step: int | None = None) -> Json:
@@ -334,7 +339,7 @@ class Checkpointer:
             raise UserError(f"The folder {str(self.directory)!r} holds no checkpoint of step {step}, only of: {shown}.")
         return known[-1] if step is None else step
 
-    def _state_args(self, like: Json, step: int, part: str = "") -> Any:
+    def _state_args(self, like: Json, step: int, part: str = "", *, partial: bool = False) -> Any:
         with self._reading(f"The checkpoint of step {step}", step):
             found = self._manager.item_metadata(step).state.tree
         if part and part not in found:
@@ -343,6 +348,8 @@ class Checkpointer:
                 "run.ema_decay. Take the weights themselves."
             )
         found = {part: found[part]} if part else found
+        if partial:
+            found = {part: present(found[part], like[part])}
         # The parameters first: where they do not fit, their moments do not either, but say less.
         for name in sorted(like, key=lambda name: name != "params"):
             check_same_shapes(

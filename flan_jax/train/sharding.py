@@ -87,7 +87,7 @@ class MeshConfig:
 
     Attributes:
       data, fsdp, tensor: sizes of the mesh axes; one of the three may be -1, "whatever is left". What is not named is
-        1, and `data` what is left; where none is named, training chooses (`train.mesh_choice`).
+        1, and `data` what is left; where none is named, training chooses (`train.mesh.mesh_choice`).
       rules: which mesh axes split which logical axis.
     """
 

@@ -1,17 +1,19 @@
 """Training state, carried from step to step, and the sharding of each leaf."""
 
 import dataclasses
+import fnmatch
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
+from flax import nnx, traverse_util
 from jaxtyping import Array, Int, Key
 
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, unknown
 from flan_jax.models.build import ModelConfig, abstract_model, init_model, logical_axes
 from flan_jax.models.peft.adapters import attach, attach_axes, cast_params, join, split, storage_dtypes
 from flan_jax.models.peft.config import TuningConfig
@@ -247,6 +249,30 @@ def check_same_shapes(found: Any, wanted: Any, *, what: str, than: str) -> None:
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise UserError(f"{what} not fit {than}: {wrong[0]}{more}.")
+
+
+def matched(params: Mapping[str, Any], patterns: Sequence[str]) -> dict[str, Any]:
+    """Returns the part of a nested dict whose paths match one of the patterns (`encoder/*/kernel`).
+
+    Raises:
+      UserError: a pattern matches no path.
+    """
+    flat = traverse_util.flatten_dict(dict(params), sep="/")
+    for pattern in patterns:
+        if not fnmatch.filter(flat, pattern):
+            raise unknown(
+                "pattern of parameters", pattern, flat, remedy="A pattern matches whole paths, as in encoder/*."
+            )
+    chosen = {path: leaf for path, leaf in flat.items() if any(fnmatch.fnmatchcase(path, each) for each in patterns)}
+    return traverse_util.unflatten_dict(chosen, sep="/")
+
+
+def present(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the part of a nested dict whose paths stand in another one."""
+    paths = traverse_util.flatten_dict(dict(wanted))
+    return traverse_util.unflatten_dict(
+        {path: leaf for path, leaf in traverse_util.flatten_dict(dict(found)).items() if path in paths}
+    )
 
 
 def to_plain_dict(state: TrainState) -> dict[str, Any]:

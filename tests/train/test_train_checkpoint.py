@@ -1,8 +1,10 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 from run_tiny import MODEL, TinyRun
 
 from flan_jax.errors import UserError
@@ -120,3 +122,38 @@ def test_the_configuration_is_kept_and_left_to_the_caller_to_judge(state: TrainS
 def test_keeping_nothing_is_refused(option: dict) -> None:
     with pytest.raises(UserError, match="at least 1"):
         CheckpointConfig(**option)
+
+
+def test_a_part_is_read_by_pattern(state: TrainState, tmp_path: Path) -> None:
+    with Checkpointer(tmp_path) as checkpointer:
+        checkpointer.save(1, state, {})
+        checkpointer.wait()
+        other = other_state(d_ff=64).params  # its kernels of the MLP have other shapes
+        flat = traverse_util.flatten_dict(state.params, sep="/")
+        attention = [path for path in flat if "attention" in path]
+        assert attention
+        read = checkpointer.restore_params(other, matching=("*attention*",))
+        found = traverse_util.flatten_dict(read, sep="/")
+        assert sorted(found) == sorted(attention)
+        for path in attention:
+            np.testing.assert_array_equal(jax.device_get(found[path]), jax.device_get(flat[path]))
+        with pytest.raises(UserError, match="Unknown pattern of parameters 'encodre/\\*'"):
+            checkpointer.restore_params(other, matching=("*attention*", "encodre/*"))
+        with pytest.raises(UserError, match="has shape"):
+            checkpointer.restore_params(other, matching=("*mlp*",))
+
+
+def test_restore_in_another_type(state: TrainState, tmp_path: Path) -> None:
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.bfloat16, sharding=leaf.sharding), other_state().params
+    )
+    with Checkpointer(tmp_path) as checkpointer:
+        checkpointer.save(1, state, {})
+        checkpointer.wait()
+        read = checkpointer.restore_params(like)
+    assert {leaf.dtype for leaf in jax.tree.leaves(read)} == {jnp.dtype(jnp.bfloat16)}
+    jax.tree.map(
+        lambda found, saved: np.testing.assert_array_equal(found, np.asarray(saved).astype(jnp.bfloat16)),
+        jax.device_get(read),
+        jax.device_get(state.params),
+    )

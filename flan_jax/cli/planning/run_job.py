@@ -9,7 +9,7 @@ from flan_jax.models.t5.config import T5Config
 from flan_jax.plan.job import PlanJob, ProgramName
 from flan_jax.plan.packages import Compiler
 from flan_jax.plan.targets import Target
-from flan_jax.train.mesh_choice import Room
+from flan_jax.train.mesh.mesh_choice import Room
 
 
 def run_job(

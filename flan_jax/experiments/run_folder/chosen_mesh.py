@@ -11,7 +11,7 @@ from jax.experimental import multihost_utils
 
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.run_folder.run_files import read_manifest
-from flan_jax.train.mesh_choice import MeshChoice, Room, choose_mesh, room_of, whole_bytes
+from flan_jax.train.mesh.mesh_choice import MeshChoice, Room, choose_mesh, room_of, whole_bytes
 from flan_jax.train.optimizer import make_optimizer
 from flan_jax.train.sharding import MESH_AXES, MeshConfig, Partitioner, make_mesh
 from flan_jax.train.state import abstract_sharded_state, trained_axes

@@ -12,8 +12,8 @@ from flan_jax.experiments.run_folder.chosen_mesh import begun_mesh, mesh_of, mes
 from flan_jax.experiments.run_folder.run_files import MANIFEST
 from flan_jax.feed.config import FeedConfig
 from flan_jax.testing.models import tiny_t5
-from flan_jax.train import mesh_choice
-from flan_jax.train.mesh_choice import Room
+from flan_jax.train.mesh import mesh_choice
+from flan_jax.train.mesh.mesh_choice import Room
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig, make_mesh
 
@@ -55,7 +55,9 @@ def test_a_run_goes_on_as_it_began(config: RunConfig, tmp_path: Path, monkeypatc
     assert run_mesh(config).reason.endswith(", when it began")
     (tmp_path / MANIFEST).write_text(json.dumps({"config": {}, "tasks": {}, "mesh": {**record, "devices": 4}}))
     assert run_mesh(config).mesh == MeshConfig(), "other devices are another question"
-    (tmp_path / MANIFEST).write_text(json.dumps({"config": {}, "tasks": {}, "mesh": mesh_record(make_mesh(MeshConfig(2, 4)), "")}))
+    (tmp_path / MANIFEST).write_text(
+        json.dumps({"config": {}, "tasks": {}, "mesh": mesh_record(make_mesh(MeshConfig(2, 4)), "")})
+    )
     assert begun_mesh(config) == MeshConfig(), (
         "a mesh that was named is not in the configuration of a run that names none"
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flan_jax.train.mesh_choice import Room, choose_mesh
+from flan_jax.train.mesh.mesh_choice import Room, choose_mesh
 from flan_jax.train.sharding import MeshConfig, ShardingRules
 
 GIB = 2**30

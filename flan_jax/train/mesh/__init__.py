@@ -1,0 +1,1 @@
+"""The mesh of a run that names none."""

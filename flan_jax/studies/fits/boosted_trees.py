@@ -97,6 +97,9 @@ def _boosted(trees: int, seed: int, runs: Runs, held: Runs | None = None) -> Any
     }
     data = lightgbm.Dataset(*runs)
     if held is None:
-        return lightgbm.train(settings, data, trees)
+        return lightgbm.train(
+            settings, data, trees, keep_training_booster=True
+        )  # else it is written and read once more
     stop = lightgbm.early_stopping(PATIENCE, verbose=False)
-    return lightgbm.train(settings, data, trees, valid_sets=[data.create_valid(*held)], callbacks=[stop])
+    held_data = data.create_valid(*held)
+    return lightgbm.train(settings, data, trees, valid_sets=[held_data], callbacks=[stop], keep_training_booster=True)

@@ -7,7 +7,6 @@ import dataclasses
 import functools
 
 import numpy as np
-from scipy import stats
 
 from flan_jax.studies.fits.estimate import Estimate, bootstrapped
 from flan_jax.studies.fits.family import LawFamily
@@ -96,26 +95,52 @@ def cross_validate(
         family.name,
         predicted,
         sd,
-        interval(lambda rows: spearman(predicted[:, rows], losses[rows])),
-        interval(lambda rows: float(np.sqrt(squares[:, rows].mean()))),
-        interval(lambda rows: _explained(squares[:, rows], of_mean[:, rows])),
+        interval(lambda counts: _spearman(predicted, losses, counts)),
+        interval(lambda counts: np.sqrt(_mean(squares, counts))),
+        interval(lambda counts: _explained(squares, of_mean, counts)),
     )
 
 
 def spearman(predicted: np.ndarray, losses: np.ndarray) -> float:
-    """Returns the mean over repeats of Spearman's correlation.
+    """Returns the mean over repeats of Spearman's correlation; NaN where one of them is constant.
 
     Args:
         predicted: [repeats, n].
         losses: [n].
     """
-    ranks = stats.rankdata(np.concatenate([predicted, losses[None]]), axis=1)
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    lengths = np.sqrt((ranks**2).sum(axis=1))
-    if not lengths.all():
-        return float("nan")
-    return float(np.mean(ranks[:-1] @ ranks[-1] / (lengths[:-1] * lengths[-1])))
+    return float(_spearman(predicted, losses, np.ones((1, len(losses))))[0])
 
 
-def _explained(squares: np.ndarray, of_mean: np.ndarray) -> float:
-    return float(1 - squares.mean() / of_mean.mean()) if of_mean.any() else 0.0
+def _spearman(predicted: np.ndarray, losses: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns the correlation of ranks where each run is there so often: [m, n] counts to [m], mean over repeats."""
+    measured = _ranks(losses, counts)
+    found = [_correlation(_ranks(own, counts), measured, counts) for own in predicted]
+    return np.mean(found, axis=0)
+
+
+def _ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns ranks among values that are there so often, equal ones sharing the mean of theirs: [n], [m, n] to [m, n]."""
+    distinct, which = np.unique(values, return_inverse=True)
+    order = np.argsort(which, kind="stable")
+    first = np.searchsorted(which[order], np.arange(len(distinct)))
+    together = np.add.reduceat(counts[:, order], first, axis=1)
+    return (np.cumsum(together, axis=1) - (together - 1) / 2)[:, which]
+
+
+def _correlation(first: np.ndarray, second: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns Pearson's correlation where each run is there so often, all [m, n] to [m]; NaN where one is constant."""
+    total = counts.sum(axis=1, keepdims=True)
+    a, b = (own - (counts * own).sum(axis=1, keepdims=True) / total for own in (first, second))
+    products = np.sqrt((counts * a**2).sum(axis=1) * (counts * b**2).sum(axis=1))
+    with np.errstate(invalid="ignore"):
+        return (counts * a * b).sum(axis=1) / np.where(products > 0, products, np.nan)
+
+
+def _mean(squares: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns the mean over runs and repeats where each run is there so often: [repeats, n], [m, n] to [m]."""
+    return counts @ squares.mean(axis=0) / counts.sum(axis=1)
+
+
+def _explained(squares: np.ndarray, of_mean: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    own, mean = _mean(squares, counts), _mean(of_mean, counts)
+    return np.where(mean > 0, 1 - own / np.where(mean > 0, mean, 1.0), 0.0)

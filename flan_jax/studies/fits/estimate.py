@@ -26,33 +26,32 @@ def percentiles(draws: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def resampled_rows(points: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Draws points with replacement and returns the rows of their runs: replicates go together.
+def resampled_counts(points: np.ndarray, generator: np.random.Generator, resamples: int) -> np.ndarray:
+    """Draws points with replacement and returns how often each run is drawn: replicates go together.
 
     Args:
         points: [n], the number of each run's point.
         generator: draws.
+        resamples: how many.
+
+    Returns:
+        [resamples, n] integers.
     """
-    members = [np.flatnonzero(points == point) for point in range(points.max() + 1)]
-    return np.concatenate([members[point] for point in generator.integers(len(members), size=len(members))])
+    distinct = int(points.max()) + 1
+    drawn = (np.bincount(generator.integers(distinct, size=distinct), minlength=distinct) for _ in range(resamples))
+    return np.stack(list(drawn))[:, points]
 
 
 def bootstrapped(
-    statistic: Callable[[np.ndarray], float], points: np.ndarray, *, resamples: int, seed: int
+    statistic: Callable[[np.ndarray], np.ndarray], points: np.ndarray, *, resamples: int, seed: int
 ) -> Estimate:
     """Returns a statistic of runs with its percentile interval over resampled points.
 
     Args:
-        statistic: of the rows that it is given.
+        statistic: of runs, each of which counts so often as it is given: [m, n] to [m].
         points: [n], the number of each run's point.
         resamples: how many.
         seed: of the draws.
     """
-    generator = np.random.default_rng(np.random.SeedSequence((seed, 3)))
-    members = [np.flatnonzero(points == point) for point in range(points.max() + 1)]
-    single = len(members) == len(points)
-    draws = np.empty(resamples)
-    for at in range(resamples):
-        chosen = generator.integers(len(members), size=len(members))
-        draws[at] = statistic(chosen if single else np.concatenate([members[point] for point in chosen]))
-    return Estimate(statistic(np.arange(len(points))), *percentiles(draws))
+    counts = resampled_counts(points, np.random.default_rng(np.random.SeedSequence((seed, 3))), resamples)
+    return Estimate(float(statistic(np.ones((1, len(points))))[0]), *percentiles(statistic(counts)))

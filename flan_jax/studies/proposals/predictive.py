@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 
 from flan_jax.studies.fits.choice import FamilyChoice
-from flan_jax.studies.fits.estimate import Estimate, percentiles, resampled_rows
+from flan_jax.studies.fits.estimate import Estimate, percentiles, resampled_counts
 from flan_jax.studies.fits.families import FAMILIES
 from flan_jax.studies.fits.family import Fitted
 
@@ -80,8 +80,8 @@ def predictive(choice: FamilyChoice, family: str, *, seed: int, resamples: int =
     fitted = FAMILIES[family].fit(table.weights, losses, seed=seed)
     generator = np.random.default_rng(np.random.SeedSequence((seed, 7)))
     refitted = []
-    for _ in range(resamples):
-        rows = resampled_rows(points, generator)
+    for counts in resampled_counts(points, generator, resamples):
+        rows = np.repeat(np.arange(len(points)), counts)
         refitted.append(fitted.refit(table.weights[rows], losses[rows]))
     checked = next(own for own in choice.compared if own.family == family)
     errors = losses - checked.predicted

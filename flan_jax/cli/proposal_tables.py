@@ -32,6 +32,7 @@ def proposal_text(document: Mapping[str, Any], paths: Sequence[str]) -> str:
         f"Predicted change of {document['objective']} when a unit gains {RISE:.0%} of the mixture and all others shrink in "
         "proportion:",
         _effects(document),
+        *_clusters(document),
     ]
     parts += [f"note: {note}" for note in document["notes"]]
     if paths:
@@ -148,6 +149,33 @@ def _effects(document: Mapping[str, Any]) -> str:
     more = len(document["effects"]) - _SHOWN
     table = text_table(["unit", "change", "95% interval", "runs with it"], rows)
     return table + (f"\n… and {more} more, in proposal.json" if more > 0 else "")
+
+
+def _clusters(document: Mapping[str, Any]) -> list[str]:
+    """Which clusters the proposed mixture helps or hurts: those it hurts most first."""
+    laws, sign = document["clusters"], 1 if document["higher_is_better"] else -1
+    if not laws:
+        return []
+    rows = [
+        [
+            law["objective"].removeprefix(f"{document['objective']}/"),
+            *(_number(law["predictions"][name]) for name in ("proportional", "proposed")),
+            f"{law['change']['value']:+.3g}",
+            f"{law['change']['low']:+.3g} to {law['change']['high']:+.3g}",
+            law["verdict"],
+            _estimate(law["explained"]),
+        ]
+        for law in sorted(laws, key=lambda law: sign * law["change"]["value"])
+    ]
+    counts = {word: sum(law["verdict"] == word for law in laws) for word in ("helped", "hurt", "open", "not known")}
+    counted = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    return [
+        "",
+        f"Clusters, each by a law of its own ({laws[0]['family']}), from the proportional to the proposed mixture: {counted}.",
+        text_table(
+            ["cluster", "proportional", "proposed", "change", "95% interval", "", "explained out of fold"], rows
+        ),
+    ]
 
 
 def _estimate(own: Mapping[str, float | None]) -> str:

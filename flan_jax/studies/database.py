@@ -80,6 +80,17 @@ class StudyDatabase:
         )
         return [f"{row['suite']}/{row['metric']}" for row in found]
 
+    def cluster_objectives(self, objective: Objective) -> list[str]:
+        """Lists the clusters of a whole suite's objective that at least one run which is done has, as objectives."""
+        found = self.rows(
+            "SELECT DISTINCT s.cluster FROM scores s JOIN runs r ON r.run = s.run AND r.state = 'done' "
+            "WHERE s.newest AND s.kind = 'cluster' AND s.suite = ? AND s.metric = ? ORDER BY s.cluster",
+            (objective.suite, objective.metric),
+        )
+        if objective.part:
+            return []
+        return [str(dataclasses.replace(objective, part=row["cluster"])) for row in found]
+
     def left_out(self) -> dict[str, str]:
         """Returns the runs that no fit reads, by name, and why not."""
         found = self.rows("SELECT run, state, reason FROM runs WHERE state <> 'done' ORDER BY number")

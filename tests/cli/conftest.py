@@ -46,7 +46,7 @@ MIXTURE = register_mixture("own_mixture", lambda: Mixture(
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def own_tasks():
     return OWN_TASKS
 

@@ -1,15 +1,25 @@
 """A small mixture that studies vary: three clusters, the last two in a mixture of their own."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from flan_jax.experiments.config import RunConfig
 from flan_jax.mixing.mixture import Entry, Mixture
 from flan_jax.mixing.policies import Equal
+from flan_jax.studies.fits.threads import one_thread
 from flan_jax.studies.space import Space
 from flan_jax.tasks.source import Source
 from flan_jax.tasks.spec import Prompted, TaskSpec, Template
 from flan_jax.testing.models import tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Fits of a few runs, whose threads of linear algebra wait for each other for seconds where several tests run at once."""
+    with one_thread():
+        yield
 
 
 class Unread(Source):

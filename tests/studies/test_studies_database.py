@@ -148,6 +148,9 @@ def test_the_table_for_fits(study: StudyDir) -> None:
     np.testing.assert_allclose(table.scores["held_out/score/t1"], np.array(PROBABILITIES) + 0.1)
     assert list(table.higher_is_better.values()) == [True, False, True]
     assert list(database_of(study).run_table().scores) == ["held_out/choice_probability"]
+    objective = parse_objective("held_out/brier")
+    assert database_of(study).cluster_objectives(objective) == ["held_out/brier/c1", "held_out/brier/c2"]
+    assert database_of(study).cluster_objectives(parse_objective("held_out/brier/c2")) == []
     assert database_of(study).left_out() == {"run_0004": "diverged: loss is nan"}
 
 

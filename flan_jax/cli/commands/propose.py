@@ -19,7 +19,9 @@ from flan_jax.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
+    from flan_jax.studies.fits.choice import FamilyChoice
     from flan_jax.studies.fits.table import RunTable
+    from flan_jax.studies.proposals.propose import Proposal
 
 EXAMPLE = (
     "flan-jax propose --study_dir studies/weights   or   flan-jax propose --table runs.csv --weights 'w_*' --objective loss "
@@ -29,7 +31,7 @@ REPEATS = 4.0
 """Passes over a unit's examples that cost little (Muennighoff et al. 2023, arXiv:2305.16264)."""
 _NAMED = 6
 """So many of the runs that are left out are named."""
-_FROM_TABLE = ("weights", "better", "scores")
+_FROM_TABLE = ("weights", "better", "scores", "clusters")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of.add_argument("--scores", type=given_path, metavar="FILE", help="the CSV file that has the scores, by run")
     of.add_argument("--objective", default="", help="what is predicted: a column, or SUITE/METRIC of a study")
     of.add_argument("--beside", default="", help="another objective, predicted of the same mixtures")
+    of.add_argument(
+        "--clusters", default="", help="a table's columns of clusters' scores, each of which gets a law of its own"
+    )
     of.add_argument("--better", choices=("lower", "higher"), help="the direction of a table's scores")
     of.add_argument(
         "--coverage",
@@ -90,7 +95,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from flan_jax.studies.proposals.propose import propose
     from flan_jax.studies.proposals.record import proposal_document, write_proposal
 
-    table, objective, beside = _table(arguments)
+    table, objective, beside, clusters = _table(arguments)
     folder, include = _folder(arguments), _include(arguments)
     choice = choose(
         table,
@@ -112,6 +117,7 @@ def execute(arguments: argparse.Namespace) -> int:
     )
     document = {**proposal_document(proposal, choice), "prior": of_prior, "pull_given": arguments.kl}
     document["notes"] = [*_not_done(arguments.study_dir or ()), *document["notes"]]
+    document |= _clusters(choice, table, clusters, prior, proposal, arguments.seed)
     document["beside"] = _beside(table, beside, proposal.family, document["mixtures"], arguments.seed) if beside else {}
     paths = (
         write_proposal(document, folder, include=include, runs=folder / "runs" if include else None) if folder else ()
@@ -155,14 +161,17 @@ _NEEDED = {
 }
 
 
-def _table(arguments: argparse.Namespace) -> "tuple[RunTable, str, str]":
-    """Reads the runs; returns them with the name of the objective and of another one to say beside, or ``""``."""
+def _table(arguments: argparse.Namespace) -> "tuple[RunTable, str, str, list[str]]":
+    """Reads the runs.
+
+    Returns:
+        Them; the name of the objective; of another one to say beside, or ``""``; those of clusters.
+    """
     from flan_jax.studies.fits.table import joined
 
     if arguments.table:
-        objectives = [name for name in (arguments.objective, arguments.beside) if name]
-        tables = _csv_tables(arguments, objectives)
-        return (joined(tables) if len(tables) > 1 else tables[0]), arguments.objective, arguments.beside
+        tables, clusters = _csv_tables(arguments)
+        return (joined(tables) if len(tables) > 1 else tables[0]), arguments.objective, arguments.beside, clusters
     from flan_jax.studies.database import open_database
     from flan_jax.studies.objectives import DEFAULT, SCORE, parse_objective
 
@@ -173,8 +182,13 @@ def _table(arguments: argparse.Namespace) -> "tuple[RunTable, str, str]":
     beside = arguments.beside
     if not beside and f"{suite}/{SCORE}" != objective and f"{suite}/{SCORE}" in databases[0].objectives():
         beside = f"{suite}/{SCORE}"
-    tables = [database.run_table([name for name in (objective, beside) if name]) for database in databases]
-    return (joined(tables) if len(tables) > 1 else tables[0]), objective, beside
+    own = [database.cluster_objectives(parse_objective(objective)) for database in databases]
+    tables = [
+        database.run_table([*filter(None, (objective, beside)), *clusters])
+        for database, clusters in zip(databases, own, strict=True)
+    ]
+    clusters = list(dict.fromkeys(name for found in own for name in found))
+    return (joined(tables) if len(tables) > 1 else tables[0]), objective, beside, clusters
 
 
 def _not_done(study_dirs: Sequence[str]) -> list[str]:
@@ -191,23 +205,19 @@ def _not_done(study_dirs: Sequence[str]) -> list[str]:
     return sentences
 
 
-def _csv_tables(arguments: argparse.Namespace, objectives: list[str]) -> "list[RunTable]":
-    import fnmatch
-
-    from flan_jax.errors import unknown
+def _csv_tables(arguments: argparse.Namespace) -> "tuple[list[RunTable], list[str]]":
+    """Reads CSV files; returns them with the columns of clusters' scores."""
     from flan_jax.studies.fits.table_file import columns_of, read_table
 
     if arguments.scores and len(arguments.table) > 1:
         raise UserError("--scores is of one table, and --table names several. Put their scores into the tables.")
     columns = [columns_of(Path(path)) for path in arguments.table]
     known = list(dict.fromkeys(name for own in columns for name in own))
-    units: dict[str, None] = {}
-    for name in (piece.strip() for piece in arguments.weights.split(",")):
-        matching = [name] if name in known else fnmatch.filter(known, name)
-        if not matching:
-            raise unknown("column in --weights", name, known)
-        units.update(dict.fromkeys(matching))
-    return [
+    units = _named_columns(arguments.weights, "--weights", known)
+    scored = columns_of(Path(arguments.scores)) if arguments.scores else known
+    clusters = _named_columns(arguments.clusters, "--clusters", scored) if arguments.clusters else []
+    objectives = list(dict.fromkeys(filter(None, (arguments.objective, arguments.beside, *clusters))))
+    tables = [
         read_table(
             Path(path),
             # A unit that was added later is no column of an earlier table.
@@ -218,6 +228,22 @@ def _csv_tables(arguments: argparse.Namespace, objectives: list[str]) -> "list[R
         )
         for path, own in zip(arguments.table, columns, strict=True)
     ]
+    return tables, [name for name in clusters if name != arguments.objective]
+
+
+def _named_columns(text: str, option: str, known: Sequence[str]) -> list[str]:
+    """Returns the columns that an option names or that match a pattern of it."""
+    import fnmatch
+
+    from flan_jax.errors import unknown
+
+    found: dict[str, None] = {}
+    for name in (piece.strip() for piece in text.split(",")):
+        matching = [name] if name in known else fnmatch.filter(known, name)
+        if not matching:
+            raise unknown(f"column in {option}", name, known)
+        found.update(dict.fromkeys(matching))
+    return list(found)
 
 
 def _folder(arguments: argparse.Namespace) -> Path | None:
@@ -322,6 +348,20 @@ def _beside(
         "spearman": dataclasses.asdict(choice.best.spearman),
         "predictions": {name: dataclasses.asdict(run) for name, run in zip(mixtures, runs, strict=True)},
     }
+
+
+def _clusters(
+    choice: "FamilyChoice", table: "RunTable", clusters: list[str], prior: "np.ndarray", proposal: "Proposal", seed: int
+) -> dict[str, object]:
+    """Fits a law to each cluster's score and says what the proposed mixture changes there."""
+    import dataclasses
+
+    from flan_jax.studies.proposals.clusters import cluster_laws
+
+    laws, notes = cluster_laws(
+        choice, table, clusters, prior=prior, family=proposal.family, mixtures=proposal.mixtures, seed=seed
+    )
+    return {"clusters": [dataclasses.asdict(law) for law in laws], "clusters_without": list(notes)}
 
 
 def _coverage(arguments: argparse.Namespace) -> int:

@@ -77,7 +77,7 @@ def _serve(folders: list[Path], port: int) -> int:
 def _run_folder(given: str) -> Path:
     folder = Path(given)
     if not folder.is_dir():
-        raise UserError(f"There is no run folder {given!r}. Give the MODEL_DIR of a run.")
+        raise UserError(f"There is no folder {given!r}. Give the MODEL_DIR of a run, or the folder of a study.")
     if not any((folder / name).exists() for name in TRACES):
         raise UserError(
             f"{given!r} holds none of {', '.join(TRACES)}, so it is not the folder of a run, and no {STUDY}, so it is not "

@@ -77,7 +77,7 @@ function law() {
     verdict, h("h3", {}, "Predicted and measured"),
     figure(`Predicted against measured ${objective.name} of ${counted(points.length, "run")} by ${state.family}, Spearman ${isNumber(family.spearman.value) ? family.spearman.value.toFixed(2) : "not known"}.`, scatter(points, { over: axisOf(objective, "Predicted"), label: axisOf(objective, "Measured"), diagonal: true }), ceiling),
     table("Laws compared out of fold", columns, found.families),
-    effectsBlock(found), tracesBlock(found), found.notes.length ? h("ul", { class: "small muted" }, found.notes.map((line) => h("li", {}, line))) : null);
+    effectsBlock(found), clusterLawsBlock(found), tracesBlock(found), found.notes.length ? h("ul", { class: "small muted" }, found.notes.map((line) => h("li", {}, line))) : null);
 }
 
 function effectsBlock(found) {
@@ -94,6 +94,52 @@ function effectsBlock(found) {
     h("p", { class: "small muted" }, `Change of ${objective.name} that ${found.chosen} predicts when a unit gains ${percent(found.rise, 0)}% of the mixture and all others shrink in proportion, from ${found.of_prior}. Intervals: 95%, of fits to resampled points. Grey: the interval covers 0.`),
     figure(`Predicted effects of ${counted(rows.length, "unit")}; the table below has the numbers.`, joinedPoints(rows, { label: axisOf(objective, `Change of ${objective.name}`), scale: scaleOf(objective), origin: 0 })),
     h("details", {}, h("summary", {}, "The numbers"), table("Effects of units", columns, found.effects)));
+}
+
+/** The law of each cluster's score: how good it is, and the units that its score rises and falls with. */
+function clusterLawsBlock(found) {
+  if (!found.clusters.length) return null;
+  const { objective } = data;
+  const sure = (law, up) => law.effects.filter((effect) => (up ? effect.change.low > 0 : effect.change.high < 0)).slice(0, MOST_NAMED);
+  const named = (effects) => (effects.length ? effects.map((effect) => `${effect.unit} ${change(objective, effect.change.value)}`).join(", ") : NOTHING);
+  const two = (value) => (isNumber(value) ? minus(value.toFixed(2)) : NOTHING);
+  const plain = (estimate) => [two(estimate.value), h("span", { class: "sub" }, interval([estimate.low, estimate.high], two))];
+  const columns = [
+    { name: "Cluster", of: clusterOf, show: (law) => breakable(clusterOf(law)) },
+    { name: "Explained", title: "Share of the squared error of the mean that the law takes away, out of fold", number: true, of: (law) => law.explained.value, show: (law) => [plain(law.explained), !law.beats_mean && h("span", { class: "sub" }, "no better than the mean")] },
+    { name: "Spearman", title: "Rank correlation of predicted and measured, out of fold", number: true, of: (law) => law.spearman.value, show: (law) => plain(law.spearman) },
+    { name: "Rises with", of: (law) => named(sure(law, true)) },
+    { name: "Falls with", of: (law) => named(sure(law, false)) },
+  ];
+  return h("div", { class: "block" }, h("h3", {}, "Laws of clusters"),
+    h("p", { class: "small muted" }, `A law of each cluster's score, ${found.clusters[0].family}. Named are the units whose effect is told from 0 by its 95% interval, the largest ${MOST_NAMED} each way, with the change where a unit gains ${percent(found.rise, 0)}% of the mixture; nothing is corrected for the number of clusters and units.`),
+    table("Laws of clusters out of fold", columns, found.clusters),
+    found.without_law.length ? h("ul", { class: "small muted" }, found.without_law.map((line) => h("li", {}, line))) : null);
+}
+
+const MOST_NAMED = 3;
+const clusterOf = (law) => law.objective.split("/").slice(2).join("/") || law.objective;
+
+/** The clusters that a proposed mixture helps or hurts, beside the proportional one. */
+function clustersBlock(found, measure) {
+  if (!found.clusters?.length) return null;
+  const up = found.higher_is_better;
+  const laws = sorted(found.clusters, (law) => law.change.value, up ? 1 : -1);
+  const tints = { helped: "var(--good)", hurt: "var(--bad)" };
+  const ends = (law) => interval([law.change.low, law.change.high], (value) => change(measure, value));
+  const rows = laws.slice(0, MOST_UNITS).map((law) => ({ key: law.objective, label: clusterOf(law), points: [{ value: law.change.value, interval: [law.change.low, law.change.high], tint: tints[law.verdict] ?? MUTED, words: `${clusterOf(law)}: ${law.verdict}\n${change(measure, law.change.value)}, interval ${ends(law)}` }] }));
+  const counts = ["helped", "hurt", "open", "not known"].map((word) => [word, laws.filter((law) => law.verdict === word).length]).filter(([, number]) => number);
+  const columns = [
+    { name: "Cluster", of: clusterOf, show: (law) => breakable(clusterOf(law)) },
+    { name: "Proportional", number: true, of: (law) => law.predictions.proportional, show: (law) => shown(measure, law.predictions.proportional) },
+    { name: "Proposed", number: true, of: (law) => law.predictions.proposed, show: (law) => shown(measure, law.predictions.proposed) },
+    { name: "Change", number: true, of: (law) => law.change.value, show: (law) => [change(measure, law.change.value), h("span", { class: "sub" }, ends(law))] },
+    { name: "Verdict", of: (law) => law.verdict },
+  ];
+  return h("div", { class: "block" }, h("h3", {}, "Clusters that it helps and hurts"),
+    h("p", { class: "small muted" }, `From the proportional to the proposed mixture, each cluster by a law of its own (${laws[0].family}): ${counts.map(([word, number]) => `${number} ${word}`).join(", ")}. Intervals: 95%, of fits to resampled points, not corrected for the number of clusters. Open: the interval covers 0. Not known: the cluster's law is no better than the mean.`),
+    figure(`Predicted change of ${counted(rows.length, "cluster")}; the table below has the numbers.`, joinedPoints(rows, { label: axisOf(measure, "Predicted change"), scale: scaleOf(measure), origin: 0 })),
+    h("details", {}, h("summary", {}, "The numbers"), table("Clusters under the proposed mixture", columns, laws)));
 }
 
 /** The fitted surface, cut along each unit. */
@@ -136,7 +182,7 @@ function proposal() {
     h("p", {}, h("span", { class: `delta ${gain.low > 0 ? "up" : gain.high < 0 ? "down" : ""}` }, `${change(measure, gain.value)}${measure.percent ? " points" : ""} expected`, h("span", {}, `over the prior, 95% ${interval([gain.low, gain.high], (value) => change(measure, value))}`))),
     legend([["predicted, with the 95% interval of one run", color(0)], ["measured", color(1), "ring"]]),
     figure(`Predicted and measured ${found.objective}: ${found.confirmed.map((run) => `${run.name} ${text(run.predicted.value)}${isNumber(run.measured) ? `, measured ${text(run.measured)}` : ""}`).join("; ")}.`, joinedPoints(rows, { label: axisOf(measure, found.objective), scale: scaleOf(measure), zero: false }), covered),
-    table("Predicted and measured", results, found.confirmed), h("h3", {}, "The mixtures"), table("Shares of the mixtures", columns, units),
+    table("Predicted and measured", results, found.confirmed), h("h3", {}, "The mixtures"), table("Shares of the mixtures", columns, units), clustersBlock(found, measure),
     found.at_limit.length ? h("p", { class: "small" }, `Held back by the limit on repeats: ${found.at_limit.join(", ")}.`) : null,
     found.notes.length ? h("ul", { class: "small muted" }, found.notes.map((line) => h("li", {}, line))) : null);
 }

@@ -62,7 +62,7 @@ class GaussianProcess:
 
         scale = Scale.of(losses)
         kernel = ConstantKernel(1.0, (1e-3, 1e4)) * RBF(0.5, (1e-2, 1e2)) + WhiteKernel(0.1, (1e-6, 1e1))
-        negative = _negative_likelihood(_coordinates(weights), scale.standard(losses))
+        negative = negative_likelihood(_coordinates(weights), scale.standard(losses))
 
         def optimized(theirs: object, start: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, float]:
             found = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds)
@@ -79,7 +79,7 @@ def _coordinates(weights: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(weights, 0))
 
 
-def _negative_likelihood(points: np.ndarray, losses: np.ndarray) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+def negative_likelihood(points: np.ndarray, losses: np.ndarray) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
     """Returns the negative log marginal likelihood of the logarithms of amplitude, length and noise, with its gradient.
 
     The number and slope are scikit-learn's (Rasmussen and Williams 2006, equations 2.30 and 5.9). Distances are taken once,

@@ -13,7 +13,9 @@ from flan_jax.studies.fits.estimate import Estimate, percentiles
 from flan_jax.studies.fits.families import FAMILIES
 from flan_jax.studies.fits.table import RunTable
 from flan_jax.studies.fits.threads import one_thread
+from flan_jax.studies.objectives import parse_objective
 from flan_jax.studies.page.results import StudyResults
+from flan_jax.studies.proposals.clusters import cluster_laws
 from flan_jax.studies.proposals.coverage import confirmed
 from flan_jax.studies.proposals.effects import RISE, effects
 from flan_jax.studies.proposals.measured import PROPOSAL, measured_scores
@@ -41,8 +43,9 @@ def fitted_law(results: StudyResults, prior_of: Prior, progress: Progress) -> di
         ``None`` where weights are not varied; ``{"why": sentence}`` where nothing can be fitted. Else the ``families``
         compared, with ``spearman``, ``rmse`` and ``explained`` out of fold; the ``chosen`` and the ``default`` one;
         ``measured``, each run's score and what each family predicted of it out of fold; ``effects`` of units with
-        the ``prior`` that they start from and the share that a unit gains (``rise``); ``traces``, what is predicted as one
-        unit's share changes and the others keep their proportions; of three units a ``surface``; ``notes``.
+        the ``prior`` that they start from and the share that a unit gains (``rise``); ``clusters``, the law of each
+        cluster's score with its effects, and ``without_law``, a sentence on each that has none; ``traces``, what is predicted
+        as one unit's share changes and the others keep their proportions; of three units a ``surface``; ``notes``.
     """
     if not results.weights:
         return None
@@ -76,10 +79,31 @@ def _described(results: StudyResults, choice: FamilyChoice, prior_of: Prior, pro
         "rise": RISE,
         "prior": dict(zip(table.units, map(float, prior), strict=True)),
         "of_prior": "the mean of the runs" if own is None else "the mixture's own shares",
+        **_clusters(results, choice, prior, progress),
         "traces": _traces(fit, table, prior, higher=higher),
         "surface": _surface(fit, higher=higher) if len(table.units) == 3 else None,
         "notes": [*_other_factors(results), *choice.notes],
     }
+
+
+def _clusters(results: StudyResults, choice: FamilyChoice, prior: np.ndarray, progress: Progress) -> dict[str, Any]:
+    """Fits the law of each cluster of a whole suite's objective."""
+    own = parse_objective(choice.objective)
+    names = [
+        name
+        for name in results.scores
+        if not own.part and name.startswith(f"{own}/") and dataclasses.replace(parse_objective(name), part="") == own
+    ]
+    if not names:
+        return {"clusters": [], "without_law": []}
+    progress(f"the laws of {len(names)} clusters")
+    table = dataclasses.replace(
+        choice.table,
+        scores={name: [results.scores[name].get(run, np.nan) for run in choice.table.runs] for name in names},
+        higher_is_better=dict.fromkeys(names, own.higher_is_better),
+    )
+    laws, without = cluster_laws(choice, table, names, prior=prior)
+    return {"clusters": [dataclasses.asdict(law) for law in laws], "without_law": list(without)}
 
 
 def _compared(choice: FamilyChoice, *, higher: bool) -> dict[str, Any]:
@@ -195,7 +219,7 @@ def proposed(results: StudyResults, missing: list[str]) -> dict[str, Any] | None
 
 _KEPT = (
     "objective", "higher_is_better", "runs", "family", "method", "pull", "divergence", "mixtures", "predictions",
-    "by_family", "gain", "beats_mean", "at_limit", "effects", "notes", "prior",
+    "by_family", "gain", "beats_mean", "at_limit", "effects", "notes", "prior", "clusters",
 )  # fmt: skip
 
 

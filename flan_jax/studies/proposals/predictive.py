@@ -13,6 +13,7 @@ from flan_jax.studies.fits.choice import FamilyChoice
 from flan_jax.studies.fits.estimate import Estimate, percentiles, resampled_counts
 from flan_jax.studies.fits.families import FAMILIES
 from flan_jax.studies.fits.family import Fitted
+from flan_jax.studies.fits.threads import one_thread
 
 RESAMPLES = 200
 RESAMPLES_SLOW = 60
@@ -66,6 +67,7 @@ class Predictive:
         return Estimate(float(point[0] - point[1]), *percentiles(means[:, 0] - means[:, 1]))
 
 
+@one_thread()
 def predictive(choice: FamilyChoice, family: str, *, seed: int, resamples: int = RESAMPLES) -> Predictive:
     """Fits a family to all runs of a choice and to resampled ones.
 

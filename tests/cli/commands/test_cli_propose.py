@@ -22,11 +22,20 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> str:
     weights[-3:] = weights[0]
     losses = 1 + ((weights - BOTTOM) ** 2).sum(axis=1) + 0.01 * generator.normal(size=24)
     rows = [
-        ",".join([f"run_{at}", *(f"{share:.6f}" for share in own), f"{loss:.6f}", f"{1 - loss / 3:.6f}"])
+        ",".join(
+            [
+                f"run_{at}",
+                *(f"{share:.6f}" for share in own),
+                f"{loss:.6f}",
+                f"{1 - loss / 3:.6f}",
+                f"{own[0]:.4f}",
+                f"{own[2]:.4f}",
+            ]
+        )
         for at, (own, loss) in enumerate(zip(weights, losses, strict=True))
     ]
     path = tmp_path_factory.mktemp("propose") / "runs.csv"
-    path.write_text("\n".join(["run,w_a,w_b,w_c,loss,other", *rows]) + "\n")
+    path.write_text("\n".join(["run,w_a,w_b,w_c,loss,other,c_fewer_a,c_more_c", *rows]) + "\n")
     return str(path)
 
 
@@ -36,8 +45,9 @@ def test_a_table_is_fitted_proposed_from_and_confirmed(cli, runs, tmp_path):
     limits = ("--tokens", "w_a=100,w_b=100,w_c=100", "--target_tokens", "1000", "--repeats", "4")
     base = ("--base_gin", "runs/quickstart.gin")
     done = cli(
-        "propose", "--table", runs, *OPTIONS, *laws, *base, "--beside", "other", "--output_dir", str(folder), *limits
-    )
+        "propose", "--table", runs, *OPTIONS, *laws, *base, "--beside", "other", "--output_dir", str(folder), *limits,
+        "--clusters", "c_*",
+    )  # fmt: skip
     assert done.code == 0, done.err
     assert "24 runs, 3 weights, objective loss (lower is better)" in done.out
     assert "Noise ceiling, of 4 runs of 1 repeated mixtures" in done.out
@@ -46,6 +56,11 @@ def test_a_table_is_fitted_proposed_from_and_confirmed(cli, runs, tmp_path):
     assert "Held back by the limit on repeats: w_c." in done.out
     document = json.loads((folder / "proposal.json").read_text())
     assert document["prior"] == "--tokens"
+    # Losses of two clusters, equal to the shares of a and c: less of a helps the one, more of c hurts the other.
+    verdicts = {law["objective"]: law["verdict"] for law in document["clusters"]}
+    assert verdicts == {"c_fewer_a": "helped", "c_more_c": "hurt"}
+    assert "from the proportional to the proposed mixture: 1 helped, 1 hurt." in done.out
+    assert done.out.index("c_more_c") < done.out.index("c_fewer_a")
     assert document["mixtures"]["proposed"]["w_c"] == pytest.approx(0.4, abs=1e-5)
     confirming = gin_config.load([str(folder / "proposed.gin")]).config
     assert confirming.mixing.weights == pytest.approx(document["mixtures"]["proposed"], abs=1e-5)
@@ -73,6 +88,8 @@ def test_a_table_is_fitted_proposed_from_and_confirmed(cli, runs, tmp_path):
         (("--table", "{runs}", *OPTIONS, "--repeats", "5"), "Give --tokens and --target_tokens too"),
         (("--table", "{runs}", "--weights", "w_a,w_x", *OPTIONS[2:]), "Unknown column in --weights 'w_x'"),
         (("--table", "{runs}", "--weights", "w_a,w_b", *OPTIONS[2:]), "its weights sum to"),
+        (("--table", "{runs}", *OPTIONS, "--clusters", "k_*"), "Unknown column in --clusters 'k_*'"),
+        (("--study_dir", "x", "--clusters", "c_*"), "--clusters is read with --table only"),
         (("--table", "{runs}", *OPTIONS[:2], "--objective", "lost", *OPTIONS[4:]), "Did you mean 'loss'"),
         (("--table", "{runs}", *OPTIONS, "--families", "log_lin"), "Did you mean 'log_linear'"),
         (("--coverage", "{folder}"), "holds proposal.json"),

@@ -36,6 +36,21 @@ def test_spearman_is_scipys() -> None:
     assert np.isnan(spearman(np.zeros((1, 30)), losses))
 
 
+def test_intervals_are_those_of_resampled_runs() -> None:
+    weights, points = mixtures(30), np.arange(30)
+    losses = np.round(log_linear(weights), 1)  # ranks are shared, in resamples all the more
+    found = cross_validate(FAMILIES["ridge_linear"], weights, losses, points, seed=0, repeats=1, resamples=60)
+    generator = np.random.default_rng(np.random.SeedSequence((0, 3)))
+    drawn = [generator.integers(30, size=30) for _ in range(60)]
+    (predicted,) = found.predicted
+    for own, of_rows in (
+        (found.spearman, lambda rows: stats.spearmanr(predicted[rows], losses[rows])[0]),
+        (found.rmse, lambda rows: np.sqrt(np.mean((predicted[rows] - losses[rows]) ** 2))),
+    ):
+        expected = np.quantile([of_rows(rows) for rows in drawn], [0.025, 0.975])
+        assert (own.low, own.high) == pytest.approx(tuple(expected), rel=1e-9)
+
+
 def test_a_law_that_is_exact_explains_all_and_noise_nothing() -> None:
     weights = mixtures(40)
     points = np.arange(40)

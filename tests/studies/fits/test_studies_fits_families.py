@@ -13,6 +13,8 @@ from flan_jax.errors import UserError
 from flan_jax.studies.fits import boosted_trees
 from flan_jax.studies.fits.boosted_trees import BoostedTrees
 from flan_jax.studies.fits.families import FAMILIES, asked_families, default_family
+from flan_jax.studies.fits.family import Scale
+from flan_jax.studies.fits.gaussian_process import negative_likelihood
 from flan_jax.studies.fits.mixing_law import MixingLaw
 
 NEW = mixtures(50, seed=9)
@@ -50,6 +52,18 @@ def test_a_gaussian_process_follows_a_surface_of_any_form_and_knows_its_noise() 
     assert spearmanr(found.mean, surface(NEW))[0] > 0.95
     assert found.sd is not None
     assert noise < np.median(found.sd) < 4 * noise
+
+
+def test_the_likelihood_of_a_kernel_and_its_slope_are_scikit_learns() -> None:
+    weights = mixtures(30)
+    losses = Scale.of(log_linear(weights)).standard(log_linear(weights))
+    process = FAMILIES["gaussian_process"].fit(weights, losses, seed=0).process
+    ours = negative_likelihood(np.sqrt(weights), process.y_train_)
+    for settings in (process.kernel_.theta, np.log([2.0, 0.3, 0.05])):
+        value, slope = process.log_marginal_likelihood(settings, eval_gradient=True)
+        assert ours(settings)[0] == pytest.approx(-value, rel=1e-9)
+        assert ours(settings)[1] == pytest.approx(-slope, rel=1e-6, abs=1e-6)
+    assert process.log_marginal_likelihood_value_ == pytest.approx(-ours(process.kernel_.theta)[0])
 
 
 def test_boosted_trees_follow_steps() -> None:

@@ -1,5 +1,6 @@
 """The page of a study in headless Chromium, where one is installed: what people see, and what the page does not do."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from flan_jax.studies.fits.choice import choose
 from flan_jax.studies.page import law
 from flan_jax.studies.page.page import PROGRAMS, write_study_report
 from flan_jax.studies.page.results import read_results
+from flan_jax.studies.proposals.clusters import cluster_laws
 from flan_jax.studies.proposals.propose import propose
 from flan_jax.studies.proposals.record import proposal_document, write_proposal
 
@@ -52,8 +54,16 @@ def page(tmp_path_factory) -> Path:
     study = make_study(root)
     learn_weights(study, "run_0004")
     choice = quick(read_results(root).fitted, OBJECTIVE, progress=print)
-    proposal = propose(choice, choice.table.weights.mean(axis=0), resamples=20)
+    prior = choice.table.weights.mean(axis=0)
+    proposal = propose(choice, prior, resamples=20)
     content = {**proposal_document(proposal, choice), "prior": "the mean of the runs"}
+    clusters = dataclasses.replace(
+        choice.table,
+        scores={f"{OBJECTIVE}/c": choice.table.scores[OBJECTIVE]},
+        higher_is_better={f"{OBJECTIVE}/c": True},
+    )
+    laws, _ = cluster_laws(choice, clusters, list(clusters.scores), prior=prior, mixtures=proposal.mixtures)
+    content["clusters"] = [dataclasses.asdict(law) for law in laws]
     write_proposal(content, root / "proposal", runs=root / "proposal" / "runs")
     (root / "proposal" / "measured.csv").write_text(f"run,{OBJECTIVE}\nproposed,0.5\n")
     (root / "runs" / "run_0002" / "report.html").write_text("<title>run_0002</title><div id=report><p></p></div>")
@@ -190,6 +200,8 @@ def test_predicted_stands_beside_measured(browser, page):
         browser.run("document.querySelectorAll('#law svg')[0].querySelectorAll('[aria-label=dot] circle').length") == 18
     )
     assert "Spearman" in texts(browser, "#law th")[1]
+    assert "Clusters that it helps and hurts" in texts(browser, "#proposal h3")
+    assert "Laws of clusters" in texts(browser, "#law h3")
 
 
 def test_methods_are_text_to_copy(browser, page):

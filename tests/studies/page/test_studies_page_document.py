@@ -204,6 +204,8 @@ def test_the_law_is_the_one_that_propose_fits(
         sum(point["weights"]) == pytest.approx(1, abs=1e-4) and min(point["weights"]) > 0 for point in found["surface"]
     )
     assert "clusters, modes" in found["notes"][0]
+    assert [law["objective"] for law in found["clusters"]] == [f"{OBJECTIVE}/{cluster}" for cluster in ("c1", "c2")]
+    assert {effect["unit"] for effect in found["clusters"][0]["effects"]} == {"a", "b", "c"}
 
 
 def test_a_proposal_stands_beside_what_its_runs_measured(

@@ -26,6 +26,9 @@ if _CACHE not in os.environ:
     _own_cache = os.environ[_CACHE] = tempfile.mkdtemp(prefix="flan_jax_compiled_")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 
+# Tracing makes millions of objects that live on: to look at them all for circles, again and again, is a fifth of its time.
+gc.set_threshold(100_000, 20, 100)
+
 # No deadline: the first example of a property pays for a compilation. Derandomised: a red run is red again.
 settings.register_profile("flan_jax", deadline=None, derandomize=True)
 settings.register_profile("deep", deadline=None, max_examples=1000)

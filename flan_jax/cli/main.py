@@ -1,6 +1,7 @@
 """``flan-jax``: one command a job. Commands import what they need when they run, so --help is instant."""
 
 import argparse
+import gc
 import importlib
 import logging
 import os
@@ -30,6 +31,9 @@ _LEFT = {
     "doremi": "what was trained stays; run the same command again to go on",
     "compare": "models that were measured stay so; run the same command again to go on",
 }
+_GARBAGE = (50_000, 20, 100)
+"""Thresholds of Python's collector: imports and tracing make a million objects that live on, and to look them through
+as often as Python would is a tenth of their time."""
 _NOTHING_LEFT = "nothing half-written is left; run the same command again"
 """What a command that was stopped leaves where no checkpoint stands."""
 
@@ -150,6 +154,7 @@ def script() -> NoReturn:
     compute with, and that crashes now and then, with another exit code; so the process then ends at once. All that was
     to be written is written by then.
     """
+    gc.set_threshold(*_GARBAGE)
     code = main()
     if code == signals.TEMPORARY_FAILURE or code > 128 or is_joined():
         sys.stdout.flush()

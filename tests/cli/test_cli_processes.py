@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiled_once import compiled_once
 from small_mini import small_mini
 
 from flan_jax.cli.main import main
@@ -44,7 +45,9 @@ def pair(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
         port = probe.getsockname()[1]
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
+        "XLA_FLAGS": (
+            "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        ),
         "PYTHONPATH": os.pathsep.join(map(str, (HERE.parent, HERE.parents[1]))),
         "JAX_PLATFORMS": "cpu",
     }
@@ -85,7 +88,7 @@ def test_two_processes_train_like_one_and_one_goes_on_where_the_other_was_killed
     assert "run the same command again to continue from it" in said
     assert json.loads((two / "manifest.json").read_text(encoding="utf-8"))["hardware"]["processes"] == 2
 
-    with small_mini():
+    with small_mini(), compiled_once():
         assert main(command(tmp_path / "one", STEPS)) == 0
         last = max(step_folders(two / "checkpoints"))
         assert main(command(two, last + 2)) == 0  # with other devices than the two had

@@ -19,7 +19,8 @@ def importable(monkeypatch):
 def test_prepared_here_trained_and_measured_elsewhere(cli, tmp_path, one_device):
     store, run = tmp_path / "store", tmp_path / "run"
     prepared = cli(
-        "prepare", "--mixture", "their_mixture", "--store", str(store), "--inputs", "40", "--targets", "10", "--json", *MODULE
+        "prepare", "--mixture", "their_mixture", "--store", str(store), "--inputs", "40", "--targets", "10",
+        "--processes", "1", "--json", *MODULE,
     )  # fmt: skip
     assert prepared.code == 0, prepared.err
     assert json.loads(prepared.out)["written"] == 6

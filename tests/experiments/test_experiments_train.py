@@ -96,7 +96,10 @@ def test_a_resumed_run_is_bitwise_one_that_was_never_interrupted(tmp_path):
 
 
 def test_an_average_of_the_weights_is_kept_measured_and_exported_on_request(tmp_path):
-    checkpoint, asked = CheckpointConfig(period=1, keep=3), EvalConfig(suites=("held_out",), max_examples=1, ema=True)
+    checkpoint, asked = (
+        CheckpointConfig(period=1, keep=3),
+        EvalConfig(suites=("held_out",), max_examples=1, ema=True, batch_size=8),
+    )
     config = run_config(tmp_path / "run", steps=1, ema_decay=0.75, checkpoint=checkpoint, evaluation=asked)
     train(config)
     train(config.with_options(steps=2))
@@ -123,7 +126,9 @@ def test_the_seed_and_the_mixture_change_the_run(tmp_path):
 def test_the_folder_is_complete(tmp_path):
     suites = ("held_in", "unseen_templates", "held_out")
     config = run_config(
-        tmp_path / "run", steps=2, evaluation=EvalConfig(suites=suites, before=True, period=1, max_examples=3)
+        tmp_path / "run",
+        steps=2,
+        evaluation=EvalConfig(suites=suites, before=True, period=1, max_examples=3, batch_size=8),
     )
     train(config, operative="# the text of the run\n")
     folder = Path(config.model_dir)
@@ -226,13 +231,13 @@ def test_a_task_that_fails_is_logged_and_training_goes_on(tmp_path, monkeypatch)
 def test_evaluation_reads_the_checkpoint(tmp_path, monkeypatch):
     config = run_config(tmp_path / "run", steps=2)
     train(config)
-    measured = config.with_options(evaluation=EvalConfig(suites=("held_out",), max_examples=4))
+    measured = config.with_options(evaluation=EvalConfig(suites=("held_out",), max_examples=4, batch_size=8))
     results = evaluate_run(measured)
     assert results.step == 2
     assert (tmp_path / "run" / "eval" / "2" / "results.json").is_file()
     _kill_and_go_on(config, tmp_path / "run" / "eval" / "2", monkeypatch)
     # Another suite at the same step joins the first.
-    evaluate_run(config.with_options(evaluation=EvalConfig(suites=("held_in",), max_examples=2)))
+    evaluate_run(config.with_options(evaluation=EvalConfig(suites=("held_in",), max_examples=2, batch_size=8)))
     both = read_results(tmp_path / "run", 2)
     assert set(both.suites) == set(both.averages) == {"held_in", "held_out"}
     assert len(list(read_predictions(tmp_path / "run", 2, both.suites["held_out"][0].name))) == 4
@@ -273,7 +278,9 @@ def test_weights_that_are_not_finite_are_named(tmp_path):
     sentence = r"1 of the 14,336 numbers of (params/)?embedding are not finite"
     other = run_config(tmp_path / "other", initial_checkpoint=str(tmp_path / "run"))
     for use in (
-        lambda: evaluate_run(config.with_options(evaluation=EvalConfig(suites=("held_out",), max_examples=1))),
+        lambda: evaluate_run(
+            config.with_options(evaluation=EvalConfig(suites=("held_out",), max_examples=1, batch_size=8))
+        ),
         lambda: Answerer(config),
         lambda: train(other),
         lambda: export_run(tmp_path / "run", tmp_path / "exported"),
@@ -309,7 +316,7 @@ def test_a_run_that_saved_nothing_does_not_stand_in_the_way(tmp_path):
 def test_an_evaluation_that_was_interrupted_is_made_up_for(tmp_path, monkeypatch):
     """The step is saved before it is measured; the run that continues measures it, and the folder is as if nothing was."""
     config = run_config(
-        tmp_path / "run", steps=4, evaluation=EvalConfig(suites=("held_out",), period=2, max_examples=1, batch_size=4)
+        tmp_path / "run", steps=4, evaluation=EvalConfig(suites=("held_out",), period=2, max_examples=1, batch_size=8)
     )
     calls = []
 
@@ -348,6 +355,9 @@ def test_a_killed_run_continues_where_it_was(tmp_path, capsys):
         "--gin.TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}", f"--gin.STORE={STORE}", "--gin.BATCH_SIZE=8",
         "--gin.T5Config.d_model=16", "--gin.T5Config.d_ff=16", "--gin.T5Config.num_encoder_layers=1",
         "--gin.T5Config.num_decoder_layers=1", "--gin.LOG_PERIOD=1", "--gin.EvalConfig.suites=()",
+        # The step of the other runs, which is compiled already.
+        "--gin.T5Config.d_kv=4", "--gin.T5Config.num_heads=2", "--gin.DROPOUT_RATE=0.1", "--gin.Z_LOSS=0.0",
+        "--gin.OptimizerConfig.name='adamw'", "--gin.LEARNING_RATE=1e-3",
     ]  # fmt: skip
 
     def command(name, steps):

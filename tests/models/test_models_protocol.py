@@ -1,5 +1,7 @@
 """What every model offers: whole rows, prompts read once, and decoding token by token say the same."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ TARGETS = np.array([[3, 4, 11], [12, 3, 9], [5, 6, 7]], np.int32)
 ROWS = np.array([0, 1, 1], np.int32)
 
 
-def whole_rows(model) -> np.ndarray:
+def whole_rows(model) -> jax.Array:
     """The logits of each target's tokens, computed from the row that training would have."""
     found = []
     for row, target in zip(ROWS, TARGETS, strict=True):
@@ -31,7 +33,7 @@ def whole_rows(model) -> np.ndarray:
             inputs = {"encoder_input_tokens": np.array([prompt], np.int32)}
             before = np.array([[model.config.decoder_start_id, *target[:-1]]], np.int32)
             found.append(model({**inputs, "decoder_input_tokens": before})[0])
-    return np.stack(found)
+    return jnp.stack(found)
 
 
 def prompts(model) -> tuple[jax.Array, jax.Array]:
@@ -40,26 +42,41 @@ def prompts(model) -> tuple[jax.Array, jax.Array]:
     return jnp.asarray(rows), jnp.asarray(LENGTHS + len(start))
 
 
+@functools.cache
+def logits_of_rows(kind) -> np.ndarray:
+    return of_model(kind, whole_rows)
+
+
+def of_model(kind, function):
+    """What the function says of the model, compiled in one piece."""
+    config = CONFIGS[kind]
+    graphdef = build.abstract_model(config)[0]
+    return jax.jit(lambda params: function(build.merge(graphdef, params)))(random_params(config))
+
+
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_targets_behind_a_prompt_have_the_logits_of_the_whole_row(kind):
-    config = CONFIGS[kind]
-    model = build.merge(build.abstract_model(config)[0], random_params(config))
-    context = model.prompt_context(*prompts(model), TARGETS.shape[1])
-    found = model.target_logits(context, jnp.asarray(ROWS), jnp.asarray(TARGETS))
-    np.testing.assert_allclose(found, whole_rows(model), atol=1e-4)
+    def logits(model):
+        context = model.prompt_context(*prompts(model), TARGETS.shape[1])
+        return model.target_logits(context, jnp.asarray(ROWS), jnp.asarray(TARGETS))
+
+    np.testing.assert_allclose(of_model(kind, logits), logits_of_rows(kind), atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_decoding_has_the_logits_of_the_whole_row(kind):
-    config = CONFIGS[kind]
-    model = build.merge(build.abstract_model(config)[0], random_params(config))
-    expected = whole_rows(model)[:2]  # the first two targets follow the two prompts
-    cache, last, logits = model.prefill(*prompts(model), TARGETS.shape[1])
-    for step in range(TARGETS.shape[1]):
-        if logits is None:
-            logits, cache = model.decode_step(cache, last)
-        np.testing.assert_allclose(logits, expected[:, step], atol=1e-4)
-        logits, last = None, jnp.asarray(TARGETS[:2, step])
+    def decoded(model):
+        cache, last, logits = model.prefill(*prompts(model), TARGETS.shape[1])
+        steps = []
+        for step in range(TARGETS.shape[1]):
+            if logits is None:
+                logits, cache = model.decode_step(cache, last)
+            steps.append(logits)
+            logits, last = None, jnp.asarray(TARGETS[:2, step])
+        return jnp.stack(steps, axis=1)
+
+    # The first two targets follow the two prompts.
+    np.testing.assert_allclose(of_model(kind, decoded), logits_of_rows(kind)[:2], atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -68,7 +85,8 @@ def test_the_head_makes_logits_of_the_hidden_states(kind):
     model = build.merge(build.abstract_model(config)[0], random_params(config))
     names = ["decoder_input_tokens", *([] if config.decoder_only else ["encoder_input_tokens"])]
     batch = {name: np.array([[3, 4, 5]], np.int32) for name in names}
-    np.testing.assert_array_equal(model.head()(model.hidden(batch)), model(batch))
+    of_hidden, whole = jax.jit(lambda: (model.head()(model.hidden(batch)), model(batch)))()
+    np.testing.assert_array_equal(of_hidden, whole)
     assert jax.tree.structure(
         build.logical_axes(config), is_leaf=lambda leaf: isinstance(leaf, tuple)
     ) == jax.tree.structure(build.abstract_params(config))

@@ -19,7 +19,7 @@ def test_two_processes_train_and_measure_like_one_and_stop_together(tmp_path: Pa
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
-    flags += " --xla_cpu_use_fusion_emitters=false"
+    flags += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
     environment = {
         **os.environ,
         "XLA_FLAGS": flags,

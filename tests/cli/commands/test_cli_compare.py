@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from small_mini import small_mini
@@ -21,7 +20,9 @@ from flan_jax.testing import tokenizers
 
 RUN = (
     "--gin_file", "models/t5_tiny.gin", "--gin_file", "runs/finetune.gin",
-    "--gin.MIXTURE_OR_TASK_NAME=mini", "--gin.EvalConfig.suites=('held_out',)", "--gin.TASK_FEATURE_LENGTHS={'inputs': 96, 'targets': 16}",
+    "--gin.MIXTURE_OR_TASK_NAME=mini", "--gin.EvalConfig.suites=('held_out',)", "--gin.TASK_FEATURE_LENGTHS={'inputs': 32, 'targets': 16}",
+    "--gin.T5Config.d_model=16", "--gin.T5Config.d_kv=8", "--gin.T5Config.num_heads=2", "--gin.T5Config.d_ff=16",
+    "--gin.T5Config.num_encoder_layers=1", "--gin.T5Config.num_decoder_layers=1", "--gin.EvalConfig.batch_size=8",
     "--gin.TRAIN_STEPS=3", "--gin.BATCH_SIZE=8", "--gin.EvalConfig.max_examples=6", "--gin.EvalConfig.overlap_ngram=0",
 )  # fmt: skip
 
@@ -112,6 +113,24 @@ def test_a_tokenizer_is_found_from_where_it_is_named_whatever_data_folder_the_as
     assert asked_as(asking, model).data.vocabulary == str(runs / "published")
 
 
+KILLED = """
+import os, signal, sys
+from flan_jax.cli.main import main
+from flan_jax.eval.journal import Journal
+
+add, calls = Journal.add, []
+
+def killed(journal, entries):
+    add(journal, entries)
+    calls.append(entries)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Journal.add = killed
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_an_evaluation_that_the_system_kills_goes_on_where_it_stood(runs, cli, tmp_path, monkeypatch):
     """SIGKILL in the middle of a process of its own; the same command again repeats nothing, and gives the same bytes."""
     folders = [shutil.copytree(runs / "tuned", tmp_path / name) for name in ("whole", "killed")]
@@ -129,24 +148,20 @@ def test_an_evaluation_that_the_system_kills_goes_on_where_it_stood(runs, cli, t
 
     def asked(folder):
         store = f"--gin.STORE={str(runs / 'store')!r}"
-        return ["eval", "--model_dir", str(folder), "--limit", "60", "--gin.EvalConfig.batch_size=4", store]
+        return ["eval", "--model_dir", str(folder), "--limit", "12", store]
 
     assert cli(*asked(folders[0])).code == 0
     total = len(added)
     # On as many devices as what is measured here.
     flags = re.sub(r"(device_count)=\d+", r"\1=2", os.environ["XLA_FLAGS"])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flan_jax.cli.main", *asked(folders[1])],
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *asked(folders[1])],
         env={**os.environ, "XLA_FLAGS": flags},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
+        text=True,
     )
+    assert done.returncode == -signal.SIGKILL, done.stderr
     journal = folders[1] / "eval" / "3" / JOURNAL_FILE
-    while process.poll() is None and not (journal.is_file() and journal.read_bytes().count(b"\n") >= 3):
-        time.sleep(0.002)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
     assert not (folders[1] / "eval" / "3" / "results.json").exists()
     kept = Journal(journal).answers
     assert 0 < kept < total

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from deep import with_deep
 from prepare_toys import contents, records, write_lines, yes_or_no
 
 from flan_jax.data.prepare import workers
@@ -268,13 +269,23 @@ register_mixture("killed", lambda: Mixture("killed", tuple(Entry(task) for task 
 
 
 @pytest.mark.timeout(1200)  # half a dozen fresh processes, one after another: slow machines take minutes for them
-def test_killed_again_and_again_it_makes_the_same_store(tmp_path):
+@pytest.mark.parametrize("kills", with_deep([1], [2]))
+def test_killed_again_and_again_it_makes_the_same_store(tmp_path, kills):
     (tmp_path / "killed_tasks.py").write_text(textwrap.dedent(OWN))
-    command = [sys.executable, str(TOOL), "--mixture", "killed", "--module_import", "killed_tasks", "--kills", "2"]
+    command = [
+        sys.executable,
+        str(TOOL),
+        "--mixture",
+        "killed",
+        "--module_import",
+        "killed_tasks",
+        "--kills",
+        str(kills),
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"equal": true' in done.stdout
-    assert done.stdout.count("after_s") == 2
+    assert done.stdout.count("after_s") == kills
 
 
 @pytest.mark.usefixtures("impatient")

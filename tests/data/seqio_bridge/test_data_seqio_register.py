@@ -1,15 +1,23 @@
 """The bridge to seqio, in two processes: TensorFlow takes ten seconds to import and stays out of this one."""
 
+import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+TESTS = Path(__file__).parents[2]
+FIXTURES = TESTS / "data" / "fixtures"
 
 
 def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    paths = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -25,7 +33,17 @@ def test_importing_mixtures_imports_neither_seqio_nor_tensorflow():
 
 def test_seqio_yields_what_the_store_holds(tmp_path):
     run(f"""
+        import os
         import sys
+        import tensorflow as tf
+
+        # A module of the bridge may be what imports seqio first: in a process that has not done it yet.
+        if (other := os.fork()) == 0:
+            import mixtures, flan_jax.data.seqio_bridge.vocabulary, seqio
+            assert "mini" in seqio.MixtureRegistry.names(), "nobody registered"
+            os._exit(0)
+        assert os.waitpid(other, 0)[1] == 0
+
         import mixtures
         import seqio
 
@@ -33,7 +51,6 @@ def test_seqio_yields_what_the_store_holds(tmp_path):
         assert not any("flan_jax" in type(finder).__module__ for finder in sys.meta_path)
         assert "flan_jax" not in type(seqio.__spec__.loader).__module__ and seqio.__loader__ is seqio.__spec__.loader
 
-        import tensorflow as tf
         from flan_jax.data.seqio_bridge import register as seqio_bridge
         from flan_jax.data.sources import base as sources
         from flan_jax.data.prepare.config import PrepareConfig, TokenizeConfig
@@ -47,6 +64,7 @@ def test_seqio_yields_what_the_store_holds(tmp_path):
         from flan_jax.tasks.catalog import TASKS
         from flan_jax.tasks.spec import Prompted, PromptMode
         from flan_jax.testing.tasks import PARITY, toy_mixture, toy_vocabulary
+        from small_mini import small_mini
         import dataclasses
 
         # Everything catalogued is there, what needs a data folder is not.
@@ -77,6 +95,8 @@ def test_seqio_yields_what_the_store_holds(tmp_path):
                 assert count == len(stored) > 0
 
         # The embedded default, as registered by the hook; a few tasks of different kinds.
+        few_records = small_mini()
+        few_records.__enter__()
         mini = get_mixture("mini")
         kinds = {{(task.spec.predict, bool(task.spec.options), task.mode): task for task in mini.all_tasks}}
         compare(mini, load_vocabulary(mini.vocabulary or "bytes"), 0, tasks=list(kinds.values()))

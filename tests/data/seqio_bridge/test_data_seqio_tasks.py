@@ -350,6 +350,8 @@ def test_a_pickled_task_names_the_modules_to_import(monkeypatch, tmp_path):
 def test_workers_prepare_the_same(tmp_path, monkeypatch):
     """Also a task that they cannot find: a script imports one module by name and registers more itself."""
     monkeypatch.setattr(workers, "PATIENCE_S", 0.0)
+    in_workers = workers._write_in_workers  # one of them: each imports TensorFlow
+    monkeypatch.setattr(workers, "_write_in_workers", lambda tasks, setup, processes: in_workers(tasks, setup, 1))
     monkeypatch.setattr(user_modules, "_imported", {})
     user_modules.import_modules(["third_party_tasks"])
     add("their_own_here", theirs.SOURCE, [functools.partial(theirs.question, labels=theirs.LABELS), *theirs.TOKENS],

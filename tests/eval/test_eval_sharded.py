@@ -51,8 +51,8 @@ def test_answers_are_those_of_one_device(kind, mesh, params_of, examples):
         assert sharded.generate(examples, decoding=beams) == alone.generate(examples, decoding=beams)
 
 
-def flops(lowered):
-    return lowered.compile().cost_analysis()["flops"]
+def flops(compiled):
+    return compiled.cost_analysis()["flops"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -76,21 +76,20 @@ def test_each_of_eight_devices_computes_an_eighth_and_sends_nothing(kind, params
             assert held == {leaf.size // devices if leaf.ndim else 1}
         scored = scoring.target_scores.lower(
             predictor.params, context, *put(owners, *targets), graphdef=graphdef, parts=min(devices, parts)
-        )
-        written = generation.generate.lower(predictor.params, *read, graphdef=graphdef, max_length=width)
-        beams = DecodingConfig("beam", beams=2)
-        searched = generation.generate.lower(
-            predictor.params, *read, graphdef=graphdef, max_length=width, decoding=beams
-        )
-        read_in = scoring.prefill.lower(predictor.params, *read, graphdef=graphdef, longest=width)
+        ).compile()
+        written = generation.generate.lower(predictor.params, *read, graphdef=graphdef, max_length=width).compile()
+        read_in = scoring.prefill.lower(predictor.params, *read, graphdef=graphdef, longest=width).compile()
         cost[devices] = [flops(read_in), flops(scored), flops(written)]
         if devices == 8:
-            for lowered in (read_in, scored):
-                text = lowered.compile().as_text()
+            for compiled in (read_in, scored):
+                text = compiled.as_text()
                 assert not [word for word in ("all-gather", "all-to-all", "collective-permute") if word in text]
             # Whether all rows have ended is all that devices ask each other; of a search, the best candidates too.
-            assert "all-gather(" not in written.compile().as_text()
-            gathers = [line for line in searched.compile().as_text().splitlines() if "all-gather(" in line]
+            assert "all-gather(" not in written.as_text()
+            searched = generation.generate.lower(
+                predictor.params, *read, graphdef=graphdef, max_length=width, decoding=DecodingConfig("beam", beams=2)
+            ).compile()
+            gathers = [line for line in searched.as_text().splitlines() if "all-gather(" in line]
             assert all("top_k" in line for line in gathers)
     for alone, shared in zip(cost[1], cost[8], strict=True):
         assert shared == pytest.approx(alone / 8, rel=0.1)

@@ -69,6 +69,7 @@ def test_golden_losses(optimizer: str, plain_losses: list[float]) -> None:
     np.testing.assert_allclose(losses, golden[optimizer], rtol=1e-5)
 
 
+@pytest.mark.deep  # the gradients of microbatches are those of the whole: the test of normalizers
 def test_microbatches_change_nothing(plain_losses: list[float]) -> None:
     # Without dropout, which draws anew in each microbatch. The parts' weights differ, and that must not matter.
     parts = TinyRun(dropout_rate=0.0, microbatches=4).losses(3)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from deep import every_second
+from deep import every_second, with_deep
 from safetensors import safe_open
 
 from flan_jax.errors import UserError
@@ -111,10 +111,11 @@ def test_packed_rows_equal_rows_of_their_own(kind, told):
         packed["decoder_positions"] = np.concatenate([np.arange(n) for n in [*lengths, 2]])[None]
     together = apply(graph, params, packed)[0]
     assert np.isfinite(together).all()
+    # In one shape: what stands behind the end of a row is no part of it.
+    alone = apply(graph, params, {"decoder_input_tokens": np.where(np.arange(9) < np.c_[lengths], tokens, 7)})
     start = 0
     for row, length in enumerate(lengths):
-        alone = apply(graph, params, {"decoder_input_tokens": tokens[row : row + 1, :length]})[0]
-        close(together[start : start + length], alone)
+        close(together[start : start + length], alone[row, :length])
         start += length
 
 
@@ -329,7 +330,7 @@ def test_dropout_needs_a_key_and_recomputation_changes_nothing():
         jax.tree.map(lambda a, b: close(a, b, 1e-6), stored, gradients(remat=remat))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", with_deep(["gpt2", "gemma3", "gemma2", "qwen3_5"], ["llama", "olmo2"]))
 def test_bfloat16_is_near_and_its_logits_are_float32(kind):
     fields = dict(KINDS[kind])
     if "linear" in fields:  # it makes keys of length 1, and one of three random numbers may be next to nothing before

@@ -101,6 +101,14 @@ class GinReader:
         """Reads ``name = value``, the value as gin writes it."""
         self._statements(io.StringIO(f"{name} = {value}"), where, own=True, data=False, including=(), lines=False)
 
+    def check_found(self, name: str) -> None:
+        """Makes sure that a file of this name is found where files are looked for.
+
+        Raises:
+            UserError: it is not.
+        """
+        self._found(name)
+
     def _file(self, name: str, including: tuple[str, ...]) -> None:
         path = self._found(name)
         real = os.path.realpath(path)

@@ -28,7 +28,7 @@ from flan_jax.studies.objectives import DEFAULT, Objective, parse_objective
 from flan_jax.studies.run_rows import RunRows, rows_of, stamp_of
 from flan_jax.studies.run_states import RunState, run_states
 from flan_jax.studies.scheduler import read_groups
-from flan_jax.studies.study_dir import DATABASE, StudyDir
+from flan_jax.studies.study_dir import DATABASE, PLANS, StudyDir
 
 _ROW_TABLES = ("levels", "weights", "scores", "losses")
 
@@ -205,7 +205,18 @@ def database_of(study: StudyDir) -> StudyDatabase:
 
 
 def open_database(study_dir: Path) -> StudyDatabase:
-    """Returns the database in a study's folder, to be read."""
+    """Returns the database in a study's folder, to be read.
+
+    Raises:
+        UserError: there is no such folder, or neither a database nor a study is in it.
+    """
+    if not study_dir.is_dir():
+        raise UserError(f"There is no folder {str(study_dir)!r}. Name the folder of a study.")
+    if not any((study_dir / name).is_file() for name in (DATABASE, PLANS)):
+        raise UserError(
+            f"{str(study_dir)!r} holds no {PLANS}, so it is not the folder of a study. Name another, or begin a study there "
+            "with `flan-jax sweep`."
+        )
     return StudyDatabase(study_dir / DATABASE)
 
 

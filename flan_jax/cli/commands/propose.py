@@ -152,6 +152,15 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError(
             "--repeats needs the tokens of each unit and of the run. Give --tokens and --target_tokens too."
         )
+    if Path(arguments.output_dir or ".").exists() and not Path(arguments.output_dir or ".").is_dir():
+        raise UserError(
+            f"--output_dir {arguments.output_dir!r} is a file. Name a folder, or one that is not there yet."
+        )
+    if arguments.base_gin:
+        from flan_jax.cli.gin_config import environment_search_paths
+        from flan_jax.cli.gin_reader import GinReader
+
+        GinReader(environment_search_paths()).check_found(arguments.base_gin)
 
 
 _NEEDED = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.errors import UserError
-from flan_jax.files import atomic_write_text
+from flan_jax.files import atomic_write_text, writing
 from flan_jax.studies.fits.choice import FamilyChoice
 from flan_jax.studies.proposals.propose import Proposal
 
@@ -69,16 +69,18 @@ def write_proposal(
 
     Raises:
         UserError: a proposal stands there whose runs were begun: its predictions came before them and must stay.
+        WritingError: the file system takes no more.
     """
     check_not_begun(folder, document)
     document = {**document, "runs_dir": None if runs is None else os.path.relpath(runs, folder)}
     paths = []
-    for name, weights in document["mixtures"].items():
-        path = folder / f"{name}.gin"
-        atomic_write_text(path, gin_text(document, name, weights, include=include, runs=runs))
-        paths.append(path)
-    record = folder / RECORD
-    atomic_write_text(record, json.dumps(without_nan(document), indent=1, allow_nan=False) + "\n")
+    with writing(folder):
+        for name, weights in document["mixtures"].items():
+            path = folder / f"{name}.gin"
+            atomic_write_text(path, gin_text(document, name, weights, include=include, runs=runs))
+            paths.append(path)
+        record = folder / RECORD
+        atomic_write_text(record, json.dumps(without_nan(document), indent=1, allow_nan=False) + "\n")
     return (record, *paths)
 
 

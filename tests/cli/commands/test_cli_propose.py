@@ -1,5 +1,6 @@
 """``flan-jax propose``: from a table to a proposal and to what was measured, and what it refuses."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from flan_jax.cli import gin_config
 from flan_jax.cli.commands.propose import shares_of_study
+from flan_jax.studies.proposals import record
 from flan_jax.studies.space import base_space
 
 OPTIONS = ("--weights", "w_*", "--objective", "loss", "--better", "lower")
@@ -92,6 +94,10 @@ def test_a_table_is_fitted_proposed_from_and_confirmed(cli, runs, tmp_path):
         (("--study_dir", "x", "--clusters", "c_*"), "--clusters is read with --table only"),
         (("--table", "{runs}", *OPTIONS[:2], "--objective", "lost", *OPTIONS[4:]), "Did you mean 'loss'"),
         (("--table", "{runs}", *OPTIONS, "--families", "log_lin"), "Did you mean 'log_linear'"),
+        (("--table", "{runs}", *OPTIONS, "--output_dir", "{runs}"), "is a file. Name a folder"),
+        (("--table", "{runs}", *OPTIONS, "--base_gin", "runs/quickstrat.gin"), "Did you mean 'runs/quickstart.gin'"),
+        (("--study_dir", "{folder}/none"), "There is no folder"),
+        (("--study_dir", "{folder}"), "holds no study.json, so it is not the folder of a study"),
         (("--coverage", "{folder}"), "holds proposal.json"),
     ],
 )
@@ -100,6 +106,18 @@ def test_what_cannot_be_done_is_said_in_one_sentence(cli, runs, tmp_path, argume
     assert done.code == 2
     assert message in done.err
     assert not list(Path(tmp_path).iterdir())
+
+
+def test_a_folder_that_may_not_be_written_to_is_said(cli, runs, tmp_path, monkeypatch):
+    def refuses(path, text):
+        raise OSError(errno.EROFS, "read-only", str(path))
+
+    monkeypatch.setattr(record, "atomic_write_text", refuses)
+    done = cli(
+        "propose", "--table", runs, *OPTIONS, "--families", "ridge_linear", "--output_dir", str(tmp_path / "proposal")
+    )
+    assert done.code == 2
+    assert "cannot be written: it may only be read" in done.err
 
 
 def test_the_prior_of_a_study_is_its_mixtures_own_whatever_weights_its_runs_have(tmp_path):

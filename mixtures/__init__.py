@@ -10,6 +10,7 @@ from mixtures import mini as mini
 from mixtures import mini_wide as mini_wide
 from mixtures import open_tasks as open_tasks
 from mixtures import program_synthesis as program_synthesis
+from mixtures import real_sources as real_sources
 from mixtures import superni as superni
 from mixtures import t0 as t0
 

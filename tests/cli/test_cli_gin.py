@@ -29,11 +29,16 @@ RUNS = {
         ("CHECKPOINT_PATH=runs/a", "EVAL_OUTPUT_DIR=runs/b", "MIXTURE_OR_TASK_NAME=mini", LENGTHS),
     ),
     "runs/flan_local.gin": ((), ("VOCABULARY=bytes", "MODEL_DIR=runs/l", "HOLD_OUT=entailment,math")),
+    "runs/real_sources.gin": ((), ("VOCABULARY=bytes",)),
     "runs/superni.gin": ((), ("VOCABULARY=bytes", "MODEL_DIR=runs/s")),
     "runs/lora.gin": (("models/t5_tiny.gin", "runs/finetune.gin"), FINETUNE),
     "runs/prompt.gin": (("models/t5_tiny.gin", "runs/finetune.gin"), FINETUNE),
     "runs/freeze.gin": (("models/t5_tiny.gin", "runs/finetune.gin"), FINETUNE),
 }
+
+
+# What it starts from is a folder that must be there, so it has a test of its own.
+ON_A_FOLDER = "runs/real_sources_lora.gin"
 
 
 def resolve(name: str, *, extra: tuple[str, ...] = ()):
@@ -47,7 +52,7 @@ def shipped(folder: str) -> list[str]:
 
 
 def test_every_shipped_run_is_listed_here():
-    assert shipped("runs") == sorted(RUNS)
+    assert shipped("runs") == sorted([*RUNS, ON_A_FOLDER])
 
 
 @pytest.mark.parametrize("name", sorted(RUNS))
@@ -58,6 +63,16 @@ def test_resolved_config_is_golden(name):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(resolved, indent=1) + "\n", encoding="utf-8")
     assert resolved == json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_adapters_on_a_folder_s_model_are_trained_on_six_sources(tmp_path):
+    chat_model(tmp_path / "chat")
+    config = gin_config.load([ON_A_FOLDER], [f"INITIAL_CHECKPOINT_PATH={tmp_path / 'chat'}", "MODEL_DIR=runs/r"]).config
+    assert (config.mixture, config.data.vocabulary) == ("real_sources", str(tmp_path / "chat"))
+    assert (config.tuning.lora_rank, config.optimizer.name, config.optimizer.learning_rate) == (16, "adamw", 1e-3)
+    assert config.evaluation.suites == ("validation_clusters", "held_out")
+    with pytest.raises(UserError, match="INITIAL_CHECKPOINT_PATH"):
+        gin_config.load([ON_A_FOLDER], ["MODEL_DIR=runs/r"])
 
 
 def test_sharding_rules_are_set_alone():

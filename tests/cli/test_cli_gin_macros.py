@@ -24,37 +24,89 @@ ON_TOP = "adapters and prompts begin at nothing; `gin_order` refuses them in fro
 RUN = "runs/finetune.gin"
 # Names that are bound in several files, besides models/, of which a run has one: where, and why that is no trap.
 HOMES = {
-    "BATCH_SIZE": ({RUN, "runs/flan_local.gin", "runs/quickstart.gin", "runs/superni.gin"}, RECIPE),
-    "CHECKPOINT_PERIOD": ({RUN, "runs/quickstart.gin"}, RECIPE),
+    "BATCH_SIZE": (
+        {
+            RUN,
+            "runs/flan_local.gin",
+            "runs/quickstart.gin",
+            "runs/superni.gin",
+            "runs/real_sources.gin",
+            "runs/real_sources_lora.gin",
+        },
+        RECIPE,
+    ),
+    "CHECKPOINT_PERIOD": ({RUN, "runs/quickstart.gin", "runs/real_sources.gin", "runs/real_sources_lora.gin"}, RECIPE),
     "DROPOUT_RATE": ({"models", "runs/quickstart.gin"}, RECIPE),
-    "EvalConfig.before": ({"runs/flan_local.gin", "runs/quickstart.gin", "runs/mini_wide_base.gin"}, RECIPE),
+    "EvalConfig.before": (
+        {"runs/flan_local.gin", "runs/quickstart.gin", "runs/mini_wide_base.gin", "runs/real_sources.gin"},
+        RECIPE,
+    ),
+    "EvalConfig.max_examples": (
+        {"runs/flan_local.gin", "runs/real_sources.gin", "runs/real_sources_lora.gin"},
+        "three recipes, of which a run is one",
+    ),
+    "EvalConfig.suites": (
+        {"runs/real_sources.gin", "runs/real_sources_lora.gin"},
+        "two recipes, of which a run is one",
+    ),
     "FROZEN_DTYPE": ({"runs/freeze.gin", "runs/lora.gin", "runs/prompt.gin"}, "one value in all three"),
-    "INITIAL_CHECKPOINT_PATH": ({RUN, "runs/eval.gin"}, RECIPE),
+    "INITIAL_CHECKPOINT_PATH": ({RUN, "runs/eval.gin", "runs/real_sources_lora.gin"}, RECIPE),
     "LEARNING_RATE": (
         {RUN, "runs/flan_local.gin", "runs/quickstart.gin", "runs/superni.gin", "runs/lora.gin", "runs/prompt.gin"},
         f"{RECIPE}; {ON_TOP}",
     ),
-    "LOG_PERIOD": ({RUN, "runs/flan_local.gin", "runs/quickstart.gin"}, RECIPE),
+    "LOG_PERIOD": ({RUN, "runs/flan_local.gin", "runs/quickstart.gin", "runs/real_sources_lora.gin"}, RECIPE),
     "MIXTURE_OR_TASK_NAME": (
-        {RUN, "runs/flan_local.gin", "runs/quickstart.gin", "runs/superni.gin", "runs/mini_wide_base.gin"},
+        {
+            RUN,
+            "runs/flan_local.gin",
+            "runs/quickstart.gin",
+            "runs/superni.gin",
+            "runs/mini_wide_base.gin",
+            "runs/real_sources.gin",
+            "runs/real_sources_lora.gin",
+        },
         RECIPE,
     ),
     "MODEL_DIR": (
-        {RUN, "runs/eval.gin", "runs/quickstart.gin", "runs/mini_wide_base.gin", "runs/flan_laptop_base.gin"},
+        {
+            RUN,
+            "runs/eval.gin",
+            "runs/quickstart.gin",
+            "runs/mini_wide_base.gin",
+            "runs/flan_laptop_base.gin",
+            "runs/real_sources.gin",
+        },
         RECIPE,
     ),
     "OptimizerConfig.name": ({RUN, "runs/quickstart.gin", "runs/lora.gin"}, f"{RECIPE}; {ON_TOP}"),
     "OptimizerConfig.schedule": ({RUN, "runs/quickstart.gin"}, RECIPE),
     "OptimizerConfig.warmup_steps": (
-        {"runs/flan_local.gin", "runs/quickstart.gin", "runs/superni.gin"},
-        "three recipes, of which a run is one",
+        {
+            "runs/flan_local.gin",
+            "runs/quickstart.gin",
+            "runs/superni.gin",
+            "runs/real_sources.gin",
+            "runs/real_sources_lora.gin",
+        },
+        "recipes, of which a run is one",
     ),
     "T5Config.d_kv": ({"models", "runs/quickstart.gin"}, RECIPE),
     "T5Config.num_decoder_layers": ({"models", "runs/flan_laptop_base.gin"}, RECIPE),
     "T5Config.num_encoder_layers": ({"models", "runs/flan_laptop_base.gin"}, RECIPE),
     "T5Config.num_heads": ({"models", "runs/quickstart.gin", "runs/flan_laptop_base.gin"}, RECIPE),
     "T5Config.tie_embeddings": ({"models", "runs/quickstart.gin"}, RECIPE),
-    "TASK_FEATURE_LENGTHS": ({RUN, "runs/flan_local.gin", "runs/quickstart.gin", "runs/superni.gin"}, RECIPE),
+    "TASK_FEATURE_LENGTHS": (
+        {
+            RUN,
+            "runs/flan_local.gin",
+            "runs/quickstart.gin",
+            "runs/superni.gin",
+            "runs/real_sources.gin",
+            "runs/real_sources_lora.gin",
+        },
+        RECIPE,
+    ),
     "TRAIN_STEPS": (
         {
             RUN,
@@ -64,6 +116,8 @@ HOMES = {
             "runs/superni.gin",
             "runs/mini_wide_base.gin",
             "runs/flan_laptop_base.gin",
+            "runs/real_sources.gin",
+            "runs/real_sources_lora.gin",
         },
         RECIPE,
     ),
@@ -71,8 +125,8 @@ HOMES = {
         {"runs/freeze.gin", "runs/lora.gin", "runs/prompt.gin"},
         "the same macro in all three",
     ),
-    "VOCABULARY": ({RUN, "runs/flan_local.gin", "runs/superni.gin"}, RECIPE),
-    "run.curriculum_steps": ({"runs/quickstart.gin", "runs/mini_wide_base.gin"}, RECIPE),
+    "VOCABULARY": ({RUN, "runs/flan_local.gin", "runs/superni.gin", "runs/real_sources.gin"}, RECIPE),
+    "run.curriculum_steps": ({"runs/quickstart.gin", "runs/mini_wide_base.gin", "runs/real_sources.gin"}, RECIPE),
     "run.tuning": ({"runs/freeze.gin", "runs/lora.gin", "runs/prompt.gin"}, "the same reference in all three"),
 }
 
@@ -209,7 +263,10 @@ def completed(file: str, published: Path) -> tuple[list[str], list[str]]:
     if file.startswith("models/"):
         return [file, RUN], bindings
     if any(one.startswith("models/") for one in included_by(file)):  # with a model
-        return [file], ["MODEL_DIR=runs/a"]
+        bindings = ["MODEL_DIR=runs/a"]
+        if "models/huggingface.gin" in included_by(file):
+            bindings.append(f"INITIAL_CHECKPOINT_PATH={published / 'decoder'}")
+        return [file], bindings
     return ["models/t5_tiny.gin", *([RUN] if "run.tuning" in text else []), file], bindings
 
 
@@ -223,6 +280,10 @@ def test_every_macro_of_a_file_has_an_effect(file, macro, published, tmp_path):
     if macro == "CHAT_TEMPLATE":  # a decoder's alone
         files = ["models/decoder_mini.gin", *files[1:]]
     value = OTHER.get(macro, repr(str(tmp_path)))
+    if macro == "INITIAL_CHECKPOINT_PATH" and "models/huggingface.gin" in included_by(
+        file
+    ):  # which is read for its model
+        value = repr(str(published / "t5"))
     before = [f"VOCABULARY={published / 'decoder'}"] if macro == "VOCABULARY" else NEEDED.get(macro, [])
     without = gin_config.load(files, [*bindings, *before]).config.resolved()
     # What takes its value from another macro takes it from one of them only.

@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 
 from flan_jax.cli import gin_config
+from flan_jax.data.sources import base as sources
+from flan_jax.data.sources import published
 from flan_jax.errors import UserError
 from flan_jax.studies.expand import check_plan, expand
 from flan_jax.studies.factors.base import Factor
 from flan_jax.studies.options import gin_lines
+from flan_jax.testing.folders import chat_model
+from flan_jax.testing.six_sources import six_sources
 
 # Every shipped study, of some a shorter one: number of its runs, and the levels of the last.
 SWEEPS = {
@@ -22,6 +26,9 @@ SWEEPS = {
     "sweeps/leave_one_cluster_out.gin": (36, {"left_out": "dialogue", "seed": 2}),
     "sweeps/mini_weights.gin": (16, {"draw": 3}),
     "sweeps/mini_weights_designed.gin": (30, {"draw": 23}),
+    "sweeps/real_sources.gin": (22, {"arm": "tuning", "tuning": "none"}),
+    "sweeps/real_sources_lora.gin": (22, {"arm": "tuning", "tuning": "none"}),
+    "sweeps/real_sources_weights.gin": (8, {"draw": 3}),
     "sweeps/tasks_per_cluster.gin": (12, {"clusters": 11, "tasks_per_cluster": 2, "seed": 2}),
     "sweeps/templates_per_task.gin": (12, {"templates": 8, "seed": 2}),
 }
@@ -31,11 +38,26 @@ SHORTER = {
     "sweeps/learning_rate.gin": ("study.draws=2",),
     "sweeps/mini_weights.gin": ("study.draws=4",),
     "sweeps/mini_weights_designed.gin": ("Dirichlet.candidates=60",),
+    "sweeps/real_sources_weights.gin": ("study.draws=4",),
 }
 
 
 def load(name: str, *bindings: str):
     return gin_config.load_study([name], bindings, study_dir="studies/s")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """What studies of published data have to be told: where it is, the words, a model to begin with."""
+    root = tmp_path_factory.mktemp("published")
+    data, copies = six_sources(root)
+    chat_model(root / "chat")
+    named = [f"DATA_DIR={data}", f"SOURCE_DIR={copies}"]
+    return {
+        "sweeps/real_sources.gin": [*named, "VOCABULARY=bytes"],
+        "sweeps/real_sources_weights.gin": [*named, "VOCABULARY=bytes"],
+        "sweeps/real_sources_lora.gin": [*named, f"INITIAL_CHECKPOINT_PATH={root / 'chat'}"],
+    }
 
 
 def test_every_shipped_sweep_is_listed_here():
@@ -44,8 +66,10 @@ def test_every_shipped_sweep_is_listed_here():
 
 
 @pytest.mark.parametrize("name", sorted(SWEEPS))
-def test_a_shipped_sweep_becomes_runs(name):
-    found = load(name, *SHORTER.get(name, ()))
+def test_a_shipped_sweep_becomes_runs(name, folders, monkeypatch):
+    monkeypatch.setattr(sources, "_chosen_data_dir", None)  # a study that names them sets both for its process
+    monkeypatch.setattr(published, "_chosen_source_dir", None)
+    found = load(name, *folders.get(name, ()), *SHORTER.get(name, ()))
     plans = expand(found.study, found.base)
     assert found.base.model_dir == "studies/s/runs/base"
     assert found.study.name == name.removeprefix("sweeps/").removesuffix(".gin")

@@ -77,8 +77,13 @@ class Arms(Factor):
         found = _beside(Level({ARM: BASELINE, **self.baseline}), common)
         for name, factors in self.arms.items():
             for level in crossed([factor.levels(space, seed, count) for factor in factors]):
-                found += _beside(Level({ARM: name}).beside(level), common)
+                if not self._is_baseline(level):
+                    found += _beside(Level({ARM: name}).beside(level), common)
         return tuple(found)
+
+    def _is_baseline(self, level: Level) -> bool:
+        """Tells whether a level is the baseline's by its name and changes nothing, as the ``none`` of ``LeaveOneOut``."""
+        return level == Level(level.shown) and level.shown.items() <= dict(self.baseline).items()
 
 
 def _beside(level: Level, common: Sequence[tuple[Level, ...]]) -> list[Level]:

@@ -4,7 +4,7 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.studies.factors.arms import Arms
-from flan_jax.studies.factors.parts import NumberOfClusters, TasksPerCluster
+from flan_jax.studies.factors.parts import LeaveOneOut, NumberOfClusters, TasksPerCluster
 from flan_jax.studies.factors.random import Uniform
 from flan_jax.studies.factors.settings import Settings
 from flan_jax.studies.factors.values import Seeds, Values
@@ -35,6 +35,18 @@ def test_the_baseline_is_there_once_and_shows_its_level_in_every_arm(space):
             for seed in (0, 1)
         ),
     ]
+
+
+def test_the_level_that_leaves_nothing_out_is_the_baseline_s(space):
+    left_out = LeaveOneOut("clusters")
+    parts = [level.shown["left_out"] for level in left_out.levels(space, 0, 0)]
+    found = Arms({"clusters": (left_out,)}, {"left_out": "none"}).levels(space, 0, 0)
+    assert [level.shown for level in found] == [
+        {"arm": "baseline", "left_out": "none"},
+        *({"arm": "clusters", "left_out": part} for part in parts[1:]),
+    ]
+    unnamed = Arms({"clusters": (left_out,)}).levels(space, 0, 0)  # nobody said that it is the baseline's
+    assert [level.shown.get("left_out") for level in unnamed] == [None, *parts]
 
 
 def test_factors_of_one_arm_are_crossed(space):

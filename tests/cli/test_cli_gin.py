@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import mixtures  # noqa: F401  (registers what ships)
 from flan_jax.cli import gin_config
 from flan_jax.errors import UserError
+from flan_jax.mixing.mixture import MIXTURES
 from flan_jax.models import build
 from flan_jax.models import decoder_presets as decoder_presets
 from flan_jax.models.t5 import presets as t5_presets
@@ -239,3 +241,60 @@ def test_how_an_evaluation_writes_is_bound_like_the_rest():
     assert resolve("runs/quickstart.gin").config.evaluation.decoding.method == "greedy"
     with pytest.raises(UserError, match="beams"):
         resolve("runs/quickstart.gin", extra=("EvalConfig.decoding=@DecodingConfig()", "DecodingConfig.beam=4"))
+
+
+# Recipes of papers, with the published hyper-parameters.
+PAPERS = sorted(
+    path.relative_to(gin_config.shipped_gin_dir()).as_posix()
+    for path in (gin_config.shipped_gin_dir() / "papers").rglob("*.gin")
+)
+# Steps, published checkpoint, millions of parameters.
+FLAN_T5 = {
+    "small": (98_000, "google/t5-small-lm-adapt", 77),
+    "base": (84_000, "google/t5-base-lm-adapt", 248),
+    "large": (64_000, "google/t5-large-lm-adapt", 783),
+    "xl": (38_000, "google/t5-xl-lm-adapt", 2_850),
+    "xxl": (14_000, "google/t5-xxl-lm-adapt", 11_135),
+}
+HELD_OUT = (
+    "entailment", "reading_comprehension", "open_domain_qa", "common_sense", "coreference", "translation", "structure_to_text",
+)  # fmt: skip
+
+
+def test_every_recipe_of_a_paper_is_tested_here() -> None:
+    assert (
+        sorted(
+            ["papers/flan_t5/recipe.gin", "papers/flan2021/recipe.gin"]
+            + [f"papers/flan_t5/{size}.gin" for size in FLAN_T5]
+            + [f"papers/flan2021/holdout_{cluster}.gin" for cluster in HELD_OUT]
+        )
+        == PAPERS
+    )
+
+
+@pytest.mark.parametrize("size", FLAN_T5)
+def test_flan_t5(size: str) -> None:
+    config = gin_config.load([f"papers/flan_t5/{size}.gin"], ["MODEL_DIR=runs/a", "VOCABULARY=bytes"]).config
+    steps, checkpoint, millions = FLAN_T5[size]
+    assert (config.steps, config.initial_checkpoint) == (steps, checkpoint)
+    assert round(build.num_params(config.model) / 1e6) == millions
+    optimizer = config.optimizer
+    assert (optimizer.name, optimizer.learning_rate, optimizer.schedule) == ("adafactor", 5e-4, "constant")
+    assert (config.feed.batch_size, config.feed.pack, config.model.dropout_rate) == (64, True, 0.05)
+    assert config.tokenize.lengths == {"inputs": 2048, "targets": 512}
+    assert config.mixture in MIXTURES
+
+
+@pytest.mark.parametrize("cluster", HELD_OUT)
+def test_flan2021(cluster: str) -> None:
+    files = ["models/decoder_mini.gin", f"papers/flan2021/holdout_{cluster}.gin"]
+    for order in (files, files[::-1]):
+        config = gin_config.load(order, ["MODEL_DIR=runs/a", "VOCABULARY=bytes"]).config
+        optimizer = config.optimizer
+        assert (optimizer.name, optimizer.learning_rate, optimizer.schedule) == ("adafactor", 3e-5, "constant")
+        assert (config.steps, config.feed.pack) == (30_000, True)
+        assert config.tokenize.lengths == {"inputs": 1024, "targets": 256}
+        # As near to a batch of 8,192 tokens as whole rows come from below.
+        assert config.feed.batch_size == 8192 // 1280
+        assert config.mixture == f"flan2021_holdout_{cluster}"
+        assert config.mixture in MIXTURES

@@ -14,8 +14,13 @@ from flan_jax.testing.models import random_params, tiny_t5
 LENGTHS = "TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}"
 FINETUNE = ("MIXTURE_OR_TASK_NAME=mini", "MODEL_DIR=runs/a", "TRAIN_STEPS=10", LENGTHS)
 ROOT = gin_config.shipped_gin_dir()
-# A study is many runs: tests of gin files in sweeps/ stand in test_cli_gin_study.py.
-FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.gin") if path.parent.name != "sweeps")
+# A study is many runs, and a paper has recipes: tests of gin files in sweeps/ and papers/ stand in test_cli_gin_study.py
+# and test_cli_gin.py.
+FILES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in ROOT.rglob("*.gin")
+    if path.relative_to(ROOT).parts[0] not in ("sweeps", "papers")
+)
 DECODERS = [file for file in FILES if re.search("decoder|gpt2|llama|qwen", file)]
 T5S = [file for file in FILES if "/t5_" in file]
 

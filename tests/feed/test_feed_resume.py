@@ -133,3 +133,51 @@ def test_a_curriculum_goes_on_over_other_tasks(tasks, tmp_path, at, change):
         assert_same_steps(list(run_on(resumed, {9: WEIGHTS[2]})), list(run_on(new, {9: WEIGHTS[2]})))
         assert new.sampling_stats().names == ("task2", "task3", "task0")
         assert new.sampling_stats().examples[1] > 0
+
+
+def test_three_resumes_with_other_weights_and_hosts_lose_and_repeat_no_token(tasks):
+    """Every token says its task, its example and its place, so each is counted."""
+    legs = ((1, (0.2, 0.3, 0.5)), (2, (0.6, 0.3, 0.1)), (4, (0.1, 0.1, 0.8)), (1, (1.0, 1.0, 1.0)))
+    sides = ("encoder_input_tokens", "decoder_target_tokens")
+    found: dict[str, list[np.ndarray]] = {side: [] for side in sides}
+    position = None
+    for leg, (hosts, weights) in enumerate(legs):
+        with contextlib.ExitStack() as stack:
+            options = {"seed": 5, "lengths": {"inputs": 24, "targets": 10}, "prefetch": 0, "process_count": hosts}
+            streams = [
+                stack.enter_context(
+                    contextlib.closing(PackedBatches(tasks, legs[0][1], FeedConfig(4), process_index=host, **options))
+                )
+                for host in range(hosts)
+            ]
+            for stream in streams:
+                if position is not None:
+                    stream.set_state(json.loads(json.dumps(position)))
+                    stream.set_weights(weights)
+                assert stream.step == 3 * leg
+            for _ in range(3):
+                batches = [next(stream) for stream in streams]
+                for side in sides:
+                    found[side].append(np.concatenate([batch[side] for batch in batches]))
+            position = streams[-1].get_state()
+    with stream_of(tasks, 0, weights=legs[0][1]) as whole:
+        for step in range(STEPS):
+            if step % 3 == 0 and step:
+                whole.set_weights(legs[step // 3][1])
+            batch = next(whole)
+            for side in sides:
+                np.testing.assert_array_equal(found[side][step], batch[side], err_msg=f"{side} of step {step}")
+    for side, begin in zip(sides, (0, 50), strict=True):
+        tokens = np.concatenate([rows.ravel() for rows in found[side]])
+        tokens = tokens[tokens > 0] - 1 - begin
+        for number, task in enumerate(tasks):
+            own = tokens[tokens // 100_000 == number] % 100_000
+            times = [np.bincount(own[own // 100 == index] % 100) for index in range(len(task))]
+            for index, counts in enumerate(times):
+                example = task.example(index)
+                length = len(example.inputs if side == sides[0] else example.targets)
+                assert len(set(counts.tolist())) <= 1, "an example comes with all of its tokens or none"
+                assert not counts.size or counts.size == length
+            seen = [int(counts[0]) if counts.size else 0 for counts in times]
+            assert sum(seen) > 0
+            assert max(seen) - min(seen) <= 1, "no example again before all of its task were drawn"

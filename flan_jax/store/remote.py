@@ -66,7 +66,7 @@ class FsspecBackend:
     def __init__(self, url: str) -> None:
         self.url = url
         self._redacted_url = re.sub(r"//[^/@]*@", "//", url)  # without a password
-        self._shared, path = _connect(url, self._redacted_url)
+        self._shared, path = connect(url, self._redacted_url)
         self._root = path.rstrip("/")
         self._thread_local = threading.local()
 
@@ -79,7 +79,7 @@ class FsspecBackend:
         if self._shared.async_impl:
             return self._shared
         if not hasattr(self._thread_local, "files"):
-            self._thread_local.files, _ = _connect(self.url, self._redacted_url)
+            self._thread_local.files, _ = connect(self.url, self._redacted_url)
         return self._thread_local.files
 
     def address(self, *names: str) -> str:
@@ -306,19 +306,28 @@ class _RemoteFolder:
         return self.backend.fetch(self.key, manifest)
 
 
-def _connect(url: str, shown: str) -> tuple[Any, str]:
-    """Opens the file system of an address; returns it and the path in it."""
+def connect(url: str, shown: str, what: str = "store") -> tuple[Any, str]:
+    """Opens the file system of an address; returns it and the path in it.
+
+    Args:
+        url: the address.
+        shown: the same without a password, for errors.
+        what: lies there.
+
+    Raises:
+        UserError: a protocol that is not known or not installed, or that cannot be reached.
+    """
     known = {*fsspec.available_protocols(), *fsspec.registry}
     for link in url.split("::"):
         protocol = link.partition("://")[0]
         if protocol not in known:
-            raise unknown("protocol", protocol, known, remedy=f"The store is {shown}.")
+            raise unknown("protocol", protocol, known, remedy=f"The {what} is {shown}.")
     try:
         return fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise UserError(f"The store {shown} needs a package that is not installed ({error}).") from error
+        raise UserError(f"The {what} {shown} needs a package that is not installed ({error}).") from error
     except Exception as error:  # each file system has errors of its own
-        raise UserError(f"The store {shown} cannot be reached ({type(error).__name__}: {error}).") from error
+        raise UserError(f"The {what} {shown} cannot be reached ({type(error).__name__}: {error}).") from error
 
 
 def _is_intact(file: Path, entry: dict[str, Any]) -> bool:

@@ -30,6 +30,7 @@ COMMANDS = {
     "prepare --chat_template": ("prepare", "--mixture", "mini", "--store", "store", "--chat_template", HERE),
     "quickstart --model_dir": ("quickstart", "--model_dir", HERE),
     "train --gin_file": ("train", "--gin_file", HERE),
+    "train --mirror": ("train", "--gin_file", "x", "--mirror", HERE),
     "train --gin_search_paths": ("train", "--gin_search_paths", f".,{HERE}"),
     "eval --model_dir": ("eval", "--model_dir", HERE),
     "generate --model_dir": ("generate", "--model_dir", HERE, "text"),
@@ -46,7 +47,7 @@ WRONG = {
     "~nobody_is_called_so/x": "no home folder",
 }
 """A place and what is said of it."""
-ADDRESSES = ("prepare --store", "rates --store")
+ADDRESSES = ("prepare --store", "rates --store", "report model_dir", "train --mirror")
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,13 @@
 """Train on a mixture and measure its suites. Run again, the same command resumes where it stopped."""
 
 import argparse
+import contextlib
+from pathlib import Path
 
 from flan_jax.cli.gin_arguments import add_gin_arguments, load_gin
 from flan_jax.cli.launching.process_options import add_process_arguments, joined_processes
+from flan_jax.cli.paths import given_any_path
+from flan_jax.errors import UserError
 
 EXAMPLE = (
     "flan-jax train --gin_file models/t5_mini.gin --gin_file runs/finetune.gin --gin.MIXTURE_OR_TASK_NAME=mini "
@@ -14,6 +18,13 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_gin_arguments(parser)
+    parser.add_argument(
+        "--mirror",
+        type=given_any_path,
+        default="",
+        metavar="ADDRESS",
+        help="keep a copy of MODEL_DIR there (s3://…, gs://…), and go on from it where it is farther than MODEL_DIR",
+    )
     add_process_arguments(parser)
 
 
@@ -22,5 +33,24 @@ def execute(arguments: argparse.Namespace) -> int:
     from flan_jax.cli.console import run_training
 
     run = load_gin(arguments, several=True)
-    with joined_processes(arguments, run.operative) as speaks:
+    with joined_processes(arguments, run.operative) as speaks, _mirrored(arguments.mirror, run.config.model_dir):
         return run_training(run, quiet=not speaks)
+
+
+def _mirrored(address: str, model_dir: str) -> contextlib.AbstractContextManager[None]:
+    """Brings MODEL_DIR to where its copy is, and keeps the copy up to date inside."""
+    if not address:
+        return contextlib.nullcontext()
+    import jax
+
+    from flan_jax.cli.console import log
+    from flan_jax.experiments.run_folder.mirror import RunMirror
+    from flan_jax.experiments.run_folder.mirroring import mirrored
+
+    if jax.process_count() > 1:
+        raise UserError(
+            "--mirror is for a run of one process: several write their checkpoints into a folder that they share. Leave it out."
+        )
+    mirror = RunMirror(address, Path(model_dir), log)
+    mirror.restore()
+    return mirrored(mirror, log)

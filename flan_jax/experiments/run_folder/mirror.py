@@ -1,0 +1,259 @@
+"""The copy of a run's folder at an address (`s3://…`), from which any machine goes on.
+
+ADDRESS/objects/DIGEST   the content of a file, by its BLAKE2b digest
+ADDRESS/run.json         the files of the folder, each with its digest and size
+ADDRESS/report.html      the page of the run, for a browser
+
+An object store cannot rename a folder in one step. So objects come first, each under a name that no other content has, and
+`run.json` last, which a store replaces whole: a reader finds the folder as it was at one moment, and an upload that is
+killed leaves the one before. What `run.json` names no more is deleted after that.
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from flan_jax import files
+from flan_jax.errors import UserError
+from flan_jax.experiments.run_folder import run_files
+from flan_jax.experiments.run_folder.run_lock import LOCK
+from flan_jax.store.manifest import digest_of_file
+from flan_jax.store.remote import connect
+from flan_jax.train.step_folders import step_folders
+
+INDEX, OBJECTS, IDENTITY = "run.json", "objects", "mirror.json"
+FORMAT = 1
+"""Raised when a key of ``run.json`` changes its meaning or goes."""
+_ATTEMPTS = 5
+_PAUSE_S = 0.5
+"""Before the second attempt; doubled before each further one."""
+_LEFT_OUT = re.compile(r"(^|/)(\.|damaged-|diverged-)|\.orbax-checkpoint-tmp|\.tmp$")
+"""Of a folder: what is being written, was deleted, or nobody reads."""
+_OF_STEP = re.compile(rf"{run_files.CHECKPOINTS}/(\d+)/")
+Log = Callable[[str], None]
+T = TypeVar("T")
+
+
+class RunMirror:
+    """The copy of one run's folder; one process at a time writes it.
+
+    Args:
+        url: an fsspec address; options of its protocol come from fsspec's own configuration.
+        folder: MODEL_DIR.
+        log: told in a sentence what is fetched.
+        pause_s: seconds before what failed is tried again.
+
+    Raises:
+        UserError: a protocol that is not known or not installed.
+    """
+
+    def __init__(self, url: str, folder: Path, log: Log = lambda line: None, *, pause_s: float = _PAUSE_S) -> None:
+        self.shown = re.sub(r"//[^/@]*@", "//", url.rstrip("/"))  # without a password
+        self._files, path = connect(url, self.shown, "copy of a run")
+        self._root, self.folder, self._log, self._pause_s = path.rstrip("/"), folder, log, pause_s
+        self._digests: dict[tuple[str, int, int], str] = {}
+        self._index: Mapping[str, Any] | None = None
+
+    def index(self) -> dict[str, Any] | None:
+        """Reads ``run.json``; ``None`` where nothing was uploaded yet.
+
+        Raises:
+            UserError: it cannot be read, or a later version wrote it.
+        """
+        try:
+            content = self._tried("read", (INDEX,), self._read_index)
+        except FileNotFoundError:
+            return None
+        try:
+            found = dict(json.loads(content))
+        except ValueError as error:
+            raise UserError(f"{self.shown}/{INDEX} is no list of a run's files ({error}). Remove it.") from error
+        if found["format"] > FORMAT:
+            raise UserError(f"{self.shown}/{INDEX} was written by a later flan-jax. Install that.")
+        self._index = found
+        return found
+
+    def restore(self) -> None:
+        """Brings the folder to where the copy is, unless it is there or farther already.
+
+        Raises:
+            UserError: the copy is of another run, cannot be read, or is damaged.
+        """
+        found, own = self.index(), self._own_identity()
+        begun = (self.folder / run_files.MANIFEST).is_file()
+        if found is None:
+            return
+        if begun and own != found["identity"]:
+            raise UserError(
+                f"{self.shown} holds the copy of another run than {str(self.folder)!r}. Name another address, or another "
+                "MODEL_DIR."
+            )
+        here = max(step_folders(self.folder / run_files.CHECKPOINTS), default=-1)
+        if begun and here >= found["step"]:
+            return
+        self._log(f"fetching step {found['step']} of the run from {self.shown}")
+        with files.atomic_dir(self.folder) as made:
+            self.download(made, found)
+            for name in self._names():  # what others put there, such as the record of a launch
+                if name not in found["files"] and not name.startswith(f"{run_files.CHECKPOINTS}/"):
+                    (made / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(self.folder / name, made / name)
+
+    def download(self, to: Path, found: Mapping[str, Any], wanted: Callable[[str], bool] = lambda name: True) -> None:
+        """Writes the files of the copy into a folder, each compared with its digest.
+
+        Args:
+            to: the folder.
+            found: of ``index``.
+            wanted: asked of each file's path whether it is fetched.
+        """
+        for name, entry in found["files"].items():
+            if wanted(name):
+                path = to / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    self._fetch(entry["digest"], path)
+                except FileNotFoundError as error:
+                    raise UserError(
+                        f"{self.shown} lacks the content of {name}: another process writes there, or somebody deleted it."
+                    ) from error
+
+    def upload(self) -> None:
+        """Makes the copy what the folder is now: what is new of it, then the index, then away with what is old.
+
+        Raises:
+            UserError: the address takes nothing, after several attempts.
+        """
+        identity = self._identity()
+        before = self._index or {"files": {}}
+        there = {entry["digest"] for entry in before["files"].values()}
+        entries: dict[str, dict[str, Any]] = {}
+        for name in self._names():
+            with contextlib.suppress(FileNotFoundError), self._still(name) as path:
+                size, digest = path.stat().st_size, self._digest(name, path)
+                if digest not in there:
+                    self._put(path, OBJECTS, digest)
+                    there.add(digest)
+                entries[name] = {"digest": digest, "bytes": size}
+        entries = {name: entry for name, entry in entries.items() if self._is_whole(name)}
+        steps = [int(match[1]) for match in map(_OF_STEP.match, entries) if match]
+        index = {"format": FORMAT, "identity": identity, "step": max(steps, default=-1), "files": entries}
+        if index["files"] != before["files"]:
+            content = json.dumps(index, indent=1).encode()
+            self._tried("write", (INDEX,), lambda: self._files.pipe_file(self._path(INDEX), content))
+            self._index = index
+            self._remove({entry["digest"] for entry in entries.values()}, there)
+        page = self.folder / run_files.REPORT
+        if page.is_file():
+            self.put_page(page)
+
+    def put_page(self, page: Path) -> None:
+        """Writes the page of the run under its own name."""
+        self._put(page, run_files.REPORT)
+
+    def _identity(self) -> str:
+        """The name by which the run and its copy know each other; the folder gets one where it has none."""
+        own = self._own_identity()
+        if own is None:
+            own = str(self._index["identity"]) if self._index else secrets.token_hex(16)
+            files.atomic_write_text(self.folder / IDENTITY, json.dumps({"identity": own}) + "\n")
+        return own
+
+    def _own_identity(self) -> str | None:
+        try:
+            return str(json.loads((self.folder / IDENTITY).read_text(encoding="utf-8"))["identity"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def _names(self) -> list[str]:
+        """The files of the folder, those of checkpoints first: what is logged is never behind what is saved."""
+        found = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
+        kept = [name for name in found if name != LOCK and not _LEFT_OUT.search(name)]
+        return sorted(kept, key=lambda name: (not name.startswith(f"{run_files.CHECKPOINTS}/"), name))
+
+    def _is_whole(self, name: str) -> bool:
+        """Tells whether the checkpoint that a file is of was not deleted meanwhile."""
+        match = _OF_STEP.match(name)
+        return match is None or (self.folder / match[0]).is_dir()
+
+    @contextlib.contextmanager
+    def _still(self, name: str) -> Iterator[Path]:
+        """Yields a file that nobody appends to: one of a checkpoint itself, of any other a copy."""
+        path = self.folder / name
+        if name.startswith(f"{run_files.CHECKPOINTS}/"):
+            yield path
+            return
+        copy = self.folder / files.temporary_name(path.name)
+        try:
+            shutil.copyfile(path, copy)
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def _digest(self, name: str, path: Path) -> str:
+        if not name.startswith(f"{run_files.CHECKPOINTS}/"):
+            return digest_of_file(path)
+        status = path.stat()
+        key = (name, status.st_size, status.st_mtime_ns)
+        if key not in self._digests:
+            self._digests[key] = digest_of_file(path)
+        return self._digests[key]
+
+    def _path(self, *names: str) -> str:
+        return "/".join((self._root, *names))
+
+    def _read_index(self) -> bytes:
+        self._files.invalidate_cache()
+        content: bytes = self._files.cat_file(self._path(INDEX))
+        return content
+
+    def _put(self, path: Path, *names: str) -> None:
+        def put() -> None:
+            self._files.makedirs(self._path(*names[:-1]).rstrip("/"), exist_ok=True)
+            self._files.put_file(str(path), self._path(*names))
+
+        self._tried("write", names, put)
+
+    def _fetch(self, digest: str, path: Path) -> None:
+        def fetch() -> None:
+            self._files.get_file(self._path(OBJECTS, digest), str(path))
+            if digest_of_file(path) != digest:
+                raise OSError(f"what came is not what was written: {os.path.getsize(path)} bytes")
+
+        self._tried("read", (OBJECTS, digest), fetch)
+
+    def _remove(self, kept: set[str], there: set[str]) -> None:
+        for digest in sorted(there - kept):
+            with contextlib.suppress(Exception):  # it takes space, and is in nobody's way
+                self._files.rm_file(self._path(OBJECTS, digest))
+
+    def _tried(self, verb: Literal["read", "write"], names: Sequence[str], action: Callable[[], T]) -> T:
+        """Does something once that succeeds, after a pause where it did not; says in a sentence that it never did.
+
+        Each file system has errors of its own (of HTTP, of credentials), which share no base but Exception.
+        """
+        for attempt in range(_ATTEMPTS - 1):
+            try:
+                return action()
+            except (UserError, FileNotFoundError):
+                raise
+            except Exception:
+                time.sleep(self._pause_s * 2**attempt)
+        try:
+            return action()
+        except (UserError, FileNotFoundError):
+            raise
+        except Exception as error:
+            said = str(error).strip().split("\n")[0]
+            raise UserError(
+                f"{'/'.join((self.shown, *names))} cannot be {'read' if verb == 'read' else 'written'}, tried {_ATTEMPTS} "
+                f"times ({type(error).__name__}{': ' if said else ''}{said}). Check the address, the network and your "
+                "credentials."
+            ) from error

@@ -25,9 +25,17 @@ STUDY = "study.json"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("model_dir", nargs="+", type=given_any_path, help="folders of runs or addresses of their copies, or the folder of one study")
     parser.add_argument(
-        "--output", type=local_path, default="", help="file to write; default: report.html in the (first) folder, or at its address"
+        "model_dir",
+        nargs="+",
+        type=given_any_path,
+        help="folders of runs or addresses of their copies, or the folder of one study",
+    )
+    parser.add_argument(
+        "--output",
+        type=local_path,
+        default="",
+        help="file to write; default: report.html in the (first) folder, or at its address",
     )
     parser.add_argument("--json", action="store_true", help="print what the page shows as JSON, and write no page")
     parser.add_argument(
@@ -117,7 +125,9 @@ def _serve(folders: list[Path], port: int) -> int:
 def _run_folder(given: str, stack: contextlib.ExitStack, *, serve: bool) -> Path:
     if _is_address(given):
         if serve:
-            raise UserError("--serve follows the folders of runs on this machine, and no address. Leave one of them out.")
+            raise UserError(
+                "--serve follows the folders of runs on this machine, and no address. Leave one of them out."
+            )
         return _fetched(given, stack)
     folder = Path(given)
     if not folder.is_dir():

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -10,6 +9,7 @@ from typing import ClassVar
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from s3_server import s3_bucket
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.run_folder.mirror import INDEX, OBJECTS, RunMirror
@@ -53,25 +53,8 @@ def flaky(monkeypatch: pytest.MonkeyPatch) -> type[Flaky]:
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """A bucket of a server that speaks S3, on loopback."""
-    server_module = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]' s3fs")
-    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'moto[server]' s3fs")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=port)
-    server.start()
-    options = {"key": "k", "secret": "s", "client_kwargs": {"endpoint_url": f"http://127.0.0.1:{port}"}}
-    before = fsspec.config.conf.get("s3")
-    fsspec.config.conf["s3"] = options
-    try:
-        fsspec.filesystem("s3").mkdir("bucket")
-        yield "s3://bucket/runs/first"
-    finally:
-        fsspec.config.conf.pop("s3")
-        if before is not None:
-            fsspec.config.conf["s3"] = before
-        server.stop()
+    with s3_bucket() as address:
+        yield f"{address}/runs/first"
 
 
 def run_folder(folder: Path, *, step: int) -> Path:

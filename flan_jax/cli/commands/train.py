@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mirror",
         type=given_any_path,
-        default="",
+        default=None,
         metavar="ADDRESS",
         help="keep a copy of MODEL_DIR there (s3://…, gs://…), and go on from it where it is farther than MODEL_DIR",
     )
@@ -37,7 +37,7 @@ def execute(arguments: argparse.Namespace) -> int:
         return run_training(run, quiet=not speaks)
 
 
-def _mirrored(address: str, model_dir: str) -> contextlib.AbstractContextManager[None]:
+def _mirrored(address: str | None, model_dir: str) -> contextlib.AbstractContextManager[None]:
     """Brings MODEL_DIR to where its copy is, and keeps the copy up to date inside."""
     if not address:
         return contextlib.nullcontext()

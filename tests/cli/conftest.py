@@ -14,9 +14,9 @@ from flan_jax.data.sources import published
 
 
 @pytest.fixture(scope="module", autouse=True)
-def two_devices():
-    """A run that names no mesh spans two devices."""
-    with fewer_devices(2):
+def few_devices():
+    """A run that names no mesh has one device."""
+    with fewer_devices(1):
         yield
 
 

@@ -26,9 +26,9 @@ def one_core() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def two_devices() -> Iterator[None]:
-    """A run that names no mesh spans two devices: on all eight it is compiled and computed for twice as long."""
-    with fewer_devices(2):
+def few_devices(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A run that names no mesh has one device, or as many as the file says: on eight it is compiled twice as long."""
+    with fewer_devices(getattr(request.module, "DEVICES", 1)):
         yield
 
 

@@ -38,6 +38,7 @@ from flan_jax.train.loss import token_loss
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
 
+DEVICES = 2  # of a run that names no mesh
 STORE = Path()
 MODEL = tiny_decoder(vocab_size=272, d_model=16, d_head=4, num_heads=4, num_layers=2, d_ff=32, dropout_rate=0.1)
 

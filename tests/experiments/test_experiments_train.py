@@ -41,6 +41,7 @@ from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
 from flan_jax.train.sharding import make_partitioner
 from flan_jax.train.state import abstract_sharded_state
 
+DEVICES = 2  # of a run that names no mesh
 WITHOUT_TIME = {"seconds"}
 
 
@@ -366,7 +367,7 @@ def test_a_killed_run_continues_where_it_was(tmp_path, capsys):
     prepare_run(run_config(tmp_path / "run"))  # here, where the embedded world is small
     code = "import sys; from flan_jax.cli.main import main; sys.exit(main(sys.argv[1:]))"
     # On as many devices as a run has in this process, which continues it.
-    flags = re.sub(r"(device_count)=\d+", r"\1=2", os.environ["XLA_FLAGS"])
+    flags = re.sub(r"(device_count)=\d+", rf"\1={DEVICES}", os.environ["XLA_FLAGS"])
     process = subprocess.Popen(
         [sys.executable, "-c", code, *command("broken", 100_000)],
         env={**os.environ, "XLA_FLAGS": flags},

@@ -153,7 +153,7 @@ def test_an_evaluation_that_the_system_kills_goes_on_where_it_stood(runs, cli, t
     assert cli(*asked(folders[0])).code == 0
     total = len(added)
     # On as many devices as what is measured here.
-    flags = re.sub(r"(device_count)=\d+", r"\1=2", os.environ["XLA_FLAGS"])
+    flags = re.sub(r"(device_count)=\d+", r"\1=1", os.environ["XLA_FLAGS"])
     done = subprocess.run(
         [sys.executable, "-c", KILLED, *asked(folders[1])],
         env={**os.environ, "XLA_FLAGS": flags},

@@ -26,6 +26,7 @@ from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
 
+DEVICES = 2  # of a run that names no mesh
 T5 = tiny_t5()
 LLAMA = tiny_decoder()
 

@@ -45,6 +45,20 @@ class Placement:
         whole = whole or jax.sharding.NamedSharding(rows.mesh, jax.sharding.PartitionSpec())
         return cls(rows, whole, math.prod(rows.mesh.shape[name] for name in names))
 
+    @property
+    def batch_parts(self) -> int:
+        """Parts that rows are split into, as ``activation_sharding.RowPlacement`` has it."""
+        return self.parts
+
+    @property
+    def split(self) -> "Placement | None":
+        """The placement itself where rows are split over devices, for programs that say so of their activations."""
+        return self if self.parts > 1 else None
+
+    def place_rows(self, x: Any) -> Any:
+        """Says, in a traced function, that an array ``[rows, ...]`` is split by its rows alone, where they can be split."""
+        return jax.lax.with_sharding_constraint(x, self.rows) if x.shape[0] % self.parts == 0 else x
+
     def rounded(self, rows: int) -> int:
         """Returns the least number of rows, at least ``rows``, that the parts divide."""
         return -(-rows // self.parts) * self.parts

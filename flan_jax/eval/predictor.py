@@ -325,7 +325,7 @@ class Predictor:
 
     def _written(self, prompts: Sequence[Any], options: Mapping[str, Any]) -> jax.Array:
         """Ids written behind prompts, which are the arrays that ``generation.generate`` takes beside parameters."""
-        return generation.generate(self.params, *prompts, **options)
+        return generation.generate(self.params, *prompts, rows=self._placement.split, **options)
 
     def _cut(self, ids: np.ndarray, places: Sequence[int]) -> list[Any]:
         """The text in each of these rows of ids, up to where it ends."""
@@ -383,10 +383,12 @@ class Predictor:
         return found
 
     def _prefilled(self, prompts: Sequence[jax.Array], longest: int) -> PromptContext:
-        return scoring.prefill(self.params, *prompts, graphdef=self.graphdef, longest=longest)
+        rows = self._placement.split
+        return scoring.prefill(self.params, *prompts, graphdef=self.graphdef, longest=longest, rows=rows)
 
     def _scored(self, score: Callable[..., jax.Array], context: PromptContext, pairs: Sequence[jax.Array]) -> jax.Array:
-        return score(self.params, context, *pairs, graphdef=self.graphdef, parts=self._placement.parts)
+        split = {"parts": self._placement.parts, "rows": self._placement.split}
+        return score(self.params, context, *pairs, graphdef=self.graphdef, **split)
 
     def _rows_first(self, scores: np.ndarray) -> np.ndarray:
         """Scores with the axis of pairs in front."""

@@ -14,11 +14,12 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from flan_jax.models.build import merge
+from flan_jax.models.ops.activation_sharding import RowPlacement, rows_placed
 from flan_jax.models.ops.attention_mask import length_segments
 from flan_jax.models.protocol import PromptContext
 
 
-@functools.partial(jax.jit, static_argnames=("graphdef", "longest"))
+@functools.partial(jax.jit, static_argnames=("graphdef", "longest", "rows"))
 def prefill(
     params: Mapping[str, Any],
     tokens_BS: Int[Array, "B S"],
@@ -27,12 +28,17 @@ def prefill(
     *,
     graphdef: nnx.GraphDef,
     longest: int,
+    rows: RowPlacement | None = None,
 ) -> PromptContext:
-    """Prefills prompts, one a row, that targets of at most ``longest`` tokens follow; ``shared_P`` begins all of them."""
-    return merge(graphdef, params).prompt_context(tokens_BS, lengths_B, longest, shared_P)
+    """Prefills prompts, one a row, that targets of at most ``longest`` tokens follow; ``shared_P`` begins all of them.
+
+    ``rows`` says how rows are split over devices; without a word the compiler decides.
+    """
+    with rows_placed(rows):
+        return merge(graphdef, params).prompt_context(tokens_BS, lengths_B, longest, shared_P)
 
 
-@functools.partial(jax.jit, static_argnames=("graphdef", "parts"))
+@functools.partial(jax.jit, static_argnames=("graphdef", "parts", "rows"))
 def target_scores(
     params: Mapping[str, Any],
     context: PromptContext,
@@ -42,6 +48,7 @@ def target_scores(
     *,
     graphdef: nnx.GraphDef,
     parts: int = 1,
+    rows: RowPlacement | None = None,
 ) -> Float[Array, "P"]:
     """Computes the log-likelihood (nats) of each target: the sum over its tokens, EOS included.
 
@@ -53,12 +60,14 @@ def target_scores(
         target_lengths_P: 0 for pairs that only fill the shape; they score 0.
         graphdef: the model.
         parts: equal parts that prompts and pairs lie in, a part a device, where each pair has a prompt of its own part.
+        rows: how pairs are split over devices; without a word the compiler decides.
     """
-    logits_PTV = merge(graphdef, params).target_logits(context, rows_P, targets_PT, parts)
+    with rows_placed(rows):
+        logits_PTV = merge(graphdef, params).target_logits(context, rows_P, targets_PT, parts)
     return _log_likelihoods(logits_PTV, targets_PT, target_lengths_P)[0]
 
 
-@functools.partial(jax.jit, static_argnames=("graphdef", "parts"))
+@functools.partial(jax.jit, static_argnames=("graphdef", "parts", "rows"))
 def greedy_target_scores(
     params: Mapping[str, Any],
     context: PromptContext,
@@ -68,12 +77,14 @@ def greedy_target_scores(
     *,
     graphdef: nnx.GraphDef,
     parts: int = 1,
+    rows: RowPlacement | None = None,
 ) -> Float[Array, "P 2"]:
     """Computes, beside each log-likelihood (nats), 1 where greedy decoding writes the target itself, 0 elsewhere.
 
     Arguments are those of ``target_scores``.
     """
-    logits_PTV = merge(graphdef, params).target_logits(context, rows_P, targets_PT, parts)
+    with rows_placed(rows):
+        logits_PTV = merge(graphdef, params).target_logits(context, rows_P, targets_PT, parts)
     log_likelihood_P, chosen_PT = _log_likelihoods(logits_PTV, targets_PT, target_lengths_P)
     counted_PT = length_segments(target_lengths_P, targets_PT.shape[1])
     greedy_P = jnp.where(counted_PT, chosen_PT == logits_PTV.max(axis=-1), True).all(axis=-1)

@@ -117,6 +117,10 @@ class _Evaluation:
         parts = self.partitioner.batch_parts
         return -(-self.job.eval_rows // parts) * parts
 
+    @property
+    def _split(self) -> Partitioner | None:
+        return self.partitioner if self.partitioner.batch_parts > 1 else None
+
     def _rows(self, *shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((self.rows, *shape), jnp.int32, sharding=self.partitioner.batch())
 
@@ -125,7 +129,9 @@ class _Evaluation:
         return self._rows(self.job.inputs), self._rows()
 
     def read(self) -> Any:
-        return scoring.prefill.trace(self.params, *self._prompts, graphdef=self.graphdef, longest=self.job.targets)  # type: ignore[attr-defined]
+        return scoring.prefill.trace(
+            self.params, *self._prompts, graphdef=self.graphdef, longest=self.job.targets, rows=self._split
+        )  # type: ignore[attr-defined]
 
     def score(self) -> Any:
         context = jax.eval_shape(
@@ -138,7 +144,7 @@ class _Evaluation:
         placed = jax.tree.map(self._placed, context)
         return scoring.target_scores.trace(
             self.params, placed, self._rows(), self._rows(self.job.targets), self._rows(), graphdef=self.graphdef,
-            parts=self.partitioner.batch_parts,
+            parts=self.partitioner.batch_parts, rows=self._split,
         )  # type: ignore[attr-defined]  # fmt: skip
 
     def _placed(self, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
@@ -160,4 +166,5 @@ class _Evaluation:
         return generation.generate.trace(
             self.params, *self._prompts, keys, graphdef=self.graphdef,
             max_length=decoding.max_length or self.job.targets, decoding=decoding.compiled_part(),
+            rows=self._split,
         )  # type: ignore[attr-defined]  # fmt: skip

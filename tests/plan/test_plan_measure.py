@@ -56,6 +56,14 @@ def test_more_rows_send_no_more_but_their_embeddings(t5: dict[str, Any]) -> None
     assert twice["operations"] == pytest.approx(2 * t5["operations"], rel=0.01)
 
 
+def test_each_device_scores_its_own_rows() -> None:
+    """Parameters are split by their width, and without a word of the rows the partitioner splits activations so, too."""
+    job = dataclasses.replace(T5, devices=4, mesh=MeshConfig(1, 4, 1), eval_rows=16, programs=("score",))
+    found = measure(job)["programs"]["score"]
+    assert 4 * found["compiled_operations"] == pytest.approx(found["operations"], rel=0.05)
+    assert moved(found, "all-reduce") == 0
+
+
 def test_a_decoder_that_trains_a_part_in_microbatches() -> None:
     job = PlanJob(
         tiny_decoder(), 8, 16, 8, target="H100", devices=2, mesh=MeshConfig(1, 2, 1), step=StepConfig(microbatches=2),

@@ -17,10 +17,11 @@ from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.filters import prompt_tokens_seen
 from flan_jax.eval.decoding.sampling import SamplingRule, SamplingState, continue_sampling, start_sampling
 from flan_jax.models.build import merge
+from flan_jax.models.ops.activation_sharding import RowPlacement, rows_placed
 from flan_jax.models.protocol import DecodeState, Model
 
 
-@functools.partial(jax.jit, static_argnames=("graphdef", "max_length", "vocabulary_size", "decoding"))
+@functools.partial(jax.jit, static_argnames=("graphdef", "max_length", "vocabulary_size", "decoding", "rows"))
 def generate(
     params: Mapping[str, Any],
     tokens_BS: Int[Array, "B S"],
@@ -33,6 +34,7 @@ def generate(
     max_length: int,
     vocabulary_size: int | None = None,
     decoding: DecodingConfig = GREEDY,
+    rows: RowPlacement | None = None,
 ) -> Int[Array, "B T"]:
     """Generates a continuation of each prompt, until every row has written EOS or a stop sequence.
 
@@ -48,18 +50,20 @@ def generate(
         vocabulary_size: ids from here on are never written: embedding tables are often larger than
             the vocabulary they serve. ``None`` allows all of the table.
         decoding: the method and its settings, as ``compiled_part`` leaves them.
+        rows: how rows are split over devices; without a word the compiler decides.
 
     Returns:
         Ids ``[B, T]``; padding behind the EOS or the stop sequence that ended a row.
     """
-    model = merge(graphdef, params)
-    state, seen = _read(model, tokens_BS, lengths_B, max_length, decoding, shared_P)
-    if decoding.method == "beam" and decoding.beams > 1:
-        sizes: dict[str, Any] = {"max_length": max_length, "vocabulary_size": vocabulary_size, "decoding": decoding}
-        return beam_search(model, state, lengths_B == 0, stops_NM, seen, **sizes).tokens[:, 0]
-    rule = SamplingRule(decoding, keys_B2, stops_NM, vocabulary_size)
-    begun = start_sampling(model, state, lengths_B == 0, rule, seen, max_length=max_length)
-    return continue_sampling(model, begun, rule, max_length).output
+    with rows_placed(rows):
+        model = merge(graphdef, params)
+        state, seen = _read(model, tokens_BS, lengths_B, max_length, decoding, shared_P)
+        if decoding.method == "beam" and decoding.beams > 1:
+            sizes: dict[str, Any] = {"max_length": max_length, "vocabulary_size": vocabulary_size, "decoding": decoding}
+            return beam_search(model, state, lengths_B == 0, stops_NM, seen, **sizes).tokens[:, 0]
+        rule = SamplingRule(decoding, keys_B2, stops_NM, vocabulary_size)
+        begun = start_sampling(model, state, lengths_B == 0, rule, seen, max_length=max_length)
+        return continue_sampling(model, begun, rule, max_length).output
 
 
 def _read(

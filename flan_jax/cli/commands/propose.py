@@ -179,7 +179,9 @@ def _table(arguments: argparse.Namespace) -> "tuple[RunTable, str, str, list[str
     from flan_jax.studies.fits.table import joined
 
     if arguments.table:
-        tables, clusters = _csv_tables(arguments)
+        from flan_jax.cli.proposal_runs import csv_tables
+
+        tables, clusters = csv_tables(arguments)
         return (joined(tables) if len(tables) > 1 else tables[0]), arguments.objective, arguments.beside, clusters
     from flan_jax.studies.database import open_database
     from flan_jax.studies.objectives import DEFAULT, SCORE, parse_objective
@@ -212,47 +214,6 @@ def _not_done(study_dirs: Sequence[str]) -> list[str]:
             more = f"; and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
             sentences.append(f"{len(left)} runs of {folder} are left out of the fits: {named}{more}.")
     return sentences
-
-
-def _csv_tables(arguments: argparse.Namespace) -> "tuple[list[RunTable], list[str]]":
-    """Reads CSV files; returns them with the columns of clusters' scores."""
-    from flan_jax.studies.fits.table_file import columns_of, read_table
-
-    if arguments.scores and len(arguments.table) > 1:
-        raise UserError("--scores is of one table, and --table names several. Put their scores into the tables.")
-    columns = [columns_of(Path(path)) for path in arguments.table]
-    known = list(dict.fromkeys(name for own in columns for name in own))
-    units = _named_columns(arguments.weights, "--weights", known)
-    scored = columns_of(Path(arguments.scores)) if arguments.scores else known
-    clusters = _named_columns(arguments.clusters, "--clusters", scored) if arguments.clusters else []
-    objectives = list(dict.fromkeys(filter(None, (arguments.objective, arguments.beside, *clusters))))
-    tables = [
-        read_table(
-            Path(path),
-            # A unit that was added later is no column of an earlier table.
-            weights=[unit for unit in units if unit in own or len(columns) == 1],
-            objectives=objectives,
-            lower_is_better=arguments.better == "lower",
-            scores_path=Path(arguments.scores) if arguments.scores else None,
-        )
-        for path, own in zip(arguments.table, columns, strict=True)
-    ]
-    return tables, [name for name in clusters if name != arguments.objective]
-
-
-def _named_columns(text: str, option: str, known: Sequence[str]) -> list[str]:
-    """Returns the columns that an option names or that match a pattern of it."""
-    import fnmatch
-
-    from flan_jax.errors import unknown
-
-    found: dict[str, None] = {}
-    for name in (piece.strip() for piece in text.split(",")):
-        matching = [name] if name in known else fnmatch.filter(known, name)
-        if not matching:
-            raise unknown(f"column in {option}", name, known)
-        found.update(dict.fromkeys(matching))
-    return list(found)
 
 
 def _folder(arguments: argparse.Namespace) -> Path | None:

@@ -5,9 +5,10 @@ prior. Losses are without noise; what is fitted has noise of a tenth of the surf
 runs are held against new runs, noise included.
 
     python tools/bench/studies/bench_fits.py --json docs/benchmarks/fits.json
+    python tools/bench/studies/bench_fits.py --sections chosen --json docs/benchmarks/fits_chosen.json
     python tools/bench/studies/bench_fits.py --regmix DATA --json docs/benchmarks/fits_regmix.json
 
-The second command reads the folder `data` of RegMix's repository, 512 runs of 17 sources and 256 others to test with.
+The second measures what cross-validation chooses alone, with its intervals. The third reads the folder `data` of RegMix's repository, 512 runs of 17 sources and 256 others to test with.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import itertools
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +46,23 @@ PRIOR = np.full(UNITS, 1 / UNITS)
 SOURCES = 17
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sections", nargs="+", choices=("regret", "chosen"), default=["regret", "chosen"])
+    parser.add_argument("--surfaces", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--runs", type=int, nargs="+", default=[16, 32, 64, 128, 512])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--pulls", type=float, nargs="+", default=[0.0, PULL], help="λ, in spreads of the runs per nat")
     parser.add_argument("--chosen_runs", type=int, nargs="+", default=[32, 128])
     parser.add_argument("--chosen_seeds", type=int, default=4, help="of those, for the choice and its intervals")
+    parser.add_argument("--chosen_families", default="", help="of those, laws to compare, with commas; default: all")
+    parser.add_argument("--resamples", type=int, default=0, help="fits for their intervals; 0: as propose makes them")
     parser.add_argument("--draws", type=int, default=20_000, help="mixtures scored where a law has no gradient")
     parser.add_argument(
         "--regmix", type=Path, help="the folder data of RegMix's repository: measure on it and nothing else"
     )
     parser.add_argument("--json", type=Path, required=True)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     result: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
@@ -67,8 +73,10 @@ def main() -> None:
     else:
         result |= {"units": UNITS, "noise": NOISE, "seeds": options.seeds, "fit_cpu_s": _seconds()}
         for name, measure, sizes in (("regret", _regrets, options.runs), ("chosen", _chosen, options.chosen_runs)):
+            if name not in options.sections:
+                continue
             result[name] = []
-            for kind, runs in itertools.product(KINDS, sizes):
+            for kind, runs in itertools.product(options.surfaces, sizes):
                 result[name].append(measure(kind, runs, options))
                 _write(options.json, result)  # what takes hours is kept as it grows
     _write(options.json, result)
@@ -124,12 +132,13 @@ def _searched(fitted: Fitted, smooth: bool, limits: Limits, pull: float, seed: i
 
 def _chosen(kind: str, runs: int, options: argparse.Namespace) -> dict[str, Any]:
     """Of what cross-validation chooses, with the intervals that would have been written before the runs."""
-    regrets, families, covered, gains = [], [], [], []
+    regrets, chosen, covered, gains = [], [], [], []
     for seed in range(options.chosen_seeds):
         own = surface(kind, seed)
         weights, losses = _runs(own, runs, seed, "random")
-        choice = choose(_table(weights, losses), "loss", seed=seed)
-        proposal = propose(choice, PRIOR, seed=seed, resamples=40)
+        families = [name for name in options.chosen_families.split(",") if name]
+        choice = choose(_table(weights, losses), "loss", seed=seed, families=families)
+        proposal = propose(choice, PRIOR, seed=seed, resamples=options.resamples)
         mixtures = {name: np.array(list(proposal.mixtures[name].values())) for name in (PROPOSED, EQUAL)}
         generator = np.random.default_rng(np.random.SeedSequence((seed, 13)))
         spread = float(np.std(own.losses(generator.dirichlet(np.ones(UNITS), 600))))
@@ -140,12 +149,13 @@ def _chosen(kind: str, runs: int, options: argparse.Namespace) -> dict[str, Any]
         true = own.losses(np.stack([PRIOR, mixtures[PROPOSED]]))
         gains.append(bool(proposal.gain.low <= true[0] - true[1] <= proposal.gain.high))
         regrets.append(_regret(own, mixtures[PROPOSED]))
-        families.append(proposal.family)
+        chosen.append(proposal.family)
     result = {
         "surface": kind,
         "runs": runs,
         "regret": _mean(regrets),
-        "families": families,
+        "families": chosen,
+        "seeds": options.chosen_seeds,
         "covered": {
             name: float(np.mean([share for own, share in covered if own == name])) for name in (PROPOSED, EQUAL)
         },

@@ -152,7 +152,7 @@ def _effects(document: Mapping[str, Any]) -> str:
 
 
 def _clusters(document: Mapping[str, Any]) -> list[str]:
-    """Which clusters the proposed mixture helps or hurts: those it hurts most first."""
+    """Names the clusters that the proposed mixture helps or hurts, those it hurts most first."""
     laws, sign = document["clusters"], 1 if document["higher_is_better"] else -1
     if not laws:
         return []

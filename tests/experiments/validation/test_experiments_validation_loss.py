@@ -23,6 +23,8 @@ from flan_jax.train.hooks import read_metrics
 from flan_jax.train.loss import token_loss
 from flan_jax.train.optimizer import OptimizerConfig
 
+DEVICES = 2  # of a run that names no mesh: those of test_experiments_train, whose step this is
+
 
 @pytest.fixture
 def run_config(tmp_path: Path, mini_store: Path) -> Any:

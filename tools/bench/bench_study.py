@@ -1,12 +1,15 @@
-"""Runs of one shape trained together against one after another: time, compilation, memory and feeding, in turns.
+"""Runs of one shape trained together against one after another: time, compilation, memory, feeding, and a study's overhead.
 
     python tools/bench/bench_study.py --json docs/benchmarks/study.json
 
 One after another, a run's step is compiled once and called for each run. Together, one call steps all of them. Both
 train the same model on the same batches, which lie on the device before the clock starts; making them is measured apart.
+What a study costs beside the training of its groups is measured with whole runs, evaluation included. Losses by task and
+updates of weights are measured by bench_weighting.py, fits by studies/bench_fits.py.
 """
 
 import argparse
+import dataclasses
 import datetime
 import itertools
 import json
@@ -14,7 +17,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ import jax
 import numpy as np
 from _bench_machine import machine, versions
 from _bench_rounds import log
+from _bench_study_overhead import overhead
 
 from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.layout import RowLayout
@@ -57,7 +61,7 @@ TASKS = 16
 ALL = TuningConfig()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--runs", type=int, nargs="+", default=[1, 4, 16, 64])
@@ -68,12 +72,19 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=8, help="rows of a run's batch")
     parser.add_argument("--inputs", type=int, default=96)
     parser.add_argument("--targets", type=int, default=32)
+    parser.add_argument("--study_runs", type=int, default=8, help="of the study whose overhead is measured; 0: none")
+    parser.add_argument("--study_group", type=int, default=4, help="of these so many train together")
+    parser.add_argument("--study_steps", type=int, default=100)
+    parser.add_argument("--study_rounds", type=int, default=3)
+    parser.add_argument("--tiny", action="store_true", help="models of a few thousand parameters, to try the command")
     parser.add_argument("--json", type=Path, required=True)
-    options = parser.parse_args()
-    found = {name: _measure(MODELS[name], options) for name in options.models}
+    options = parser.parse_args(arguments)
+    models = {name: _tiny(model) if options.tiny else model for name, model in MODELS.items()}
+    found = {name: _measure(models[name], options) for name in options.models}
     result = {
         "models": found,
         "feeding": _feeding(options),
+        "study": _study(models[options.models[-1]], options) if options.study_runs else None,
         "options": {name: value for name, value in vars(options).items() if name != "json"},
         "devices": [jax.devices()[0].device_kind, len(jax.devices())],
         "date": datetime.date.today().isoformat(),
@@ -82,6 +93,25 @@ def main() -> None:
     }
     options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({name: own["together_over_alone"] for name, own in found.items()}, indent=1))
+
+
+def _tiny(model: ModelConfig) -> ModelConfig:
+    layers = ("num_layers", "num_encoder_layers", "num_decoder_layers")
+    return dataclasses.replace(
+        model, d_model=16, d_ff=16, **{name: 1 for name in layers if name in model.__dataclass_fields__}
+    )
+
+
+def _study(model: ModelConfig, options: argparse.Namespace) -> dict[str, Any]:
+    return overhead(
+        model,
+        RULE,
+        runs=options.study_runs,
+        group=options.study_group,
+        steps=options.study_steps,
+        batch_size=options.batch_size,
+        rounds=options.study_rounds,
+    )
 
 
 def _batch(model: ModelConfig, options: argparse.Namespace, seed: int) -> dict[str, np.ndarray]:

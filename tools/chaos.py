@@ -75,6 +75,7 @@ def chaos(folder: Path, kills: int, seed: int, steps: int, more: list[str]) -> d
             if stop is None:
                 break
             stops.append({**stop, "round": rounds})
+            print(_row(len(stops), stops[-1]), file=sys.stderr, flush=True)
         run_through(command(broken, steps, more))
         different |= differing(whole / "run", broken / "run")
     return {
@@ -245,15 +246,18 @@ def table(result: dict[str, Any]) -> list[str]:
     lines = [
         f"{'stop':>4}  {'asked':<9}{'signal':<9}{'code':>5}{'after':>9}  {'found':<20}{'logged':>7}{'checkpoint':>11}"
     ]
-    lines += [
-        f"{number:>4}  {stop['asked']:<9}{stop['signal']:<9}{stop['code']:>5}{stop['after_s']:>8.2f}s  {stop['found']:<20}"
-        f"{stop['steps_logged']:>7}{stop['newest_checkpoint']:>11}"
-        for number, stop in enumerate(result["stops"], start=1)
-    ]
+    lines += [_row(number, stop) for number, stop in enumerate(result["stops"], start=1)]
     arrays = sum(name.startswith("state ") for name in result["compared"])
     others = len(result["compared"]) - arrays
     verdict = "nothing differs" if result["equal"] else f"{len(result['different'])} differ: {result['different'][:5]}"
     return [*lines, f"{result['rounds']} rounds, {arrays} arrays and {others} lines and files compared: {verdict}"]
+
+
+def _row(number: int, stop: dict[str, Any]) -> str:
+    return (
+        f"{number:>4}  {stop['asked']:<9}{stop['signal']:<9}{stop['code']:>5}{stop['after_s']:>8.2f}s  {stop['found']:<20}"
+        f"{stop['steps_logged']:>7}{stop['newest_checkpoint']:>11}"
+    )
 
 
 if __name__ == "__main__":

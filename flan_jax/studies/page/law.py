@@ -99,7 +99,7 @@ def _clusters(results: StudyResults, choice: FamilyChoice, prior: np.ndarray, pr
     progress(f"the laws of {len(names)} clusters")
     table = dataclasses.replace(
         choice.table,
-        scores={name: [results.scores[name].get(run, np.nan) for run in choice.table.runs] for name in names},
+        scores={name: np.array([results.scores[name].get(run, np.nan) for run in choice.table.runs]) for name in names},
         higher_is_better=dict.fromkeys(names, own.higher_is_better),
     )
     laws, without = cluster_laws(choice, table, names, prior=prior)

@@ -73,7 +73,7 @@ END
 test -s "$elsewhere/run/report.html"
 
 if [ -n "$other" ]; then
-  echo "running ${light[*]} against the wheel on $("$runs_on" --version)"
+  echo "running ${light[*]} against the wheel on $("$elsewhere/venv/bin/python" --version)"
   awk -v names=" ${tools[*]} " '/^[a-z0-9]/ { split($1, pin, "=="); on = index(names, " " pin[1] " ") } on' \
     "$root/requirements/dev.txt" >"$elsewhere/tools.txt"
   pip install -q --no-compile --require-hashes -r "$elsewhere/tools.txt"
@@ -81,4 +81,4 @@ if [ -n "$other" ]; then
   cp -r "$root/tests" "$root/pyproject.toml" .
   "$elsewhere/venv/bin/python" -m pytest -p no:cacheprovider "${light[@]}"
 fi
-echo "the wheel works on $("$runs_on" --version)"
+echo "the wheel works on $("$elsewhere/venv/bin/python" --version)"

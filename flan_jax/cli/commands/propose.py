@@ -89,7 +89,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.coverage:
         return _coverage(arguments)
     from flan_jax.cli.console import log
-    from flan_jax.cli.proposal_tables import proposal_text
+    from flan_jax.cli.proposals.tables import proposal_text
     from flan_jax.mixing.config import parse_names
     from flan_jax.studies.fits.choice import choose
     from flan_jax.studies.proposals.propose import propose
@@ -179,7 +179,7 @@ def _table(arguments: argparse.Namespace) -> "tuple[RunTable, str, str, list[str
     from flan_jax.studies.fits.table import joined
 
     if arguments.table:
-        from flan_jax.cli.proposal_runs import csv_tables
+        from flan_jax.cli.proposals.runs import csv_tables
 
         tables, clusters = csv_tables(arguments)
         return (joined(tables) if len(tables) > 1 else tables[0]), arguments.objective, arguments.beside, clusters
@@ -337,7 +337,7 @@ def _clusters(
 def _coverage(arguments: argparse.Namespace) -> int:
     import dataclasses
 
-    from flan_jax.cli.proposal_tables import coverage_text
+    from flan_jax.cli.proposals.tables import coverage_text
     from flan_jax.studies.proposals.coverage import confirmed, coverage
     from flan_jax.studies.proposals.measured import measured_scores, proposal_folder
     from flan_jax.studies.proposals.record import read_proposal

@@ -16,7 +16,7 @@ from small_mini import small_mini
 
 from flan_jax.store.store import TokenStore
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TOOLS = ROOT / "tools" / "bench"
 PAGE = ROOT / "docs" / "data.md"
 

@@ -1,6 +1,6 @@
 """Runs of one shape trained together against one after another: time, compilation, memory, feeding, and a study's overhead.
 
-    python tools/bench/bench_study.py --json docs/benchmarks/study.json
+    python tools/bench/studies/bench_study.py --json docs/benchmarks/study.json
 
 One after another, a run's step is compiled once and called for each run. Together, one call steps all of them. Both
 train the same model on the same batches, which lie on the device before the clock starts; making them is measured apart.
@@ -15,18 +15,15 @@ import itertools
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import _bench_corpus as corpus
 import jax
 import numpy as np
-from _bench_machine import machine, versions
-from _bench_rounds import log
-from _bench_study_overhead import overhead
 
 from flan_jax.feed.config import FeedConfig
 from flan_jax.feed.layout import RowLayout
@@ -44,6 +41,12 @@ from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimi
 from flan_jax.train.sharding import MeshConfig, make_partitioner
 from flan_jax.train.state import abstract_sharded_state, init_state, shardings_of, trained_axes
 from flan_jax.train.step import compile_train_step
+
+sys.path.append(str(Path(__file__).parents[1]))
+import _bench_corpus as corpus
+from _bench_machine import machine, versions
+from _bench_rounds import log
+from _bench_study_overhead import overhead
 
 VOCABULARY = 2048
 MODELS: dict[str, ModelConfig] = {

@@ -9,7 +9,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-TOOL = Path(__file__).parents[2] / "tools/chaos.py"
+TOOL = Path(__file__).parents[3] / "tools/chaos.py"
 
 
 @pytest.fixture(scope="module")

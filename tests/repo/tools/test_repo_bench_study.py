@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-TOOLS = Path(__file__).parents[2] / "tools" / "bench"
+TOOLS = Path(__file__).parents[3] / "tools" / "bench"
 
 
 def tool(name: str, folder: Path = TOOLS) -> ModuleType:
@@ -26,7 +26,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("bench") / "study.json"
     few = "--tiny --models decoder --runs 8 16 --rounds 1 --run_steps 2 --batch_size 2 --inputs 32 --targets 16"
     study = "--study_runs 2 --study_group 1 --study_steps 2 --study_rounds 1"
-    tool("bench_study").main([*few.split(), *study.split(), "--json", str(path)])
+    tool("bench_study", TOOLS / "studies").main([*few.split(), *study.split(), "--json", str(path)])
     return dict(json.loads(path.read_text()))
 
 

@@ -10,7 +10,7 @@ import scipy.stats
 
 from flan_jax.studies.database_schema import TABLES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SPEC = importlib.util.spec_from_file_location("study_arms", ROOT / "tools/statistics/study_arms.py")
 study_arms = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(study_arms)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from deep import with_deep
 
-TOOLS = Path(__file__).parents[2] / "tools" / "bench"
+TOOLS = Path(__file__).parents[3] / "tools" / "bench"
 
 
 def tool(name: str) -> ModuleType:

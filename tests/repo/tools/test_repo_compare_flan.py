@@ -14,7 +14,7 @@ from flan_jax.data.templates.template_set import TemplateSet, published_template
 from flan_jax.tasks.catalog import TASKS
 from mixtures.flan_fields import PUBLISHED
 
-TOOLS = Path(__file__).parents[2] / "tools"
+TOOLS = Path(__file__).parents[3] / "tools"
 
 
 @pytest.fixture

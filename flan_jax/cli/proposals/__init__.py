@@ -1,0 +1,1 @@
+"""The command ``propose`` in words: tables of what is proposed, and of what was measured."""

@@ -14,9 +14,9 @@ from flan_jax.data.sources import published
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_devices():
-    """A run that names no mesh has one device."""
-    with fewer_devices(1):
+def few_devices(request):
+    """A run that names no mesh has one device, or as many as the file says."""
+    with fewer_devices(getattr(request.module, "DEVICES", 1)):
         yield
 
 

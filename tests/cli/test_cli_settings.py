@@ -14,6 +14,7 @@ from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.experiments.preflight import check_startable
 from flan_jax.experiments.settings_summary import unread
 
+DEVICES = 2  # of a run that names no mesh: else every size of a batch would do
 FILES = ("models/t5_tiny.gin", "runs/finetune.gin")
 GIVEN = ("MIXTURE_OR_TASK_NAME=mini", "TRAIN_STEPS=1", "TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 16}")
 

@@ -210,12 +210,15 @@ def read_templates(path: str | Path) -> TemplateFile:
 
 
 def template_files(folder: str | Path = FOLDER) -> Iterator[Path]:
-    """Yields the ``templates.yaml`` files below ``folder``, in order; a relative folder starts at the data folder.
+    """Yields the whole paths of the ``templates.yaml`` files below ``folder``, in order.
+
+    Args:
+        folder: a relative one starts at the data folder.
 
     Raises:
         UserError: no such folder.
     """
-    root = resolve(folder)
+    root = resolve(folder).absolute()
     if not root.is_dir():
         raise missing_data("promptsource's templates", root)
     yield from sorted(root.rglob(FILE_NAME))
@@ -320,7 +323,8 @@ def promptsource_task(
         UserError: no such file, no such template, or no cluster for a data set that T0 does not use.
     """
     known = T0_SETS.get((dataset, subset))
-    file = resolve(folder).joinpath(*[dataset, *([subset] if subset else [])]) / FILE_NAME
+    # Relative to the data folder still, as what it is read by resolves it.
+    file = Path(folder).expanduser().joinpath(*[dataset, *([subset] if subset else [])]) / FILE_NAME
     chosen = tuple(
         dataclasses.replace(template, seed=seed, truncate=truncate, no_label=no_label)
         for template in _chosen(file, read_templates(file).templates, templates)

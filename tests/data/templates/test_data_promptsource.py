@@ -211,6 +211,15 @@ def test_a_file_that_is_none_says_why(folder: Path, text: str, message: str) -> 
         read(folder, text)
 
 
+def test_the_data_folder_may_be_relative(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path.parent)
+    set_data_dir(tmp_path.name)
+    (path,) = promptsource.template_files()
+    assert read_templates(path) == read_templates(folder / "templates.yaml")
+    task = promptsource_task("weather_talk", "daily", cluster="weather")
+    assert len(task.templates) == 4
+
+
 def test_no_file_and_no_folder(tmp_path: Path) -> None:
     set_data_dir(tmp_path)
     with pytest.raises(UserError, match=r"promptsource's templates: .* does not exist"):

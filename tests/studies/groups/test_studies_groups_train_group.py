@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from fewer_devices import fewer_devices
 
 from flan_jax.errors import UserError
 from flan_jax.eval.grouped.predictor import GroupedPredictor
@@ -140,7 +141,8 @@ def results(folder: Path) -> Any:
 def test_a_run_of_a_group_leaves_what_it_leaves_alone(trained, tmp_path):
     ours, alone = trained.root / "run_1", tmp_path / "alone"
     config = configs(trained.root, trained.store)[1]
-    train(config.with_options(model_dir=str(alone)))
+    with fewer_devices(1):  # as many as a run of the group has
+        train(config.with_options(model_dir=str(alone)))
     close(lines(ours), lines(alone))
     close(results(ours), results(alone))
     assert set(results(ours)) == {"held_out"}

@@ -124,10 +124,11 @@ def main() -> None:
     for world, cells in worlds.items():
         for name, (estimator, each) in ESTIMATORS.items():
             found = [errors(cells(seed), estimator, each, seed=seed) for seed in range(arguments.seeds)]
-            rows.append({"world": world, "estimator": name, **summary(np.asarray(found))})
+            size = dict(zip(("templates", "examples"), cells(0).shape, strict=True))
+            rows.append({"world": world, **size, "estimator": name, **summary(np.asarray(found))})
             print(f"{rows[-1]['mean_error']:6.2f} {rows[-1]['interval']}  {rows[-1]['error']}  bias {rows[-1]['bias']}  {world}: {name}", flush=True)  # fmt: skip
     if arguments.json:
-        content = {"seeds": arguments.seeds, "templates": 10, "examples": 200, "worlds": rows}
+        content = {"seeds": arguments.seeds, "worlds": rows}
         arguments.json.write_text(json.dumps(content, indent=1) + "\n")
 
 

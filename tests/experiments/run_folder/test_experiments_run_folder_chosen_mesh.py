@@ -18,6 +18,9 @@ from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig, make_mesh
 
 
+DEVICES = 8  # of a run that names no mesh
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> RunConfig:
     return RunConfig(

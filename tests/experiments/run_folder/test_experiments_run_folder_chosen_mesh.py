@@ -17,7 +17,6 @@ from flan_jax.train.mesh.mesh_choice import Room
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig, make_mesh
 
-
 DEVICES = 8  # of a run that names no mesh
 
 

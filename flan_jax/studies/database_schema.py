@@ -1,6 +1,6 @@
 """The tables and views of a study's database, as SQL, and the question that each view answers."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised when a table changes; a database of another version is made anew from the study's folders."""
 
 TABLES = """
@@ -123,12 +123,11 @@ VIEWS: dict[str, tuple[str, str]] = {
   WHERE newest AND kind = 'task' AND metric <> 'score' AND low IS NOT NULL ORDER BY run, suite, cluster, task""",
     ),
     "replicate_spread": (
-        "How far apart are runs that are equal but for the seed? No fit can be better than that.",
+        "How far apart are runs that are equal but for the seed (range, and variance of the objective)? No fit can be better.",
         """
   SELECT min(s.run) AS first_run, count(*) AS runs, avg(s.objective) AS objective,
     max(s.objective) - min(s.objective) AS range,
-    sqrt(max(0, (avg(s.objective * s.objective) - avg(s.objective) * avg(s.objective)) * count(*) / (count(*) - 1)))
-      AS deviation
+    max(0, (avg(s.objective * s.objective) - avg(s.objective) * avg(s.objective)) * count(*) / (count(*) - 1)) AS variance
   FROM run_scores s JOIN runs r ON r.run = s.run
   GROUP BY r.point HAVING count(*) > 1 ORDER BY first_run""",
     ),

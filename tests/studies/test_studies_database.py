@@ -1,5 +1,6 @@
 """The numbers of a study's database, by hand, and what its views and its table for fits make of them."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -14,7 +15,7 @@ from flan_jax.errors import UserError
 from flan_jax.eval.results import write_results
 from flan_jax.studies.claims import Claims
 from flan_jax.studies.database import StudyDatabase, database_of
-from flan_jax.studies.database_schema import VIEWS
+from flan_jax.studies.database_schema import TABLES, VIEWS
 from flan_jax.studies.objectives import Objective, means, parse_objective
 from flan_jax.studies.study_dir import StudyDir
 
@@ -117,7 +118,7 @@ def test_views_answer_their_questions(study: StudyDir) -> None:
     assert (levels["0.0"]["lowest"], levels["0.0"]["highest"]) == (pytest.approx(0.2), pytest.approx(0.6))
     spread = database.rows("SELECT * FROM replicate_spread")
     assert [(row["first_run"], row["runs"]) for row in spread] == [("run_0000", 2)]
-    assert spread[0]["deviation"] == pytest.approx(np.std([0.2, 0.6], ddof=1))
+    assert spread[0]["variance"] == pytest.approx(np.var([0.2, 0.6], ddof=1))
     weights = database.rows("SELECT * FROM weights_and_score WHERE run = 'run_0002' ORDER BY unit")
     assert [(row["unit"], row["weight"], row["objective"]) for row in weights] == [("a", 0.2, 0.4), ("b", 0.8, 0.4)]
     assert database.rows("SELECT * FROM failed_runs")[0]["reason"] == "loss is nan"
@@ -217,3 +218,36 @@ def test_the_shared_file_is_replaced_and_never_written_to(study: StudyDir) -> No
     study.database.chmod(0o444)
     brought_up(study)
     assert sorted(path.name for path in study.root.glob("*study.sqlite*")) == ["study.sqlite"]
+
+
+def test_views_need_no_function_that_a_sqlite_may_lack(tmp_path):
+    """Mathematical ones are a choice of who builds it: TensorFlow's, which takes Python's place where it is imported, has none."""
+    called = set()
+
+    def note(action, first, function, *_):
+        if action == sqlite3.SQLITE_FUNCTION:
+            called.add(function)
+        return sqlite3.SQLITE_OK
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "empty.sqlite")) as connection:
+        connection.executescript(TABLES)
+        connection.set_authorizer(note)
+        for name, (_, query) in VIEWS.items():  # views read one another
+            connection.execute(f"CREATE VIEW {name} AS {query}")
+            connection.execute(f"SELECT * FROM {name}")
+    assert called
+    assert not called & {
+        "sqrt",
+        "pow",
+        "power",
+        "log",
+        "ln",
+        "log10",
+        "log2",
+        "exp",
+        "floor",
+        "ceil",
+        "ceiling",
+        "mod",
+        "trunc",
+    }

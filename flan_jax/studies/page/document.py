@@ -144,7 +144,7 @@ def _cost(results: StudyResults) -> dict[str, Any]:
         "loss_tokens": total("loss_tokens"),
         "seconds": total("seconds"),
         "wall_seconds": total("wall_seconds"),
-        "by_state": results.views["cost"],
+        "by_state": results.cost,
         "hardware": [dict(mapping(json.loads(text))) for text in distinct("hardware")],
         "commits": distinct("commit_id"),
         "versions": distinct("version"),

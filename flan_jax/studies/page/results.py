@@ -37,7 +37,7 @@ class StudyResults:
             run has it.
         averages: suite → run → the mean over its tasks by their own metrics, a row of ``scores`` with its interval.
         losses: run → rows of the table ``losses`` of single tasks, of the runs whose weights changed as they trained.
-        views: rows of the views that a page shows as they are.
+        cost: rows of the view of that name.
         unread: what of the runs' folders could not be read.
         fitted: weights and scores of the runs that are done, as fits read them; a sentence where there are none.
     """
@@ -50,7 +50,7 @@ class StudyResults:
     scores: Mapping[str, Mapping[str, float]]
     averages: Mapping[str, Mapping[str, Row]]
     losses: Mapping[str, list[Row]]
-    views: Mapping[str, list[Row]]
+    cost: list[Row]
     unread: list[str]
     fitted: RunTable | str
 
@@ -63,9 +63,6 @@ class StudyResults:
     def values(self) -> Mapping[str, float]:
         """Run → its objective, of the runs that are done and have it."""
         return self.scores[str(self.objective)]
-
-
-VIEWS = ("cost", "failed_runs", "unfinished_runs", "replicate_spread")
 
 
 def read_results(root: Path) -> StudyResults:
@@ -105,7 +102,7 @@ def read_results(root: Path) -> StudyResults:
                 for run in (plan.name for plan in study.plans)
                 if _weights_changed(study, run)
             },
-            {name: database.rows(f"SELECT * FROM {name}") for name in VIEWS},
+            database.rows("SELECT * FROM cost"),
             unread,
             fitted,
         )

@@ -153,11 +153,11 @@ def test_numbers_that_mean_an_amount_are_curves_and_split_by_what_they_are_cross
 
 def test_the_best_point_has_the_spread_of_all_replicates(document: dict[str, Any], database: StudyDatabase) -> None:
     best, noise = document["best"], document["noise"]
-    spreads = database.rows("SELECT first_run, runs, objective, deviation FROM replicate_spread")
+    spreads = database.rows("SELECT first_run, runs, objective, variance FROM replicate_spread")
     top = max(spreads, key=lambda row: row["objective"])
     assert best["runs"][0] == top["first_run"]
     assert best["mean"] == pytest.approx(top["objective"])
-    pooled = (sum((row["runs"] - 1) * row["deviation"] ** 2 for row in spreads) / noise["freedom"]) ** 0.5
+    pooled = (sum((row["runs"] - 1) * row["variance"] for row in spreads) / noise["freedom"]) ** 0.5
     assert noise["sd"]["value"] == pytest.approx(pooled)
     reach = scipy.stats.t.ppf(0.975, noise["freedom"]) * pooled / top["runs"] ** 0.5
     assert best["interval"] == pytest.approx([best["mean"] - reach, best["mean"] + reach])

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=given_any_path,
         default=None,
         metavar="ADDRESS",
-        help="keep a copy of MODEL_DIR there (s3://…, gs://…), and go on from it where it is farther than MODEL_DIR",
+        help="keep a copy of MODEL_DIR there (s3://…, gs://…, or a folder), and go on from it where it is farther than MODEL_DIR",
     )
     add_process_arguments(parser)
 

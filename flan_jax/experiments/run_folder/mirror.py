@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from fsspec.implementations.local import LocalFileSystem
+
 from flan_jax import files
 from flan_jax.errors import UserError
 from flan_jax.experiments.run_folder import run_files
@@ -45,7 +47,8 @@ class RunMirror:
     """The copy of one run's folder; one process at a time writes it.
 
     Args:
-        url: an fsspec address; options of its protocol come from fsspec's own configuration.
+        url: an fsspec address, or a folder (of a disk that machines share); options of a protocol come from fsspec's own
+            configuration.
         folder: MODEL_DIR.
         log: told in a sentence what is fetched.
         pause_s: seconds before what failed is tried again.
@@ -55,6 +58,7 @@ class RunMirror:
     """
 
     def __init__(self, url: str, folder: Path, log: Log = lambda line: None, *, pause_s: float = _PAUSE_S) -> None:
+        url = url if "://" in url else Path(url).expanduser().absolute().as_uri()
         self.shown = re.sub(r"//[^/@]*@", "//", url.rstrip("/"))  # without a password
         self._files, path = connect(url, self.shown, "copy of a run")
         self._root, self.folder, self._log, self._pause_s = path.rstrip("/"), folder, log, pause_s
@@ -146,8 +150,7 @@ class RunMirror:
         steps = [int(match[1]) for match in map(_OF_STEP.match, entries) if match]
         index = {"format": FORMAT, "identity": identity, "step": max(steps, default=-1), "files": entries}
         if index["files"] != before["files"]:
-            content = json.dumps(index, indent=1).encode()
-            self._tried("write", (INDEX,), lambda: self._files.pipe_file(self._path(INDEX), content))
+            self._tried("write", (INDEX,), lambda: self._write_index(json.dumps(index, indent=1)))
             self._index = index
             self._remove({entry["digest"] for entry in entries.values()}, there)
         page = self.folder / run_files.REPORT
@@ -213,6 +216,12 @@ class RunMirror:
         self._files.invalidate_cache()
         content: bytes = self._files.cat_file(self._path(INDEX))
         return content
+
+    def _write_index(self, content: str) -> None:
+        if isinstance(self._files, LocalFileSystem):  # which writes into the file that stands there
+            files.atomic_write_text(Path(self._path(INDEX)), content)
+        else:
+            self._files.pipe_file(self._path(INDEX), content.encode())
 
     def _put(self, path: Path, *names: str) -> None:
         def put() -> None:

@@ -1,5 +1,6 @@
 """The copy of a run's folder: whole at every moment, in spite of kills and failures, and what another machine goes on from."""
 
+import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from s3_server import s3_bucket
 
+from flan_jax import files
 from flan_jax.errors import UserError
 from flan_jax.experiments.run_folder.mirror import INDEX, OBJECTS, RunMirror
 from flan_jax.experiments.run_folder.mirroring import mirrored
@@ -211,3 +213,28 @@ def test_addresses_that_lead_nowhere(tmp_path: Path) -> None:
     fsspec.core.url_to_fs("flaky://x")[0].pipe_file("/bucket/run/run.json", b"no json")
     with pytest.raises(UserError, match="is no list of a run's files"):
         RunMirror("flaky://bucket/run", tmp_path, pause_s=0).restore()
+
+
+def test_a_folder_is_an_address_too_and_its_list_is_replaced_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk in the midst of the list leaves the one before."""
+    monkeypatch.chdir(tmp_path)
+    run = run_folder(tmp_path / "run", step=4)
+    mirror = RunMirror("shared/first", run, pause_s=0)
+    mirror.upload()
+    index = tmp_path / "shared" / "first" / "run.json"
+    before = index.read_bytes()
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run_folder(run, step=5)
+    monkeypatch.setattr(files, "atomic_write_text", full)
+    with pytest.raises(UserError, match="cannot be written, tried 5 times"):
+        mirror.upload()
+    monkeypatch.undo()
+    assert index.read_bytes() == before
+    elsewhere = tmp_path / "elsewhere"
+    RunMirror(str(tmp_path / "shared" / "first"), elsewhere).restore()
+    assert sorted(path.name for path in (elsewhere / "checkpoints").iterdir()) == ["3", "4"]

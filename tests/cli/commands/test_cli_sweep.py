@@ -5,34 +5,14 @@ import re
 import sqlite3
 
 import pytest
+from rates_study import rates_study
 
 from flan_jax.cli.commands.sweep import _selected
 from flan_jax.cli.planning import checks
 from flan_jax.errors import UserError
 from flan_jax.studies.plan import RunPlan
 
-STUDY = """
-include 'models/t5_tiny.gin'
-include 'runs/finetune.gin'
-MIXTURE_OR_TASK_NAME = 'own_mixture'
-TASK_FEATURE_LENGTHS = {'inputs': 48, 'targets': 8}
-TRAIN_STEPS = 4
-BATCH_SIZE = 4
-LOG_PERIOD = 2
-CHECKPOINT_PERIOD = 2
-EvalConfig.max_examples = 4
-T5Config.d_model = 16
-T5Config.d_ff = 16
-T5Config.num_heads = 2
-T5Config.d_kv = 8
-T5Config.num_encoder_layers = 1
-T5Config.num_decoder_layers = 1
-study.name = 'rates'
-study.objective = 'held_in/choice_probability'
-study.factors = (@Values(),)
-Values.option = 'OptimizerConfig.learning_rate'
-Values.values = (0.001, 0.01)
-"""
+STUDY = rates_study(0.001, 0.01, steps=4)
 
 
 def rates(configs):

@@ -14,31 +14,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rates_study import rates_study
 
 pytestmark = [pytest.mark.deep, pytest.mark.timeout(1800)]
 
-STUDY = """
-include 'models/t5_tiny.gin'
-include 'runs/finetune.gin'
-MIXTURE_OR_TASK_NAME = 'own_mixture'
-TASK_FEATURE_LENGTHS = {'inputs': 48, 'targets': 8}
-TRAIN_STEPS = 6
-BATCH_SIZE = 4
-LOG_PERIOD = 2
-CHECKPOINT_PERIOD = 2
-EvalConfig.max_examples = 4
-T5Config.d_model = 16
-T5Config.d_ff = 16
-T5Config.num_heads = 2
-T5Config.d_kv = 8
-T5Config.num_encoder_layers = 1
-T5Config.num_decoder_layers = 1
-study.name = 'rates'
-study.objective = 'held_in/choice_probability'
-study.factors = (@Values(),)
-Values.option = 'OptimizerConfig.learning_rate'
-Values.values = (0.001, 0.003, 0.01, 0.03)
-"""
+STUDY = rates_study(0.001, 0.003, 0.01, 0.03, steps=6)
 
 # One process that imports everything once and starts the sweeps by fork, before jax has a device.
 FORKS = """

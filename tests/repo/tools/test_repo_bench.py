@@ -7,27 +7,17 @@ import sys
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from bench_tool import TOOLS, tool
 from small_mini import small_mini
 
 from flan_jax.store.store import TokenStore
 
 ROOT = Path(__file__).parents[3]
-TOOLS = ROOT / "tools" / "bench"
 PAGE = ROOT / "docs" / "data.md"
-
-
-def tool(name: str) -> ModuleType:
-    """A script of tools/ as a module, so that its parts can be called."""
-    sys.path.insert(0, str(TOOLS))
-    try:
-        return __import__(name)
-    finally:
-        sys.path.remove(str(TOOLS))
 
 
 def run_tool(name: str, json_file: Path, *arguments: str) -> dict[str, Any]:

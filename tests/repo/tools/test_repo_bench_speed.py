@@ -2,25 +2,13 @@
 
 import functools
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from bench_tool import TOOLS, tool
 from deep import with_deep
-
-TOOLS = Path(__file__).parents[3] / "tools" / "bench"
-
-
-def tool(name: str) -> ModuleType:
-    """A script of tools/ as a module, so that its parts can be called."""
-    sys.path.insert(0, str(TOOLS))
-    try:
-        return __import__(name)
-    finally:
-        sys.path.remove(str(TOOLS))
 
 
 def measured(name: str, folder: Path, *arguments: str) -> dict[str, Any]:

@@ -1,24 +1,11 @@
 """The benchmarks of studies: on tiny models they run to their end and count right; surfaces have the optimum they claim."""
 
 import json
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-
-TOOLS = Path(__file__).parents[3] / "tools" / "bench"
-
-
-def tool(name: str, folder: Path = TOOLS) -> ModuleType:
-    """A script of tools/ as a module, so that its parts can be called."""
-    sys.path[:0] = [str(folder), str(TOOLS)]
-    try:
-        return __import__(name)
-    finally:
-        del sys.path[:2]
+from bench_tool import TOOLS, tool
 
 
 @pytest.fixture(scope="module")

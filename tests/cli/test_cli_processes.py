@@ -58,6 +58,7 @@ def pair(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
             f"--process_id={number}",
             "--num_processes=2",
             f"--join_timeout={LIMIT_S}",
+            f"--mirror={tmp_path / 'copy'}",
         ]
         arguments = [sys.executable, str(HERE / "small_mini_process.py"), *command(tmp_path / "two", 10**6, *options)]
         with (tmp_path / f"log_{number}").open("w") as log:
@@ -77,7 +78,12 @@ def test_two_processes_train_like_one_and_one_goes_on_where_the_other_was_killed
 ) -> None:
     """They prepare, train and save together; the one that is left says why it stops; one process goes on alone."""
     two, deadline = tmp_path / "two", time.monotonic() + LIMIT_S
-    while len(read_metrics(two / "metrics.jsonl")) < STEPS or not step_folders(two / "checkpoints"):
+    copied = tmp_path / "copy" / "run.json"  # which the first process keeps for both
+    while (
+        len(read_metrics(two / "metrics.jsonl")) < STEPS
+        or not step_folders(two / "checkpoints")
+        or not copied.is_file()
+    ):
         assert all(process.poll() is None for process in pair)
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -86,6 +92,8 @@ def test_two_processes_train_like_one_and_one_goes_on_where_the_other_was_killed
     said = (tmp_path / "log_1").read_text()
     assert "Process 0 on 127.0.0.1 has ended without a word, and the run cannot go on without it." in said
     assert "run the same command again to continue from it" in said
+    copy = json.loads(copied.read_text(encoding="utf-8"))
+    assert f"checkpoints/{copy['step']}/checksums.json" in copy["files"]
     assert json.loads((two / "manifest.json").read_text(encoding="utf-8"))["hardware"]["processes"] == 2
 
     with small_mini(), compiled_once():

@@ -2,12 +2,12 @@
 
 import argparse
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from flan_jax.cli.gin_arguments import add_gin_arguments, load_gin
 from flan_jax.cli.launching.process_options import add_process_arguments, joined_processes
 from flan_jax.cli.paths import given_any_path
-from flan_jax.errors import UserError
 
 EXAMPLE = (
     "flan-jax train --gin_file models/t5_mini.gin --gin_file runs/finetune.gin --gin.MIXTURE_OR_TASK_NAME=mini "
@@ -37,20 +37,22 @@ def execute(arguments: argparse.Namespace) -> int:
         return run_training(run, quiet=not speaks)
 
 
-def _mirrored(address: str | None, model_dir: str) -> contextlib.AbstractContextManager[None]:
-    """Brings MODEL_DIR to where its copy is, and keeps the copy up to date inside."""
+@contextlib.contextmanager
+def _mirrored(address: str | None, model_dir: str) -> Iterator[None]:
+    """Brings MODEL_DIR to where its copy is, and keeps the copy up to date inside: the first process does, for all."""
     if not address:
-        return contextlib.nullcontext()
+        yield
+        return
     import jax
 
     from flan_jax.cli.console import log
     from flan_jax.experiments.run_folder.mirror import RunMirror
     from flan_jax.experiments.run_folder.mirroring import mirrored
+    from flan_jax.launch.distributed import first_alone
 
-    if jax.process_count() > 1:
-        raise UserError(
-            "--mirror is for a run of one process: several write their checkpoints into a folder that they share. Leave it out."
-        )
     mirror = RunMirror(address, Path(model_dir), log)
-    mirror.restore()
-    return mirrored(mirror, log)
+    first = jax.process_index() == 0
+    first_alone(mirror.restore if first else lambda: None)
+    with mirrored(mirror, log) if first else contextlib.nullcontext():
+        yield
+    first_alone(lambda: None)  # the others wait for the last upload before JAX parts them

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from flan_jax.errors import UserError, unknown
@@ -153,7 +154,30 @@ def make_mesh(config: MeshConfig | None = None, devices: Sequence[jax.Device] | 
     devices = jax.devices() if devices is None else devices
     sizes = (config or MeshConfig()).sizes(len(devices))
     # Auto: the compiler propagates shardings through the model from the parameters and the batch.
-    return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices)
+    return Mesh(_laid_out(sizes, devices), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def _laid_out(sizes: tuple[int, int, int], devices: Sequence[jax.Device]) -> np.ndarray:
+    """Returns the devices in the shape of a mesh: near ones beside each other on the last axes, slices of TPUs on the first.
+
+    `jax.make_mesh` refuses several slices, and sizes that split a side of a TPU's torus, such as 64 × 2 of 4 × 4 × 8.
+
+    Raises:
+      UserError: the slices' number does not divide `data × fsdp`.
+    """
+    slices = len({getattr(device, "slice_index", 0) or 0 for device in devices}) if devices[0].platform == "tpu" else 1
+    if slices == 1:
+        return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    data, fsdp, tensor = sizes
+    of_data = math.gcd(data, slices)
+    if fsdp % (slices // of_data):
+        raise UserError(
+            f"The mesh (data={data}, fsdp={fsdp}, tensor={tensor}) cannot be laid over {slices} slices: data and fsdp must "
+            f"be divided by them, as `tensor` stays within one. Make MeshConfig.data a multiple of {slices}."
+        )
+    of_fsdp = slices // of_data
+    within, between = (data // of_data, fsdp // of_fsdp, tensor), (of_data, of_fsdp, 1)
+    return mesh_utils.create_hybrid_device_mesh(within, between, devices, allow_split_physical_axes=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -90,6 +90,7 @@ MODELS = {
     "models/decoder_mini.gin": 3_771_648,
     "models/ettin_17m.gin": decoder_presets.preset("ettin_17m"),
     "models/gpt2_small.gin": decoder_presets.preset("gpt2_small"),
+    "models/llama3_1_70b.gin": decoder_presets.preset("llama3_1_70b"),
     "models/llama3_2_1b.gin": decoder_presets.preset("llama3_2_1b"),
     "models/qwen2_5_0_5b.gin": decoder_presets.preset("qwen2_5_0_5b"),
     "models/t5_base.gin": t5_presets.preset("t5_1_1_base"),
@@ -100,6 +101,7 @@ MODELS = {
     "models/t5_xl.gin": t5_presets.preset("t5_1_1_xl"),
     "models/t5_xxl.gin": t5_presets.preset("t5_1_1_xxl"),
     "models/t5gemma2_270m_270m.gin": t5gemma_presets.preset("t5gemma2_270m_270m"),
+    "models/t5gemma2_4b_4b.gin": t5gemma_presets.preset("t5gemma2_4b_4b"),
     "models/t5gemma_s_s.gin": t5gemma_presets.preset("t5gemma_s_s"),
 }
 OF_THE_RUN = ("eos_id", "bos_id", "pad_id", "dropout_rate", "remat")

@@ -1,3 +1,6 @@
+import dataclasses
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -6,7 +9,7 @@ from hypothesis import strategies as st
 from jax.sharding import PartitionSpec as P
 
 from flan_jax.errors import UserError
-from flan_jax.train.sharding import MESH_AXES, MeshConfig, ShardingRules, fitted, make_mesh, make_partitioner
+from flan_jax.train.sharding import MESH_AXES, MeshConfig, ShardingRules, _laid_out, fitted, make_mesh, make_partitioner
 
 
 @pytest.mark.parametrize(
@@ -92,6 +95,45 @@ def test_a_batch_that_does_not_divide_is_refused() -> None:
 
 def test_mesh_axes() -> None:
     assert make_mesh(MeshConfig(2, 2, 2)).axis_names == MESH_AXES
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """A chip of TPU v4 as JAX shows it."""
+
+    id: int
+    coords: tuple[int, int, int]
+    slice_index: int
+    platform: str = "tpu"
+    device_kind: str = "TPU v4"
+    core_on_chip: int = 0
+    process_index: int = 0
+
+
+def chips(sides: tuple[int, int, int], slices: int) -> list[Any]:
+    places = [(*place, index) for index in range(slices) for place in np.ndindex(*sides)]
+    return [Chip(number, place[:3], place[3]) for number, place in enumerate(places)]
+
+
+@pytest.mark.parametrize("sizes", [(1, 64, 2), (2, 32, 2), (1, 16, 8), (1, 128, 1)])
+def test_a_side_of_a_torus_may_be_split(sizes: tuple[int, int, int]) -> None:
+    found = _laid_out(sizes, chips((4, 4, 8), 1))
+    assert found.shape == sizes
+    assert len({chip.id for chip in found.flat}) == 128
+    for group in found.reshape(-1, sizes[2]):  # the devices of `tensor` are neighbors
+        near = np.asarray([chip.coords for chip in group])
+        assert np.prod(near.max(0) - near.min(0) + 1) == sizes[2]
+
+
+@pytest.mark.parametrize("sizes", [(2, 16, 1), (4, 4, 2), (1, 32, 1)])
+def test_slices_lie_along_the_first_axes(sizes: tuple[int, int, int]) -> None:
+    found = _laid_out(sizes, chips((2, 2, 4), 2)).reshape(2, -1)
+    assert [{chip.slice_index for chip in half} for half in found] == [{0}, {1}]
+
+
+def test_an_axis_that_would_split_a_slice_is_refused() -> None:
+    with pytest.raises(UserError, match="over 2 slices: data and fsdp must be divided"):
+        _laid_out((1, 1, 32), chips((2, 2, 4), 2))
 
 
 def test_rules_of_a_configuration_decide_where_parameters_and_rows_lie() -> None:

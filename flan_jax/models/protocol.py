@@ -192,6 +192,13 @@ class Model(Protocol):
     def decode_step(self, cache: Any, tokens_R: Int[AnyArray, "R"]) -> tuple[Float[Array, "R V"], Any]:
         """Runs one token a row and returns float32 logits of the next and the updated cache."""
 
+    def unstack_layers(self, cache: Any) -> Any:
+        """Takes the layers that ``decode_step`` runs through apart where steps are faster so, and returns the cache as they read it.
+
+        This changes the model, which then decodes only: for a model made for one program (``build.merge``), before a loop
+        of many steps. Caches keep their ``beam_axes``.
+        """
+
     def prompt_context(
         self,
         tokens_BS: Int[AnyArray, "B S"],

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from flan_jax.models import build
+from flan_jax.models.ops import stack
 from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5, tiny_t5gemma
 
 CONFIGS = {
@@ -63,10 +65,16 @@ def test_targets_behind_a_prompt_have_the_logits_of_the_whole_row(kind):
     np.testing.assert_allclose(of_model(kind, logits), logits_of_rows(kind), atol=1e-4)
 
 
+@pytest.mark.parametrize("unstacked", [False, True], ids=["stacked", "unstacked"])
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_decoding_has_the_logits_of_the_whole_row(kind):
+def test_decoding_has_the_logits_of_the_whole_row(kind, unstacked, monkeypatch):
+    monkeypatch.setattr(stack, "UNSTACKED_BYTES", range(1, 2**40) if unstacked else range(0))
+
     def decoded(model):
         cache, last, logits = model.prefill(*prompts(model), TARGETS.shape[1])
+        cache = model.unstack_layers(cache)
+        layers = (model if model.config.decoder_only else model.decoder).layers
+        assert isinstance(layers, nnx.List) == unstacked
         steps = []
         for step in range(TARGETS.shape[1]):
             if logits is None:

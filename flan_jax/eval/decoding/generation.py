@@ -58,6 +58,8 @@ def generate(
     with rows_placed(rows):
         model = merge(graphdef, params)
         state, seen = _read(model, tokens_BS, lengths_B, max_length, decoding, shared_P)
+        if max_length > 1:
+            state = state._replace(cache=model.unstack_layers(state.cache))
         if decoding.method == "beam" and decoding.beams > 1:
             sizes: dict[str, Any] = {"max_length": max_length, "vocabulary_size": vocabulary_size, "decoding": decoding}
             return beam_search(model, state, lengths_B == 0, stops_NM, seen, **sizes).tokens[:, 0]

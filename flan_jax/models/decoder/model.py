@@ -28,7 +28,7 @@ from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
 from flan_jax.models.ops.rows import take_rows
-from flan_jax.models.ops.stack import init_stack, layer_keys, write_cache
+from flan_jax.models.ops.stack import init_stack, layer_keys, unstack, worth_unstacking, write_cache
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.peft.soft_prompt import (
     Prompt,
@@ -207,6 +207,12 @@ class Decoder(nnx.Module):
         """
         x_B1D, k, v, states = self._run_cached(cache, jnp.asarray(tokens_B)[:, None], None)
         return self.logits(self._finish(x_B1D))[:, 0], cache.with_next(k, v, states)
+
+    def unstack_layers(self, cache: DecoderCache) -> DecoderCache:
+        """Takes the layers apart where all have attention; see ``protocol.Model.unstack_layers``."""
+        if self.config.linear is None and worth_unstacking(self.layers):
+            self.layers = unstack(self.layers)
+        return cache
 
     def extend(
         self, cache: DecoderCache, rows_P: Int[AnyArray, "P"], tokens_PT: Int[AnyArray, "P T"], parts: int = 1

@@ -64,6 +64,12 @@ def traced_for(backend: str, devices: int) -> Iterator[None]:
         _TRACED_FOR.reset(token)
 
 
+def target_backend() -> str:
+    """Returns what is compiled for, ``gpu``, ``cpu`` or ``tpu``: that of ``traced_for``, or else the one that JAX uses."""
+    elsewhere = _TRACED_FOR.get()
+    return jax.default_backend() if elsewhere is None else elsewhere[0]
+
+
 class AttentionImpl(NamedTuple):
     """A selected implementation.
 
@@ -140,7 +146,7 @@ def select_impl(
     """
     elsewhere = _TRACED_FOR.get()
     if backend is None:
-        backend = jax.default_backend() if elsewhere is None else elsewhere[0]
+        backend = target_backend()
     if devices is None and elsewhere is not None:
         devices = elsewhere[1]
     if aligned and attention in ("auto", "cudnn"):

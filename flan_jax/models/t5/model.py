@@ -18,7 +18,7 @@ from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
 from flan_jax.models.ops.rows import take_rows
-from flan_jax.models.ops.stack import write_cache
+from flan_jax.models.ops.stack import PerLayer, unstack, worth_unstacking, write_cache
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.peft.soft_prompt import Prompt, positions_after_prompt, prepend_prompt, prompt_padded
 from flan_jax.models.protocol import Axes, DecodeState, PromptContext
@@ -41,8 +41,8 @@ class T5Cache(NamedTuple):
 
     self_k: Float[Array, "L B H N K"]
     self_v: Float[Array, "L B H N K"]
-    cross_k: Float[Array, "L B H S K"]
-    cross_v: Float[Array, "L B H S K"]
+    cross_k: Float[Array, "L B H S K"] | PerLayer
+    cross_v: Float[Array, "L B H S K"] | PerLayer
     cross_segments: Int[Array, "B S"]
     step: Int[Array, ""]
 
@@ -269,6 +269,14 @@ class T5(nnx.Module):
             step=cache.step + 1,
         )
         return self.logits(self.decoder.norm(x_B1D))[:, 0], cache
+
+    def unstack_layers(self, cache: T5Cache) -> T5Cache:
+        """Takes the decoder's layers apart, and what they read of the encoded inputs; see ``protocol.Model.unstack_layers``."""
+        if not worth_unstacking(self.decoder.layers):
+            return cache
+        self.decoder.layers = unstack(self.decoder.layers)
+        cross_k, cross_v = (PerLayer(stacked) for stacked in (cache.cross_k, cache.cross_v))
+        return cache._replace(cross_k=cross_k, cross_v=cross_v)
 
     def _bias_groups(self, rows: int) -> int:
         # Chunks of rows take a bias for all rows or for each.

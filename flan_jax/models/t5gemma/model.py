@@ -22,7 +22,15 @@ from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
 from flan_jax.models.ops.rows import take_rows
-from flan_jax.models.ops.stack import init_stack, layer_keys, scan_stack, write_cache
+from flan_jax.models.ops.stack import (
+    PerLayer,
+    init_stack,
+    layer_keys,
+    scan_stack,
+    unstack,
+    worth_unstacking,
+    write_cache,
+)
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.peft.soft_prompt import Prompt, prepend_prompt, prompt_padded
 from flan_jax.models.protocol import Axes, DecodeState, PromptContext
@@ -44,8 +52,8 @@ class T5GemmaCache(NamedTuple):
 
     self_k: Float[Array, "L R N G K"]
     self_v: Float[Array, "L R N G K"]
-    cross_k: Float[Array, "L B S G K"]
-    cross_v: Float[Array, "L B S G K"]
+    cross_k: Float[Array, "L B S G K"] | PerLayer
+    cross_v: Float[Array, "L B S G K"] | PerLayer
     cross_segments: Int[Array, "B S"]
     step: Int[Array, ""]
 
@@ -238,7 +246,7 @@ class T5Gemma(nnx.Module):
 
         The first token is ``config.decoder_start_id``. At most as many steps as the cache has room for.
         """
-        side, rows, inputs_count = self.config.decoder, tokens_R.shape[0], cache.cross_k.shape[1]
+        side, rows, inputs_count = self.config.decoder, tokens_R.shape[0], cache.cross_segments.shape[0]
         ones_R1 = jnp.ones((rows, 1), jnp.int32)
         place_N = jnp.arange(cache.self_k.shape[2])
         held_RN = jnp.broadcast_to(place_N <= cache.step, (rows, place_N.size)).astype(jnp.int32)
@@ -263,6 +271,14 @@ class T5Gemma(nnx.Module):
             step=cache.step + 1,
         )
         return self.logits(self.decoder.norm(x_R1D))[:, 0], cache
+
+    def unstack_layers(self, cache: T5GemmaCache) -> T5GemmaCache:
+        """Takes the decoder's layers apart, and what they read of the encoded inputs; see ``protocol.Model.unstack_layers``."""
+        if not worth_unstacking(self.decoder.layers):
+            return cache
+        self.decoder.layers = unstack(self.decoder.layers)
+        cross_k, cross_v = (PerLayer(stacked) for stacked in (cache.cross_k, cache.cross_v))
+        return cache._replace(cross_k=cross_k, cross_v=cross_v)
 
     def _embed_targets(self, tokens_BT: Int[AnyArray, "B T"]) -> Float[Array, "B T D"]:
         return (

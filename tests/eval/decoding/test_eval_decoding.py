@@ -20,6 +20,7 @@ from flan_jax.eval.decoding.sampling import SamplingRule, continue_sampling, dra
 from flan_jax.eval.decoding.state import repeat_rows
 from flan_jax.eval.decoding.stopping import cut_at_stop, stop_table, token_stops
 from flan_jax.models.build import abstract_model, apply, merge
+from flan_jax.models.ops import stack
 from flan_jax.models.protocol import DecodeState
 from flan_jax.testing.models import random_params, tiny_decoder
 
@@ -388,6 +389,18 @@ def test_a_search_holds_no_second_copy_of_what_the_encoder_read(model):
     assert f"f32[{layers},3,{heads},7,{width}]" in program  # the inputs' keys, a row a prompt
     assert f"f32[{layers},6,{heads},5,{width}]" in program  # the beams' own
     assert f"f32[{layers},6,{heads},7,{width}]" not in program
+
+
+def test_layers_taken_apart_write_the_same_beams(model, monkeypatch):
+    graphdef, params = model
+    tokens, lengths = prompts_of_t5()
+    options = {"graphdef": graphdef, "max_length": 5, "decoding": DecodingConfig("beam", beams=2)}
+    found = []
+    for sizes in (range(0), range(1, 2**40)):
+        monkeypatch.setattr(stack, "UNSTACKED_BYTES", sizes)
+        program = jax.jit(functools.partial(generate.__wrapped__, **options))
+        found.append(np.asarray(program(params, tokens, lengths)))
+    np.testing.assert_array_equal(*found)
 
 
 # --- a decoder ---------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ A deep model so compiles as fast as a shallow one. What decodes token by token o
 there XLA copies every layer's part of the stack before it reads it, in every step.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,16 +25,11 @@ Measured with T5 small (88 MB of decoder layers) on two cores, 8 texts of 32 tok
 instead of 84, compiled in 1.9 s instead of 1.2."""
 
 
-@jax.tree_util.register_pytree_node_class
 class PerLayer(tuple[Any, ...]):
     """An array for each layer, in the place of one array with a leading axis of layers."""
 
-    def tree_flatten(self) -> tuple[tuple[Any, ...], None]:
-        return tuple(self), None
 
-    @classmethod
-    def tree_unflatten(cls, _: None, leaves: Iterable[Any]) -> "PerLayer":
-        return cls(leaves)
+jax.tree_util.register_pytree_node(PerLayer, lambda arrays: (tuple(arrays), None), lambda _, arrays: PerLayer(arrays))
 
 
 def init_stack(make: Callable[[nnx.Rngs], nnx.Module], depth: int, rngs: nnx.Rngs) -> Any:

@@ -14,9 +14,9 @@ from deep import with_deep
 from run_tiny import MODEL, NUM_TASKS, OPTIMIZERS, ROWS, SEED, TinyRun, initial_state, make_batch, one_device
 
 from flan_jax.errors import UserError
-from flan_jax.models.build import apply, logical_axes, merge
+from flan_jax.models.build import abstract_model, apply, logical_axes, merge
 from flan_jax.models.peft.config import TuningConfig
-from flan_jax.testing.models import tiny_t5
+from flan_jax.testing.models import random_params, tiny_decoder
 from flan_jax.train.loss import token_loss
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
 from flan_jax.train.sharding import MeshConfig, ShardingRules, make_partitioner, place
@@ -25,6 +25,7 @@ from flan_jax.train.step import compile_gradient_products, compile_loss_step, tr
 from flan_jax.train.step_config import StepConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "train_losses.json"
+DECODER = tiny_decoder(vocab_size=MODEL.vocab_size, num_layers=1)  # the step of all models in half of a T5's program
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +91,25 @@ def packed(index: int) -> dict[str, np.ndarray]:
     return batch
 
 
+def of_decoder(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a decoder reads of a batch, the targets of a T5 as its rows."""
+    return {name: values for name, values in batch.items() if name.startswith("decoder_")}
+
+
+def plain_step(**config: Any) -> tuple[Any, Any]:
+    """The step of plain gradient descent on the decoder, not compiled, and the state before it."""
+    plain = optax.sgd(1.0)
+    step = functools.partial(
+        train_step,
+        graphdef=abstract_model(DECODER)[0],
+        optimizer=plain,
+        schedule=optax.constant_schedule(1.0),
+        num_tasks=NUM_TASKS,
+        config=StepConfig(z_loss=1e-3, **config),
+    )
+    return jax.jit(step), new_state(random_params(DECODER), plain, jax.random.key(0))
+
+
 def mean_of_means(batch: dict[str, np.ndarray], normalizer: str) -> np.ndarray:
     """The weight of each token in the mean over what counts alike of the means over its tokens, counted out by hand."""
     groups: dict[Any, list[tuple[int, int]]] = {}
@@ -108,11 +128,11 @@ def mean_of_means(batch: dict[str, np.ndarray], normalizer: str) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def gradient_by_weights(tiny_run: TinyRun) -> Any:
+def gradient_by_weights() -> Any:
     """(params, batch, weights of tokens) -> gradient, from all logits."""
 
     def objective(params: Any, batch: Any, weights: Any) -> Any:
-        logits = apply(tiny_run.graphdef, params, batch)
+        logits = apply(abstract_model(DECODER)[0], params, batch)
         return token_loss(
             logits, {**batch, "decoder_loss_weights": weights}, num_tasks=NUM_TASKS, z_loss=1e-3
         ).objective
@@ -123,33 +143,23 @@ def gradient_by_weights(tiny_run: TinyRun) -> Any:
 @pytest.mark.parametrize("normalizer", ["tokens", "sequences", "tasks"])
 def test_every_normalizer_is_exact_in_any_number_of_microbatches(normalizer: Any, gradient_by_weights: Any) -> None:
     """Parts of the batch have other numbers of tokens, of sequences and of tasks than the whole."""
-    batch, start = packed(3), initial_state("adamw")
+    batch, (step, state) = of_decoder(packed(3)), plain_step(microbatches=4, loss_normalizer=normalizer)
     weights = mean_of_means(batch, normalizer)
-    expected = jax.device_get(gradient_by_weights(start.params, batch, weights))
-    run, plain = TinyRun(dropout_rate=0.0), optax.sgd(1.0)
-    state = new_state(jax.tree.map(np.asarray, start.params), plain, jax.random.key(0))
-    step = functools.partial(
-        train_step,
-        graphdef=run.graphdef,
-        optimizer=plain,
-        schedule=optax.constant_schedule(1.0),
-        num_tasks=NUM_TASKS,
-        config=StepConfig(z_loss=1e-3, microbatches=4, loss_normalizer=normalizer),
-    )
-    after, metrics = jax.device_get(jax.jit(step)(state, batch))
-    moved = jax.tree.map(np.subtract, start.params, after.params)
+    expected = jax.device_get(gradient_by_weights(state.params, batch, weights))
+    after, metrics = jax.device_get(step(state, batch))
+    moved = jax.tree.map(np.subtract, jax.device_get(state.params), after.params)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-6), moved, expected)
     assert metrics["weight"] == batch["decoder_loss_weights"].sum()  # what is reported are means over tokens
 
 
 def test_microbatches_take_less_memory() -> None:
     """By the compiler's own account, at a batch whose activations outweigh the gradient that is added up."""
-    rows = {name: jax.ShapeDtypeStruct((512, *leaf.shape[1:]), leaf.dtype) for name, leaf in make_batch(0).items()}
+    batch = of_decoder(make_batch(0))
+    rows = {name: jax.ShapeDtypeStruct((512, *leaf.shape[1:]), leaf.dtype) for name, leaf in batch.items()}
     bytes_of = {}
     for parts in (1, 8):
-        run = TinyRun(microbatches=parts)
-        compiled = run.step.lower(run.abstract, rows).compile()  # type: ignore[attr-defined]
-        bytes_of[parts] = compiled.memory_analysis().temp_size_in_bytes
+        step, state = plain_step(microbatches=parts)
+        bytes_of[parts] = step.lower(state, rows).compile().memory_analysis().temp_size_in_bytes
     assert bytes_of[8] < bytes_of[1] / 3
 
 
@@ -234,14 +244,12 @@ def test_loss_step_has_no_dropout_and_adds_up(tiny_run: TinyRun) -> None:
 
 def test_products_are_those_of_the_gradients_of_mean_losses():
     """Against gradients taken one by one, of the plain loss."""
-    model = tiny_t5(num_encoder_layers=1, num_decoder_layers=1, dropout_rate=0.1)
+    model = dataclasses.replace(DECODER, dropout_rate=0.1)
     rng, rows, length = np.random.default_rng(0), 4, 6
     ones, places = np.ones((rows, length), np.int32), np.tile(np.arange(length, dtype=np.int32), (rows, 1))
     tasks = np.array([[0] * 6, [1] * 4 + [2] * 2, [2] * 6, [0] * 3 + [-1] * 3], np.int32)
     targets = rng.integers(3, model.vocab_size, (rows, length)).astype(np.int32)
     batch = {
-        "encoder_input_tokens": rng.integers(3, model.vocab_size, (rows, length)).astype(np.int32),
-        "encoder_segment_ids": ones, "encoder_positions": places,
         "decoder_input_tokens": np.pad(targets, ((0, 0), (1, 0)))[:, :-1], "decoder_target_tokens": targets,
         "decoder_segment_ids": ones, "decoder_positions": places, "decoder_task_ids": tasks,
         "decoder_loss_weights": (tasks >= 0).astype(np.float32),
@@ -249,7 +257,7 @@ def test_products_are_those_of_the_gradients_of_mean_losses():
     of_task = np.array([0, 1, 0, 2])  # the third unit's task is not in the batch
     partitioner = make_partitioner(devices=jax.devices()[:1])
     optimizer = make_optimizer(OptimizerConfig(), trained_axes(model, TuningConfig()))
-    graphdef, state = init_state(model, optimizer, 0, partitioner)
+    graphdef, state = init_state(model, optimizer, 0, partitioner, params=random_params(model))
 
     @jax.jit
     @jax.jacrev

@@ -15,8 +15,10 @@ from flan_jax.train.loop import StopRequest
 
 SIZES = (
     "T5Config.d_model=8", "T5Config.d_kv=4", "T5Config.num_heads=2", "T5Config.d_ff=8", "T5Config.num_encoder_layers=1",
-    "T5Config.num_decoder_layers=1", "BATCH_SIZE=8", "LOG_PERIOD=1", "TASK_FEATURE_LENGTHS={'inputs': 32, 'targets': 8}",
-    "MIXTURE_OR_TASK_NAME=taught", "STORE=store",
+    "T5Config.num_decoder_layers=1", "BATCH_SIZE=8", "LOG_PERIOD=1", "MIXTURE_OR_TASK_NAME=taught", "STORE=store",
+    # The step of test_experiments_batches.py, which is traced and compiled once for both.
+    "TASK_FEATURE_LENGTHS={'inputs': 64, 'targets': 32}", "DROPOUT_RATE=0.0", "Z_LOSS=0.0", "OptimizerConfig.name='adamw'",
+    "LEARNING_RATE=1e-3",
 )  # fmt: skip
 
 

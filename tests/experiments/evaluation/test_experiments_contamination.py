@@ -74,7 +74,7 @@ def config(files) -> RunConfig:
     entries = (Entry(Prompted(told(files / "train.jsonl"))), Entry(Prompted(PARITY)))
     _declared[:] = [Mixture(NAME, entries, vocabulary="bytes", suites=(suite,))]
     return RunConfig.from_options(
-        model_dir=str(files / "run"), mixture=NAME, lengths={"inputs": 96, "targets": 16},
+        model_dir=str(files / "run"), mixture=NAME, lengths={"inputs": 64, "targets": 32},
         model=T5Config(
             vocab_size=384, d_model=8, d_kv=4, num_heads=2, d_ff=8, num_encoder_layers=1, num_decoder_layers=1
         ),

@@ -34,6 +34,7 @@ from flan_jax.mixing.online.odm import OnlineDataMixing
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.decoder.linear_config import LinearAttention
+from flan_jax.models.decoder.mixed_config import MixedAttention
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.t5.config import T5Config
@@ -61,6 +62,7 @@ for _configurable in (
     DecoderConfig,
     RopeScaling,
     LinearAttention,
+    MixedAttention,
     pretrained_model,
     TuningConfig,
     OptimizerConfig,

@@ -7,6 +7,7 @@ import pytest
 from flan_jax.models.config_difference import difference
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.decoder.linear_config import LinearAttention
+from flan_jax.models.decoder.mixed_config import MixedAttention
 from flan_jax.models.decoder_presets import PRESETS
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.models.t5.config import T5Config
@@ -34,7 +35,7 @@ OTHER = {
         "dropout_rate": 0.7, "dtype": "bfloat16", "remat": "full", "attention": "dense", "pad_id": 5, "eos_id": 5,
         "stop_ids": (5,), "family": "llama", "norm_bias": False, "first_norm": False, "rope_pattern": (True, False),
         "embed_norm": True, "head_activation": "gelu", "logit_bias": True, "gated_attention": True, "rotary_fraction": 0.5,
-        "linear": LinearAttention(2, 4, 3, 5, every=3),
+        "linear": LinearAttention(2, 4, 3, 5, every=3), "mixed": MixedAttention(6, 2),
     },
     T5GemmaConfig: {
         "vocab_size": 999, "d_model": 30, "num_encoder_layers": 5, "num_decoder_layers": 5, "num_heads": 8, "num_kv_heads": 1,
@@ -53,7 +54,10 @@ WITH = {
     "window_pattern": {"sliding_window": 4},
     "local_rope_theta": {"sliding_window": 4},
     "norm_bias": {"norm": "layer"},
-}
+    "mixed": {
+        "num_layers": 4, "sliding_window": 4, "window_pattern": (True, False), "norm_placement": "both", "qk_norm": "head",
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", list(OTHER))
@@ -89,10 +93,11 @@ def test_every_field_of_a_stretch_that_its_kind_reads_is_compared():
         "llama3": ("factor", "original_max_positions", "low_frequency_factor", "high_frequency_factor"),
         "yarn": ("factor", "original_max_positions", "beta_fast", "beta_slow", "attention_factor", "truncate"),
         "linear": ("factor",),
+        "proportional": ("factor", "share"),
     }.items():
         scaling = RopeScaling(kind, 3.0)
         for field in dataclasses.fields(RopeScaling):
-            value = {"kind": "linear", "truncate": False}.get(field.name, 2.5)
+            value = {"kind": "linear", "truncate": False, "share": 0.5}.get(field.name, 2.5)
             value = 77 if field.name == "original_max_positions" else value
             if field.name == "kind" and kind == "linear":
                 continue

@@ -122,6 +122,25 @@ def random_fields(kind, seed):
         fields |= {"final_logit_softcapping": [3.0, None, 5.0][seed], "num_hidden_layers": [2, 3, 8][seed]}
     if kind == "gemma2":
         fields["attn_logit_softcapping"] = [2.0, 5.0, None][seed]
+    if kind.startswith("gemma4"):
+        cycle, cycles, shared = [(3, 2, 1), (2, 3, 2), (4, 1, 0)][seed]
+        layers = (["sliding_attention"] * (cycle - 1) + ["full_attention"]) * cycles
+        fields |= {"num_hidden_layers": len(layers), "layer_types": layers, "sliding_window": window, "head_dim": head}
+        fields |= {
+            "num_kv_shared_layers": shared * cycle,
+            "use_double_wide_mlp": seed == 0,
+            "attention_k_eq_v": seed > 0,
+        }
+        fields |= {"global_head_dim": [12, 8, 6][seed], "num_global_key_value_heads": [None, heads, 2][seed]}
+        fields |= {"final_logit_softcapping": [3.0, None, 5.0][seed]}
+        full = {"rope_type": "proportional", "partial_rotary_factor": [0.5, 0.25, 1.0][seed], "rope_theta": 5000.0}
+        fields["rope_parameters"] = {
+            "full_attention": full,
+            "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+        }
+    if kind == "gemma4_text":
+        width = [5, 7, 0][seed]
+        fields |= {"hidden_size_per_layer_input": width, "vocab_size_per_layer_input": fields["vocab_size"]}
     if kind == "gemma3_text" and seed == 1:
         fields["layer_types"] = ["full_attention", "sliding_attention", "sliding_attention"]
     return fields
@@ -135,10 +154,14 @@ def torch_model(kind, fields, seed=0):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:
-                around = 0.0 if "bias" in name or "gemma" in kind or kind == "qwen3_5_text" else 1.0
+                offset = ("gemma" in kind and "gemma4" not in kind) or kind == "qwen3_5_text"
+                around = 0.0 if "bias" in name or offset else 1.0
                 parameter.uniform_(around - 0.5, around + 0.5)
             else:
                 parameter.normal_(0, 0.2)
+        for name, buffer in model.named_buffers():
+            if name.endswith("layer_scalar"):
+                buffer.uniform_(0.5, 1.5)
     return model
 
 
@@ -214,8 +237,9 @@ def test_logits(kind, seed):
     np.testing.assert_allclose(of.logits, expected, rtol=0, atol=1e-4)
     # The windows and scalings drawn must matter, or the comparison says nothing of them.
     for change in [
-        *([{"sliding_window": None, "local_rope_theta": None}] if config.sliding_window else []),
-        *([{"rope_scaling": None}] if config.rope_scaling and not all(config.local_layers) else []),
+        *([{"sliding_window": None, "local_rope_theta": None}] if config.sliding_window and not config.mixed else []),
+        *([{"sliding_window": 2 * LENGTH}, {"local_rope_theta": None}] if config.mixed else []),
+        *([{"rope_scaling": None}] if config.effect("rope_scaling") and not all(config.local_layers) else []),
         *([{"attention_softcap": None}] if config.attention_softcap else []),
         *([{"logit_softcap": None}] if config.logit_softcap else []),
     ]:
@@ -253,6 +277,9 @@ def test_loss_and_gradients(kind, seed):
     of = compared(kind, seed)
     assert of.loss == pytest.approx(of.expected_loss, rel=1e-5)
     theirs = {name: p.grad.numpy() for name, p in of.model.named_parameters()}
+    theirs |= {
+        name: np.zeros(1) for name, _ in of.model.named_buffers() if name.endswith("layer_scalar")
+    }  # not trained
     norm = np.sqrt(sum(np.square(g).sum() for g in theirs.values()))
     assert np.sqrt(sum(np.square(g).sum() for g in jax.tree.leaves(of.gradients))) == pytest.approx(norm, rel=1e-4)
     _, expected = decoder_from_huggingface(config_json(of.model), theirs)
@@ -297,5 +324,7 @@ def test_preset_sizes(name):
     with torch.device("meta"):
         model = model_class(model_class.config_class.from_dict(fields))
     unread = 0 if config.first_norm else config.d_model
+    if config.mixed is not None:  # a number a layer, which is no parameter there
+        unread = config.num_layers
     assert build.num_params(config) - unread == sum(parameter.numel() for parameter in set(model.parameters()))
     assert config_from_fields(config_json(model)) == config_from_fields(fields)

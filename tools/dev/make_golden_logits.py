@@ -53,6 +53,13 @@ _GEMMA3_ROPE = {
     "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1000.0},
     "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
 }
+_GEMMA4 = {
+    "num_hidden_layers": 4, "head_dim": 4, "global_head_dim": 8, "sliding_window": 4, "final_logit_softcapping": 4.0,
+    "layer_types": ["sliding_attention", "full_attention"] * 2, "rope_parameters": {
+        "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.5, "rope_theta": 1000.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+    },
+}  # fmt: skip
 # Windows shorter than the rows, so that they matter.
 DECODER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaForCausalLM", {"rope_parameters": _LLAMA3, "head_dim": 4}),
@@ -84,6 +91,14 @@ DECODER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "Qwen3_5ForCausalLM",
         {"num_hidden_layers": 4, "head_dim": 8, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 3,
          "linear_value_head_dim": 5},
+    ),
+    "gemma4_text": (
+        "Gemma4ForCausalLM",
+        {**_GEMMA4, "hidden_size_per_layer_input": 5, "vocab_size_per_layer_input": 23, "num_kv_shared_layers": 2,
+         "use_double_wide_mlp": True},
+    ),
+    "gemma4_unified_text": (
+        "Gemma4UnifiedForCausalLM", {**_GEMMA4, "attention_k_eq_v": True, "num_global_key_value_heads": 1}
     ),
     "modernbert-decoder": ("ModernBertDecoderForCausalLM", {"local_attention": 8, "num_key_value_heads": None}),
 }  # fmt: skip
@@ -154,10 +169,14 @@ def write_decoders(folder: Path) -> None:
         with torch.no_grad():
             for key, parameter in model.named_parameters():
                 if parameter.ndim == 1:
-                    around = 0.0 if "bias" in key or "gemma" in name or name == "qwen3_5_text" else 1.0
+                    offset = ("gemma" in name and "gemma4" not in name) or name == "qwen3_5_text"
+                    around = 0.0 if "bias" in key or offset else 1.0
                     parameter.uniform_(around - 0.5, around + 0.5)
                 else:
                     parameter.normal_(0, 0.3)
+            for key, buffer in model.named_buffers():
+                if key.endswith("layer_scalar"):
+                    buffer.uniform_(0.5, 1.5)
             rng = np.random.default_rng(seed)
             tokens = rng.integers(3, fields["vocab_size"], (2, TARGET_LENGTH), dtype=np.int32)
             logits = model(torch.from_numpy(tokens).long()).logits

@@ -22,6 +22,7 @@ from flan_jax.experiments.weights.base_vocabulary import VocabularyRecord, base_
 from flan_jax.models.config import ModelConfig, config_class
 from flan_jax.models.config_difference import START, Difference, difference
 from flan_jax.models.decoder.linear_config import LinearAttention
+from flan_jax.models.decoder.mixed_config import MixedAttention
 from flan_jax.models.huggingface.reader import read_config
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.train.checkpoint import Checkpointer
@@ -74,7 +75,7 @@ def _in_gin(value: Any) -> str:
     return f"@{type(value).__name__}() of {value}" if isinstance(value, parts) else repr(value)
 
 
-_PARTS: dict[str, Any] = {"rope_scaling": RopeScaling, "linear": LinearAttention}
+_PARTS: dict[str, Any] = {"rope_scaling": RopeScaling, "linear": LinearAttention, "mixed": MixedAttention}
 """Fields of a model that are configurations of their own."""
 
 

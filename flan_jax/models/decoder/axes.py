@@ -3,12 +3,64 @@
 from typing import Any
 
 from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.decoder.mixed_config import MixedAttention, layer_numbers
 from flan_jax.models.protocol import Axes
 
 
 def norm_axes(config: DecoderConfig, axes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Returns the axes of a norm's parameters, each with these."""
     return dict.fromkeys(("scale", "bias") if config.norm == "layer" and config.norm_bias else ("scale",), axes)
+
+
+def decoder_axes(config: DecoderConfig) -> Axes:
+    """Returns the axes of all parameters of a decoder."""
+    axes: dict[str, Any] = {
+        "embedding": ("vocab", "embed"),
+        "norm": norm_axes(config, ("embed",)),
+        **({"layers": layer_axes(config)} if config.mixed is None else mixed_axes(config, config.mixed)),
+    }
+    if config.linear is not None:
+        axes["linear"] = linear_axes(config)
+    if config.embed_norm:
+        axes["embed_norm"] = norm_axes(config, ("embed",))
+    if config.head_activation:
+        axes |= {"head_dense": ("embed", None), "head_norm": norm_axes(config, ("embed",))}
+    if config.logit_bias:
+        axes["logit_bias"] = ("vocab",)
+    if config.position == "learned":
+        axes["positions"] = ("buckets", "embed")  # a table to look up, as that of distances
+    if not config.tie_embeddings:
+        axes["lm_head"] = ("embed", "vocab")
+    return axes
+
+
+def mixed_axes(config: DecoderConfig, mixed: MixedAttention) -> Axes:
+    """Returns the axes of the stacks of mixed layers, and of what each layer has of a token."""
+    norm = norm_axes(config, ("layers", "embed"))
+
+    def stack(name: str) -> Axes:
+        axes = layer_axes(config)
+        absent = {"k", "v", "k_norm"} if name.startswith("shared") else set()
+        if name == "full" and mixed.keys_as_values:
+            absent = {"v"}
+        own: Axes = {
+            "attention": {part: axis for part, axis in axes["attention"].items() if part not in absent},
+            "mlp": axes["mlp"],
+            "scalar": ("layers", None),
+        }
+        if mixed.per_layer_width:
+            own["per_layer"] = {
+                "gate": ("layers", "embed", None),
+                "projection": ("layers", None, "embed"),
+                "post_norm": norm,
+            }
+        return own if name == "layers" else {"layers": own}
+
+    stacks: Axes = {name: stack(name) for name in layer_numbers(config, mixed)}
+    if mixed.per_layer_width:
+        own_norm = norm_axes(config, (None,))  # type: ignore[arg-type]
+        stacks["per_layer"] = {"table": ("vocab", "mlp"), "projection": ("embed", "mlp"), "norm": own_norm}
+    return stacks
 
 
 def linear_axes(config: DecoderConfig) -> Axes:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.config_checks import DTYPES, FREE_OF_ALL, check_stop_ids
 from flan_jax.models.decoder.linear_config import LinearAttention
+from flan_jax.models.decoder.mixed_config import MixedAttention
 from flan_jax.models.ops.activations import ACTIVATIONS, MLP_ACTIVATIONS
 from flan_jax.models.ops.attention_impl import check_attention, cudnn_refusal
 from flan_jax.models.ops.remat import check_remat
@@ -77,6 +78,8 @@ class DecoderConfig:
         logit_softcap: the same of the logits.
         gated_attention: what attention adds is multiplied by a gate that is projected beside the queries (Qwen 3.5).
         linear: layers with a state in the place of attention, and which they are; ``None`` for none.
+        mixed: sizes of attention in layers without the window, and what the last layers share (Gemma 4); ``None`` where
+            all layers have the same.
         embed_scale: embeddings are multiplied by ``sqrt(d_model)`` (Gemma).
         embed_norm: embeddings are normed (ModernBERT).
         head_activation: activation between a projection and a norm in front of the logits (ModernBERT); "" for none of them.
@@ -133,6 +136,7 @@ class DecoderConfig:
     logit_softcap: Above0 | None = None
     gated_attention: bool = False
     linear: LinearAttention | None = None
+    mixed: MixedAttention | None = None
     embed_scale: bool = False
     embed_norm: bool = False
     head_activation: str = ""
@@ -179,7 +183,6 @@ class DecoderConfig:
             )
         if self.gated_attention and self.qk_norm == "full":
             raise UserError("DecoderConfig: gated_attention needs qk_norm='head' or ''.")
-        self._check_linear()
         if self.position == "learned" and self.rope_scaling is not None:
             raise UserError("DecoderConfig: rope_scaling needs position='rotary'.")
         for name in ("window_pattern", "rope_pattern"):
@@ -195,29 +198,9 @@ class DecoderConfig:
                 raise UserError(
                     f"DecoderConfig: {name} is {value}, outside of the vocabulary of {self.vocab_size} tokens."
                 )
-
-    def _check_linear(self) -> None:
-        """Refuses what layers with a state leave no room for."""
-        if self.linear is None:
-            return
-        if self.num_layers % self.linear.every:
-            raise UserError(
-                f"DecoderConfig: num_layers is {self.num_layers}; with linear it must be a multiple of LinearAttention.every "
-                f"({self.linear.every})."
-            )
-        plain = {
-            "sliding_window": None,
-            "rope_pattern": (True,),
-            "first_norm": True,
-            "prefix_lm": False,
-            "norm_placement": "pre",
-        }
-        for name, value in plain.items():
-            if getattr(self, name) != value:
-                raise UserError(
-                    f"DecoderConfig: {name} is {getattr(self, name)!r}; with linear it has to be {value!r}: a state is read in one "
-                    "direction, by layers of one kind."
-                )
+        for part in (self.linear, self.mixed):
+            if part is not None:
+                part.check(self)
 
     def unread(self) -> Iterator[tuple[str, str, str]]:
         """Yields (class, field, sentence) for every field that is set and that the other fields leave without a reader."""
@@ -251,8 +234,8 @@ class DecoderConfig:
         "norm_epsilon", "norm_placement", "mlp_activation", "attention_bias", "output_bias", "mlp_bias", "qk_norm", "position",
         "max_positions", "sliding_window", "window_pattern", "rope_theta", "rope_scaling", "local_rope_theta",
         "rope_pattern", "query_scale", "attention_softcap", "logit_softcap", "embed_scale", "norm_bias", "first_norm",
-        "embed_norm", "head_activation", "logit_bias", "gated_attention", "linear", "rotary_fraction", "tie_embeddings", "prefix_lm", "reads_start",
-        "bos_id",
+        "embed_norm", "head_activation", "logit_bias", "gated_attention", "linear", "mixed", "rotary_fraction", "tie_embeddings",
+        "prefix_lm", "reads_start", "bos_id",
     )  # fmt: skip
     FREE = MappingProxyType({**FREE_OF_ALL, "family": "of the export"})
 

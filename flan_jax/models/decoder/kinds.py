@@ -40,6 +40,8 @@ def inputs_of_kinds(
         ahead: keys ahead that the window spans, its own included, of layers that read in both directions.
         window: keys back that it spans; by default ``config.sliding_window``.
     """
+    if config.mixed is not None:  # either kind has a stack of its own, so that their arrays may differ in shape
+        return tuple(inputs_of_kinds(kind, mask, positions_BT)[0] for kind in config.mixed.kinds(config))
     kinds, _ = config.layer_kinds
     mixed = len({kind.local for kind in kinds}) > 1
     window = config.sliding_window if window is None else window

@@ -1,10 +1,7 @@
-"""Layers with a state in the place of attention, and a scan over them and those with attention.
+"""Layers with a state in the place of attention.
 
 Shapes: B rows, T length, D model width, H heads of values, K width of keys, V width of values, C channels, L layers.
 """
-
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +15,6 @@ from flan_jax.models.ops.delta_rule import causal_conv, gated_delta_rule
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.norms import rms_norm
-from flan_jax.models.ops.remat import remat_scan_body
 from flan_jax.models.ops.stack import init_stack
 from flan_jax.models.ops.typing import Key
 
@@ -96,53 +92,3 @@ class LinearStack(nnx.Module):
     def __init__(self, config: DecoderConfig, linear: LinearAttention, *, rngs: nnx.Rngs) -> None:
         count = config.num_layers - config.num_layers // linear.every
         self.layers = init_stack(lambda rngs: LinearLayer(config, linear, rngs=rngs), count, rngs)
-
-
-def split_layers(every: int, tree: Any) -> tuple[Any, Any]:
-    """Splits arrays with a leading axis of all layers into those of layers with a state and of layers with attention."""
-
-    def part(x: Array, stop: slice) -> Array:
-        periods = x.reshape(-1, every, *x.shape[1:])[:, stop]
-        return periods.reshape(-1, *x.shape[1:])
-
-    return jax.tree.map(lambda x: part(x, slice(-1)), tree), jax.tree.map(lambda x: part(x, slice(-1, None)), tree)
-
-
-def scan_periods(
-    config: DecoderConfig,
-    stacks: tuple[Any, Any],
-    steps: tuple[Callable[[Any, Array, Any], Any], Callable[[Any, Array, Any], Any]],
-    x: Array,
-    scanned: tuple[Any, Any],
-) -> tuple[Array, Any, Any]:
-    """Scans over periods of layers: first those with a state, then the one with attention.
-
-    Args:
-        config: of the layers.
-        stacks: layers with a state, and with attention, each of ``init_stack``.
-        steps: ``x, y = step(layer, x, its part of scanned)`` of either.
-        x: what the first layer takes.
-        scanned: pytrees with a leading axis of either's layers.
-
-    Returns:
-        The last ``x``, and the stacked ``y`` of either.
-    """
-    (linear_graph, linear_state), (graph, state) = (nnx.split(stack) for stack in stacks)
-    periods = config.num_layers // config.linear.every  # type: ignore[union-attr]
-
-    def in_periods(tree: Any) -> Any:
-        return jax.tree.map(lambda x: x.reshape(periods, -1, *x.shape[1:]), tree)
-
-    def body(x: Array, of_period: Any) -> tuple[Array, Any]:
-        linear_parts, (layer_state, part) = of_period
-
-        def inner(x: Array, of_layer: Any) -> tuple[Array, Any]:
-            return steps[0](nnx.merge(linear_graph, of_layer[0]), x, of_layer[1])
-
-        x, linear_out = jax.lax.scan(inner, x, linear_parts)
-        x, out = steps[1](nnx.merge(graph, layer_state), x, part)
-        return x, (linear_out, out)
-
-    parts = (in_periods((linear_state, scanned[0])), (state, scanned[1]))
-    x, (linear_out, out) = jax.lax.scan(remat_scan_body(body, config.remat), x, parts)
-    return x, jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), linear_out), out

@@ -1,6 +1,7 @@
 """Configuration of layers with a state in the place of attention (Qwen 3.5)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.typed import Positive, check_fields
@@ -38,6 +39,34 @@ class LinearAttention:
         for name in ("conv_width", "every"):
             if getattr(self, name) < 2:
                 raise UserError(f"LinearAttention: {name} is {getattr(self, name)}; give at least 2.")
+
+    def check(self, config: Any) -> None:
+        """Refuses a decoder whose other fields leave no room for layers with a state.
+
+        Args:
+            config: the ``DecoderConfig`` that has this.
+
+        Raises:
+            UserError: a field.
+        """
+        if config.num_layers % self.every:
+            raise UserError(
+                f"DecoderConfig: num_layers is {config.num_layers}; with linear it must be a multiple of LinearAttention.every "
+                f"({self.every})."
+            )
+        plain = {
+            "sliding_window": None,
+            "rope_pattern": (True,),
+            "first_norm": True,
+            "prefix_lm": False,
+            "norm_placement": "pre",
+        }
+        for name, value in plain.items():
+            if getattr(config, name) != value:
+                raise UserError(
+                    f"DecoderConfig: {name} is {getattr(config, name)!r}; with linear it has to be {value!r}: a state is read in one "
+                    "direction, by layers of one kind."
+                )
 
     @property
     def key_width(self) -> int:

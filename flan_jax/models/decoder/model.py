@@ -15,12 +15,13 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import UserError
-from flan_jax.models.decoder.axes import layer_axes, linear_axes, norm_axes
-from flan_jax.models.decoder.cache import DecoderCache, shared_rows
+from flan_jax.models.decoder.axes import decoder_axes
+from flan_jax.models.decoder.cache import DecoderCache, LayerStates, new_cache, shared_rows
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.decoder.kinds import inputs_of_kinds, scan_kinds
-from flan_jax.models.decoder.layers import CausalLayer, LayerInputs, Norm, project, zeros
-from flan_jax.models.decoder.linear import LinearLayer, LinearStack, States, scan_periods, split_layers
+from flan_jax.models.decoder.kinds import inputs_of_kinds
+from flan_jax.models.decoder.layers import LayerInputs, Norm, project, zeros
+from flan_jax.models.decoder.mixed import PerLayerInputs
+from flan_jax.models.decoder.stacks import init_layers, run_cached, run_rows
 from flan_jax.models.ops.activation_sharding import place_rows
 from flan_jax.models.ops.activations import ACTIVATIONS
 from flan_jax.models.ops.attention_mask import AttentionMask
@@ -28,7 +29,7 @@ from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
 from flan_jax.models.ops.rows import take_rows
-from flan_jax.models.ops.stack import init_stack, layer_keys, unstack, worth_unstacking, write_cache
+from flan_jax.models.ops.stack import layer_keys, unstack, worth_unstacking
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.peft.soft_prompt import (
     Prompt,
@@ -64,10 +65,10 @@ class Decoder(nnx.Module):
         if config.position == "learned":
             self.positions = normal(rngs, (config.max_positions, width), width**-0.5)
 
-        with_attention = config.num_layers // (1 if config.linear is None else config.linear.every)
-        self.layers = init_stack(lambda rngs: CausalLayer(config, rngs=rngs), with_attention, rngs)
-        if config.linear is not None:
-            self.linear = LinearStack(config, config.linear, rngs=rngs)
+        for name, stack in init_layers(config, rngs).items():
+            setattr(self, name, stack)
+        if config.mixed is not None and config.mixed.per_layer_width:
+            self.per_layer = PerLayerInputs(config, config.mixed.per_layer_width, rngs=rngs)
         self.norm = Norm(config, width)
         if config.embed_norm:
             self.embed_norm = Norm(config, width)
@@ -114,7 +115,7 @@ class Decoder(nnx.Module):
             tokens_BT, segments_BT = prompt_padded(tokens_BT, self.prompt, 0), prompt_padded(segments_BT, self.prompt)
             positions_BT = positions_after_prompt(positions_BT, self.prompt)
             prefix_BT = None if prefix_BT is None else prompt_padded(prefix_BT, self.prompt)
-        x_BTD, *_ = self._run(tokens_BT, segments_BT, positions_BT, prefix_BT, dropout_key)
+        x_BTD, _ = self._run(tokens_BT, segments_BT, positions_BT, prefix_BT, dropout_key)
         return self._finish(x_BTD[:, prompt_length(self.prompt) :])
 
     @property
@@ -155,10 +156,8 @@ class Decoder(nnx.Module):
         positions_BS = jnp.maximum(positions_BS, 0)
         tokens_BS = jnp.take_along_axis(tokens_BS, jnp.maximum(positions_BS - in_front, 0), axis=1)
         prefix_BS = segments_BS if self.config.prefix_lm else None
-        x_BSD, k, v, states = self._run(tokens_BS, segments_BS, positions_BS, prefix_BS, None)
-        room = ((0, 0), (0, 0), (0, max_length), (0, 0), (0, 0))
-        place = jnp.asarray(length, jnp.int32)
-        cache = DecoderCache(jnp.pad(k, room), jnp.pad(v, room), first_B, place, *(states or (None, None)))
+        x_BSD, states = self._run(tokens_BS, segments_BS, positions_BS, prefix_BS, None)
+        cache = new_cache(states, first_B, max_length)
         return DecodeState(cache, jnp.zeros_like(lengths_B), self.logits(self._finish(x_BSD[:, -1:]))[:, 0])
 
     def _prefill_shared(
@@ -168,13 +167,13 @@ class Decoder(nnx.Module):
         assert self.shares_prompts, "what prompts share has other keys and values in each"
         count, length = shared_P.shape[0], tokens_BS.shape[1]
         ones = jnp.ones((1, count), jnp.int32)
-        _, k, v, _ = self._run(shared_P[None], ones, jnp.arange(count)[None], None, None)
+        _, states = self._run(shared_P[None], ones, jnp.arange(count)[None], None, None)
         # Rows that only fill the shape are as good as others where they have a beginning.
         first_B = length - jnp.where(lengths_B + count > length, lengths_B, length)
-        cache = shared_rows(k, v, first_B, length + max_length)
+        cache = shared_rows(states, first_B, length + max_length)
         rest = jnp.maximum(jnp.arange(count, length)[None] - first_B[:, None], 0)
-        x_BTD, k, v, _ = self._run_cached(cache, jnp.take_along_axis(tokens_BS, rest, axis=1), None)
-        cache = cache.with_next(k, v)
+        x_BTD, states = self._run_cached(cache, jnp.take_along_axis(tokens_BS, rest, axis=1), None)
+        cache = cache.with_next(states)
         return DecodeState(cache, jnp.zeros_like(lengths_B), self.logits(self._finish(x_BTD[:, -1:]))[:, 0])
 
     def prompt_context(
@@ -205,12 +204,12 @@ class Decoder(nnx.Module):
 
         At most as many steps as ``prefill`` made room for.
         """
-        x_B1D, k, v, states = self._run_cached(cache, jnp.asarray(tokens_B)[:, None], None)
-        return self.logits(self._finish(x_B1D))[:, 0], cache.with_next(k, v, states)
+        x_B1D, states = self._run_cached(cache, jnp.asarray(tokens_B)[:, None], None)
+        return self.logits(self._finish(x_B1D))[:, 0], cache.with_next(states)
 
     def unstack_layers(self, cache: DecoderCache) -> DecoderCache:
-        """Takes the layers apart where all have attention; see ``protocol.Model.unstack_layers``."""
-        if self.config.linear is None and worth_unstacking(self.layers):
+        """Takes the layers apart where they are one stack; see ``protocol.Model.unstack_layers``."""
+        if self.config.linear is None and self.config.mixed is None and worth_unstacking(self.layers):
             self.layers = unstack(self.layers)
         return cache
 
@@ -227,12 +226,12 @@ class Decoder(nnx.Module):
             tokens_PT: the continuations; what stands behind the end of one changes nothing before it.
             parts: as in ``target_logits``.
         """
-        x_PTD, *_ = self._run_cached(cache, jnp.asarray(tokens_PT), jnp.asarray(rows_P), parts)
+        x_PTD, _ = self._run_cached(cache, jnp.asarray(tokens_PT), jnp.asarray(rows_P), parts)
         return self.logits(self._finish(x_PTD))
 
     def _run_cached(
         self, cache: DecoderCache, tokens_PT: Int[Array, "P T"], rows_P: Int[Array, "P"] | None, parts: int = 1
-    ) -> tuple[Float[Array, "P T D"], Float[Array, "L P T G K"], Float[Array, "L P T G K"], States | None]:
+    ) -> tuple[Float[Array, "P T D"], LayerStates]:
         """As ``_run``, for tokens that continue the cache's rows; ``rows_P=None`` continues every row once."""
         first_P = cache.first if rows_P is None else take_rows(cache.first, rows_P, parts)
         place_N, place_T = jnp.arange(cache.k.shape[2]), cache.place + jnp.arange(tokens_PT.shape[1])
@@ -240,24 +239,13 @@ class Decoder(nnx.Module):
         held_PN = self._mask_empty_start(held_PN, place_N[None] - first_P[:, None])
         positions_PT = self._positions_of_places(place_T[None] - first_P[:, None])
         inputs = self._layer_inputs(jnp.ones_like(positions_PT), held_PN, positions_PT, offset=cache.place)
+        x_PTD, own = self._embed(tokens_PT, positions_PT, None)
 
-        def step(
-            layer: CausalLayer, x_PTD: Array, inputs: LayerInputs, cached: tuple[Array, Array]
-        ) -> tuple[Array, Any]:
-            q, k, v = layer.attention.heads(x_PTD, inputs)
+        def rows(cached: Array) -> Array:
             # Rows are taken a layer at a time: all layers' at once would be the cache once more for each continuation.
-            held = cached if rows_P is None else tuple(take_rows(rows, rows_P, parts) for rows in cached)
-            k_PNGK, v_PNGK = (write_cache(old, new, cache.place, 1) for old, new in zip(held, (k, v), strict=True))
-            x_PTD += layer.attention.attend(q, k_PNGK, v_PNGK, inputs.mask)
-            return x_PTD + layer.mlp(x_PTD), (k, v)
+            return cached if rows_P is None else take_rows(cached, rows_P, parts)
 
-        # Only what these tokens add leaves the scan, so that a large cache is updated once, in place.
-        def linear_step(layer: LinearLayer, x_PTD: Array, cached: States) -> tuple[Array, States]:
-            held = cached if rows_P is None else tuple(take_rows(rows, rows_P, parts) for rows in cached)
-            return layer(x_PTD, jnp.ones_like(positions_PT), held, None)  # type: ignore[arg-type]
-
-        x_PTD = self._embed(tokens_PT, positions_PT, None)
-        return self._scan(inputs, (linear_step, step), x_PTD, ((cache.state, cache.tail), (cache.k, cache.v)))
+        return run_cached(self, inputs, x_PTD, own, cache, rows)
 
     def _run(
         self,
@@ -266,8 +254,8 @@ class Decoder(nnx.Module):
         positions_BT: Int[AnyArray, "B T"],
         prefix_BT: Int[AnyArray, "B T"] | None,
         dropout_key: Key | None,
-    ) -> tuple[Float[Array, "B T D"], Float[Array, "L B T G K"], Float[Array, "L B T G K"], States | None]:
-        """Returns the residual stream after all layers, keys and values of those with attention, and states of the others."""
+    ) -> tuple[Float[Array, "B T D"], LayerStates]:
+        """Returns the residual stream after all layers, and what they have of the tokens."""
         in_key, layers_key = split_key(dropout_key, 2)
         positions_BT, bos_id = jnp.asarray(positions_BT), self.config.bos_id
         seen_BT = self._mask_empty_start(jnp.asarray(segments_BT), positions_BT)
@@ -276,35 +264,8 @@ class Decoder(nnx.Module):
             tokens_BT = jnp.where(first_BT & (tokens_BT == 0), bos_id, tokens_BT)
         positions_BT = self._positions_of_places(positions_BT)
         inputs = self._layer_inputs(segments_BT, seen_BT, positions_BT, prefix_BT=prefix_BT)
-
-        def step(layer: CausalLayer, x_BTD: Array, inputs: LayerInputs, key: Key | None) -> tuple[Array, Any]:
-            x_BTD, k, v = layer(x_BTD, inputs, key)
-            return x_BTD, (k, v)
-
-        def linear_step(layer: LinearLayer, x_BTD: Array, key: Key | None) -> tuple[Array, States]:
-            return layer(x_BTD, seen_BT, None, key)
-
-        keys = layer_keys(layers_key, self.config.num_layers)
-        linear_keys = None
-        if self.config.linear is not None:
-            linear_keys, keys = split_layers(self.config.linear.every, keys)
-        x_BTD = self._embed(tokens_BT, positions_BT, in_key)
-        return self._scan(inputs, (linear_step, step), x_BTD, (linear_keys, keys))
-
-    def _scan(
-        self, inputs: tuple[LayerInputs, ...], steps: tuple[Any, Any], x: Array, scanned: tuple[Any, Any]
-    ) -> tuple[Array, Array, Array, States | None]:
-        """Scans over layers with a state and layers with attention, each by its own step."""
-        if self.config.linear is None:
-            x, (k, v) = scan_kinds(self.layers, self.config, inputs, steps[1], x, scanned[1])
-            return x, k, v, None
-
-        def step(layer: CausalLayer, x: Array, part: Any) -> Any:
-            return steps[1](layer, x, inputs[0], part)
-
-        stacks = (self.linear.layers, self.layers)
-        x, states, (k, v) = scan_periods(self.config, stacks, (steps[0], step), x, scanned)
-        return x, k, v, states
+        x_BTD, own = self._embed(tokens_BT, positions_BT, in_key)
+        return run_rows(self, inputs, x_BTD, own, seen_BT, layer_keys(layers_key, self.config.num_layers))
 
     def _mask_empty_start(self, segments_BS: Int[Array, "B S"], places_BS: Int[Array, "B S"]) -> Int[Array, "B S"]:
         """Returns the keys' segment ids with 0 at the empty first place of each example; a soft prompt comes behind it.
@@ -347,8 +308,9 @@ class Decoder(nnx.Module):
 
     def _embed(
         self, tokens_BT: Int[Array, "B T"], positions_BT: Int[Array, "B T"], key: Key | None
-    ) -> Float[Array, "B T D"]:
-        config = self.config
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "L B T W"] | None]:
+        """Returns the embeddings, and what each layer has of the tokens besides, if anything."""
+        config, own = self.config, None
         x_BTD = prompt_at_first_positions(
             self.embedding[...][tokens_BT].astype(config.dtype), self.prompt, positions_BT
         )
@@ -359,7 +321,9 @@ class Decoder(nnx.Module):
             x_BTD += self.positions[...].at[positions_BT].get(mode="fill", fill_value=jnp.nan).astype(config.dtype)
         if config.embed_norm:
             x_BTD = self.embed_norm(x_BTD)
-        return dropout(place_rows(x_BTD), config.dropout_rate, key)
+        if config.mixed is not None and config.mixed.per_layer_width:
+            own = self.per_layer(tokens_BT, x_BTD)
+        return dropout(place_rows(x_BTD), config.dropout_rate, key), own
 
     def _finish(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T d"]:
         """Returns what the output projection reads of the residual stream: normed, a 1 behind it where logits have biases."""
@@ -387,21 +351,4 @@ class Decoder(nnx.Module):
     @staticmethod
     def logical_axes(config: DecoderConfig) -> Axes:
         """Returns the parameters' tree with a tuple of logical axis names for each array; see ``build.logical_axes``."""
-        axes: dict[str, Any] = {
-            "embedding": ("vocab", "embed"),
-            "layers": layer_axes(config),
-            "norm": norm_axes(config, ("embed",)),
-        }
-        if config.linear is not None:
-            axes["linear"] = linear_axes(config)
-        if config.embed_norm:
-            axes["embed_norm"] = norm_axes(config, ("embed",))
-        if config.head_activation:
-            axes |= {"head_dense": ("embed", None), "head_norm": norm_axes(config, ("embed",))}
-        if config.logit_bias:
-            axes["logit_bias"] = ("vocab",)
-        if config.position == "learned":
-            axes["positions"] = ("buckets", "embed")  # a table to look up, as that of distances
-        if not config.tie_embeddings:
-            axes["lm_head"] = ("embed", "vocab")
-        return axes
+        return decoder_axes(config)

@@ -76,6 +76,8 @@ def carry_fields(config: ModelConfig, fields: dict[str, Any], source: Mapping[st
     """
     if isinstance(config, T5GemmaConfig):
         t5gemma.carry_fields(fields, source)
+    if isinstance(config, DecoderConfig):
+        decoders.carry_fields(fields, source)
 
 
 def auto_class(config: ModelConfig) -> str:
@@ -85,7 +87,8 @@ def auto_class(config: ModelConfig) -> str:
 
 def check_family(config: ModelConfig) -> None:
     """Checks the family as which a decoder is to be exported; an unknown one is a UserError."""
-    if isinstance(config, DecoderConfig) and config.family and config.family not in decoders.FAMILIES:
+    known = {"", *decoders.FAMILIES, *decoders.whole_kinds()}
+    if isinstance(config, DecoderConfig) and config.family not in known:
         raise unknown("DecoderConfig.family", config.family, decoders.FAMILIES)
 
 

@@ -55,6 +55,8 @@ class Family(NamedTuple):
         base: what stands in front of the names of all tensors but the output projection's.
         absent: names of tensors that there are none of, though the table has them of every layer.
         wrapped: kinds of models with other towers whose ``text_config`` is of this kind → their classes.
+        towers: what the names of their other tensors begin with, where a model of such a kind goes out as one, with
+            these as they came in; () where its text goes out alone.
         needs_even_heads: transformers 5 refuses a width that is no multiple of the heads, whatever ``head_dim`` says.
     """
 
@@ -73,6 +75,7 @@ class Family(NamedTuple):
     base: str = "model."
     absent: tuple[str, ...] = ()
     wrapped: Mapping[str, str] = {}
+    towers: tuple[str, ...] = ()
     needs_even_heads: bool = False
 
 

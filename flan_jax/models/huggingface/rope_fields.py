@@ -17,11 +17,13 @@ _SCALING = {  # transformers' name: ours
     "beta_slow": "beta_slow",
     "attention_factor": "attention_factor",
     "truncate": "truncate",
+    "partial_rotary_factor": "share",
 }
 _SCALING_FIELDS = {
     "linear": ("factor",),
     "llama3": ("factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"),
     "yarn": ("factor", "original_max_position_embeddings", "beta_fast", "beta_slow", "attention_factor", "truncate"),
+    "proportional": ("factor", "partial_rotary_factor"),
 }
 
 
@@ -44,11 +46,11 @@ def _read_scaling(parameters: Mapping[str, Any], longest: int | None) -> RopeSca
         )
     if kind == "default":
         return None
-    if "factor" not in values:
+    if "factor" not in values and kind != "proportional":
         raise UserError(f"config.json: rotary positions of type {kind!r} need a 'factor'.")
     if longest is not None and "original_max_position_embeddings" in fields:
         values.setdefault("original_max_positions", longest)
-    return RopeScaling(kind, **{name: _number(value) for name, value in values.items()})
+    return RopeScaling(kind, **{"factor": 1.0, **{name: _number(value) for name, value in values.items()}})
 
 
 def _number(value: Any) -> Any:
@@ -59,6 +61,8 @@ def _write_scaling(scaling: RopeScaling | None) -> dict[str, Any]:
     if scaling is None:
         return {"rope_type": "default"}
     fields = {theirs: getattr(scaling, _SCALING[theirs]) for theirs in _SCALING_FIELDS[scaling.kind]}
+    if scaling.kind == "proportional" and scaling.factor == 1:
+        del fields["factor"]  # a key that transformers does not expect there, though it reads it
     return {"rope_type": scaling.kind, **{name: value for name, value in fields.items() if value is not None}}
 
 

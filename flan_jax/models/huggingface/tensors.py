@@ -39,7 +39,8 @@ class TensorLayout(NamedTuple):
         copies: names under which a file may hold another tensor again, which then must be equal.
         fallbacks: tensors that may be missing → those whose values they then have.
         absent: tensors of ``names`` that there are none of: nothing reads these parameters (``absent_value``).
-        numbers: of a stack that has some of the layers, by the name that it begins with, which ones.
+        numbers: of a stack that has some of the layers, by the name that it begins with, which ones. What ``names`` says
+            of ``layers`` holds of the others as well.
         carried: tells tensors that the model does not use and that go out again as they came in.
     """
 
@@ -86,18 +87,23 @@ def places(layout: TensorLayout, shapes: Mapping[Path, Sequence[int]], *, absent
     """
     found: list[tuple[tuple[int, int, int], TensorPlace]] = []
     groups: dict[str, int] = {}
-    for row, (name, ours) in enumerate(layout.names.items()):
+    others = [stack for stack in layout.numbers if stack != "layers"]
+    named = [
+        (row, name, tuple(tuple(path.split(".")) for path in ours.split()))
+        for row, (name, whole) in enumerate(layout.names.items())
+        for ours in (whole, *(_of_stack(whole, stack) for stack in others if whole.startswith("layers.")))
+    ]
+    for row, name, paths in named:
         # Of a group (a stack of blocks) one layer comes after the other, whatever the table lists first.
         before, number = re.fullmatch(r"(\D*?)(?:\{0?\}.*|(\d+)\..*)?", name).groups()  # type: ignore[union-attr]
         group = groups.setdefault(before, len(groups))
-        paths = tuple(tuple(path.split(".")) for path in ours.split())
         if paths[0] not in shapes:
             continue
         stacked = "layers" in paths[0]
         inner = [tuple(shapes[path][1:] if stacked else shapes[path]) for path in paths]
         # The output projection is a linear layer everywhere, whatever the layers before it are.
         is_kernel = (len(inner[0]) == 2 and paths[0][-1] not in _TABLES) or paths[0][-1] == _CONV
-        transposed = is_kernel and (layout.transposed or ours == "lm_head")
+        transposed = is_kernel and (layout.transposed or paths == (("lm_head",),))
         whole = (*inner[0][:-1], sum(shape[-1] for shape in inner))
         shape = whole[::-1] if transposed else whole
         numbers = layout.numbers.get(paths[0][0], range(shapes[paths[0]][0])) if stacked else (None,)
@@ -107,6 +113,10 @@ def places(layout: TensorLayout, shapes: Mapping[Path, Sequence[int]], *, absent
             found.append((order, place))
     found.sort(key=lambda pair: pair[0])
     return [place for _, place in found if (place.name in layout.absent) == absent]
+
+
+def _of_stack(ours: str, stack: str) -> str:
+    return " ".join(f"{stack}.{path}" for path in ours.split())
 
 
 def absent_value(path: Path) -> float:

@@ -1,4 +1,4 @@
-"""Rotary position embeddings (RoPE; Su et al. 2021, arXiv:2104.09864), with linear, Llama 3 and YaRN scaling.
+"""Rotary position embeddings (RoPE; Su et al. 2021, arXiv:2104.09864), with linear, Llama 3, YaRN and proportional scaling.
 
 Halves of a head are paired, first with second, as in the published weights of all families here.
 
@@ -16,13 +16,14 @@ from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.ops.typing import AnyArray
-from flan_jax.typed import Above0, Positive, check_fields, unread
+from flan_jax.typed import Above0, Positive, Share, check_fields, unread
 
-ROPE_SCALINGS = ("linear", "llama3", "yarn")
+ROPE_SCALINGS = ("linear", "llama3", "yarn", "proportional")
 _OF_SCALINGS = {
     "original_max_positions": ("llama3", "yarn"),
     **dict.fromkeys(("low_frequency_factor", "high_frequency_factor"), ("llama3",)),
     **dict.fromkeys(("beta_fast", "beta_slow", "attention_factor", "truncate"), ("yarn",)),
+    "share": ("proportional",),
 }
 
 
@@ -32,7 +33,8 @@ class RopeScaling:
 
     Attributes:
         kind: ``linear`` divides every frequency by ``factor``; ``llama3`` only the slow ones (Llama 3.1);
-            ``yarn`` ramps from fast to slow and scales the scores (Peng et al. 2023, arXiv:2309.00071).
+            ``yarn`` ramps from fast to slow and scales the scores (Peng et al. 2023, arXiv:2309.00071);
+            ``proportional`` divides all and rotates the fast pairs alone (Gemma 4).
         factor: how many times longer.
         original_max_positions: the length before; of ``llama3`` and ``yarn``.
         low_frequency_factor: of ``llama3``: frequencies with fewer rotations than this over the original length are divided.
@@ -41,6 +43,7 @@ class RopeScaling:
         beta_slow: of ``yarn``: frequencies with fewer rotations than this are divided.
         attention_factor: of ``yarn``: multiplies rotated queries and keys; ``None`` for ``0.1 log(factor) + 1``.
         truncate: of ``yarn``: whether the ends of the ramp are whole dimensions.
+        share: of ``proportional``: share of the pairs, the fast ones, that is rotated; the others stay as they are.
 
     Raises:
         UserError: a value outside of its range.
@@ -55,12 +58,15 @@ class RopeScaling:
     beta_slow: float = 1.0
     attention_factor: float | None = None
     truncate: bool = True
+    share: Share = 1.0
 
     def effect(self) -> tuple[Any, ...] | None:
         """Returns the fields that this kind reads; ``None`` where it scales nothing."""
         shared = (self.kind, self.factor)
         if self.kind == "linear":
             return None if self.factor == 1 else shared
+        if self.kind == "proportional":
+            return None if self.factor == self.share == 1 else (*shared, self.share)
         longer = (*shared, self.original_max_positions)
         if self.kind == "llama3":
             return (*longer, self.low_frequency_factor, self.high_frequency_factor)
@@ -95,6 +101,9 @@ def frequencies(d_head: int, theta: float, scaling: RopeScaling | None = None) -
         return base_F / np.float32(scaling.factor), 1.0
     if scaling.kind == "llama3":
         return _llama3(base_F, scaling), 1.0
+    if scaling.kind == "proportional":
+        rotated = int(scaling.share * d_head // 2)
+        return np.where(np.arange(d_head // 2) < rotated, base_F / np.float32(scaling.factor), np.float32(0)), 1.0
     return _yarn(base_F, d_head, theta, scaling)
 
 

@@ -134,6 +134,11 @@ class TuningConfig:
         for field in ("train", "freeze"):
             for pattern in getattr(self, field):
                 matched(pattern, paths, f"TuningConfig.{field}", "parameter")
+        if self.prompt_tokens and "per_layer" in axes:
+            raise UserError(
+                f"TuningConfig.prompt_tokens is {self.prompt_tokens}, but layers of this model look every token up in a table of "
+                "their own, and vectors in front of a row are no tokens. Train adapters instead (TuningConfig.lora_rank)."
+            )
         adapted = self.adapted(axes)
         for path in adapted:
             if self.is_trainable(path):

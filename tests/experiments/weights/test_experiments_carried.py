@@ -11,10 +11,11 @@ from flan_jax.experiments.options import EvalConfig
 from flan_jax.experiments.train import train
 from flan_jax.experiments.weights.export_hf import export_run
 from flan_jax.experiments.weights.import_hf import import_folder
+from flan_jax.models.decoder.mixed_config import MixedAttention
 from flan_jax.models.huggingface import carried, reader, writer
 from flan_jax.models.huggingface.safetensors_files import FileWriter, read_header
 from flan_jax.models.peft.config import TuningConfig
-from flan_jax.testing.models import random_params, tiny_t5gemma
+from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5gemma
 from flan_jax.train.optimizer import OptimizerConfig
 
 TOWER = {
@@ -44,10 +45,10 @@ def published(tmp_path_factory):
     return path
 
 
-def tower_bytes(folder):
+def tower_bytes(folder, names=tuple(TOWER)):
     tensors = reader.open_tensors(folder).tensors
     found = {}
-    for name in TOWER:
+    for name in names:
         tensor = tensors[name]
         with tensor.file.open("rb") as file:
             file.seek(tensor.start)
@@ -89,3 +90,37 @@ def test_a_tuned_part_goes_out_with_the_tower(published, mini_store, tmp_path):
     assert changed["decoder"]["layers"]["attention"]["q"]
     assert changed["encoder"]["layers"]["attention"]["v"]
     assert not changed["encoder"]["layers"]["attention"]["k"]
+
+
+def test_a_decoder_with_other_towers_goes_out_as_it_came_in(tmp_path):
+    """A Gemma 4: towers for images and sound, and keys of layers that read those of others."""
+    config = tiny_decoder(
+        family="gemma4", num_layers=4, sliding_window=3, window_pattern=(True, False), norm_placement="both", qk_norm="head",
+        query_scale=1.0, embed_scale=True, local_rope_theta=10.0, mlp_activation="gated-gelu_tanh", norm_epsilon=1e-6,
+        tie_embeddings=True, bos_id=2, mixed=MixedAttention(6, 2, shared=2, per_layer_width=5),
+    )  # fmt: skip
+    others = {
+        "model.vision_tower.patch.weight": (6, 3),
+        "model.embed_audio.embedding_projection.weight": (20, 6),
+        "model.language_model.layers.3.self_attn.k_proj.weight": (12, 20),
+        "model.language_model.layers.2.self_attn.v_norm.weight": (4,),
+    }
+    file, rng = FileWriter(tmp_path / "others.safetensors", others, "BF16"), np.random.default_rng(0)
+    for name, shape in others.items():
+        file.put(name, rng.normal(size=shape).astype(np.float32))
+    file.finish()
+    source, published = tmp_path / "source", tmp_path / "published"
+    source.mkdir()
+    carried.write(source / carried.CARRIED, read_header(tmp_path / "others.safetensors"))
+    said = {"vision_config": {"hidden_size": 6}, "audio_token_id": 9}
+    (source / "config.json").write_text(json.dumps({"model_type": "gemma4", **said}))
+    writer.save(published, config, random_params(config), carried_from=source)
+
+    assert import_folder(published, tmp_path / "imported").carried == len(others)
+    export_run(tmp_path / "imported", tmp_path / "out")
+    first, last = (json.loads((folder / "config.json").read_text()) for folder in (published, tmp_path / "out"))
+    assert {**last, "dtype": None, "torch_dtype": None} == {**first, "dtype": None, "torch_dtype": None}
+    assert said.items() <= last.items()
+    every = reader.open_tensors(published).tensors
+    assert set(others) < set(every)
+    assert tower_bytes(tmp_path / "out", every) == tower_bytes(published, every)

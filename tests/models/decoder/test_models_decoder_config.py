@@ -78,6 +78,11 @@ PUBLISHED = {
     "qwen3_5_4b": 4_205_751_296,
     "qwen3_5_9b": 8_953_803_264,
     "qwen3_5_27b": 26_895_998_464,
+    # With a number a layer that transformers counts as no parameter.
+    "gemma4_e2b": 4_628_569_379,
+    "gemma4_e4b": 7_463_013_418,
+    "gemma4_12b": 11_907_350_320,
+    "gemma4_31b": 30_697_345_340,
 }
 EVERYTHING = tiny_decoder(
     norm="layer", norm_placement="both", attention_bias=True, output_bias=True, mlp_bias=True, qk_norm="head"

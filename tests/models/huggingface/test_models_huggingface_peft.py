@@ -8,6 +8,7 @@ import pytest
 
 from flan_jax.errors import UserError
 from flan_jax.models.build import logical_axes
+from flan_jax.models.decoder.mixed_config import MixedAttention
 from flan_jax.models.huggingface import peft
 from flan_jax.models.huggingface.safetensors_files import FileWriter
 from flan_jax.models.peft.adapters import attach, join, merged_params, split
@@ -19,6 +20,13 @@ GPT2 = tiny_decoder(
     family="gpt2", norm="layer", position="learned", num_kv_heads=6, d_head=5, d_model=30, attention_bias=True,
     output_bias=True, mlp_bias=True, mlp_activation="gelu_tanh", tie_embeddings=True, norm_epsilon=1e-5,
 )  # fmt: skip
+
+GEMMA4 = tiny_decoder(
+    family="gemma4_text", num_layers=4, sliding_window=3, window_pattern=(True, False), norm_placement="both", qk_norm="head",
+    query_scale=1.0, embed_scale=True, local_rope_theta=10.0, mlp_activation="gated-gelu_tanh", norm_epsilon=1e-6,
+    tie_embeddings=True, bos_id=2, mixed=MixedAttention(6, 2, shared=2, per_layer_width=5),
+)  # fmt: skip
+A_MODULE = {T5: "encoder.block.0.layer.0.SelfAttention.q", GPT2: "mlp.c_proj", GEMMA4: "per_layer_input_gate"}
 
 
 def trained_of(config, tuning):
@@ -40,7 +48,9 @@ LORA = TuningConfig(lora_rank=2, lora_patterns=("encoder/.*/q", "wi_0"))
 
 
 @pytest.mark.parametrize("scaling", ["alpha/r", "alpha/sqrt(r)"])
-@pytest.mark.parametrize(("config", "patterns"), [(T5, ("encoder/.*/q", "wi_0")), (GPT2, ("q", "v", "wo"))])
+@pytest.mark.parametrize(
+    ("config", "patterns"), [(T5, ("encoder/.*/q", "wi_0")), (GPT2, ("q", "v", "wo")), (GEMMA4, ("q", "v", "gate"))]
+)
 def test_what_is_written_reads_as_the_same_model(config, patterns, scaling, tmp_path):
     tuning = TuningConfig(lora_rank=2, lora_patterns=patterns, lora_scaling=scaling)
     trained = trained_of(config, tuning)
@@ -55,8 +65,7 @@ def test_what_is_written_reads_as_the_same_model(config, patterns, scaling, tmp_
         assert (again.lora_rank, again.scale) == (2, tuning.scale)
     fields = json.loads((tmp_path / peft.CONFIG).read_text(encoding="utf-8"))
     assert fields["base_model_name_or_path"] == "somewhere"
-    modules = {"t5": "encoder.block.0.layer.0.SelfAttention.q", "gpt2": "mlp.c_proj"}
-    assert any(name.endswith(modules["t5" if config is T5 else "gpt2"]) for name in fields["target_modules"])
+    assert any(name.endswith(A_MODULE[config]) for name in fields["target_modules"])
 
 
 def test_a_prompt_there_and_back(tmp_path):
@@ -139,3 +148,8 @@ def test_what_peft_cannot_hold_leaves_no_file(tuning, message, tmp_path):
     with pytest.raises(UserError, match=message):
         peft.save(tmp_path / "out", T5, tuning, trained_of(T5, tuning))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_looks_every_token_up_takes_no_prompt():
+    with pytest.raises(UserError, match=r"vectors in front of a row are no tokens\. Train adapters"):
+        TuningConfig(prompt_tokens=2).check(logical_axes(GEMMA4))

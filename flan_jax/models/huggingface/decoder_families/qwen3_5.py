@@ -21,11 +21,6 @@ _NAMES = {
     _LAYER + "linear_attn.norm.weight": _MIXER + "out_norm",
     _LAYER + "linear_attn.out_proj.weight": _MIXER + "o",
     _LAYER + "input_layernorm.weight": _MIXER + "norm.scale",
-    _LAYER + "post_attention_layernorm.weight": "linear.layers.mlp.norm.scale",
-    **{
-        f"{_LAYER}mlp.{theirs}_proj.weight": f"linear.layers.mlp.{ours}"
-        for theirs, ours in {"gate": "wi_0", "up": "wi_1", "down": "wo"}.items()
-    },
 }
 _SIZES = {
     "linear_num_key_heads": "key_heads",

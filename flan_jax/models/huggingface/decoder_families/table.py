@@ -12,6 +12,8 @@ from flan_jax.models.huggingface.decoder_families import (
     gemma,
     gemma2,
     gemma3,
+    gemma4,
+    gemma4_unified,
     gpt2,
     llama,
     mistral,
@@ -39,6 +41,8 @@ MODULES: dict[str, ModuleType] = {  # transformers' model_type: the file
     "smollm3": smollm3,
     "modernbert-decoder": modernbert,
     "qwen3_5_text": qwen3_5,
+    "gemma4_text": gemma4,
+    "gemma4_unified_text": gemma4_unified,
 }
 FAMILIES: dict[str, Family] = {}
 PRESETS: dict[str, DecoderConfig] = {}

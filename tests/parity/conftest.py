@@ -5,6 +5,14 @@ from collections.abc import Iterator
 import pytest
 from fewer_devices import fewer_devices
 
+LONGEST = ("decoder", "harness", "card", "harness_guide", "t5", "decoding", "folder", "peft", "round_trip", "t5gemma")
+"""Files by the time that they take, most first, so that no process is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {f"test_parity_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:

@@ -1,11 +1,13 @@
 """The same weights in transformers' PyTorch models and here write the same tokens; the same filters leave the same logits."""
 
 import dataclasses
+import functools
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import test_parity_decoder as decoders
+from deep import every_second, with_deep
 from test_parity_t5 import ours, random_config, torch_model
 
 from flan_jax.eval.decoding.config import DecodingConfig
@@ -25,6 +27,7 @@ EOS, LENGTH = 1, 12
 SEEDS = {0: 1.5, 3: 2.0, 4: 3.0, 5: 2.0}
 
 
+@functools.cache
 def models(seed):
     """A T5 whose scores differ clearly, and which ends its texts early here and there."""
     fields = {**random_config(seed), "eos_token_id": EOS, "pad_token_id": 0, "tie_word_embeddings": False}
@@ -34,6 +37,14 @@ def models(seed):
         model.lm_head.weight *= 4.0
         model.lm_head.weight[EOS] *= SEEDS[seed]
     return fields, model, *ours(model, fields)
+
+
+@functools.cache
+def decoder(kind):
+    """Fields, model, and what is made of it here."""
+    fields = decoders.random_fields(kind, 1)
+    model = decoders.torch_model(kind, fields, 1)
+    return fields, model, *decoders.ours(model)[1:]
 
 
 def prompts(fields, seed, rows=16, longest=14):
@@ -62,8 +73,7 @@ def mine(graphdef, params, tokens, lengths, decoding):
     return [up_to_eos(row) for row in np.asarray(written)]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("shortest", [0, 4])
+@pytest.mark.parametrize(("seed", "shortest"), every_second(SEEDS, [0, 4]))
 def test_greedy(seed, shortest):
     fields, model, graphdef, params = models(seed)
     tokens, lengths = prompts(fields, seed)
@@ -71,12 +81,23 @@ def test_greedy(seed, shortest):
     assert mine(graphdef, params, tokens, lengths, DecodingConfig(min_length=shortest)) == expected
 
 
-@pytest.mark.parametrize("early_stopping", [True, False, "never"])
+# All kinds of early stopping for a positive and for a negative penalty: its sign says which length bounds a search.
 @pytest.mark.parametrize(
-    ("seed", "beams", "length_penalty", "shortest"),
-    [(0, 1, 1.0, 0), (3, 2, 1.0, 0), (4, 3, 0.0, 0), (5, 4, 2.0, 0), (0, 5, -1.0, 0), (3, 4, 0.6, 3), (4, 8, 1.0, 0)],
-)
-def test_beam_search(seed, beams, length_penalty, early_stopping, shortest):
+    ("seed", "beams", "length_penalty", "shortest", "early_stopping"),
+    with_deep(
+        [
+            (0, 1, 1.0, 0, True), (3, 2, 1.0, 0, False), (4, 3, 0.0, 0, "never"), (3, 4, 0.6, 3, "never"),
+            (4, 8, 1.0, 0, True), (5, 4, 2.0, 0, True), (5, 4, 2.0, 0, False), (5, 4, 2.0, 0, "never"),
+            (0, 5, -1.0, 0, True), (0, 5, -1.0, 0, False), (0, 5, -1.0, 0, "never"),
+        ],
+        [
+            (0, 1, 1.0, 0, False), (0, 1, 1.0, 0, "never"), (3, 2, 1.0, 0, True), (3, 2, 1.0, 0, "never"),
+            (4, 3, 0.0, 0, True), (4, 3, 0.0, 0, False), (3, 4, 0.6, 3, True), (3, 4, 0.6, 3, False),
+            (4, 8, 1.0, 0, False), (4, 8, 1.0, 0, "never"),
+        ],
+    ),
+)  # fmt: skip
+def test_beam_search(seed, beams, length_penalty, shortest, early_stopping):
     fields, model, graphdef, params = models(seed)
     tokens, lengths = prompts(fields, seed + 10 * beams)
     settings = {"length_penalty": length_penalty, "early_stopping": early_stopping}
@@ -87,13 +108,16 @@ def test_beam_search(seed, beams, length_penalty, early_stopping, shortest):
     assert beams == 1 or expected != theirs(model, tokens, lengths, num_beams=1)
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen3", "gemma2"])
-@pytest.mark.parametrize("options", [{}, {"beams": 4, "early_stopping": True}, {"beams": 3, "length_penalty": 2.0}])
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    every_second(
+        [{}, {"beams": 4, "early_stopping": True}, {"beams": 3, "length_penalty": 2.0}],
+        ["gpt2", "llama", "gemma2", "qwen3"],
+    ),
+)
 def test_decoders(kind, options):
     """The prompts of a batch differ in length: transformers wants their padding in front."""
-    fields = decoders.random_fields(kind, 1)
-    model = decoders.torch_model(kind, fields, 1)
-    _, graphdef, params = decoders.ours(model)
+    fields, model, graphdef, params = decoder(kind)
     tokens, lengths = prompts(fields, 7)
     left = np.zeros_like(tokens)
     for row, length in enumerate(lengths):
@@ -108,11 +132,12 @@ def test_decoders(kind, options):
     assert mine(graphdef, params, tokens, lengths, decoding) == [up_to_eos(row) for row in expected]
 
 
-@pytest.mark.parametrize("kind", ["t5", "gpt2", "llama", "gemma2"])
-@pytest.mark.parametrize("beams", [1, 3])
-@pytest.mark.parametrize("penalty", [1.3, 0.7])
-def test_repetition_penalty(kind, beams, penalty):
+@pytest.mark.parametrize(
+    ("kind", "options"), every_second(["t5", "gpt2", "llama", "gemma2"], [(1, 1.3), (3, 1.3), (3, 0.7), (1, 0.7)])
+)
+def test_repetition_penalty(kind, options):
     """Of a decoder the prompt counts, its first token too; of an encoder-decoder the start of what is written."""
+    beams, penalty = options
     method = DecodingConfig("beam", beams=beams) if beams > 1 else DecodingConfig()
     decoding = dataclasses.replace(method, repetition_penalty=penalty)
     if kind == "t5":
@@ -121,9 +146,7 @@ def test_repetition_penalty(kind, beams, penalty):
         expected = theirs(model, tokens, lengths, num_beams=beams, repetition_penalty=penalty)
         plain = theirs(model, tokens, lengths, num_beams=beams)
     else:
-        fields = decoders.random_fields(kind, 1)
-        model = decoders.torch_model(kind, fields, 1)
-        _, graphdef, params = decoders.ours(model)
+        fields, model, graphdef, params = decoder(kind)
         tokens, lengths = prompts(fields, 7)
 
         def written(**settings):

@@ -49,10 +49,11 @@ $(EDITABLE): pyproject.toml $(INSTALLED)
 
 # The file names all that its packages need, so pip need not look: where one asks for `typepy[datetime]`, some releases of
 # pip miss a pin of that name.
-$(PARITY): requirements/parity.txt requirements/torch.txt $(EDITABLE)
+$(PARITY): requirements/parity.txt requirements/torch.txt requirements/templates.txt $(EDITABLE)
 	@echo "Installing PyTorch, transformers and lm-evaluation-harness into $(VENV)"
 	@$(PIP) --require-hashes --no-deps -r requirements/parity.txt
 	@$(PIP) -r requirements/torch.txt
+	@$(PIP) --require-hashes --no-deps -r requirements/templates.txt
 	@touch $@
 
 # The compilers of TPUs and GPUs, as packages of the JAX that is installed; 5 GB, most of it NVIDIA's libraries.

@@ -110,6 +110,10 @@ def report_preparation(report: "PrepareReport") -> None:
             f"turns follow: {by_reply:,} conversations."
         )
         _worst(report, "by_reply")
+    if replies := sum(split.replies for split in report.splits):
+        ends = sum(split.turn_ends for split in report.splits)
+        every = "all of them" if ends == replies else f"{ends:,} of them"
+        print(f"Assistant turns in conversations: {replies:,}, {every} learned with a token that ends the turn.")
     if report.unreadable:
         print(f"Left out because they cannot be read or rendered: {report.unreadable:,} records.")
         _worst(report, "unreadable")

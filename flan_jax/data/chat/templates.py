@@ -7,7 +7,8 @@ our own, by the names ``plain`` and ``chatml``.
 
 What the assistant said is what stands between ``{% generation %}`` and ``{% endgeneration %}``. A
 template without these marks is asked twice for every reply: for the messages before it, with the
-prompt for one more, and for the messages up to it; the difference is the reply.
+prompt for one more, and for the messages up to it; the difference is the reply. Where the prompt goes on otherwise than
+the reply (``<think>`` before a reply without thoughts), the reply is what follows behind all that they have in common.
 
 What a conversation says beside its words, which are tools, calls of them and thoughts, is given to the template too;
 a template that writes nothing of it is refused, as the model would learn from something else than the record says.
@@ -35,7 +36,9 @@ EOS_MARK, BOS_MARK = "\ufdd2", "\ufdd3"
 _MARKS = re.compile(f"[{BEGIN}{END}]")
 _RESERVED = re.compile("[\ufdd0-\ufdd5]")
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
-_REASONING = re.compile(r"\b(reasoning_content|thinking|reasoning)\b")
+_REASONING = ("thinking", "reasoning_content")  # where transformers puts thoughts
+_KEY = re.compile(r"""(?:\.|\[\s*['"]|\bget\(\s*['"])(thinking|reasoning_content|reasoning)\b""")
+_PART_OF_TAG = re.compile(r"<[^<>]*$")
 _DAY = "2024-07-26"
 
 Span = tuple[int, int]
@@ -192,15 +195,33 @@ class ChatTemplate:
         until = self._render(messages[: index + 1], tools, False)
         if index == len(messages) - 1:
             until = whole
+        if not until.startswith(before):
+            before = self._common_start(messages, tools, index, before, until)
         if not until.startswith(before) or not whole.startswith(until) or len(until) == len(before):
             raise UnstablePrefixError(
                 f"Chat template {self.name!r}: what it makes of the messages before reply {index} is not how it begins the whole conversation, so the "
                 "reply cannot be told from the rest. Put {% generation %} and {% endgeneration %} around what the assistant says."
             )
         reply = until[len(before) :]
-        _, _, tail = reply.rpartition(self.guard(messages[index].content).strip())
+        words = self.guard(messages[index].content).strip()
+        tail = reply.rpartition(words)[2] if words else reply  # of a call of tools there may be no words
         # Where nothing but white space ends a turn, that is its marker.
         return len(before), len(before) + len(reply.rstrip() if tail.strip() else reply)
+
+    def _common_start(self, messages: Sequence[Message], tools: str, index: int, prompt: str, until: str) -> str:
+        """Returns what a prompt and the turn with its reply begin with alike, where the prompt is not all of the beginning.
+
+        A prompt may end with ``<think>`` where a reply without thoughts has nothing of it: the reply begins behind what
+        both have in common, at a whole tag, and never within the assistant's own words.
+        """
+        history, message = self._render(messages[:index], tools, False), messages[index]
+        if not until.startswith(history):
+            return prompt
+        end = next((at for at, (a, b) in enumerate(zip(prompt, until, strict=False)) if a != b), len(until))
+        end = len(_PART_OF_TAG.sub("", until[:end]))
+        own = [self.guard(text).strip() for text in (message.reasoning, message.content)]
+        starts = [at for at in (until.find(text, len(history)) for text in own if text) if at >= 0]
+        return until[: max(len(history), min([end, *starts]))]
 
     def _render(self, messages: Sequence[Message], tools: str, add_generation_prompt: bool) -> str:
         import jinja2
@@ -248,10 +269,10 @@ class ChatTemplate:
         return [self._guarded(item) for item in value] if isinstance(value, list) else value
 
     @functools.cached_property
-    def _reasoning(self) -> str:
-        """The key at which the template looks for reasoning."""
-        found = _REASONING.search(self.text)
-        return found[1] if found else "reasoning_content"
+    def _reasoning(self) -> tuple[str, ...]:
+        """The keys at which the template finds reasoning."""
+        read = {found[1] for found in _KEY.finditer(self.text)}
+        return _REASONING if read & set(_REASONING) or not read else (*_REASONING, *read)
 
     def _error(self, what: str) -> UserError:
         return UserError(f"Chat template {self.name!r}: {what}.")

@@ -44,6 +44,8 @@ class RecordCounts:
         truncated: examples whose side was cut, by feature.
         by_reply: conversations that became an example for every reply, since their chat template writes the beginning
             otherwise once more turns follow.
+        replies: the assistant's turns that are learned in conversations.
+        turn_ends: those that are learned with a token that ends them, at which a model can stop.
         messages: why the first records were skipped, each with its file and line or its index.
         merged: messages that became one with a message of the same speaker before them.
         rewritten: messages that the chat template does not write as they are, by role.
@@ -61,6 +63,8 @@ class RecordCounts:
     messages: list[str] = dataclasses.field(default_factory=list)
     filtered: int = 0
     by_reply: int = 0
+    replies: int = 0
+    turn_ends: int = 0
     merged: int = 0
     rewritten: dict[str, int] = dataclasses.field(default_factory=dict)
     rewritten_at: list[str] = dataclasses.field(default_factory=list)

@@ -192,6 +192,7 @@ class ConversationPreprocessor:
                         continue
                     kept += 1
                     self._count_unknown(one, fitting, counts)
+                    self._count_turn_ends(fitting, counts)
                     stops = stops or bool((fitting.ids[fitting.mask > 0] == self.config.vocabulary.eos_id).any())
                     nothing = np.zeros(0, np.int32)
                     yield StoredExample(nothing, fitting.ids, example_id=index, extras={LOSS_MASK: fitting.mask})
@@ -243,6 +244,23 @@ class ConversationPreprocessor:
             if len(counts.rewritten_at) < MAX_MESSAGES:
                 where = self.task.source.place(split, index) or f"record {index}"
                 counts.rewritten_at.append(f"{where}, message {number}: {message.content[:_SHOWN]!r}")
+
+    @functools.cached_property
+    def _ends(self) -> frozenset[int]:
+        """The tokens that may end a turn."""
+        vocabulary = self.config.vocabulary
+        return frozenset({vocabulary.eos_id, *(vocabulary.special_tokens if vocabulary.has_offsets else {}).values()})
+
+    def _count_turn_ends(self, tokens: Tokens, counts: RecordCounts) -> None:
+        """Counts replies, and those whose last token that is no white space is one that ends a turn."""
+        if not self._tokenizer.knows_end:
+            return
+        edges = np.flatnonzero(np.diff(tokens.mask, prepend=0, append=0))
+        for start, end in edges.reshape(-1, 2):
+            own = reversed(tokens.ids[start:end].tolist())
+            last = next((i for i in own if i in self._ends or self.config.vocabulary.decode([i]).strip()), None)
+            counts.replies += 1
+            counts.turn_ends += last in self._ends
 
     def _count_unknown(self, talk: Conversation, tokens: Tokens, counts: RecordCounts) -> None:
         """Counts unknown ids: what the assistant says is a target, everything else an input."""

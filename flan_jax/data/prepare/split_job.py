@@ -34,6 +34,8 @@ class PreparedSplit:
         seconds: wall-clock time spent on it; ``None`` where a machine elsewhere did.
         filtered: records left out because they are no examples of the task.
         by_reply: conversations that became an example for every reply; see ``RecordCounts``.
+        replies: the assistant's turns that are learned in conversations.
+        turn_ends: those that are learned with a token that ends them.
         merged: messages that became one with a message of the same speaker before them.
         rewritten: messages that the chat template does not write as they are, by role.
         rewritten_at: where the first of these stand.
@@ -60,6 +62,8 @@ class PreparedSplit:
     seconds: float | None
     filtered: int = 0
     by_reply: int = 0
+    replies: int = 0
+    turn_ends: int = 0
     merged: int = 0
     rewritten: Mapping[str, int] = dataclasses.field(default_factory=dict)
     rewritten_at: Sequence[str] = ()
@@ -227,6 +231,8 @@ def read_outcome(
         seconds=seconds,
         filtered=counts.filtered,
         by_reply=counts.by_reply,
+        replies=counts.replies,
+        turn_ends=counts.turn_ends,
         merged=counts.merged,
         rewritten=counts.rewritten,
         rewritten_at=tuple(counts.rewritten_at),

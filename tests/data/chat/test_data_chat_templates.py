@@ -164,3 +164,33 @@ def test_names_and_texts():
         UserError, match=r"Unknown chat template 'chatlm'. Did you mean 'chatml'\? Or give a tokenizer's folder"
     ):
         load_chat_template("chatlm")
+
+
+# As DeepSeek R1's: the prompt begins thoughts, and a reply without thoughts has nothing of them.
+BEGINS_THOUGHTS = (
+    "{% for m in messages %}<{{ m.role }}>{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}</think>{% endif %}"
+    "{{ m.content }}{% for call in m.tool_calls %}<tool>{{ call.name }}</tool>{% endfor %}<end>\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant><think>\n{% endif %}"
+)
+
+
+def test_a_reply_begins_where_it_and_the_prompt_part():
+    template = ChatTemplate("begins", BEGINS_THOUGHTS)
+    talk = [Message("user", "a"), Message("assistant", "ok."), Message("user", "b")]
+    assert said(template, [*talk, Message("assistant", "No.", reasoning="Hm.")]) == ["ok.<end>", "Hm.</think>No.<end>"]
+    # Never within its own words, nor within a tag that begins alike.
+    assert said(template, [*talk, Message("assistant", "<think")]) == ["ok.<end>", "<think<end>"]
+    call = Message("assistant", "", calls='[{"name": "rain"}]')
+    assert said(template, [*talk, call, Message("tool", "42"), Message("assistant", "Yes.")]) == [
+        "ok.<end>", "<tool>rain</tool><end>", "Yes.<end>"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["m.reasoning_content", "m['thinking']", "m.get('reasoning')"])
+def test_thoughts_are_where_a_template_looks_for_them(key):
+    """Whatever else it says of thinking."""
+    text = (
+        f"{{# reasoning, thinking #}}{{% for m in messages %}}[{{{{ {key} or '' }}}}]{{{{ m.content }}}}{{% endfor %}}"
+    )
+    talk = [Message("user", "a"), Message("assistant", "ok.", reasoning="Hm.")]
+    assert ChatTemplate("looks", text).render(talk) == "[]a[Hm.]ok."

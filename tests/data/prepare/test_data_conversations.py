@@ -231,6 +231,14 @@ def test_what_cannot_be_read_is_named_by_its_line_or_skipped(tmp_path):
     assert [example.example_id for example in examples(kept, on_error="skip")] == [0, 2]
 
 
+def test_turns_and_their_ends_are_counted():
+    endless = ChatTemplate("endless", CHAT_TEMPLATES["chatml"].text.replace("{{ eos_token }}{% end", "{% end"))
+    for template, ends in (("plain", 2), ("chatml", 2), (endless, 0)):
+        counts = RecordCounts()
+        examples(task_of(talk(BEANS), template=template), counts=counts)
+        assert (counts.replies, counts.turn_ends) == (2, ends)
+
+
 def test_a_template_that_never_stops_is_told_of(caplog):
     text = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
     with caplog.at_level(logging.WARNING):

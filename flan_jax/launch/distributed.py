@@ -23,8 +23,9 @@ LAST_S = 10.0
 _NEWS_S = 4.0
 """So long after a failure it is waited for the news that another process ended, which then is the cause; less than the
 delay of ``_let_last_words_be_said``."""
-_JAX_NOTICES_S = 100
-"""JAX's own time limit for a process that says nothing; ours is shorter (``rendezvous.Line``)."""
+_JAX_NOTICES_S = 300
+"""JAX's own time limit for a process that says nothing, and then all are aborted; ours is shorter (``rendezvous.Line``), and
+knows a process that ended from one that waits: a machine may be suspended or overloaded for minutes."""
 
 
 class _Current:

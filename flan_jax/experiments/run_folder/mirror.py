@@ -139,14 +139,15 @@ class RunMirror:
         before = self._index or {"files": {}}
         there = {entry["digest"] for entry in before["files"].values()}
         entries: dict[str, dict[str, Any]] = {}
-        for name in self._names():
-            with contextlib.suppress(FileNotFoundError), self._still(name) as path:
-                size, digest = path.stat().st_size, self._digest(name, path)
-                if digest not in there:
-                    self._put(path, OBJECTS, digest)
-                    there.add(digest)
-                entries[name] = {"digest": digest, "bytes": size}
-        entries = {name: entry for name, entry in entries.items() if self._is_whole(name)}
+        with self._held() as checkpoints:
+            logged = [name for name in self._names() if not _OF_STEP.match(name)]
+            for name in (*checkpoints, *logged):  # in this order: what is logged is never behind what is saved
+                with contextlib.suppress(FileNotFoundError), self._still(name, checkpoints.get(name)) as path:
+                    size, digest = path.stat().st_size, self._digest(name, path)
+                    if digest not in there:
+                        self._put(path, OBJECTS, digest)
+                        there.add(digest)
+                    entries[name] = {"digest": digest, "bytes": size}
         steps = [int(match[1]) for match in map(_OF_STEP.match, entries) if match]
         index = {"format": FORMAT, "identity": identity, "step": max(steps, default=-1), "files": entries}
         if index["files"] != before["files"]:
@@ -176,23 +177,53 @@ class RunMirror:
             return None
 
     def _names(self) -> list[str]:
-        """The files of the folder, those of checkpoints first: what is logged is never behind what is saved."""
+        """The files of the folder that its copy has."""
         found = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
-        kept = [name for name in found if name != LOCK and not _LEFT_OUT.search(name)]
-        return sorted(kept, key=lambda name: (not name.startswith(f"{run_files.CHECKPOINTS}/"), name))
-
-    def _is_whole(self, name: str) -> bool:
-        """Tells whether the checkpoint that a file is of was not deleted meanwhile."""
-        match = _OF_STEP.match(name)
-        return match is None or (self.folder / match[0]).is_dir()
+        return sorted(name for name in found if name != LOCK and not _LEFT_OUT.search(name))
 
     @contextlib.contextmanager
-    def _still(self, name: str) -> Iterator[Path]:
-        """Yields a file that nobody appends to: one of a checkpoint itself, of any other a copy."""
-        path = self.folder / name
-        if name.startswith(f"{run_files.CHECKPOINTS}/"):
-            yield path
+    def _held(self) -> Iterator[dict[str, Path]]:
+        """Yields the files of the checkpoints that are there now: the name of each → a link of its own.
+
+        A run deletes its old checkpoints, while an upload of a minute is under way too: all of them may be gone before
+        its end, and the copy would have none. What is linked stays on the disk until it is uploaded.
+        """
+        files.remove_leftovers(self.folder)
+        folder = self.folder / files.temporary_name("mirror")
+        held: dict[str, Path] = {}
+        try:
+            for step in sorted(step_folders(self.folder / run_files.CHECKPOINTS)):
+                with contextlib.suppress(FileNotFoundError):  # it was deleted meanwhile
+                    held |= self._linked(self.folder / run_files.CHECKPOINTS / str(step), folder)
+            yield held
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _linked(self, checkpoint: Path, folder: Path) -> dict[str, Path]:
+        linked = {}
+        for path in sorted(checkpoint.rglob("*")):
+            name = path.relative_to(self.folder).as_posix()
+            if _LEFT_OUT.search(name) or path.is_dir():
+                continue
+            linked[name] = folder / name
+            linked[name].parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(path, linked[name])
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system without links
+                shutil.copy2(path, linked[name])
+        if not checkpoint.is_dir():
+            raise FileNotFoundError(checkpoint)
+        return linked
+
+    @contextlib.contextmanager
+    def _still(self, name: str, linked: Path | None) -> Iterator[Path]:
+        """Yields a file that nobody appends to: one of a checkpoint by its link, of any other a copy."""
+        if linked is not None:
+            yield linked
             return
+        path = self.folder / name
         copy = self.folder / files.temporary_name(path.name)
         try:
             shutil.copyfile(path, copy)

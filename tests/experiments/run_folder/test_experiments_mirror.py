@@ -154,6 +154,27 @@ def test_an_upload_that_is_killed_leaves_the_copy_before(survives: int, flaky: t
     assert content(elsewhere) == content(here)
 
 
+def test_checkpoints_that_a_run_deletes_while_they_are_uploaded_are_in_the_copy(
+    flaky: type[Flaky], tmp_path: Path
+) -> None:
+    """An upload may take longer than the run keeps a checkpoint."""
+    here, elsewhere = run_folder(tmp_path / "here", step=2), tmp_path / "elsewhere"
+    before = content(here)
+
+    def delete(operation: str, path: str) -> None:
+        shutil.rmtree(here / "checkpoints" / "1", ignore_errors=True)
+        shutil.rmtree(here / "checkpoints" / "2", ignore_errors=True)
+
+    flaky.before = staticmethod(delete)
+    copied("flaky://bucket/run", here)
+    flaky.before = staticmethod(lambda operation, path: None)
+    RunMirror("flaky://bucket/run", elsewhere, pause_s=0).restore()
+    there = content(elsewhere)
+    there.pop("mirror.json")
+    assert there == before
+    assert not [path.name for path in here.iterdir() if path.name.startswith(".")], "links go when they are uploaded"
+
+
 def test_what_fails_is_tried_again(flaky: type[Flaky], tmp_path: Path) -> None:
     failures = {"put": 4, "get": 4}
 

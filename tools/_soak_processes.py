@@ -10,7 +10,7 @@ from typing import Any
 
 _SAMPLE_EVERY_S = 1.0
 WARM_UP_S = 30.0
-"""At least so long, and a quarter of its life, a process fills caches and is not measured."""
+"""So long from its first step on, and a quarter of its life, a process fills caches and is not measured."""
 MEASURED_S = 60.0
 """So long it must live after that."""
 MEMORY_TOLERANCE = 0.03
@@ -27,11 +27,13 @@ class Life:
         run: which of the two runs it is of.
         number: of the process in its run.
         samples: seconds since its start, MiB of resident memory, open files.
+        trains_after_s: seconds from its start to its first step; before, it imports and compiles.
     """
 
     run: str
     number: int
     samples: list[tuple[float, float, int]] = dataclasses.field(default_factory=list)
+    trains_after_s: float | None = None
 
 
 def children(parent: int) -> dict[int, int]:
@@ -72,6 +74,15 @@ class Watch:
         """Says which launch is to be watched from now on."""
         self._launch = (run, launch)
 
+    def trains(self) -> None:
+        """Says that the processes which are watched now have taken a step."""
+        if self._launch is None:
+            return
+        for process in children(self._launch[1]).values():
+            life = self._lives.get(process)
+            if life is not None and life.trains_after_s is None:
+                life.trains_after_s = time.monotonic() - self._begun[process]
+
     def lives(self) -> list[Life]:
         """All processes that were seen."""
         return list(self._lives.values())
@@ -105,9 +116,9 @@ def growth(life: Life) -> dict[str, Any] | None:
     The slope is Theil's and Sen's, the median of the slopes between all pairs of samples: a peak while a checkpoint is
     written does not turn it.
     """
-    if not life.samples:
+    if not life.samples or life.trains_after_s is None:
         return None
-    first = max(WARM_UP_S, life.samples[-1][0] / 4)
+    first = max(life.trains_after_s + WARM_UP_S, life.samples[-1][0] / 4)
     warm = [sample for sample in life.samples if sample[0] >= first]
     if not warm or warm[-1][0] - warm[0][0] < MEASURED_S:
         return None

@@ -265,6 +265,7 @@ class Soak:
                 self.unexpected.append(f"after {cause} no step in {TRAINS_WITHIN_S:g} s: {self._last_words()}")
                 raise SystemExit("\n".join(self.unexpected))
             time.sleep(_POLL_S)
+        self.watch.trains()
         return codes
 
     def _some(self) -> dict[int, int]:
@@ -309,7 +310,13 @@ class Soak:
     def _run_through(self, run: str, folder: Path, steps: int) -> None:
         mirror = self.bucket.address if self.bucket and run == "disturbed" else ""
         self._begin(run, command(folder, steps, mirror))
-        if code := self._process.wait():
+        metrics, stepped = folder / "run" / "metrics.jsonl", False
+        while self._process.poll() is None:
+            if not stepped and run == "undisturbed" and metrics.is_file() and metrics.stat().st_size:
+                stepped = True
+                self.watch.trains()
+            time.sleep(_POLL_S)
+        if code := self._process.returncode:
             self.unexpected.append(f"the {run} run ended with {code}: {self._last_words(run)}")
             raise SystemExit("\n".join(self.unexpected))
 

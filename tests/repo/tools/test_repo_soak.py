@@ -22,7 +22,7 @@ def life(memory_per_s: float, files_per_s: float = 0.0, *, seconds: int = 200):
         (float(at), 500 + memory_per_s * at + (300 if at % 20 == 0 else 0), round(40 + files_per_s * at))
         for at in range(seconds)
     ]
-    return processes.Life("disturbed", 1, samples)
+    return processes.Life("disturbed", 1, samples, trains_after_s=10.0)
 
 
 def test_growth_is_a_slope_that_peaks_do_not_turn() -> None:
@@ -34,6 +34,9 @@ def test_growth_is_a_slope_that_peaks_do_not_turn() -> None:
     assert not leaks["flat"]
     assert not processes.growth(life(0.0, 0.05))["flat"], "files that stay open"
     assert processes.growth(life(0.0, seconds=80)) is None, "too short a life says nothing"
+    never = life(0.0)
+    never.trains_after_s = None
+    assert processes.growth(never) is None, "what only compiled says nothing, too"
 
 
 def test_a_process_of_a_launch_is_found_by_its_number() -> None:

@@ -1,6 +1,7 @@
 """A decoder is measured by what it was trained on: scores are the training loss, options share their prompt."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,11 @@ KINDS = {
 # Trained vectors in front of every row, of the one kind.
 PROMPT = jnp.asarray(np.random.default_rng(2).normal(size=(5, 20)), jnp.float32)
 _forward = jax.jit(apply, static_argnums=0)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _losses(graphdef, params, batch, num_tasks):
+    return token_loss(apply(graphdef, params, batch), batch, num_tasks=num_tasks)
 
 
 def model_of(kind):
@@ -89,8 +95,7 @@ def test_a_score_is_the_training_loss_of_the_example_packed_or_not(kind, example
     assert fits[-1] + 1 < len(examples)  # some rows hold several
     for rows, losses in ((list(range(len(examples))), alone), (fits, packed)):
         batch = trained_on(examples, rows)
-        sums = token_loss(_forward(graphdef, params, batch), batch, num_tasks=len(examples))
-        losses.extend(-np.asarray(sums.task_loss))
+        losses.extend(-np.asarray(_losses(graphdef, params, batch, len(examples)).task_loss))
     np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-5)
     if kind != "prompted":  # in front of a row there is one prompt, for one example
         np.testing.assert_allclose(found, packed, rtol=1e-5, atol=1e-5)

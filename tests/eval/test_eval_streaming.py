@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from deep import with_deep
@@ -13,18 +15,16 @@ from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
 from flan_jax.eval.decoding.stopping import certain_part
 from flan_jax.eval.examples import EvalExample
 from flan_jax.eval.streaming import StreamingPredictor
-from flan_jax.models.build import init_model
-from flan_jax.testing.models import tiny_decoder
+from flan_jax.models.build import abstract_model
+from flan_jax.testing.models import random_params, tiny_decoder
 
 EXAMPLE = EvalExample(np.array([7, 9, 4, 1], np.int32), (), ("",), 3, 0)
 
 
 @pytest.fixture(scope="module", params=[CONFIG, tiny_decoder()], ids=["t5", "decoder"])
 def predictor(request):
-    import jax
-
-    graphdef, params = init_model(request.param, jax.random.key(0))
-    return StreamingPredictor(graphdef, params, encode, decode, target_length=9)
+    params = jax.tree.map(jnp.asarray, random_params(request.param))
+    return StreamingPredictor(abstract_model(request.param)[0], params, encode, decode, target_length=9)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,7 @@ def test_what_the_next_tokens_may_change_is_held_back(text, stops, certain):
 
 
 def test_a_prompt_without_room_is_refused():
-    import jax
-
-    graphdef, params = init_model(tiny_decoder(position="learned", max_positions=8), jax.random.key(0))
-    predictor = StreamingPredictor(graphdef, params, encode, decode, target_length=9)
+    config = tiny_decoder(position="learned", max_positions=8)
+    predictor = StreamingPredictor(abstract_model(config)[0], random_params(config), encode, decode, target_length=9)
     with pytest.raises(UserError, match="has 8 positions for them"):
         next(predictor.stream(EXAMPLE))

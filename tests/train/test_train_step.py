@@ -199,8 +199,12 @@ def test_the_metrics_of_one_step(tiny_run: TinyRun) -> None:
     batch, before = make_batch(0), tiny_run.start()
     graphdef, params = tiny_run.graphdef, jax.tree.map(np.copy, jax.device_get(before.params))
     key = jax.random.fold_in(jax.random.fold_in(before.key, 0), 0)
-    logits = jax.jit(lambda params: apply(graphdef, params, batch, dropout_key=key))(params)
-    sums = token_loss(logits, batch, num_tasks=NUM_TASKS, z_loss=1e-3)
+
+    @jax.jit
+    def loss(params: Any) -> Any:
+        return token_loss(apply(graphdef, params, batch, dropout_key=key), batch, num_tasks=NUM_TASKS, z_loss=1e-3)
+
+    sums = loss(params)
     after, metrics = tiny_run.step(before, tiny_run.put(batch))
     metrics = jax.device_get(metrics)
     weight = batch["decoder_loss_weights"].sum()

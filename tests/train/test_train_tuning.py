@@ -123,7 +123,7 @@ def test_optimisers_take_adapters_for_matrices(name: str) -> None:
     abstract = abstract_sharded_state(MODEL, optimizer, one_device(), tuning=LORA)[1]
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), abstract.params)
-    updates, _ = jax.jit(optimizer.update)(params, optimizer.init(params), params)
+    updates, _ = jax.jit(lambda values: optimizer.update(values, optimizer.init(values), values))(params)
     if name == "adafactor":  # rows and columns of each of two layers, not the matrix
         shapes = {leaf.shape for leaf in jax.tree.leaves(abstract.opt_state)}
         assert {(2, 16), (2, 2)} <= shapes

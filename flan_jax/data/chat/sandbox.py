@@ -6,6 +6,7 @@ reach Python's insides nor change what it is given; every loop, comparison, filt
 promptsource's language it has macros, ``{% generation %}``, ``break`` and ``continue``.
 """
 
+import datetime
 import functools
 import json
 import re
@@ -21,6 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from flan_jax.data.templates.jinja_budget import RUN, Refused, RenderBudget
 from flan_jax.data.templates.jinja_sandbox import PAYING, metered, paid
 from flan_jax.data.tokenizers.encoding import BEGIN, END
+from flan_jax.errors import UserError
 
 _MAX_SOURCE = 200_000  # characters of a template; the longest published ones have a tenth
 _MAX_BITS = 1024  # of a whole number that arithmetic makes
@@ -232,3 +234,16 @@ def render_template(source: str, variables: Mapping[str, Any]) -> str:
         return "".join(pieces)
     finally:
         RUN.reset(token)
+
+
+def clock(today: str) -> Callable[[str], str]:
+    """Returns ``strftime_now``, by which it is the same day on every day.
+
+    Raises:
+        UserError: no such day.
+    """
+    try:
+        day = datetime.datetime.fromisoformat(today)
+    except ValueError as error:
+        raise UserError(f"A chat template's today={today!r} is no day. Write it as YYYY-MM-DD.") from error
+    return day.strftime

@@ -17,11 +17,10 @@ a template that writes nothing of it is refused, as the model would learn from s
 """
 
 import dataclasses
-import datetime
 import functools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -226,7 +225,7 @@ class ChatTemplate:
     def _render(self, messages: Sequence[Message], tools: str, add_generation_prompt: bool) -> str:
         import jinja2
 
-        from flan_jax.data.chat.sandbox import render_template
+        from flan_jax.data.chat.sandbox import clock, render_template
 
         for index, message in enumerate(messages):
             if found := _RESERVED.search(message.content + message.reasoning + message.calls):
@@ -235,11 +234,11 @@ class ChatTemplate:
                 )
         try:
             given = {
-                "messages": [self._guarded(message.as_dict(self._reasoning)) for message in messages],
+                "messages": [self._guarded(self._as_dict(message)) for message in messages],
                 "add_generation_prompt": add_generation_prompt,
                 "tools": self._guarded(json.loads(tools)) if tools else None,
                 "documents": None,
-                "strftime_now": _clock(self.today),
+                "strftime_now": clock(self.today),
             }
             return render_template(self.text, {**dict(self.special_tokens), **dict(self.variables), **given})
         except jinja2.TemplateSyntaxError as error:
@@ -267,6 +266,10 @@ class ChatTemplate:
         if isinstance(value, dict):
             return {self.guard(key): self._guarded(item) for key, item in value.items()}
         return [self._guarded(item) for item in value] if isinstance(value, list) else value
+
+    def _as_dict(self, message: Message) -> dict[str, Any]:
+        """A message as the template takes it, thoughts wherever it may look for them."""
+        return message.as_dict() | (dict.fromkeys(self._reasoning, message.reasoning) if message.reasoning else {})
 
     @functools.cached_property
     def _reasoning(self) -> tuple[str, ...]:
@@ -296,14 +299,6 @@ def _between_marks(text: str, template: ChatTemplate) -> Marked:
     if depth:
         raise template._error("a {% generation %} block loses its end on the way into the text")
     return Marked("".join(plain), tuple(spans))
-
-
-def _clock(today: str) -> Callable[[str], str]:
-    try:
-        day = datetime.datetime.fromisoformat(today)
-    except ValueError as error:
-        raise UserError(f"A chat template's today={today!r} is no day. Write it as YYYY-MM-DD.") from error
-    return day.strftime
 
 
 @functools.lru_cache(maxsize=8)

@@ -9,7 +9,7 @@ this. What else keys of a record or of a message say is honoured or refused: see
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
 from flan_jax.errors import UserError, did_you_mean, unknown
@@ -65,11 +65,11 @@ class Message:
         if wrong := unsound(self.content):
             raise UserError(f"its content {wrong}. Correct it, or leave the record out.")
 
-    def as_dict(self, reasoning: Sequence[str] = ("thinking", "reasoning_content")) -> dict[str, Any]:
-        """As a chat template takes it, thoughts at each key of ``reasoning``: at those of transformers, if nothing is said."""
+    def as_dict(self, reasoning: str = "reasoning_content") -> dict[str, Any]:
+        """As a chat template takes it, thoughts at the key ``reasoning``."""
         made: dict[str, Any] = {"role": self.role, "content": self.content, **dict(self.answers)}
         if self.reasoning:
-            made |= dict.fromkeys(reasoning, self.reasoning)
+            made[reasoning] = self.reasoning
         if self.calls:
             made["tool_calls"] = json.loads(self.calls)
         return made

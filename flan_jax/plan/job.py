@@ -4,9 +4,8 @@ import dataclasses
 from typing import Literal
 
 from flan_jax.eval.decoding.config import GREEDY, DecodingConfig
-from flan_jax.models.decoder.config import DecoderConfig
+from flan_jax.models.config import ModelConfig
 from flan_jax.models.peft.config import TuningConfig
-from flan_jax.models.t5.config import T5Config
 from flan_jax.plan.packages import CompilerName
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig
@@ -41,7 +40,7 @@ class PlanJob:
         programs: that are compiled.
     """
 
-    model: T5Config | DecoderConfig
+    model: ModelConfig
     rows: int
     inputs: int
     targets: int

@@ -9,8 +9,10 @@ from typing import Any
 
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.t5.config import T5Config
+from flan_jax.models.t5gemma.config import T5GemmaConfig
 
 FORMULA = (
     "Forward: 2 x (tokens of the encoder x parameters of its kernels + tokens of the decoder x parameters of its "
@@ -22,9 +24,7 @@ FORMULA = (
 )
 
 
-def step_operations(
-    model: T5Config | DecoderConfig, rows: int, inputs: int, targets: int, *, frozen: bool = False
-) -> float:
+def step_operations(model: ModelConfig, rows: int, inputs: int, targets: int, *, frozen: bool = False) -> float:
     """Returns the operations of one training step by `FORMULA`.
 
     Args:
@@ -37,15 +37,32 @@ def step_operations(
     return forward_operations(model, rows, inputs, targets) * (2 if frozen else 3)
 
 
-def forward_operations(model: T5Config | DecoderConfig, rows: int, inputs: int, targets: int) -> float:
+def forward_operations(model: ModelConfig, rows: int, inputs: int, targets: int) -> float:
     """Returns the operations of the forward pass over a batch by `FORMULA`; the arguments are `step_operations`'."""
     if isinstance(model, T5Config):
         return _t5(model, rows, inputs, targets)
-    layer = (
-        2 * model.d_model * (model.d_heads + model.d_kv_heads) + (3 if model.gated else 2) * model.d_model * model.d_ff
-    )
-    kernels = rows * targets * (model.num_layers * layer + model.d_model * model.vocab_size)
+    if isinstance(model, T5GemmaConfig):
+        return _t5gemma(model, rows, inputs, targets)
+    kernels = rows * targets * (model.num_layers * _layer(model) + model.d_model * model.vocab_size)
     return 2.0 * kernels + 4.0 * rows * model.num_layers * targets**2 / 2 * model.d_heads
+
+
+def _layer(model: DecoderConfig) -> int:
+    """The parameters of the kernels of a layer."""
+    attention = 2 * model.d_model * (model.d_heads + model.d_kv_heads)
+    return attention + (3 if model.gated else 2) * model.d_model * model.d_ff
+
+
+def _t5gemma(model: T5GemmaConfig, rows: int, inputs: int, targets: int) -> float:
+    """The decoder reads the encoder through the projections of its own tokens where it is merged, or by a layer more."""
+    encoder, decoder = model.encoder, model.decoder
+    crossing = 0 if model.merged_attention else 2 * decoder.d_model * decoder.d_heads
+    keys = 2 * encoder.d_model * decoder.d_kv_heads * decoder.num_layers
+    reads = rows * inputs * (encoder.num_layers * _layer(encoder) + keys)
+    writes = rows * targets * (decoder.num_layers * (_layer(decoder) + crossing) + decoder.d_model * model.vocab_size)
+    pairs: float = encoder.num_layers * inputs**2 * encoder.d_heads
+    pairs += decoder.num_layers * (targets**2 / 2 + inputs * targets) * decoder.d_heads
+    return 2.0 * (reads + writes) + 4.0 * rows * pairs
 
 
 def _t5(model: T5Config, rows: int, inputs: int, targets: int) -> float:

@@ -52,6 +52,8 @@ _VERSIONS = (
     "modificationTime", "created",
 )  # fmt: skip
 _ATTEMPTS = 4
+_EXTRAS = {"s3fs": "s3", "gcsfs": "gcs"}
+"""The packages of protocols that an extra of ours installs."""
 
 
 class FsspecBackend:
@@ -325,7 +327,9 @@ def connect(url: str, shown: str, what: str = "store") -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise UserError(f"The {what} {shown} needs a package that is not installed ({error}).") from error
+        extra = next((extra for package, extra in _EXTRAS.items() if package in str(error)), "")
+        remedy = f": pip install 'flan-jax[{extra}]' brings it" if extra else ""
+        raise UserError(f"The {what} {shown} needs a package that is not installed ({error}){remedy}.") from error
     except Exception as error:  # each file system has errors of its own
         raise UserError(f"The {what} {shown} cannot be reached ({type(error).__name__}: {error}).") from error
 

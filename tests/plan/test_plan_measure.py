@@ -6,7 +6,9 @@ from typing import Any
 import jax
 import pytest
 
+from flan_jax.models.build import num_params
 from flan_jax.models.peft.config import TuningConfig
+from flan_jax.models.t5gemma.config import T5GemmaConfig
 from flan_jax.plan import measure as measuring
 from flan_jax.plan.job import PlanJob
 from flan_jax.plan.measure import measure
@@ -75,6 +77,17 @@ def test_a_decoder_that_trains_a_part_in_microbatches() -> None:
     # The products of both parts are counted.
     formula = step_operations(job.model, 8, *job.row_lengths, frozen=True)
     assert formula < found["operations"] < 1.7 * formula
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_operations_of_t5gemma(merged: bool) -> None:
+    config = T5GemmaConfig(
+        256, 32, 2, 2, 4, 2, 8, 64, merged_attention=merged, shared_embedding=merged, attention="dense", pad_id=0
+    )
+    found = train_of(dataclasses.replace(T5, model=config))
+    formula = step_operations(config, 16, 32, 16)
+    assert formula < found["operations"] < 1.3 * formula
+    assert found["state"]["count"] == num_params(config)
 
 
 def test_what_stays_whole_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """The guide, followed to the letter: its files are written, its commands run, its outputs looked for.
 
 In a page, a block of JSON lines behind "`NAME`:" and a block that begins with "# NAME" are files
-("# NAME, continued" goes on with one), a bash block is run, and a text block behind it holds lines
+("# NAME, continued" goes on with one), a bash block is run, a console block is not, and a text block behind it holds lines
 of what it prints. A text block that begins with "error:" says that the last command is refused.
 """
 
@@ -45,6 +45,8 @@ class Step(NamedTuple):
 def steps(page: str) -> Iterator[Step]:
     for block in BLOCK.finditer((GUIDE / page).read_text(encoding="utf-8")):
         body, title = block["body"], TITLE.match(block["body"])
+        if block["language"] == "console":  # what a user does once, to have the commands
+            continue
         if block["language"] == "bash":
             yield Step("run", "", body)
         elif block["language"] == "text":
@@ -179,6 +181,14 @@ def test_a_metric_is_added_as_the_guide_says(tmp_path):
 def test_commands_are_launched_as_the_guide_says(tmp_path):
     follow("launch.md", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["cluster.gin"]
+
+
+def test_runs_of_paper_scale_are_launched_as_the_guide_says(tmp_path):
+    """What compilers of minutes say is not asked again."""
+    plans = [step.body for step in steps("paper_scale.md") if step.body.startswith("flan-jax plan")]
+    assert len(plans) == 3
+    follow("paper_scale.md", tmp_path, {body: "true\n" for body in plans})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_family_is_added_as_the_guide_says(tmp_path):

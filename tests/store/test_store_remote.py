@@ -410,6 +410,23 @@ def test_the_cache_is_found_as_is_usual(monkeypatch, tmp_path, watched, store):
     assert store.open("rte", "train", A).fetch().is_relative_to(tmp_path / "home" / ".cache" / "flan_jax" / "files")
 
 
+@pytest.mark.parametrize(
+    ("says", "ends"),
+    [
+        ("Install s3fs to access S3", r"\(Install s3fs to access S3\): pip install 'flan-jax\[s3\]' brings it\.$"),
+        ("Please install gcsfs to access Google Storage", r"pip install 'flan-jax\[gcs\]' brings it\.$"),
+        ("Install adlfs to access Azure", r"not installed \(Install adlfs to access Azure\)\.$"),
+    ],
+)
+def test_a_missing_package_is_named_with_what_installs_it(says: str, ends: str, monkeypatch):
+    def missing(url: str) -> None:
+        raise ImportError(says)
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
+    with pytest.raises(UserError, match=ends):
+        FsspecBackend("s3://bucket/store")
+
+
 def test_an_unknown_protocol_is_one_sentence():
     with pytest.raises(UserError, match=r"Unknown protocol 'memry'\. Did you mean 'memory'.*memry://x"):
         TokenStore("memry://x")

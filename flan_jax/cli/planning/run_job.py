@@ -1,11 +1,8 @@
 """A run as the job that its plan compiles."""
 
-from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.mixture import run_mixture
 from flan_jax.experiments.run_folder.chosen_mesh import mesh_of
-from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.t5.config import T5Config
 from flan_jax.plan.job import PlanJob, ProgramName
 from flan_jax.plan.packages import Compiler
 from flan_jax.plan.targets import Target
@@ -20,13 +17,7 @@ def run_job(
     slices: int = 1,
     programs: tuple[ProgramName, ...] = ("train",),
 ) -> PlanJob:
-    """Returns what of a run its plan on such devices depends on; the mesh is chosen where it names none.
-
-    Raises:
-        UserError: a model that cannot be planned.
-    """
-    if not isinstance(config.model, (T5Config, DecoderConfig)):
-        raise UserError(f"The model is {config.model.kind}, which cannot be planned yet. Plan a T5 or a decoder.")
+    """Returns what of a run its plan on such devices depends on; the mesh is chosen where it names none."""
     tasks = {task.name for entry in run_mixture(config).entries for task in entry.drawn_tasks}
     near = devices // slices if target.platform == "tpu" else min(devices, target.host_devices)
     choice = mesh_of(config, Room(devices, near, target.memory))

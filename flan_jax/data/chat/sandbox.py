@@ -29,6 +29,7 @@ _MAX_BITS = 1024  # of a whole number that arithmetic makes
 _PADDING = ("ljust", "rjust", "center", "zfill", "expandtabs")
 # A width or a precision of four digits in a format, or one that is given with the values.
 _WIDE = re.compile(r"\{[^{}]*:[^{}]*(?:\d{4}|\{)|%(?:\(\w*\))?[^a-zA-Z%]*(?:\*|\d{4})")
+_UNDEFINED = re.compile(r"'(\w+)' is undefined")
 _OWN = ("join", "replace", "round", "format")
 _SIZED = ("center", "indent", "batch", "slice", "wordwrap", "truncate", "tojson")
 
@@ -232,6 +233,12 @@ def render_template(source: str, variables: Mapping[str, Any]) -> str:
                 raise Refused(f"it renders more than {budget.longest:,} characters")
             pieces.append(piece)
         return "".join(pieces)
+    except jinja2.UndefinedError as error:
+        found = _UNDEFINED.fullmatch(str(error))
+        if found is None or found[1] in variables:
+            raise
+        given = f"it reads the variable {found[1]!r}, which nothing gives: name its value in ChatTemplate.variables"
+        raise jinja2.UndefinedError(f"{given}, or a default in the template") from error
     finally:
         RUN.reset(token)
 

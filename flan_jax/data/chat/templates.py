@@ -1,9 +1,8 @@
 """Chat templates: render a conversation as one text, with the spans of what the assistant says (``ChatTemplate``).
 
 A template is Jinja text, as published tokenizers carry it, and is run in a sandbox with what
-transformers gives it: ``messages``, ``add_generation_prompt``, the special tokens by name,
-``raise_exception``, ``tojson``, ``strftime_now`` and the tag ``{% generation %}``. There are two of
-our own, by the names ``plain`` and ``chatml``.
+transformers gives it: ``messages``, ``add_generation_prompt``, the special tokens by name, ``raise_exception``,
+``tojson``, ``strftime_now`` and the tag ``{% generation %}``. Our own are ``plain`` and ``chatml``.
 
 What the assistant said is what stands between ``{% generation %}`` and ``{% endgeneration %}``. A
 template without these marks is asked twice for every reply: for the messages before it, with the
@@ -210,17 +209,17 @@ class ChatTemplate:
     def _common_start(self, messages: Sequence[Message], tools: str, index: int, prompt: str, until: str) -> str:
         """Returns what a prompt and the turn with its reply begin with alike, where the prompt is not all of the beginning.
 
-        A prompt may end with ``<think>`` where a reply without thoughts has nothing of it: the reply begins behind what
-        both have in common, at a whole tag, and never within the assistant's own words.
+        A prompt may end with ``<think>`` where a reply has no thoughts: it begins behind all that both have in common, but
+        for parts of tags and the assistant's own words.
         """
         history, message = self._render(messages[:index], tools, False), messages[index]
         if not until.startswith(history):
             return prompt
-        end = next((at for at, (a, b) in enumerate(zip(prompt, until, strict=False)) if a != b), len(until))
-        end = len(_PART_OF_TAG.sub("", until[:end]))
+        parts = next((at for at, (a, b) in enumerate(zip(prompt, until, strict=False)) if a != b), len(until))
+        end = len(_PART_OF_TAG.sub("", until[:parts]))
         own = [self.guard(text).strip() for text in (message.reasoning, message.content)]
-        starts = [at for at in (until.find(text, len(history)) for text in own if text) if at >= 0]
-        return until[: max(len(history), min([end, *starts]))]
+        starts = (until.find(text, len(history)) for text in own if text)
+        return until[: max(len(history), min([end, *(at for at in starts if at >= 0)]))]
 
     def _render(self, messages: Sequence[Message], tools: str, add_generation_prompt: bool) -> str:
         import jinja2

@@ -15,6 +15,7 @@ from flan_jax.experiments.weights.verify import CHECK_LOGITS_UP_TO, TOLERANCE, l
 from flan_jax.files import atomic_write_text, check_new_dir, new_dir
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.huggingface import reader as huggingface
+from flan_jax.models.huggingface.carried import select_left_out
 from flan_jax.models.huggingface.tensors import shapes_of, split
 from flan_jax.train.checkpoint_stream import Piece, StoredParams, save_pieces
 
@@ -36,6 +37,7 @@ class ImportedModel:
             compared, as the model is too large to be held twice.
         largest_difference: of what was compared.
         seconds: it took.
+        left_out: tensors that are neither read nor kept, such as those of a vision tower beside a language model.
     """
 
     source: str
@@ -47,6 +49,7 @@ class ImportedModel:
     checked: str
     largest_difference: float
     seconds: float
+    left_out: int = 0
 
 
 def import_folder(
@@ -87,6 +90,9 @@ def import_folder(
         count = keep_carried(folder, config, written)
         if count:
             log(f"keeping {count} tensors that the model does not use, for an export")
+        left_out = select_left_out(config, weights)
+        if left_out:
+            log(f"leaving out {len(left_out)} tensors that the model does not use, such as {left_out[0]!r}")
         atomic_write_text(written / run_files.ORIGIN, json.dumps(origin, indent=1, ensure_ascii=False) + "\n")
         checked, difference = _check(folder, written / run_files.CHECKPOINTS, config, allow_nonfinite, log)
     return ImportedModel(
@@ -99,6 +105,7 @@ def import_folder(
         checked=checked,
         largest_difference=difference,
         seconds=round(time.monotonic() - started, 2),
+        left_out=len(left_out),
     )
 
 

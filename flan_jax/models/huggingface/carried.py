@@ -27,6 +27,12 @@ def select_carried(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[s
     return {name: tensor for name, tensor in tensors.items() if carried(name)}
 
 
+def select_left_out(config: ModelConfig, tensors: Iterable[str]) -> list[str]:
+    """Picks the names of a model's tensors that are neither read nor carried along, such as a vision tower's."""
+    layout = families.layout(config)
+    return [name for name in tensors if layout.canonical_name(name) is None and not layout.carried(name)]
+
+
 def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes a safetensors file of tensors that lie in other files, without a change to any byte of them."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}

@@ -8,16 +8,10 @@ from flan_jax.models.build import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface import decoders, t5, t5gemma
 from flan_jax.models.huggingface.field_types import check_kinds
+from flan_jax.models.huggingface.relatives import RELATIVES
 from flan_jax.models.huggingface.tensors import TensorLayout
 from flan_jax.models.t5.config import T5Config
 from flan_jax.models.t5gemma.config import T5GemmaConfig
-
-# Relatives that share the name of a family and compute something else.
-_REFUSED = {
-    "umt5": "UMT5 has a table of position biases in every layer, T5 one for all. mT5 (google/mt5-small) is read.",
-    "longt5": "LongT5 attends to blocks. T5 1.1 (google/t5-v1_1-base) is read.",
-    "switch_transformers": "Switch Transformers have experts. T5 1.1 (google/t5-v1_1-base) is read.",
-}
 
 
 def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> ModelConfig:
@@ -38,8 +32,12 @@ def config_from_fields(fields: Mapping[str, Any], *, dtype: str = "float32") -> 
             inner = fields[part].get("text_config")
             check_kinds(inner if isinstance(inner, Mapping) else {})
     kind = fields.get("model_type", "t5")
-    if kind in _REFUSED:
-        raise UserError(f"config.json describes a model of type {kind!r}, which is not supported: {_REFUSED[kind]}")
+    if kind in RELATIVES and kind not in decoders.FAMILIES:
+        nearest, differs = RELATIVES[kind]
+        raise UserError(
+            f"config.json describes a model of type {kind!r}, which is not supported: {differs}. The nearest that is read is "
+            f"{nearest!r}."
+        )
     if kind in t5.MODEL_TYPES:
         return t5.config_from_fields(fields, dtype=dtype)
     if kind in t5gemma.MODEL_TYPES:

@@ -1,5 +1,6 @@
 """Chat templates: the text of conversations, the spans with loss, and what is refused."""
 
+import dataclasses
 import json
 
 import pytest
@@ -194,3 +195,12 @@ def test_thoughts_are_where_a_template_looks_for_them(key):
     )
     talk = [Message("user", "a"), Message("assistant", "ok.", reasoning="Hm.")]
     assert ChatTemplate("looks", text).render(talk) == "[]a[Hm.]ok."
+
+
+def test_a_variable_that_nothing_gives_is_named():
+    template = ChatTemplate("asks", "{{ lab.name }}{% for m in messages %}{{ m.content }}{% endfor %}")
+    with pytest.raises(
+        UserError, match="reads the variable 'lab', which nothing gives: name its value in ChatTemplate"
+    ):
+        template.render(TALK)
+    assert dataclasses.replace(template, variables=(("lab", {"name": "X"}),)).render(TALK).startswith("XBe brief.")

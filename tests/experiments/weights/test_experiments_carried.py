@@ -1,6 +1,7 @@
 """What a model does not use of its folder, a vision tower, goes in and out of imports and runs without a change of a byte."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -117,6 +118,15 @@ def test_a_decoder_with_other_towers_goes_out_as_it_came_in(tmp_path):
     writer.save(published, config, random_params(config), carried_from=source)
 
     assert import_folder(published, tmp_path / "imported").carried == len(others)
+    text = tmp_path / "text"  # as it is where somebody asks for the text alone
+    shutil.copytree(published, text)
+    fields = json.loads((published / "config.json").read_text())
+    (text / "config.json").write_text(json.dumps(fields["text_config"]))
+    said_of_text: list[str] = []
+    alone = import_folder(text, tmp_path / "alone", log=said_of_text.append)
+    assert (alone.carried, alone.left_out) == (0, len(others))
+    assert any(f"leaving out {len(others)} tensors that the model does not use" in line for line in said_of_text)
+
     export_run(tmp_path / "imported", tmp_path / "out")
     first, last = (json.loads((folder / "config.json").read_text()) for folder in (published, tmp_path / "out"))
     assert {**last, "dtype": None, "torch_dtype": None} == {**first, "dtype": None, "torch_dtype": None}

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from flan_jax.errors import UserError
 from flan_jax.models.decoder.config import DecoderConfig
-from flan_jax.models.huggingface import families, reader, writer
+from flan_jax.models.huggingface import decoders, families, reader, t5, t5gemma, writer
+from flan_jax.models.huggingface.relatives import RELATIVES
 from flan_jax.models.huggingface.safetensors_files import FileWriter, read_header, shards
 from flan_jax.models.huggingface.tensors import places, shapes_of, tensors_from_params
 from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5
@@ -267,7 +268,9 @@ def test_pickled_weights_come_with_the_command_that_converts_them(config, kind, 
         ("lama", "Unknown model_type 'lama'. Did you mean 'llama'"),
         ("mt6", "Did you mean 'mt5'"),
         ("umt5", "UMT5 has a table of position biases in every layer"),
-        ("switch_transformers", "have experts"),
+        ("switch_transformers", "feed-forward layers are chosen among experts.* The nearest that is read is 't5'"),
+        ("qwen3_moe", "chosen among experts, token by token. The nearest that is read is 'qwen3'"),
+        ("gemma3n", "has several streams.* The nearest that is read is 'gemma4_text'"),
         (None, "Unknown model_type 'None'"),
     ],
 )
@@ -275,6 +278,12 @@ def test_kinds_of_models_that_are_not_read(kind, message, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind, "vocab_size": 3}))
     with pytest.raises(UserError, match=message):
         reader.read_config(tmp_path)
+
+
+def test_the_nearest_of_a_relative_is_one_that_is_read_and_no_relative_is():
+    known = {*decoders.FAMILIES, *t5.MODEL_TYPES, *t5gemma.MODEL_TYPES}
+    assert {nearest for nearest, _ in RELATIVES.values()} <= known
+    assert not set(RELATIVES) & (known | set(decoders.wrapped()))
 
 
 def test_fields_and_architectures_of_t5_that_are_not_known():

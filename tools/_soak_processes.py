@@ -17,6 +17,7 @@ MEMORY_TOLERANCE = 0.03
 """Of a process's memory, by which it may grow over the time in which it is measured: allocators keep what they had once."""
 FILES_TOLERANCE = 4
 _POINTS = 200
+_SHOWN = 20
 
 
 @dataclasses.dataclass
@@ -132,6 +133,7 @@ def growth(life: Life) -> dict[str, Any] | None:
         "memory_mib": round(mib, 1),
         "memory_mib_per_hour": round(memory * 3600, 2),
         "memory_grew_mib": round(memory * seconds, 2),
+        "memory_over_time_mib": [round(sample[1], 1) for sample in warm[:: max(1, len(warm) // _SHOWN)]],
         "files": statistics.median(sample[2] for sample in warm),
         "files_most": max(sample[2] for sample in warm),
         "files_grew": round(files * seconds, 2),

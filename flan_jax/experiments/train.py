@@ -20,6 +20,7 @@ from flan_jax.experiments.setup import Built, Log, Started, build, start
 from flan_jax.experiments.validation.validation_loss import ValidationLoss
 from flan_jax.experiments.weighting.build_method import save_result
 from flan_jax.feed.sampling_stats import SamplingStats
+from flan_jax.files import WritingError
 from flan_jax.launch.distributed import failing_together
 from flan_jax.report.page import write_report
 from flan_jax.train.checkpoint import Checkpointer
@@ -173,7 +174,25 @@ def _trained(
             after_step=None if learned is None else learned.after_step,
             finished=lambda: learned is not None and learned.finished(),
             stop_at_data_end=config.feed.exhausted != "repeat",
+            failing=_told_at_once,
         )
+
+
+@contextlib.contextmanager
+def _told_at_once() -> Iterator[None]:
+    """Tells the other processes of what ends training in this one alone, such as a full disk.
+
+    A save is waited for behind it, and that of all processes ends only if all of them come to its end.
+    """
+    try:
+        yield
+    except (Preempted, Enough, DivergedError):
+        raise
+    except Exception as error:
+        if isinstance(error, UserError) and not isinstance(error, WritingError):
+            raise  # all processes come to it, and the save to its end
+        with failing_together():
+            raise
 
 
 def validation_loss(built: Built, started: Started, checkpointer: Checkpointer, log: Log) -> ValidationLoss | None:

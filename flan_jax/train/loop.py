@@ -156,6 +156,7 @@ def fit(
     finished: Callable[[], bool] = lambda: False,
     window: Window | None = None,
     saved: Callable[[Any], TrainState] | None = None,
+    failing: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Any:
     """Trains until `steps` steps have been taken in all, those before a resumption included.
 
@@ -180,6 +181,8 @@ def fit(
         step that is not finite ends.
       saved: what of the state a checkpoint holds, which is sure to be finite; by default the state is one run's, all of
         it is saved, and it is looked at before.
+      failing: a context around all steps, which sees what ends them before a save that is under way is waited for:
+        where several processes save, that one may wait for those that know of nothing yet.
 
     Returns:
       The state after the last step, saved and complete on disk where there is a checkpointer.
@@ -202,6 +205,7 @@ def fit(
         if checkpointer is not None:
             stack.callback(checkpointer.wait)
             stack.enter_context(_without_diverged(checkpointer))
+        stack.enter_context(failing())
         for step in range(first, steps + 1):
             ended = finished()
             with loop.waiting():

@@ -82,9 +82,20 @@ def surroundings() -> dict[str, str]:
     return environment
 
 
-def follow(page: str, folder: Path, shorter: Mapping[str, str] = MappingProxyType({})) -> str:
+def patient() -> dict[str, str]:
+    """The environment of commands that may take minutes: each is a process of its own, which nobody ends."""
+    path = surroundings()["PATH"].split(os.pathsep)
+    return {**surroundings(), "PATH": os.pathsep.join(part for part in path if "flan_jax_warm_" not in part)}
+
+
+def follow(
+    page: str,
+    folder: Path,
+    shorter: Mapping[str, str] = MappingProxyType({}),
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """Does what the page says, in ``folder``, with words of its blocks replaced by others; returns all that was printed."""
-    environment = surroundings()
+    environment = environment or surroundings()
     printed = ""
     todo = list(steps(page))
     for long, short in shorter.items():

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_repo_guide import follow, surroundings
+from test_repo_guide import follow, patient
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "dev"))
@@ -31,7 +31,7 @@ def measured(folder: Path) -> None:
 
 @pytest.mark.timeout(900)
 def test_the_page_leads_to_a_result(tmp_path: Path) -> None:
-    printed = follow("../tutorial.md", tmp_path)
+    printed = follow("../tutorial.md", tmp_path, environment=patient())
     measured(tmp_path)
     assert "runs/tutorial/report.html" in printed
 
@@ -43,7 +43,7 @@ def test_the_notebook_runs_from_a_clean_kernel(tmp_path: Path, monkeypatch: pyte
     nbclient = pytest.importorskip("nbclient", reason=missing)
     nbformat = pytest.importorskip("nbformat", reason=missing)
     pytest.importorskip("ipykernel", reason=missing)
-    for name, value in surroundings().items():
+    for name, value in patient().items():
         monkeypatch.setenv(name, value)
     read = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(read)

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -310,6 +311,31 @@ def test_a_batch_without_loss_tokens_is_an_error(train: Callable[..., TrainState
 def test_batches_that_end_early_are_an_error(train: Callable[..., TrainState]) -> None:
     with pytest.raises(UserError, match="ended after step 2 of 5"):
         train(steps=5, batches=iter([make_batch(0), make_batch(1)]))
+
+
+def test_what_ends_training_is_told_before_a_save_is_waited_for(
+    train: Callable[..., TrainState], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several processes the others know of nothing yet, and the save waits for them."""
+    seen: list[str] = []
+
+    @contextlib.contextmanager
+    def failing() -> Iterator[None]:
+        try:
+            yield
+        except UserError as error:
+            seen.append(str(error))
+            raise
+
+    def full(step: int, *_: Any) -> None:
+        raise UserError("there is no space left")
+
+    with Checkpointer(tmp_path) as checkpointer:
+        wait = checkpointer.wait
+        monkeypatch.setattr(checkpointer, "wait", lambda: (seen.append("waited"), wait()))
+        with pytest.raises(UserError, match="no space"):
+            train(steps=2, log_every=1, checkpointer=checkpointer, hooks=[full], failing=failing)
+    assert seen[:2] == ["there is no space left", "waited"]
 
 
 def test_an_implicit_transfer_is_an_error(tiny_run: TinyRun) -> None:

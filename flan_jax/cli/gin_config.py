@@ -37,6 +37,7 @@ from flan_jax.models.decoder.linear_config import LinearAttention
 from flan_jax.models.decoder.mixed_config import MixedAttention
 from flan_jax.models.ops.rope import RopeScaling
 from flan_jax.models.peft.config import TuningConfig
+from flan_jax.models.published import preset_model
 from flan_jax.models.t5.config import T5Config
 from flan_jax.models.t5gemma.config import T5GemmaConfig
 from flan_jax.option_groups import group_of
@@ -63,6 +64,7 @@ for _configurable in (
     RopeScaling,
     LinearAttention,
     MixedAttention,
+    preset_model,
     pretrained_model,
     TuningConfig,
     OptimizerConfig,

@@ -13,6 +13,7 @@ from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import MIXTURES
 from flan_jax.models import build
 from flan_jax.models import decoder_presets as decoder_presets
+from flan_jax.models import published
 from flan_jax.models.t5 import presets as t5_presets
 from flan_jax.models.t5gemma import presets as t5gemma_presets
 from flan_jax.testing.folders import chat_model
@@ -108,7 +109,32 @@ OF_THE_RUN = ("eos_id", "bos_id", "pad_id", "dropout_rate", "remat")
 
 
 def test_every_shipped_model_is_listed_here():
-    assert shipped("models") == sorted([*MODELS, "models/huggingface.gin"])
+    assert shipped("models") == sorted([*MODELS, "models/huggingface.gin", "models/preset.gin"])
+
+
+def preset_of(name, *bindings):
+    return gin_config.load(["models/preset.gin", "runs/finetune.gin"], [*FINETUNE, f"PRESET={name}", *bindings]).config
+
+
+@pytest.mark.parametrize("name", [*MODELS])
+def test_a_preset_is_the_size_that_the_file_of_its_own_says(name):
+    if isinstance(MODELS[name], int):
+        pytest.skip("not a published size")
+    known = next(key for key, config in published.PRESETS.items() if config == MODELS[name])
+    own = gin_config.load([name, "runs/finetune.gin"], FINETUNE).config.model
+    found = preset_of(known, f"preset_model.remat={own.remat}").model
+    assert found == own
+
+
+def test_a_preset_takes_what_a_run_says_and_an_unknown_one_is_answered_with_near_ones():
+    config = preset_of("qwen3_0_6b", "ACTIVATION_DTYPE=bfloat16", "preset_model.prefix_lm=True", "DROPOUT_RATE=0.1")
+    assert (config.model.dtype, config.model.prefix_lm, config.model.dropout_rate) == ("bfloat16", True, 0.1)
+    with pytest.raises(UserError, match="Did you mean 'llama3_1_8b'"):
+        preset_of("llama3.1_8b")
+    with pytest.raises(UserError, match="encoder–decoder"):
+        preset_of("t5_1_1_small", "preset_model.prefix_lm=True")
+    with pytest.raises(UserError, match="PRESET"):
+        gin_config.load(["models/preset.gin", "runs/finetune.gin"], FINETUNE)
 
 
 @pytest.mark.parametrize("name", MODELS)

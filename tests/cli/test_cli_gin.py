@@ -11,9 +11,8 @@ import mixtures  # noqa: F401  (registers what ships)
 from flan_jax.cli import gin_config
 from flan_jax.errors import UserError
 from flan_jax.mixing.mixture import MIXTURES
-from flan_jax.models import build
+from flan_jax.models import build, published
 from flan_jax.models import decoder_presets as decoder_presets
-from flan_jax.models import published
 from flan_jax.models.t5 import presets as t5_presets
 from flan_jax.models.t5gemma import presets as t5gemma_presets
 from flan_jax.testing.folders import chat_model

@@ -12,7 +12,7 @@ from flan_jax.models.ops.stack import write_cache
 
 
 class LayerStates(NamedTuple):
-    """What the layers have of tokens that they ran: keys and values of each token, states behind the last.
+    """Keys and values of tokens that all layers ran, and states behind the last token.
 
     Attributes:
         k, v: keys and values, ``[L, B, T, G, K]``; of mixed layers those with the window that have keys of their own.

@@ -124,7 +124,7 @@ class MixedLayer(nnx.Module):
 
 
 class PerLayerInputs(nnx.Module):
-    """What every layer has of a token: a row of a table and a projection of the token's embedding, added up."""
+    """Vector of a token for every layer: a row of a table and a projection of the token's embedding, added up."""
 
     def __init__(self, config: DecoderConfig, width: int, *, rngs: nnx.Rngs) -> None:
         self.config, self.width = config, width

@@ -10,7 +10,7 @@ from flan_jax.typed import Natural, Positive, check_fields
 
 @dataclass(frozen=True)
 class MixedAttention:
-    """What layers without the window have of their own, and what the last layers share.
+    """Sizes of attention in layers without the window, and which of the last layers share keys and values.
 
     Layers come in cycles (``DecoderConfig.window_pattern``): some with the window, a last one without. In all of them
     values are normed without a scale, and what leaves the layer is multiplied by a number of its own, which comes

@@ -47,6 +47,6 @@ def test_the_notebook_runs_from_a_clean_kernel(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setenv(name, value)
     read = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(read)
-    nbclient.NotebookClient(read, timeout=900, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(read, timeout=1700, resources={"metadata": {"path": str(tmp_path)}}).execute()
     measured(tmp_path)
     assert all(cell.execution_count for cell in read.cells if cell.cell_type == "code")

@@ -30,6 +30,7 @@ from flan_jax.experiments.run_folder.run_files import (
 from flan_jax.experiments.run_folder.run_identity import check_same_config
 from flan_jax.experiments.weights.base_vocabulary import vocabulary_record
 from flan_jax.files import atomic_write_text
+from flan_jax.models.ops.quantized import is_quantized, whole_shape
 from flan_jax.models.peft.adapters import counts, split
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.tasks.user_modules import imported_modules
@@ -210,9 +211,10 @@ def model_info(params: Mapping[str, Any], tuning: TuningConfig | None = None) ->
     rows = []
     trained, frozen = split(params, tuning)
     for tree, mark in ((trained, "  trained"), (frozen, "  frozen")):
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-            name = "/".join(str(getattr(key, "key", key)) for key in path)
-            line = f"{name:<60} {tuple(leaf.shape)!s:<24} {leaf.dtype!s:<10} {int(np.prod(leaf.shape)):>14,}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_quantized):
+            name, shape = "/".join(str(getattr(key, "key", key)) for key in path), whole_shape(leaf)
+            kept = leaf.format if is_quantized(leaf) else leaf.dtype
+            line = f"{name:<60} {shape!s:<24} {kept!s:<10} {int(np.prod(shape)):>14,}"
             rows.append(line + (mark if tuning.partial else ""))
     numbers = counts(trained, frozen)
     total = [f"Parameters in total: {numbers.total:,}"]

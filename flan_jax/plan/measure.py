@@ -9,6 +9,7 @@ import jax
 from jax.errors import JaxRuntimeError
 
 from flan_jax.models.ops.attention_impl import traced_for
+from flan_jax.models.peft.adapters import counts
 from flan_jax.plan.collectives import collectives
 from flan_jax.plan.compiled_operations import compiled_operations
 from flan_jax.plan.hlo import HloProgram
@@ -132,7 +133,7 @@ def state_bytes(state: Any) -> dict[str, int]:
         "whole": sum(
             leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((state.params, state.opt_state, state.ema))
         ),
-        "count": sum(leaf.size for leaf in jax.tree.leaves((state.params, state.frozen))),
+        "count": counts(state.params, state.frozen).total,
     }
 
 

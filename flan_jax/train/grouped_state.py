@@ -17,8 +17,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.models.build import ModelConfig, abstract_model, init_model, logical_axes
-from flan_jax.models.peft.adapters import cast_params, split, storage_dtypes
+from flan_jax.models.ops.quantized import is_quantized
+from flan_jax.models.peft.adapters import split
 from flan_jax.models.peft.config import TuningConfig
+from flan_jax.models.peft.storage import cast_params, storage_formats, stored_shapes, whole_shapes
 from flan_jax.models.runs_axis import over_runs, own_sharding, padded_rows, shared_sharding
 from flan_jax.train.sharding import MESH_AXES, Partitioner
 from flan_jax.train.state import TrainState, abstract_sharded_state, check_same_shapes, first_state, placed
@@ -94,8 +96,9 @@ def init_group_state(
     axes, shared = logical_axes(config), shared_sharding(mesh)
     keys = jnp.stack([jax.random.split(jax.random.key(seed)) for seed in [*seeds, *[seeds[-1]] * (rows - count)]])
     if params is not None:
-        check_same_shapes(params, shapes, what="The given parameters do", than="the configured model")
-        params = jax.tree.map(lambda leaf, dtype: placed(leaf, shared, dtype), params, storage_dtypes(axes, tuning))
+        check_same_shapes(whole_shapes(params), shapes, what="The given parameters do", than="the configured model")
+        everywhere = jax.tree.map(lambda _: shared, stored_shapes(shapes, axes, tuning))
+        params = jax.tree.map(placed, params, everywhere, storage_formats(axes, tuning), is_leaf=is_quantized)
     elif tuning.partial:
         draw = jax.jit(lambda key: cast_params(init_model(config, key)[1], axes, tuning), out_shardings=shared)
         params = draw(keys[0, 0])

@@ -15,8 +15,10 @@ from jaxtyping import Array, Int, Key
 
 from flan_jax.errors import UserError, unknown
 from flan_jax.models.build import ModelConfig, abstract_model, init_model, logical_axes
-from flan_jax.models.peft.adapters import attach, attach_axes, cast_params, join, split, storage_dtypes
-from flan_jax.models.peft.config import TuningConfig
+from flan_jax.models.ops.quantized import QUANTIZED, QuantizedKernel, is_quantized, quantize
+from flan_jax.models.peft.adapters import attach, attach_axes, join, split
+from flan_jax.models.peft.config import FrozenDtype, TuningConfig
+from flan_jax.models.peft.storage import cast_params, storage_formats, stored_axes, stored_shapes, whole_shapes
 from flan_jax.train.sharding import Partitioner, place
 
 
@@ -155,9 +157,9 @@ def init_state(
     begin = functools.partial(first_state, config, optimizer, tuning, ema=ema)
     if params is None:
         return graphdef, jax.jit(begin, out_shardings=shardings)(keys)
-    check_same_shapes(params, shapes, what="The given parameters do", than="the configured model")
-    of_params = partitioner.params(axes, shapes)
-    params = jax.tree.map(placed, params, of_params, storage_dtypes(axes, tuning))
+    check_same_shapes(whole_shapes(params), shapes, what="The given parameters do", than="the configured model")
+    of_params = partitioner.params(stored_axes(axes, tuning), stored_shapes(shapes, axes, tuning))
+    params = jax.tree.map(placed, params, of_params, storage_formats(axes, tuning), is_leaf=is_quantized)
     # Whatever is kept as it came takes no second copy.
     start = jax.jit(begin, out_shardings=shardings, donate_argnums=1)
     return graphdef, start(keys, params)
@@ -185,11 +187,27 @@ def first_state(
     return new_state(trained, optimizer, keys[1], frozen=frozen, ema=ema)
 
 
-def placed(leaf: Any, to: Any, dtype: Any) -> Array:
-    """Puts an array where it shall live, in the type it shall have; one that is there already is taken as it is."""
+def placed(leaf: Any, to: Any, storage: FrozenDtype) -> Any:
+    """Puts a parameter where it shall live, as it shall be kept; one that is there already is taken as it is.
+
+    Args:
+      leaf: an array of the host or of devices, or a quantized kernel.
+      to: its sharding; of what is to be quantized a `QuantizedKernel` of them.
+      storage: how it is kept.
+    """
+    if isinstance(leaf, QuantizedKernel):
+        return jax.tree.map(lambda part, sharding: placed(part, sharding, part.dtype), leaf, to)
+    if storage in QUANTIZED:
+        # Sharded as the codes will be, the float32 numbers of one parameter are all that stands beside them.
+        return _quantizer(to, storage)(placed(leaf, to.codes, "float32"))
     if isinstance(leaf, jax.Array) and leaf.sharding == to:
-        return leaf if leaf.dtype == dtype else leaf.astype(dtype)
-    return place(np.asarray(leaf, dtype), to)
+        return leaf if leaf.dtype == storage else leaf.astype(storage)
+    return place(np.asarray(leaf, storage), to)
+
+
+@functools.lru_cache(maxsize=64)  # of the kernels of a model, a few shapes each
+def _quantizer(to: QuantizedKernel, storage: Any) -> Any:
+    return jax.jit(lambda kernel: quantize(kernel, storage), out_shardings=to)
 
 
 def _shardings(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from pathlib import Path
 
 import jax
@@ -12,9 +13,12 @@ from deep import with_deep
 from run_tiny import MODEL, NUM_TASKS, SEED, initial_state, make_batch, one_device
 
 from flan_jax.errors import UserError
+from flan_jax.models.build import logical_axes
+from flan_jax.models.ops.quantized import is_quantized
 from flan_jax.models.peft.adapters import join
 from flan_jax.models.peft.config import TuningConfig
-from flan_jax.testing.models import random_params
+from flan_jax.models.peft.storage import cast_params
+from flan_jax.testing.models import random_params, tiny_decoder
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
 from flan_jax.train.sharding import MeshConfig, make_partitioner, place
@@ -74,7 +78,8 @@ class Tuned:
 
 @functools.cache
 def tuned(name: str, optimizer: str = "adamw") -> Tuned:
-    return Tuned({"lora": LORA, "biases": BIASES, "half": HALF}[name], optimizer=optimizer)
+    few = {each: dataclasses.replace(LORA, frozen_dtype=each) for each in ("int8", "nf4")}
+    return Tuned({"lora": LORA, "biases": BIASES, "half": HALF, **few}[name], optimizer=optimizer)
 
 
 def pointers(tree: object) -> list[int]:
@@ -135,7 +140,7 @@ def test_optimisers_take_adapters_for_matrices(name: str) -> None:
             assert (sizes.min(axis=1) > 0.5 * sizes.max(axis=1)).all()
 
 
-@pytest.mark.parametrize("name", ["lora", "half"])
+@pytest.mark.parametrize("name", with_deep(["lora", "nf4"], ["half", "int8"]))
 def test_resuming_is_bitwise_the_same_and_a_checkpoint_holds_no_base(name: str, tmp_path: Path) -> None:
     run = tuned(name)
     with Checkpointer(tmp_path) as checkpointer:
@@ -231,12 +236,84 @@ def test_a_base_in_16_bits() -> None:
     assert losses != expected
 
 
-def test_a_given_base_is_rounded_wherever_it_comes_from() -> None:
-    run = tuned("half")
+@pytest.mark.parametrize(("name", "distance"), [("int8", 5e-3), ("nf4", 3e-2)])
+def test_losses_on_a_quantized_base_stay_near_those_on_the_whole(name: str, distance: float) -> None:
+    run, wide = tuned(name), tuned("lora")
+    kernel = run.start().frozen["encoder"]["layers"]["attention"]["k"]
+    assert (kernel.format, kernel.scale.dtype) == (name, jnp.float32)
+    assert jax.tree.structure(run.start().frozen) == jax.tree.structure(run.abstract.frozen)
+    leaves_equal(run.start().params, wide.start().params)
+    losses, expected = (of.go(of.start(), 0, 6)[1] for of in (run, wide))
+    np.testing.assert_allclose(losses, expected, rtol=distance)
+    assert losses != expected
+
+
+def test_what_a_quantized_base_is_made_of_is_gone_from_the_step() -> None:
+    batch = {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in make_batch(0).items()}
+
+    def arguments(name: str) -> int:
+        compiled = tuned(name).step.lower(tuned(name).abstract, batch).compile()  # type: ignore[attr-defined]
+        return compiled.memory_analysis().argument_size_in_bytes
+
+    wide = arguments("lora")
+    of_tables = 2 * sum(tuned("lora").abstract.frozen[name].size for name in ("embedding", "lm_head"))
+    for name, bytes_each in (("int8", 1), ("nf4", 0.5)):
+        leaves = jax.tree.leaves(tuned(name).abstract.frozen, is_leaf=is_quantized)
+        kernels = [leaf for leaf in leaves if is_quantized(leaf)]
+        saved = sum((4 - bytes_each) * math.prod(leaf.whole_shape) - 4 * leaf.scale.size for leaf in kernels)
+        assert wide - arguments(name) == pytest.approx(saved + of_tables, rel=0.01)
+
+
+def test_a_quantized_base_lies_on_a_mesh_as_its_kernels_do() -> None:
+    run, alone = Tuned(dataclasses.replace(LORA, frozen_dtype="nf4"), MeshConfig(2, 2, 2)), tuned("nf4")
+    state = run.start()
+    codes = state.frozen["encoder"]["layers"]["attention"]["k"].codes
+    assert codes.sharding.spec == jax.sharding.PartitionSpec(None, "fsdp", "tensor")
+    leaves_equal(state.frozen, alone.start().frozen)  # the codes are of the base, whatever the mesh
+    losses, expected = (of.go(of.start(), 0, 3)[1] for of in (run, alone))
+    np.testing.assert_allclose(losses, expected, rtol=2e-5)
+
+
+def test_a_decoder_trains_on_a_quantized_base() -> None:
+    config, partitioner = tiny_decoder(vocab_size=32, d_model=64, d_ff=96), one_device()
+    batch = {name: value for name, value in make_batch(0).items() if name.startswith("decoder")}
+    batch = {name: np.minimum(value, 31) if "token" in name else value for name, value in batch.items()}
+
+    def losses(frozen_dtype: str) -> list[float]:
+        tuning = dataclasses.replace(LORA, frozen_dtype=frozen_dtype)
+        rule = OptimizerConfig(name="adamw", learning_rate=1e-2)
+        optimizer = make_optimizer(rule, trained_axes(config, tuning))
+        graphdef, state = init_state(config, optimizer, 0, partitioner, tuning=tuning)
+        step = compile_train_step(
+            shardings_of(state), partitioner, graphdef=graphdef, optimizer=optimizer, schedule=learning_rate(rule),
+            num_tasks=NUM_TASKS, tuning=tuning, compiler_options=SMALL,
+        )  # fmt: skip
+        found = []
+        for _ in range(5):
+            state, metrics = step(state, partitioner.shard_batch(batch))
+            found.append(float(metrics["loss"]))
+        return found
+
+    expected = losses("float32")
+    assert expected[-1] < expected[0]
+    for frozen_dtype, distance in (("int8", 5e-3), ("nf4", 6e-2)):  # of random weights
+        found = losses(frozen_dtype)
+        np.testing.assert_allclose(found, expected, rtol=distance)
+        assert found[-1] < found[0]
+        assert found != expected
+
+
+@pytest.mark.parametrize("name", ["half", "nf4"])
+def test_a_given_base_is_rounded_wherever_it_comes_from(name: str) -> None:
+    run = tuned(name)
     host = random_params(MODEL)
-    of_host = init_state(MODEL, run.optimizer, 0, run.partitioner, params=host, tuning=HALF)[1]
-    of_device = init_state(
-        MODEL, run.optimizer, 0, run.partitioner, params=jax.tree.map(jnp.asarray, host), tuning=HALF
-    )[1]
+    plain = jax.tree.map(jnp.asarray, host)
+    of_host = init_state(MODEL, run.optimizer, 0, run.partitioner, params=host, tuning=run.tuning)[1]
+    of_device = init_state(MODEL, run.optimizer, 0, run.partitioner, params=plain, tuning=run.tuning)[1]
     leaves_equal(of_host.frozen, of_device.frozen)
+    # What is quantized already is taken as it is.
+    kept = cast_params(plain, logical_axes(MODEL), run.tuning)
+    leaves_equal(
+        init_state(MODEL, run.optimizer, 0, run.partitioner, params=kept, tuning=run.tuning)[1].frozen, of_host.frozen
+    )
     np.testing.assert_array_equal(of_host.frozen["embedding"], host["embedding"].astype(jnp.bfloat16))

@@ -21,12 +21,15 @@ from flan_jax.models.build import abstract_model, logical_axes
 from flan_jax.models.huggingface import peft
 from flan_jax.models.huggingface import reader as huggingface_folder
 from flan_jax.models.ops.linear import LowRank
-from flan_jax.models.peft.adapters import cast_params, join, split, storage_dtypes
+from flan_jax.models.ops.quantized import QUANTIZED, QuantizedKernel
+from flan_jax.models.peft.adapters import join, split
 from flan_jax.models.peft.config import TuningConfig
+from flan_jax.models.peft.storage import cast_params, stored_axes, stored_shapes, whole_shapes
 from flan_jax.train.checkpoint import Checkpointer
+from flan_jax.train.checkpoint_stream import StoredParams
 from flan_jax.train.finite import not_finite
 from flan_jax.train.sharding import make_partitioner, place
-from flan_jax.train.state import abstract_trained, check_same_shapes
+from flan_jax.train.state import abstract_trained, check_same_shapes, placed
 from flan_jax.train.step_folders import step_folders
 
 _LOG = logging.getLogger(__name__)
@@ -106,12 +109,10 @@ def abstract_params(config: RunConfig) -> Any:
     _, shapes = abstract_model(config.model)
     axes = logical_axes(config.model)
     config.tuning.check(axes)
-    shardings = make_partitioner(config.mesh).params(axes, shapes)
+    stored = stored_shapes(shapes, axes, config.tuning)
+    shardings = make_partitioner(config.mesh).params(stored_axes(axes, config.tuning), stored)
     return jax.tree.map(
-        lambda leaf, sharding, dtype: jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding),
-        shapes,
-        shardings,
-        storage_dtypes(axes, config.tuning),
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), stored, shardings
     )
 
 
@@ -145,8 +146,17 @@ def _as_wanted(whole: Any, config: RunConfig) -> Any:
         # One after the other, since a sum is of float32 until it is as the run keeps it.
         plain = leaf.whole() if isinstance(leaf, LowRank) else leaf
         like = wanted.get(path)
-        result[path] = jnp.asarray(plain) if like is None else jax.device_put(plain.astype(like.dtype), like.sharding)
+        result[path] = jnp.asarray(plain) if like is None else _kept_as(plain, like)
     return traverse_util.unflatten_dict(result)
+
+
+def _kept_as(values: Any, like: Any) -> Any:
+    """Puts a parameter of the host or of devices where ``like`` lies, kept as it is."""
+    if isinstance(like, QuantizedKernel):
+        return placed(values, jax.tree.map(lambda leaf: leaf.sharding, like), like.format)
+    if isinstance(values, jax.Array):
+        return jax.device_put(values.astype(like.dtype), like.sharding)
+    return place(values.astype(like.dtype, copy=False), like.sharding)
 
 
 def _checkpoint_params(config: RunConfig) -> Any:
@@ -162,7 +172,7 @@ def _checkpoint_params(config: RunConfig) -> Any:
         with Checkpointer(checkpoints, create=False) as checkpointer:
             what, allowed = f"The weights in {config.initial_checkpoint!r}", _may_be_any(checkpointer, None)
             if not tuning.partial:
-                return check_finite(checkpointer.restore_params(abstract_params(config)), what, allowed=allowed)
+                return check_finite(_whole_base(config, checkpointer), what, allowed=allowed)
             their_run = config.with_options(
                 model_dir=str(folder),
                 initial_checkpoint=theirs["initial_checkpoint"],
@@ -178,6 +188,24 @@ def _checkpoint_params(config: RunConfig) -> Any:
         f"INITIAL_CHECKPOINT_PATH {config.initial_checkpoint!r} holds neither a folder `checkpoints` nor "
         "config.json. Give a run's folder or a Hugging Face folder."
     )
+
+
+def _whole_base(config: RunConfig, checkpointer: Checkpointer) -> Any:
+    """All parameters of a checkpoint whose run trained them all, kept as this run keeps them.
+
+    What is quantized is read and quantized one parameter at a time: nothing of the model's size in float32 is on the
+    devices.
+    """
+    like = abstract_params(config)
+    if config.tuning.frozen_dtype not in QUANTIZED:
+        return checkpointer.restore_params(like)
+    saved, params = StoredParams(checkpointer.directory), {}
+    for path, leaf in traverse_util.flatten_dict(like).items():
+        values, name = saved.read(path), "/".join(path)
+        what = f"The arrays of step {saved.step} in {str(checkpointer.directory)!r} do"
+        check_same_shapes({name: values}, whole_shapes({name: leaf}), what=what, than="the configured run")
+        params[path] = _kept_as(values, leaf)
+    return traverse_util.unflatten_dict(params)
 
 
 def check_finite(params: Any, what: str, *, allowed: bool = False) -> Any:
@@ -220,10 +248,8 @@ def placed_from_huggingface(folder: Path, config: RunConfig) -> Any:
     theirs = huggingface_folder.read_config(folder, dtype=config.model.dtype)
     wanted = abstract_params(config)
     what = f"The weights in {str(folder)!r} do"
-    check_same_shapes(build.abstract_params(theirs), wanted, what=what, than="the configured model")
+    check_same_shapes(build.abstract_params(theirs), whole_shapes(wanted), what=what, than="the configured model")
     like = traverse_util.flatten_dict(wanted)
-    placed = {
-        path: place(values.astype(like[path].dtype, copy=False), like[path].sharding)
-        for path, values in huggingface_folder.stream(folder, theirs)
-    }
-    return traverse_util.unflatten_dict(placed)
+    return traverse_util.unflatten_dict(
+        {path: _kept_as(values, like[path]) for path, values in huggingface_folder.stream(folder, theirs)}
+    )

@@ -1,7 +1,7 @@
-"""Matrix products with a kernel, plain or with a LoRA adapter.
+"""Matrix products with a kernel: plain, quantized, or with a LoRA adapter.
 
-Layers name their kernels and leave the product to this file, so an adapter is a matter of parameters: where a
-model is given a ``LowRank`` in the place of a kernel, every layer computes with it.
+Layers name their kernels and leave the product to this file, so what a kernel is, is a matter of parameters: where a
+model is given a ``LowRank`` or a ``QuantizedKernel`` in the place of an array, every layer computes with it.
 
 Shapes: B rows of a batch, T length, D width of the residual stream, H heads, K width of one head, N = H * K.
 """
@@ -16,6 +16,8 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from flan_jax.models.ops.quantized import QuantizedKernel, dequantize
+
 PRODUCT = "product"
 """``checkpoint_name`` of kernels' outputs, by which a remat policy may save them."""
 
@@ -28,13 +30,13 @@ class LowRank:
     The sum is never formed: the addition is two thin products of its own. Layers may be stacked on a leading axis.
 
     Attributes:
-        kernel: ``[…, m, n]``.
+        kernel: ``[…, m, n]``, quantized or not.
         a: ``[…, m, r]``.
         b: ``[…, r, n]``.
         scale: multiplies the addition.
     """
 
-    kernel: Float[Array, "... m n"]
+    kernel: Float[Array, "... m n"] | QuantizedKernel
     a: Float[Array, "... m r"]
     b: Float[Array, "... r n"]
     scale: float = dataclasses.field(metadata={"static": True})
@@ -45,8 +47,9 @@ class LowRank:
         return self
 
     def whole(self) -> Float[Array, "... m n"]:
-        """Merges the addition into the kernel."""
-        return self.kernel + self.scale * (self.a @ self.b)
+        """Merges the addition into the kernel, or into the numbers that a quantized one stands for."""
+        kernel = dequantize(self.kernel) if isinstance(self.kernel, QuantizedKernel) else self.kernel
+        return kernel + self.scale * (self.a @ self.b)
 
 
 def linear(x: Float[Array, "... m"], kernel: nnx.Param) -> Float[Array, "... n"]:
@@ -63,13 +66,18 @@ def to_heads(x_BTD: Float[Array, "B T D"], kernel: nnx.Param, heads: int) -> Flo
     return y_BTN.reshape(*y_BTN.shape[:2], heads, -1).swapaxes(1, 2)
 
 
-def product(x: Float[Array, "... m"], kernel: Float[Array, "m n"]) -> Float[Array, "... n"]:
+def product(x: Float[Array, "... m"], kernel: Float[Array, "m n"] | QuantizedKernel) -> Float[Array, "... n"]:
     """Computes ``x @ kernel`` in the dtype of ``x``, with a gradient that keeps every array's memory layout.
 
     Automatic differentiation asks for the kernel's gradient as ``(gᵀ x)ᵀ``. On a CPU, XLA then writes ``g``, and all
     that is computed on the way to it, column by column: the feed-forward layers of a decoder took twice as long. The
     kernel's gradient is summed in float32 and, of a float32 kernel, never rounded to the type of ``x``.
+
+    A quantized kernel has no gradient. Its numbers are computed for the product and again in the backward pass, and
+    are never kept: of all layers, one's are in memory at a time.
     """
+    if isinstance(kernel, QuantizedKernel):
+        return checkpoint_name(_quantized_product(x, kernel), PRODUCT)
     return checkpoint_name(_product(x, kernel), PRODUCT)
 
 
@@ -97,3 +105,19 @@ def _backward(saved: tuple[Array | None, Array | None], g: Array | SymbolicZero)
 
 
 _product.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+@jax.custom_vjp
+def _quantized_product(x: Array, kernel: QuantizedKernel) -> Array:
+    return x @ dequantize(kernel, x.dtype)
+
+
+def _quantized_forward(x: Array, kernel: QuantizedKernel) -> tuple[Array, QuantizedKernel]:
+    return _quantized_product(x, kernel), kernel
+
+
+def _quantized_backward(kernel: QuantizedKernel, g: Array) -> tuple[Array, None]:
+    return jnp.einsum("...n,mn->...m", g, dequantize(kernel, g.dtype)), None
+
+
+_quantized_product.defvjp(_quantized_forward, _quantized_backward)

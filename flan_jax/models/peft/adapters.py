@@ -17,26 +17,15 @@ from flax import traverse_util
 
 from flan_jax.errors import UserError
 from flan_jax.models.ops.linear import LowRank
+from flan_jax.models.ops.quantized import QuantizedKernel, is_quantized, whole_shape
 from flan_jax.models.ops.typing import Key
 from flan_jax.models.parameter_patterns import Path
 from flan_jax.models.peft.config import TuningConfig
+from flan_jax.models.peft.storage import dequantized, stored_axes
 
 Tree = dict[str, Any]
 PROMPT = "prompt"
 A, B = "lora_a", "lora_b"
-
-
-def storage_dtypes(axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
-    """Returns the storage dtype of each of the model's own parameters, in the structure of its logical axes."""
-    flat = traverse_util.flatten_dict(dict(axes))
-    return traverse_util.unflatten_dict(
-        {path: np.dtype(tuning.storage_dtype(path, axis)) for path, axis in flat.items()}
-    )
-
-
-def cast_params(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
-    """Casts the model's own parameters to their storage dtypes (``TuningConfig.frozen_dtype``)."""
-    return jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), dict(params), storage_dtypes(axes, tuning))
 
 
 def attach(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningConfig, key: Key) -> Tree:
@@ -46,7 +35,7 @@ def attach(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningCon
     begins at the model as it is. A prompt begins as the embeddings of random tokens (Lester et al. 2021).
 
     Args:
-        params: the model's, nested dict of arrays.
+        params: the model's, nested dict of arrays and quantized kernels.
         axes: the model's logical axes.
         tuning: what to attach.
         key: decides every value; each depends on its own path only, never on a mesh or on the other adapters.
@@ -58,7 +47,7 @@ def attach(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningCon
     flat = traverse_util.flatten_dict(dict(params))
     for path in tuning.adapted(axes):
         kernel = flat[path]
-        *layers, inputs, outputs = kernel.shape
+        *layers, inputs, outputs = whole_shape(kernel)
         bound = inputs**-0.5
         a = jax.random.uniform(_key_of(key, path), (*layers, inputs, tuning.lora_rank), jnp.float32, -bound, bound)
         b = jnp.zeros((*layers, tuning.lora_rank, outputs), jnp.float32)
@@ -73,9 +62,9 @@ def attach(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningCon
 def attach_axes(axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
     """Returns the logical axes of ``attach``'s result: adapters are sharded like their kernels, ranks never."""
     tuning.check(axes)
-    flat = traverse_util.flatten_dict(dict(axes))
+    own, flat = (traverse_util.flatten_dict(dict(tree)) for tree in (axes, stored_axes(axes, tuning)))
     for path in tuning.adapted(axes):
-        *layers, inputs, outputs = flat[path]
+        *layers, inputs, outputs = own[path]
         a, b = (*layers, inputs, None), (*layers, None, outputs)
         flat[path] = LowRank(flat[path], a, b, tuning.scale)  # type: ignore[arg-type]  # names in the place of arrays
     if tuning.prompt_tokens:
@@ -114,7 +103,7 @@ def join(trained: Mapping[str, Any], frozen: Mapping[str, Any], tuning: TuningCo
 
 
 def merged_params(whole: Mapping[str, Any]) -> Tree:
-    """Merges every adapter into its kernel: plain parameters that compute the same.
+    """Merges every adapter into its kernel, and quantized ones into their numbers: plain parameters that compute the same.
 
     Raises:
         UserError: the tree has a prompt, which no other parameter can take in.
@@ -124,11 +113,12 @@ def merged_params(whole: Mapping[str, Any]) -> Tree:
             "A trained prompt cannot be merged into the weights of a model. Export it as an adapter (--adapter), or "
             "train adapters instead (TuningConfig.lora_rank)."
         )
-    return jax.tree.map(
+    merged = jax.tree.map(
         lambda leaf: leaf.whole() if isinstance(leaf, LowRank) else leaf,
         dict(whole),
-        is_leaf=lambda node: isinstance(node, LowRank),
+        is_leaf=lambda node: isinstance(node, LowRank | QuantizedKernel),
     )
+    return dequantized(merged)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,8 +140,11 @@ class Counts:
 
 
 def counts(trained: Mapping[str, Any], frozen: Mapping[str, Any]) -> Counts:
-    """Counts the numbers of both trees, whose leaves have a ``shape``."""
-    own, rest = (sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree)) for tree in (trained, frozen))
+    """Counts the numbers of both trees, whose leaves have a ``shape`` or are quantized kernels."""
+    own, rest = (
+        sum(int(np.prod(whole_shape(leaf))) for leaf in jax.tree.leaves(tree, is_leaf=is_quantized))
+        for tree in (trained, frozen)
+    )
     return Counts(own, own + rest)
 
 

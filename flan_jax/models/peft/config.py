@@ -11,11 +11,12 @@ from typing import Any, Literal
 from flax import traverse_util
 
 from flan_jax.errors import UserError
+from flan_jax.models.ops.quantized import QUANTIZED
 from flan_jax.models.parameter_patterns import Path, check_patterns, matched, matches
 from flan_jax.typed import Above0, Natural, check_fields
 
 LoraScaling = Literal["alpha/r", "alpha/sqrt(r)"]
-FrozenDtype = Literal["float32", "bfloat16"]
+FrozenDtype = Literal["float32", "bfloat16", "int8", "nf4"]
 _NOTHING_FROZEN = (
     "TuningConfig.frozen_dtype is {!r}, but nothing is frozen, and what is trained stays in float32. Leave it out, or "
     "train a part (lora_rank, prompt_tokens, train or freeze)."
@@ -53,7 +54,9 @@ class TuningConfig:
     """Patterns of parameters that are left as they are, even where ``train`` names them."""
     frozen_dtype: FrozenDtype = "float32"
     """How frozen matrices are kept on the devices; ``bfloat16`` takes half the memory, and rounds each number to
-    eight bits once. What is trained, and frozen vectors and position tables, stay in float32."""
+    eight bits once. ``int8`` and ``nf4`` (QLoRA, Dettmers et al. 2023, arXiv:2305.14314) quantize the kernels of
+    layers, to a quarter and to a seventh of it, and keep the embedding and the output projection in bfloat16. What is
+    trained, and frozen vectors and position tables, stay in float32."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -90,8 +93,8 @@ class TuningConfig:
         chosen = any(matches(pattern, path) for pattern in self.train) if self.train or adds else True
         return chosen and not any(matches(pattern, path) for pattern in self.freeze)
 
-    def storage_dtype(self, path: Path, axes: tuple[str | None, ...]) -> str:
-        """Returns the dtype in which one of the model's own parameters is stored on the devices.
+    def storage_format(self, path: Path, axes: tuple[str | None, ...]) -> FrozenDtype:
+        """Returns how one of the model's own parameters is kept on the devices.
 
         Norms and biases are added to numbers in float32, and position tables to scores; all of them together are
         next to nothing beside the matrices, so nothing is rounded that saves nothing.
@@ -101,7 +104,10 @@ class TuningConfig:
             axes: the names of its axes.
         """
         matrix = len(axes) - ("layers" in axes) == 2 and "buckets" not in axes
-        return self.frozen_dtype if matrix and not self.is_trainable(path) else "float32"
+        if not matrix or self.is_trainable(path):
+            return "float32"
+        # An embedding is looked up, and an output projection decides every token: neither is quantized, as in QLoRA.
+        return "bfloat16" if self.frozen_dtype in QUANTIZED and "layers" not in axes else self.frozen_dtype
 
     def adapted(self, axes: Mapping[str, Any]) -> list[Path]:
         """Returns the paths of the kernels that get an adapter, sorted.
@@ -153,3 +159,10 @@ class TuningConfig:
             )
         if self.frozen_dtype != "float32" and all(map(self.is_trainable, paths)):
             raise UserError(_NOTHING_FROZEN.format(self.frozen_dtype))
+        formats = {self.storage_format(path, axis) for path, axis in traverse_util.flatten_dict(dict(axes)).items()}
+        if self.frozen_dtype in QUANTIZED and self.frozen_dtype not in formats:
+            raise UserError(
+                f"TuningConfig.frozen_dtype is {self.frozen_dtype!r}, which quantizes frozen kernels of layers, but train="
+                f"{self.train!r} and freeze={self.freeze!r} train all of those. Train adapters (lora_rank), or give "
+                "'bfloat16'."
+            )

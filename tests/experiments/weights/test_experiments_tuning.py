@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import jax
@@ -23,6 +24,7 @@ from flan_jax.models.build import logical_axes
 from flan_jax.models.huggingface import peft, reader
 from flan_jax.models.peft.adapters import join, merged_params, split
 from flan_jax.models.peft.config import TuningConfig
+from flan_jax.models.peft.storage import cast_params
 from flan_jax.models.t5.config import T5Config
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
 from flan_jax.train.sharding import make_partitioner
@@ -173,6 +175,46 @@ def test_a_base_in_16_bits(make, base, tmp_path, monkeypatch):
     # Another type is another run.
     with pytest.raises(UserError, match=r"frozen_dtype: 'bfloat16' → 'float32'"):
         train(straight.with_options(tuning=LORA))
+
+
+def test_a_quantized_base(make, base, tmp_path):
+    export_run(base.model_dir, tmp_path / "published")
+    few = dataclasses.replace(LORA, frozen_dtype="nf4")
+    straight = make(tmp_path / "a", few, initial_checkpoint=str(tmp_path / "published"))
+    loaded = load_weights(straight).params
+    # The same codes whether the base comes from transformers' files or from a run's checkpoint.
+    leaves_equal(load_weights(make(tmp_path / "new", few, initial_checkpoint=base.model_dir)).params, loaded)
+    q = loaded["encoder"]["layers"]["attention"]["q"]
+    assert (q.format, q.codes.dtype, loaded["embedding"].dtype) == ("nf4", np.uint8, jnp.bfloat16)
+    train(straight)
+    broken = straight.with_options(model_dir=str(tmp_path / "b"))
+    train(broken.with_options(steps=2))
+    train(broken)
+    assert losses(broken) == losses(straight)
+    whole = load_weights(straight).params
+    trained, frozen = split(whole, few)
+    leaves_equal(frozen, split(loaded, few)[1])
+    leaves_equal(whole, load_weights(broken).params)
+    info = (tmp_path / "a" / "model-info.txt").read_text(encoding="utf-8")
+    assert re.search(r"^encoder/layers/attention/k +\(1, 16, 8\) +nf4 +128  frozen$", info, re.M)
+    assert "Trained of them: 288 (" in info
+    # The checkpoint has the adapters alone, and is answered with.
+    saved = sum(path.stat().st_size for path in (tmp_path / "a" / "checkpoints" / "4").rglob("*") if path.is_file())
+    assert saved < sum(path.stat().st_size for path in (tmp_path / "published").glob("*.safetensors"))
+    assert isinstance(Answerer(straight, max_tokens=3).answer("Is it good?"), str)
+
+    # What is exported stands on the numbers of the base itself.
+    export_run(straight.model_dir, tmp_path / "merged")
+    merged = merged_params(join(trained, split(load_weights(base).params, LORA)[1], LORA))
+    leaves_equal(reader.load(tmp_path / "merged")[1], merged)
+    # A quantized run that begins from a tuned one quantizes the sum, and from an adapter likewise.
+    onwards = load_weights(make(tmp_path / "c", few, initial_checkpoint=straight.model_dir)).params
+    leaves_equal(onwards, cast_params(merged, logical_axes(MODEL), few))
+    with pytest.raises(UserError, match=r"frozen_dtype: 'nf4' → 'float32'"):
+        train(straight.with_options(tuning=LORA))
+    other = dataclasses.replace(MODEL, d_ff=32)
+    with pytest.raises(UserError, match="d_ff"):
+        load_weights(make(tmp_path / "d", few, model=other, initial_checkpoint=base.model_dir))
 
 
 def test_a_base_that_changed_is_refused(make, base, tmp_path):

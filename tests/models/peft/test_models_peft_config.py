@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from flan_jax.errors import UserError
 from flan_jax.models.build import abstract_model, abstract_params, apply, logical_axes
 from flan_jax.models.ops.linear import LowRank
+from flan_jax.models.ops.quantized import whole_shape
 from flan_jax.models.peft.adapters import (
     attach,
     attach_axes,
-    cast_params,
     counts,
     join,
     merged_params,
     split,
-    storage_dtypes,
 )
 from flan_jax.models.peft.config import TuningConfig
-from flan_jax.testing.models import random_batch, random_params, tiny_decoder, tiny_t5
+from flan_jax.models.peft.storage import cast_params, dequantized, storage_formats, stored_axes, whole_shapes
+from flan_jax.testing.models import random_batch, random_params, tiny_decoder, tiny_t5, tiny_t5gemma
 
 T5 = tiny_t5()
 DECODER = tiny_decoder()
@@ -230,6 +230,7 @@ FAMILIES = {
         norm_offset=True, norm_placement="both", embed_scale=True, logit_softcap=5.0, qk_norm="head",
         tie_embeddings=True,
     ),
+    "t5gemma": tiny_t5gemma(),
     "olmo2": tiny_decoder(norm_placement="post", qk_norm="full", dtype="bfloat16"),
 }  # fmt: skip
 
@@ -248,12 +249,44 @@ def test_what_is_kept_in_16_bits_is_computed_with_as_before(name):
         assert leaf.dtype == (jnp.float32 if vector else jnp.bfloat16), path
 
 
+@pytest.mark.parametrize("frozen_dtype", ["int8", "nf4"])
+@pytest.mark.parametrize("name", with_deep(["t5", "gemma"], ["t5-tied", "t5gemma", "gpt2", "olmo2"]))
+def test_quantized_kernels_compute_what_their_numbers_do(name, frozen_dtype):
+    config = FAMILIES[name]
+    config = dataclasses.replace(config, num_heads=4) if name.startswith("t5") else config  # of even widths
+    tuning = TuningConfig(lora_rank=1, frozen_dtype=frozen_dtype)
+    params, axes = jax.tree.map(jnp.asarray, random_params(config)), logical_axes(config)
+    kept = cast_params(params, axes, tuning)
+    graphdef, batch = abstract_model(config)[0], random_batch(T5)
+    batch = batch if name.startswith("t5") else batch_of(DECODER)
+    same_tree(apply(graphdef, kept, batch), apply(graphdef, dequantized(kept), batch))
+    assert not np.array_equal(apply(graphdef, kept, batch), apply(graphdef, params, batch))
+    for path, leaf in traverse_util.flatten_dict(kept).items():
+        if "layers" in path and len(whole_shape(leaf)) == 3:
+            assert leaf.format == frozen_dtype, path
+        else:
+            outside = path[-1] in ("embedding", "lm_head")
+            assert leaf.dtype == (jnp.bfloat16 if outside else jnp.float32), path
+    assert jax.tree.all(jax.tree.map(lambda one, other: one.shape == other.shape, whole_shapes(kept), params))
+    # Adapters stand beside quantized kernels as beside others, and are merged into their numbers.
+    whole = attach(kept, axes, tuning, jax.random.key(0))
+    trained, frozen = split(whole, tuning)
+    same_tree(join(trained, frozen, tuning), whole)
+    same_tree(merged_params(whole), dequantized(kept))
+    assert counts(trained, frozen).total - counts(trained, {}).total == sum(x.size for x in jax.tree.leaves(params))
+    names = split(attach_axes(axes, tuning), tuning)[1]
+    assert jax.tree.structure(frozen) == jax.tree.structure(names, is_leaf=lambda node: isinstance(node, tuple))
+    assert jax.tree.structure(kept) == jax.tree.structure(
+        stored_axes(axes, tuning), is_leaf=lambda node: isinstance(node, tuple)
+    )
+
+
 def test_what_is_trained_stays_in_float32():
     tuning = TuningConfig(train=("q", "embedding"), freeze=("decoder/.*",), frozen_dtype="bfloat16")
-    kept = traverse_util.flatten_dict(storage_dtypes(logical_axes(T5), tuning))
+    kept = traverse_util.flatten_dict(storage_formats(logical_axes(T5), tuning))
     attention = ("layers", "attention")
-    assert kept["encoder", *attention, "q"] == kept["embedding",] == np.float32
-    assert kept["decoder", *attention, "q"] == kept["encoder", *attention, "k"] == jnp.bfloat16
+    assert kept["encoder", *attention, "q"] == kept["embedding",] == "float32"
+    assert kept["decoder", *attention, "q"] == kept["encoder", *attention, "k"] == "bfloat16"
     whole = attach(
         cast_params(random_params(T5), logical_axes(T5), tuning), logical_axes(T5), tuning, jax.random.key(0)
     )
@@ -267,17 +300,23 @@ def test_what_is_trained_stays_in_float32():
     [
         (
             {"frozen_dtype": "bfloat"},
-            "frozen_dtype is 'bfloat'; it must be one of 'float32', 'bfloat16'. Did you mean 'bfloat16'",
+            "frozen_dtype is 'bfloat'; it must be one of 'float32', 'bfloat16', 'int8', 'nf4'. Did you mean 'bfloat16'",
         ),
         (
             {"frozen_dtype": "float16", "lora_rank": 1},
-            "frozen_dtype is 'float16'; it must be one of 'float32', 'bfloat16'",
+            "frozen_dtype is 'float16'; it must be one of 'float32', 'bfloat16', 'int8', 'nf4'",
         ),
         ({"frozen_dtype": "bfloat16"}, "frozen_dtype is 'bfloat16', but nothing is frozen"),
         ({"frozen_dtype": "bfloat16", "train": EVERYTHING}, "frozen_dtype is 'bfloat16', but nothing is frozen"),
+        ({"frozen_dtype": "nf4"}, "frozen_dtype is 'nf4', but nothing is frozen"),
+        (
+            {"frozen_dtype": "nf4", "freeze": ("embedding",)},
+            "frozen_dtype is 'nf4', which quantizes frozen kernels of layers, but train=() and freeze=('embedding',) "
+            "train all of those. Train adapters (lora_rank), or give 'bfloat16'.",
+        ),
     ],
 )
-def test_16_bits_for_what_is_frozen_and_for_nothing_else(values, message):
+def test_fewer_bits_for_what_is_frozen_and_for_nothing_else(values, message):
     with pytest.raises(UserError) as refused:
         TuningConfig(**values).check(logical_axes(T5))
     assert message in str(refused.value)

@@ -20,6 +20,7 @@ from flan_jax.experiments.options import (
 )
 from flan_jax.mixing.online.method import WeightingMethod
 from flan_jax.models.build import ModelConfig
+from flan_jax.models.parameter_patterns import check_patterns
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.option_groups import FREE, OptionGroup, flat_fields, group_of, is_free
 from flan_jax.train.optimizer import OptimizerConfig
@@ -49,6 +50,9 @@ class RunConfig:
             folder; ``""`` starts from the initialiser.
         initial_adapter: a folder of PEFT, whose adapters are added to the initial weights before anything begins;
             a prompt in it may be measured, and not trained on.
+        initial_parameters: patterns of the parameters that are taken from ``initial_checkpoint``, as ``TuningConfig`` has
+            them; the others begin as the seed draws them, and the checkpoint's may have other shapes or be missing. ``()``
+            takes all, of the same model.
         on_vocabulary_change: what to do where ``initial_checkpoint`` was trained with another tokenizer: ``refuse``, or
             ``accept`` that its embeddings stand for other pieces of text.
         seed: decides the initialisation, the templates drawn, the order of data and dropout.
@@ -75,6 +79,7 @@ class RunConfig:
     mixing: MixingConfig = field(default_factory=MixingConfig)
     initial_checkpoint: LocalPath = ""
     initial_adapter: LocalPath = ""
+    initial_parameters: tuple[str, ...] = ()
     on_vocabulary_change: OnVocabularyChange = field(default="refuse", metadata=FREE)
     step: StepConfig = field(default_factory=StepConfig)
     seed: Seed = 0
@@ -138,6 +143,19 @@ class RunConfig:
                 f"INITIAL_ADAPTER {self.initial_adapter!r} was trained on top of a model. Name that model too: "
                 "INITIAL_CHECKPOINT_PATH."
             )
+        check_patterns(self.initial_parameters, "run.initial_parameters")
+        if self.initial_parameters and (self.initial_adapter or not self.initial_checkpoint):
+            why = (
+                f"INITIAL_ADAPTER {self.initial_adapter!r} was trained on top of a whole model"
+                if self.initial_adapter
+                else "INITIAL_CHECKPOINT_PATH names no weights to take them from"
+            )
+            remedy = (
+                "Leave one of the two out."
+                if self.initial_adapter
+                else "Name a folder, or leave INITIAL_PARAMETERS out."
+            )
+            raise UserError(f"INITIAL_PARAMETERS is {self.initial_parameters!r}, but {why}. {remedy}")
         if self.feed.stages and self.weighting is not None:
             raise UserError(
                 f"run.stages says the weights of every step, and run.weighting=@{type(self.weighting).__name__}() learns them. "
@@ -168,6 +186,8 @@ class RunConfig:
         identity = {option.name: plain(value) for option, value in flat_fields(self) if not is_free(option)}
         if not self.tuning.partial:  # as runs from before there was a choice have it
             del identity["tuning"]
+        if not self.initial_parameters:
+            del identity["initial_parameters"]
         return identity
 
 

@@ -39,7 +39,7 @@ from flan_jax.experiments.weighting.learned_weights import LearnedWeights
 from flan_jax.experiments.weighting.rollback import rollback
 from flan_jax.experiments.weights.base_check import check_same_vocabulary
 from flan_jax.experiments.weights.frozen_base import BASE, base_identity, check_no_soft_prompt, check_same_base
-from flan_jax.experiments.weights.initial import initial_params
+from flan_jax.experiments.weights.initial import chosen_note, initial_params, takes_embeddings
 from flan_jax.feed.batch_stream import BatchStream
 from flan_jax.files import atomic_write_text, remove_leftovers
 from flan_jax.launch.distributed import first_alone
@@ -132,7 +132,7 @@ def build(
     # Read before the folder is made, so that a wrong path leaves nothing behind; a run that continues needs no more
     # than what its checkpoints leave out.
     base = base_identity(config)
-    if not run_files.has_checkpoint(folder):
+    if not run_files.has_checkpoint(folder) and takes_embeddings(config):
         check_same_vocabulary(config, data.vocabulary, log=log)
     wanted = with_weights and (base or not run_files.has_checkpoint(folder))
     params = initial_params(config) if wanted else None
@@ -140,6 +140,8 @@ def build(
     schedule, parts = stage_schedule(config, data), method_parts(config, data)
     partitioner = make_partitioner(config.mesh, devices)
     log(main_settings(config))
+    if taken := chosen_note(config):
+        log(taken)
     if choice.reason:
         log(f"mesh {choice.reason}")
     for note in notes:

@@ -28,7 +28,7 @@ from flan_jax import files
 from flan_jax.errors import UserError
 from flan_jax.train.checkpoint_config import CheckpointConfig
 from flan_jax.train.checksums import CHECKSUMS, MARK, STEP, SummedPath, damage
-from flan_jax.train.state import TrainState, check_same_shapes, from_plain_dict, matched, present, to_plain_dict
+from flan_jax.train.state import TrainState, check_same_shapes, from_plain_dict, present, selected, to_plain_dict
 from flan_jax.train.step_folders import (
     DELETED,
     ChosenStep,
@@ -240,14 +240,14 @@ class Checkpointer:
         Args:
           like: nested dict of arrays, or of `jax.ShapeDtypeStruct` with shardings.
           part: `params`, or `ema` for their average.
-          matching: patterns of paths, such as `encoder/*`: nothing but these is read and returned, and the others
+          matching: patterns of parameters, such as `encoder/.*`: nothing but these is read and returned, and the others
             need not be in the checkpoint, nor have its shapes; by default all.
 
         Raises:
           UserError: no such checkpoint, other shapes, no average in it, or a pattern that matches no parameter.
         """
         step = self._existing(step)
-        like = matched(like, matching) if matching else like
+        like = selected(like, matching) if matching else like
         args = self._state_args({part: like}, step, part=part, partial=bool(matching))
         return self._read(step, state=args).state[part]
 

@@ -1,7 +1,6 @@
 """Training state, carried from step to step, and the sharding of each leaf."""
 
 import dataclasses
-import fnmatch
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,9 +12,10 @@ import optax
 from flax import nnx, traverse_util
 from jaxtyping import Array, Int, Key
 
-from flan_jax.errors import UserError, unknown
+from flan_jax.errors import UserError
 from flan_jax.models.build import ModelConfig, abstract_model, init_model, logical_axes
 from flan_jax.models.ops.quantized import QUANTIZED, QuantizedKernel, is_quantized, quantize
+from flan_jax.models.parameter_patterns import matched
 from flan_jax.models.peft.adapters import attach, attach_axes, join, split
 from flan_jax.models.peft.config import FrozenDtype, TuningConfig
 from flan_jax.models.peft.storage import cast_params, storage_formats, stored_axes, stored_shapes, whole_shapes
@@ -269,20 +269,15 @@ def check_same_shapes(found: Any, wanted: Any, *, what: str, than: str) -> None:
         raise UserError(f"{what} not fit {than}: {wrong[0]}{more}.")
 
 
-def matched(params: Mapping[str, Any], patterns: Sequence[str]) -> dict[str, Any]:
-    """Returns the part of a nested dict whose paths match one of the patterns (`encoder/*/kernel`).
+def selected(params: Mapping[str, Any], patterns: Sequence[str]) -> dict[str, Any]:
+    """Returns the part of a nested dict whose paths match one of the patterns (`models.parameter_patterns`).
 
     Raises:
       UserError: a pattern matches no path.
     """
-    flat = traverse_util.flatten_dict(dict(params), sep="/")
-    for pattern in patterns:
-        if not fnmatch.filter(flat, pattern):
-            raise unknown(
-                "pattern of parameters", pattern, flat, remedy="A pattern matches whole paths, as in encoder/*."
-            )
-    chosen = {path: leaf for path, leaf in flat.items() if any(fnmatch.fnmatchcase(path, each) for each in patterns)}
-    return traverse_util.unflatten_dict(chosen, sep="/")
+    flat = traverse_util.flatten_dict(dict(params))
+    chosen = set().union(*(matched(pattern, list(flat), "matching", "parameter") for pattern in patterns))
+    return traverse_util.unflatten_dict({path: leaf for path, leaf in flat.items() if path in chosen})
 
 
 def present(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:

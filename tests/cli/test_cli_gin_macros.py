@@ -244,7 +244,7 @@ def test_files_in_the_order_of_the_guide_are_read(tmp_path, monkeypatch):
 # Another value of every macro of the shipped files, where adding one to its number does not make one.
 OTHER = {
     "MODEL_DIR": "'runs/other'", "MIXTURE_OR_TASK_NAME": "'word_category'", "TASK_FEATURE_LENGTHS": "{'inputs': 8, 'targets': 8}",
-    "INITIAL_CHECKPOINT_PATH": "'runs/base'", "INITIAL_ADAPTER": "'runs/adapter'", "VOCABULARY": "'bytes'",
+    "INITIAL_CHECKPOINT_PATH": "'runs/base'", "INITIAL_ADAPTER": "'runs/adapter'", "INITIAL_PARAMETERS": "('encoder/.*',)", "VOCABULARY": "'bytes'",
     "HOLD_OUT": "'word_category'", "TEMPLATES": "'templates.json'", "STORE": "'other_store'",
     "USE_CACHED_TASKS": "True", "ACTIVATION_DTYPE": "'bfloat16'", "FROZEN_DTYPE": "'bfloat16'", "TRAIN_ONLY": "('scale',)",
     "FREEZE": "('scale',)", "LORA_PATTERNS": "('q',)", "VOCAB_SIZE": "300000", "DROPOUT_RATE": "0.4", "LEARNING_RATE": "0.4",
@@ -255,7 +255,11 @@ OTHER = {
     "EVAL_OUTPUT_DIR": "'runs/other'", "WEIGHTS": "{'sentiment': 1}", "CHAT_TEMPLATE": "'chatml'", "MICROBATCHES": "2",
     "LOSS_NORMALIZER": "'tasks'",
 }  # fmt: skip
-NEEDED = {"INITIAL_ADAPTER": ["INITIAL_CHECKPOINT_PATH=runs/base"], "MIXTURE_OR_TASK_NAME": ["VOCABULARY=bytes"]}
+NEEDED = {
+    "INITIAL_ADAPTER": ["INITIAL_CHECKPOINT_PATH=runs/base"],
+    "INITIAL_PARAMETERS": ["INITIAL_CHECKPOINT_PATH=runs/base"],
+    "MIXTURE_OR_TASK_NAME": ["VOCABULARY=bytes"],
+}
 
 
 def completed(file: str, published: Path) -> tuple[list[str], list[str]]:

@@ -86,7 +86,7 @@ def method_parts(config: RunConfig, data: RunData) -> MethodParts | None:
         return MethodParts(units)
     if not isinstance(method, DoReMi):
         raise UserError(f"{type(method).__name__} observes the excess loss, which only DoReMi names a reference for.")
-    theirs = dataclasses.replace(config, initial_checkpoint=method.reference, initial_adapter="")
+    theirs = dataclasses.replace(config, initial_checkpoint=method.reference, initial_adapter="", initial_parameters=())
     try:
         check_same_vocabulary(theirs, data.vocabulary, log=lambda line: None)
         return MethodParts(units, initial_params(theirs))

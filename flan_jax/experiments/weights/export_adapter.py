@@ -104,7 +104,9 @@ def export_adapter(run: Path, destination: Path, stored: StoredParams, config: M
     if not (tuning.lora_rank or tuning.prompt_tokens):
         raise UserError(f"{str(run)!r} trained neither adapters nor a prompt. Export the model (without --adapter).")
     base = stored.run_config.get("initial_checkpoint") or ""
-    loads_on, advice = published_base(base, stored.run_config.get("initial_adapter") or "")
+    loads_on, advice = published_base(
+        base, stored.run_config.get("initial_adapter") or "", some=bool(stored.run_config.get("initial_parameters"))
+    )
     whole = load_weights(_as_run(run, stored, config), step=stored.step).params
     trained = jax.device_get(split(whole, tuning)[0])
     with new_dir(destination) as written:
@@ -114,12 +116,13 @@ def export_adapter(run: Path, destination: Path, stored: StoredParams, config: M
     return ExportedAdapter(str(run), str(destination), stored.step, kind, numbers, base, loads_on, advice)
 
 
-def published_base(base: str, adapter: str = "") -> tuple[str, str]:
+def published_base(base: str, adapter: str = "", *, some: bool = False) -> tuple[str, str]:
     """Finds the model that transformers can load below an adapter, and what to do, in a sentence.
 
     Args:
         base: the run's initial checkpoint; ``""`` where its seed drew the weights.
         adapter: the run's initial adapter, if it had one.
+        some: the run took some of the base's parameters alone.
 
     Returns:
         A folder or a name of the hub, or ``""`` where nothing that the run names has weights for transformers.
@@ -128,6 +131,11 @@ def published_base(base: str, adapter: str = "") -> tuple[str, str]:
         return "", "It stands on weights that a seed drew, which are nowhere else: export the run without --adapter."
     if adapter:
         return "", f"It stands on {base!r} with the adapter {adapter!r} added: export the run without --adapter."
+    if some:
+        return (
+            "",
+            f"It stands on some parameters of {base!r} and others that a seed drew: export the run without --adapter.",
+        )
     folder = Path(base).expanduser()
     if not folder.is_dir():
         name = base.removeprefix(HUB).partition("@")[0]
@@ -156,6 +164,7 @@ def _as_run(run: Path, stored: StoredParams, config: ModelConfig) -> RunConfig:
         batch_size=1,
         initial_checkpoint=saved["initial_checkpoint"],
         initial_adapter=saved.get("initial_adapter", ""),
+        initial_parameters=tuple(saved.get("initial_parameters", ())),
         seed=saved["seed"],
         pack=saved["pack"],
         tuning=with_float32_base(tuning_saved(stored)),

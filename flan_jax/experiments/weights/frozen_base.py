@@ -39,7 +39,9 @@ def base_identity(config: RunConfig) -> dict[str, Any]:
             f"The run in {config.model_dir!r} trained a part of the model in {config.initial_checkpoint!r}, which is not "
             "there any more, and what the run saved is nothing without it. Put that model back where it was."
         ) from None
-    base = {"folder": config.initial_checkpoint, "weights": fingerprint(folder)}
+    base: dict[str, Any] = {"folder": config.initial_checkpoint, "weights": fingerprint(folder)}
+    if config.initial_parameters:
+        base |= {"parameters": list(config.initial_parameters), "seed": config.seed}
     if config.initial_adapter:
         base["adapter"] = fingerprint(Path(config.initial_adapter).expanduser())
     return {BASE: base}

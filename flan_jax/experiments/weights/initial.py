@@ -22,11 +22,12 @@ from flan_jax.models.huggingface import peft
 from flan_jax.models.huggingface import reader as huggingface_folder
 from flan_jax.models.ops.linear import LowRank
 from flan_jax.models.ops.quantized import QUANTIZED, QuantizedKernel
+from flan_jax.models.parameter_patterns import matched
 from flan_jax.models.peft.adapters import join, split
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.peft.storage import cast_params, stored_axes, stored_shapes, whole_shapes
 from flan_jax.train.checkpoint import Checkpointer
-from flan_jax.train.checkpoint_stream import StoredParams
+from flan_jax.train.checkpoint_stream import ParamPath, StoredParams
 from flan_jax.train.finite import not_finite
 from flan_jax.train.sharding import make_partitioner, place
 from flan_jax.train.state import abstract_trained, check_same_shapes, placed
@@ -34,6 +35,7 @@ from flan_jax.train.step_folders import step_folders
 
 _LOG = logging.getLogger(__name__)
 HF_CONFIG = "config.json"
+INITIAL_PARAMETERS = "run.initial_parameters (INITIAL_PARAMETERS)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +96,10 @@ def _restored(config: RunConfig, checkpointer: Checkpointer, step: int | None) -
 
 def base_params(config: RunConfig) -> Any:
     """Loads the weights that a run begins with: its initial checkpoint's, or those that its seed decides."""
-    if config.initial_checkpoint:
-        return initial_params(config)
+    return initial_params(config) if config.initial_checkpoint else _drawn_params(config)
+
+
+def _drawn_params(config: RunConfig) -> Any:
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_params(config))
     key = jax.random.split(jax.random.key(config.seed))[0]
     axes = logical_axes(config.model)
@@ -125,14 +129,19 @@ def initial_params(config: RunConfig) -> Any:
     """Loads the weights that ``initial_checkpoint`` names onto the devices; ``None`` where it names nothing.
 
     Those of ``initial_adapter`` are added. What the run freezes comes in the type in which it is kept: a model that
-    is read as it is goes to the devices so, and never in float32.
+    is read as it is goes to the devices so, and never in float32. With ``initial_parameters`` the others are those that
+    the seed decides.
 
     Raises:
-        UserError: no such folder, neither a run nor a Hugging Face folder, or another model's weights.
+        UserError: no such folder, neither a run nor a Hugging Face folder, another model's weights, or a pattern that
+            matches no parameter.
     """
     if not config.initial_checkpoint:
         return None
     params = _checkpoint_params(config)
+    if config.initial_parameters:
+        every, found = (traverse_util.flatten_dict(tree) for tree in (_drawn_params(config), params))
+        return traverse_util.unflatten_dict(every | found)
     if not config.initial_adapter:
         return params
     tuning, trained = peft.load(config.initial_adapter, config.model)
@@ -159,48 +168,90 @@ def _kept_as(values: Any, like: Any) -> Any:
     return place(values.astype(like.dtype, copy=False), like.sharding)
 
 
+def chosen_parameters(config: RunConfig) -> set[ParamPath]:
+    """Returns the paths of the parameters that a run takes from its initial checkpoint.
+
+    Raises:
+        UserError: a pattern of ``initial_parameters`` matches none.
+    """
+    paths = list(traverse_util.flatten_dict(logical_axes(config.model)))
+    if not config.initial_parameters:
+        return set(paths)
+    return set().union(*(matched(each, paths, INITIAL_PARAMETERS, "parameter") for each in config.initial_parameters))
+
+
+def takes_embeddings(config: RunConfig) -> bool:
+    """Tells whether a run takes parameters from its initial checkpoint that stand for pieces of text, one a row or column."""
+    axes = traverse_util.flatten_dict(logical_axes(config.model))
+    return any("vocab" in axes[path] for path in chosen_parameters(config))
+
+
+def chosen_note(config: RunConfig) -> str:
+    """Says in a sentence what a run takes from its initial checkpoint; ``""`` where that is all or nothing."""
+    if not config.initial_parameters:
+        return ""
+    shapes = traverse_util.flatten_dict(build.abstract_params(config.model))
+    chosen = chosen_parameters(config)
+    share = sum(shapes[path].size for path in chosen) / sum(leaf.size for leaf in shapes.values())
+    return (
+        f"{len(chosen)} of {len(shapes)} parameters ({share:.1%} of the numbers) are taken from {config.initial_checkpoint!r} "
+        f"(INITIAL_PARAMETERS); the others begin as seed {config.seed} draws them"
+    )
+
+
+def _only(params: Any, paths: set[ParamPath]) -> Any:
+    """The parameters with these paths."""
+    flat = traverse_util.flatten_dict(params)
+    return traverse_util.unflatten_dict({path: leaf for path, leaf in flat.items() if path in paths})
+
+
 def _checkpoint_params(config: RunConfig) -> Any:
+    """Those of the initial checkpoint that the run takes, all of them where it names none."""
+    chosen = chosen_parameters(config)
     try:
         folder = model_folder(config.initial_checkpoint)
     except UserError as error:
         raise UserError(f"INITIAL_CHECKPOINT_PATH: {error}") from None
     checkpoints = folder / run_files.CHECKPOINTS
-    if checkpoints.is_dir() or (folder / HF_CONFIG).is_file():
+    tuning, theirs = tuning_of(folder)
+    # Of some parameters the shapes decide: the rest of the model may be another.
+    if (checkpoints.is_dir() or (folder / HF_CONFIG).is_file()) and (tuning.partial or not config.initial_parameters):
         check_same_model(folder, config)
     if checkpoints.is_dir():  # a run's, or imported: that also has a config.json
-        tuning, theirs = tuning_of(folder)
         with Checkpointer(checkpoints, create=False) as checkpointer:
             what, allowed = f"The weights in {config.initial_checkpoint!r}", _may_be_any(checkpointer, None)
             if not tuning.partial:
-                return check_finite(_whole_base(config, checkpointer), what, allowed=allowed)
+                return check_finite(_saved_params(config, checkpointer, chosen), what, allowed=allowed)
             their_run = config.with_options(
                 model_dir=str(folder),
                 initial_checkpoint=theirs["initial_checkpoint"],
                 initial_adapter=theirs.get("initial_adapter", ""),
+                initial_parameters=tuple(theirs.get("initial_parameters", ())),
                 seed=theirs["seed"],
                 tuning=with_float32_base(tuning),
                 pack=theirs["pack"],
             )
-            return _as_wanted(check_finite(_restored(their_run, checkpointer, None), what, allowed=allowed), config)
+            whole = check_finite(_restored(their_run, checkpointer, None), what, allowed=allowed)
+            return _as_wanted(_only(whole, chosen) if config.initial_parameters else whole, config)
     if (folder / HF_CONFIG).is_file():
-        return placed_from_huggingface(folder, config)
+        return placed_from_huggingface(folder, config, chosen)
     raise UserError(
         f"INITIAL_CHECKPOINT_PATH {config.initial_checkpoint!r} holds neither a folder `checkpoints` nor "
         "config.json. Give a run's folder or a Hugging Face folder."
     )
 
 
-def _whole_base(config: RunConfig, checkpointer: Checkpointer) -> Any:
-    """All parameters of a checkpoint whose run trained them all, kept as this run keeps them.
+def _saved_params(config: RunConfig, checkpointer: Checkpointer, chosen: set[ParamPath]) -> Any:
+    """These parameters of a checkpoint whose run trained all, kept as this run keeps them.
 
     What is quantized is read and quantized one parameter at a time: nothing of the model's size in float32 is on the
     devices.
     """
     like = abstract_params(config)
     if config.tuning.frozen_dtype not in QUANTIZED:
-        return checkpointer.restore_params(like)
+        return checkpointer.restore_params(like, matching=config.initial_parameters)
     saved, params = StoredParams(checkpointer.directory), {}
-    for path, leaf in traverse_util.flatten_dict(like).items():
+    for path, leaf in traverse_util.flatten_dict(_only(like, chosen)).items():
         values, name = saved.read(path), "/".join(path)
         what = f"The arrays of step {saved.step} in {str(checkpointer.directory)!r} do"
         check_same_shapes({name: values}, whole_shapes({name: leaf}), what=what, than="the configured run")
@@ -239,17 +290,26 @@ def allows_nonfinite(extra: Mapping[str, Any]) -> bool:
     return bool(extra.get("imported", {}).get("allow_nonfinite"))
 
 
-def placed_from_huggingface(folder: Path, config: RunConfig) -> Any:
+def placed_from_huggingface(folder: Path, config: RunConfig, chosen: set[ParamPath]) -> Any:
     """Loads the weights of a Hugging Face folder onto the devices, one parameter on the host at a time.
+
+    Args:
+        folder: with `config.json` and safetensors.
+        config: the run.
+        chosen: the parameters to load.
 
     Raises:
         UserError: they are another model's than the run's, or cannot be read.
     """
     theirs = huggingface_folder.read_config(folder, dtype=config.model.dtype)
-    wanted = abstract_params(config)
-    what = f"The weights in {str(folder)!r} do"
-    check_same_shapes(build.abstract_params(theirs), whole_shapes(wanted), what=what, than="the configured model")
+    wanted, what = _only(abstract_params(config), chosen), f"The weights in {str(folder)!r} do"
+    there = build.abstract_params(theirs)
+    there = _only(there, chosen) if config.initial_parameters else there
+    check_same_shapes(there, whole_shapes(wanted), what=what, than="the configured model")
     like = traverse_util.flatten_dict(wanted)
-    return traverse_util.unflatten_dict(
-        {path: _kept_as(values, like[path]) for path, values in huggingface_folder.stream(folder, theirs)}
-    )
+    params = {
+        path: _kept_as(values, like[path])
+        for path, values in huggingface_folder.stream(folder, theirs)
+        if path in chosen
+    }
+    return traverse_util.unflatten_dict(params)

@@ -24,7 +24,8 @@ def group_key(config: RunConfig) -> str:
     runs of one seed share them.
     """
     asked = config.evaluation
-    from_seed = config.tuning.partial and not config.initial_checkpoint
+    some = config.initial_parameters
+    from_seed = bool(some) or (config.tuning.partial and not config.initial_checkpoint)
     return digest_of(
         {
             "model": [type(config.model).__name__, config.model],
@@ -35,7 +36,7 @@ def group_key(config: RunConfig) -> str:
             "rows": [config.feed.batch_size, dict(config.tokenize.lengths)],
             "vocabulary": config.data.vocabulary or config.mixture,
             "chat_template": config.tokenize.chat_template,
-            "weights": [config.initial_checkpoint, config.initial_adapter, config.seed if from_seed else None],
+            "weights": [config.initial_checkpoint, config.initial_adapter, *some, config.seed if from_seed else None],
             "log_period": config.log_period,
             "checkpoint": config.checkpoint,
             "evaluation": [asked.period, asked.before, asked.batch_size, asked.decoding, asked.ema],

@@ -217,6 +217,51 @@ def test_a_quantized_base(make, base, tmp_path):
         load_weights(make(tmp_path / "d", few, model=other, initial_checkpoint=base.model_dir))
 
 
+def test_some_parameters_of_a_base(make, base, tmp_path):
+    some, deeper = ("encoder/.*", "lm_head"), dataclasses.replace(MODEL, num_decoder_layers=2)
+    of_run = make(
+        tmp_path / "a", TuningConfig(), model=deeper, initial_checkpoint=base.model_dir, initial_parameters=some, seed=3
+    )
+    export_run(base.model_dir, tmp_path / "published")
+    published = of_run.with_options(initial_checkpoint=str(tmp_path / "published"))
+    theirs = load_weights(base).params
+    drawn = base_params(of_run.with_options(initial_checkpoint="", initial_parameters=()))
+    for config in (of_run, published):
+        loaded = load_weights(config).params
+        leaves_equal(loaded["encoder"], theirs["encoder"])
+        leaves_equal(loaded["lm_head"], theirs["lm_head"])
+        leaves_equal({**loaded, "encoder": 0, "lm_head": 0}, {**drawn, "encoder": 0, "lm_head": 0})
+    few = TuningConfig(freeze=("encoder/.*",), frozen_dtype="int8")
+    frozen = published.with_options(tuning=few, model_dir=str(tmp_path / "b"), steps=2)
+    lines = []
+    train(frozen, log=lines.append)
+    assert any(line.startswith("9 of ") and line.endswith("the others begin as seed 3 draws them") for line in lines), lines
+    # What is frozen is taken again, and what was trained is the checkpoint's.
+    whole = load_weights(frozen).params
+    leaves_equal(whole["encoder"], cast_params(theirs, logical_axes(MODEL), few)["encoder"])
+    assert not np.array_equal(whole["lm_head"], theirs["lm_head"])
+    with pytest.raises(UserError, match="another run"):
+        train(frozen.with_options(initial_parameters=("encoder/.*",)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"initial_parameters": ("encodre/.*",)}, "INITIAL_PARAMETERS.*'encodre/.*' matches no parameter of this model"),
+        ({"initial_parameters": ("decoder/.*",)}, "decoder/layers/.* has shape .1, .* not .2, "),
+        ({"initial_parameters": ("(",)}, "'.' is no regular expression"),
+        ({"initial_parameters": ("q",), "initial_checkpoint": ""}, "INITIAL_CHECKPOINT_PATH names no weights to take them"),
+        ({"initial_parameters": ("q",), "initial_adapter": "x"}, "INITIAL_ADAPTER 'x' was trained on top of a whole model"),
+    ],
+)
+def test_some_parameters_that_cannot_be_taken(make, base, tmp_path, changes, message):
+    deeper = dataclasses.replace(MODEL, num_decoder_layers=2)
+    options = {"model": deeper, "initial_checkpoint": base.model_dir, **changes}
+    with pytest.raises(UserError, match=message):
+        train(make(tmp_path / "run", TuningConfig(), **options))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_base_that_changed_is_refused(make, base, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(base.model_dir, copy)

@@ -182,10 +182,10 @@ def run_training(run: "GinRun", *, quiet: bool = False) -> int:
     from flan_jax.cli.sampling_table import sampling_table
     from flan_jax.experiments.run_folder.run_files import CHECKPOINTS
     from flan_jax.experiments.train import train
-    from flan_jax.train.step_folders import step_folders
+    from flan_jax.train.tiers.tiered_checkpointer import newest_saved
 
     checkpoints = Path(run.config.model_dir) / CHECKPOINTS
-    with signals.continues_from(lambda: next(iter(step_folders(checkpoints)), None)):
+    with signals.continues_from(lambda: newest_saved(checkpoints)):
         try:
             result = train(
                 run.config,

@@ -23,7 +23,6 @@ from flan_jax.experiments.run_folder.run_files import (
     MANIFEST,
     MODEL_INFO,
     ORIGIN,
-    has_checkpoint,
     read_manifest,
     versions,
 )
@@ -34,6 +33,7 @@ from flan_jax.models.ops.quantized import is_quantized, whole_shape
 from flan_jax.models.peft.adapters import counts, split
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.tasks.user_modules import imported_modules
+from flan_jax.train.tiers.tiered_checkpointer import newest_saved
 
 
 def check_same_run(config: RunConfig) -> Path:
@@ -79,7 +79,7 @@ def create(folder: Path) -> None:
 def is_unsaved(folder: Path) -> bool:
     """Tells whether a training in the folder ended before there was anything to keep: no checkpoint, no results."""
     began = (folder / MANIFEST).is_file() and (folder / CHECKPOINTS).is_dir()
-    return began and not has_checkpoint(folder) and not any(saved_steps(folder))
+    return began and newest_saved(folder / CHECKPOINTS) is None and not any(saved_steps(folder))
 
 
 def forget_unsaved(folder: Path) -> None:

@@ -33,6 +33,7 @@ from flan_jax.train.reporting.profiler import Profiled
 from flan_jax.train.reporting.trackers import Tracker
 from flan_jax.train.state import TrainState, shardings_of
 from flan_jax.train.step import compile_train_step
+from flan_jax.train.tiers.tiered_checkpointer import open_checkpointer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ def train(
     run_dir.create(built.folder)
     with (
         run_lock(built.folder, log),
-        Checkpointer(
+        open_checkpointer(
             built.folder / run_files.CHECKPOINTS,
             config.checkpoint,
             config=built.identity,

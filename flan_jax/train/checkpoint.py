@@ -70,6 +70,7 @@ class Checkpointer:
         judge (`config`).
       create: false where a checkpoint is only read. Otherwise the newest step is compared with its
         checksums, and what is damaged is set aside (`step_folders.set_bad_aside`).
+      beside: what is used where there are steps and none is whole, in a few words; "" for nothing, which is refused.
 
     Raises:
       UserError: there is no such folder and `create` is false, its name is read as a pattern, or no step in it is
@@ -83,6 +84,7 @@ class Checkpointer:
         *,
         config: Mapping[str, Any] | None = None,
         create: bool = True,
+        beside: str = "",
     ) -> None:
         self.options = options
         self.directory = check_name(Path(directory).absolute())
@@ -96,7 +98,7 @@ class Checkpointer:
         self._whole: set[int] = set()  # steps whose files are as they were written
         self._purging: threading.Thread | None = None
         if create:
-            set_bad_aside(self.directory, self._damage, writes=self._writes)
+            set_bad_aside(self.directory, self._damage, writes=self._writes, beside=beside)
             _together("checkpoints that are whole")
         self._chosen = ChosenStep()
         policies: list[Any] = [LatestN(options.keep), self._chosen]
@@ -133,6 +135,9 @@ class Checkpointer:
 
     def steps(self) -> list[int]:
         """Returns the steps that are there, ascending."""
+        return self._own_steps()
+
+    def _own_steps(self) -> list[int]:
         return sorted(step_folders(self.directory))
 
     def latest_step(self) -> int | None:
@@ -140,7 +145,13 @@ class Checkpointer:
         return max(self.steps(), default=None)
 
     def save(
-        self, step: int, state: TrainState, data_position: Mapping[str, Any], extra: Mapping[str, Any] | None = None
+        self,
+        step: int,
+        state: TrainState,
+        data_position: Mapping[str, Any],
+        extra: Mapping[str, Any] | None = None,
+        *,
+        lasting: bool = True,
     ) -> None:
         """Begins to save; returns when the state is copied, so that its buffers may be donated.
 
@@ -149,6 +160,7 @@ class Checkpointer:
 
         Args:
           data_position, extra: JSON-like.
+          lasting: whether it has to outlive the machine; a checkpointer of one tier makes no difference.
 
         Raises:
           UserError: the disk takes no more, for this save or the one before it.
@@ -197,7 +209,7 @@ class Checkpointer:
         Where none is left, the one that was deleted for this one comes back.
         """
         self.wait()
-        if self._writes and step in self.steps():
+        if self._writes and step in self._own_steps():
             set_aside(self.directory, step, why)
             if not self.steps():
                 take_back(self.directory)
@@ -326,7 +338,7 @@ class Checkpointer:
             if self._writes:
                 for path in self.directory.glob("*.orbax-checkpoint-tmp*"):
                     shutil.rmtree(path, ignore_errors=True)
-            newest = self.latest_step()
+            newest = max(self._own_steps(), default=None)
             kept = "No checkpoint was saved so far." if newest is None else f"The checkpoint of step {newest} is whole."
             raise files.WritingError(files.sentence(code, self.directory, kept)) from error
 

@@ -196,7 +196,6 @@ def fit(
     """
     if log_every < 1:
         raise UserError(f"log_every is {log_every}; it must be at least 1.")
-    period = checkpointer.options.period if checkpointer else steps
     window = window or MetricsAccumulator((resumed or {}).get(WINDOW))
     loop = _Loop(state, window, hooks, measures, checkpointer, data_position, extra, saved or _checked)
     first = loop.saved + 1
@@ -231,7 +230,7 @@ def fit(
                 loop.state = loop.state if instead is None else instead
             line = loop.log(step) if step % log_every == 0 or step == steps else None
             signum = stop.after(step)
-            if signum or step == steps or step % period == 0:
+            if signum or step == steps or (checkpointer is not None and checkpointer.options.due(step)):
                 loop.save(step, due=not signum and step < steps)
             if line is not None and not signum and step < steps:
                 try:
@@ -260,7 +259,7 @@ class _Loop:
         saved: Callable[[Any], TrainState],
     ) -> None:
         self.state, self.window, self._saved_part = state, window, saved
-        self.logged = self.saved = int(np.max(jax.device_get(state.step)))
+        self.logged = self.saved = self._lasting = int(np.max(jax.device_get(state.step)))
         self._hooks, self._measures = hooks, measures
         self._checkpointer, self._data_position, self._extra = checkpointer, data_position, extra
         self._waited, self._said = 0.0, False
@@ -293,7 +292,7 @@ class _Loop:
         return line
 
     def save(self, step: int, *, due: bool = False) -> None:
-        """Begins to save the state, unless it is saved or there is no checkpointer.
+        """Begins to save the state, unless it is saved or there is no checkpointer. Only what is due need not last.
 
         A save that is merely due is left out while steps are being skipped: the weights have not changed since, and
         others may have to be gone back to.
@@ -301,7 +300,7 @@ class _Loop:
         Raises:
           DivergedError: the state, or a loss on the way to it, is not finite.
         """
-        if self._checkpointer is None or self.saved == step:
+        if self._checkpointer is None or (self.saved if due else self._lasting) == step:
             return
         unfinished = self.window.state()  # also makes sure that training has not diverged up to here
         if due and self.window.in_a_row:
@@ -310,10 +309,13 @@ class _Loop:
                 "is not finite, and the weights are still those from before them."
             )
             return
+        lasting = not due or self._checkpointer.options.lasting(step)
         with self.window.paused():
             state = self._saved_part(self.state)
-            self._checkpointer.save(step, state, self._data_position(), {**self._extra(), WINDOW: unfinished})
+            extra = {**self._extra(), WINDOW: unfinished}
+            self._checkpointer.save(step, state, self._data_position(), extra, lasting=lasting)
         self.saved = step
+        self._lasting = step if lasting else self._lasting
 
     def measure(self, step: int, line: HostMetrics, stop: StopRequest) -> int:
         """Calls the measures; returns the signal that ended them, or 0."""

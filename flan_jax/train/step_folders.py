@@ -58,16 +58,17 @@ def step_folders(directory: Path) -> dict[int, Path]:
     return {int(path.name): path for path in sorted(found, key=lambda path: -int(path.name)) if not _is_empty(path)}
 
 
-def set_bad_aside(directory: Path, damage: Damage, *, writes: bool) -> None:
+def set_bad_aside(directory: Path, damage: Damage, *, writes: bool, beside: str = "") -> None:
     """Makes the newest checkpoint of a folder one that is whole; says of each newer one why it is not used.
 
     Args:
       directory: of the checkpoints.
       damage: tells what is wrong with one.
       writes: this process moves what is not whole; of several, one.
+      beside: what is used where none is whole, in a few words; "" for nothing.
 
     Raises:
-      UserError: there are checkpoints and none is whole; each stays where it is.
+      UserError: there are checkpoints, none is whole and nothing stands beside them; each stays where it is.
     """
     bad: dict[int, str] = {}
     newest = None
@@ -77,16 +78,15 @@ def set_bad_aside(directory: Path, damage: Damage, *, writes: bool) -> None:
             newest = step
             break
         bad[step] = wrong
-    if bad and newest is None:
+    if bad and newest is None and not beside:
         raise UserError(
             f"None of the checkpoints in {str(directory)!r} is whole: {next(iter(bad.values()))}. Put a whole copy back, or "
             "remove that folder to train from the beginning."
         )
+    used = beside if newest is None else f"the one of step {newest} is used"
     for step, wrong in bad.items():
         aside = f"damaged-{step}"
-        _LOG.warning(
-            f"The checkpoint of step {step} is damaged ({wrong}) and kept aside as {aside}; the one of step {newest} is used."
-        )
+        _LOG.warning(f"The checkpoint of step {step} is damaged ({wrong}) and kept aside as {aside}; {used}.")
         if writes:
             set_aside(directory, step, "damaged")
     if writes and directory.is_dir():

@@ -249,7 +249,7 @@ OTHER = {
     "USE_CACHED_TASKS": "True", "ACTIVATION_DTYPE": "'bfloat16'", "FROZEN_DTYPE": "'bfloat16'", "TRAIN_ONLY": "('scale',)",
     "FREEZE": "('scale',)", "LORA_PATTERNS": "('q',)", "VOCAB_SIZE": "300000", "DROPOUT_RATE": "0.4", "LEARNING_RATE": "0.4",
     "TRAIN_STEPS": "77", "BATCH_SIZE": "7", "Z_LOSS": "0.4", "RANDOM_SEED": "7", "LOG_PERIOD": "7", "CHECKPOINT_PERIOD": "7",
-    "EVAL_PERIOD": "1400",
+    "EVAL_PERIOD": "1400", "CHECKPOINT_LOCAL_DIR": "'fast'", "CHECKPOINT_LOCAL_PERIOD": "7",
     "TRACKERS": "('wandb',)",
     "VALIDATION_PERIOD": "1400", "EVAL_OPTION_SCORE": "'per_token'", "LORA_RANK": "3", "LORA_ALPHA": "3", "PROMPT_TOKENS": "3", "CHECKPOINT_PATH": "'runs/base'",
     "EVAL_OUTPUT_DIR": "'runs/other'", "WEIGHTS": "{'sentiment': 1}", "CHAT_TEMPLATE": "'chatml'", "MICROBATCHES": "2",
@@ -259,6 +259,11 @@ NEEDED = {
     "INITIAL_ADAPTER": ["INITIAL_CHECKPOINT_PATH=runs/base"],
     "INITIAL_PARAMETERS": ["INITIAL_CHECKPOINT_PATH=runs/base"],
     "MIXTURE_OR_TASK_NAME": ["VOCABULARY=bytes"],
+}
+# Two that mean nothing without each other.
+TOGETHER = {
+    "CHECKPOINT_LOCAL_DIR": ["CHECKPOINT_LOCAL_PERIOD=5"],
+    "CHECKPOINT_LOCAL_PERIOD": ["CHECKPOINT_LOCAL_DIR='fast'"],
 }
 
 
@@ -298,7 +303,8 @@ def test_every_macro_of_a_file_has_an_effect(file, macro, published, tmp_path):
     # What takes its value from another macro takes it from one of them only.
     fed = {"MODEL_DIR": "EVAL_OUTPUT_DIR", "INITIAL_CHECKPOINT_PATH": "CHECKPOINT_PATH"}.get(macro, "none")
     others = [binding for binding in bindings if not binding.startswith(f"{fed}=")]
-    changed = gin_config.load(files, [*others, *before, f"{macro}={value}"]).config.resolved()
+    with_it = TOGETHER.get(macro, [])
+    changed = gin_config.load(files, [*others, *before, *with_it, f"{macro}={value}"]).config.resolved()
     assert without != changed
 
 

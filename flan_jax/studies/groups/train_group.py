@@ -45,6 +45,7 @@ from flan_jax.train.grouped_state import (
 )
 from flan_jax.train.loop import WINDOW, fit
 from flan_jax.train.state import whole_params
+from flan_jax.train.tiers.tiered_checkpointer import open_checkpointer
 
 _ROWS = "rows"
 _RUNS = "runs"
@@ -107,7 +108,7 @@ def train_group(
         for path in (folder, *(run.folder for run in runs)):
             stack.enter_context(run_lock(path, log))
         checkpointer = stack.enter_context(
-            Checkpointer(
+            open_checkpointer(
                 folder / run_files.CHECKPOINTS, configs[0].checkpoint, config={_RUNS: [run.identity for run in runs]}
             )
         )

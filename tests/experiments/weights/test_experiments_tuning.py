@@ -235,7 +235,9 @@ def test_some_parameters_of_a_base(make, base, tmp_path):
     frozen = published.with_options(tuning=few, model_dir=str(tmp_path / "b"), steps=2)
     lines = []
     train(frozen, log=lines.append)
-    assert any(line.startswith("9 of ") and line.endswith("the others begin as seed 3 draws them") for line in lines), lines
+    assert any(line.startswith("9 of ") and line.endswith("the others begin as seed 3 draws them") for line in lines), (
+        lines
+    )
     # What is frozen is taken again, and what was trained is the checkpoint's.
     whole = load_weights(frozen).params
     leaves_equal(whole["encoder"], cast_params(theirs, logical_axes(MODEL), few)["encoder"])
@@ -247,11 +249,20 @@ def test_some_parameters_of_a_base(make, base, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"initial_parameters": ("encodre/.*",)}, "INITIAL_PARAMETERS.*'encodre/.*' matches no parameter of this model"),
+        (
+            {"initial_parameters": ("encodre/.*",)},
+            "INITIAL_PARAMETERS.*'encodre/.*' matches no parameter of this model",
+        ),
         ({"initial_parameters": ("decoder/.*",)}, "decoder/layers/.* has shape .1, .* not .2, "),
         ({"initial_parameters": ("(",)}, "'.' is no regular expression"),
-        ({"initial_parameters": ("q",), "initial_checkpoint": ""}, "INITIAL_CHECKPOINT_PATH names no weights to take them"),
-        ({"initial_parameters": ("q",), "initial_adapter": "x"}, "INITIAL_ADAPTER 'x' was trained on top of a whole model"),
+        (
+            {"initial_parameters": ("q",), "initial_checkpoint": ""},
+            "INITIAL_CHECKPOINT_PATH names no weights to take them",
+        ),
+        (
+            {"initial_parameters": ("q",), "initial_adapter": "x"},
+            "INITIAL_ADAPTER 'x' was trained on top of a whole model",
+        ),
     ],
 )
 def test_some_parameters_that_cannot_be_taken(make, base, tmp_path, changes, message):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -288,12 +289,27 @@ HELD_OUT = (
 )  # fmt: skip
 
 
+# What each candidate for the gap on MMLU changes of the published recipe, and nothing else.
+MMLU_CANDIDATES: dict[str, dict[str, Any]] = {
+    "checkpoint": {"initial_checkpoint": "google/t5-v1_1-xl"},
+    "weights_equal": {
+        "weights": dict.fromkeys([f"{name}_submix" for name in ("flan2021", "t0", "niv2", "cot", "dialog")], 1)
+    },
+    "weights_proportion_b": {"mixture": "flan2022_proportion_b"},
+    "templates": {"templates": "flan2021.json"},
+    "packing": {"pack": False},
+    "epochs_cap": {"exhausted": "drop"},
+    "learning_rate": {"optimizer.name": "adamw", "optimizer.learning_rate": 1e-4},
+}
+
+
 def test_every_recipe_of_a_paper_is_tested_here() -> None:
     assert (
         sorted(
             ["papers/flan_t5/recipe.gin", "papers/flan2021/recipe.gin"]
             + [f"papers/flan_t5/{size}.gin" for size in FLAN_T5]
             + [f"papers/flan2021/holdout_{cluster}.gin" for cluster in HELD_OUT]
+            + [f"papers/flan_t5_mmlu/{name}.gin" for name in MMLU_CANDIDATES]
         )
         == PAPERS
     )
@@ -310,6 +326,21 @@ def test_flan_t5(size: str) -> None:
     assert (config.feed.batch_size, config.feed.pack, config.model.dropout_rate) == (64, True, 0.05)
     assert config.tokenize.lengths == {"inputs": 2048, "targets": 512}
     assert config.mixture in MIXTURES
+
+
+@pytest.mark.parametrize("name", MMLU_CANDIDATES)
+def test_a_candidate_for_the_gap_on_mmlu_changes_one_thing(name: str) -> None:
+    bindings = ["MODEL_DIR=runs/a", "VOCABULARY=bytes"]
+    published = gin_config.load(["papers/flan_t5/xl.gin"], bindings).config.resolved()
+    found = gin_config.load([f"papers/flan_t5_mmlu/{name}.gin"], bindings).config.resolved()
+
+    def flat(values: dict[str, Any]) -> dict[str, Any]:
+        optimizer = {f"optimizer.{option}": value for option, value in values["optimizer"].items()}
+        return {**{option: value for option, value in values.items() if option != "optimizer"}, **optimizer}
+
+    before = flat(published)
+    assert {option: value for option, value in flat(found).items() if value != before[option]} == MMLU_CANDIDATES[name]
+    assert found["mixture"] in MIXTURES
 
 
 @pytest.mark.parametrize("cluster", HELD_OUT)

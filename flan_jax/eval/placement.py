@@ -59,6 +59,10 @@ class Placement:
         """Says, in a traced function, that an array ``[rows, ...]`` is split by its rows alone, where they can be split."""
         return jax.lax.with_sharding_constraint(x, self.rows) if x.shape[0] % self.parts == 0 else x
 
+    def gather_kernel(self, x: Any, axes: tuple[str | None, str | None]) -> Any:
+        """Leaves a layer's kernel to the compiler: evaluation knows how rows lie and no rule of parameters."""
+        return x
+
     def rounded(self, rows: int) -> int:
         """Returns the least number of rows, at least ``rows``, that the parts divide."""
         return -(-rows // self.parts) * self.parts

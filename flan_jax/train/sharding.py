@@ -216,6 +216,19 @@ class Partitioner:
             return x
         return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, PartitionSpec(self.batch_axes)))
 
+    def gather_kernel(self, x: jax.Array, axes: tuple[str | None, str | None]) -> jax.Array:
+        """Says, in a traced function, that what a layer computes with is gathered over the axes that split rows."""
+        if self.mesh.size == 1 or x.ndim != 2:
+            return x
+        batch = set(self.rules.batch)
+
+        def kept(axis: Any) -> Any:
+            names = tuple(name for name in ((axis,) if isinstance(axis, str) else axis or ()) if name not in batch)
+            return names or None
+
+        spec = PartitionSpec(*map(kept, self.spec(axes, x.shape)))
+        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec))
+
     def spec(self, axes: Sequence[str | None], shape: Sequence[int]) -> PartitionSpec:
         """Returns how an array of `shape`, whose dimensions are the logical `axes`, is sharded."""
         return self.rules.spec(axes, shape, self.mesh)

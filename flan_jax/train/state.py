@@ -207,7 +207,7 @@ def placed(leaf: Any, to: Any, storage: FrozenDtype) -> Any:
 
 @functools.lru_cache(maxsize=64)  # of the kernels of a model, a few shapes each
 def _quantizer(to: QuantizedKernel, storage: Any) -> Any:
-    return jax.jit(lambda kernel: quantize(kernel, storage), out_shardings=to)
+    return jax.jit(lambda kernel: quantize(kernel, storage, to.axes), out_shardings=to)
 
 
 def _shardings(

@@ -1,4 +1,4 @@
-"""Placement of activations on devices: models say at which places rows come first, training says how rows are split.
+"""Placement on devices: models say at which places rows come first, training says how rows are split.
 
 Without a word from training, XLA's partitioner decides by the parameters alone, and may split the width of the residual
 stream in the place of its rows: every device then computes all rows of each layer.
@@ -13,7 +13,10 @@ import jax
 
 
 class RowPlacement(Protocol):
-    """Split of a batch's rows over devices; training's ``Partitioner`` is one."""
+    """Split of a batch's rows, and of what layers compute with, over devices; training's ``Partitioner`` is one.
+
+    It is hashable: programs are made for one.
+    """
 
     @property
     def batch_parts(self) -> int:
@@ -21,6 +24,9 @@ class RowPlacement(Protocol):
 
     def place_rows(self, x: Any) -> Any:
         """Says that an array ``[rows, ...]`` is split by its rows alone, where they can be split."""
+
+    def gather_kernel(self, x: Any, axes: tuple[str | None, str | None]) -> Any:
+        """Says that a layer's kernel of these logical axes is whole on each part of the batch, split as layers are alone."""
 
 
 _PLACEMENT: contextvars.ContextVar[RowPlacement | None] = contextvars.ContextVar("row_placement", default=None)
@@ -34,6 +40,11 @@ def rows_placed(placement: RowPlacement | None) -> Iterator[None]:
         yield
     finally:
         _PLACEMENT.reset(token)
+
+
+def current_placement() -> RowPlacement | None:
+    """Returns the placement of what is being traced; ``None`` where it is left to the compiler."""
+    return _PLACEMENT.get()
 
 
 def place_rows(x: Any) -> Any:

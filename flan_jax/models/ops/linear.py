@@ -7,6 +7,7 @@ Shapes: B rows of a batch, T length, D width of the residual stream, H heads, K 
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from flan_jax.models.ops.activation_sharding import RowPlacement, current_placement
 from flan_jax.models.ops.quantized import QuantizedKernel, dequantize
 
 PRODUCT = "product"
@@ -77,7 +79,7 @@ def product(x: Float[Array, "... m"], kernel: Float[Array, "m n"] | QuantizedKer
     are never kept: of all layers, one's are in memory at a time.
     """
     if isinstance(kernel, QuantizedKernel):
-        return checkpoint_name(_quantized_product(x, kernel), PRODUCT)
+        return checkpoint_name(_quantized_product(x, kernel, current_placement()), PRODUCT)
     return checkpoint_name(_product(x, kernel), PRODUCT)
 
 
@@ -107,17 +109,26 @@ def _backward(saved: tuple[Array | None, Array | None], g: Array | SymbolicZero)
 _product.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
-@jax.custom_vjp
-def _quantized_product(x: Array, kernel: QuantizedKernel) -> Array:
-    return x @ dequantize(kernel, x.dtype)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _quantized_product(x: Array, kernel: QuantizedKernel, placement: RowPlacement | None) -> Array:
+    return x @ _numbers(kernel, x.dtype, placement)
 
 
-def _quantized_forward(x: Array, kernel: QuantizedKernel) -> tuple[Array, QuantizedKernel]:
-    return _quantized_product(x, kernel), kernel
+def _quantized_forward(
+    x: Array, kernel: QuantizedKernel, placement: RowPlacement | None
+) -> tuple[Array, QuantizedKernel]:
+    return _quantized_product(x, kernel, placement), kernel
 
 
-def _quantized_backward(kernel: QuantizedKernel, g: Array) -> tuple[Array, None]:
-    return jnp.einsum("...n,mn->...m", g, dequantize(kernel, g.dtype)), None
+def _quantized_backward(placement: RowPlacement | None, kernel: QuantizedKernel, g: Array) -> tuple[Array, None]:
+    return jnp.einsum("...n,mn->...m", g, _numbers(kernel, g.dtype, placement)), None
+
+
+def _numbers(kernel: QuantizedKernel, dtype: Any, placement: RowPlacement | None) -> Array:
+    """Dequantizes a kernel whose codes are brought together first: left to the compiler, its numbers would be, in many more bytes."""
+    if placement is not None:
+        kernel = jax.tree.map(lambda leaf: placement.gather_kernel(leaf, kernel.axes), kernel)
+    return dequantize(kernel, dtype)
 
 
 _quantized_product.defvjp(_quantized_forward, _quantized_backward)

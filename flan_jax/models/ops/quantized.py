@@ -46,11 +46,13 @@ class QuantizedKernel:
         scale: float32 ``[…, 1, n]`` of ``int8``, ``[…, ceil(m / 64), n]`` of ``nf4``: what a code's value is a
             multiple of.
         format: ``int8`` or ``nf4``.
+        axes: logical names of m and n, by which training says where a layer's codes lie when they are computed with.
     """
 
     codes: Int8[Array, "... m n"] | UInt8[Array, "... half n"]
     scale: Float[Array, "... blocks n"]
     format: QuantizedFormat = dataclasses.field(metadata={"static": True})
+    axes: tuple[str | None, str | None] = dataclasses.field(default=(None, None), metadata={"static": True})
 
     def __getitem__(self, index: object) -> "QuantizedKernel":
         # A parameter is read as param[...], whatever it holds.
@@ -75,7 +77,9 @@ def is_quantized(node: object) -> bool:
     return isinstance(node, QuantizedKernel)
 
 
-def quantize(kernel: Float[Array, "... m n"], format: QuantizedFormat) -> QuantizedKernel:
+def quantize(
+    kernel: Float[Array, "... m n"], format: QuantizedFormat, axes: tuple[str | None, str | None] = (None, None)
+) -> QuantizedKernel:
     """Quantizes a kernel, layer by layer, so that nothing of its size stands in memory beside it.
 
     The codes are the same on every mesh. A number that is not finite makes its block's scale infinite, so that it
@@ -93,7 +97,9 @@ def quantize(kernel: Float[Array, "... m n"], format: QuantizedFormat) -> Quanti
     one = _int8 if format == "int8" else _nf4
     flat = kernel.reshape(-1, inputs, outputs)
     codes, scale = one(flat[0]) if len(flat) == 1 else jax.lax.map(one, flat)
-    return QuantizedKernel(codes.reshape(*layers, *codes.shape[-2:]), scale.reshape(*layers, *scale.shape[-2:]), format)
+    return QuantizedKernel(
+        codes.reshape(*layers, *codes.shape[-2:]), scale.reshape(*layers, *scale.shape[-2:]), format, axes
+    )
 
 
 def dequantize(kernel: QuantizedKernel, dtype: Any = jnp.float32) -> Float[Array, "... m n"]:

@@ -25,13 +25,13 @@ def storage_formats(axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
 
 def cast_params(params: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
     """Casts the model's own parameters to how they are kept (``TuningConfig.frozen_dtype``); what is so already stays."""
-    return jax.tree.map(_cast, dict(params), storage_formats(axes, tuning), is_leaf=is_quantized)
+    return jax.tree.map(_cast, dict(params), storage_formats(axes, tuning), dict(axes), is_leaf=is_quantized)
 
 
-def _cast(leaf: Any, storage: FrozenDtype) -> Any:
+def _cast(leaf: Any, storage: FrozenDtype, axes: tuple[str | None, ...]) -> Any:
     if isinstance(leaf, QuantizedKernel):
         return leaf
-    return quantize(leaf, storage) if storage in QUANTIZED else leaf.astype(storage)
+    return quantize(leaf, storage, (axes[-2], axes[-1])) if storage in QUANTIZED else leaf.astype(storage)
 
 
 def stored_axes(axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:
@@ -47,7 +47,7 @@ def _stored_axis(axis: tuple[str | None, ...], storage: FrozenDtype) -> Any:
         return axis
     *layers, inputs, outputs = axis
     scale = (*layers, inputs if storage == "nf4" else None, outputs)
-    return QuantizedKernel(axis, scale, storage)  # type: ignore[arg-type]  # names in the place of arrays
+    return QuantizedKernel(axis, scale, storage, (inputs, outputs))  # type: ignore[arg-type]  # names in the place of arrays
 
 
 def stored_shapes(shapes: Mapping[str, Any], axes: Mapping[str, Any], tuning: TuningConfig) -> Tree:

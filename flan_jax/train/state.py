@@ -196,13 +196,17 @@ def placed(leaf: Any, to: Any, storage: FrozenDtype) -> Any:
       storage: how it is kept.
     """
     if isinstance(leaf, QuantizedKernel):
-        return jax.tree.map(lambda part, sharding: placed(part, sharding, part.dtype), leaf, to)
+        return jax.tree.map(_put, leaf, to)  # its codes are of int8, which is no request to quantize them
     if storage in QUANTIZED:
         # Sharded as the codes will be, the float32 numbers of one parameter are all that stands beside them.
         return _quantizer(to, storage)(placed(leaf, to.codes, "float32"))
     if isinstance(leaf, jax.Array) and leaf.sharding == to:
         return leaf if leaf.dtype == storage else leaf.astype(storage)
     return place(np.asarray(leaf, storage), to)
+
+
+def _put(leaf: Any, to: Any) -> Array:
+    return leaf if isinstance(leaf, jax.Array) and leaf.sharding == to else place(np.asarray(leaf), to)
 
 
 @functools.lru_cache(maxsize=64)  # of the kernels of a model, a few shapes each

@@ -303,7 +303,7 @@ def test_a_decoder_trains_on_a_quantized_base() -> None:
         assert found != expected
 
 
-@pytest.mark.parametrize("name", ["half", "nf4"])
+@pytest.mark.parametrize("name", ["half", "int8", "nf4"])
 def test_a_given_base_is_rounded_wherever_it_comes_from(name: str) -> None:
     run = tuned(name)
     host = random_params(MODEL)

@@ -1,4 +1,4 @@
-"""How the parameters of a model are kept on the devices: in float32, in 16 bits, or in few bits.
+"""Storage of a model's parameters on the devices: in float32, in 16 bits, or in few bits.
 
 ``TuningConfig.storage_format`` says it of each parameter. A kernel in few bits is a ``QuantizedKernel`` in the trees
 of arrays, of shapes, of logical axes and of shardings alike.

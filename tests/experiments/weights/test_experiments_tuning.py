@@ -231,6 +231,19 @@ def test_some_parameters_of_a_base(make, base, tmp_path):
         leaves_equal(loaded["encoder"], theirs["encoder"])
         leaves_equal(loaded["lm_head"], theirs["lm_head"])
         leaves_equal({**loaded, "encoder": 0, "lm_head": 0}, {**drawn, "encoder": 0, "lm_head": 0})
+    few = TuningConfig(freeze=("encoder/.*",), frozen_dtype="int8")
+    frozen = published.with_options(tuning=few, model_dir=str(tmp_path / "b"), steps=2)
+    lines = []
+    train(frozen, log=lines.append)
+    assert any(
+        line.startswith("12 of 29 ") and line.endswith("the others begin as seed 3 draws them") for line in lines
+    ), lines
+    # What is frozen is taken again, and what was trained is the checkpoint's.
+    whole = load_weights(frozen).params
+    leaves_equal(whole["encoder"], cast_params(theirs, logical_axes(MODEL), few)["encoder"])
+    assert not np.array_equal(whole["lm_head"], theirs["lm_head"])
+    with pytest.raises(UserError, match="another run"):
+        train(frozen.with_options(initial_parameters=("encoder/.*",)))
 
 
 @pytest.mark.parametrize(

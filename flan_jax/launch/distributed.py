@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import NoReturn, TypeVar
 
@@ -82,8 +83,10 @@ def failing_together() -> Iterator[None]:
         if _CURRENT.link is not None:
             # A computation fails at once where a process is gone in its middle, with a RuntimeError, a ValueError or what
             # orbax makes of them.
-            if isinstance(error, Exception) and not isinstance(error, UserError):
-                _CURRENT.link.listen(_NEWS_S)
+            unexpected = isinstance(error, Exception) and not isinstance(error, UserError)
+            if unexpected and not _CURRENT.link.listen(_NEWS_S):
+                # It began here. What is closed behind it may fail in other words, and those alone would be seen.
+                traceback.print_exception(error)
             sentence, code = _words(error)
             _CURRENT.link.fail(sentence, code)
             last = threading.Timer(LAST_S, _ended, (sentence, code))

@@ -96,10 +96,10 @@ class Link:
             self._wait(lambda: len(self._done) == len(self._peers))
         self._hang_up()
 
-    def listen(self, seconds: float) -> None:
-        """Waits so long for news that another process has ended; where it comes, this one ends in the meantime."""
+    def listen(self, seconds: float) -> bool:
+        """Waits so long for news that another process has ended, and tells whether it came: this one ends in the meantime then."""
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._over), seconds)
+            return self._changed.wait_for(lambda: bool(self._over), seconds)
 
     def fail(self, sentence: str, code: int) -> None:
         """Says to all others that this process has failed, and its exit code; they end with the same."""

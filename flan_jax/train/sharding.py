@@ -163,7 +163,7 @@ def _laid_out(sizes: tuple[int, int, int], devices: Sequence[jax.Device]) -> np.
     `jax.make_mesh` refuses several slices, and sizes that split a side of a TPU's torus, such as 64 × 2 of 4 × 4 × 8.
 
     Raises:
-      UserError: the slices' number does not divide `data × fsdp`.
+        UserError: the slices' number does not divide `data × fsdp`.
     """
     slices = len({getattr(device, "slice_index", 0) or 0 for device in devices}) if devices[0].platform == "tpu" else 1
     if slices == 1:

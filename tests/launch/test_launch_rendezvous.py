@@ -130,6 +130,20 @@ def test_what_fails_for_want_of_a_process_says_that_it_has_gone(
     assert "has ended without a word" in run.ended[1][0][0]
 
 
+def test_a_fault_of_this_process_is_shown_where_it_is_whatever_is_closed_behind_it(
+    port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(port, 2)
+    monkeypatch.setattr(distributed._CURRENT, "link", run.links[1])
+    monkeypatch.setattr(distributed, "_ended", lambda sentence, code: None)  # it would end this process
+    monkeypatch.setattr(distributed, "_NEWS_S", 0.1)
+    with pytest.raises(TypeError), distributed.failing_together():
+        raise TypeError("a date without a zone")
+    shown = capsys.readouterr().err
+    assert "in test_a_fault_of_this_process" in shown
+    assert shown.endswith("TypeError: a date without a zone\n")
+
+
 @pytest.mark.parametrize("fails", [0, 2])
 def test_all_hear_why_a_process_fails(port: int, fails: int) -> None:
     run = Run(port, 3)

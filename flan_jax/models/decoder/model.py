@@ -57,6 +57,7 @@ class Decoder(nnx.Module):
     """
 
     prompt: Prompt = None
+    layers: Any
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs) -> None:
         width, vocab = config.d_model, config.vocab_size

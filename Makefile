@@ -119,13 +119,13 @@ test-realweights: real-weights  ## what a published model does here, beside PyTo
 test-targets: $(TARGETS)  ## compile training, scoring and decoding for TPUs and GPUs, without one (installs their compilers)
 	$(call pytest,-o testpaths=tests/targets -m targets)
 
-test-wheel: env  ## build the wheel, install it into an empty environment, run a short quickstart from elsewhere
+test-wheel: env  ## build the wheel, install it into an empty environment, follow the tutorial from elsewhere
 	tools/dev/check_wheel.sh $(BIN)/python $(ARGS)
 
 # With a few folders of tests against what is installed; a version that is not on this machine is said and skipped.
 test-wheels: env  ## the same on Python 3.12 and 3.13
-	tools/dev/check_wheel.sh $(BIN)/python 5 3.12
-	tools/dev/check_wheel.sh $(BIN)/python 5 3.13
+	tools/dev/check_wheel.sh $(BIN)/python 3.12
+	tools/dev/check_wheel.sh $(BIN)/python 3.13
 
 # Needs root and Debian's slurmctld, slurmd, slurm-client and munge; says what is missing where they are not there.
 test-slurm: export FLAN_JAX_SLURM = 1

@@ -82,20 +82,9 @@ def surroundings() -> dict[str, str]:
     return environment
 
 
-def patient() -> dict[str, str]:
-    """The environment of commands that may take minutes: each is a process of its own, which nobody ends."""
-    path = surroundings()["PATH"].split(os.pathsep)
-    return {**surroundings(), "PATH": os.pathsep.join(part for part in path if "flan_jax_warm_" not in part)}
-
-
-def follow(
-    page: str,
-    folder: Path,
-    shorter: Mapping[str, str] = MappingProxyType({}),
-    environment: Mapping[str, str] | None = None,
-) -> str:
+def follow(page: str, folder: Path, shorter: Mapping[str, str] = MappingProxyType({})) -> str:
     """Does what the page says, in ``folder``, with words of its blocks replaced by others; returns all that was printed."""
-    environment = environment or surroundings()
+    environment = surroundings()
     printed = ""
     todo = list(steps(page))
     for long, short in shorter.items():

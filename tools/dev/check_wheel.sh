@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the wheel, installs it into an empty environment and runs the quickstart there, from another folder.
-#   tools/dev/check_wheel.sh PYTHON [STEPS] [OTHER]
+# Builds the wheel, installs it into an empty environment and follows docs/tutorial.md there, from another folder.
+#   tools/dev/check_wheel.sh PYTHON [OTHER]
 # PYTHON: one that has the development requirements; it builds, and runs the wheel too unless OTHER is named.
 # OTHER: a version, as 3.13, which is looked for on PATH, by uv and in pyenv's folder; or the path of an interpreter. On it
 # a few folders of tests run against the installed wheel as well. A version that is not to be had is said and skipped.
@@ -10,8 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 python=${1:?the Python to build with}
-steps=${2:-30}
-other=${3:-}
+other=${2:-}
 light=(tests/tasks tests/mixing tests/store tests/test_files.py tests/test_signals.py tests/test_unique_keys.py)
 tools=(pytest pytest-timeout iniconfig pluggy pygments packaging hypothesis sortedcontainers beartype)
 
@@ -52,7 +51,7 @@ pip install -q --no-compile --require-hashes -r requirements/run.txt
 pip install -q --no-compile --no-deps "$elsewhere"/dist/*.whl
 pip check
 
-echo "running the installed quickstart, $steps steps, from another folder"
+echo "following the tutorial with what is installed, from another folder"
 mkdir "$elsewhere/work"
 root=$PWD
 cd "$elsewhere/work"
@@ -69,8 +68,11 @@ for module in (flan_jax, mixtures):
     assert "site-packages" in module.__file__, f"{module.__name__} comes from {module.__file__}, not from the wheel"
 assert [*files("flan_jax").joinpath("gin_files", "runs").iterdir()], "the wheel has no gin files"
 END
-"$elsewhere/venv/bin/flan-jax" quickstart --steps "$steps" --model_dir "$elsewhere/run"
-test -s "$elsewhere/run/report.html"
+# What a reader would type: the lines of the page's bash blocks.
+awk '/^```bash$/ { on = 1; next } /^```/ { on = 0 } on' "$root/docs/tutorial.md" >"$elsewhere/tutorial.sh"
+test -s "$elsewhere/tutorial.sh"
+PATH="$elsewhere/venv/bin:$PATH" bash -ex "$elsewhere/tutorial.sh"
+test -s runs/tutorial/report.html
 
 if [ -n "$other" ]; then
   echo "running ${light[*]} against the wheel on $("$elsewhere/venv/bin/python" --version)"

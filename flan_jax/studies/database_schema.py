@@ -1,6 +1,6 @@
 """The tables and views of a study's database, as SQL, and the question that each view answers."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised when a table changes; a database of another version is made anew from the study's folders."""
 
 TABLES = """

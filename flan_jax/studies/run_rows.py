@@ -77,7 +77,7 @@ def rows_of(plan: RunPlan, folder: Path, record: RunRecord, state: State) -> Run
         "began": first.began if first else None,
         "ended": last.ended or None if last else None,
         "host": last.host if last else None,
-        "point": _point(plan),
+        "point": point_of(plan),
         "digest": plan.digest(),
         "stamp": stamp,
         **(_measured(run) if run else {}),
@@ -122,13 +122,16 @@ def _measured(run: Run) -> Row:
     }
 
 
-def _point(plan: RunPlan) -> str:
-    """A digest of all that decides a run's numbers but the seed."""
+def point_of(plan: RunPlan) -> str:
+    """Returns a digest of all that decides a run's numbers but the seed."""
+    # Under `study.same_templates` runs with a seed of their own name the templates that the others have without a word. Where
+    # a factor varies them, they are among the levels.
+    seeds = ("seed", "template_seed")
     return digest_of(
         {
             "levels": {name: level for name, level in plan.levels.items() if name != "seed"},
             "weights": plan.weights,
-            "options": {name: value for name, value in plan.options.items() if name != "seed"},
+            "options": {name: value for name, value in plan.options.items() if name not in seeds},
         }
     )
 

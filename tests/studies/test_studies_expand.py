@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from flan_jax.errors import UserError
+from flan_jax.studies import run_rows
 from flan_jax.studies.config import StudyConfig
 from flan_jax.studies.expand import expand, extended, run_config
 from flan_jax.studies.factors.base import Factor
@@ -112,6 +113,16 @@ def test_replicates_are_equal_but_for_their_seed(plans):
         assert {**plan.options, "seed": 0, "template_seed": 0} == {**first.options, "seed": 0, "template_seed": 0}
     assert len({plan.options.get("seed", 0) for plan in found[:4]}) == 4
     assert {plan.options["template_seed"] for plan in again} == {0}
+
+
+@pytest.mark.parametrize("same_templates", [True, False])
+def test_what_is_run_again_is_one_point_of_the_database(plans, same_templates):
+    replicated = plans(Dirichlet(), draws=3, replicated=1, replicates=2, same_templates=same_templates)
+    seeded = plans(LeaveOneOut(), Seeds(3), same_templates=same_templates)
+    rates = plans(Values("run.template_seed", (0, 1)), Seeds(2), same_templates=same_templates)
+    for found, counts in ((replicated, [3, 1, 1]), (seeded, [3, 3, 3, 3]), (rates, [2, 2])):
+        points = [run_rows.point_of(plan) for plan in found]
+        assert [points.count(point) for point in dict.fromkeys(points)] == counts
 
 
 def test_replicates_of_a_grid_are_chosen_by_the_seed(plans):

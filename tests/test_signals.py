@@ -54,15 +54,15 @@ def test_a_signal_is_not_lost_in_a_callback(signum: int, capfd: pytest.CaptureFi
             signal.raise_signal(signum)
 
     def work() -> None:
-        gc.collect()
-        time.sleep(10)
+        gc.collect()  # which takes seconds where a process holds much
+        time.sleep(60)
 
     gc.callbacks.append(at_collection)
     begun = time.monotonic()
     with pytest.raises(Interrupted) as stopped, handled("nothing"):
         work()
     assert stopped.value.signum == signum
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 50
     assert not capfd.readouterr().err
 
 

@@ -253,7 +253,7 @@ OTHER = {
     "TRACKERS": "('wandb',)",
     "VALIDATION_PERIOD": "1400", "EVAL_OPTION_SCORE": "'per_token'", "LORA_RANK": "3", "LORA_ALPHA": "3", "PROMPT_TOKENS": "3", "CHECKPOINT_PATH": "'runs/base'",
     "EVAL_OUTPUT_DIR": "'runs/other'", "WEIGHTS": "{'sentiment': 1}", "CHAT_TEMPLATE": "'chatml'", "MICROBATCHES": "2",
-    "LOSS_NORMALIZER": "'tasks'",
+    "LOSS_NORMALIZER": "'tasks'", "PRESET": "'t5_1_1_small'",
 }  # fmt: skip
 NEEDED = {
     "INITIAL_ADAPTER": ["INITIAL_CHECKPOINT_PATH=runs/base"],
@@ -272,6 +272,8 @@ def completed(file: str, published: Path) -> tuple[list[str], list[str]]:
     text, bindings = (ROOT / file).read_text(encoding="utf-8"), list(FINETUNE)
     if "huggingface" in file:
         bindings.append(f"INITIAL_CHECKPOINT_PATH={published / 'decoder'}")
+    if file == "models/preset.gin":
+        bindings.append("PRESET=ettin_17m")
     if file == "runs/eval.gin":
         bindings = ["CHECKPOINT_PATH=runs/a", "EVAL_OUTPUT_DIR=runs/b", *FINETUNE[:1], LENGTHS]
     if file.startswith("models/"):

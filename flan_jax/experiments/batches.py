@@ -85,6 +85,7 @@ def make_batches(
         seed=config.seed,
         lengths=config.tokenize.lengths,
         decoder_only=config.model.decoder_only,
+        input_start=config.model.input_start,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )

@@ -218,7 +218,10 @@ def prepare_config(config: RunConfig, vocabulary: Vocabulary) -> PrepareConfig:
     """Makes the configuration by which a run's tasks become tokens."""
     template_seed = config.mixing.template_seed
     seed = config.seed if template_seed is None else template_seed
-    return PrepareConfig(vocabulary, config.tokenize, seed, run_template(config))
+    lengths = dict(config.tokenize.lengths)
+    lengths["inputs"] -= len(config.model.input_start)  # which stand in the same places of a row
+    tokenize = dataclasses.replace(config.tokenize, lengths=lengths)
+    return PrepareConfig(vocabulary, tokenize, seed, run_template(config))
 
 
 def open_tasks(

@@ -48,7 +48,7 @@ class Answerer:
             ended: behind an instruction stands what ended inputs in training: as a rule the end-of-sequence token.
                 A decoder that others trained as a language model would go on with another text there.
         """
-        self._lengths = config.tokenize.lengths
+        self._input_room = config.tokenize.lengths["inputs"] - len(config.model.input_start)
         self._vocabulary = answering_vocabulary(config)
         chat = chat or run_template(config)
         self._chat = None if chat is None else ChatTokenizer(chat, self._vocabulary)
@@ -87,7 +87,7 @@ class Answerer:
     def _example(self, text: str, index: int) -> EvalExample:
         """The instruction as the model reads it."""
         tokens = self._tokens(text)
-        limit = self._lengths["inputs"] - max(1, len(self._end))
+        limit = self._input_room - max(1, len(self._end))
         if not tokens:
             raise UserError("The instruction is empty. Type some text.")
         if len(tokens) > limit:

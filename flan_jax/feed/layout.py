@@ -25,6 +25,9 @@ predicts the first target token:
     decoder_positions         0  1  2  3  4  0  1  2  3  4  0  0
     decoder_task_ids          0  0  0  0  0  2  2  2  2  2 -1 -1
 
+A model's inputs may begin with tokens of its own, as T5Gemma's do with ``<bos>``: with ``input_start`` (2,) the encoder of
+the first example reads [2 5 6 1], and a row has room for one token less of each.
+
 A task may say of every target token whether the loss counts it: the extra ``loss_mask`` of its examples. Of a
 whole conversation, kept as targets without inputs, that is what the assistant said. The mask 0 1 1 for the targets
 [9 4 1] above gives ``decoder_loss_weights`` 0 1 1 in their places, in either layout.
@@ -69,12 +72,14 @@ class RowLayout:
         target_limit: tokens of targets, at most.
         decoder_only: inputs and targets as one sequence of ``input_limit + target_limit`` tokens.
         packed: several examples a row; ``False`` puts each into a row of its own.
+        input_start: ids that the model reads in front of every example's inputs; they count as tokens of inputs.
     """
 
     input_limit: int
     target_limit: int
     decoder_only: bool = False
     packed: bool = True
+    input_start: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for side, limit in (("inputs", self.input_limit), ("targets", self.target_limit)):
@@ -108,11 +113,13 @@ class RowLayout:
                     "Train a decoder on it, or give an encoder–decoder the replies one by one (dialog_task)."
                 )
             target_limit = self.tokens_per_row if self.decoder_only else target_limit
-        for side, limit in (("input", self.input_limit), ("target", target_limit)):
+        started = len(self.input_start)
+        for side, limit in (("input", self.input_limit - started), ("target", target_limit)):
             longest = task.manifest[f"max_{side}_length"]
             if longest > limit:
+                behind = f" behind the {started} that begin an input" if started and side == "input" else ""
                 raise UserError(
-                    f"Task {task.name!r} has {side}s of up to {longest} tokens, longer than the {limit} of a row. "
+                    f"Task {task.name!r} has {side}s of up to {longest} tokens, longer than the {limit} of a row{behind}. "
                     f"Raise TASK_FEATURE_LENGTHS['{side}s'], or prepare the task again with that length."
                 )
 
@@ -130,7 +137,8 @@ class RowLayout:
                 longest_first=longest_first,
             )
         limits = {"input_limit": self.input_limit, "target_limit": self.target_limit}
-        return pack(input_lengths, target_lengths, **limits, longest_first=longest_first)
+        started = np.asarray(input_lengths, np.int64) + len(self.input_start)
+        return pack(started, target_lengths, **limits, longest_first=longest_first)
 
     def assemble(
         self,
@@ -167,10 +175,11 @@ class RowLayout:
             return self._decoder(
                 row, task, segment, input_lengths, target_lengths, input_tokens, target_tokens, rows, target_weights
             )
-        encoder = _Scatter(row, input_lengths, rows, self.input_limit)
+        started = np.asarray(input_lengths, np.int64) + len(self.input_start)
+        encoder = _Scatter(row, started, rows, self.input_limit)
         decoder = _Scatter(row, target_lengths, rows, self.target_limit)
         return {
-            "encoder_input_tokens": encoder.scatter(input_tokens),
+            "encoder_input_tokens": encoder.scatter(encoder.behind(self.input_start, input_tokens)),
             "encoder_segment_ids": encoder.scatter(encoder.repeat(segment)),
             "encoder_positions": encoder.scatter(encoder.position),
             "decoder_input_tokens": decoder.scatter(decoder.shifted(target_tokens)),
@@ -233,6 +242,16 @@ class _Scatter:
     def repeat(self, per_example: np.ndarray) -> np.ndarray:
         """[n] → [tokens] int32, each value repeated for every token of its example."""
         return np.repeat(np.asarray(per_example).astype(np.int32), self._lengths)
+
+    def behind(self, start: tuple[int, ...], joined: np.ndarray) -> np.ndarray:
+        """Puts ``start`` in front of each example's tokens, which are joined without it; ``[tokens]``."""
+        if not start:
+            return joined
+        is_start = self.position < len(start)
+        tokens = np.empty(len(is_start), np.int32)
+        tokens[is_start] = np.tile(np.array(start, np.int32), len(self._lengths))
+        tokens[~is_start] = joined
+        return tokens
 
     def shifted(self, joined: np.ndarray) -> np.ndarray:
         """[tokens] each token's predecessor in its example, 0 for the first: what a decoder reads."""

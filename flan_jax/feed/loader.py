@@ -41,6 +41,7 @@ class PackedBatches(Iterator[Batch]):
         seed: another seed gives another order.
         lengths: ``{"inputs": …, "targets": …}`` in tokens.
         decoder_only: inputs and targets as one sequence of ``inputs + targets`` tokens.
+        input_start: ids in front of every example's inputs, as in ``RowLayout``.
         process_index: this host.
         process_count: number of hosts; must divide ``config.batch_size``.
         prefetch: batches made ahead by another thread (or by each worker); 0 makes each when it is
@@ -63,13 +64,14 @@ class PackedBatches(Iterator[Batch]):
         seed: int,
         lengths: Mapping[str, int],
         decoder_only: bool = False,
+        input_start: tuple[int, ...] = (),
         process_index: int = 0,
         process_count: int = 1,
         prefetch: int = 2,
         on_weights: Callable[[int, dict[str, float], int], None] | None = None,
         first_step: int = 0,
     ) -> None:
-        layout = RowLayout(lengths.get("inputs", 0), lengths.get("targets", 0), decoder_only, config.pack)
+        layout = RowLayout(lengths.get("inputs", 0), lengths.get("targets", 0), decoder_only, config.pack, input_start)
         if config.batch_size % process_count:
             raise UserError(
                 f"BATCH_SIZE={config.batch_size} must be a multiple of the number of hosts, {process_count}."

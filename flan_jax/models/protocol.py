@@ -71,6 +71,10 @@ class SharedConfig(Protocol):
         """Ids in front of every prompt, as in the rows of training."""
 
     @property
+    def input_start(self) -> tuple[int, ...]:
+        """Ids in front of every example's inputs that take places of a row, beside the inputs' own."""
+
+    @property
     def row_start_id(self) -> int | None:
         """Token that every row begins with and that is read; ``None`` where rows have none."""
 
@@ -94,7 +98,7 @@ class SharedConfig(Protocol):
         """Returns the configuration with the row start that a tokenizer says.
 
         Args:
-            bos_id: token that begins a text; where nobody says one, the token that ends another.
+            bos_id: token that begins a text; where nobody says one, a decoder's begins with what ends another.
             reads_start: whether a text begins with it; ``None`` for yes.
         """
 

@@ -34,8 +34,8 @@ def preset_model(
     Args:
         preset: a name of ``PRESETS``.
         eos_id: what ends a sequence in the run's vocabulary; ``None`` leaves the published one.
-        bos_id: what begins one there, of a decoder; ``None`` for what ends another.
-        reads_start: whether a text begins with it, of a decoder; ``None`` for yes.
+        bos_id: what begins one there; ``None`` for nothing, which in front of a decoder's row is an empty place.
+        reads_start: whether a text begins with it; ``None`` for yes.
         dropout_rate: as in the configuration; ``None`` for that of its kind, ``tuned_dropout``.
         dtype: of activations and matrix products.
         remat: what is computed again in the backward pass, as in the configuration.
@@ -60,4 +60,6 @@ def preset_model(
         # Ids of the published vocabulary are those of other tokens in the run's.
         changes |= {"prefix_lm": prefix_lm, "pad_id": 0, "bos_id": bos_id}
         changes["reads_start"] = True if reads_start is None else reads_start
+    else:
+        config = config.with_start_token(bos_id, reads_start)
     return dataclasses.replace(config, **changes)

@@ -36,6 +36,29 @@ def assembled(pairs, rows, first=1, layout=LAYOUT):
     return batch, inputs, targets
 
 
+@given(lengths)
+def test_inputs_begin_with_the_start_of_a_model_in_their_own_segment(pairs):
+    start = (2, 3)
+    started, plain = RowLayout(INPUTS + 2, TARGETS, input_start=start), RowLayout(INPUTS + 2, TARGETS)
+    columns = tuple(np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))
+    rows = started.pack(*columns)
+    same = plain.pack(columns[0] + 2, columns[1])
+    np.testing.assert_array_equal(rows.examples, same.examples)
+    np.testing.assert_array_equal(rows.starts, same.starts)
+    batch, inputs, targets = assembled(pairs, rows, first=10, layout=started)
+    written = plain.assemble(
+        row=np.repeat(np.arange(len(rows)), np.diff(rows.starts)),
+        task=rows.examples % 3,
+        input_lengths=columns[0][rows.examples] + 2,
+        target_lengths=columns[1][rows.examples],
+        input_tokens=joined([np.concatenate([start, tokens]) for tokens in inputs]),
+        target_tokens=joined(targets),
+        rows=len(rows) + 1,
+    )
+    for name, array in written.items():
+        np.testing.assert_array_equal(batch[name], array, err_msg=name)
+
+
 @given(lengths, st.booleans())
 def test_every_token_stands_once_in_order_in_its_own_segment(pairs, together):
     columns = (np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))

@@ -15,7 +15,7 @@ from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5, tiny_t
 CONFIGS = {
     "t5": tiny_t5(),
     "t5gemma": tiny_t5gemma(),
-    "t5gemma2": tiny_t5gemma(2, eoi_id=None),
+    "t5gemma2": tiny_t5gemma(2, eoi_id=None, bos_id=2),
     "decoder": tiny_decoder(num_layers=2),
 }
 PROMPTS, LENGTHS = np.array([[7, 8, 9, 5], [6, 5, 0, 0]], np.int32), np.array([4, 2], np.int32)
@@ -100,8 +100,14 @@ def test_the_head_makes_logits_of_the_hidden_states(kind):
     ) == jax.tree.structure(build.abstract_params(config))
 
 
-def test_only_a_decoder_reads_a_start_of_the_tokenizer():
+def test_what_a_tokenizer_puts_in_front_is_read():
     assert tiny_t5().with_start_token(5, True) == tiny_t5()
     assert tiny_t5().row_start_id is None
     assert tiny_decoder().with_start_token(5, None).row_start_id == 5
     assert tiny_decoder().with_start_token(5, False).row_start_id is None
+    started = tiny_t5gemma().with_start_token(5, None)
+    assert (started.prompt_start, started.input_start, started.row_start_id) == ((5,), (5,), 5)
+    for bos_id, reads in ((5, False), (None, None)):
+        assert tiny_t5gemma().with_start_token(bos_id, reads).prompt_start == ()
+    # What takes a place of its own in a row of training: in a decoder's the shift has one.
+    assert [config.with_start_token(5, None).input_start for config in (tiny_t5(), tiny_decoder())] == [(), ()]

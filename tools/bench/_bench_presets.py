@@ -41,6 +41,8 @@ PRESETS: dict[str, Preset] = {
     "t5_small": _t5("t5_small", 8),
     "t5_1_1_small": _t5("t5_1_1_small", 8),
     "decoder_100m": Preset(DecoderConfig(32000, 768, 12, 12, 12, 64, 2048, tie_embeddings=True), 4, 1024),
+    "smollm2_135m": Preset(decoder.preset("smollm2_135m"), 4, 512),
+    "smollm2_135m_lora": Preset(decoder.preset("smollm2_135m"), 4, 512, lora_rank=16),
     # For a GPU of 80 GB or more, at the lengths of packed rows.
     "t5_small_gpu": _t5("t5_small", 128, dtype="bfloat16"),
     "t5_base": _t5("t5_1_1_base", 128, dtype="bfloat16"),

@@ -12,15 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from flan_jax.models import decoder_presets as decoder
 from flan_jax.models.build import ModelConfig, num_params
 from flan_jax.models.huggingface import families, writer
 from flan_jax.models.huggingface.tensors import places, shapes_of
-from flan_jax.models.t5 import presets as t5
-
-
-def model_of(preset: str) -> ModelConfig:
-    return t5.preset(preset) if preset in t5.PRESETS else decoder.preset(preset)
+from flan_jax.models.published import PRESETS
 
 
 def write(folder: Path, config: ModelConfig, dtype: str, max_shard_bytes: int) -> list[Path]:
@@ -43,11 +38,11 @@ def write(folder: Path, config: ModelConfig, dtype: str, max_shard_bytes: int) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--preset", default="t5_1_1_xl")
+    parser.add_argument("--preset", default="t5_1_1_xl", choices=sorted(PRESETS), metavar="NAME")
     parser.add_argument("--dtype", default="bfloat16", choices=sorted(writer.DTYPES))
     parser.add_argument("--max_shard_size", default="2GB")
     arguments = parser.parse_args()
-    config = model_of(arguments.preset)
+    config = PRESETS[arguments.preset]
     files = write(arguments.folder, config, arguments.dtype, writer.parse_size(arguments.max_shard_size))
     print(f"{num_params(config):,} parameters in {len(files)} files:")
     for file in files:

@@ -157,7 +157,7 @@ def prompt_reader(
     chat = run_prompts(config, vocabulary)
     ended = chat is None and not (published and config.model.decoder_only)
     end = tuple(input_end_ids(vocabulary, config.tokenize.separator).tolist()) if ended else ()
-    own = _ANY_LENGTH if published else config.tokenize.lengths["inputs"]
+    own = _ANY_LENGTH if published else config.tokenize.lengths["inputs"] - len(config.model.input_start)
     room = limits.input_length or own
     context = config.model.context_length
     if context is not None:

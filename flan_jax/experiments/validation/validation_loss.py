@@ -70,6 +70,7 @@ def validation_data(config: RunConfig, data: RunData) -> ValidationData | None:
         seed=config.seed,
         lengths=config.tokenize.lengths,
         decoder_only=config.model.decoder_only,
+        input_start=config.model.input_start,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         prefetch=0,

@@ -231,6 +231,7 @@ def validation_batches(config: RunConfig, data: RunData, units: Units, count: in
         seed=config.seed,
         lengths=config.tokenize.lengths,
         decoder_only=config.model.decoder_only,
+        input_start=config.model.input_start,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         prefetch=0,

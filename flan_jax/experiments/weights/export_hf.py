@@ -113,7 +113,7 @@ def export_run(
         log("adding what was trained to the weights below it")
         stored = MergedParams(run, stored, config)
     fields = {**families.fields_from_config(config), "torch_dtype": dtype}
-    if config.row_start_id is not None and stored.run_config.get("model") is not None:
+    if config.decoder_only and config.row_start_id is not None and stored.run_config.get("model") is not None:
         fields["bos_token_id"] = config.row_start_id  # a row of training began so, whatever the vocabulary has
     _check_whole(stored, config)
     carried = _carried(run, config, fields)

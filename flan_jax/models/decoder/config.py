@@ -342,6 +342,11 @@ class DecoderConfig:
         return (0,)
 
     @property
+    def input_start(self) -> tuple[int, ...]:
+        """The ids in front of every input that take a place of their own: none, as a row is shifted to the right by one."""
+        return ()
+
+    @property
     def row_start_id(self) -> int | None:
         """Token that every row begins with; ``None`` where the first place is empty."""
         return self.decoder_start_id if self.reads_start else None

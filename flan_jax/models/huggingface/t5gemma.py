@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.errors import UserError
+from flan_jax.models.config_difference import START
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.huggingface.config_fields import NO_EFFECT, FieldReader, eos_field
 from flan_jax.models.huggingface.decoder_families import gemma2, gemma3
@@ -174,7 +175,8 @@ def _check_kept(config: T5GemmaConfig, fields: Mapping[str, Any]) -> None:
     """Refuses a shape that is another one when it is read again."""
     again = config_from_fields(fields)
     for name in config.COMPARED:
-        if config.compared(name) != again.compared(name):
+        # What begins an input says the tokenizer, and no field of a T5Gemma.
+        if name not in START and config.compared(name) != again.compared(name):
             raise UserError(
                 f"transformers has no T5Gemma of this shape: {name} is {config.compared(name)!r}, there {again.compared(name)!r}."
             )

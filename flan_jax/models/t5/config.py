@@ -147,6 +147,11 @@ class T5Config:
     @property
     def prompt_start(self) -> tuple[int, ...]:
         """The ids in front of every prompt: none, as the encoder reads inputs as they are."""
+        return self.input_start
+
+    @property
+    def input_start(self) -> tuple[int, ...]:
+        """The ids in front of every input that take a place of their own: none."""
         return ()
 
     @property

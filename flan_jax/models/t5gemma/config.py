@@ -1,5 +1,6 @@
 """Configuration of T5Gemma 1 and 2: the sizes of both sides, and how the decoder reads what the encoder says."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -70,6 +71,8 @@ class T5GemmaConfig:
         eos_id: token that ends a sequence.
         stop_ids: further tokens that end what is generated; training writes ``eos_id`` alone.
         decoder_start_id: first token that the decoder reads.
+        bos_id: token that begins every input, in front of what the encoder reads; ``None`` for none.
+        reads_start: whether it does; ``False`` where the tokenizer puts none there.
         remat: what is computed again in the backward pass: ``none``, ``dots``, ``full`` or ``offload``; see ``remat.REMATS``.
         attention: how attention is computed: ``auto``, ``dense``, ``batch_chunked``, ``chunked``; see ``ops.attention_impl``.
 
@@ -116,6 +119,8 @@ class T5GemmaConfig:
     remat: str = "none"
     attention: str = "auto"
     stop_ids: tuple[int, ...] = ()
+    bos_id: int | None = None
+    reads_start: bool = True
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -126,7 +131,7 @@ class T5GemmaConfig:
                 f"T5GemmaConfig: qk_norm={self.qk_norm!r}, dtype={self.dtype!r} and mlp_activation={self.mlp_activation!r}: "
                 f"give '' or 'head', one of {', '.join(map(repr, DTYPES))}, and a gated activation."
             )
-        for name in ("decoder_start_id", "eoi_id"):
+        for name in ("decoder_start_id", "eoi_id", "bos_id"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < self.vocab_size:
                 raise UserError(
@@ -147,8 +152,15 @@ class T5GemmaConfig:
         "merged_attention", "shared_embedding", "tie_embeddings", "eoi_id", "norm_epsilon",
         "mlp_activation", "qk_norm", "rope_theta", "rope_scaling", "local_rope_theta", "sliding_window", "window_pattern",
         "halved_window", "query_scale", "encoder_query_scale", "attention_softcap", "logit_softcap", "decoder_start_id",
+        "bos_id",
     )  # fmt: skip
-    FREE = MappingProxyType({**FREE_OF_ALL, "max_positions": "of what the model is made for, and never enforced"})
+    FREE = MappingProxyType(
+        {
+            **FREE_OF_ALL,
+            "max_positions": "of what the model is made for, and never enforced",
+            "reads_start": "bos_id is compared as it is read",
+        }
+    )
 
     @property
     def kind(self) -> str:
@@ -193,6 +205,8 @@ class T5GemmaConfig:
             return self.decoder.effect(name)
         if name == "window_pattern":
             return (self.encoder.local_layers, self.decoder.local_layers)
+        if name == "bos_id":
+            return self.row_start_id
         return getattr(self, name)
 
     def takes_weights_of(self, theirs: "T5GemmaConfig", name: str) -> bool:
@@ -206,13 +220,18 @@ class T5GemmaConfig:
 
     @property
     def prompt_start(self) -> tuple[int, ...]:
-        """The ids in front of every prompt: none, as the encoder reads inputs as they are."""
-        return ()
+        """The ids in front of every prompt: those in front of every input."""
+        return self.input_start
+
+    @property
+    def input_start(self) -> tuple[int, ...]:
+        """The ids in front of every input, which the encoder reads: ``bos_id``, where inputs begin with it."""
+        return () if self.row_start_id is None else (self.row_start_id,)
 
     @property
     def row_start_id(self) -> int | None:
-        """Token that begins every row: none, as the encoder reads inputs as they are."""
-        return None
+        """Token that begins every input; ``None`` where nothing does."""
+        return self.bos_id if self.reads_start else None
 
     @property
     def context_length(self) -> int | None:
@@ -232,8 +251,13 @@ class T5GemmaConfig:
         return 0.0
 
     def with_start_token(self, bos_id: int | None, reads_start: bool | None) -> "T5GemmaConfig":
-        """Returns the configuration itself: no row start is read, whatever a tokenizer says."""
-        return self
+        """Returns the configuration with the start of inputs that a tokenizer says.
+
+        Args:
+            bos_id: token that begins a text. Where nobody says one, the encoder reads inputs as they are.
+            reads_start: whether a text begins with it; ``None`` for yes.
+        """
+        return dataclasses.replace(self, bos_id=bos_id, reads_start=reads_start is not False)
 
     def unread(self) -> Iterator[tuple[str, str, str]]:
         """Yields (class, field, sentence) for every field that is set and that the other fields leave without a reader."""

@@ -79,7 +79,7 @@ def test_logits_equal_those_of_transformers(name):
     params = params_from_tensors(config, layout(config), weights)
     logits = apply(build.abstract_model(config)[0], params, {"decoder_input_tokens": stored["tokens"]})
     assert logits.dtype == jnp.float32
-    close(logits, stored["logits"], 1e-5 if config.mixed is None else 2e-5)  # whose scores are not scaled down
+    close(logits, stored["logits"], 1e-5 if config.mixed is None else 1e-4)  # whose scores are not scaled down
 
 
 def test_what_a_query_sees():

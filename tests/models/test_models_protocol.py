@@ -13,7 +13,7 @@ from flan_jax.models.ops import stack
 from flan_jax.testing.models import random_params, tiny_decoder, tiny_t5, tiny_t5gemma
 
 CONFIGS = {
-    "t5": tiny_t5(),
+    "t5": tiny_t5(decoder_start_id=3),
     "t5gemma": tiny_t5gemma(),
     "t5gemma2": tiny_t5gemma(2, eoi_id=None, bos_id=2),
     "decoder": tiny_decoder(num_layers=2),
@@ -33,7 +33,7 @@ def whole_rows(model) -> jax.Array:
             found.append(model({"decoder_input_tokens": tokens})[0, len(prompt) - 1 :])
         else:
             inputs = {"encoder_input_tokens": np.array([prompt], np.int32)}
-            before = np.array([[model.config.decoder_start_id, *target[:-1]]], np.int32)
+            before = np.array([[0, *target[:-1]]], np.int32)  # as rows of training have it
             found.append(model({**inputs, "decoder_input_tokens": before})[0])
     return jnp.stack(found)
 

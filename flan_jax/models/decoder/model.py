@@ -9,7 +9,6 @@ D model width, G key heads, K width of one head, V vocabulary, L layers.
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -29,6 +28,7 @@ from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
 from flan_jax.models.ops.rows import take_rows
+from flan_jax.models.ops.segments import positions_in_segments
 from flan_jax.models.ops.stack import layer_keys, unstack, worth_unstacking
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.peft.soft_prompt import (
@@ -39,14 +39,6 @@ from flan_jax.models.peft.soft_prompt import (
     prompt_padded,
 )
 from flan_jax.models.protocol import Axes, DecodeState, PromptContext
-
-
-def positions_in_segments(segment_ids_BT: Int[AnyArray, "B T"]) -> Int[Array, "B T"]:
-    """Each token's place in its segment, whose tokens stand together: ``[1, 1, 2, 2, 2]`` → ``[0, 1, 0, 1, 2]``."""
-    segment_ids_BT = jnp.asarray(segment_ids_BT)
-    place_T = jnp.arange(segment_ids_BT.shape[1], dtype=jnp.int32)
-    begins_BT = jnp.pad(segment_ids_BT[:, 1:] != segment_ids_BT[:, :-1], ((0, 0), (1, 0)))
-    return place_T - jax.lax.cummax(jnp.where(begins_BT, place_T, 0), axis=1)
 
 
 class Decoder(nnx.Module):

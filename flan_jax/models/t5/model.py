@@ -18,6 +18,7 @@ from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
 from flan_jax.models.ops.rows import take_rows
+from flan_jax.models.ops.segments import with_start_token
 from flan_jax.models.ops.stack import PerLayer, unstack, worth_unstacking, write_cache
 from flan_jax.models.ops.typing import AnyArray, Key
 from flan_jax.models.peft.soft_prompt import Prompt, positions_after_prompt, prepend_prompt, prompt_padded
@@ -83,8 +84,8 @@ class T5(nnx.Module):
         """Computes the decoder's hidden states, in the compute dtype; ``head`` makes logits of them.
 
         Args:
-            batch: ``encoder_input_tokens [B, S]`` and ``decoder_input_tokens [B, T]``; for packed rows
-                also ``encoder_segment_ids`` and ``decoder_segment_ids``. Without segment ids, padding is
+            batch: ``encoder_input_tokens [B, S]`` and ``decoder_input_tokens [B, T]``, of which 0 at the first
+                place of an example stands for ``config.decoder_start_id``; for packed rows also ``encoder_segment_ids`` and ``decoder_segment_ids``. Without segment ids, padding is
                 told by ``config.pad_id``: in the decoder by ``decoder_target_tokens`` where the batch has
                 them, because its first input token usually is the padding token.
             dropout_key: ``None`` computes without dropout.
@@ -97,6 +98,7 @@ class T5(nnx.Module):
         decoder_segments = batch.get("decoder_segment_ids")
         if decoder_segments is None and batch.get("decoder_target_tokens") is not None:
             decoder_segments = self._segments(batch["decoder_target_tokens"])
+        decoder_tokens = with_start_token(decoder_tokens, decoder_segments, self.config.decoder_start_id)
         encoded = self.encode(encoder_tokens, encoder_segments, dropout_key=encoder_key)
         return self.decode_hidden(decoder_tokens, encoded, encoder_segments, decoder_segments, dropout_key=decoder_key)
 

@@ -16,12 +16,12 @@ from flan_jax.models.decoder.axes import layer_axes, norm_axes
 from flan_jax.models.decoder.config import DecoderConfig
 from flan_jax.models.decoder.kinds import inputs_of_kinds, scan_kinds
 from flan_jax.models.decoder.layers import CausalLayer, LayerInputs, Norm
-from flan_jax.models.decoder.model import positions_in_segments
 from flan_jax.models.ops.attention_mask import AttentionMask, length_segments, segment_mask
 from flan_jax.models.ops.dropout import dropout, split_key
 from flan_jax.models.ops.initializers import normal
 from flan_jax.models.ops.lm_head import Head, make_head
 from flan_jax.models.ops.rows import take_rows
+from flan_jax.models.ops.segments import positions_in_segments, with_start_token
 from flan_jax.models.ops.stack import (
     PerLayer,
     init_stack,
@@ -106,7 +106,8 @@ class T5Gemma(nnx.Module):
         """Computes the decoder's hidden states, in the compute dtype; ``head`` makes logits of them.
 
         Args:
-            batch: ``encoder_input_tokens [B, S]`` and ``decoder_input_tokens [B, T]``; for packed rows also
+            batch: ``encoder_input_tokens [B, S]`` and ``decoder_input_tokens [B, T]``, of which 0 at the first place of an
+                example stands for ``config.decoder_start_id``; for packed rows also
                 ``encoder_segment_ids`` and ``decoder_segment_ids``, where tokens of a segment stand together and
                 positions count from its first. Without segment ids a row is one example: padding of the inputs is told
                 by ``config.pad_id``, and padding behind the targets changes nothing before it.
@@ -117,13 +118,9 @@ class T5Gemma(nnx.Module):
         if segments_BS is None:
             segments_BS = (jnp.asarray(tokens_BS) != self.config.pad_id).astype(jnp.int32)
         encoded_BSE = self.encode(tokens_BS, segments_BS, dropout_key=encoder_key)
-        return self.decode_hidden(
-            batch["decoder_input_tokens"],
-            encoded_BSE,
-            segments_BS,
-            batch.get("decoder_segment_ids"),
-            dropout_key=decoder_key,
-        )
+        segments_BT = batch.get("decoder_segment_ids")
+        tokens_BT = with_start_token(batch["decoder_input_tokens"], segments_BT, self.config.decoder_start_id)
+        return self.decode_hidden(tokens_BT, encoded_BSE, segments_BS, segments_BT, dropout_key=decoder_key)
 
     def encode(
         self, tokens_BS: Int[AnyArray, "B S"], segment_ids_BS: Int[AnyArray, "B S"], *, dropout_key: Key | None = None

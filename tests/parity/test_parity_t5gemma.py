@@ -101,7 +101,8 @@ def test_logits_loss_and_gradients(kind, seed):
     model = torch_model(kind, seed)
     config, params = ours(model)
     graphdef, _ = build.abstract_model(config)
-    inputs, decoder, targets = tokens(config, (3, 21), 0), tokens(config, (3, 14), 1), tokens(config, (3, 14), 2)
+    inputs, targets = tokens(config, (3, 21), 0), tokens(config, (3, 14), 2)
+    decoder = np.pad(targets[:, :-1], ((0, 0), (1, 0)))  # a row of training; transformers shifts the labels itself
     inputs[0, 4] = 7  # the end of an image, with a vector of its own in a T5Gemma 2
     mask = (np.arange(21) < np.array([21, 13, 2])[:, None]).astype(np.int32)
     # Tokens stay where the mask hides them: the mask alone has to do it.
@@ -114,7 +115,7 @@ def test_logits_loss_and_gradients(kind, seed):
 
     (value, logits), gradients = value_and_gradients(loss, params, as_users=(kind, seed) == AS_USERS_HAVE_IT)
     output = model(
-        input_ids=torch.from_numpy(inputs), attention_mask=torch.from_numpy(mask), decoder_input_ids=torch.from_numpy(decoder),
+        input_ids=torch.from_numpy(inputs), attention_mask=torch.from_numpy(mask), labels=torch.from_numpy(targets),
         decoder_attention_mask=torch.ones(3, 14, dtype=torch.long),
     )  # fmt: skip
     expected_logits = output.logits.detach().numpy()

@@ -96,8 +96,9 @@ function example(name, row, cluster) {
     h("header", {}, h("b", {}, name), cluster && h("span", {}, cluster), h("span", {}, `example ${row.example}`), h("span", {}, `template ${row.template}`), row.overlap && h("span", { class: "chip" }, "overlaps with training")),
     h("div", { class: "body" },
       h("pre", { tabindex: "0", "aria-label": "Prompt" }, row.inputs ? marked(row) : h("span", { class: "muted" }, "(the prompt's text was not saved)")),
-      h("div", { class: "side" }, data.sources.map((source, at) => row.answers[at] && answer(source, row.answers[at], row)),
-        h("div", {}, h("h4", {}, "Expected"), h("div", { class: "answer" }, row.references.join("\n") + (row.more_references ? `\nand ${row.more_references} more` : ""))))));
+      h("div", { class: "side" },
+        h("div", {}, h("h4", {}, "Expected"), h("div", { class: "answer" }, row.references.join("\n") + (row.more_references ? `\nand ${row.more_references} more` : ""))),
+        data.sources.map((source, at) => row.answers[at] && answer(source, row.answers[at], row)))));
 }
 
 function answer(source, given, row) {

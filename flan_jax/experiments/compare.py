@@ -22,7 +22,7 @@ from flan_jax.experiments.evaluation.measuring import (
 )
 from flan_jax.experiments.generate import answering_vocabulary
 from flan_jax.experiments.mixture import check_folders, run_mixture, run_suites
-from flan_jax.experiments.weights.initial import load_weights
+from flan_jax.experiments.weights.initial import check_step, load_weights
 from flan_jax.store.store import TokenStore
 
 
@@ -58,6 +58,16 @@ def asked_as(asking: RunConfig, model: RunConfig) -> RunConfig:
     )
 
 
+def check_steps(models: Sequence[ComparedModel]) -> None:
+    """Checks that every model has the checkpoint that is asked for, before the first of them is measured.
+
+    Raises:
+        UserError: one has not.
+    """
+    for model in models:
+        check_step(model.config, model.step)
+
+
 def measure_models(
     asking: RunConfig,
     models: Sequence[ComparedModel],
@@ -86,6 +96,7 @@ def measure_models(
     Raises:
         UserError: no suites; weights that are not there; a model that cannot read the prompts.
     """
+    check_steps(models)
     check_folders(asking.data.data_dir, asking.data.source_dir)
     mixture = run_mixture(asking)
     suites = run_suites(mixture, asking.evaluation)

@@ -277,7 +277,7 @@ class Checkpointer:
 
     def _existing(self, step: int | None) -> int:
         """The step to read, whose files are as they were written."""
-        step = self._listed(step)
+        step = self.check_step(step)
         if step not in self._whole:
             wrong = self._damage(self.directory / str(step))
             if wrong is not None:
@@ -342,7 +342,8 @@ class Checkpointer:
             kept = "No checkpoint was saved so far." if newest is None else f"The checkpoint of step {newest} is whole."
             raise files.WritingError(files.sentence(code, self.directory, kept)) from error
 
-    def _listed(self, step: int | None) -> int:
+    def check_step(self, step: int | None) -> int:
+        """Returns the step itself, or the newest for ``None``; raises a UserError where no checkpoint of it is there."""
         known = self.steps()
         if not known:
             raise UserError(f"The folder {str(self.directory)!r} holds no checkpoint; train there first.")

@@ -95,11 +95,13 @@ def _measure(arguments: argparse.Namespace, models: "Sequence[ComparedModel]") -
 def _measure_benchmarks(arguments: argparse.Namespace, models: "Sequence[ComparedModel]", output: str) -> Places:
     from flan_jax.cli.console import eval_progress, is_huggingface, log
     from flan_jax.eval.paired_runs import Measured
+    from flan_jax.experiments.compare import check_steps
     from flan_jax.experiments.suites.benchmarks import evaluate_benchmarks
 
     places: Places = {}
     # One seed for all, as what is drawn must be the same.
     requests = requests_of(arguments, arguments.seed or 0)
+    check_steps(models)
     for model in models:
         log(f"{model.name}: measuring {', '.join(request.suite for request in requests)}")
         folder = Path(output) / model.name

@@ -79,8 +79,28 @@ def load_weights(config: RunConfig, *, step: int | None = None) -> Weights:
             )
         return Weights(graphdef, params, chosen or 0)
     if step is not None:
-        raise UserError(f"There are no checkpoints in {config.model_dir!r}, so none of step {step}. Leave --step out.")
+        raise _none_of_step(config, step)
     return Weights(graphdef, initial_params(config), 0)
+
+
+def check_step(config: RunConfig, step: int | None) -> None:
+    """Checks that ``load_weights`` finds what it will be asked for, without reading it.
+
+    Raises:
+        UserError: no checkpoint of this step.
+    """
+    own = Path(config.model_dir) / run_files.CHECKPOINTS
+    if step == 0 and 0 not in step_folders(own):
+        return
+    if own.is_dir() or not config.initial_checkpoint:
+        with Checkpointer(own, create=False) as checkpointer:
+            checkpointer.check_step(step)
+    elif step is not None:
+        raise _none_of_step(config, step)
+
+
+def _none_of_step(config: RunConfig, step: int) -> UserError:
+    return UserError(f"There are no checkpoints in {config.model_dir!r}, so none of step {step}. Leave --step out.")
 
 
 def _restored(config: RunConfig, checkpointer: Checkpointer, step: int | None) -> Any:

@@ -98,6 +98,7 @@ def test_what_was_measured_is_not_measured_again_and_the_table_groups_tasks(comp
 def test_what_cannot_be_compared_is_told_in_a_sentence(runs, refused, monkeypatch, arguments, message):
     monkeypatch.chdir(runs)
     assert message in refused("compare", *arguments, "--output_dir", str(runs / "refused"))
+    assert not (runs / "refused").exists()  # and none was measured before
 
 
 def test_published_models_alone_do_not_say_what_they_are_asked(runs, refused, monkeypatch, tmp_path):

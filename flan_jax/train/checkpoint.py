@@ -117,7 +117,9 @@ class Checkpointer:
                     cleanup_tmp_directories=create,
                     temporary_path_class=SummedPath,
                     todelete_subdir=DELETED if create else None,
-                    lightweight_initialize=True,  # nothing here asks when a step was saved
+                    # Nothing here asks when a step was saved. Orbax does of a preempted run, and what a light beginning
+                    # gives for the steps that were there (a time without a zone) is an error in its difference.
+                    lightweight_initialize=not create,
                 ),
             )
 

@@ -38,6 +38,17 @@ def test_the_last_ones_and_every_nth_are_kept(state: TrainState, tmp_path: Path)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["4", "6", "7"]
 
 
+def test_a_preempted_run_that_had_been_resumed_saves(state: TrainState, tmp_path: Path, monkeypatch) -> None:
+    """Orbax asks how long ago the checkpoint before it was saved, which an earlier start of the run has done."""
+    with Checkpointer(tmp_path) as checkpointer:
+        checkpointer.save(1, state, {})
+    with Checkpointer(tmp_path) as checkpointer:
+        monkeypatch.setattr(checkpointer._manager, "reached_preemption", lambda step: True)
+        checkpointer.save(2, state, {})
+        checkpointer.wait()
+        assert checkpointer.steps() == [1, 2]
+
+
 def test_restore_onto_another_mesh(state: TrainState, tmp_path: Path) -> None:
     like = other_state(MeshConfig(2, 2, 2))
     with Checkpointer(tmp_path) as checkpointer:

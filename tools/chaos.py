@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 MOMENTS = ("prepare", "save", "evaluate", "train", "any")
-TIMES = ("seconds", "per_second", "wait", "mfu")
+TIMES = ("seconds", "per_second", "wait", "mfu", "speed")
 """Parts of the names of what depends on the clock."""
 _POLL_S = 0.002
 

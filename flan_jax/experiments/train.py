@@ -30,6 +30,7 @@ from flan_jax.train.loop import WINDOW, Enough, Hook, Preempted, fit
 from flan_jax.train.metrics_accumulator import MetricsAccumulator
 from flan_jax.train.optimizer import learning_rate
 from flan_jax.train.reporting.profiler import Profiled
+from flan_jax.train.reporting.speed import Speed
 from flan_jax.train.reporting.trackers import Tracker
 from flan_jax.train.state import TrainState, shardings_of
 from flan_jax.train.step import compile_train_step
@@ -176,6 +177,13 @@ def _trained(
             finished=lambda: learned is not None and learned.finished(),
             stop_at_data_end=config.feed.exhausted != "repeat",
             failing=_told_at_once,
+            speed=Speed(
+                config.model,
+                config.feed.batch_size,
+                (config.tokenize.lengths["inputs"], config.tokenize.lengths["targets"]),
+                frozen=config.tuning.partial,
+                devices=list(built.partitioner.mesh.devices.flat),
+            ),
         )
 
 

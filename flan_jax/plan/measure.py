@@ -15,10 +15,10 @@ from flan_jax.plan.compiled_operations import compiled_operations
 from flan_jax.plan.hlo import HloProgram
 from flan_jax.plan.job import PlanJob
 from flan_jax.plan.memory_traffic import memory_traffic
-from flan_jax.plan.operations import product_operations
 from flan_jax.plan.programs import run_programs
 from flan_jax.plan.targets import GIB, target_named
 from flan_jax.plan.topologies import target_devices
+from flan_jax.plan.traced_operations import product_operations
 from flan_jax.train.sharding import MESH_AXES
 
 REPLICATED_FROM = 2**20

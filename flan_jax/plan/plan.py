@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from flan_jax.models.operations import forward_operations, step_operations
 from flan_jax.plan.compile import CompileJob, compile_job
 from flan_jax.plan.job import PlanJob
-from flan_jax.plan.operations import forward_operations, step_operations
 from flan_jax.plan.packages import Compiler
 from flan_jax.plan.roofline import roofline
 from flan_jax.plan.targets import GPU_DEFAULT_SHARE, GPU_SHARE, PRICED, target_named

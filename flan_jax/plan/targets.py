@@ -19,6 +19,7 @@ import dataclasses
 from typing import Literal
 
 from flan_jax.errors import unknown
+from flan_jax.train.reporting.peak_rates import PEAK_RATES
 
 GIB = 2**30
 GPU_SHARE = 0.92
@@ -94,49 +95,49 @@ class Target:
 
 
 def _tpu(
-    name: str, gib: float, tera: float, gigabytes: float, link: float, network: float, host: int, host_gib: int,
+    name: str, gib: float, gigabytes: float, link: float, network: float, host: int, host_gib: int,
     price: float, dims: int,
 ) -> Target:  # fmt: skip
     return Target(
-        name, "tpu", int(gib * GIB), tera * 1e12, tera * 1e12, gigabytes * 1e9, link * 1e9, network * 1e9, host,
+        name, "tpu", int(gib * GIB), *PEAK_RATES[name][:2], gigabytes * 1e9, link * 1e9, network * 1e9, host,
         host_gib * GIB, price, dims,
     )  # fmt: skip
 
 
 def _gpu(
-    name: str, memory: int, tera: float, tera_f32: float, gigabytes: float, link: float, network: float, host_gib: int,
+    name: str, memory: int, gigabytes: float, link: float, network: float, host_gib: int,
     price: float, cores: GpuCores,
 ) -> Target:  # fmt: skip
     return Target(
-        name, "cuda", int(memory * GPU_SHARE), tera * 1e12, tera_f32 * 1e12, gigabytes * 1e9, link * 1e9, network * 1e9,
+        name, "cuda", int(memory * GPU_SHARE), *PEAK_RATES[name][:2], gigabytes * 1e9, link * 1e9, network * 1e9,
         8, host_gib * GIB, price, 0, cores,
     )  # fmt: skip
 
 
 def _ampere(memory: int, gigabytes: float, host_gib: int, price: float, name: str, device: str) -> Target:
     cores = GpuCores(8, 108, 64, 167936, 166912, 40 * 2**20, 1.41, device)
-    return _gpu(name, memory, 312, 156, gigabytes, 300, 25, host_gib, price, cores)
+    return _gpu(name, memory, gigabytes, 300, 25, host_gib, price, cores)
 
 
 def _hopper(memory: int, gigabytes: float, price: float, name: str, device: str) -> Target:
     cores = GpuCores(9, 132, 128, 233472, 232448, 50 * 2**20, 1.98, device)
-    return _gpu(name, memory, 989, 494.5, gigabytes, 450, 50, 2048, price, cores)
+    return _gpu(name, memory, gigabytes, 450, 50, 2048, price, cores)
 
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         # GiB of memory, of the 32, 16, 95 and 32 in the data sheets, are what the compiler leaves to a program.
-        _tpu("v4", 30.75, 275, 1228, 90, 6.25, 4, 400, 3.22, 3),
-        _tpu("v5e", 15.75, 197, 819, 90, 3.125, 8, 512, 1.20, 2),
-        _tpu("v5p", 95.74, 459, 2765, 180, 6.25, 4, 448, 4.20, 3),
-        _tpu("v6e", 31.25, 918, 1640, 180, 12.5, 8, 1536, 2.70, 2),
+        _tpu("v4", 30.75, 1228, 90, 6.25, 4, 400, 3.22, 3),
+        _tpu("v5e", 15.75, 819, 90, 3.125, 8, 512, 1.20, 2),
+        _tpu("v5p", 95.74, 2765, 180, 6.25, 4, 448, 4.20, 3),
+        _tpu("v6e", 31.25, 1640, 180, 12.5, 8, 1536, 2.70, 2),
         _ampere(42297785344, 1555, 1152, 2.74, "A100-40", "NVIDIA A100-SXM4-40GB"),
         _ampere(85100068864, 2039, 1152, 3.43, "A100-80", "NVIDIA A100-SXM4-80GB"),
         _hopper(84942979072, 3350, 6.88, "H100", "NVIDIA H100 80GB HBM3"),
         _hopper(151397597184, 4800, 7.91, "H200", "NVIDIA H200 141GB HBM3e"),
         _gpu(
-            "B200", 191514411008, 2250, 1125, 8000, 900, 50, 2048, 14.24,
+            "B200", 191514411008, 8000, 900, 50, 2048, 14.24,
             GpuCores(10, 148, 128, 233472, 232448, 132644864, 1.965, "NVIDIA B200"),
         ),
     )

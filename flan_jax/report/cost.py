@@ -16,7 +16,7 @@ def run_cost(run: Run) -> dict[str, Any]:
         ``commit`` (with ``changed``), ``hardware`` and ``versions`` as the manifest has them; ``steps``, and of them
         ``skipped_steps``, which changed nothing as their loss or gradient was not finite;
         ``training_seconds``, the logged windows added up, so without evaluations and stops; ``tokens`` of both sides without padding; ``loss_tokens``; ``examples`` drawn;
-        ``tokens_per_second``, the median over windows; ``parameters`` and ``trained_parameters``; ``flops``, as
+        ``tokens_per_second`` and ``mfu``, medians over windows; ``parameters`` and ``trained_parameters``; ``flops``, as
         ``training_flops`` estimates them.
     """
     loss = run.loss()
@@ -37,6 +37,7 @@ def run_cost(run: Run) -> dict[str, Any]:
         "loss_tokens": loss_tokens,
         "examples": int(sum(drawn)) if drawn else None,
         "tokens_per_second": run.tokens_per_second(),
+        "mfu": run.mfu(),
         "parameters": counts["total"] if counts else None,
         "trained_parameters": counts["trained"] if counts else None,
         "flops": training_flops(counts, tokens, loss_tokens) if counts and tokens and loss_tokens else None,

@@ -132,6 +132,11 @@ class Run:
         rates = [rate for line in self.metrics if (rate := _rate(line)) is not None]
         return sorted(rates)[len(rates) // 2] if rates else None
 
+    def mfu(self) -> float | None:
+        """The median share of the devices' peak rate over the logged windows; ``None`` where the devices are not known."""
+        found = sorted(share for line in self.metrics if is_number(share := mapping(line.get("speed")).get("mfu")))
+        return float(found[len(found) // 2]) if found else None
+
     def mixture_rows(self) -> list[MixtureRow]:
         """Every training task that the manifest or the metrics name, the largest request first."""
         tasks = {name: mapping(entry) for name, entry in mapping(self.manifest.get("tasks")).items()}

@@ -29,8 +29,9 @@ _SYNC_EVERY_S = 1.0
 class MetricsWriter:
     """Appends one JSON line a logged step; the file is one series, however often the run was resumed.
 
-    A line has `step`, the scalars of `MetricsAccumulator.flush` (null for one that is not finite), and the objects `task_loss` (nats a token)
-    and `task_share` (fraction of the loss tokens) by task name, for the tasks that occurred.
+    A line has `step`, the scalars of `MetricsAccumulator.flush` (null for one that is not finite), the object `speed` of
+    `reporting.speed` where it is known, and the objects `task_loss` (nats a token) and `task_share` (fraction of the loss
+    tokens) by task name, for the tasks that occurred.
 
     Args:
       path: made with its folder where it does not exist.
@@ -58,7 +59,7 @@ class MetricsWriter:
         """Writes the line of this step; once a second at most it waits for the disk."""
         if jax.process_index() == 0:
             scalars = {name: value if math.isfinite(value) else None for name, value in _scalars(metrics).items()}
-            line = {"step": step, **scalars, **by_task(metrics, self._task_names), **self._more()}
+            line = {"step": step, **scalars, **groups_of(metrics, self._task_names), **self._more()}
             with writing(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
                 file.flush()
@@ -120,8 +121,13 @@ def by_task(metrics: HostMetrics, task_names: Sequence[str]) -> dict[str, dict[s
     }
 
 
+def groups_of(metrics: HostMetrics, task_names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Returns what a line has beside its scalars, by group and name: `speed` where it is known, and what `by_task` returns."""
+    return {**({"speed": metrics["speed"]} if "speed" in metrics else {}), **by_task(metrics, task_names)}
+
+
 def _scalars(metrics: HostMetrics) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if np.ndim(value) == 0}
+    return {name: value for name, value in metrics.items() if np.ndim(value) == 0 and not isinstance(value, Mapping)}
 
 
 class TensorBoard:
@@ -155,8 +161,8 @@ class TensorBoard:
         """Writes the scalars of this step."""
         if self._writer is not None:
             values = {f"train/{name}": value for name, value in _scalars(metrics).items()}
-            for group, tasks in by_task(metrics, self._task_names).items():
-                values |= {f"{group}/{name}": value for name, value in tasks.items()}
+            for group, named in groups_of(metrics, self._task_names).items():
+                values |= {f"{group}/{name}": value for name, value in named.items()}
             summary = self._summary(value=[self._summary.Value(tag=tag, simple_value=v) for tag, v in values.items()])
             self._write(step=step, summary=summary)
 
@@ -192,15 +198,16 @@ class Progress:
     def __call__(self, step: int, metrics: HostMetrics, state: TrainState, /) -> None:
         """Shows this step."""
         speed = metrics["tokens"] / max(metrics["seconds"], 1e-9)
+        mfu = f", {metrics['speed']['mfu']:.0%} MFU" if "mfu" in metrics.get("speed", {}) else ""
         skipped = f", {metrics['skipped']:,} of {metrics['steps']:,} steps skipped" if metrics.get("skipped") else ""
         if self._bar is not None:
-            self._bar.set_postfix_str(f"loss {metrics['loss']:.4f}, {speed:,.0f} tokens/s{skipped}", refresh=False)
+            self._bar.set_postfix_str(f"loss {metrics['loss']:.4f}, {speed:,.0f} tokens/s{mfu}{skipped}", refresh=False)
             self._bar.update(step - self._bar.n)
             if step >= self._steps:
                 self.close()
         elif jax.process_index() == 0:
             left = (self._steps - step) * metrics["seconds"] / metrics["steps"]
-            line = f"step {step}/{self._steps}  loss {metrics['loss']:.4f}  {speed:,.0f} tokens/s  ETA {duration(left)}{skipped}"
+            line = f"step {step}/{self._steps}  loss {metrics['loss']:.4f}  {speed:,.0f} tokens/s{mfu}  ETA {duration(left)}{skipped}"
             print(line, file=self._stream, flush=True)
 
     def close(self) -> None:

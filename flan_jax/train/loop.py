@@ -4,7 +4,6 @@ import contextlib
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from flan_jax.errors import UserError
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.finite import DivergedError, destroyed
 from flan_jax.train.metrics_accumulator import HostMetrics, MetricsAccumulator
+from flan_jax.train.reporting.speed import Speed, Stopwatch
 from flan_jax.train.state import TrainState
 from flan_jax.train.step import Batch, Metrics
 
@@ -157,6 +157,7 @@ def fit(
     window: Window | None = None,
     saved: Callable[[Any], TrainState] | None = None,
     failing: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    speed: Speed | None = None,
 ) -> Any:
     """Trains until `steps` steps have been taken in all, those before a resumption included.
 
@@ -179,6 +180,7 @@ def fit(
       finished: asked before every step; true ends training, as if the last step had been the last one asked for.
       window: of the metrics, already gone on from what `resumed` says; by default that of one run, which the first
         step that is not finite ends.
+      speed: of the steps, for the logged lines; by default they say none.
       saved: what of the state a checkpoint holds, which is sure to be finite; by default the state is one run's, all of
         it is saved, and it is looked at before.
       failing: a context around all steps, which sees what ends them before a save that is under way is waited for:
@@ -197,7 +199,7 @@ def fit(
     if log_every < 1:
         raise UserError(f"log_every is {log_every}; it must be at least 1.")
     window = window or MetricsAccumulator((resumed or {}).get(WINDOW))
-    loop = _Loop(state, window, hooks, measures, checkpointer, data_position, extra, saved or _checked)
+    loop = _Loop(state, window, hooks, measures, checkpointer, data_position, extra, saved or _checked, speed)
     first = loop.saved + 1
     # Whatever ends training, a save that has begun is completed first.
     with StopRequest() as stop, contextlib.ExitStack() as stack:
@@ -207,7 +209,7 @@ def fit(
         stack.enter_context(failing())
         for step in range(first, steps + 1):
             ended = finished()
-            with loop.waiting():
+            with loop.watch.measuring("data_wait"):
                 batch = None if ended else next(batches, None)
             if batch is None:
                 if not ended and not stop_at_data_end:
@@ -257,23 +259,16 @@ class _Loop:
         data_position: Callable[[], Mapping[str, Any]],
         extra: Callable[[], Mapping[str, Any]],
         saved: Callable[[Any], TrainState],
+        speed: Speed | None,
     ) -> None:
         self.state, self.window, self._saved_part = state, window, saved
         self.logged = self.saved = self._lasting = int(np.max(jax.device_get(state.step)))
         self._hooks, self._measures = hooks, measures
         self._checkpointer, self._data_position, self._extra = checkpointer, data_position, extra
-        self._waited, self._said = 0.0, False
+        self.watch, self._speed, self._said = Stopwatch(), speed, False
 
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Counts the time inside as time that training waited for data."""
-        began = time.monotonic()
-        yield
-        self._waited += time.monotonic() - began
-
-    def _note_wait(self, step: int, seconds: float) -> None:
+    def _note_wait(self, step: int, waited: float, seconds: float) -> None:
         """Says, once, that the last steps waited for data; the first ones always do, for the loader to begin."""
-        waited, self._waited = self._waited, 0.0
         if self.logged and not self._said and waited > MOST_WAIT * seconds and seconds > _LEAST_TOLD_S:
             self._said = True
             _LOG.warning(
@@ -284,7 +279,10 @@ class _Loop:
     def log(self, step: int) -> HostMetrics:
         """Closes the metrics window and calls the hooks with its line, which it returns."""
         line = self.window.flush()
-        self._note_wait(step, line["seconds"])
+        parts = self.watch.read()
+        self._note_wait(step, parts["data_wait_seconds"], line["seconds"])
+        if self._speed is not None:
+            line["speed"] = {**self._speed(line), **parts}
         self.logged = step
         with self.window.paused():
             for hook in self._hooks:
@@ -310,7 +308,7 @@ class _Loop:
             )
             return
         lasting = not due or self._checkpointer.options.lasting(step)
-        with self.window.paused():
+        with self.window.paused(), self.watch.measuring("save"):
             state = self._saved_part(self.state)
             extra = {**self._extra(), WINDOW: unfinished}
             self._checkpointer.save(step, state, self._data_position(), extra, lasting=lasting)
@@ -321,7 +319,7 @@ class _Loop:
         """Calls the measures; returns the signal that ended them, or 0."""
         try:
             stop.at_once(True)
-            with self.window.paused():
+            with self.window.paused(), self.watch.measuring("evaluate"):
                 for hook in self._measures:
                     hook(step, line, self.state)
         except signals.Interrupted as interrupted:

@@ -42,7 +42,7 @@ from flan_jax.train.sharding import make_partitioner
 from flan_jax.train.state import abstract_sharded_state
 
 DEVICES = 2  # of a run that names no mesh
-WITHOUT_TIME = {"seconds"}
+WITHOUT_TIME = {"seconds", "speed"}
 
 
 def run_config(folder, **changes) -> RunConfig:

@@ -7,12 +7,12 @@ import jax
 import pytest
 
 from flan_jax.models.build import num_params
+from flan_jax.models.operations import step_operations
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.t5gemma.config import T5GemmaConfig
 from flan_jax.plan import measure as measuring
 from flan_jax.plan.job import PlanJob
 from flan_jax.plan.measure import measure
-from flan_jax.plan.operations import step_operations
 from flan_jax.testing.models import tiny_decoder, tiny_t5
 from flan_jax.train.sharding import MeshConfig
 from flan_jax.train.step_config import StepConfig

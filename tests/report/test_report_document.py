@@ -161,7 +161,12 @@ def test_cost_is_read_from_the_folder_and_what_is_not_recorded_is_null(tmp_path)
     folder = make_run(tmp_path / "r", steps=4)
     cost = report_document([folder])["runs"][0]["cost"]
     assert (cost["steps"], cost["tokens"], cost["training_seconds"]) == (40, 2000.0, 2.0)
-    assert (cost["commit"], cost["hardware"]) == (None, None)
+    assert (cost["commit"], cost["hardware"], cost["mfu"]) == (None, None, None)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line, mfu in zip(lines, (0.1, 0.5, 0.3), strict=False):
+        line["speed"] = {"mfu": mfu}
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert report_document([folder])["runs"][0]["cost"]["mfu"] == 0.3
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest |= {"code": {"commit": "abc", "changed": True}, "hardware": {"devices": 8, "device_kind": "TPU v4"}}
     (folder / "manifest.json").write_text(json.dumps(manifest))

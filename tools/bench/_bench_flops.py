@@ -2,7 +2,7 @@
 
 from _bench_presets import Preset
 
-from flan_jax.plan.operations import FORMULA, forward_operations, step_operations
+from flan_jax.models.operations import FORMULA, forward_operations, step_operations
 
 __all__ = ["FORMULA", "PEAK", "forward_flops", "step_flops"]
 

@@ -50,7 +50,7 @@ function costs(run) {
   const facts = [
     ["Training time", duration(cost.training_seconds), cost.steps !== null && `${count(cost.steps)} steps`],
     ["Tokens", compact(cost.tokens), isNumber(cost.tokens_per_second) && `${compact(cost.tokens_per_second)} a second`],
-    ["Compute", isNumber(cost.flops) ? `≈ ${exponent(cost.flops)} FLOPs` : NOTHING, isNumber(cost.flops) && "matrix products of training"],
+    ["Compute", isNumber(cost.flops) ? `≈ ${exponent(cost.flops)} FLOPs` : NOTHING, isNumber(cost.flops) && (isNumber(cost.mfu) ? `matrix products; ${percent(cost.mfu)} MFU` : "matrix products of training")],
     ["Parameters", compact(cost.parameters), cost.trained_parameters !== null && cost.trained_parameters !== cost.parameters && `${compact(cost.trained_parameters)} trained`],
     ["Hardware", devices ?? NOTHING, hardware && `${hardware.processor}, ${hardware.cores} cores${hardware.processes > 1 ? `, ${hardware.processes} processes` : ""}`],
     ["Commit", cost.commit ? h("span", { class: "mono", title: cost.commit }, cost.commit.slice(0, 10)) : NOTHING, cost.commit ? cost.changed && "with changes" : "not recorded"],

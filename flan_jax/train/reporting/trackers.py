@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import jax
 
 from flan_jax.errors import UserError
-from flan_jax.train.hooks import by_task
+from flan_jax.train.hooks import groups_of
 from flan_jax.train.metrics_accumulator import HostMetrics
 
 TrackerName = Literal["wandb", "trackio"]
@@ -66,8 +66,8 @@ class Tracker:
         if self._module is None:
             return
         values = {f"train/{name}": value for name, value in metrics.items() if isinstance(value, (int, float))}
-        for group, tasks in by_task(metrics, self._task_names).items():
-            values |= {f"{group}/{name}": value for name, value in tasks.items()}
+        for group, named in groups_of(metrics, self._task_names).items():
+            values |= {f"{group}/{name}": value for name, value in named.items()}
         self._module.log({name: value for name, value in values.items() if math.isfinite(value)}, step=step)
 
     def close(self) -> None:

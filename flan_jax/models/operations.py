@@ -1,13 +1,4 @@
-"""Floating-point operations: of a step by formula, and of a traced program by its matrix products.
-
-The formula counts what the mathematics needs; the traced program also holds what is recomputed, and every place of
-attention scores, masked or not. 2 operations for each product and sum.
-"""
-
-import math
-from typing import Any
-
-from jax.extend.core import ClosedJaxpr, Jaxpr
+"""Floating-point operations of a step, by formula: what the mathematics needs, 2 for each product and sum."""
 
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.decoder.config import DecoderConfig
@@ -73,36 +64,3 @@ def _t5(model: T5Config, rows: int, inputs: int, targets: int) -> float:
     own = model.num_encoder_layers * inputs**2 + model.num_decoder_layers * targets**2 / 2
     pairs = own + model.num_decoder_layers * inputs * targets
     return 2.0 * (encoder + decoder) + 4.0 * rows * pairs * model.d_heads
-
-
-def product_operations(jaxpr: ClosedJaxpr | Jaxpr) -> float:
-    """Returns the operations of all matrix products of a traced program on all devices together.
-
-    A scan counts as often as it runs, a branch as its dearest; a `while` of unknown length counts once.
-    """
-    inner: Jaxpr = jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr
-    total = 0.0
-    for equation in inner.eqns:
-        if equation.primitive.name == "dot_general":
-            total += _product(equation)
-            continue
-        parts = [product_operations(part) for value in equation.params.values() for part in _programs(value)]
-        if equation.primitive.name == "cond":
-            total += max(parts, default=0.0)
-        else:
-            total += sum(parts) * (equation.params["length"] if equation.primitive.name == "scan" else 1)
-    return total
-
-
-def _product(equation: Any) -> float:
-    ((contracted, _), _) = equation.params["dimension_numbers"]
-    left = equation.invars[0].aval
-    return 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(left.shape[axis] for axis in contracted)
-
-
-def _programs(value: Any) -> list[Any]:
-    if isinstance(value, (ClosedJaxpr, Jaxpr)):
-        return [value]
-    if isinstance(value, (tuple, list)):
-        return [part for item in value for part in _programs(item)]
-    return []

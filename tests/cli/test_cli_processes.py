@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compiled_once import compiled_once
+from deep import with_deep
 from small_mini import small_mini
 
 from flan_jax.cli.main import main
@@ -38,8 +39,8 @@ def command(folder: Path, steps: int, *more: str) -> list[str]:
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
-    """Two processes that train without an end, with one device each."""
+def processes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that train without an end, with one device each."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -52,15 +53,19 @@ def pair(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
         "JAX_PLATFORMS": "cpu",
     }
     started = []
-    for number in range(2):
+    for number in range(request.param):
         options = [
             f"--coordinator=127.0.0.1:{port}",
             f"--process_id={number}",
-            "--num_processes=2",
+            f"--num_processes={request.param}",
             f"--join_timeout={LIMIT_S}",
             f"--mirror={tmp_path / 'copy'}",
         ]
-        arguments = [sys.executable, str(HERE / "small_mini_process.py"), *command(tmp_path / "two", 10**6, *options)]
+        arguments = [
+            sys.executable,
+            str(HERE / "small_mini_process.py"),
+            *command(tmp_path / "several", 10**6, *options),
+        ]
         with (tmp_path / f"log_{number}").open("w") as log:
             started.append(
                 subprocess.Popen(arguments, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True)
@@ -73,38 +78,42 @@ def pair(tmp_path: Path) -> Iterator[list[subprocess.Popen[str]]]:
 
 
 @pytest.mark.timeout(LIMIT_S)
-def test_two_processes_train_like_one_and_one_goes_on_where_the_other_was_killed(
-    tmp_path: Path, pair: list[subprocess.Popen[str]], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("processes", with_deep([2], [4]), indirect=True)
+def test_processes_train_like_one_and_one_goes_on_where_another_was_killed(
+    tmp_path: Path, processes: list[subprocess.Popen[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They prepare, train and save together; the one that is left says why it stops; one process goes on alone."""
-    two, deadline = tmp_path / "two", time.monotonic() + LIMIT_S
+    """They prepare, train and save together; those that are left say why they stop; one process goes on alone."""
+    several, deadline = tmp_path / "several", time.monotonic() + LIMIT_S
     copied = tmp_path / "copy" / "run.json"  # which the first process keeps for both
     while (
-        len(read_metrics(two / "metrics.jsonl")) < STEPS
-        or not step_folders(two / "checkpoints")
+        len(read_metrics(several / "metrics.jsonl")) < STEPS
+        or not step_folders(several / "checkpoints")
         or not copied.is_file()
     ):
-        assert all(process.poll() is None for process in pair)
+        assert all(process.poll() is None for process in processes)
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    pair[0].send_signal(signal.SIGKILL)
-    assert pair[1].wait(LIMIT_S) == 75
-    said = (tmp_path / "log_1").read_text()
-    assert "Process 0 on 127.0.0.1 has ended without a word, and the run cannot go on without it." in said
-    assert "run the same command again to continue from it" in said
+    processes[0].send_signal(signal.SIGKILL)
+    for number, process in enumerate(processes[1:], 1):
+        assert process.wait(LIMIT_S) == 75
+        said = (tmp_path / f"log_{number}").read_text()
+        assert "Process 0 on 127.0.0.1 has ended without a word, and the run cannot go on without it." in said
+        assert "run the same command again to continue from it" in said
     copy = json.loads(copied.read_text(encoding="utf-8"))
     assert f"checkpoints/{copy['step']}/checksums.json" in copy["files"]
-    assert json.loads((two / "manifest.json").read_text(encoding="utf-8"))["hardware"]["processes"] == 2
+    assert json.loads((several / "manifest.json").read_text(encoding="utf-8"))["hardware"]["processes"] == len(
+        processes
+    )
 
     with small_mini(), compiled_once():
         assert main(command(tmp_path / "one", STEPS)) == 0
-        last = max(step_folders(two / "checkpoints"))
-        assert main(command(two, last + 2)) == 0  # with other devices than the two had
+        last = max(step_folders(several / "checkpoints"))
+        assert main(command(several, last + 2)) == 0  # with other devices than those had
     resumed = re.search(r"resuming at step (\d+) of", capsys.readouterr().err)
     # The kill may have come before what makes the newest checkpoint whole.
     assert resumed is not None
     assert int(resumed[1]) in (last - 2, last)
-    one, both = read_metrics(tmp_path / "one" / "metrics.jsonl"), read_metrics(two / "metrics.jsonl")
+    one, both = read_metrics(tmp_path / "one" / "metrics.jsonl"), read_metrics(several / "metrics.jsonl")
     assert [line["step"] for line in both] == list(range(1, last + 3))
     for mine, theirs in zip(one, both, strict=False):
         np.testing.assert_allclose([mine["loss"], mine["grad_norm"]], [theirs["loss"], theirs["grad_norm"]], rtol=1e-4)

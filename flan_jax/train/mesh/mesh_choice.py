@@ -3,7 +3,9 @@
 A run is split by its rows alone (`data`) where its state (weights, gradients, moments, averages) takes at most half of a
 device: the other half is for activations. Otherwise the state is split too (`fsdp`), over the devices of a host, or of
 a slice, where half of each then holds it, and else over all. Where all together do not hold it so, or a batch has
-too few rows for all devices, the devices of a host split each layer as well (`tensor`).
+too few rows for all devices, the devices of a host split each layer as well (`tensor`). So they do where the state is spread
+over several hosts or slices: every device gathers all parameters in a step over the network between them, which is some ten
+times slower than the links within, and `tensor` devices gather a share each.
 """
 
 import dataclasses
@@ -66,23 +68,28 @@ def choose_mesh(mesh: MeshConfig, room: Room, *, state: int, rows: int) -> MeshC
         return MeshChoice(mesh, f"{_shown(mesh, room.devices)}, as {half} holds {held}")
     joined = [count for count in (room.joined, room.devices) if not room.devices % count]
     spread = next((count for count in joined if state <= limit * count), None)
+    across = room.devices > room.joined
     if rows % room.devices:
-        tensor = _tensor(room, rows)
+        tensor = _tensor(room, rows, largest=across)
         chosen = dataclasses.replace(mesh, data=1, fsdp=room.devices // tensor, tensor=tensor)
         why = f"{held} is more than {half}, and {rows:,} rows are not divided by {room.devices}"
     elif spread is None:
-        tensor = _tensor(room, rows, least=2)
+        tensor = _tensor(room, rows, least=2, largest=across)
         chosen = dataclasses.replace(mesh, data=1, fsdp=room.devices // tensor, tensor=tensor)
         why = f"{held} is more than {half} even if all devices share it"
+    elif spread > room.joined and (tensor := _tensor(room, rows, largest=True)) > 1:
+        chosen = dataclasses.replace(mesh, data=1, fsdp=room.devices // tensor, tensor=tensor)
+        why = f"{held} is more than {half}, which all devices share, and {tensor} that are near to each other gather it together"
     else:
         chosen = dataclasses.replace(mesh, data=room.devices // spread, fsdp=spread, tensor=1)
         why = f"{held} is more than {half}, which {'all devices' if spread == room.devices else f'{spread} devices'} share"
     return MeshChoice(chosen, f"{_shown(chosen, room.devices)}, as {why}")
 
 
-def _tensor(room: Room, rows: int, least: int = 1) -> int:
-    """The smallest size of `tensor` within a host that leaves a row for each part of the batch; 1 where there is none."""
+def _tensor(room: Room, rows: int, least: int = 1, *, largest: bool = False) -> int:
+    """The smallest (or largest) size of `tensor` within a host that leaves a row for each part of the batch; 1 for none."""
     sizes = [size for size in range(least, MOST_TENSOR + 1) if not room.joined % size and not room.devices % size]
+    sizes = sizes[::-1] if largest else sizes
     return next((size for size in sizes if not rows % (room.devices // size)), 1)
 
 

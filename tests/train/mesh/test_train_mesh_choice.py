@@ -15,8 +15,10 @@ OPEN = MeshConfig()
         (4, 64, Room(8, 8, 8 * GIB), (8, 1, 1)),  # half of a device
         (5, 64, Room(8, 8, 8 * GIB), (1, 8, 1)),
         (20, 64, Room(16, 8, 8 * GIB), (2, 8, 1)),  # a host's devices hold it, so hosts split the rows
-        (40, 64, Room(16, 8, 8 * GIB), (1, 16, 1)),
-        (100, 64, Room(16, 8, 8 * GIB), (1, 8, 2)),  # more than half of all
+        (40, 64, Room(16, 8, 8 * GIB), (1, 2, 8)),  # gathered between hosts, a share by each device of a host
+        (40, 64, Room(16, 1, 8 * GIB), (1, 16, 1)),
+        (100, 64, Room(16, 8, 8 * GIB), (1, 2, 8)),  # more than half of all
+        (100, 64, Room(16, 16, 8 * GIB), (1, 8, 2)),
         (20, 4, Room(8, 8, 8 * GIB), (1, 4, 2)),  # a row is the least that a device computes
         (20, 3, Room(8, 8, 8 * GIB), (1, 1, 8)),
         (20, 3, Room(8, 4, 8 * GIB), (1, 8, 1)),  # no size fits: the batch is refused by who checks it

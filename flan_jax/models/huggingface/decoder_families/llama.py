@@ -1,4 +1,4 @@
-"""Llama 2 to 3.2."""
+"""Llama 2 to 3.2, and SmolLM2, whose files say that it is one."""
 
 from typing import Any
 
@@ -28,7 +28,16 @@ def _llama3(d_model: int, layers: int, heads: int, d_ff: int, factor: float = 0.
     )  # fmt: skip
 
 
+def _smollm2(d_model: int, layers: int, heads: int, kv_heads: int, d_ff: int) -> DecoderConfig:
+    """Ben Allal et al. 2025, arXiv:2502.02737."""
+    return sized(
+        49152, d_model, layers, heads, kv_heads, d_model // heads, d_ff, family="llama", rope_theta=100_000.0,
+        max_positions=8192, tie_embeddings=True, eos_id=0, bos_id=0,
+    )  # fmt: skip
+
+
 PRESETS = {
+    "smollm2_135m": _smollm2(576, 30, 9, 3, 1536),
     "llama2_7b": _llama2(4096, 32, 32, 32, 11008),
     "llama2_13b": _llama2(5120, 40, 40, 40, 13824),
     "llama2_70b": _llama2(8192, 80, 64, 8, 28672),

@@ -177,8 +177,8 @@ class StoredParams:
         """Tells whether a layer of a stacked parameter can be read without the others."""
         return self._open(path).chunk_layout.read_chunk.shape[0] == 1
 
-    def read(self, path: ParamPath, layer: int | None = None) -> np.ndarray:
-        """One parameter, or one layer of it, as float32.
+    def read(self, path: ParamPath, layer: int | None = None, *, widened: bool = True) -> np.ndarray:
+        """One parameter, or one layer of it, as float32, or in the type that it was saved in where it is not ``widened``.
 
         Raises:
           UserError: the checkpoint has no such parameter, or it cannot be read.
@@ -186,7 +186,7 @@ class StoredParams:
         store = self._open(path)
         values = store.read() if layer is None else store[layer].read()
         try:
-            return np.asarray(values.result(), np.float32)
+            return np.asarray(values.result(), np.float32 if widened else None)
         except (ValueError, OSError) as error:  # only where there are no checksums, which say it before
             raise UserError(
                 f"The parameter {'/'.join(path)!r} of the checkpoint {str(self._state.parent)!r} cannot be read: "

@@ -17,7 +17,7 @@ from flan_jax.models.build import ModelConfig, abstract_model, init_model, logic
 from flan_jax.models.ops.quantized import QUANTIZED, QuantizedKernel, is_quantized, quantize
 from flan_jax.models.parameter_patterns import matched
 from flan_jax.models.peft.adapters import attach, attach_axes, join, split
-from flan_jax.models.peft.config import FrozenDtype, TuningConfig
+from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.peft.storage import cast_params, storage_formats, stored_axes, stored_shapes, whole_shapes
 from flan_jax.train.sharding import Partitioner, place
 
@@ -187,7 +187,7 @@ def first_state(
     return new_state(trained, optimizer, keys[1], frozen=frozen, ema=ema)
 
 
-def placed(leaf: Any, to: Any, storage: FrozenDtype) -> Any:
+def placed(leaf: Any, to: Any, storage: str) -> Any:
     """Puts a parameter where it shall live, as it shall be kept; one that is there already is taken as it is.
 
     Args:
@@ -198,8 +198,10 @@ def placed(leaf: Any, to: Any, storage: FrozenDtype) -> Any:
     if isinstance(leaf, QuantizedKernel):
         return jax.tree.map(_put, leaf, to)  # its codes are of int8, which is no request to quantize them
     if storage in QUANTIZED:
-        # Sharded as the codes will be, the float32 numbers of one parameter are all that stands beside them.
-        return _quantizer(to, storage)(placed(leaf, to.codes, "float32"))
+        # Sharded as the codes will be, the numbers of one parameter are all that stands beside them: as they came, since
+        # of 16 bits each layer is widened when it is quantized, and a stack of layers as a whole would be gigabytes.
+        own = str(leaf.dtype)
+        return _quantizer(to, storage)(placed(leaf, to.codes, own if own in ("bfloat16", "float16") else "float32"))
     if isinstance(leaf, jax.Array) and leaf.sharding == to:
         return leaf if leaf.dtype == storage else leaf.astype(storage)
     return place(np.asarray(leaf, storage), to)

@@ -272,7 +272,7 @@ def _saved_params(config: RunConfig, checkpointer: Checkpointer, chosen: set[Par
         return checkpointer.restore_params(like, matching=config.initial_parameters)
     saved, params = StoredParams(checkpointer.directory), {}
     for path, leaf in traverse_util.flatten_dict(_only(like, chosen)).items():
-        values, name = saved.read(path), "/".join(path)
+        values, name = saved.read(path, widened=False), "/".join(path)
         what = f"The arrays of step {saved.step} in {str(checkpointer.directory)!r} do"
         check_same_shapes({name: values}, whole_shapes({name: leaf}), what=what, than="the configured run")
         params[path] = _kept_as(values, leaf)

@@ -108,10 +108,30 @@ def _restored(config: RunConfig, checkpointer: Checkpointer, step: int | None) -
     tuning, part = config.tuning, "ema" if config.evaluation.ema else "params"
     if not tuning.partial:
         return checkpointer.restore_params(abstract_params(config), step, part=part)
-    like = abstract_trained(config.model, tuning, make_partitioner(config.mesh))
-    trained = checkpointer.restore_params(like, step, part=part)
+    return join(_trained(config, checkpointer, step), split(base_params(config), tuning)[1], tuning)
+
+
+def _trained(config: RunConfig, checkpointer: Checkpointer, step: int | None) -> Any:
+    """What a run trained of a part of its model, where its base is the one that it was trained on."""
+    like = abstract_trained(config.model, config.tuning, make_partitioner(config.mesh))
+    trained = checkpointer.restore_params(like, step, part="ema" if config.evaluation.ema else "params")
     check_same_base(checkpointer.config(step), config)
-    return join(trained, split(base_params(config), tuning)[1], tuning)
+    return trained
+
+
+def load_trained(config: RunConfig, *, step: int | None = None) -> Any:
+    """Loads adapters, prompt and whatever else a run trained of a part of its model, and nothing of its base.
+
+    Raises:
+        UserError: no such checkpoint, or the base is not the one that the run was trained on.
+    """
+    with Checkpointer(Path(config.model_dir) / run_files.CHECKPOINTS, create=False) as checkpointer:
+        chosen = checkpointer.check_step(step)
+        return check_finite(
+            _trained(config, checkpointer, chosen),
+            f"The weights of step {chosen} in {config.model_dir!r}",
+            allowed=_may_be_any(checkpointer, chosen),
+        )
 
 
 def base_params(config: RunConfig) -> Any:

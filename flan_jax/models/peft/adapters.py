@@ -108,17 +108,26 @@ def merged_params(whole: Mapping[str, Any]) -> Tree:
     Raises:
         UserError: the tree has a prompt, which no other parameter can take in.
     """
-    if PROMPT in whole:
-        raise UserError(
-            "A trained prompt cannot be merged into the weights of a model. Export it as an adapter (--adapter), or "
-            "train adapters instead (TuningConfig.lora_rank)."
-        )
+    check_mergeable(whole)
     merged = jax.tree.map(
         lambda leaf: leaf.whole() if isinstance(leaf, LowRank) else leaf,
         dict(whole),
         is_leaf=lambda node: isinstance(node, LowRank | QuantizedKernel),
     )
     return dequantized(merged)
+
+
+def check_mergeable(params: Mapping[str, Any]) -> None:
+    """Refuses a tree with a prompt, which no other parameter can take in.
+
+    Raises:
+        UserError: it has one.
+    """
+    if PROMPT in params:
+        raise UserError(
+            "A trained prompt cannot be merged into the weights of a model. Export it as an adapter (--adapter), or "
+            "train adapters instead (TuningConfig.lora_rank)."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,6 +37,7 @@ Names and meanings are those of T5X.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -85,6 +86,10 @@ class RowLayout:
         for side, limit in (("inputs", self.input_limit), ("targets", self.target_limit)):
             if not isinstance(limit, int | np.integer) or limit < 1:
                 raise UserError(f"The length of {side} is {limit!r}; give at least 1 token in TASK_FEATURE_LENGTHS.")
+
+    def identity(self) -> tuple[Any, ...]:
+        """Returns what a saved position depends on: the fields, without those that came later where they say nothing."""
+        return dataclasses.astuple(self)[: None if self.input_start else -1]
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ window needs more than the first half of the margin, the rows that are too many 
 window's tail: nothing drawn is ever lost.
 """
 
-import dataclasses
 import hashlib
 import math
 import threading
@@ -133,7 +132,7 @@ class PackedRowIndex:
             "tasks": _digest([(task.name, task.split, task.fingerprint, len(task)) for task in tasks]),
             "weights": _digest(sampler.shares.tolist(), sampler.seed),
             "layout": _digest(
-                dataclasses.astuple(self.layout),
+                self.layout.identity(),
                 sampler.exhausted,
                 sampler.epochs,
                 CHUNK_DRAWS,

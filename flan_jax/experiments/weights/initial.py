@@ -112,7 +112,7 @@ def _restored(config: RunConfig, checkpointer: Checkpointer, step: int | None) -
 
 
 def _trained(config: RunConfig, checkpointer: Checkpointer, step: int | None) -> Any:
-    """What a run trained of a part of its model, where its base is the one that it was trained on."""
+    """Restores what a run trained of a part of its model, where its base is the one that it was trained on."""
     like = abstract_trained(config.model, config.tuning, make_partitioner(config.mesh))
     trained = checkpointer.restore_params(like, step, part="ema" if config.evaluation.ema else "params")
     check_same_base(checkpointer.config(step), config)

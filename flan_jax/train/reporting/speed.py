@@ -1,4 +1,4 @@
-"""How fast steps are taken, and where the rest of the time goes: what a logged line has under ``speed``."""
+"""Rates of steps, and where the rest of the time goes: the object ``speed`` of a logged line."""
 
 import contextlib
 import time

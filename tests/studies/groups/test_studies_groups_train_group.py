@@ -105,7 +105,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     return [
-        {name: value for name, value in line.items() if name != "seconds"}
+        {name: value for name, value in line.items() if name not in ("seconds", "speed")}
         for line in read_metrics(folder / "metrics.jsonl")
     ]
 

@@ -84,10 +84,11 @@ class T5(nnx.Module):
         """Computes the decoder's hidden states, in the compute dtype; ``head`` makes logits of them.
 
         Args:
-            batch: ``encoder_input_tokens [B, S]`` and ``decoder_input_tokens [B, T]``, of which 0 at the first
-                place of an example stands for ``config.decoder_start_id``; for packed rows also ``encoder_segment_ids`` and ``decoder_segment_ids``. Without segment ids, padding is
-                told by ``config.pad_id``: in the decoder by ``decoder_target_tokens`` where the batch has
-                them, because its first input token usually is the padding token.
+            batch: ``encoder_input_tokens [B, S]`` and ``decoder_input_tokens [B, T]``, of which 0 at the first place of
+                an example stands for ``config.decoder_start_id``; for packed rows also ``encoder_segment_ids`` and
+                ``decoder_segment_ids``. Without segment ids, padding is told by ``config.pad_id``: in the decoder by
+                ``decoder_target_tokens`` where the batch has them, because its first input token usually is the
+                padding token.
             dropout_key: ``None`` computes without dropout.
         """
         encoder_key, decoder_key = split_key(dropout_key, 2)

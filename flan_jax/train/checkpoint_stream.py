@@ -173,6 +173,14 @@ class StoredParams:
             return False
         return True
 
+    def shape(self, path: ParamPath) -> tuple[int, ...]:
+        """Returns the shape of a parameter.
+
+        Raises:
+          UserError: the checkpoint has no such parameter.
+        """
+        return tuple(self._open(path).shape)
+
     def by_layer(self, path: ParamPath) -> bool:
         """Tells whether a layer of a stacked parameter can be read without the others."""
         return self._open(path).chunk_layout.read_chunk.shape[0] == 1

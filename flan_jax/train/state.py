@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx, traverse_util
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, Key
 
 from flan_jax.errors import UserError
 from flan_jax.models.build import ModelConfig, abstract_model, init_model, logical_axes
-from flan_jax.models.ops.quantized import QUANTIZED, QuantizedKernel, is_quantized, quantize
+from flan_jax.models.ops.quantized import QUANTIZED, QuantizedFormat, QuantizedKernel, is_quantized, quantize
 from flan_jax.models.parameter_patterns import matched
 from flan_jax.models.peft.adapters import attach, attach_axes, join, split
 from flan_jax.models.peft.config import TuningConfig
@@ -198,10 +199,7 @@ def placed(leaf: Any, to: Any, storage: str) -> Any:
     if isinstance(leaf, QuantizedKernel):
         return jax.tree.map(_put, leaf, to)  # its codes are of int8, which is no request to quantize them
     if storage in QUANTIZED:
-        # Sharded as the codes will be, the numbers of one parameter are all that stands beside them: as they came, since
-        # of 16 bits each layer is widened when it is quantized, and a stack of layers as a whole would be gigabytes.
-        own = str(leaf.dtype)
-        return _quantizer(to, storage)(placed(leaf, to.codes, own if own in ("bfloat16", "float16") else "float32"))
+        return quantized_by_layer(leaf.shape, (leaf[layer] for layer in np.ndindex(leaf.shape[:-2])), to, storage)
     if isinstance(leaf, jax.Array) and leaf.sharding == to:
         return leaf if leaf.dtype == storage else leaf.astype(storage)
     return place(np.asarray(leaf, storage), to)
@@ -211,9 +209,42 @@ def _put(leaf: Any, to: Any) -> Array:
     return leaf if isinstance(leaf, jax.Array) and leaf.sharding == to else place(np.asarray(leaf), to)
 
 
+def quantized_by_layer(
+    shape: Sequence[int], layers: Iterable[Any], to: QuantizedKernel, storage: QuantizedFormat
+) -> QuantizedKernel:
+    """Quantizes a stacked kernel as its layers come, so that beside its codes one of them at a time is on the devices.
+
+    Args:
+      shape: of the kernel, [..., m, n].
+      layers: arrays [m, n] of the host or of devices, in any floating type, in the order of the leading axes.
+      to: shardings of codes and scales.
+      storage: how it is kept.
+    """
+    empty, write = _layer_writer(tuple(shape), to, storage)
+    kernel, one = empty(), NamedSharding(to.codes.mesh, PartitionSpec(*_padded(to.codes, len(shape))[-2:]))
+    for layer, values in zip(np.ndindex(*shape[:-2]), layers, strict=True):
+        # Waited for, since what is only queued holds its layer.
+        kernel = jax.block_until_ready(write(kernel, _put(values, one), layer))
+    return kernel
+
+
 @functools.lru_cache(maxsize=64)  # of the kernels of a model, a few shapes each
-def _quantizer(to: QuantizedKernel, storage: Any) -> Any:
-    return jax.jit(lambda kernel: quantize(kernel, storage, to.axes), out_shardings=to)
+def _layer_writer(shape: tuple[int, ...], to: QuantizedKernel, storage: QuantizedFormat) -> tuple[Any, Any]:
+    def quantized(kernel: Array) -> QuantizedKernel:
+        return quantize(kernel, storage, to.axes)
+
+    def empty() -> QuantizedKernel:
+        like = jax.eval_shape(quantized, jax.ShapeDtypeStruct(shape, jnp.float32))
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+
+    def write(kernel: QuantizedKernel, values: Array, layer: tuple[Array, ...]) -> QuantizedKernel:
+        return jax.tree.map(lambda whole, part: whole.at[layer].set(part), kernel, quantized(values))
+
+    return jax.jit(empty, out_shardings=to), jax.jit(write, donate_argnums=0, out_shardings=to)
+
+
+def _padded(sharding: NamedSharding, dimensions: int) -> tuple[Any, ...]:
+    return (*sharding.spec, *[None] * (dimensions - len(sharding.spec)))
 
 
 def _shardings(

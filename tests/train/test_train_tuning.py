@@ -14,7 +14,7 @@ from run_tiny import MODEL, NUM_TASKS, SEED, initial_state, make_batch, one_devi
 
 from flan_jax.errors import UserError
 from flan_jax.models.build import logical_axes
-from flan_jax.models.ops.quantized import is_quantized
+from flan_jax.models.ops.quantized import QUANTIZED, QuantizedKernel, is_quantized, quantize
 from flan_jax.models.peft.adapters import join
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.peft.storage import cast_params
@@ -22,7 +22,14 @@ from flan_jax.testing.models import random_params, tiny_decoder
 from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.optimizer import OptimizerConfig, learning_rate, make_optimizer
 from flan_jax.train.sharding import MeshConfig, make_partitioner, place
-from flan_jax.train.state import TrainState, abstract_sharded_state, init_state, shardings_of, trained_axes
+from flan_jax.train.state import (
+    TrainState,
+    abstract_sharded_state,
+    init_state,
+    quantized_by_layer,
+    shardings_of,
+    trained_axes,
+)
 from flan_jax.train.step import compile_loss_step, compile_train_step
 
 LORA = TuningConfig(lora_rank=2, lora_alpha=4, lora_patterns=("q", "v", "wi_0", "wo"))
@@ -272,6 +279,27 @@ def test_a_quantized_base_lies_on_a_mesh_as_its_kernels_do() -> None:
     leaves_equal(state.frozen, alone.start().frozen)  # the codes are of the base, whatever the mesh
     losses, expected = (of.go(of.start(), 0, 3)[1] for of in (run, alone))
     np.testing.assert_allclose(losses, expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("storage", QUANTIZED)
+def test_a_kernel_is_quantized_as_its_layers_come(storage) -> None:
+    kernel = np.asarray(np.random.default_rng(0).standard_normal((2, 3, 96, 12)), jnp.bfloat16)
+    whole = quantize(jnp.asarray(kernel), storage, ("embed", "mlp"))
+    partitioner = make_partitioner(MeshConfig(2, 2, 2))
+    axes = (None, "layers", "embed", "mlp")
+    shards = partitioner.params({"codes": axes, "scale": axes}, {"codes": whole.codes, "scale": whole.scale})
+    to, before = QuantizedKernel(**shards, format=storage, axes=whole.axes), []
+
+    def layers():
+        for index in np.ndindex(2, 3):
+            # Every layer is done with before the next is read.
+            before.append(sum(leaf.nbytes for leaf in jax.live_arrays() if leaf.shape == (96, 12)))
+            yield kernel[index]
+
+    found = quantized_by_layer(kernel.shape, layers(), to, storage)
+    leaves_equal(found, whole)
+    assert (found.codes.sharding, found.scale.sharding) == (to.codes, to.scale)
+    assert max(before) <= before[0] + kernel[0, 0].nbytes
 
 
 def test_a_decoder_trains_on_a_quantized_base() -> None:

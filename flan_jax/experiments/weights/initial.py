@@ -30,7 +30,7 @@ from flan_jax.train.checkpoint import Checkpointer
 from flan_jax.train.checkpoint_stream import ParamPath, StoredParams
 from flan_jax.train.finite import not_finite
 from flan_jax.train.sharding import make_partitioner, place
-from flan_jax.train.state import abstract_trained, check_same_shapes, placed
+from flan_jax.train.state import abstract_trained, check_same_shapes, placed, quantized_by_layer
 from flan_jax.train.step_folders import step_folders
 
 _LOG = logging.getLogger(__name__)
@@ -284,18 +284,23 @@ def _checkpoint_params(config: RunConfig) -> Any:
 def _saved_params(config: RunConfig, checkpointer: Checkpointer, chosen: set[ParamPath]) -> Any:
     """These parameters of a checkpoint whose run trained all, kept as this run keeps them.
 
-    What is quantized is read and quantized one parameter at a time: nothing of the model's size in float32 is on the
-    devices.
+    What is quantized is read and quantized layer by layer: of no kernel more than a layer is in memory as it was saved,
+    where its checkpoint is chunked so.
     """
     like = abstract_params(config)
     if config.tuning.frozen_dtype not in QUANTIZED:
         return checkpointer.restore_params(like, matching=config.initial_parameters)
     saved, params = StoredParams(checkpointer.directory), {}
+    what = f"The arrays of step {saved.step} in {str(checkpointer.directory)!r} do"
     for path, leaf in traverse_util.flatten_dict(_only(like, chosen)).items():
-        values, name = saved.read(path, widened=False), "/".join(path)
-        what = f"The arrays of step {saved.step} in {str(checkpointer.directory)!r} do"
-        check_same_shapes({name: values}, whole_shapes({name: leaf}), what=what, than="the configured run")
-        params[path] = _kept_as(values, leaf)
+        name, found = "/".join(path), jax.ShapeDtypeStruct(saved.shape(path), jnp.float32)
+        check_same_shapes({name: found}, whole_shapes({name: leaf}), what=what, than="the configured run")
+        if isinstance(leaf, QuantizedKernel) and len(found.shape) == 3 and saved.by_layer(path):
+            layers = (saved.read(path, layer, widened=False) for layer in range(found.shape[0]))
+            to = jax.tree.map(lambda part: part.sharding, leaf)
+            params[path] = quantized_by_layer(found.shape, layers, to, leaf.format)
+        else:
+            params[path] = _kept_as(saved.read(path, widened=False), leaf)
     return traverse_util.unflatten_dict(params)
 
 

@@ -206,6 +206,8 @@ def placed(leaf: Any, to: Any, storage: str) -> Any:
 
 
 def _put(leaf: Any, to: Any) -> Array:
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:  # of several processes none holds it whole
+        return jax.device_put(leaf, to)
     return leaf if isinstance(leaf, jax.Array) and leaf.sharding == to else place(np.asarray(leaf), to)
 
 
@@ -221,10 +223,10 @@ def quantized_by_layer(
       storage: how it is kept.
     """
     empty, write = _layer_writer(tuple(shape), to, storage)
-    kernel, one = empty(), NamedSharding(to.codes.mesh, PartitionSpec(*_padded(to.codes, len(shape))[-2:]))
+    kernel, of_layer = empty(), _of_layer(to.codes, len(shape))
     for layer, values in zip(np.ndindex(*shape[:-2]), layers, strict=True):
         # Waited for, since what is only queued holds its layer.
-        kernel = jax.block_until_ready(write(kernel, _put(values, one), layer))
+        kernel = jax.block_until_ready(write(kernel, _put(values, of_layer), layer))
     return kernel
 
 
@@ -243,8 +245,10 @@ def _layer_writer(shape: tuple[int, ...], to: QuantizedKernel, storage: Quantize
     return jax.jit(empty, out_shardings=to), jax.jit(write, donate_argnums=0, out_shardings=to)
 
 
-def _padded(sharding: NamedSharding, dimensions: int) -> tuple[Any, ...]:
-    return (*sharding.spec, *[None] * (dimensions - len(sharding.spec)))
+def _of_layer(stack: Any, dimensions: int) -> NamedSharding:
+    """Where one layer lies of a stack of so many dimensions, whose last two are sharded alike."""
+    spec = (*stack.spec, *[None] * (dimensions - len(stack.spec)))
+    return NamedSharding(stack.mesh, PartitionSpec(*spec[-2:]))
 
 
 def _shardings(

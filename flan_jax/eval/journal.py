@@ -77,10 +77,15 @@ class Journal:
             self._file.flush()
 
     def close(self) -> None:
-        """Leaves the file to whoever goes on."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Leaves the file to whoever goes on.
+
+        Raises:
+            WritingError: the file system takes no more; of an ``add`` that failed it is the same again.
+        """
+        file, self._file = self._file, None
+        if file is not None:
+            with writing(self.path):  # what could not be written is tried once more, and fails by an error of its own
+                file.close()
 
     def remove(self) -> None:
         """Removes the file: what it held is in the results."""

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from flan_jax.eval.language_model import LanguageModel
 from flan_jax.eval.predictor import Predictor
 from flan_jax.eval.provenance import params_digest
@@ -78,6 +80,9 @@ class RunSuites:
         except WritingError:
             raise
         except Exception as error:
+            # A fault of one machine, not of what is measured: the others wait for what this process computes of it.
+            if isinstance(error, OSError) and jax.process_count() > 1:
+                raise
             self._log(f"nothing could be measured at step {step}: {sentence(error)}")
             return
         save_results(folder, results)

@@ -172,9 +172,14 @@ class TensorBoard:
             self._writer.flush()
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file.
+
+        Raises:
+          WritingError: the file system takes no more; where that ended training it is the same again.
+        """
         if self._writer is not None:
-            self._writer.close()
+            with writing(self._folder):
+                self._writer.close()
 
 
 class Progress:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,6 +165,22 @@ def test_a_disk_that_takes_no_more_is_no_fault_of_a_task(tmp_path):
 
     with pytest.raises(WritingError):
         evaluate(Batches(), tasks(), journal=Full(tmp_path / "j"), failed={})
+
+
+def test_what_a_full_disk_did_not_take_is_no_other_error_when_the_journal_is_closed(tmp_path, monkeypatch):
+    journal = Journal(tmp_path / "j")
+    journal.add([("key", 0, 1.0)])
+    journal.close()
+    journal = Journal(tmp_path / "j")
+    with Path("/dev/full").open("ab") as full, monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda path, mode: full)
+        with pytest.raises(WritingError, match="no space left"):
+            journal.add([("key", 1, 2.0)])
+        # Its file holds the line still, and closing tries to write it.
+        with pytest.raises(WritingError, match="no space left"):
+            journal.close()
+    journal.close()
+    assert Journal(tmp_path / "j").known("key") == {0: 1.0}
 
 
 def test_the_key_is_of_all_that_an_answer_depends_on():

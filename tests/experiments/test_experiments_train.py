@@ -1,6 +1,8 @@
 """One run wired together: what it leaves behind, resuming, measuring, starting from other weights."""
 
+import contextlib
 import dataclasses
+import errno
 import functools
 import json
 import os
@@ -9,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import jax
@@ -334,6 +337,25 @@ def test_an_evaluation_that_was_interrupted_is_made_up_for(tmp_path, monkeypatch
     assert train(config).step == 4
     assert sorted(path.name for path in (tmp_path / "run" / "eval").iterdir()) == ["2", "4"]
     assert not [path for path in (tmp_path / "run").rglob(".*")]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_fault_of_one_of_several_machines_ends_the_run_while_it_measures(processes, tmp_path, monkeypatch):
+    """The others wait for its share of the answers; a run of one process notes it and trains on."""
+
+    def fails(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    said = []
+    suites = types.SimpleNamespace(
+        config=run_config(tmp_path / "run"), tasks={}, outdated=lambda step, weights: {"held_out": "new"},
+        _held_out=(), _progress=None, _log=said.append,
+    )  # fmt: skip
+    monkeypatch.setattr(evaluation_hook, "measure_suites", fails)
+    monkeypatch.setattr(evaluation_hook.jax, "process_count", lambda: processes)
+    with contextlib.nullcontext() if processes == 1 else pytest.raises(OSError, match="Input/output"):
+        evaluation_hook.RunSuites.measure(suites, 4, None, "weights")
+    assert any("nothing could be measured at step 4" in line for line in said) is (processes == 1)
 
 
 def test_a_vocabulary_larger_than_the_model(tmp_path):

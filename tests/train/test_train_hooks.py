@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
+from flan_jax.files import WritingError
 from flan_jax.train.hooks import MetricsWriter, Progress, TensorBoard, duration, read_metrics
 
 
@@ -111,6 +112,15 @@ def read_events(path: Path) -> list[Any]:
         events.append(Event.FromString(body))
         data = data[16 + length :]
     return events
+
+
+def test_a_full_disk_is_a_sentence_of_tensorboards_file_too(tmp_path: Path) -> None:
+    board = TensorBoard(tmp_path)
+    board.close()
+    board._writer = type(board._writer)(Path("/dev/full").open("wb"))  # noqa: SIM115  (which it closes)
+    for write in (lambda: board(1, line(), None), board.close):  # closing tries to write what is left
+        with pytest.raises(WritingError, match="cannot be written: there is no space left"):
+            write()
 
 
 def test_tensorboard_events(tmp_path: Path) -> None:

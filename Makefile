@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup env parity-env quickstart test test-deep test-parity test-parity-deep real-weights test-realweights test-targets test-wheel test-wheels test-slurm lint format types layers api site ci requirements clean distclean
+.PHONY: help setup env parity-env quickstart test test-deep test-parity test-parity-deep real-weights test-realweights test-targets test-targets-tpu test-wheel test-wheels test-slurm lint format types layers api site ci requirements clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,7 @@ INSTALLED := $(VENV)/.installed
 EDITABLE  := $(VENV)/.editable
 PARITY    := $(VENV)/.parity
 TARGETS   := $(VENV)/.targets
+TPU       := $(VENV)/.tpu
 
 $(CREATED):
 	@tools/dev/create_venv.sh $(VENV) $(PYTHON)
@@ -60,6 +61,11 @@ $(PARITY): requirements/parity.txt requirements/torch.txt requirements/templates
 $(TARGETS): $(EDITABLE)
 	@echo "Installing the compilers of TPUs and GPUs into $(VENV)"
 	@version=$$($(BIN)/python -c "import jax; print(jax.__version__)") && $(PIP) "jax[tpu,cuda12]==$$version"
+	@touch $@
+
+$(TPU): requirements/tpu.txt $(EDITABLE)
+	@echo "Installing the compiler of TPUs into $(VENV)"
+	@$(PIP) --require-hashes --no-deps -r requirements/tpu.txt
 	@touch $@
 
 env: $(EDITABLE)  ## create the environment, nothing else
@@ -118,6 +124,10 @@ test-realweights: real-weights  ## what a published model does here, beside PyTo
 # One process: a compilation takes all cores, and more memory than the other tests.
 test-targets: $(TARGETS)  ## compile training, scoring and decoding for TPUs and GPUs, without one (installs their compilers)
 	$(call pytest,-o testpaths=tests/targets -m targets)
+
+# A T5 and a decoder, one of them with adapters, on eight chips: what a change most likely breaks.
+test-targets-tpu: $(TPU)  ## the same for one kind of TPU and a few models, in two minutes (installs its compiler, 200 MB)
+	$(call pytest,-o testpaths=tests/targets -m targets -k "v5e and (t5_fsdp or decoder_tensor_lora)")
 
 test-wheel: env  ## build the wheel, install it into an empty environment, follow the tutorial from elsewhere
 	tools/dev/check_wheel.sh $(BIN)/python $(ARGS)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from flan_jax.plan.packages import wanted_libtpu
+
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ROOT / "requirements"
-HASHED = ("dev.txt", "run.txt", "parity.txt", "realweights.txt", "templates.txt")
+HASHED = ("dev.txt", "run.txt", "parity.txt", "realweights.txt", "templates.txt", "tpu.txt")
 
 PIN = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)==(?P<version>[0-9][A-Za-z0-9.]*)(?: ; (?P<marker>[^\\]+?))? \\")
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?")
@@ -52,6 +54,11 @@ def test_shared_packages_have_one_version(smaller: str, larger: str) -> None:
         if package in versions and version not in versions[package]
     }
     assert not differ, f"{smaller} and {larger} disagree; run `make requirements`: {differ}"
+
+
+def test_the_compiler_of_tpus_is_of_the_release_that_jax_asks_for() -> None:
+    (version,) = pins("tpu.txt").values()
+    assert f"{version}.".startswith(f"{wanted_libtpu()}.")
 
 
 def test_the_run_lock_is_part_of_the_development_lock() -> None:

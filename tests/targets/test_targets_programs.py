@@ -42,6 +42,12 @@ JOBS: dict[str, PlanJob] = {
         DECODER, devices=8, mesh=MeshConfig(4, 1, 2), tuning=TuningConfig(lora_rank=2)
     ),
     "decoder_chunked": dataclasses.replace(DECODER, model=dataclasses.replace(DECODER.model, attention="chunked")),
+    "decoder_batch_chunked": dataclasses.replace(
+        DECODER, model=dataclasses.replace(DECODER.model, attention="batch_chunked")
+    ),
+    "decoder_cudnn": dataclasses.replace(
+        DECODER, model=dataclasses.replace(DECODER.model, attention="cudnn", d_head=64), devices=8, mesh=MeshConfig(2, 2, 2)
+    ),
 }  # fmt: skip
 
 
@@ -69,6 +75,8 @@ def table(found: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", JOBS)
 def test_every_program_compiles_as_its_table_says(name: str, target: str) -> None:
+    if name == "decoder_cudnn" and target_named(target).platform == "tpu":
+        pytest.skip("cuDNN is of NVIDIA's GPUs")
     found = compiled(JOBS[name], target)
     assert set(found["programs"]) == set(PROGRAMS)
     now = table(found)

@@ -21,3 +21,8 @@ compile "$@" pyproject.toml --extra dev -o requirements/dev.txt
 # The other two agree with dev.txt wherever they share a package, so that all three fit one environment.
 compile pyproject.toml --constraint requirements/dev.txt -o requirements/run.txt
 compile requirements/parity.in --constraint requirements/dev.txt -o requirements/parity.txt
+# Of `jax[tpu]` the compiler alone: the rest is in dev.txt.
+whole=$(mktemp)
+trap 'rm -f "$whole"' EXIT
+echo "jax[tpu]" | compile - --constraint requirements/dev.txt -o "$whole"
+awk '/^[^ ]/ { kept = /^libtpu==/ } kept' "$whole" >requirements/tpu.txt

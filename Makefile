@@ -129,7 +129,7 @@ test-targets: $(TARGETS)  ## compile training, scoring and decoding for TPUs and
 test-targets-tpu: $(TPU)  ## the same for one kind of TPU and a few models, in two minutes (installs its compiler, 200 MB)
 	$(call pytest,-o testpaths=tests/targets -m targets -k "v5e and (t5_fsdp or decoder_tensor_lora)")
 
-test-wheel: env  ## build the wheel, install it into an empty environment, follow the tutorial from elsewhere
+test-wheel: env  ## build the wheel, install it into an empty environment, run the tutorial's notebook from elsewhere
 	tools/dev/check_wheel.sh $(BIN)/python $(ARGS)
 
 # With a few folders of tests against what is installed; a version that is not on this machine is said and skipped.

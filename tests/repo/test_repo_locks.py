@@ -10,7 +10,7 @@ from flan_jax.plan.packages import wanted_libtpu
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ROOT / "requirements"
-HASHED = ("dev.txt", "run.txt", "parity.txt", "realweights.txt", "templates.txt", "tpu.txt")
+HASHED = ("dev.txt", "run.txt", "parity.txt", "realweights.txt", "templates.txt", "notebook.txt", "tpu.txt")
 
 PIN = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)==(?P<version>[0-9][A-Za-z0-9.]*)(?: ; (?P<marker>[^\\]+?))? \\")
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?")
@@ -43,7 +43,7 @@ def test_torch_and_what_is_built_on_it_are_pins_without_address() -> None:
     assert all(re.fullmatch(r"[a-z]+==[0-9.]+", line) for line in lines)
 
 
-@pytest.mark.parametrize(("smaller", "larger"), [("run.txt", "dev.txt"), ("parity.txt", "dev.txt")])
+@pytest.mark.parametrize(("smaller", "larger"), [("run.txt", "dev.txt"), ("parity.txt", "dev.txt"), ("notebook.txt", "dev.txt")])
 def test_shared_packages_have_one_version(smaller: str, larger: str) -> None:
     versions: dict[str, set[str]] = {}
     for (package, _), version in pins(larger).items():

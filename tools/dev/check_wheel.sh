@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the wheel, installs it into an empty environment and follows docs/tutorial.md there, from another folder.
+# Builds the wheel, installs it into an empty environment and runs docs/tutorial.ipynb there, from another folder:
+# the notebook is docs/tutorial.md, word for word (tests/repo/test_repo_tutorial.py).
 #   tools/dev/check_wheel.sh PYTHON [OTHER]
 # PYTHON: one that has the development requirements; it builds, and runs the wheel too unless OTHER is named.
 # OTHER: a version, as 3.13, which is looked for on PATH, by uv and in pyenv's folder; or the path of an interpreter. On it
@@ -68,10 +69,12 @@ for module in (flan_jax, mixtures):
     assert "site-packages" in module.__file__, f"{module.__name__} comes from {module.__file__}, not from the wheel"
 assert [*files("flan_jax").joinpath("gin_files", "runs").iterdir()], "the wheel has no gin files"
 END
-# What a reader would type: the lines of the page's bash blocks.
-awk '/^```bash$/ { on = 1; next } /^```/ { on = 0 } on' "$root/docs/tutorial.md" >"$elsewhere/tutorial.sh"
-test -s "$elsewhere/tutorial.sh"
-PATH="$elsewhere/venv/bin:$PATH" bash -ex "$elsewhere/tutorial.sh"
+# In an environment of its own, since the wheel's is to hold nothing else: its cells are commands.
+"$runs_on" -m venv "$elsewhere/jupyter"
+"$elsewhere/jupyter/bin/python" -m pip --disable-pip-version-check --no-input install -q --no-compile --require-hashes \
+  -r "$root/requirements/notebook.txt"
+cp "$root/docs/tutorial.ipynb" .
+PATH="$elsewhere/venv/bin:$elsewhere/jupyter/bin:$PATH" jupyter execute --timeout=1800 tutorial.ipynb
 test -s runs/tutorial/report.html
 
 if [ -n "$other" ]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the lock files requirements/*.txt from pyproject.toml and requirements/parity.in (needs uv).
+# Writes the lock files requirements/*.txt from pyproject.toml and requirements/*.in (needs uv).
 #   tools/dev/compile_requirements.sh              keeps every pin that still fits
 #   tools/dev/compile_requirements.sh --upgrade    moves every pin to the newest that fits
 # One file serves Python 3.11 to 3.13 on every system. It holds names, versions and hashes, and no address to fetch from.
@@ -18,9 +18,10 @@ compile() {
 }
 
 compile "$@" pyproject.toml --extra dev -o requirements/dev.txt
-# The other two agree with dev.txt wherever they share a package, so that all three fit one environment.
+# The others agree with dev.txt wherever they share a package, so that they fit one environment.
 compile pyproject.toml --constraint requirements/dev.txt -o requirements/run.txt
 compile requirements/parity.in --constraint requirements/dev.txt -o requirements/parity.txt
+compile requirements/notebook.in --constraint requirements/dev.txt -o requirements/notebook.txt
 # Of `jax[tpu]` the compiler alone: the rest is in dev.txt.
 whole=$(mktemp)
 trap 'rm -f "$whole"' EXIT

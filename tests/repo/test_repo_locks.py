@@ -43,7 +43,9 @@ def test_torch_and_what_is_built_on_it_are_pins_without_address() -> None:
     assert all(re.fullmatch(r"[a-z]+==[0-9.]+", line) for line in lines)
 
 
-@pytest.mark.parametrize(("smaller", "larger"), [("run.txt", "dev.txt"), ("parity.txt", "dev.txt"), ("notebook.txt", "dev.txt")])
+@pytest.mark.parametrize(
+    ("smaller", "larger"), [("run.txt", "dev.txt"), ("parity.txt", "dev.txt"), ("notebook.txt", "dev.txt")]
+)
 def test_shared_packages_have_one_version(smaller: str, larger: str) -> None:
     versions: dict[str, set[str]] = {}
     for (package, _), version in pins(larger).items():

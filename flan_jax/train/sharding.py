@@ -267,6 +267,8 @@ class Partitioner:
         sharding = self.batch()
         # This is the transfer that is meant. JAX takes it for an implicit one where several processes share the mesh.
         with jax.transfer_guard_host_to_device("allow"):
+            if jax.process_count() == 1:  # one call for all arrays: each costs the host a tenth of a millisecond
+                return jax.device_put(dict(batch), sharding)
             return {name: jax.make_array_from_process_local_data(sharding, values) for name, values in batch.items()}
 
 

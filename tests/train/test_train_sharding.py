@@ -88,6 +88,15 @@ def test_shard_batch_puts_rows_on_devices_under_a_guard() -> None:
     np.testing.assert_array_equal(jax.device_get(tokens), batch["tokens"])
 
 
+def test_a_batch_of_many_arrays_is_one_transfer(monkeypatch: pytest.MonkeyPatch) -> None:
+    put, calls = jax.device_put, []
+    monkeypatch.setattr(jax, "device_put", lambda *arguments: calls.append(arguments) or put(*arguments))
+    batch = {name: np.full((8, 3), place) for place, name in enumerate("abc")}
+    placed = make_partitioner(MeshConfig(2, 2, 2)).shard_batch(batch)
+    assert {name: int(array[7, 2]) for name, array in placed.items()} == {"a": 0, "b": 1, "c": 2}
+    assert len(calls) == 1
+
+
 def test_a_batch_that_does_not_divide_is_refused() -> None:
     with pytest.raises(UserError, match=r"6 rows .* 4 devices \(data × fsdp\).* multiple of 4"):
         make_partitioner(MeshConfig(2, 2, 2)).shard_batch({"tokens": np.zeros((6, 3), np.int32)})

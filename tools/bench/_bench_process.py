@@ -21,10 +21,10 @@ Report = Callable[..., None]
 
 
 def run(script: str, mode: str, *, timeout: float | None = None, **settings: Any) -> dict[str, Any]:
-    """Runs ``script`` (a file beside this one) and returns what it reported.
+    """Runs ``script`` and returns what it reported.
 
     Args:
-        script: file name.
+        script: path of its file, from the folder of this one.
         mode: what it measures.
         timeout: seconds after which it is stopped; the result then has ``timed_out_after_s``.
         **settings: JSON values for it.
@@ -37,7 +37,7 @@ def run(script: str, mode: str, *, timeout: float | None = None, **settings: Any
         results.touch()
         # In a file: the names of thousands of tasks are too long for a command line.
         Path(folder, "settings.json").write_text(json.dumps({**settings, "mode": mode}))
-        command = [sys.executable, str(Path(__file__).with_name(script)), folder]
+        command = [sys.executable, str(Path(__file__).parent / script), folder]
         timed_out = False
         with errors.open("wb") as stream:
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stream, start_new_session=True)

@@ -7,11 +7,22 @@ A table stands between ``<!-- NAME -->`` and ``<!-- end of NAME -->``; what stan
 
 import json
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parent / "scaling"))
+import _scaling_tables as scaling
+
 DOCS = Path(__file__).parents[2] / "docs"
-_NOT_YET = "Not measured yet; the commands under [How to reproduce](#how-to-reproduce) do."
+TABLES: dict[str, Callable[[Path], str]] = {
+    "training": lambda folder: training(folder),
+    "decoding": lambda folder: decoding(folder),
+    "compiling": scaling.compiling,
+    "around a step": scaling.around,
+    "starts": scaling.starts,
+}
 
 
 def main() -> None:
@@ -21,7 +32,7 @@ def main() -> None:
 
 def filled(text: str, folder: Path) -> str:
     """``text`` with every table made anew from the files in ``folder``."""
-    for name, table in {"training": training, "decoding": decoding}.items():
+    for name, table in TABLES.items():
         block = f"<!-- {name} -->\n{table(folder)}\n<!-- end of {name} -->"
         text, found = re.subn(rf"<!-- {name} -->\n.*?<!-- end of {name} -->", lambda _: block, text, flags=re.DOTALL)  # noqa: B023
         if found != 1:
@@ -49,7 +60,7 @@ def training(folder: Path) -> str:
                 f"{measured['matmul_share']:.0%}", "–" if factor is None else f"{factor:.2f} ×",
             )  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) if len(lines) > 2 else _NOT_YET
+    return "\n".join(lines) if len(lines) > 2 else scaling.NOT_YET
 
 
 def decoding(folder: Path) -> str:
@@ -72,7 +83,7 @@ def decoding(folder: Path) -> str:
                     "–" if factor is None else f"{factor:.2f} ×",
                 )  # fmt: skip
                 lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) if len(lines) > 2 else _NOT_YET
+    return "\n".join(lines) if len(lines) > 2 else scaling.NOT_YET
 
 
 def _read(path: Path) -> dict[str, Any]:

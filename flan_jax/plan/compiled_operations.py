@@ -11,12 +11,14 @@ import numpy as np
 from flan_jax.plan.hlo import HloProgram, Instruction, shape_dims
 
 _CONTRACTED = re.compile(r"lhs_contracting_dims=\{([\d,]*)\}")
-_GEMM = re.compile(r'"lhs_contracting_dimensions":\[([^\]]*)\]')
+_GEMM = re.compile(r'"lhs_contracting_dimensions": ?\[([^\]]*)\]')
+_SCORES = re.compile(r'"intermediate_tensor_shape": ?\{[^{}]*?"dimensions": ?\[([^\]]*)\]')
+_CAUSAL = re.compile(r'"mask_type": ?"CAUSAL"')
 _LABELS = re.compile(r"dim_labels=([^_]*)_([^-]*)->(\w+)")
 
 
 def compiled_operations(program: HloProgram) -> float:
-    """Returns the operations of dots, of the products that TPUs write as convolutions, and of cuBLAS's calls."""
+    """Returns the operations of dots, of the products that TPUs write as convolutions, of cuBLAS's calls and of cuDNN's attention."""
     counts, total = program.counts(), 0.0
     for name, body in program.computations.items():
         if not counts.get(name):
@@ -29,6 +31,8 @@ def compiled_operations(program: HloProgram) -> float:
 def _operations(instruction: Instruction, shapes: dict[str, str]) -> float:
     if instruction.opcode == "convolution":
         return _convolution(instruction, shapes)
+    if "__cudnn$fmha" in instruction.text:
+        return _attention(instruction, shapes)
     contracted = None
     if instruction.opcode == "dot":
         contracted = _CONTRACTED.search(instruction.text)
@@ -41,6 +45,20 @@ def _operations(instruction: Instruction, shapes: dict[str, str]) -> float:
     if not left or any(axis >= len(left) for axis in axes):
         return 0.0
     return 2.0 * math.prod(shape_dims(instruction.shape)) * math.prod(left[axis] for axis in axes)
+
+
+def _attention(instruction: Instruction, shapes: dict[str, str]) -> float:
+    """cuDNN's attention: two products of every query and key, of which it skips half where they are causal.
+
+    Backward there are five: the scores again, and the gradients of values, weights, queries and keys.
+    """
+    scores, width = _SCORES.search(instruction.text), shape_dims(shapes.get(instruction.operands[0], ""))
+    if scores is None or not width:
+        return 0.0
+    pairs = math.prod(int(size.strip('" ')) for size in scores[1].split(","))
+    causal = _CAUSAL.search(instruction.text) is not None
+    products = 5 if "Backward" in instruction.text else 2
+    return 2.0 * products * pairs * width[-1] / (2 if causal else 1)
 
 
 def _convolution(instruction: Instruction, shapes: dict[str, str]) -> float:

@@ -85,10 +85,13 @@ def measure_program(trace: Any, mesh: dict[str, int], compiler: str) -> dict[str
         if used is None:
             raise
         return {**found, "compile_seconds": time.perf_counter() - lowered_at, **used}
-    found["compile_seconds"] = time.perf_counter() - lowered_at
+    return {**found, "compile_seconds": time.perf_counter() - lowered_at, **measure_compiled(compiled, mesh)}
+
+
+def measure_compiled(compiled: Any, mesh: dict[str, int]) -> dict[str, Any]:
+    """Returns of one device of a compiled program its `memory`, `compiled_operations`, `traffic` and `collectives`."""
     program = HloProgram.parse(compiled.as_text())
     return {
-        **found,
         "memory": memory(compiled),
         "compiled_operations": compiled_operations(program),
         "traffic": memory_traffic(program),

@@ -1,13 +1,16 @@
 """Floating-point operations of a traced program, by its matrix products: 2 for each product and sum.
 
 They are more than `models.operations` counts by formula: what is recomputed is among them, and every place of attention
-scores, masked or not.
+scores, masked or not. cuDNN's attention skips half of the scores where they are causal, and recomputes them backward.
 """
 
 import math
 from typing import Any
 
 from jax.extend.core import ClosedJaxpr, Jaxpr
+
+
+_CUDNN = ("dot_product_attention_fwd", "dot_product_attention_bwd")
 
 
 def product_operations(jaxpr: ClosedJaxpr | Jaxpr) -> float:
@@ -21,6 +24,9 @@ def product_operations(jaxpr: ClosedJaxpr | Jaxpr) -> float:
         if equation.primitive.name == "dot_general":
             total += _product(equation)
             continue
+        if equation.primitive.name.startswith(_CUDNN):
+            total += _attention(equation)
+            continue
         parts = [product_operations(part) for value in equation.params.values() for part in _programs(value)]
         if equation.primitive.name == "cond":
             total += max(parts, default=0.0)
@@ -33,6 +39,14 @@ def _product(equation: Any) -> float:
     ((contracted, _), _) = equation.params["dimension_numbers"]
     left = equation.invars[0].aval
     return 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(left.shape[axis] for axis in contracted)
+
+
+def _attention(equation: Any) -> float:
+    """Two products of every query and key, five backward, in the layout [rows, places, heads, width]."""
+    (rows, queries, heads, width), keys = equation.invars[0].aval.shape, equation.invars[1].aval.shape[1]
+    causal = "CAUSAL" in str(equation.params["mask_type"])
+    products = 5 if equation.primitive.name.startswith(_CUDNN[1]) else 2
+    return 2.0 * products * rows * heads * queries * keys * width / (2 if causal else 1)
 
 
 def _programs(value: Any) -> list[Any]:

@@ -127,6 +127,24 @@ def test_a_product_that_is_written_as_a_convolution() -> None:
     assert compiled_operations(HloProgram.parse(text)) == 2 * 4 * 8 * 16 * 32
 
 
+@pytest.mark.parametrize(
+    ("backward", "mask", "products"), [("", "CAUSAL", 1), ("", "NO_MASK", 2), ("Backward", "CAUSAL", 2.5)]
+)
+@pytest.mark.parametrize("space", ["", " "])
+def test_attention_of_cudnn_has_two_products_and_five_backward(
+    backward: str, mask: str, products: float, space: str
+) -> None:
+    text = f"""HloModule attention
+
+ENTRY %main (q: bf16[3,256,8,64], k: bf16[3,128,2,64]) -> (bf16[3,8,256,64], u8[0]) {{
+  %q = bf16[3,256,8,64]{{3,2,1,0}} parameter(0)
+  %k = bf16[3,128,2,64]{{3,2,1,0}} parameter(1)
+  ROOT %mixed = (bf16[3,8,256,64]{{3,1,2,0}}, u8[0]{{0}}) custom-call(%q, %k, %k), custom_call_target="__cudnn$fmhaScaleBiasSoftmax{backward}", backend_config={{"cudnn_fmha_backend_config":{space}{{"fmha_scale":{space}0.125,"intermediate_tensor_shape":{space}{{"element_type":{space}"BF16","dimensions":{space}["3","8","256","128"],"layout":{space}{{"minor_to_major":{space}["3"]}}}},"mask_type":{space}"{mask}","bmm1_dot_dimension_numbers":{space}{{"lhs_contracting_dimensions":{space}["3"]}}}}}}
+}}
+"""
+    assert compiled_operations(HloProgram.parse(text)) == 2 * products * 3 * 8 * 256 * 128 * 64
+
+
 def test_a_text_that_is_no_program() -> None:
     with pytest.raises(ValueError, match="no ENTRY"):
         HloProgram.parse("HloModule nothing")

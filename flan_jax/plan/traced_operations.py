@@ -9,7 +9,6 @@ from typing import Any
 
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-
 _CUDNN = ("dot_product_attention_fwd", "dot_product_attention_bwd")
 
 

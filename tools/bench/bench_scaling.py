@@ -197,14 +197,14 @@ _CASES: dict[str, Callable[[dict[str, Any]], list[tuple[str, float]]]] = {
     "compile": _compiled_cases,
     "compile_tpu": _compiled_cases,
     "overhead": lambda part: [
-        (f"a line every {period} {'step' if period == '1' else 'steps'}{of}", found[name]["median"])
+        (f"a line every {'step' if period == '1' else f'{period} steps'}{of}", found[name]["median"])
         for of, name in (("", "added"), (", CPU time of the loop around no step", "host_cpu"))
         for period, found in part["log_periods"].items()
     ],
     "checkpoint": lambda part: [
         (f"{each['model']}, {each['optimizer']}", each["stall_share"]) for each in part["cases"]
     ],
-    "memory": lambda part: [(f"{each['model']}, {each['rows']} rows", each["error"]) for each in part["cases"]],
+    "memory": lambda part: [(f"{each['model']}, batch of {each['rows']}", each["error"]) for each in part["cases"]],
 }
 
 

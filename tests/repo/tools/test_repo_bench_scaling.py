@@ -80,6 +80,7 @@ def test_starts_are_timed_to_their_first_step(
     for start in (started["off"], started["cold"], started["warm"], started["with_preparation"]):
         assert 0 < start["settings_s"] < start["first_step_s"]
         assert 0 < start["compile_s"] < start["first_step_s"]
+        assert start["trace_s"] > 0 < start["cpu_s"]
     for start in (resumed["off"], resumed["warm"]):
         assert start["settings_s"] < start["resuming_s"] < start["first_step_s"]
     assert resumed["checkpoint_bytes"] > 0

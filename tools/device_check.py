@@ -195,7 +195,12 @@ def _look(python: str, *, small: bool) -> dict[str, str]:
     Raises:
         UserError: there is no JAX, or it sees no accelerator and sizes are not small.
     """
-    done = subprocess.run([python, "-c", _LOOK], capture_output=True, text=True, timeout=_DEVICE_S)
+    try:
+        done = subprocess.run([python, "-c", _LOOK], capture_output=True, text=True, timeout=_DEVICE_S)
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            f"JAX of {python} did not find its devices in {_DEVICE_S} s: another process may hold them."
+        ) from error
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise UserError(f"JAX does not start in {python}: {lines[-1] if lines else 'it said nothing'}")

@@ -94,6 +94,16 @@ def test_every_program_compiles_as_its_table_says(name: str, target: str) -> Non
         assert now[program]["peak"] == pytest.approx(expected["peak"], rel=WITHIN), program
 
 
+def test_operations_of_cudnn_attention_are_counted() -> None:
+    wide = dataclasses.replace(DECODER.model, d_head=8, max_positions=512)
+    job = dataclasses.replace(DECODER, model=wide, inputs=400, targets=112, programs=("train",))
+    fused = compiled(job, "H200")["programs"]["train"]
+    chunks = compiled(dataclasses.replace(job, model=dataclasses.replace(wide, attention="dense")), "H200")
+    # The kernel skips half of the scores, which dense attention in blocks does not; its backward pass has one product more.
+    assert fused["compiled_operations"] == pytest.approx(fused["operations"], rel=0.02)
+    assert 0.7 < fused["operations"] / chunks["programs"]["train"]["operations"] < 1
+
+
 def test_fully_sharded_gradients_are_scattered() -> None:
     job = dataclasses.replace(JOBS["t5_fsdp"], programs=("train",))
     moved: dict[str, int] = {}

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from device.parts import PARTS, Part
 
-Status = Literal["passed", "below", "failed", "not judged", "missing"]
+Status = Literal["passed", "measured", "below", "failed", "not judged", "missing"]
 PEAK_WITHIN, TIME_WITHIN = 0.05, 0.20
 """How far a plan's peak of memory and its time of a step may be from what was measured."""
 FASTER_THAN_TORCH = 1.3
@@ -19,7 +19,7 @@ class Check(NamedTuple):
         name: what it is.
         figure: as text.
         target: as text; empty where there is none.
-        status: `passed`; `below` its target; `failed`, of correctness; `not judged`, and `missing`, for a reason.
+        status: `passed`; `measured`, where there is no target; `below` its target; `failed`, of correctness; `not judged`, and `missing`, for a reason.
         correctness: it decides the exit code.
         reason: of what was not passed.
     """
@@ -100,7 +100,7 @@ def _within(measured: float, planned: float, share: float, text: Callable[[float
 
 
 def _told(figure: str, reason: str = "") -> Value:
-    return figure, "", "not judged" if reason else "passed", False, reason
+    return figure, "", "not judged" if reason else "measured", False, reason
 
 
 def _missing(reason: Any) -> Value:

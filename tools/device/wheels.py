@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, unknown
 
 PINS = Path(__file__).parents[2] / "requirements" / "run.txt"
 MANIFEST = "manifest.json"
@@ -48,16 +48,14 @@ def pack(folder: Path, *, python: str, cuda: str, least: bool, without: Sequence
     given = folder / "requirements.txt"
     given.write_text(pinned)
     _pip(python, "download", "--no-deps", "--require-hashes", "-r", str(given), "--dest", str(folder))
-    jax = _version_of("jax", folder)
-    _pip(python, "download", "--dest", str(folder), f"{PLUGINS[cuda]}[with-cuda]=={jax}")
     given.unlink()
-    present = {_canonical(path.name.split("-")[0]) for path in folder.glob("*.whl")}
-    unknown = left_out - present - {_canonical(name) for name, _ in _PIN.findall(PINS.read_text())}
-    if unknown:
-        raise UserError(f"--without {', '.join(sorted(unknown))}: nothing of this name would be packed.")
-    for path in folder.glob("*.whl"):
-        if _canonical(path.name.split("-")[0]) in left_out:
-            path.unlink()
+    jax = _version_of("jax", folder)
+    plugin = _resolved(python, f"{PLUGINS[cuda]}[with-cuda]=={jax}")
+    known = {_canonical(name) for name, _ in _PIN.findall(PINS.read_text())} | set(plugin)
+    for name in sorted(left_out - known):
+        raise unknown("package", name, known, remedy="--without takes packages that would be packed.")
+    wanted = [f"{name}=={version}" for name, version in plugin.items() if name not in left_out]
+    _pip(python, "download", "--no-deps", "--dest", str(folder), *wanted)
     wheels = {path.name: path.stat().st_size for path in sorted(folder.glob("*.whl"))}
     version = subprocess.run(
         [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=True
@@ -119,20 +117,28 @@ def _requirements(least: bool, left_out: set[str]) -> str:
     return "\n".join(kept) + "\n"
 
 
+def _resolved(python: str, requirement: str) -> dict[str, str]:
+    """Name → version of all that pip would install for a requirement."""
+    options = ("--dry-run", "--ignore-installed", "--only-binary=:all:", "--quiet", "--report", "-")
+    report = json.loads(_pip(python, "install", *options, requirement))
+    return {_canonical(each["metadata"]["name"]): each["metadata"]["version"] for each in report["install"]}
+
+
 def _version_of(package: str, folder: Path) -> str:
     (wheel,) = (path for path in folder.glob("*.whl") if _canonical(path.name.split("-")[0]) == package)
     return wheel.name.split("-")[1]
 
 
-def _pip(python: str, command: str, *arguments: str) -> None:
+def _pip(python: str, command: str, *arguments: str) -> str:
     only = ["--only-binary=:all:"] if command == "download" else []
     done = subprocess.run(
-        [python, "-m", "pip", "--disable-pip-version-check", command, *only, *arguments], stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True,
+        [python, "-m", "pip", "--disable-pip-version-check", command, *only, *arguments], capture_output=True,
+        text=True,
     )  # fmt: skip
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise UserError(f"pip {command} failed: {' '.join(said)[-500:] or done.stderr.strip()[-500:]}")
+    return done.stdout
 
 
 def _canonical(name: str) -> str:

@@ -57,7 +57,7 @@ def test_every_part_says_what_it_measured(tmp_path: Path, one_device: dict[str, 
         assert step["attempts"] == [{"rows": 2, "remat": "none"}]
         assert step["losses"][1] < step["losses"][0]
     assert found["checks"]
-    assert all(each["status"] in ("passed", "not judged", "missing", "below") for each in found["checks"])
+    assert all(each["status"] != "failed" for each in found["checks"])
     judged = [each for each in found["checks"] if each["name"] in ("MFU", "time of a step by the plan")]
     assert {each["status"] for each in judged} == {"not judged"}, "no table has the rates of this device"
     assert "Exit code 0" in done.stdout

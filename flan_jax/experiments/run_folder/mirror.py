@@ -15,32 +15,25 @@ import os
 import re
 import secrets
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-from fsspec.implementations.local import LocalFileSystem
+from typing import Any
 
 from flan_jax import files
 from flan_jax.errors import UserError
 from flan_jax.experiments.run_folder import run_files
+from flan_jax.experiments.run_folder.address_files import PAUSE_S, AddressFiles
 from flan_jax.experiments.run_folder.run_lock import LOCK
 from flan_jax.store.manifest import digest_of_file
-from flan_jax.store.remote import connect
 from flan_jax.train.step_folders import step_folders
 
 INDEX, OBJECTS, IDENTITY = "run.json", "objects", "mirror.json"
 FORMAT = 1
 """Raised when a key of ``run.json`` changes its meaning or goes."""
-_ATTEMPTS = 5
-_PAUSE_S = 0.5
-"""Before the second attempt; doubled before each further one."""
 _LEFT_OUT = re.compile(r"(^|/)(\.|damaged-|diverged-)|\.orbax-checkpoint-tmp|\.tmp$")
 """Of a folder: what is being written, was deleted, or nobody reads."""
 _OF_STEP = re.compile(rf"{run_files.CHECKPOINTS}/(\d+)/")
 Log = Callable[[str], None]
-T = TypeVar("T")
 
 
 class RunMirror:
@@ -57,11 +50,9 @@ class RunMirror:
         UserError: a protocol that is not known or not installed.
     """
 
-    def __init__(self, url: str, folder: Path, log: Log = lambda line: None, *, pause_s: float = _PAUSE_S) -> None:
-        url = url if "://" in url else Path(url).expanduser().absolute().as_uri()
-        self.shown = re.sub(r"//[^/@]*@", "//", url.rstrip("/"))  # without a password
-        self._files, path = connect(url, self.shown, "copy of a run")
-        self._root, self.folder, self._log, self._pause_s = path.rstrip("/"), folder, log, pause_s
+    def __init__(self, url: str, folder: Path, log: Log = lambda line: None, *, pause_s: float = PAUSE_S) -> None:
+        self.files = AddressFiles(url, "copy of a run", pause_s=pause_s)
+        self.shown, self.folder, self._log = self.files.shown, folder, log
         self._digests: dict[tuple[str, int, int], str] = {}
         self._index: Mapping[str, Any] | None = None
 
@@ -72,7 +63,7 @@ class RunMirror:
             UserError: it cannot be read, or a later version wrote it.
         """
         try:
-            content = self._tried("read", (INDEX,), self._read_index)
+            content = self.files.read(INDEX)
         except FileNotFoundError:
             return None
         try:
@@ -123,7 +114,7 @@ class RunMirror:
                 path = to / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 try:
-                    self._fetch(entry["digest"], path)
+                    self.files.fetch(entry["digest"], path, OBJECTS, entry["digest"])
                 except FileNotFoundError as error:
                     raise UserError(
                         f"{self.shown} lacks the content of {name}: another process writes there, or somebody deleted it."
@@ -145,22 +136,23 @@ class RunMirror:
                 with contextlib.suppress(FileNotFoundError), self._still(name, checkpoints.get(name)) as path:
                     size, digest = path.stat().st_size, self._digest(name, path)
                     if digest not in there:
-                        self._put(path, OBJECTS, digest)
+                        self.files.put(path, OBJECTS, digest)
                         there.add(digest)
                     entries[name] = {"digest": digest, "bytes": size}
         steps = [int(match[1]) for match in map(_OF_STEP.match, entries) if match]
         index = {"format": FORMAT, "identity": identity, "step": max(steps, default=-1), "files": entries}
         if index["files"] != before["files"]:
-            self._tried("write", (INDEX,), lambda: self._write_index(json.dumps(index, indent=1)))
+            self.files.write(json.dumps(index, indent=1), INDEX)
             self._index = index
-            self._remove({entry["digest"] for entry in entries.values()}, there)
+            for digest in sorted(there - {entry["digest"] for entry in entries.values()}):
+                self.files.remove(OBJECTS, digest)
         page = self.folder / run_files.REPORT
         if page.is_file():
             self.put_page(page)
 
     def put_page(self, page: Path) -> None:
         """Writes the page of the run under its own name."""
-        self._put(page, run_files.REPORT)
+        self.files.put(page, run_files.REPORT)
 
     def _identity(self) -> str:
         """The name by which the run and its copy know each other; the folder gets one where it has none."""
@@ -239,61 +231,3 @@ class RunMirror:
         if key not in self._digests:
             self._digests[key] = digest_of_file(path)
         return self._digests[key]
-
-    def _path(self, *names: str) -> str:
-        return "/".join((self._root, *names))
-
-    def _read_index(self) -> bytes:
-        self._files.invalidate_cache()
-        content: bytes = self._files.cat_file(self._path(INDEX))
-        return content
-
-    def _write_index(self, content: str) -> None:
-        if isinstance(self._files, LocalFileSystem):  # which writes into the file that stands there
-            files.atomic_write_text(Path(self._path(INDEX)), content)
-        else:
-            self._files.pipe_file(self._path(INDEX), content.encode())
-
-    def _put(self, path: Path, *names: str) -> None:
-        def put() -> None:
-            self._files.makedirs(self._path(*names[:-1]).rstrip("/"), exist_ok=True)
-            self._files.put_file(str(path), self._path(*names))
-
-        self._tried("write", names, put)
-
-    def _fetch(self, digest: str, path: Path) -> None:
-        def fetch() -> None:
-            self._files.get_file(self._path(OBJECTS, digest), str(path))
-            if digest_of_file(path) != digest:
-                raise OSError(f"what came is not what was written: {os.path.getsize(path)} bytes")
-
-        self._tried("read", (OBJECTS, digest), fetch)
-
-    def _remove(self, kept: set[str], there: set[str]) -> None:
-        for digest in sorted(there - kept):
-            with contextlib.suppress(Exception):  # it takes space, and is in nobody's way
-                self._files.rm_file(self._path(OBJECTS, digest))
-
-    def _tried(self, verb: Literal["read", "write"], names: Sequence[str], action: Callable[[], T]) -> T:
-        """Does something once that succeeds, after a pause where it did not; says in a sentence that it never did.
-
-        Each file system has errors of its own (of HTTP, of credentials), which share no base but Exception.
-        """
-        for attempt in range(_ATTEMPTS - 1):
-            try:
-                return action()
-            except (UserError, FileNotFoundError):
-                raise
-            except Exception:
-                time.sleep(self._pause_s * 2**attempt)
-        try:
-            return action()
-        except (UserError, FileNotFoundError):
-            raise
-        except Exception as error:
-            said = str(error).strip().split("\n")[0]
-            raise UserError(
-                f"{'/'.join((self.shown, *names))} cannot be {'read' if verb == 'read' else 'written'}, tried {_ATTEMPTS} "
-                f"times ({type(error).__name__}{': ' if said else ''}{said}). Check the address, the network and your "
-                "credentials."
-            ) from error

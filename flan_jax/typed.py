@@ -74,11 +74,12 @@ class PathRule:
         if _unwritable(value):
             return "it holds a NUL, or bytes that are no UTF-8, and no path may have these here. Choose another one"
         scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", value)
-        if scheme and scheme.group(1).lower() == "file":
+        if scheme and scheme.group(1).lower() in ("file", "local"):
             return f"a path is needed there. Write it without {scheme.group()!r}"
         if scheme and not self.remote:
             return (
-                "a folder or file of this machine is needed there: only STORE (--store) can be an address. Copy it here"
+                "a folder or file of this machine is needed there: only a run (MODEL_DIR, INITIAL_CHECKPOINT_PATH) and its STORE "
+                "can be addresses. Copy it here"
             )
         if scheme:
             return ""

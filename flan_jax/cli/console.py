@@ -134,17 +134,22 @@ def _worst(report: "PrepareReport", *counts: str) -> None:
             )
 
 
-def show_results(model_dir: str) -> None:
-    """Prints the table of the newest evaluation beside the first one, and where the rest lies."""
+def show_results(model_dir: str, address: str = "") -> None:
+    """Prints the table of the newest evaluation beside the first one, and where the rest lies.
+
+    Args:
+        model_dir: the run's folder.
+        address: of the run, without a password, where that folder is its staging folder.
+    """
     from flan_jax.report.tables import results_table
 
     table = results_table(Path(model_dir))
     if table:
         print(visible(table))
-    print(f"\nThe run's folder: {visible_line(model_dir)}")
-    page = Path(model_dir) / "report.html"
-    if page.is_file():
-        print(f"Its page:         {visible_line(page)}")
+    place = address or model_dir
+    print(f"\nThe run's {'address' if address else 'folder'}: {visible_line(place)}")
+    if (Path(model_dir) / "report.html").is_file():
+        print(f"Its page:         {visible_line(f'{place}/report.html')}")
 
 
 def eval_progress() -> "EvalProgress":
@@ -180,6 +185,7 @@ def _unheard(line: str) -> None:
 def run_training(run: "GinRun", *, quiet: bool = False) -> int:
     """Trains, shows the results unless ``quiet``, and returns the exit code."""
     from flan_jax.cli.sampling_table import sampling_table
+    from flan_jax.experiments.run_folder.address_files import shown_address
     from flan_jax.experiments.run_folder.run_files import CHECKPOINTS
     from flan_jax.experiments.train import train
     from flan_jax.train.tiers.tiered_checkpointer import newest_saved
@@ -205,7 +211,7 @@ def run_training(run: "GinRun", *, quiet: bool = False) -> int:
         return 0
     print("\nWhat was drawn, against what was asked for:")
     print(visible(sampling_table(result.sampling_stats)))
-    show_results(run.config.model_dir)
+    show_results(run.config.model_dir, run.address and shown_address(run.address))
     return 0
 
 

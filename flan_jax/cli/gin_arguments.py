@@ -41,10 +41,12 @@ def load_gin(
     extra: tuple[str, ...] = (),
     folder: str = "",
     several: bool = False,
+    addresses: bool = False,
 ) -> "GinRun":
     """Resolves the run that the command line describes, in a run's ``folder`` or of files; ``extra`` bindings win.
 
-    ``several`` says that the command joins the processes that a launcher started.
+    ``several`` says that the command joins the processes that a launcher started, ``addresses`` that it takes an address as
+    MODEL_DIR.
     """
     from flan_jax.cli import gin_config
     from flan_jax.launch.processes import check_one_process
@@ -55,4 +57,4 @@ def load_gin(
     if not files and not folder:
         raise UserError("No --gin_file given. Try --gin_file models/t5_mini.gin --gin_file runs/finetune.gin.")
     paths = [path for path in arguments.gin_search_paths.split(",") if path] + gin_config.environment_search_paths()
-    return gin_config.load(files, [*arguments.gin_bindings, *extra], paths, folder=folder)
+    return gin_config.load(files, [*arguments.gin_bindings, *extra], paths, folder=folder, addresses=addresses)

@@ -18,12 +18,14 @@ import jax
 from flan_jax.cli.gin_checks import MACRO, RUN, STUDY, check_bindings, macros_read, name_varied_macros
 from flan_jax.cli.gin_order import FileOrder
 from flan_jax.cli.gin_reader import OURS, GinReader, Key, Origin, shipped_gin_dir
-from flan_jax.cli.gin_values import as_gin, fields_of, in_order
+from flan_jax.cli.gin_values import as_gin, fields_of, in_order, macro_of
 from flan_jax.errors import UserError
 from flan_jax.eval.decoding.config import DecodingConfig
 from flan_jax.experiments.config import RunConfig, run_options
 from flan_jax.experiments.options import CheckpointConfig, DataConfig, EvalConfig, ValidationConfig
+from flan_jax.experiments.run_folder.address_files import shown_address
 from flan_jax.experiments.run_folder.chosen_mesh import begun_mesh
+from flan_jax.experiments.run_folder.staging import check_address, is_address, staging_folder
 from flan_jax.experiments.settings_summary import unread
 from flan_jax.experiments.weights.pretrained import pretrained_model
 from flan_jax.mixing.online.aioli import Aioli
@@ -51,7 +53,7 @@ from flan_jax.studies.factors.settings import Settings
 from flan_jax.studies.factors.values import Seeds, Values
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.sharding import MeshConfig, ShardingRules, fitted
-from flan_jax.typed import Positive
+from flan_jax.typed import AnyPath, Positive
 
 # The vocabulary's size is rounded up to a multiple of this, so that matrix shapes stay even on
 # every mesh and accelerator; the spare rows are never a target.
@@ -107,6 +109,8 @@ def _run(**given: Any) -> RunConfig:
     missing = [each.name for each in _PARAMETERS if each.default is each.empty and each.name not in given]
     if missing:
         raise TypeError(f"run() missing {len(missing)} required arguments: {', '.join(map(repr, missing))}")
+    if is_address(str(given["model_dir"])):
+        given["model_dir"] = str(staging_folder(given["model_dir"]))
     # None stands for a part of which nothing is said, and for the size that the vocabulary has.
     options = {name: value for name, value in given.items() if value is not None}
     model, size = options.pop("model"), options.pop("vocab_size", None)
@@ -124,6 +128,7 @@ def _parameters() -> list[inspect.Parameter]:
         bound[option.name] = (str | Sequence[str] if annotation == tuple[str, ...] else annotation, default)
     bound["model"] = (Callable[..., ModelConfig], inspect.Parameter.empty)
     bound["vocab_size"] = (Positive | None, None)
+    bound["model_dir"] = (AnyPath, inspect.Parameter.empty)  # an address becomes its staging folder
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
         for name, (annotation, default) in bound.items()
@@ -195,15 +200,22 @@ class GinRun:
         config: the run.
         operative: gin's operative configuration, saved as ``config.gin``.
         not_imported: modules that a run's folder names, and which are not imported for that.
+        address: MODEL_DIR where that is an address; the run's own is its staging folder then.
     """
 
     config: RunConfig
     operative: str
     not_imported: tuple[str, ...] = ()
+    address: str = ""
 
 
 def load(
-    files: Sequence[str], bindings: Sequence[str] = (), search_paths: Sequence[str] = (), *, folder: str = ""
+    files: Sequence[str],
+    bindings: Sequence[str] = (),
+    search_paths: Sequence[str] = (),
+    *,
+    folder: str = "",
+    addresses: bool = False,
 ) -> GinRun:
     """Reads gin files and bindings, in this order, and resolves the run.
 
@@ -213,6 +225,7 @@ def load(
         bindings: ``NAME=VALUE`` strings. What a word means is decided by the field that it goes to.
         folder: a run's, to be measured or asked: its ``config.gin`` is read first, as data, and its mesh is fitted to
             the devices that are there unless a file or a binding says one.
+        addresses: MODEL_DIR may be an address.
 
     Raises:
         UserError: an unknown file, macro, configurable or parameter; a required macro not set; a file that undoes
@@ -224,6 +237,7 @@ def load(
             f"{reader.origins[_study_keys(reader)[0]].where} describes a study, which is many runs. `flan-jax sweep` runs it; name "
             "another file here."
         )
+    address = _address(allowed=addresses)
     config = _called(run, reader)
     _check_unread(config, reader.origins)
     told = any(
@@ -232,7 +246,27 @@ def load(
     )
     if folder and not told:
         config = dataclasses.replace(config, mesh=fitted(begun_mesh(config), jax.device_count()))
-    return GinRun(config, gin.operative_config_str(), tuple(reader.imports))
+    return GinRun(config, gin.operative_config_str(), tuple(reader.imports), address)
+
+
+def _address(*, allowed: bool) -> str:
+    """The address that MODEL_DIR is bound to; ``""`` where it is a folder.
+
+    Raises:
+        UserError: no run can be kept there, or the command takes none.
+    """
+    value = gin.config._CONFIG.get(("", RUN), {}).get("model_dir")
+    while (macro := macro_of(value)) is not None:
+        value = gin.config._CONFIG.get((macro, MACRO), {}).get("value")
+    if not isinstance(value, str) or not is_address(value):
+        return ""
+    check_address(value)
+    if not allowed:
+        raise UserError(
+            f"MODEL_DIR is {shown_address(value)!r}, and this command works in a folder of this machine. Name a folder; train, "
+            "eval, plan and launch take an address."
+        )
+    return value
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,6 +43,7 @@ def find_config(arguments: "ModelArguments") -> "RunConfig":
     """
     from flan_jax.cli import gin_config
     from flan_jax.cli.console import check_run_folder, is_huggingface, log_not_imported, modules_named
+    from flan_jax.cli.run_places import run_folder
     from flan_jax.experiments.weights.pretrained import run_of_folder
 
     path = arguments.path
@@ -53,6 +54,7 @@ def find_config(arguments: "ModelArguments") -> "RunConfig":
     else:
         if arguments.adapter:
             raise UserError(f"adapter is added to a model of Hugging Face's, and {path!r} is a run. Leave it out.")
+        path = run_folder(path, step=arguments.step)
         check_run_folder(path)
         with modules_named(path):
             run = gin_config.load([], [f"run.model_dir={path!r}"], folder=path)

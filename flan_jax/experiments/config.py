@@ -26,7 +26,7 @@ from flan_jax.option_groups import FREE, OptionGroup, flat_fields, group_of, is_
 from flan_jax.train.optimizer import OptimizerConfig
 from flan_jax.train.reporting.trackers import TrackerName
 from flan_jax.train.sharding import MeshConfig
-from flan_jax.typed import LocalPath, Natural, Positive, Seed, check_fields
+from flan_jax.typed import AnyPath, LocalPath, Natural, Positive, Seed, check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RunConfig:
     """One run.
 
     Attributes:
-        model_dir: the run's folder.
+        model_dir: the run's folder; the staging folder of a run whose MODEL_DIR is an address.
         mixture: name of a mixture or a task.
         model: kind and sizes of the network; ``vocab_size`` covers the vocabulary. A decoder's rows hold inputs and
             targets as one sequence, of as many tokens as ``tokenize.lengths`` give both.
@@ -46,7 +46,7 @@ class RunConfig:
         data: which data are read, and where they lie.
         mixing: what of the mixture is trained on, in which prompts, and how much of it.
         step: what a training step does beside the model and the optimizer.
-        initial_checkpoint: where the weights start: another run's folder or a Hugging Face
+        initial_checkpoint: where the weights start: another run's folder or address, or a Hugging Face
             folder; ``""`` starts from the initialiser.
         initial_adapter: a folder of PEFT, whose adapters are added to the initial weights before anything begins;
             a prompt in it may be measured, and not trained on.
@@ -77,7 +77,7 @@ class RunConfig:
     feed: FeedConfig
     data: DataConfig = field(default_factory=DataConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
-    initial_checkpoint: LocalPath = ""
+    initial_checkpoint: AnyPath = ""
     initial_adapter: LocalPath = ""
     initial_parameters: tuple[str, ...] = ()
     on_vocabulary_change: OnVocabularyChange = field(default="refuse", metadata=FREE)

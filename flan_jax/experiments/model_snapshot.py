@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
+from flan_jax.experiments.run_folder.fetched_run import model_folder
 from flan_jax.files import atomic_dir, atomic_write_text
 from flan_jax.models.build import ModelConfig
 from flan_jax.models.huggingface import carried
@@ -88,7 +88,7 @@ def description_folder(initial_checkpoint: str, model_dir: str = "") -> Path:
     """Finds the folder with the ``config.json`` of the model that a run starts from.
 
     Args:
-        initial_checkpoint: a Hugging Face folder, a model of the hub, or a run's folder that keeps a description.
+        initial_checkpoint: a Hugging Face folder, a model of the hub, or a run's folder or address that keeps a description.
         model_dir: the run's own folder, whose copy serves where ``initial_checkpoint`` is gone.
 
     Raises:
@@ -96,7 +96,7 @@ def description_folder(initial_checkpoint: str, model_dir: str = "") -> Path:
     """
     copy = Path(model_dir) / PRETRAINED if _record(model_dir).get("folder") == initial_checkpoint else None
     try:
-        folder = model_folder(initial_checkpoint)
+        folder = model_folder(initial_checkpoint, weights=False)
     except UserError:
         if copy is None:
             raise

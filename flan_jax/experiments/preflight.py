@@ -6,11 +6,11 @@ from pathlib import Path
 import jax
 
 from flan_jax.data.prepare.workers import usable_cores
-from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.mixture import check_folders
 from flan_jax.experiments.run_folder import run_files
+from flan_jax.experiments.run_folder.fetched_run import model_folder
 from flan_jax.models.huggingface.families import check_family
 from flan_jax.train.optimizer import make_optimizer
 from flan_jax.train.reporting.trackers import check_trackers
@@ -40,7 +40,7 @@ def check_startable(config: RunConfig, devices: Sequence[jax.Device] | None = No
         make_optimizer(config.optimizer, trained_axes(config.model, config.tuning))  # refuses what matches nothing
     if config.initial_checkpoint and not run_files.has_checkpoint(Path(config.model_dir)):
         try:
-            model_folder(config.initial_checkpoint)
+            model_folder(config.initial_checkpoint, weights=False)
         except UserError as error:
             raise UserError(f"INITIAL_CHECKPOINT_PATH: {error}") from None
     limit = _WORKERS_A_CORE * usable_cores()

@@ -111,6 +111,21 @@ def first_alone(function: Callable[[], Result]) -> Result:
     return _CURRENT.link.first_alone(f"work {next(_CURRENT.works)}", function)
 
 
+def check_same(name: str, value: str, sentence: str) -> None:
+    """Checks that a value is the same in all processes; where there is one, it is.
+
+    Args:
+        name: of the value.
+        value: of this process.
+        sentence: what to say where they differ; ``{}`` in it becomes who has what.
+
+    Raises:
+        UserError: they differ, or another process has failed.
+    """
+    if _CURRENT.link is not None:
+        _CURRENT.link.agree(f"{name} {next(_CURRENT.works)}", value, sentence)
+
+
 def _connect_devices(link: Link, timeout_s: float) -> None:
     import jax
 

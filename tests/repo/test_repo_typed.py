@@ -93,7 +93,7 @@ def test_a_list_becomes_the_tuple_that_is_declared():
         ({"folder": "x" * 256}, "it has a name of 256 bytes, and file systems hold 255 at most"),
         ({"folder": "é" * 128}, "it has a name of 256 bytes"),
         ({"folder": "x/" * 2500}, "it has 5,000 bytes, and a path has at most 4,095"),
-        ({"folder": "gs://bucket/run"}, "only STORE (--store) can be an address"),
+        ({"folder": "gs://bucket/run"}, "can be addresses"),
         ({"folder": "file:///run"}, "Write it without 'file://'"),
         ({"store": "file:///run"}, "Write it without 'file://'"),
         ({"folder": "~nobody_here/run"}, "there is no home folder '~nobody_here'"),

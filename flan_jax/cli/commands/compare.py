@@ -22,7 +22,8 @@ from flan_jax.cli.benchmark_options import (
 )
 from flan_jax.cli.escapes import json_text, visible
 from flan_jax.cli.gin_arguments import add_gin_arguments, load_gin
-from flan_jax.cli.paths import given_path, local_path
+from flan_jax.cli.paths import any_path, given_any_path
+from flan_jax.cli.run_places import run_folder
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,11 +43,11 @@ _AT_STEP = re.compile(r"(?P<place>.+)@(?P<step>\d+)")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument(
-        "models", nargs="+", type=given_path, metavar="MODEL[@STEP]", help="at least two; the first is the baseline"
+        "models", nargs="+", type=given_any_path, metavar="MODEL[@STEP]", help="at least two; the first is the baseline"
     )
     parser.add_argument(
         "--of",
-        type=local_path,
+        type=any_path,
         default="",
         metavar="MODEL_DIR",
         help="the run whose suites, templates and lengths all are asked; default: the first run among the models, or what "
@@ -155,6 +156,7 @@ def _config(place: str, step: int | None) -> "RunConfig":
                 f"{place!r} is a model of Hugging Face's and no run, so it has no step {step}. Leave it out."
             )
         return run_of_folder(place)
+    place = run_folder(place, step=step)
     check_run_folder(place)
     with modules_named(place):
         run = gin_config.load([], [f"run.model_dir={place!r}"], folder=place)
@@ -174,6 +176,7 @@ def _asking(arguments: argparse.Namespace) -> "RunConfig":
             "(--of MODEL_DIR), gin files that describe one, or a published benchmark (--benchmark)."
         )
     if folder:
+        folder = run_folder(folder, weights=False)
         check_run_folder(folder)
     place = (f"run.model_dir={folder!r}",) if folder else ()
     with modules_named(folder):

@@ -1,6 +1,7 @@
 """Measure a checkpoint on the suites of a mixture, or on published benchmarks: ranking and generation, with intervals."""
 
 import argparse
+import contextlib
 from typing import TYPE_CHECKING
 
 from flan_jax.cli.benchmark_options import (
@@ -13,7 +14,7 @@ from flan_jax.cli.benchmark_options import (
     requests_of,
 )
 from flan_jax.cli.gin_arguments import add_gin_arguments, load_gin
-from flan_jax.cli.paths import local_path
+from flan_jax.cli.paths import any_path
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument(
         "--model_dir",
-        type=local_path,
+        type=any_path,
         default="",
-        help="a run's folder: its own configuration and its newest checkpoint; for --benchmark also a model of Hugging "
+        help="a run's folder or address: its own configuration and its newest checkpoint; for --benchmark also a model of Hugging "
         "Face's: its folder, or hf:OWNER/NAME of the hub",
     )
     parser.add_argument("--step", type=int, default=None, help="the checkpoint of this step; default: the newest")
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Evaluates and prints the table."""
     from flan_jax.cli.console import check_run_folder, is_huggingface
+    from flan_jax.cli.run_places import measured_run
 
     if arguments.list_benchmarks:
         print(benchmark_table())
@@ -52,24 +54,31 @@ def execute(arguments: argparse.Namespace) -> int:
     check_unread(arguments)
     if arguments.benchmark and arguments.model_dir and is_huggingface(arguments.model_dir):
         return _published_model(arguments)
-    if arguments.model_dir:
-        check_run_folder(arguments.model_dir)
-    return _run(arguments)
+    with measured_run(arguments.model_dir, step=arguments.step, returned=not arguments.output_dir) as folder:
+        if folder:
+            check_run_folder(folder)
+        return _run(arguments, folder)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, folder: str) -> int:
     """Measures the run in a folder, or one that gin files describe."""
     from flan_jax.cli.console import eval_progress, log, log_not_imported, modules_named, show_results
+    from flan_jax.cli.run_places import connected, kept
     from flan_jax.experiments.evaluate import evaluate_run
+    from flan_jax.experiments.run_folder.address_files import shown_address
+    from flan_jax.experiments.run_folder.staging import is_address
     from flan_jax.experiments.suites.benchmarks import evaluate_benchmarks
 
     extra: tuple[str, ...] = () if arguments.benchmark else asked_bindings(arguments)
-    if arguments.model_dir:
+    if folder:
         # The folder may have been moved since the run wrote its configuration.
-        extra = (*extra, f"run.model_dir={str(arguments.model_dir)!r}")
-    with modules_named(arguments.model_dir):
-        run = load_gin(arguments, extra=extra, folder=arguments.model_dir)
+        extra = (*extra, f"run.model_dir={folder!r}")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(modules_named(folder))
+        run = load_gin(arguments, extra=extra, folder=folder, addresses=True)
         log_not_imported(run)
+        if not (arguments.benchmark and arguments.output_dir):
+            stack.enter_context(kept(run, connected(run)))
         if arguments.benchmark:
             if arguments.chat:
                 raise UserError(
@@ -89,7 +98,9 @@ def _run(arguments: argparse.Namespace) -> int:
             results = evaluate_run(
                 run.config, step=arguments.step, operative=run.operative, progress=eval_progress(), log=log
             )
-    show_results(arguments.output_dir or run.config.model_dir)
+    place = run.address or arguments.model_dir
+    at_address = is_address(place) and not arguments.output_dir
+    show_results(arguments.output_dir or run.config.model_dir, shown_address(place) if at_address else "")
     return _exit_code(results)
 
 

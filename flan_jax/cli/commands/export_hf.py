@@ -5,7 +5,8 @@ import dataclasses
 import json
 import sys
 
-from flan_jax.cli.paths import given_path
+from flan_jax.cli.paths import given_any_path, given_path
+from flan_jax.cli.run_places import run_folder
 
 EXAMPLE = "flan-jax export-hf runs/no_entailment exported/no_entailment --dtype bfloat16"
 
@@ -13,7 +14,10 @@ EXAMPLE = "flan-jax export-hf runs/no_entailment exported/no_entailment --dtype 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument(
-        "model_dir", type=given_path, metavar="MODEL_DIR", help="a run's folder, or one that import-hf made"
+        "model_dir",
+        type=given_any_path,
+        metavar="MODEL_DIR",
+        help="a run's folder or address, or a folder that import-hf made",
     )
     parser.add_argument("destination", type=given_path, metavar="DST", help="the folder to make; it must not exist")
     parser.add_argument("--step", type=int, default=None, help="the checkpoint of this step; default: the newest")
@@ -45,8 +49,9 @@ def execute(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             print(line, file=sys.stderr, flush=True)
 
+    folder = run_folder(arguments.model_dir, step=arguments.step)
     if arguments.adapter:
-        adapter = export_run_adapter(arguments.model_dir, arguments.destination, step=arguments.step, ema=arguments.ema)
+        adapter = export_run_adapter(folder, arguments.destination, step=arguments.step, ema=arguments.ema)
         if arguments.json:
             print(json.dumps(dataclasses.asdict(adapter), indent=1))
         else:
@@ -56,7 +61,7 @@ def execute(arguments: argparse.Namespace) -> int:
             )
         return 0
     done = export_run(
-        arguments.model_dir,
+        folder,
         arguments.destination,
         step=arguments.step,
         dtype=arguments.dtype,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from flan_jax.cli.escapes import visible
 from flan_jax.cli.instructions import add_template_options, instructions, template_form
-from flan_jax.cli.paths import given_path, local_path, name_or_path
+from flan_jax.cli.paths import given_any_path, local_path, name_or_path
+from flan_jax.cli.run_places import run_folder
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", nargs="?", help="the instruction; without it, lines are read from standard input")
     parser.add_argument(
         "--model_dir",
-        type=given_path,
+        type=given_any_path,
         required=True,
-        help="a run's folder; or a model of Hugging Face's: its folder, or hf:OWNER/NAME of the hub",
+        help="a run's folder or address; or a model of Hugging Face's: its folder, or hf:OWNER/NAME of the hub",
     )
     parser.add_argument("--step", type=int, default=None, help="the checkpoint of this step; default: the newest")
     parser.add_argument(
@@ -86,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_template_options(parser)
     parser.add_argument(
         "--compare",
-        type=given_path,
+        type=given_any_path,
         nargs="+",
         default=[],
         metavar="MODEL",
@@ -109,7 +110,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UserError(f"--max_tokens {arguments.max_tokens} must be at most {LONGEST:,}.")
     form = template_form(arguments)
     models = [arguments.model_dir, *arguments.compare]
-    answerers = [_answerer(arguments, model) for model in models]
+    answerers = [_answerer(arguments, run_folder(model, step=arguments.step)) for model in models]
     named = [f"{model}: " if len(models) > 1 else "" for model in models]
     for index, instruction in enumerate(instructions(arguments, form)):
         for name, answerer in zip(named, answerers, strict=True):

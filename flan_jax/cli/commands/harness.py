@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from flan_jax.cli.paths import local_path, name_or_path
+from flan_jax.cli.paths import any_path, local_path, name_or_path
 from flan_jax.errors import UserError
 
 EXAMPLE = "flan-jax harness --model_dir runs/quickstart -- --tasks my_task --include_path my_tasks --num_fewshot 5"
@@ -15,9 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument(
         "--model_dir",
-        type=name_or_path,
+        type=any_path,
         default="",
-        help="a run's folder; or a model of Hugging Face's: its folder, or hf:OWNER/NAME of the hub. Without it the harness's "
+        help="a run's folder or address; or a model of Hugging Face's: its folder, or hf:OWNER/NAME of the hub. Without it the harness's "
         "own --model and --model_args say what is measured (--model flan_jax --model_args path=FOLDER)",
     )
     parser.add_argument("--step", type=int, default=None, help="the checkpoint of this step; default: the newest")
@@ -78,7 +78,7 @@ def command_line(arguments: argparse.Namespace) -> list[str]:
     if named is not None:
         raise UserError(f"--model_dir names the model, and {named} names one to the harness. Give one of them.")
     path = arguments.model_dir
-    own = {"path": path if path.startswith("hf:") else str(Path(path).expanduser().absolute()), **own}
+    own = {"path": path if path.startswith("hf:") or "://" in path else str(Path(path).expanduser().absolute()), **own}
     for name, value in own.items():
         if "," in str(value):
             raise UserError(

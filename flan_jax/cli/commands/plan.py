@@ -63,7 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
         if value is not None and value < 0:
             raise UserError(f"--{name} {value:g} must be at least 0.")
     compiler = compiler_for(target, force_cpu=arguments.simulate)
-    config = load_gin(arguments).config
+    config = load_gin(arguments, addresses=True).config
     programs = _programs(arguments.programs)
     job = run_job(config, target, compiler, arguments.devices, arguments.slices, programs)
     check_batch(job)

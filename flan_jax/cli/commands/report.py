@@ -1,15 +1,14 @@
 """Write the page of one run, one page that sets several runs side by side, or the page of a study."""
 
 import argparse
-import contextlib
 import functools
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flan_jax.cli.paths import given_any_path, local_path
+from flan_jax.cli.run_places import run_folder
 from flan_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model_dir",
         nargs="+",
         type=given_any_path,
-        help="folders of runs or addresses of their copies, or the folder of one study",
+        help="folders or addresses of runs, or the folder of one study",
     )
     parser.add_argument(
         "--output",
@@ -61,19 +60,18 @@ def execute(arguments: argparse.Namespace) -> int:
         return _study(arguments, studies)
     if arguments.runs:
         raise UserError("--runs writes the pages of a study's runs, and no study is named. Leave it out.")
-    with contextlib.ExitStack() as stack:
-        folders = [_run_folder(folder, stack, serve=arguments.serve) for folder in arguments.model_dir]
-        if arguments.serve:
-            return _serve(folders, PORT if arguments.port is None else arguments.port)
-        if arguments.json:
-            from flan_jax.report.document import report_document
+    folders = [_run_folder(folder, serve=arguments.serve) for folder in arguments.model_dir]
+    if arguments.serve:
+        return _serve(folders, PORT if arguments.port is None else arguments.port)
+    if arguments.json:
+        from flan_jax.report.document import report_document
 
-            _print(report_document(folders))
-            return 0
-        first = arguments.model_dir[0]
-        if not _is_address(first) or arguments.output:
-            return _write(folders, Path(arguments.output or folders[0] / "report.html"))
-        return _put(first, folders)
+        _print(report_document(folders))
+        return 0
+    first = arguments.model_dir[0]
+    if not _is_address(first) or arguments.output:
+        return _write(folders, Path(arguments.output or folders[0] / "report.html"))
+    return _put(first, folders)
 
 
 def _is_address(place: str) -> bool:
@@ -92,24 +90,6 @@ def _put(address: str, folders: list[Path]) -> int:
     return 0
 
 
-def _fetched(address: str, stack: contextlib.ExitStack) -> Path:
-    """Fetches what a page shows of a run's copy into a folder that goes with the stack."""
-    from flan_jax.experiments.run_folder.mirror import RunMirror
-    from flan_jax.experiments.run_folder.run_files import CHECKPOINTS
-
-    scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    # The page names a run by its folder.
-    folder = scratch / (address.rstrip("/").rpartition("/")[2] or "run")
-    mirror = RunMirror(address, folder)
-    found = mirror.index()
-    if found is None:
-        raise UserError(
-            f"There is no copy of a run at {mirror.shown}. Give the address that `flan-jax train --mirror` was given."
-        )
-    mirror.download(folder, found, lambda name: not name.startswith(f"{CHECKPOINTS}/"))
-    return folder
-
-
 def _serve(folders: list[Path], port: int) -> int:
     from flan_jax.report.serve import HOST, make_server
 
@@ -122,13 +102,13 @@ def _serve(folders: list[Path], port: int) -> int:
     return 0
 
 
-def _run_folder(given: str, stack: contextlib.ExitStack, *, serve: bool) -> Path:
+def _run_folder(given: str, *, serve: bool) -> Path:
     if _is_address(given):
         if serve:
             raise UserError(
                 "--serve follows the folders of runs on this machine, and no address. Leave one of them out."
             )
-        return _fetched(given, stack)
+        return Path(run_folder(given, weights=False))
     folder = Path(given)
     if not folder.is_dir():
         raise UserError(f"There is no folder {given!r}. Give the MODEL_DIR of a run, or the folder of a study.")

@@ -60,13 +60,13 @@ def look_into(words: list[str], *, unchecked: bool) -> LaunchedCommand:
     run = None
     if words[0] == "train" and not unchecked:
         import_modules(parsed.module_import)
-        run = load_gin(parsed)
+        run = load_gin(parsed, addresses=True)
     return LaunchedCommand(tuple(words), _folder(parsed, bindings, run), run)
 
 
 def _folder(parsed: argparse.Namespace, bindings: list[str], run: "GinRun | None") -> Path:
-    """The folder that a launch is recorded in."""
-    if run is not None:
+    """The folder that a launch is recorded in: the working folder where the run's is an address."""
+    if run is not None and not run.address:
         return Path(run.config.model_dir).expanduser()
     named = {name.strip(): value.strip().strip("'\"") for name, _, value in (each.partition("=") for each in bindings)}
     given = [named.get("MODEL_DIR"), named.get("run.model_dir"), *(getattr(parsed, name, None) for name in _FOLDERS)]

@@ -65,6 +65,23 @@ class AddressFiles:
 
         return self._tried("read", names, read)
 
+    def names(self, *folder: str) -> list[str]:
+        """Lists what lies in a folder, by name; nothing where there is none, or where an address has no lists.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+
+        def listed() -> list[str]:
+            self._files.invalidate_cache()
+            try:
+                found = self._files.ls(self._path(*folder), detail=False)
+            except (FileNotFoundError, NotImplementedError):
+                return []
+            return sorted({path.rstrip("/").rpartition("/")[2] for path in found})
+
+        return self._tried("read", folder, listed)
+
     def write(self, content: str, *names: str) -> None:
         """Writes a file, whole or not at all.
 

@@ -3,6 +3,8 @@
 ADDRESS/objects/DIGEST   the content of a file, by its BLAKE2b digest
 ADDRESS/run.json         the files of the folder, each with its digest and size
 ADDRESS/report.html      the page of the run, for a browser
+ADDRESS/writer.json      the process that writes all this (``mirror_writer``)
+ADDRESS/added/NAME/      results that another process measured (``added_results``), until the run takes them into its list
 
 An object store cannot rename a folder in one step. So objects come first, each under a name that no other content has, and
 `run.json` last, which a store replaces whole: a reader finds the folder as it was at one moment, and an upload that is
@@ -22,14 +24,19 @@ from typing import Any
 from flan_jax import files
 from flan_jax.errors import UserError
 from flan_jax.experiments.run_folder import run_files
+from flan_jax.experiments.run_folder.added_results import AddedResults
 from flan_jax.experiments.run_folder.address_files import PAUSE_S, AddressFiles
+from flan_jax.experiments.run_folder.mirror_writer import SILENT_S, MirrorWriter
 from flan_jax.experiments.run_folder.run_lock import LOCK
 from flan_jax.store.manifest import digest_of_file
 from flan_jax.train.step_folders import step_folders
 
 INDEX, OBJECTS, IDENTITY = "run.json", "objects", "mirror.json"
+FETCHED = ".fetched"
+"""The file that marks a folder in which some files of a copy lie, and perhaps not all: one that nobody trained in."""
 FORMAT = 1
 """Raised when a key of ``run.json`` changes its meaning or goes."""
+RESULTS = "eval/"
 _LEFT_OUT = re.compile(r"(^|/)(\.|damaged-|diverged-)|\.orbax-checkpoint-tmp|\.tmp$")
 """Of a folder: what is being written, was deleted, or nobody reads."""
 _OF_STEP = re.compile(rf"{run_files.CHECKPOINTS}/(\d+)/")
@@ -42,16 +49,27 @@ class RunMirror:
     Args:
         url: an fsspec address, or a folder (of a disk that machines share); options of a protocol come from fsspec's own
             configuration.
-        folder: MODEL_DIR.
+        folder: MODEL_DIR, or the staging folder of one that is an address.
         log: told in a sentence what is fetched.
         pause_s: seconds before what failed is tried again.
+        silent_s: seconds after which another machine's writer that gives no sign is taken for dead.
 
     Raises:
         UserError: a protocol that is not known or not installed.
     """
 
-    def __init__(self, url: str, folder: Path, log: Log = lambda line: None, *, pause_s: float = PAUSE_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        log: Log = lambda line: None,
+        *,
+        pause_s: float = PAUSE_S,
+        silent_s: float = SILENT_S,
+    ) -> None:
         self.files = AddressFiles(url, "copy of a run", pause_s=pause_s)
+        self.writer = MirrorWriter(self.files, log, silent_s=silent_s)
+        self.added = AddedResults(self.files)
         self.shown, self.folder, self._log = self.files.shown, folder, log
         self._digests: dict[tuple[str, int, int], str] = {}
         self._index: Mapping[str, Any] | None = None
@@ -81,40 +99,85 @@ class RunMirror:
         Raises:
             UserError: the copy is of another run, cannot be read, or is damaged.
         """
-        found, own = self.index(), self._own_identity()
-        begun = (self.folder / run_files.MANIFEST).is_file()
+        found = self.index()
         if found is None:
+            self._start_without(self.shown)
             return
-        if begun and own != found["identity"]:
-            raise UserError(
-                f"{self.shown} holds the copy of another run than {str(self.folder)!r}. Name another address, or another "
-                "MODEL_DIR."
-            )
+        found = self.added.over(found)
+        begun = (self.folder / run_files.MANIFEST).is_file() and not self.only_fetched()
+        if begun:
+            self.check_identity(found)
         here = max(step_folders(self.folder / run_files.CHECKPOINTS), default=-1)
         if begun and here >= found["step"]:
+            self.bring(self.folder, found, lambda name: "added" in found["files"][name])
             return
-        self._log(f"fetching step {found['step']} of the run from {self.shown}")
+        step = f"step {found['step']} of " if found["step"] >= 0 else ""
+        self._log(f"fetching {step}the run from {self.shown}")
         with files.atomic_dir(self.folder) as made:
-            self.download(made, found)
-            for name in self._names():  # what others put there, such as the record of a launch
-                if name not in found["files"] and not name.startswith(f"{run_files.CHECKPOINTS}/"):
-                    (made / name).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(self.folder / name, made / name)
+            self.bring(made, found, reused=self.folder)
+            for name in self._own_names(found):
+                (made / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(self.folder / name, made / name)
 
-    def download(self, to: Path, found: Mapping[str, Any], wanted: Callable[[str], bool] = lambda name: True) -> None:
-        """Writes the files of the copy into a folder, each compared with its digest.
+    def _own_names(self, found: Mapping[str, Any]) -> list[str]:
+        """What others put into the folder: the record of a launch, or results that did not come to the address."""
+        new = [name for name in self.names() if name not in found["files"] and step_of(name) is None]
+        if not self.only_fetched():
+            return [name for name in new if not name.startswith(f"{run_files.CHECKPOINTS}/")]
+        ours = self.own_identity() == found["identity"]
+        return [name for name in new if ours and name.startswith(RESULTS)]
+
+    def _start_without(self, shown: str) -> None:
+        """Makes the folder ready for a run of which nothing is at the address."""
+        if self.only_fetched():  # of a copy that was deleted since, to begin anew
+            shutil.rmtree(self.folder)
+        elif (self.folder / run_files.MANIFEST).is_file():
+            self._log(f"nothing is at {shown} yet; the run is the one in {self.folder}")
+
+    def only_fetched(self) -> bool:
+        """Tells whether files of the copy lie in the folder that readers fetched, and nobody trained there."""
+        return (self.folder / FETCHED).is_file()
+
+    def check_identity(self, found: Mapping[str, Any]) -> None:
+        """Checks that the copy is of the run in the folder.
+
+        Raises:
+            UserError: it is of another.
+        """
+        if self.own_identity() != found["identity"]:
+            raise UserError(
+                f"{self.shown} holds the copy of another run than {str(self.folder)!r}. Name another address, or another "
+                "MODEL_DIR; where it is the address that is MODEL_DIR, remove that folder or what is at the address."
+            )
+
+    def bring(
+        self,
+        to: Path,
+        found: Mapping[str, Any],
+        wanted: Callable[[str], bool] = lambda name: True,
+        *,
+        reused: Path | None = None,
+    ) -> None:
+        """Writes the files of the copy into a folder, each compared with its digest; one that is there already stays.
 
         Args:
             to: the folder.
-            found: of ``index``.
+            found: of ``index``, or with added results.
             wanted: asked of each file's path whether it is fetched.
+            reused: a folder from which files are taken that are the same there.
+
+        Raises:
+            UserError: the copy cannot be read, or is damaged.
         """
         for name, entry in found["files"].items():
-            if wanted(name):
-                path = to / name
-                path.parent.mkdir(parents=True, exist_ok=True)
+            if not wanted(name) or _is_there(to / name, entry):
+                continue
+            with files.atomic_file(to / name) as path:
+                if reused is not None and _is_there(reused / name, entry):
+                    shutil.copyfile(reused / name, path)
+                    continue
                 try:
-                    self.files.fetch(entry["digest"], path, OBJECTS, entry["digest"])
+                    self.files.fetch(entry["digest"], path, *entry.get("added", (OBJECTS,)), entry["digest"])
                 except FileNotFoundError as error:
                     raise UserError(
                         f"{self.shown} lacks the content of {name}: another process writes there, or somebody deleted it."
@@ -124,14 +187,16 @@ class RunMirror:
         """Makes the copy what the folder is now: what is new of it, then the index, then away with what is old.
 
         Raises:
+            RunHeldError: another process writes there.
             UserError: the address takes nothing, after several attempts.
         """
+        self.writer.check()
         identity = self._identity()
         before = self._index or {"files": {}}
         there = {entry["digest"] for entry in before["files"].values()}
         entries: dict[str, dict[str, Any]] = {}
         with self._held() as checkpoints:
-            logged = [name for name in self._names() if not _OF_STEP.match(name)]
+            logged = [name for name in self.names() if step_of(name) is None]
             for name in (*checkpoints, *logged):  # in this order: what is logged is never behind what is saved
                 with contextlib.suppress(FileNotFoundError), self._still(name, checkpoints.get(name)) as path:
                     size, digest = path.stat().st_size, self._digest(name, path)
@@ -139,13 +204,14 @@ class RunMirror:
                         self.files.put(path, OBJECTS, digest)
                         there.add(digest)
                     entries[name] = {"digest": digest, "bytes": size}
-        steps = [int(match[1]) for match in map(_OF_STEP.match, entries) if match]
+        steps = [step for step in map(step_of, entries) if step is not None]
         index = {"format": FORMAT, "identity": identity, "step": max(steps, default=-1), "files": entries}
         if index["files"] != before["files"]:
             self.files.write(json.dumps(index, indent=1), INDEX)
             self._index = index
             for digest in sorted(there - {entry["digest"] for entry in entries.values()}):
                 self.files.remove(OBJECTS, digest)
+        self.added.forget(entries)
         page = self.folder / run_files.REPORT
         if page.is_file():
             self.put_page(page)
@@ -156,19 +222,20 @@ class RunMirror:
 
     def _identity(self) -> str:
         """The name by which the run and its copy know each other; the folder gets one where it has none."""
-        own = self._own_identity()
+        own = self.own_identity()
         if own is None:
             own = str(self._index["identity"]) if self._index else secrets.token_hex(16)
             files.atomic_write_text(self.folder / IDENTITY, json.dumps({"identity": own}) + "\n")
         return own
 
-    def _own_identity(self) -> str | None:
+    def own_identity(self) -> str | None:
+        """The name by which the folder knows its copy; ``None`` where it has none."""
         try:
             return str(json.loads((self.folder / IDENTITY).read_text(encoding="utf-8"))["identity"])
         except (OSError, ValueError, KeyError):
             return None
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
         """The files of the folder that its copy has."""
         found = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
         return sorted(name for name in found if name != LOCK and not _LEFT_OUT.search(name))
@@ -231,3 +298,13 @@ class RunMirror:
         if key not in self._digests:
             self._digests[key] = digest_of_file(path)
         return self._digests[key]
+
+
+def step_of(name: str) -> int | None:
+    """The step of the checkpoint that a file of a run's folder is in; ``None`` for others."""
+    found = _OF_STEP.match(name)
+    return int(found[1]) if found else None
+
+
+def _is_there(path: Path, entry: Mapping[str, Any]) -> bool:
+    return path.is_file() and path.stat().st_size == entry["bytes"] and digest_of_file(path) == entry["digest"]

@@ -37,10 +37,15 @@ def mirrored(
     except BaseException:
         _end(thread, ended)
         with contextlib.suppress(Exception):  # it would hide the error that ends the work
-            mirror.upload()
+            _upload_begun(mirror)
         raise
     _end(thread, ended)
-    if mirror.folder.is_dir():
+    _upload_begun(mirror)
+
+
+def _upload_begun(mirror: RunMirror) -> None:
+    """Uploads a run that has begun: of one that was refused before it did, nothing is kept."""
+    if (mirror.folder / run_files.MANIFEST).is_file():
         mirror.upload()
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.data.tokenizers.protocol import Vocabulary
 from flan_jax.data.tokenizers.registry import load_vocabulary
 from flan_jax.errors import UserError
@@ -18,6 +17,7 @@ from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.model_snapshot import CONFIG
 from flan_jax.experiments.renamed import by_new_names
 from flan_jax.experiments.run_folder import run_files
+from flan_jax.experiments.run_folder.fetched_run import model_folder
 from flan_jax.experiments.weights.base_vocabulary import VocabularyRecord, base_vocabulary, has_tokenizer
 from flan_jax.models.config import ModelConfig, config_class
 from flan_jax.models.config_difference import START, Difference, difference
@@ -128,7 +128,7 @@ def check_same_vocabulary(
     """
     if not config.initial_checkpoint:
         return
-    theirs = base_vocabulary(model_folder(config.initial_checkpoint))
+    theirs = base_vocabulary(model_folder(config.initial_checkpoint, weights=False))
     if theirs is None:
         log(
             f"nothing in {config.initial_checkpoint!r} says which tokenizer its weights were trained with; "

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from flan_jax.data.sources.hub_models import HUB, model_folder
+from flan_jax.data.sources.hub_models import HUB
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.options import EvalConfig
 from flan_jax.experiments.run_folder import run_files
+from flan_jax.experiments.run_folder.fetched_run import model_folder
 from flan_jax.experiments.weights.frozen_base import tuning_of
 from flan_jax.experiments.weights.initial import base_params, load_trained, with_float32_base
 from flan_jax.files import new_dir

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.run_folder import run_files
+from flan_jax.experiments.run_folder.fetched_run import model_folder
 from flan_jax.models.peft.adapters import PROMPT
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.train.step_folders import step_folders

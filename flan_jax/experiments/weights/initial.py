@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx, traverse_util
 
-from flan_jax.data.sources.hub_models import model_folder
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
 from flan_jax.experiments.run_folder import run_files
+from flan_jax.experiments.run_folder.fetched_run import model_folder
 from flan_jax.experiments.weights.base_check import check_same_model
 from flan_jax.experiments.weights.frozen_base import check_same_base, tuning_of
 from flan_jax.models import build

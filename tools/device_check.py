@@ -28,7 +28,7 @@ TOOLS = Path(__file__).parent
 sys.path[:0] = [str(TOOLS.parent), str(TOOLS)]
 
 from device import report, wheels  # noqa: E402
-from device.parts import PARTS, Part  # noqa: E402
+from device.parts import PARTS, CheckedPart  # noqa: E402
 from device.process import log, run_part  # noqa: E402
 
 from flan_jax.errors import UserError, unknown  # noqa: E402
@@ -144,7 +144,7 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if report.failed(found) else 0
 
 
-def _chosen(names: str | None) -> list[Part]:
+def _chosen(names: str | None) -> list[CheckedPart]:
     known = [part.name for part in PARTS]
     asked = known if names is None else [name.strip() for name in names.split(",") if name.strip()]
     for name in asked:
@@ -155,7 +155,7 @@ def _chosen(names: str | None) -> list[Part]:
     return report.named(asked)
 
 
-def _limited(parts: list[Part], limits: Sequence[str]) -> list[Part]:
+def _limited(parts: list[CheckedPart], limits: Sequence[str]) -> list[CheckedPart]:
     given = _pairs("--limit", limits)
     found = []
     for part in parts:
@@ -172,7 +172,7 @@ def _limited(parts: list[Part], limits: Sequence[str]) -> list[Part]:
     return found
 
 
-def _faults(parts: list[Part], given: Sequence[str]) -> dict[str, str]:
+def _faults(parts: list[CheckedPart], given: Sequence[str]) -> dict[str, str]:
     found, names = _pairs("--fault", given), [part.name for part in parts]
     for name, kind in found.items():
         if name not in names:

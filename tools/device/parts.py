@@ -6,7 +6,7 @@ Nothing here imports a package: what starts the parts runs before any is install
 from typing import NamedTuple
 
 
-class Part(NamedTuple):
+class CheckedPart(NamedTuple):
     """A part of a check.
 
     Attributes:
@@ -27,13 +27,13 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("machine", "measure_machine", 25, "device, versions, rate of a product and of the memory"),
-    Part("parity", "measure_parity", 60, "logits and gradients against float32 and the CPU", correctness=True),
-    Part("attention", "measure_attention", 40, "cuDNN's attention against ours", correctness=True),
-    Part("decode", "measure_decode", 40, "tokens a second against the memory's rate"),
-    Part("groups", "measure_groups", 45, "runs trained together against one after another", correctness=True),
-    Part("train_decoder_1b", "measure_train", 55, "a step's time, memory and MFU", "decoder_1b", True),
-    Part("train_decoder_8b_lora", "measure_train", 65, "the same with adapters", "decoder_8b_lora", True),
-    Part("train_t5_xl", "measure_train", 100, "the same of an encoder-decoder", "t5_xl", True),
-    Part("torch", "measure_torch", 45, "PyTorch with transformers at the same shapes"),
+    CheckedPart("machine", "measure_machine", 25, "device, versions, rate of a product and of the memory"),
+    CheckedPart("parity", "measure_parity", 60, "logits and gradients against float32 and the CPU", correctness=True),
+    CheckedPart("attention", "measure_attention", 40, "cuDNN's attention against ours", correctness=True),
+    CheckedPart("decode", "measure_decode", 40, "tokens a second against the memory's rate"),
+    CheckedPart("groups", "measure_groups", 45, "runs trained together against one after another", correctness=True),
+    CheckedPart("train_decoder_1b", "measure_train", 55, "a step's time, memory and MFU", "decoder_1b", True),
+    CheckedPart("train_decoder_8b_lora", "measure_train", 65, "the same with adapters", "decoder_8b_lora", True),
+    CheckedPart("train_t5_xl", "measure_train", 100, "the same of an encoder-decoder", "t5_xl", True),
+    CheckedPart("torch", "measure_torch", 45, "PyTorch with transformers at the same shapes"),
 )  # fmt: skip

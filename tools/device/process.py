@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from device.parts import Part
+from device.parts import CheckedPart
 
 TOOLS = Path(__file__).parents[1]
 _TAIL = 2000
@@ -24,7 +24,7 @@ Found = dict[str, Any]
 
 
 def run_part(
-    part: Part, python: str, settings: Mapping[str, Any], limit_s: float, changed: Callable[[Found], None]
+    part: CheckedPart, python: str, settings: Mapping[str, Any], limit_s: float, changed: Callable[[Found], None]
 ) -> Found:
     """Runs a part.
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from device.parts import PARTS, Part
+from device.parts import PARTS, CheckedPart
 
 Status = Literal["passed", "measured", "below", "failed", "not judged", "missing"]
 PEAK_WITHIN, TIME_WITHIN = 0.05, 0.20
@@ -225,6 +225,6 @@ _DERIVED: Mapping[str, Callable[[Mapping[str, Any]], Derived]] = {
 }
 
 
-def named(names: Sequence[str]) -> list[Part]:
+def named(names: Sequence[str]) -> list[CheckedPart]:
     """Returns the parts of these names, in the order in which they run."""
     return [part for part in PARTS if part.name in names]

@@ -246,7 +246,7 @@ def _layer_writer(shape: tuple[int, ...], to: QuantizedKernel, storage: Quantize
 
 
 def _of_layer(stack: Any, dimensions: int) -> NamedSharding:
-    """Where one layer lies of a stack of so many dimensions, whose last two are sharded alike."""
+    """Returns the sharding of one layer of a stack of so many dimensions, whose last two are sharded alike."""
     spec = (*stack.spec, *[None] * (dimensions - len(stack.spec)))
     return NamedSharding(stack.mesh, PartitionSpec(*spec[-2:]))
 

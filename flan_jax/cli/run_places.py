@@ -1,4 +1,4 @@
-"""Where a run of the command line is: in a folder, or at an address that is staged in one."""
+"""The place of a run that a command names: a folder, or an address that is staged in one."""
 
 import contextlib
 import secrets
@@ -79,7 +79,7 @@ def connected(run: "GinRun", mirror: str | None = None) -> "RunMirror | None":
 
 
 @contextlib.contextmanager
-def kept(run: "GinRun", mirror: "RunMirror | None") -> Iterator[None]:
+def mirrored_run(run: "GinRun", mirror: "RunMirror | None") -> Iterator[None]:
     """Brings MODEL_DIR to where its copy is, and keeps the copy up to date inside: the first process does, for all.
 
     Raises:

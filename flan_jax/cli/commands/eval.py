@@ -63,7 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, folder: str) -> int:
     """Measures the run in a folder, or one that gin files describe."""
     from flan_jax.cli.console import eval_progress, log, log_not_imported, modules_named, show_results
-    from flan_jax.cli.run_places import connected, kept
+    from flan_jax.cli.run_places import connected, mirrored_run
     from flan_jax.experiments.evaluate import evaluate_run
     from flan_jax.experiments.run_folder.address_files import shown_address
     from flan_jax.experiments.run_folder.staging import is_address
@@ -78,7 +78,7 @@ def _run(arguments: argparse.Namespace, folder: str) -> int:
         run = load_gin(arguments, extra=extra, folder=folder, addresses=True)
         log_not_imported(run)
         if not (arguments.benchmark and arguments.output_dir):
-            stack.enter_context(kept(run, connected(run)))
+            stack.enter_context(mirrored_run(run, connected(run)))
         if arguments.benchmark:
             if arguments.chat:
                 raise UserError(

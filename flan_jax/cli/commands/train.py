@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Prepares what is not prepared, trains or resumes, evaluates, reports."""
     from flan_jax.cli.console import run_training
-    from flan_jax.cli.run_places import connected, kept
+    from flan_jax.cli.run_places import connected, mirrored_run
 
     run = load_gin(arguments, several=True, addresses=True)
     mirror = connected(run, arguments.mirror)
-    with joined_processes(arguments, run.operative) as speaks, kept(run, mirror):
+    with joined_processes(arguments, run.operative) as speaks, mirrored_run(run, mirror):
         return run_training(run, quiet=not speaks)

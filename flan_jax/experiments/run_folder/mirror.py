@@ -120,7 +120,7 @@ class RunMirror:
                 shutil.copy2(self.folder / name, made / name)
 
     def _own_names(self, found: Mapping[str, Any]) -> list[str]:
-        """What others put into the folder: the record of a launch, or results that did not come to the address."""
+        """Lists what others put into the folder: the record of a launch, or results that did not come to the address."""
         new = [name for name in self.names() if name not in found["files"] and step_of(name) is None]
         if not self.only_fetched():
             return [name for name in new if not name.startswith(f"{run_files.CHECKPOINTS}/")]

@@ -37,9 +37,9 @@ class AddedResults:
         """
         entries = dict(found["files"])
         self._known = {name: own for name in self._files.names(ADDED) if (own := self._read(name)) is not None}
-        for name, own in sorted(self._known.items(), key=lambda pair: str(pair[1].get("time", ""))):
-            if own["identity"] == found["identity"]:
-                entries |= {path: {**entry, "added": (ADDED, name)} for path, entry in own["files"].items()}
+        for name, known in sorted(self._known.items(), key=lambda pair: str(pair[1].get("time", ""))):
+            if known["identity"] == found["identity"]:
+                entries |= {path: {**entry, "added": (ADDED, name)} for path, entry in known["files"].items()}
         return {**found, "files": entries}
 
     def add(self, identity: str, time: str, files: Mapping[str, tuple[Path, str]]) -> None:

@@ -44,6 +44,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.kills < 1:
         parser.error("--kills must be at least 1")
+    signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))  # so that the run ends with this process
     with tempfile.TemporaryDirectory(prefix="flan_jax_chaos_") as folder:
         result = chaos(Path(folder), arguments.kills, arguments.seed, arguments.steps, arguments.more)
     text = json.dumps(result, indent=1)
@@ -117,13 +118,16 @@ def run_and_stop(
     log = run.parent.with_name(f"{run.parent.name}.log")
     with log.open("w") as stderr:
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True)
-        while process.poll() is None and not due():
-            time.sleep(_POLL_S)
         try:
+            while process.poll() is None and not due():
+                time.sleep(_POLL_S)
             process.wait(timeout=delay)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signum)
             process.wait()
+        except BaseException:  # this process is told to end
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
     if process.returncode == 0:
         return None
     wanted = (75, 143) if signum == signal.SIGTERM else (-signum,)

@@ -79,6 +79,7 @@ def main() -> int:
     faults = [name for name in FAULTS if name in asked and name not in left_out]
     if not faults:
         parser.error(f"none of these faults can be made here: {left_out}")
+    signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))  # so that the runs end with this process
     with tempfile.TemporaryDirectory(prefix="flan_jax_soak_") as folder:
         try:
             result = Soak(Path(folder), arguments.minutes, arguments.seed, faults).result() | {"left_out": left_out}

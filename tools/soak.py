@@ -344,7 +344,7 @@ class Soak:
                 return False
             processes = children(self._process.pid)
             youngest = max((Path(f"/proc/{process}").stat().st_mtime for process in processes.values()), default=0)
-            lines = metrics.read_bytes().splitlines()
+            lines = metrics.read_bytes().split(b"\n")[:-1]  # the last one may be half-written still
         except FileNotFoundError:
             return False
         logged = json.loads(lines[-1])["step"] if lines else 0

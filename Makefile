@@ -127,7 +127,7 @@ test-targets: $(TARGETS)  ## compile training, scoring and decoding for TPUs and
 
 # A T5 and a decoder, one of them with adapters, on eight chips: what a change most likely breaks.
 test-targets-tpu: $(TPU)  ## the same for one kind of TPU and a few models, in two minutes (installs its compiler, 200 MB)
-	$(call pytest,-o testpaths=tests/targets -m targets -k "v5e and (t5_fsdp or decoder_tensor_lora)")
+	$(call pytest,-o testpaths=tests/targets -m targets -k "v5e and (t5_wide_fsdp or scattered or decoder_tensor_lora)")
 
 test-wheel: env  ## build the wheel, install it into an empty environment, run the tutorial's notebook from elsewhere
 	tools/dev/check_wheel.sh $(BIN)/python $(ARGS)

@@ -5,6 +5,7 @@ to change is written anew with FLAN_JAX_UPDATE_GOLDEN=1.
 """
 
 import dataclasses
+import functools
 import json
 import os
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.plan.compile import compile_job
-from flan_jax.plan.job import PROGRAMS, PlanJob
+from flan_jax.plan.job import PlanJob
 from flan_jax.plan.packages import compiler_for
 from flan_jax.plan.targets import target_named
 from flan_jax.testing.models import tiny_decoder, tiny_t5
@@ -29,11 +30,16 @@ WITHIN = 0.05
 T5 = PlanJob(
     dataclasses.replace(tiny_t5(), dtype="bfloat16", dropout_rate=0.1), 16, 64, 32, target="", eval_rows=16, num_tasks=3
 )
+# As wide as compilers split for real: what is small they add up whole, or send around the ring in pieces.
+WIDE = dataclasses.replace(T5.model, d_model=512, d_ff=1024, num_heads=8, d_kv=64, vocab_size=8192)
 DECODER = dataclasses.replace(T5, model=dataclasses.replace(tiny_decoder(), dtype="bfloat16"))
 JOBS: dict[str, PlanJob] = {
     "t5": T5,
     "t5_data": dataclasses.replace(T5, devices=8, mesh=MeshConfig(8, 1, 1)),
     "t5_fsdp": dataclasses.replace(T5, devices=8, mesh=MeshConfig(1, 8, 1)),
+    "t5_wide_fsdp": dataclasses.replace(
+        T5, model=WIDE, inputs=256, targets=128, devices=8, mesh=MeshConfig(1, 8, 1), programs=("train",)
+    ),
     "t5_all_remat": dataclasses.replace(
         T5, model=dataclasses.replace(T5.model, remat="full"), devices=8, mesh=MeshConfig(2, 2, 2)
     ),
@@ -51,6 +57,7 @@ JOBS: dict[str, PlanJob] = {
 }  # fmt: skip
 
 
+@functools.cache
 def compiled(job: PlanJob, target: str) -> dict[str, Any]:
     """Compiles a job by the target's own compiler; skips the test where its package is not installed."""
     compiler = compiler_for(target_named(target))
@@ -78,7 +85,7 @@ def test_every_program_compiles_as_its_table_says(name: str, target: str) -> Non
     if name == "decoder_cudnn" and target_named(target).platform == "tpu":
         pytest.skip("cuDNN is of NVIDIA's GPUs")
     found = compiled(JOBS[name], target)
-    assert set(found["programs"]) == set(PROGRAMS)
+    assert set(found["programs"]) == set(JOBS[name].programs)
     now = table(found)
     known = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
     key = f"{name} {target}"
@@ -104,10 +111,10 @@ def test_operations_of_cudnn_attention_are_counted() -> None:
     assert 0.7 < fused["operations"] / chunks["programs"]["train"]["operations"] < 1
 
 
-def test_fully_sharded_gradients_are_scattered() -> None:
-    job = dataclasses.replace(JOBS["t5_fsdp"], programs=("train",))
+@pytest.mark.parametrize("target", ["v5e", "H200"])
+def test_fully_sharded_gradients_are_scattered(target: str) -> None:
     moved: dict[str, int] = {}
-    for each in compiled(job, "H200")["programs"]["train"]["collectives"]:
+    for each in compiled(JOBS["t5_wide_fsdp"], target)["programs"]["train"]["collectives"]:
         moved[each["kind"]] = moved.get(each["kind"], 0) + each["bytes"]
     # What is added up on every device is small: Adafactor's means, the loss, norms.
-    assert moved["reduce-scatter"] > 2 * moved.get("all-reduce", 0)
+    assert moved["reduce-scatter"] > 50 * moved["all-reduce"]

@@ -186,7 +186,7 @@ def test_commands_are_launched_as_the_guide_says(tmp_path):
 def test_runs_of_paper_scale_are_launched_as_the_guide_says(tmp_path):
     """What compilers of minutes say is not asked again."""
     plans = [step.body for step in steps("paper_scale.md") if step.body.startswith("flan-jax plan")]
-    assert len(plans) == 4
+    assert len(plans) == 5
     follow("paper_scale.md", tmp_path, {body: "true\n" for body in plans})
     assert not list(tmp_path.iterdir())
 

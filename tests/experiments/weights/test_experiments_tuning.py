@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.config import RunConfig
@@ -22,10 +23,13 @@ from flan_jax.experiments.weights.frozen_base import fingerprint
 from flan_jax.experiments.weights.initial import base_params, load_weights
 from flan_jax.models.build import logical_axes
 from flan_jax.models.huggingface import peft, reader
+from flan_jax.models.ops.quantized import QUANTIZED
 from flan_jax.models.peft.adapters import join, merged_params, split
 from flan_jax.models.peft.config import TuningConfig
 from flan_jax.models.peft.storage import cast_params
 from flan_jax.models.t5.config import T5Config
+from flan_jax.testing.models import random_params
+from flan_jax.train.checkpoint_stream import Piece, save_pieces
 from flan_jax.train.optimizer import OptimizerConfig, make_optimizer
 from flan_jax.train.sharding import make_partitioner
 from flan_jax.train.state import init_state
@@ -215,6 +219,23 @@ def test_a_quantized_base(make, base, tmp_path):
     other = dataclasses.replace(MODEL, d_ff=32)
     with pytest.raises(UserError, match="d_ff"):
         load_weights(make(tmp_path / "d", few, model=other, initial_checkpoint=base.model_dir))
+
+
+@pytest.mark.parametrize("frozen_dtype", QUANTIZED)
+def test_a_base_saved_layer_by_layer_is_quantized_in_its_order(make, tmp_path, frozen_dtype):
+    """As ``import-hf`` saves it: a chunk is a layer."""
+    deep = dataclasses.replace(MODEL, num_encoder_layers=3, num_decoder_layers=2)
+    params = random_params(deep)
+    flat = traverse_util.flatten_dict(params)
+    pieces = [
+        Piece(path, layer, values)
+        for path, leaf in flat.items()
+        for layer, values in (enumerate(leaf) if "layers" in path else [(None, leaf)])
+    ]
+    save_pieces(tmp_path / "base" / "checkpoints", {path: leaf.shape for path, leaf in flat.items()}, pieces)
+    few = dataclasses.replace(LORA, frozen_dtype=frozen_dtype)
+    config = make(tmp_path / "run", few, model=deep, initial_checkpoint=str(tmp_path / "base"))
+    leaves_equal(base_params(config), cast_params(jax.tree.map(jnp.asarray, params), logical_axes(deep), few))
 
 
 def test_some_parameters_of_a_base(make, base, tmp_path):

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compiled_once import compiled_once
-from deep import with_deep
 from small_mini import small_mini
 
 from flan_jax.cli.main import main
@@ -78,7 +77,7 @@ def processes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[s
 
 
 @pytest.mark.timeout(LIMIT_S)
-@pytest.mark.parametrize("processes", with_deep([2], [4]), indirect=True)
+@pytest.mark.parametrize("processes", [2, 4], indirect=True)
 def test_processes_train_like_one_and_one_goes_on_where_another_was_killed(
     tmp_path: Path, processes: list[subprocess.Popen[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,6 +52,11 @@ pip install -q --no-compile --require-hashes -r requirements/run.txt
 pip install -q --no-compile --no-deps "$elsewhere"/dist/*.whl
 pip check
 
+# What runs the notebook, whose cells are commands; the wheel's environment is to hold nothing else.
+"$runs_on" -m venv "$elsewhere/jupyter"
+"$elsewhere/jupyter/bin/python" -m pip --disable-pip-version-check --no-input install -q --no-compile --require-hashes \
+  -r requirements/notebook.txt
+
 echo "following the tutorial with what is installed, from another folder"
 mkdir "$elsewhere/work"
 root=$PWD
@@ -69,10 +74,6 @@ for module in (flan_jax, mixtures):
     assert "site-packages" in module.__file__, f"{module.__name__} comes from {module.__file__}, not from the wheel"
 assert [*files("flan_jax").joinpath("gin_files", "runs").iterdir()], "the wheel has no gin files"
 END
-# In an environment of its own, since the wheel's is to hold nothing else: its cells are commands.
-"$runs_on" -m venv "$elsewhere/jupyter"
-"$elsewhere/jupyter/bin/python" -m pip --disable-pip-version-check --no-input install -q --no-compile --require-hashes \
-  -r "$root/requirements/notebook.txt"
 cp "$root/docs/tutorial.ipynb" .
 PATH="$elsewhere/venv/bin:$elsewhere/jupyter/bin:$PATH" jupyter execute --timeout=1800 tutorial.ipynb
 test -s runs/tutorial/report.html

@@ -8,13 +8,13 @@ its next upload, and uploads nothing more.
 import contextlib
 import json
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.experiments.run_folder.address_files import AddressFiles
+from flan_jax.experiments.run_folder.heartbeat import heartbeat
 from flan_jax.experiments.run_folder.process_identity import lives_here, this_process
 from flan_jax.experiments.run_folder.run_lock import DEAD_AFTER_S, RunHeldError
 
@@ -47,14 +47,11 @@ class MirrorWriter:
             UserError: the address takes nothing.
         """
         self._take()
-        ended = threading.Event()
-        heart = threading.Thread(target=self._beat, args=(ended,), name="mirror-writer", daemon=True)
-        heart.start()
         try:
-            yield
+            # An address may take nothing for a while; a new owner keeps its sign.
+            with heartbeat(self._beat, every_s=self._silent_s / 4, name="mirror-writer", missed=UserError):
+                yield
         finally:
-            ended.set()
-            heart.join()
             with contextlib.suppress(UserError):
                 if self._read().get("token") == self._token:
                     self._files.remove(WRITER)
@@ -101,13 +98,9 @@ class MirrorWriter:
                 return True
         return False
 
-    def _beat(self, ended: threading.Event) -> None:
-        while not ended.wait(self._silent_s / 4):
-            with contextlib.suppress(
-                UserError
-            ):  # an address that takes nothing for a while; a new owner keeps its sign
-                self.check()
-                self._sign()
+    def _beat(self) -> None:
+        self.check()
+        self._sign()
 
     def _sign(self) -> None:
         self._signs += 1

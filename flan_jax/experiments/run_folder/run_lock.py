@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import jax
 
 from flan_jax.errors import UserError
+from flan_jax.experiments.run_folder.heartbeat import heartbeat
 from flan_jax.experiments.run_folder.process_identity import lives_here, this_process
 from flan_jax.files import writing
 
@@ -44,14 +44,10 @@ def run_lock(folder: Path, log: Callable[[str], None]) -> Iterator[None]:
     path = folder / LOCK
     with writing(path):
         descriptor = _acquired(path, log)
-    ended = threading.Event()
-    heart = threading.Thread(target=_beat, args=(path, ended), name="run-lock", daemon=True)
-    heart.start()
     try:
-        yield
+        with heartbeat(lambda: os.utime(path), every_s=HEARTBEAT_S, name="run-lock", missed=OSError):
+            yield
     finally:
-        ended.set()
-        heart.join()
         with contextlib.suppress(OSError):  # before it is unlocked, so that whoever opened it sees that it is gone
             path.unlink()
         os.close(descriptor)
@@ -133,9 +129,3 @@ def _sign(descriptor: int) -> None:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, (json.dumps(this_process()) + "\n").encode(), 0)
     os.fsync(descriptor)
-
-
-def _beat(path: Path, ended: threading.Event) -> None:
-    while not ended.wait(HEARTBEAT_S):
-        with contextlib.suppress(OSError):
-            os.utime(path)
